@@ -1,1 +1,4 @@
 //! fhec
+pub mod params;
+pub mod prime;
+pub mod scale;

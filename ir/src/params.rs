@@ -1,0 +1,347 @@
+//! Parameters of an RNS-CKKS instance: ring degree, modulus chain, special primes, secret, canonical scales.
+//!
+//! Pure numbers. *Choosing* them is a pass (`fhec-passes`), *tables* built from them (roots, twiddles, conversion
+//! constants) belong to the runtime.
+
+use std::fmt;
+use std::ops::Range;
+
+use num_bigint::BigUint;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::prime::is_prime;
+use crate::scale::{ExactScale, Level, Scale};
+
+/// Smallest and largest supported `log2` of the ring degree.
+pub const LOG_N_RANGE: std::ops::RangeInclusive<u32> = 10..=17;
+/// Primes are below `2^61`: sums of four residues fit in a word.
+pub const MAX_PRIME_BITS: u32 = 61;
+/// Standard deviation of the (rounded, centred) Gaussian error.
+pub const ERROR_STDDEV: f64 = 3.2;
+
+/// Distribution of the secret key's coefficients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "distribution")]
+pub enum Secret {
+    /// Each coefficient uniform in {-1, 0, 1}.
+    UniformTernary,
+    /// Exactly `hamming_weight` coefficients are -1 or 1, all others 0.
+    SparseTernary {
+        /// Number of non-zero coefficients.
+        hamming_weight: u32,
+    },
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Secret::UniformTernary => write!(f, "uniform ternary"),
+            Secret::SparseTernary { hamming_weight } => write!(f, "sparse ternary, h = {hamming_weight}"),
+        }
+    }
+}
+
+/// Why a set of numbers is no parameter set.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[allow(missing_docs)]
+pub enum ParamsError {
+    #[error("ring degree 2^{log_n} is outside 2^{} to 2^{}", LOG_N_RANGE.start(), LOG_N_RANGE.end())]
+    RingDegree { log_n: u32 },
+    #[error("{prime} is not a prime = 1 mod {} below 2^{MAX_PRIME_BITS}", 2u64 << .log_n)]
+    NotNttPrime { prime: u64, log_n: u32 },
+    #[error("prime {prime} occurs twice")]
+    RepeatedPrime { prime: u64 },
+    #[error(
+        "level_limbs must be strictly increasing, start at 1 or more and end at the number of primes {primes}: {limbs:?}"
+    )]
+    LevelLimbs { limbs: Vec<usize>, primes: usize },
+    #[error("digit_limbs {digit_limbs} must be at least 1, and at most the number of primes {primes}")]
+    DigitLimbs { digit_limbs: usize, primes: usize },
+    #[error(
+        "a key-switching digit of {digit_bits:.1} bits needs special primes of at least as many bits, found {special_bits:.1}"
+    )]
+    SpecialPrimesTooSmall { digit_bits: f64, special_bits: f64 },
+    #[error(
+        "the canonical scale of level {level} is 2^{log2_scale:.1}, outside 2^10 to 2^60: primes and scale do not match"
+    )]
+    ScaleDrift { level: Level, log2_scale: f64 },
+    #[error("Hamming weight {hamming_weight} is 0 or above the ring degree")]
+    HammingWeight { hamming_weight: u32 },
+}
+
+/// What a parameter set is made from; [`Params::new`] validates it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParamsLiteral {
+    /// Name for messages, e.g. `auto-n16-128`.
+    pub name: String,
+    /// `log2` of the ring degree N.
+    pub log_n: u32,
+    /// Chain primes, bottom to top.
+    pub q: Vec<u64>,
+    /// `level_limbs[l]`: how many of `q` a ciphertext at level `l` has. One prime per level is `1, 2, 3, ...`;
+    /// levels made of several small primes simply skip counts.
+    pub level_limbs: Vec<usize>,
+    /// Special primes for key switching.
+    pub p: Vec<u64>,
+    /// Chain primes per key-switching digit (alpha).
+    pub digit_limbs: usize,
+    /// `log2` of the canonical scale of the top level.
+    pub log_scale: u32,
+    /// Secret distribution.
+    pub secret: Secret,
+}
+
+/// A validated parameter set with its canonical scales.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Params {
+    literal: ParamsLiteral,
+    scales: Vec<ExactScale>,
+}
+
+impl Params {
+    /// Validates `literal` and fixes the canonical scale of every level.
+    pub fn new(literal: ParamsLiteral) -> Result<Self, ParamsError> {
+        let ParamsLiteral { log_n, q, level_limbs, p, digit_limbs, log_scale, secret, .. } = &literal;
+        if !LOG_N_RANGE.contains(log_n) {
+            return Err(ParamsError::RingDegree { log_n: *log_n });
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for &prime in q.iter().chain(p) {
+            if prime >= 1 << MAX_PRIME_BITS || prime % (2 << log_n) != 1 || !is_prime(prime) {
+                return Err(ParamsError::NotNttPrime { prime, log_n: *log_n });
+            }
+            if !seen.insert(prime) {
+                return Err(ParamsError::RepeatedPrime { prime });
+            }
+        }
+        let increasing = level_limbs.windows(2).all(|w| w[0] < w[1]);
+        if !increasing
+            || level_limbs.first().is_none_or(|&first| first == 0)
+            || level_limbs.last() != Some(&q.len())
+        {
+            return Err(ParamsError::LevelLimbs { limbs: level_limbs.clone(), primes: q.len() });
+        }
+        if *digit_limbs == 0 || *digit_limbs > q.len() {
+            return Err(ParamsError::DigitLimbs { digit_limbs: *digit_limbs, primes: q.len() });
+        }
+        if let Secret::SparseTernary { hamming_weight } = *secret
+            && (hamming_weight == 0 || hamming_weight > 1 << log_n)
+        {
+            return Err(ParamsError::HammingWeight { hamming_weight });
+        }
+        let special_bits = log2_product(p);
+        let digit_bits = q.chunks(*digit_limbs).map(log2_product).fold(0.0, f64::max);
+        // One bit of slack: the key-switching noise is divided by P, a slightly smaller P costs a fraction of a bit.
+        if digit_bits > special_bits + 1.0 {
+            return Err(ParamsError::SpecialPrimesTooSmall { digit_bits, special_bits });
+        }
+        let top = level_limbs.len() - 1;
+        let mut scales = vec![ExactScale::power_of_two(*log_scale); level_limbs.len()];
+        for level in (0..top).rev() {
+            let dropped = product(&q[level_limbs[level]..level_limbs[level + 1]]);
+            scales[level] = scales[level + 1].square_over(&dropped);
+        }
+        for (level, scale) in scales.iter().enumerate() {
+            let log2_scale = if scale.is_zero() { f64::NEG_INFINITY } else { scale.log2() };
+            if !(10.0..=60.0).contains(&log2_scale) {
+                return Err(ParamsError::ScaleDrift { level: level as Level, log2_scale });
+            }
+        }
+        Ok(Params { literal, scales })
+    }
+
+    /// The numbers this set was made from.
+    pub fn literal(&self) -> &ParamsLiteral {
+        &self.literal
+    }
+
+    /// Name for messages.
+    pub fn name(&self) -> &str {
+        &self.literal.name
+    }
+
+    /// `log2` of the ring degree.
+    pub fn log_n(&self) -> u32 {
+        self.literal.log_n
+    }
+
+    /// Ring degree N.
+    pub fn ring_degree(&self) -> usize {
+        1 << self.literal.log_n
+    }
+
+    /// Slots of a ciphertext: N / 2.
+    pub fn slots(&self) -> usize {
+        1 << (self.literal.log_n - 1)
+    }
+
+    /// Chain primes, bottom to top.
+    pub fn q(&self) -> &[u64] {
+        &self.literal.q
+    }
+
+    /// Special primes.
+    pub fn p(&self) -> &[u64] {
+        &self.literal.p
+    }
+
+    /// Secret distribution.
+    pub fn secret(&self) -> Secret {
+        self.literal.secret
+    }
+
+    /// The highest level.
+    pub fn top_level(&self) -> Level {
+        (self.literal.level_limbs.len() - 1) as Level
+    }
+
+    /// Number of chain primes of a ciphertext at `level`.
+    ///
+    /// # Panics
+    /// If `level` is above [`Params::top_level`].
+    pub fn limbs(&self, level: Level) -> usize {
+        self.literal.level_limbs[level as usize]
+    }
+
+    /// Chain primes per key-switching digit (alpha).
+    pub fn digit_limbs(&self) -> usize {
+        self.literal.digit_limbs
+    }
+
+    /// Ranges of chain primes of the key-switching digits of a ciphertext at `level`; the last may be shorter.
+    pub fn digits(&self, level: Level) -> Vec<Range<usize>> {
+        let limbs = self.limbs(level);
+        (0..limbs)
+            .step_by(self.digit_limbs())
+            .map(|start| start..(start + self.digit_limbs()).min(limbs))
+            .collect()
+    }
+
+    /// Canonical scale of `level`, exactly.
+    pub fn canonical_scale(&self, level: Level) -> &ExactScale {
+        &self.scales[level as usize]
+    }
+
+    /// The value that a scale's name stands for.
+    pub fn scale(&self, name: Scale) -> ExactScale {
+        let base = self.canonical_scale(name.level);
+        (1..name.power).fold(base.clone(), |scale, _| scale.mul(base))
+    }
+
+    /// Product of the chain primes that a rescale from `level` to `level - 1` divides by.
+    ///
+    /// # Panics
+    /// At level 0, where nothing can be dropped.
+    pub fn rescale_divisor(&self, level: Level) -> BigUint {
+        product(&self.q()[self.limbs(level - 1)..self.limbs(level)])
+    }
+
+    /// Product of the chain primes at `level`.
+    pub fn modulus(&self, level: Level) -> BigUint {
+        product(&self.q()[..self.limbs(level)])
+    }
+
+    /// `log2` of the product of the chain primes at `level`.
+    pub fn log_q(&self, level: Level) -> f64 {
+        log2_product(&self.q()[..self.limbs(level)])
+    }
+
+    /// `log2(Q P)`: the largest modulus at which anything under this secret is published.
+    pub fn log_qp(&self) -> f64 {
+        log2_product(self.q()) + log2_product(self.p())
+    }
+
+    /// Digest of everything that makes two parties' keys and ciphertexts compatible (the name is left out).
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"fhec parameters 1");
+        let l = &self.literal;
+        let mut word = |value: u64| {
+            hasher.update(&value.to_le_bytes());
+        };
+        word(u64::from(l.log_n));
+        for list in [&l.q, &l.p] {
+            word(list.len() as u64);
+            list.iter().for_each(|&prime| word(prime));
+        }
+        word(l.level_limbs.len() as u64);
+        l.level_limbs.iter().for_each(|&limbs| word(limbs as u64));
+        word(l.digit_limbs as u64);
+        word(u64::from(l.log_scale));
+        word(match l.secret {
+            Secret::UniformTernary => 0,
+            Secret::SparseTernary { hamming_weight } => u64::from(hamming_weight),
+        });
+        *hasher.finalize().as_bytes()
+    }
+}
+
+fn product(primes: &[u64]) -> BigUint {
+    primes.iter().fold(BigUint::from(1u8), |acc, &prime| acc * prime)
+}
+
+fn log2_product(primes: &[u64]) -> f64 {
+    primes.iter().map(|&prime| (prime as f64).log2()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prime::ntt_primes_near;
+
+    fn literal() -> ParamsLiteral {
+        let mut primes = ntt_primes_near(1 << 45, 16);
+        let q: Vec<u64> = primes.by_ref().take(12).collect();
+        ParamsLiteral {
+            name: "test".into(),
+            log_n: 16,
+            level_limbs: (1..=q.len()).collect(),
+            q,
+            p: ntt_primes_near((1 << 50) - 1, 16).filter(|&p| p < 1 << 50).take(3).collect(),
+            digit_limbs: 3,
+            log_scale: 45,
+            secret: Secret::UniformTernary,
+        }
+    }
+
+    #[test]
+    fn a_chain_near_its_scale_stays_there() {
+        let params = Params::new(literal()).unwrap();
+        assert_eq!(params.top_level(), 11);
+        assert_eq!(params.digits(10), vec![0..3, 3..6, 6..9, 9..11]);
+        for level in 0..=params.top_level() {
+            assert!((params.canonical_scale(level).log2() - 45.0).abs() < 0.5);
+        }
+    }
+
+    #[test]
+    fn bad_sets_are_named() {
+        let mut bad = literal();
+        bad.q[3] += 2 << 16;
+        assert!(matches!(
+            Params::new(bad),
+            Err(ParamsError::NotNttPrime { .. } | ParamsError::RepeatedPrime { .. })
+        ));
+        let mut bad = literal();
+        bad.p.truncate(1);
+        assert!(matches!(Params::new(bad), Err(ParamsError::SpecialPrimesTooSmall { .. })));
+        let mut bad = literal();
+        bad.log_scale = 20;
+        assert!(matches!(Params::new(bad), Err(ParamsError::ScaleDrift { .. })));
+        let mut bad = literal();
+        bad.level_limbs[0] = 0;
+        assert!(matches!(Params::new(bad), Err(ParamsError::LevelLimbs { .. })));
+    }
+
+    #[test]
+    fn the_fingerprint_ignores_only_the_name() {
+        let params = Params::new(literal()).unwrap();
+        let mut renamed = literal();
+        renamed.name = "other".into();
+        assert_eq!(params.fingerprint(), Params::new(renamed).unwrap().fingerprint());
+        let mut changed = literal();
+        changed.digit_limbs = 2;
+        assert_ne!(params.fingerprint(), Params::new(changed).unwrap().fingerprint());
+    }
+}

@@ -1,0 +1,112 @@
+//! Word-sized primes `q = 1 mod 2N`, the building stones of a modulus chain.
+
+/// `a * b mod q`.
+pub fn mul_mod(a: u64, b: u64, q: u64) -> u64 {
+    (u128::from(a) * u128::from(b) % u128::from(q)) as u64
+}
+
+/// `base^exponent mod q`.
+pub fn pow_mod(base: u64, mut exponent: u64, q: u64) -> u64 {
+    let (mut result, mut base) = (1 % q, base % q);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result = mul_mod(result, base, q);
+        }
+        base = mul_mod(base, base, q);
+        exponent >>= 1;
+    }
+    result
+}
+
+/// Deterministic Miller-Rabin: the first twelve primes as bases decide every `u64`
+/// (Sorenson and Webster, "Strong pseudoprimes to twelve prime bases", 2015).
+pub fn is_prime(n: u64) -> bool {
+    const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
+    if n < 2 {
+        return false;
+    }
+    for p in BASES {
+        if n.is_multiple_of(p) {
+            return n == p;
+        }
+    }
+    let twos = (n - 1).trailing_zeros();
+    let odd = (n - 1) >> twos;
+    BASES.iter().all(|&base| {
+        let mut x = pow_mod(base, odd, n);
+        if x == 1 || x == n - 1 {
+            return true;
+        }
+        (1..twos).any(|_| {
+            x = mul_mod(x, x, n);
+            x == n - 1
+        })
+    })
+}
+
+/// Primes `q = 1 mod 2^(log_n + 1)` in order of their distance from `centre`, nearest first (below before above
+/// at equal distance). The iterator ends when a candidate leaves `(2^20, 2^61)` on both sides.
+pub fn ntt_primes_near(centre: u64, log_n: u32) -> impl Iterator<Item = u64> {
+    let step = 2u64 << log_n;
+    let below = (centre / step) * step + 1;
+    let (mut low, mut high) = if below <= centre { (below, below + step) } else { (below - step, below) };
+    std::iter::from_fn(move || {
+        loop {
+            let low_ok = low > (1 << 20);
+            let high_ok = high < (1 << 61);
+            let take_low = match (low_ok, high_ok) {
+                (false, false) => return None,
+                (true, false) => true,
+                (false, true) => false,
+                (true, true) => centre - low.min(centre) <= high - centre.min(high),
+            };
+            let candidate = if take_low { low } else { high };
+            if take_low {
+                low = low.saturating_sub(step);
+            } else {
+                high += step;
+            }
+            if is_prime(candidate) {
+                return Some(candidate);
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_numbers_match_a_sieve() {
+        let mut composite = vec![false; 20_000];
+        for i in 2..20_000usize {
+            if !composite[i] {
+                (2 * i..20_000).step_by(i).for_each(|j| composite[j] = true);
+            }
+            assert_eq!(is_prime(i as u64), !composite[i], "{i}");
+        }
+    }
+
+    #[test]
+    fn strong_pseudoprimes_are_recognised() {
+        // Composites that fool few-base tests.
+        for n in [3_215_031_751u64, 3_474_749_660_383, 341_550_071_728_321, 3_825_123_056_546_413_051] {
+            assert!(!is_prime(n));
+        }
+        assert!(is_prime((1 << 61) - 1));
+    }
+
+    #[test]
+    fn primes_come_nearest_first_and_are_ntt_friendly() {
+        let centre = 1u64 << 45;
+        let primes: Vec<u64> = ntt_primes_near(centre, 16).take(40).collect();
+        let distance = |q: u64| q.abs_diff(centre);
+        assert!(primes.windows(2).all(|w| distance(w[0]) <= distance(w[1])));
+        assert!(primes.iter().all(|&q| q % (1 << 17) == 1 && is_prime(q)));
+        let mut unique = primes.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), primes.len());
+    }
+}
