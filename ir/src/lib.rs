@@ -1,4 +1,31 @@
-//! fhec
+//! The intermediate representation of fhec: three stages in one container.
+//!
+//! | stage | values | ops |
+//! |---|---|---|
+//! | [`nn`] | tensors | those of a network after import |
+//! | [`packed`] | vectors of slots | linear maps, polynomials, additions, products, rotations |
+//! | [`ckks`] | ciphertexts with level and exact scale | the same, plus rescale, relinearize, level drops, bootstraps |
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`func`] | the container all stages share; [`entity`] ids, [`tensor`] constants, [`attr`] attributes |
+//! | [`text`] | printer and parser |
+//! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
+//! | [`polynomial`] | Chebyshev polynomials |
+//!
+//! Everything a pass and the runtime must agree on lives here; neither sees the other. This crate chooses
+//! nothing and encrypts nothing.
+
+#![forbid(unsafe_code)]
+
+pub mod attr;
+pub mod entity;
+pub mod func;
+pub mod nn;
+pub(crate) mod op_table;
 pub mod params;
+pub mod polynomial;
 pub mod prime;
 pub mod scale;
+pub mod tensor;
+pub mod text;

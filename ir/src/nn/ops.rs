@@ -1,0 +1,160 @@
+//! The op table of the nn stage.
+
+use crate::entity::Const;
+use crate::op_table::op_table;
+use crate::polynomial::Polynomial;
+
+op_table! {
+    /// An op of a network. Shapes: `N` batch, `C` channels, `H` and `W` height and width.
+    ///
+    /// Two-dimensional windows take `strides`, `dilations` as `[h, w]` and `pads` as `[top, left, bottom, right]`.
+    enum Op {
+    /// Cross-correlation of `[N, C, H, W]` with `weight` `[M, C / groups, KH, KW]`, plus `bias` `[M]`.
+    Conv2d "conv2d" (x) {
+        /// `[M, C / groups, KH, KW]`.
+        weight: Const,
+        /// `[M]`.
+        bias: Option<Const>,
+        /// `[h, w]`.
+        strides: [usize; 2],
+        /// `[top, left, bottom, right]`, zeros.
+        pads: [usize; 4],
+        /// `[h, w]`.
+        dilations: [usize; 2],
+        /// Channel groups.
+        groups: usize,
+    }
+    /// `[N, K] -> [N, M]`: `y = x weight^T + bias`, weight `[M, K]`, bias `[M]`.
+    Dense "dense" (x) {
+        /// `[M, K]`.
+        weight: Const,
+        /// `[M]`.
+        bias: Option<Const>,
+    }
+    /// Inference-time batch normalisation over dimension 1:
+    /// `y = (x - mean) / sqrt(variance + epsilon) * scale + bias`, all `[C]`.
+    BatchNorm "batch_norm" (x) {
+        /// `[C]`.
+        scale: Const,
+        /// `[C]`.
+        bias: Const,
+        /// `[C]`.
+        mean: Const,
+        /// `[C]`.
+        variance: Const,
+        /// Added to the variance.
+        epsilon: f64,
+    }
+    /// A constant tensor as a value.
+    Constant "constant" () {
+        /// Its data.
+        value: Const,
+    }
+    /// Matrix product with numpy's rules for leading dimensions, both operands variable.
+    MatMul "matmul" (x, y) {}
+    /// `x + y` with numpy broadcasting.
+    Add "add" (x, y) {}
+    /// `x - y` with numpy broadcasting.
+    Sub "sub" (x, y) {}
+    /// `x * y` with numpy broadcasting.
+    Mul "mul" (x, y) {}
+    /// `x / y` with numpy broadcasting.
+    Div "div" (x, y) {}
+    /// `max(x, 0)`.
+    Relu "relu" (x) {}
+    /// `x` where positive, `alpha x` elsewhere.
+    LeakyRelu "leaky_relu" (x) {
+        /// Slope on the negative side.
+        alpha: f64,
+    }
+    /// `min(max(x, low), high)`.
+    Clip "clip" (x) {
+        /// Lower bound, possibly `-inf`.
+        low: f64,
+        /// Upper bound, possibly `inf`.
+        high: f64,
+    }
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid "sigmoid" (x) {}
+    /// Hyperbolic tangent.
+    Tanh "tanh" (x) {}
+    /// `x * sigmoid(x)`.
+    Silu "silu" (x) {}
+    /// `x/2 (1 + erf(x / sqrt 2))`.
+    Gelu "gelu" (x) {}
+    /// `e^x`.
+    Exp "exp" (x) {}
+    /// `exp(x) / sum exp(x)` along `axis`.
+    Softmax "softmax" (x) {
+        /// Dimension the sum runs over.
+        axis: usize,
+    }
+    /// A polynomial of each element; what `approximate` puts in place of an activation.
+    Poly "poly" (x) {
+        /// Coefficients and domain.
+        polynomial: Polynomial,
+    }
+    /// Maximum over a window; pads never win.
+    MaxPool "max_pool" (x) {
+        /// `[h, w]`.
+        kernel: [usize; 2],
+        /// `[h, w]`.
+        strides: [usize; 2],
+        /// `[top, left, bottom, right]`.
+        pads: [usize; 4],
+        /// `[h, w]`.
+        dilations: [usize; 2],
+    }
+    /// Mean over a window.
+    AveragePool "average_pool" (x) {
+        /// `[h, w]`.
+        kernel: [usize; 2],
+        /// `[h, w]`.
+        strides: [usize; 2],
+        /// `[top, left, bottom, right]`.
+        pads: [usize; 4],
+        /// Whether pads count in the divisor.
+        count_include_pad: bool,
+    }
+    /// Mean over the given dimensions, kept with length 1 or dropped. A global average pool is `axes=[2, 3]`.
+    ReduceMean "reduce_mean" (x) {
+        /// Dimensions, increasing.
+        axes: Vec<usize>,
+        /// Whether the reduced dimensions stay.
+        keep_dims: bool,
+    }
+    /// Constant padding, `before` and `after` per dimension.
+    Pad "pad" (x) {
+        /// Per dimension.
+        before: Vec<usize>,
+        /// Per dimension.
+        after: Vec<usize>,
+        /// Padding value.
+        value: f64,
+    }
+    /// The same elements, row-major, under another shape.
+    Reshape "reshape" (x) {
+        /// New shape.
+        shape: Vec<usize>,
+    }
+    /// Dimension `i` of the result is dimension `permutation[i]` of the operand.
+    Transpose "transpose" (x) {
+        /// A permutation of the dimensions.
+        permutation: Vec<usize>,
+    }
+    /// Concatenation along `axis`.
+    Concat "concat" (*xs) {
+        /// Dimension that grows.
+        axis: usize,
+    }
+    /// Every `steps`-th element from `starts` up to before `ends`, per dimension.
+    Slice "slice" (x) {
+        /// Per dimension.
+        starts: Vec<usize>,
+        /// Per dimension.
+        ends: Vec<usize>,
+        /// Per dimension, at least 1.
+        steps: Vec<usize>,
+    }
+}
+}

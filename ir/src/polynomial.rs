@@ -1,0 +1,122 @@
+//! Polynomials as the IR carries them: real coefficients in the Chebyshev basis over an interval.
+
+use crate::attr::{AsAttr, Attr, AttrError, Fields};
+
+/// `sum_k coefficients[k] T_k(t)` with `t = (2x - low - high) / (high - low)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Polynomial {
+    coefficients: Vec<f64>,
+    domain: [f64; 2],
+}
+
+impl Polynomial {
+    /// From Chebyshev coefficients over `[low, high]`. Trailing zeros are dropped; an empty list is the zero
+    /// polynomial.
+    ///
+    /// # Errors
+    /// If a number is not finite or `low >= high`.
+    pub fn chebyshev(mut coefficients: Vec<f64>, domain: [f64; 2]) -> Result<Self, AttrError> {
+        let [low, high] = domain;
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            return Err(AttrError(format!("[{low}, {high}] is no domain")));
+        }
+        if let Some(bad) = coefficients.iter().find(|c| !c.is_finite()) {
+            return Err(AttrError(format!("coefficient {bad} is not finite")));
+        }
+        while coefficients.last() == Some(&0.0) {
+            coefficients.pop();
+        }
+        Ok(Polynomial { coefficients, domain })
+    }
+
+    /// Chebyshev coefficients, lowest first, without trailing zeros.
+    pub fn coefficients(&self) -> &[f64] {
+        &self.coefficients
+    }
+
+    /// `[low, high]`: where the polynomial is meant to be evaluated.
+    pub fn domain(&self) -> [f64; 2] {
+        self.domain
+    }
+
+    /// Degree; 0 for constants and the zero polynomial.
+    pub fn degree(&self) -> usize {
+        self.coefficients.len().saturating_sub(1)
+    }
+
+    /// Whether only odd coefficients differ from zero.
+    pub fn is_odd(&self) -> bool {
+        self.coefficients.iter().step_by(2).all(|&c| c == 0.0)
+    }
+
+    /// Whether only even coefficients differ from zero.
+    pub fn is_even(&self) -> bool {
+        self.coefficients.iter().skip(1).step_by(2).all(|&c| c == 0.0)
+    }
+
+    /// Multiplicative depth of evaluating it on `[-1, 1]`: `ceil(log2(degree + 1))`.
+    pub fn depth(&self) -> u32 {
+        (self.degree() + 1).next_power_of_two().trailing_zeros()
+    }
+
+    /// Value at `x` by Clenshaw's recurrence.
+    pub fn eval(&self, x: f64) -> f64 {
+        let [low, high] = self.domain;
+        let t = (2.0 * x - low - high) / (high - low);
+        let (mut b1, mut b2) = (0.0, 0.0);
+        for &c in self.coefficients.iter().skip(1).rev() {
+            (b1, b2) = (c + 2.0 * t * b1 - b2, b1);
+        }
+        self.coefficients.first().copied().unwrap_or(0.0) + t * b1 - b2
+    }
+
+    /// The polynomial times `factor`.
+    pub fn scaled(&self, factor: f64) -> Result<Self, AttrError> {
+        Polynomial::chebyshev(self.coefficients.iter().map(|c| c * factor).collect(), self.domain)
+    }
+
+    /// The same coefficients over another domain: `q(x) = p(affine map of x)`.
+    pub fn over(&self, domain: [f64; 2]) -> Result<Self, AttrError> {
+        Polynomial::chebyshev(self.coefficients.clone(), domain)
+    }
+}
+
+impl AsAttr for Polynomial {
+    fn to_attr(&self) -> Option<Attr> {
+        Some(Attr::Record(vec![
+            ("domain".into(), self.domain.to_attr()?),
+            ("chebyshev".into(), self.coefficients.to_attr()?),
+        ]))
+    }
+
+    fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
+        let mut fields = Fields::of(attr)?;
+        let domain = fields.take("domain")?;
+        let coefficients = fields.take("chebyshev")?;
+        fields.finish()?;
+        Polynomial::chebyshev(coefficients, domain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clenshaw_matches_the_definition() {
+        let p = Polynomial::chebyshev(vec![0.5, -1.25, 0.0, 2.0, 0.75], [-3.0, 5.0]).unwrap();
+        for i in 0..=40 {
+            let x = -3.0 + 8.0 * f64::from(i) / 40.0;
+            let angle = ((x - 1.0) / 4.0).acos();
+            let direct: f64 = (0..5).map(|k| p.coefficients()[k] * (k as f64 * angle).cos()).sum();
+            assert!((p.eval(x) - direct).abs() < 1e-12);
+        }
+        assert_eq!((p.degree(), p.depth()), (4, 3));
+    }
+
+    #[test]
+    fn depth_counts_levels() {
+        let depth = |n: usize| Polynomial::chebyshev(vec![1.0; n + 1], [-1.0, 1.0]).unwrap().depth();
+        assert_eq!([0, 1, 2, 3, 7, 15, 27, 31, 63].map(depth), [0, 1, 2, 2, 3, 4, 5, 5, 6]);
+    }
+}
