@@ -1,0 +1,153 @@
+//! Sums of products, reduced once: the safe face.
+
+use super::{Isa, Modulus, debug_assert_canonical, scalar};
+
+/// `out0 ← [out0 +] Σ_d digits[d] * key0[d] mod q`, and likewise `out1` with `key1`: key switching's inner product.
+///
+/// The digits are plain residues, the keys in Montgomery form. With `accumulate` the sums are added to what the
+/// outputs hold, otherwise they replace it. Products are accumulated without reduction, so the cost per digit is two
+/// multiplications and the reads.
+pub fn key_inner_product(
+    isa: Isa,
+    out0: &mut [u64],
+    out1: &mut [u64],
+    digits: &[&[u64]],
+    key0: &[&[u64]],
+    key1: &[&[u64]],
+    accumulate: bool,
+    m: &Modulus,
+) {
+    let len = out0.len();
+    assert_eq!(out1.len(), len, "outputs of different lengths");
+    assert!(digits.len() == key0.len() && digits.len() == key1.len(), "one key pair per digit");
+    for operand in digits.iter().chain(key0).chain(key1) {
+        assert_eq!(operand.len(), len, "operands of different lengths");
+        debug_assert_canonical(operand, m);
+    }
+    if accumulate {
+        debug_assert_canonical(out0, m);
+        debug_assert_canonical(out1, m);
+    }
+    let _ = isa;
+    scalar::key_inner_product(out0, out1, digits, key0, key1, accumulate, m);
+}
+
+/// `out ← Σ_i sources[i] * factors[i] mod m`: one target prime of a fast basis conversion.
+///
+/// `factors` are in Montgomery form of `m`. The sources are residues of any primes, canonical for those: words below
+/// `2^source_bits`, where `source_bits <= 61` is the largest [`Modulus::bits`] among the source primes. Up to 52 bits
+/// a source costs one product; above, kernels with 52-bit multipliers take two.
+pub fn basis_convert(
+    isa: Isa,
+    out: &mut [u64],
+    sources: &[&[u64]],
+    source_bits: u32,
+    factors: &[u64],
+    m: &Modulus,
+) {
+    assert!(source_bits <= 61, "source residues of {source_bits} bits");
+    assert_eq!(sources.len(), factors.len(), "one factor per source");
+    for source in sources {
+        assert_eq!(source.len(), out.len(), "operands of different lengths");
+        debug_assert!(
+            source.iter().all(|&x| x >> source_bits == 0),
+            "a source residue exceeds {source_bits} bits"
+        );
+    }
+    debug_assert_canonical(factors, m);
+    let _ = isa;
+    scalar::basis_convert(out, sources, factors, m);
+}
+
+#[cfg(test)]
+mod tests {
+    use num_bigint::BigUint;
+
+    use super::*;
+    use crate::kernels::Buffer;
+    use crate::kernels::testing::{PRIME_BITS, Words, ntt_prime};
+
+    fn slices(buffers: &[Buffer]) -> Vec<&[u64]> {
+        buffers.iter().map(|b| &b[..]).collect()
+    }
+
+    /// `initial + Σ a_i * b_i mod q` at one position, in big integers.
+    fn exact(initial: u64, a: &[Buffer], b: &[u64], position: usize, q: u64) -> u64 {
+        let sum =
+            a.iter().zip(b).fold(BigUint::from(initial), |sum, (x, &y)| sum + BigUint::from(x[position]) * y);
+        u64::try_from(sum % q).unwrap()
+    }
+
+    #[test]
+    fn inner_products_against_big_integers() {
+        for isa in Isa::available() {
+            for bits in PRIME_BITS {
+                let m = ntt_prime(bits, 10, 0);
+                let q = m.value();
+                for (len, terms) in [(0, 2), (5, 1), (8, 2), (27, 5), (64, 0), (61, 8), (16, 40), (8, 300)] {
+                    let mut words = Words(1 + bits as u64 + ((len as u64) << 20));
+                    let mut draw = || (0..terms).map(|_| words.residues(len, q)).collect::<Vec<_>>();
+                    let (digits, mut keys) = (draw(), [draw(), draw()]);
+                    if terms == 300 {
+                        // The largest sums there are.
+                        keys.iter_mut().flatten().for_each(|k| k.fill(q - 1));
+                    }
+                    let plain = |half: usize, i: usize| -> Vec<u64> {
+                        keys[half].iter().map(|k| m.from_montgomery(k[i])).collect()
+                    };
+                    for accumulate in [false, true] {
+                        let initial = [words.residues(len, q), words.residues(len, q)];
+                        let [mut out0, mut out1] = initial.clone();
+                        key_inner_product(
+                            isa,
+                            &mut out0,
+                            &mut out1,
+                            &slices(&digits),
+                            &slices(&keys[0]),
+                            &slices(&keys[1]),
+                            accumulate,
+                            &m,
+                        );
+                        for i in 0..len {
+                            for (half, out) in [&out0, &out1].into_iter().enumerate() {
+                                let start = if accumulate { initial[half][i] } else { 0 };
+                                assert_eq!(
+                                    out[i],
+                                    exact(start, &digits, &plain(half, i), i, q),
+                                    "{isa:?} {q}"
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn basis_conversion_against_big_integers() {
+        for isa in Isa::available() {
+            for bits in PRIME_BITS {
+                let m = ntt_prime(bits, 10, 0);
+                for source_bits in [31, 50, 52, 53, 60, 61] {
+                    for (len, terms) in [(3, 1), (40, 5), (513, 3), (24, 33), (8, 64)] {
+                        let mut words = Words(u64::from(bits) << 8 | u64::from(source_bits));
+                        let sources: Vec<_> =
+                            (0..terms).map(|_| words.residues(len, 1 << source_bits)).collect();
+                        let factors = words.residues(terms, m.value());
+                        let plain: Vec<_> = factors.iter().map(|&f| m.from_montgomery(f)).collect();
+                        let mut out = Buffer::zeroed(len);
+                        basis_convert(isa, &mut out, &slices(&sources), source_bits, &factors, &m);
+                        for i in 0..len {
+                            assert_eq!(
+                                out[i],
+                                exact(0, &sources, &plain, i, m.value()),
+                                "{isa:?} {bits} {source_bits}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

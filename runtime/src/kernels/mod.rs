@@ -1,0 +1,51 @@
+//! Arithmetic on vectors of residues, in the instruction set chosen at run time.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`Isa`] | which instruction sets this processor has |
+//! | [`Buffer`] | cache-line aligned storage |
+//! | [`Modulus`] | a prime and arithmetic on single residues |
+//! | [`NttTable`] | the negacyclic number-theoretic transform |
+//! | `elementwise` | sums, differences, products, scalars, reductions between primes, permutations |
+//! | `accumulate` | sums of products: key switching's inner product and basis conversion |
+//! | `scalar` | the definition of every kernel, portable |
+//! | `avx2` | four lanes, products in double precision with FMA, primes below `2^50` |
+//! | `avx512` | eight lanes, 52-bit products, primes below `2^50` |
+//!
+//! Every public function takes and returns canonical residues, in `[0, q)`, asserts lengths, and gives bit-identical
+//! results for every [`Isa`]; lazy ranges live inside one kernel and are written there. Residues out of range give
+//! wrong residues, never a memory error; debug builds assert them. A prime that an instruction set has no kernel for
+//! is handled by the scalar one.
+//!
+//! This is the only module with `unsafe` code. It knows nothing of polynomials, bases, keys or threads.
+
+#![allow(unsafe_code, reason = "vector instructions and aligned storage; the faces here are safe")]
+
+mod accumulate;
+mod buffer;
+mod elementwise;
+mod error;
+mod isa;
+mod modulus;
+mod ntt;
+mod scalar;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use accumulate::{basis_convert, key_inner_product};
+pub use buffer::Buffer;
+pub use elementwise::{
+    add_assign, add_into, add_scalar_assign, mul_add_assign, mul_assign, mul_into, mul_montgomery_add_assign,
+    mul_montgomery_into, mul_scalar_assign, neg_assign, permute_into, reduce_into, sub_assign, sub_into,
+    sub_mul_scalar_into,
+};
+pub use error::KernelError;
+pub use isa::Isa;
+pub use modulus::Modulus;
+pub use ntt::{MAX_LOG_N, MIN_LOG_N, NttTable, evaluation_exponent};
+
+/// Panics in debug builds if a residue is not canonical.
+#[inline]
+fn debug_assert_canonical(values: &[u64], m: &Modulus) {
+    debug_assert!(values.iter().all(|&x| x < m.value()), "a residue is not below {}", m.value());
+}

@@ -1,0 +1,51 @@
+//! Sums of products with one reduction per sixteen terms.
+
+use crate::kernels::Modulus;
+
+/// Products below `2^122` whose sum is reduced at once. Sixteen stay below `2^126`, and below `2^64 * R` for either `R`
+/// of Montgomery form: with `R = 2^52` one factor is below `2^50`, so products are below `2^111` and sums below `2^115`.
+const CHUNK: usize = 16;
+
+/// Ranges of term indices, each reduced at once.
+fn chunks(terms: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..terms).step_by(CHUNK).map(move |start| start..terms.min(start + CHUNK))
+}
+
+/// See [`crate::kernels::key_inner_product`].
+pub(in crate::kernels) fn key_inner_product(
+    out0: &mut [u64],
+    out1: &mut [u64],
+    digits: &[&[u64]],
+    key0: &[&[u64]],
+    key1: &[&[u64]],
+    accumulate: bool,
+    m: &Modulus,
+) {
+    if !accumulate {
+        out0.fill(0);
+        out1.fill(0);
+    }
+    for chunk in chunks(digits.len()) {
+        for i in 0..out0.len() {
+            let (mut sum0, mut sum1) = (0, 0);
+            for d in chunk.clone() {
+                let x = u128::from(digits[d][i]);
+                sum0 += x * u128::from(key0[d][i]);
+                sum1 += x * u128::from(key1[d][i]);
+            }
+            out0[i] = m.add(out0[i], m.reduce_montgomery(sum0));
+            out1[i] = m.add(out1[i], m.reduce_montgomery(sum1));
+        }
+    }
+}
+
+/// See [`crate::kernels::basis_convert`].
+pub(in crate::kernels) fn basis_convert(out: &mut [u64], sources: &[&[u64]], factors: &[u64], m: &Modulus) {
+    out.fill(0);
+    for chunk in chunks(sources.len()) {
+        for i in 0..out.len() {
+            let sum = chunk.clone().map(|s| u128::from(sources[s][i]) * u128::from(factors[s])).sum();
+            out[i] = m.add(out[i], m.reduce_montgomery(sum));
+        }
+    }
+}
