@@ -3,5 +3,10 @@
 //! | module | floor |
 //! |---|---|
 //! | [`kernels`] | vectors of residues: transforms, products, sums; the only `unsafe` code |
+//! | [`ring`] | polynomials over many primes: transforms, automorphisms, basis extension, sampling |
 
 pub mod kernels;
+pub mod ring;
+
+#[cfg(test)]
+mod testing;

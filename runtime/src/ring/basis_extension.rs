@@ -1,0 +1,293 @@
+//! Exact centred conversion between bases, and division with rounding.
+//!
+//! A polynomial known modulo `S = s_1 ... s_k` is `sum_i y_i (S / s_i) - v S` with `y_i = x_i (S / s_i)^-1 mod s_i`.
+//! With `v = round(sum_i y_i / s_i)`, computed in double precision, the right-hand side is the *centred* representative
+//! (Halevi, Polyakov, Shoup, ePrint 2018/117, section 2.2). `v` is one more source of the conversion, with the factor
+//! `-S`: once found, it costs one product per coefficient and target prime.
+//!
+//! `v` is wrong only when the exact value lies within `k 2^-49 S` of `S / 2`; the result is then the representative next
+//! to it, still congruent, and larger than `S / 2` by that little. Digits of a key switch and remainders of a division
+//! are therefore half a modulus at most instead of `k` moduli, which saves one to three bits of noise.
+
+use rayon::prelude::*;
+
+use super::basis::Basis;
+use super::context::{Context, Work};
+use super::poly::{Domain, Poly};
+use super::pool::PooledBuffer;
+use crate::kernels::{self, Isa, Modulus};
+
+/// Constants of the conversion from a set of primes to every other prime of a context.
+pub(crate) struct BasisConversion {
+    /// Numbers of the source primes.
+    sources: Vec<usize>,
+    /// Largest bit length of a source prime.
+    source_bits: u32,
+    /// `(S / s_i)^-1 mod s_i`.
+    source_factors: Vec<u64>,
+    /// `(shift, 2^shift / s_i)`: `y_i / s_i` is `(y_i >> shift) * that`, with `y_i >> shift` below `2^52`.
+    reciprocals: Vec<(u32, f64)>,
+    /// By number of the target prime; empty for source primes.
+    targets: Vec<Target>,
+}
+
+#[derive(Clone, Default)]
+struct Target {
+    /// `S / s_i` for every source, then `-S`, in Montgomery form.
+    factors: Vec<u64>,
+    /// `S^-1`.
+    inverse: u64,
+}
+
+impl BasisConversion {
+    pub(crate) fn new(moduli: &[Modulus], sources: Vec<usize>) -> Self {
+        // The product of all source primes but number `skip`, modulo `m`.
+        let product = |m: &Modulus, skip: Option<usize>| {
+            let others = sources.iter().filter(|&&s| Some(s) != skip);
+            others.fold(1, |product, &s| m.mul(product, m.reduce(moduli[s].value())))
+        };
+        let source_factors = sources.iter().map(|&s| moduli[s].inv(product(&moduli[s], Some(s)))).collect();
+        let reciprocals = sources.iter().map(|&s| {
+            let shift = moduli[s].bits().saturating_sub(52);
+            (shift, (1u64 << shift) as f64 / moduli[s].value() as f64)
+        });
+        let targets = moduli.iter().enumerate().map(|(target, m)| {
+            if sources.contains(&target) {
+                return Target::default();
+            }
+            let all = product(m, None);
+            let factors = sources.iter().map(|&s| product(m, Some(s))).chain([m.neg(all)]);
+            Target { factors: factors.map(|f| m.to_montgomery(f)).collect(), inverse: m.inv(all) }
+        });
+        BasisConversion {
+            source_bits: sources.iter().map(|&s| moduli[s].bits()).max().unwrap_or(1),
+            source_factors,
+            reciprocals: reciprocals.collect(),
+            targets: targets.collect(),
+            sources,
+        }
+    }
+
+    /// Limbs of scratch that a prepared source takes: its primes, and the quotients if there are several.
+    pub(crate) fn prepared_limbs(&self) -> usize {
+        if self.sources.len() == 1 { 1 } else { self.sources.len() + 1 }
+    }
+
+    /// Makes `y_i` of coefficients `x_i`, in place, and the quotients `v` after them: `[prepared limb][coefficient]`.
+    pub(crate) fn prepare(&self, isa: Isa, moduli: &[Modulus], prepared: &mut [u64]) {
+        if self.sources.len() == 1 {
+            return;
+        }
+        let degree = prepared.len() / self.prepared_limbs();
+        let (residues, quotients) = prepared.split_at_mut(self.sources.len() * degree);
+        for ((x, &s), &factor) in
+            residues.chunks_exact_mut(degree).zip(&self.sources).zip(&self.source_factors)
+        {
+            kernels::mul_scalar_assign(isa, x, factor, &moduli[s]);
+        }
+        let residues: Vec<&[u64]> = residues.chunks_exact(degree).collect();
+        rounded_quotients(quotients, &residues, &self.reciprocals);
+    }
+
+    /// `out <- centred representative mod target prime`, in coefficients.
+    pub(crate) fn convert(
+        &self,
+        isa: Isa,
+        moduli: &[Modulus],
+        out: &mut [u64],
+        prepared: &[u64],
+        target: usize,
+    ) {
+        let modulus = &moduli[target];
+        if let [source] = self.sources[..] {
+            return kernels::reduce_into(isa, out, prepared, &moduli[source], modulus);
+        }
+        let sources: Vec<&[u64]> = prepared.chunks_exact(out.len()).collect();
+        kernels::basis_convert(isa, out, &sources, self.source_bits, &self.targets[target].factors, modulus);
+    }
+}
+
+/// `out <- floor(sum_i y_i / s_i + 1/2)`. Plain double operations in a fixed order: the same on every machine.
+fn rounded_quotients(out: &mut [u64], residues: &[&[u64]], reciprocals: &[(u32, f64)]) {
+    const BLOCK: usize = 512;
+    /// The double whose last bit is worth 1: words below 2^52 become doubles by its exponent, and doubles words.
+    const ONE_ULP: f64 = (1u64 << 52) as f64;
+    let mut sums = [0f64; BLOCK];
+    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+        let sums = &mut sums[..out.len()];
+        sums.fill(0.0);
+        for (residues, &(shift, reciprocal)) in residues.iter().zip(reciprocals) {
+            let residues = &residues[block * BLOCK..][..sums.len()];
+            for (sum, &y) in sums.iter_mut().zip(residues) {
+                *sum += (f64::from_bits((y >> shift) | ONE_ULP.to_bits()) - ONE_ULP) * reciprocal;
+            }
+        }
+        for (out, &sum) in out.iter_mut().zip(sums.iter()) {
+            // The sum is at most the number of sources: its last bits round to an integer when ONE_ULP is added.
+            *out = (sum + ONE_ULP).to_bits() & (ONE_ULP.to_bits() - 1) & 0xffff;
+        }
+    }
+}
+
+impl Context {
+    /// `out <- round(a / D)` over the first `chain` primes, where `D` is the product of all other primes of the bases of
+    /// `a`, which are the same: rescaling (chain primes), leaving the extended basis (special primes), or both at once.
+    ///
+    /// *Domain*: evaluation, in and out. *Error*: at most `1/2 + 2^-43` per coefficient. *Cost*, per polynomial: one inverse
+    /// transform per dropped prime, one transform per prime kept.
+    pub(crate) fn divide_round<const K: usize>(&self, a: [&Poly; K], chain: usize) -> [Poly; K] {
+        let basis = a[0].basis();
+        assert!(
+            a.iter().all(|a| a.basis() == basis && a.domain() == Domain::Evaluation),
+            "division operands"
+        );
+        assert!(chain <= basis.chain && (chain < basis.chain || basis.special), "division by one");
+        let conversion = self.conversion(chain, basis.chain, basis.special);
+        let degree = self.ring_degree();
+        let (isa, moduli) = (self.isa(), self.moduli());
+        let dropped = conversion.sources.len();
+        let mut prepared: [PooledBuffer; K] =
+            std::array::from_fn(|_| self.scratch(conversion.prepared_limbs()));
+        let residues = prepared.each_mut().map(|p| &mut p[..dropped * degree]);
+        self.each_limb(Work::Heavy, residues, |limb, outs| {
+            let source = chain + limb;
+            for (out, a) in outs.into_iter().zip(a) {
+                out.copy_from_slice(a.limb(source));
+                self.transform(conversion.sources[limb]).inverse(isa, out);
+            }
+        });
+        prepared.par_iter_mut().for_each(|prepared| conversion.prepare(isa, moduli, prepared));
+        let mut out = [(); K].map(|()| Poly::arbitrary(self, Basis::chain(chain), Domain::Evaluation));
+        let outputs = out.each_mut().map(Poly::data_mut);
+        self.each_limb(Work::Heavy, outputs, |limb, outs| {
+            let inverse = conversion.targets[limb].inverse;
+            let mut remainder = self.scratch(1);
+            for ((out, a), prepared) in outs.into_iter().zip(a).zip(&prepared) {
+                conversion.convert(isa, moduli, &mut remainder, prepared, limb);
+                self.transform(limb).forward(isa, &mut remainder);
+                kernels::sub_mul_scalar_into(isa, out, a.limb(limb), &remainder, inverse, &moduli[limb]);
+            }
+        });
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use num_bigint::{BigInt, BigUint, Sign};
+
+    use super::*;
+    use crate::ring::Seed;
+    use crate::testing::{context, mixed_context};
+
+    fn product(context: &Context, primes: &[usize]) -> BigUint {
+        primes.iter().map(|&p| BigUint::from(context.modulus(p).value())).product()
+    }
+
+    /// The centred integer with these residues.
+    fn centred(context: &Context, primes: &[usize], residues: &[u64]) -> BigInt {
+        let modulus = product(context, primes);
+        let sum: BigUint = primes
+            .iter()
+            .zip(residues)
+            .map(|(&p, &x)| {
+                let q = BigUint::from(context.modulus(p).value());
+                let others = &modulus / &q;
+                let inverse = others.modpow(&(&q - 2u8), &q);
+                others * (inverse * x % q)
+            })
+            .sum();
+        let value = sum % &modulus;
+        if &value * 2u8 > modulus { BigInt::from(value) - BigInt::from(modulus) } else { BigInt::from(value) }
+    }
+
+    fn residue(value: &BigInt, q: u64) -> u64 {
+        let q = BigInt::from(q);
+        let r = ((value % &q) + &q) % &q;
+        r.to_biguint().map_or(0, |r| u64::try_from(r).unwrap())
+    }
+
+    #[test]
+    fn conversion_is_the_centred_representative() {
+        for context in [context(11, 9, 3), mixed_context(11)] {
+            let (degree, chain) = (context.ring_degree(), context.params().q().len());
+            for (start, end, special) in
+                [(0, 1, false), (2, 5, false), (1, 7, false), (chain, chain, true), (3, chain, true)]
+            {
+                let conversion = context.conversion(start, end, special);
+                let mut prepared = context.scratch(conversion.prepared_limbs());
+                let mut rng = Seed::from_bytes([7; 32]).rng();
+                for (x, &s) in prepared.chunks_exact_mut(degree).zip(&conversion.sources) {
+                    crate::ring::sampling::uniform_into(x, context.modulus(s), &mut rng);
+                }
+                // The extremes: zero, one, the largest and the smallest centred value.
+                let modulus = product(&context, &conversion.sources);
+                let half: BigInt = (&modulus / 2u8).into();
+                for (i, value) in [BigInt::ZERO, 1.into(), half.clone(), -half].iter().enumerate() {
+                    for (x, &s) in prepared.chunks_exact_mut(degree).zip(&conversion.sources) {
+                        x[i] = residue(value, context.modulus(s).value());
+                    }
+                }
+                let residues: Vec<u64> = prepared[..conversion.sources.len() * degree].to_vec();
+                conversion.prepare(context.isa(), context.moduli(), &mut prepared);
+                for target in (0..context.moduli().len()).filter(|t| !conversion.sources.contains(t)) {
+                    let mut out = vec![0; degree];
+                    conversion.convert(context.isa(), context.moduli(), &mut out, &prepared, target);
+                    for i in (0..4).chain((4..degree).step_by(37)) {
+                        let x: Vec<u64> = residues.iter().skip(i).step_by(degree).copied().collect();
+                        let exact = centred(&context, &conversion.sources, &x);
+                        let q = context.modulus(target).value();
+                        // At the very edge, S/2 and -S/2 are both right.
+                        let other = if exact.sign() == Sign::Minus {
+                            &exact + BigInt::from(modulus.clone())
+                        } else {
+                            &exact - BigInt::from(modulus.clone())
+                        };
+                        let edge = (2..4).contains(&i) && out[i] == residue(&other, q);
+                        assert!(
+                            edge || out[i] == residue(&exact, q),
+                            "{start}..{end} {special} to {target} at {i}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn division_rounds_to_the_nearest_integer() {
+        for context in [context(11, 9, 3), mixed_context(11)] {
+            let (degree, primes) = (context.ring_degree(), context.params().q().len());
+            for (basis, chain) in [
+                (Basis::chain(5), 4),
+                (Basis::chain(6), 3),
+                (Basis::extended(4), 4),
+                (Basis::extended(primes), primes),
+                (Basis::extended(5), 3),
+            ] {
+                let mut rng = Seed::from_bytes([3; 32]).rng();
+                let mut a = Poly::zero(&context, basis, Domain::Coefficient);
+                for limb in 0..a.limbs() {
+                    let modulus = *context.modulus(context.prime(basis, limb));
+                    crate::ring::sampling::uniform_into(a.limb_mut(limb), &modulus, &mut rng);
+                }
+                let original = a.clone();
+                a.to_evaluation(&context);
+                let [mut quotient] = context.divide_round([&a], chain);
+                quotient.to_coefficients(&context);
+                let all: Vec<usize> = (0..a.limbs()).map(|limb| context.prime(basis, limb)).collect();
+                let divisor = BigInt::from(product(&context, &all[chain..]));
+                for i in (0..degree).step_by(53) {
+                    let x: Vec<u64> = (0..a.limbs()).map(|limb| original.limb(limb)[i]).collect();
+                    let exact = centred(&context, &all, &x);
+                    // round(x / D), written with integers.
+                    let rounded: BigInt =
+                        num_integer::Integer::div_floor(&(exact * 2 + &divisor), &(&divisor * 2));
+                    for limb in 0..chain {
+                        assert_eq!(quotient.limb(limb)[i], residue(&rounded, context.modulus(limb).value()));
+                    }
+                }
+            }
+        }
+    }
+}

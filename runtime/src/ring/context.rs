@@ -1,0 +1,211 @@
+//! Moduli, transforms and conversion constants of one parameter set.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use fhec_ir::params::Params;
+use fhec_ir::scale::Level;
+use rayon::prelude::*;
+use thiserror::Error;
+
+use super::automorphism::Automorphisms;
+use super::basis::Basis;
+use super::basis_extension::BasisConversion;
+use super::pool::{BufferPool, PooledBuffer};
+use crate::kernels::{Isa, KernelError, Modulus, NttTable};
+
+/// Why a context cannot be made from a parameter set.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ContextError {
+    /// A prime has no kernel or no transform.
+    #[error("parameters {name}: prime {prime} cannot be used")]
+    Prime {
+        /// Name of the parameter set.
+        name: String,
+        /// The prime.
+        prime: u64,
+        /// Why.
+        source: KernelError,
+    },
+}
+
+/// One parameter set, ready to compute with: a value, handed down by reference.
+///
+/// Primes are numbered chain first, then special. Tables are built at construction, conversion constants and
+/// automorphism indices on first use.
+pub struct Context {
+    params: Params,
+    isa: Isa,
+    moduli: Vec<Modulus>,
+    transforms: Vec<NttTable>,
+    pool: Arc<BufferPool>,
+    automorphisms: Automorphisms,
+    conversions: RwLock<BTreeMap<(usize, usize, bool), Arc<BasisConversion>>>,
+}
+
+/// How much a task does per limb, which decides whether threads pay.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A few passes over the limb.
+    Light,
+    /// A transform, or as much.
+    Heavy,
+}
+
+/// Fewer residues than this are not worth waking a thread for in light work (about 20 us).
+const LIGHT_PARALLEL_RESIDUES: usize = 1 << 17;
+
+impl Context {
+    /// The context of `params` on the fastest instruction set of this processor.
+    pub fn new(params: Params) -> Result<Self, ContextError> {
+        Self::with_isa(params, Isa::detect())
+    }
+
+    /// The context of `params` on a given instruction set. Results do not depend on it.
+    pub fn with_isa(params: Params, isa: Isa) -> Result<Self, ContextError> {
+        let primes: Vec<u64> = params.q().iter().chain(params.p()).copied().collect();
+        let tables: Result<Vec<(Modulus, NttTable)>, ContextError> = primes
+            .par_iter()
+            .map(|&prime| {
+                let modulus = Modulus::new(prime)?;
+                Ok((modulus, NttTable::new(modulus, params.log_n())?))
+            })
+            .zip(primes.par_iter())
+            .map(|(table, &prime)| {
+                table.map_err(|source| ContextError::Prime { name: params.name().to_owned(), prime, source })
+            })
+            .collect();
+        let (moduli, transforms) = tables?.into_iter().unzip();
+        let pool = BufferPool::new(16 * 8 * primes.len() << params.log_n());
+        let automorphisms = Automorphisms::new(params.log_n());
+        Ok(Context { params, isa, moduli, transforms, pool, automorphisms, conversions: RwLock::default() })
+    }
+
+    /// The parameter set.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Ring degree N.
+    pub fn ring_degree(&self) -> usize {
+        self.params.ring_degree()
+    }
+
+    /// Basis of a ciphertext at `level`.
+    ///
+    /// # Panics
+    /// If `level` is above the top level of the parameters.
+    pub fn basis(&self, level: Level) -> Basis {
+        Basis::chain(self.params.limbs(level))
+    }
+
+    /// Basis of a ciphertext at `level` while its key switch is unfinished: with the special primes.
+    ///
+    /// # Panics
+    /// If `level` is above the top level of the parameters.
+    pub fn extended_basis(&self, level: Level) -> Basis {
+        Basis::extended(self.params.limbs(level))
+    }
+
+    /// Number of limbs of a polynomial over `basis`.
+    #[inline]
+    pub fn limbs(&self, basis: Basis) -> usize {
+        basis.chain + if basis.special { self.params.p().len() } else { 0 }
+    }
+
+    /// Number, in this context, of the prime of limb `limb` of `basis`.
+    #[inline]
+    pub fn prime(&self, basis: Basis, limb: usize) -> usize {
+        if limb < basis.chain { limb } else { limb - basis.chain + self.params.q().len() }
+    }
+
+    /// Modulus of prime number `prime`.
+    #[inline]
+    pub fn modulus(&self, prime: usize) -> &Modulus {
+        &self.moduli[prime]
+    }
+
+    /// All moduli, chain first, then special.
+    pub fn moduli(&self) -> &[Modulus] {
+        &self.moduli
+    }
+
+    /// Transform of prime number `prime`.
+    #[inline]
+    pub fn transform(&self, prime: usize) -> &NttTable {
+        &self.transforms[prime]
+    }
+
+    /// The permutation of evaluations that `X -> X^element` is; see [`Automorphisms`].
+    pub fn automorphism(&self, element: u64) -> Arc<Vec<u32>> {
+        self.automorphisms.index(element)
+    }
+
+    /// The pool of buffers behind polynomials and scratch space.
+    pub fn pool(&self) -> &Arc<BufferPool> {
+        &self.pool
+    }
+
+    /// Scratch space for `limbs` limbs, with arbitrary contents.
+    pub(crate) fn scratch(&self, limbs: usize) -> PooledBuffer {
+        self.pool.take(limbs * self.ring_degree())
+    }
+
+    /// Conversion from chain primes `start..end`, and the special primes if `special`, to all other primes.
+    pub(crate) fn conversion(&self, start: usize, end: usize, special: bool) -> Arc<BasisConversion> {
+        let key = (start, end, special);
+        if let Some(found) = self.conversions.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Arc::clone(found);
+        }
+        let chain = self.params.q().len();
+        let sources = (start..end).chain(if special { chain..self.moduli.len() } else { 0..0 });
+        let conversion = Arc::new(BasisConversion::new(&self.moduli, sources.collect()));
+        let mut conversions = self.conversions.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(conversions.entry(key).or_insert(conversion))
+    }
+
+    /// Runs `task(limb, [limb of each output])` for every limb of `outputs`, on several threads where that pays.
+    ///
+    /// Tasks write disjoint limbs, so results do not depend on the number of threads.
+    pub(crate) fn each_limb<const K: usize>(
+        &self,
+        work: Work,
+        outputs: [&mut [u64]; K],
+        task: impl Fn(usize, [&mut [u64]; K]) + Sync,
+    ) {
+        let degree = self.ring_degree();
+        let limbs = outputs.first().map_or(0, |output| output.len() / degree);
+        let mut rest = outputs.map(|output| output.chunks_exact_mut(degree));
+        let tasks = (0..limbs).map(|_| {
+            rest.each_mut()
+                .map(|chunks| chunks.next().expect("outputs of one operation have the same number of limbs"))
+        });
+        let parallel = limbs > 1 && (work == Work::Heavy || K * limbs * degree >= LIGHT_PARALLEL_RESIDUES);
+        if parallel {
+            let tasks: Vec<[&mut [u64]; K]> = tasks.collect();
+            let grain = if work == Work::Heavy { 1 } else { limbs.div_ceil(8) };
+            tasks
+                .into_par_iter()
+                .enumerate()
+                .with_max_len(grain)
+                .for_each(|(limb, outputs)| task(limb, outputs));
+        } else {
+            tasks.enumerate().for_each(|(limb, outputs)| task(limb, outputs));
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("params", &self.params.name())
+            .field("isa", &self.isa)
+            .finish_non_exhaustive()
+    }
+}
