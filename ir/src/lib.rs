@@ -10,6 +10,10 @@
 //! |---|---|
 //! | [`func`] | the container all stages share; [`entity`] ids, [`tensor`] constants, [`attr`] attributes |
 //! | [`text`] | printer and parser |
+//! | [`verify`] | what every pass may rely on |
+//! | [`interp`] | cleartext meaning of each stage |
+//! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
+//! | [`circuit_shape`] | rotations and products of the big circuits |
 //! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
 //! | [`polynomial`] | Chebyshev polynomials |
 //!
@@ -19,13 +23,20 @@
 #![forbid(unsafe_code)]
 
 pub mod attr;
+pub mod circuit_shape;
+pub mod ckks;
 pub mod entity;
 pub mod func;
+pub mod interp;
+pub mod layout;
+pub mod linear_map;
 pub mod nn;
 pub(crate) mod op_table;
+pub mod packed;
 pub mod params;
 pub mod polynomial;
 pub mod prime;
 pub mod scale;
 pub mod tensor;
 pub mod text;
+pub mod verify;

@@ -1,0 +1,393 @@
+//! Linear maps between packed tensors, described and not stored: weights plus input and output layout.
+//!
+//! A map is a sparse matrix from input slots to output slots. Under encryption it is evaluated by generalised
+//! diagonals (Halevi and Shoup, CRYPTO 2014): rotate the input by `d`, multiply by diagonal `d`, add up.
+
+use std::collections::BTreeMap;
+
+use crate::attr::{AsAttr, Attr, AttrError, Fields};
+use crate::entity::Const;
+use crate::layout::{Layout, Place};
+use crate::record_attr;
+use crate::tensor::ConstPool;
+
+/// What a map computes on tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LinearKind {
+    /// Cross-correlation, as `nn::Op::Conv2d` without bias.
+    Conv2d {
+        /// `[M, C / groups, KH, KW]`.
+        weight: Const,
+        /// `[h, w]`.
+        strides: [usize; 2],
+        /// `[top, left, bottom, right]`.
+        pads: [usize; 4],
+        /// `[h, w]`.
+        dilations: [usize; 2],
+        /// Channel groups.
+        groups: usize,
+    },
+    /// `y = weight * flatten(x)` with `flatten` row-major over `(c, y, x)`.
+    Dense {
+        /// `[M, C H W]`.
+        weight: Const,
+    },
+    /// `y(c + channel_offset, y, x) = x(c, y, x)`: another layout, or a part of a concatenation.
+    Place {
+        /// Channels of the output before the first copied one.
+        channel_offset: usize,
+    },
+}
+
+/// A described linear map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearMap {
+    /// What it computes.
+    pub kind: LinearKind,
+    /// Layout of its operand.
+    pub input: Layout,
+    /// Layout of its result.
+    pub output: Layout,
+}
+
+record_attr!(LinearMap { kind, input, output });
+
+impl AsAttr for LinearKind {
+    fn to_attr(&self) -> Option<Attr> {
+        let mut fields = Vec::new();
+        let mut field =
+            |name: &str, attr: Option<Attr>| fields.extend(attr.map(|attr| (name.to_string(), attr)));
+        match self {
+            LinearKind::Conv2d { weight, strides, pads, dilations, groups } => {
+                field("conv2d", weight.to_attr());
+                field("strides", strides.to_attr());
+                field("pads", pads.to_attr());
+                field("dilations", dilations.to_attr());
+                field("groups", groups.to_attr());
+            }
+            LinearKind::Dense { weight } => field("dense", weight.to_attr()),
+            LinearKind::Place { channel_offset } => field("place", channel_offset.to_attr()),
+        }
+        Some(Attr::Record(fields))
+    }
+
+    fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
+        let mut fields = Fields::of(attr)?;
+        let (conv, dense, place): (Option<Const>, Option<Const>, Option<usize>) =
+            (fields.take("conv2d")?, fields.take("dense")?, fields.take("place")?);
+        let kind = match (conv, dense, place) {
+            (Some(weight), None, None) => LinearKind::Conv2d {
+                weight,
+                strides: fields.take("strides")?,
+                pads: fields.take("pads")?,
+                dilations: fields.take("dilations")?,
+                groups: fields.take("groups")?,
+            },
+            (None, Some(weight), None) => LinearKind::Dense { weight },
+            (None, None, Some(channel_offset)) => LinearKind::Place { channel_offset },
+            _ => return Err(AttrError("expected one of conv2d, dense, place".into())),
+        };
+        fields.finish()?;
+        Ok(kind)
+    }
+}
+
+/// Diagonals of one pair of vectors, keyed by rotation. Diagonal `d` multiplies the operand rotated left by `d`;
+/// slot `s` of the result takes `diagonal[s mod diagonal.len()]`.
+pub type Diagonals = BTreeMap<usize, Vec<f64>>;
+
+impl LinearMap {
+    /// Checks layouts, weight shapes and that the shapes of both layouts are those of the map.
+    pub fn validate(&self, consts: &ConstPool) -> Result<(), String> {
+        self.input.validate().map_err(|e| format!("input: {e}"))?;
+        self.output.validate().map_err(|e| format!("output: {e}"))?;
+        if self.input.slots != self.output.slots {
+            return Err("input and output layouts have different slot counts".into());
+        }
+        let weight_of = |id: Const| consts.get(id).ok_or_else(|| format!("constant {id} is not defined"));
+        let [c, h, w] = self.input.shape;
+        let expected = match &self.kind {
+            LinearKind::Conv2d { weight, strides, pads, dilations, groups } => {
+                let shape = weight_of(*weight)?.shape();
+                let [m, c_per_group, kh, kw] = *shape else {
+                    return Err(format!("conv2d weight {shape:?} needs 4 dimensions"));
+                };
+                if *groups == 0 || c_per_group.checked_mul(*groups) != Some(c) || m % groups != 0 {
+                    return Err(format!("weight {shape:?} with {groups} groups does not fit {c} channels"));
+                }
+                let window = crate::nn::infer::window;
+                let height = window(h, kh, strides[0], pads[0].saturating_add(pads[2]), dilations[0])?;
+                [m, height, window(w, kw, strides[1], pads[1].saturating_add(pads[3]), dilations[1])?]
+            }
+            LinearKind::Dense { weight } => {
+                let shape = weight_of(*weight)?.shape();
+                match *shape {
+                    [m, k] if k == c * h * w => [m, 1, 1],
+                    _ => return Err(format!("weight {shape:?} does not fit {} inputs", c * h * w)),
+                }
+            }
+            LinearKind::Place { channel_offset } => {
+                let [channels, ..] = self.output.shape;
+                if channel_offset.checked_add(c).is_none_or(|end| end > channels) {
+                    return Err(format!(
+                        "{c} channels at {channel_offset} leave the {channels} of the output"
+                    ));
+                }
+                [channels, h, w]
+            }
+        };
+        if expected != self.output.shape {
+            return Err(format!(
+                "the map yields {expected:?}, the output layout says {:?}",
+                self.output.shape
+            ));
+        }
+        Ok(())
+    }
+
+    /// Calls `visit(output element, input element, weight)` for every entry of the matrix, elements as
+    /// `[c, y, x]`. Entries may repeat an element pair; they add up.
+    pub fn for_each_entry(&self, consts: &ConstPool, mut visit: impl FnMut([usize; 3], [usize; 3], f64)) {
+        let [channels, height, width] = self.input.shape;
+        match &self.kind {
+            LinearKind::Conv2d { weight, strides, pads, dilations, groups } => {
+                let weight = &consts[*weight];
+                let [m, c_per_group, kh, kw] = *weight.shape() else { return };
+                let m_per_group = m / groups;
+                let [_, out_h, out_w] = self.output.shape;
+                for (index, &value) in weight.data().iter().enumerate() {
+                    if value == 0.0 {
+                        continue;
+                    }
+                    let (kx, ky) = (index % kw, index / kw % kh);
+                    let (c, o) = (index / (kw * kh) % c_per_group, index / (kw * kh * c_per_group));
+                    let c = o / m_per_group * c_per_group + c;
+                    for y in 0..out_h {
+                        let Some(in_y) = (y * strides[0] + ky * dilations[0]).checked_sub(pads[0]) else {
+                            continue;
+                        };
+                        if in_y >= height {
+                            continue;
+                        }
+                        for x in 0..out_w {
+                            match (x * strides[1] + kx * dilations[1]).checked_sub(pads[1]) {
+                                Some(in_x) if in_x < width => {
+                                    visit([o, y, x], [c, in_y, in_x], f64::from(value))
+                                }
+                                _ => {}
+                            }
+                        }
+                    }
+                }
+            }
+            LinearKind::Dense { weight } => {
+                let inputs = channels * height * width;
+                for (index, &value) in consts[*weight].data().iter().enumerate() {
+                    let (o, i) = (index / inputs, index % inputs);
+                    visit([o, 0, 0], [i / (height * width), i / width % height, i % width], f64::from(value));
+                }
+            }
+            LinearKind::Place { channel_offset } => {
+                for index in 0..channels * height * width {
+                    let [c, y, x] = [index / (height * width), index / width % height, index % width];
+                    visit([c + channel_offset, y, x], [c, y, x], 1.0);
+                }
+            }
+        }
+    }
+
+    /// Length of a diagonal before it repeats: the larger of the two periods.
+    pub fn diagonal_period(&self) -> usize {
+        self.input.period.max(self.output.period)
+    }
+
+    /// All non-zero diagonals, by `(output vector, input vector)`. Every copy of the output is filled.
+    pub fn diagonals(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Diagonals> {
+        let mut all: BTreeMap<(usize, usize), Diagonals> = BTreeMap::new();
+        let length = self.diagonal_period();
+        self.for_each_slot_entry(consts, |out, slot, vector, rotation, weight| {
+            let diagonals = all.entry((out, vector)).or_default();
+            diagonals.entry(rotation).or_insert_with(|| vec![0.0; length])[slot] += weight;
+        });
+        for diagonals in all.values_mut() {
+            diagonals.retain(|_, diagonal| diagonal.iter().any(|&x| x != 0.0));
+        }
+        all
+    }
+
+    /// Rotations with an entry, by `(output vector, input vector)`: what the circuit's shape is made from. Cheaper
+    /// than [`LinearMap::diagonals`]; entries that cancel to zero still count.
+    pub fn rotations(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Vec<usize>> {
+        let mut seen: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
+        self.for_each_slot_entry(consts, |out, _, vector, rotation, _| {
+            seen.entry((out, vector)).or_insert_with(|| vec![false; self.input.period])[rotation] = true;
+        });
+        let indices =
+            |flags: Vec<bool>| flags.iter().enumerate().filter_map(|(i, &f)| f.then_some(i)).collect();
+        seen.into_iter().map(|(pair, flags)| (pair, indices(flags))).collect()
+    }
+
+    /// Visits `(output vector, output slot below the diagonal period, input vector, rotation, weight)`.
+    fn for_each_slot_entry(
+        &self,
+        consts: &ConstPool,
+        mut visit: impl FnMut(usize, usize, usize, usize, f64),
+    ) {
+        let copies = self.diagonal_period() / self.output.period;
+        let [_, in_h, in_w] = self.input.shape;
+        let [_, out_h, out_w] = self.output.shape;
+        // Places are looked up once per element, not once per entry.
+        let inputs: Vec<Place> = self.input.places().collect();
+        let outputs: Vec<Place> = self.output.places().collect();
+        self.for_each_entry(consts, |[oc, oy, ox], [ic, iy, ix], weight| {
+            let output = outputs[(oc * out_h + oy) * out_w + ox];
+            let input = inputs[(ic * in_h + iy) * in_w + ix];
+            for copy in 0..copies {
+                let slot = output.slot + copy * self.output.period;
+                let rotation = (input.slot + self.diagonal_period() - slot) % self.input.period;
+                visit(output.vector, slot, input.vector, rotation, weight);
+            }
+        });
+    }
+
+    /// The map on packed vectors in the clear: unpack, apply, pack.
+    pub fn apply(&self, consts: &ConstPool, input: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let elements = self.input.unpack(input);
+        let [_, in_h, in_w] = self.input.shape;
+        let [_, out_h, out_w] = self.output.shape;
+        let mut result = vec![0.0; self.output.elements()];
+        self.for_each_entry(consts, |[oc, oy, ox], [ic, iy, ix], weight| {
+            result[(oc * out_h + oy) * out_w + ox] += weight * elements[(ic * in_h + iy) * in_w + ix];
+        });
+        self.output.pack(&result)
+    }
+}
+
+/// A plaintext tensor in some layout: one value per element, or one per channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlainTensor {
+    /// `[C]` or `[C, H, W]`.
+    pub values: Const,
+    /// Where the elements go; slots outside hold zero.
+    pub layout: Layout,
+}
+
+record_attr!(PlainTensor { values, layout });
+
+impl PlainTensor {
+    /// Checks that values and layout fit.
+    pub fn validate(&self, consts: &ConstPool) -> Result<(), String> {
+        self.layout.validate().map_err(|e| e.to_string())?;
+        let shape = consts
+            .get(self.values)
+            .ok_or_else(|| format!("constant {} is not defined", self.values))?
+            .shape();
+        if shape == [self.layout.shape[0]] || shape == self.layout.shape {
+            return Ok(());
+        }
+        Err(format!("plaintext of shape {shape:?} does not fit {:?}", self.layout.shape))
+    }
+
+    /// The packed vectors.
+    pub fn pack(&self, consts: &ConstPool) -> Vec<Vec<f64>> {
+        let tensor = &consts[self.values];
+        let per_value = self.layout.elements() / tensor.data().len();
+        let elements: Vec<f64> =
+            (0..self.layout.elements()).map(|index| f64::from(tensor.data()[index / per_value])).collect();
+        self.layout.pack(&elements)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Tensor;
+
+    fn wave(shape: &[usize], seed: usize) -> Tensor {
+        Tensor::from_fn(shape, |i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0)
+    }
+
+    /// Rotations and products must give what the direct evaluation gives, copies included.
+    fn check(map: &LinearMap, consts: &ConstPool) {
+        map.validate(consts).unwrap();
+        let elements: Vec<f64> =
+            wave(&[map.input.elements()], 3).data().iter().map(|&x| f64::from(x)).collect();
+        let input = map.input.pack(&elements);
+        let expected = map.apply(consts, &input);
+        let slots = map.output.slots;
+        let mut result = vec![vec![0.0; slots]; map.output.vectors()];
+        for ((out, vector), diagonals) in map.diagonals(consts) {
+            for (rotation, diagonal) in diagonals {
+                for slot in 0..slots {
+                    let rotated = input[vector][(slot + rotation) % slots];
+                    result[out][slot] += rotated * diagonal[slot % diagonal.len()];
+                }
+            }
+        }
+        for (found, expected) in result.iter().flatten().zip(expected.iter().flatten()) {
+            assert!((found - expected).abs() < 1e-9);
+        }
+        let shape = map.rotations(consts);
+        for (pair, diagonals) in map.diagonals(consts) {
+            assert!(diagonals.keys().all(|rotation| shape[&pair].contains(rotation)));
+        }
+    }
+
+    #[test]
+    fn diagonals_reproduce_the_map() {
+        let mut consts = ConstPool::default();
+        let weight = consts.add(wave(&[8, 4, 3, 3], 1));
+        let kind = LinearKind::Conv2d { weight, strides: [2, 2], pads: [1; 4], dilations: [1; 2], groups: 1 };
+        let input = Layout::dense([4, 16, 16], 2048);
+        let multiplexed =
+            Layout { shape: [8, 8, 8], gap: 2, multiplex: 4, plane: [16, 16], period: 512, slots: 2048 };
+        check(&LinearMap { kind: kind.clone(), input: input.clone(), output: multiplexed }, &consts);
+        // Several vectors in and out, another dense layout.
+        let narrow = Layout { period: 256, ..input };
+        let output = Layout { period: 256, ..Layout::dense([8, 8, 8], 2048) };
+        check(&LinearMap { kind, input: narrow, output }, &consts);
+
+        let grouped = consts.add(wave(&[6, 2, 2, 3], 5));
+        let kind = LinearKind::Conv2d {
+            weight: grouped,
+            strides: [1, 2],
+            pads: [0, 1, 1, 0],
+            dilations: [2, 1],
+            groups: 3,
+        };
+        let map = LinearMap {
+            kind,
+            input: Layout::dense([6, 9, 7], 1024),
+            output: Layout { period: 1024, ..Layout::dense([6, 8, 3], 1024) },
+        };
+        check(&map, &consts);
+
+        let dense = consts.add(wave(&[10, 48], 2));
+        let map = LinearMap {
+            kind: LinearKind::Dense { weight: dense },
+            input: Layout { shape: [12, 2, 2], gap: 2, multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
+            output: Layout::dense([10, 1, 1], 256),
+        };
+        check(&map, &consts);
+
+        let map = LinearMap {
+            kind: LinearKind::Place { channel_offset: 4 },
+            input: Layout { shape: [12, 2, 2], gap: 2, multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
+            output: Layout::dense([20, 2, 2], 256),
+        };
+        check(&map, &consts);
+    }
+
+    #[test]
+    fn misfits_are_errors() {
+        let mut consts = ConstPool::default();
+        let weight = consts.add(wave(&[8, 4, 3, 3], 1));
+        let kind = LinearKind::Conv2d { weight, strides: [2, 2], pads: [1; 4], dilations: [1; 2], groups: 1 };
+        let map = LinearMap {
+            kind,
+            input: Layout::dense([4, 16, 16], 2048),
+            output: Layout::dense([8, 9, 8], 2048),
+        };
+        assert!(map.validate(&consts).unwrap_err().contains("yields [8, 8, 8]"));
+    }
+}
