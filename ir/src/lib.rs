@@ -13,6 +13,7 @@
 //! | [`verify`] | what every pass may rely on |
 //! | [`interp`] | cleartext meaning of each stage |
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
+//! | [`artifact`] | the file a compile produces |
 //! | [`circuit_shape`] | rotations and products of the big circuits |
 //! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
 //! | [`polynomial`] | Chebyshev polynomials |
@@ -22,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod artifact;
 pub mod attr;
 pub mod circuit_shape;
 pub mod ckks;

@@ -1,0 +1,396 @@
+//! The artifact: the one file a compile produces, and all that running it needs besides keys.
+//!
+//! ```text
+//! bytes  0..4    magic "FHEC"
+//! bytes  4..8    format version, little-endian
+//! bytes  8..16   length of the compressed payload, little-endian
+//! bytes 16..48   blake3 digest of the compressed payload
+//! bytes 48..     payload: a protobuf message ([`Message`]), zstd-compressed
+//! ```
+//!
+//! Programs travel in their text form with the tensors beside them, named by digest, so one printer and one parser
+//! serve people, tests and files. Readers trust nothing: the digest is checked before anything is decompressed, the
+//! decompressed size is bounded, programs are parsed, typed and verified, tensors checked against their shapes.
+
+use std::io::Read;
+
+use prost::Message as _;
+use thiserror::Error;
+
+use crate::ckks::Ckks;
+use crate::func::{Func, Stage};
+use crate::nn::Nn;
+use crate::params::{Params, ParamsError, ParamsLiteral, Secret};
+use crate::tensor::{ConstPool, Tensor};
+use crate::text::{ConstSource, ParseError, parse_func, print_func};
+use crate::verify::{VerifyErrors, verify};
+
+const MAGIC: &[u8; 4] = b"FHEC";
+/// Version of the format written; only this one is read.
+pub const FORMAT_VERSION: u32 = 1;
+const HEADER_BYTES: usize = 48;
+/// Bound on the decompressed payload: far above any network this compiler handles.
+const MAX_PAYLOAD_BYTES: u64 = 2 << 30;
+const COMPRESSION_LEVEL: i32 = 9;
+
+/// What a compile produces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Artifact {
+    /// The scheduled homomorphic program.
+    pub program: Func<Ckks>,
+    /// The network as imported, with its exact activations: the plain reference.
+    pub network: Func<Nn>,
+    /// Scheme parameters.
+    pub params: Params,
+    /// The plan, as JSON: what was decided, predicted and considered.
+    pub plan_json: String,
+    /// From bytes of a picture to the network's input, as JSON.
+    pub preprocess_json: String,
+    /// Class names in order of the logits; may be empty.
+    pub classes: Vec<String>,
+}
+
+/// Why bytes are no artifact.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum ArtifactError {
+    #[error("not an fhec artifact: the file does not start with FHEC; compile the model with `fhec compile`")]
+    Magic,
+    #[error(
+        "the artifact has format version {found}, this fhec reads version {FORMAT_VERSION}; compile the model again"
+    )]
+    Version { found: u32 },
+    #[error("the artifact is truncated or has trailing bytes: {expected} bytes announced, {found} found")]
+    Length { expected: u64, found: u64 },
+    #[error("the artifact is damaged: its checksum does not match; copy or compile it again")]
+    Checksum,
+    #[error("the artifact cannot be decompressed: {0}")]
+    Decompress(std::io::Error),
+    #[error("the artifact decompresses to more than {MAX_PAYLOAD_BYTES} bytes")]
+    TooLarge,
+    #[error("the artifact's message cannot be read: {0}")]
+    Decode(#[from] prost::DecodeError),
+    #[error("the artifact lacks its {0}")]
+    Missing(&'static str),
+    #[error("the artifact's parameters are invalid: {0}")]
+    Params(#[from] ParamsError),
+    #[error("a tensor of the artifact is malformed: {0}")]
+    Tensor(String),
+    #[error("the artifact's {stage} program cannot be parsed: {error}")]
+    Parse { stage: &'static str, error: ParseError },
+    #[error("the artifact's {stage} program is malformed: {errors}")]
+    Verify { stage: &'static str, errors: VerifyErrors },
+    #[error("the artifact's program does not fit its parameters: {0}")]
+    Misfit(String),
+}
+
+/// Protobuf form of an [`Artifact`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Message {
+    /// Scheme parameters.
+    #[prost(message, optional, tag = "1")]
+    pub params: Option<ParamsMessage>,
+    /// ckks program, as text.
+    #[prost(string, tag = "2")]
+    pub program: String,
+    /// nn program, as text.
+    #[prost(string, tag = "3")]
+    pub network: String,
+    /// Tensors that the programs name by digest.
+    #[prost(message, repeated, tag = "4")]
+    pub tensors: Vec<TensorMessage>,
+    /// JSON.
+    #[prost(string, tag = "5")]
+    pub plan: String,
+    /// JSON.
+    #[prost(string, tag = "6")]
+    pub preprocess: String,
+    /// Class names.
+    #[prost(string, repeated, tag = "7")]
+    pub classes: Vec<String>,
+}
+
+/// Protobuf form of [`ParamsLiteral`]; fields as there.
+#[derive(Clone, PartialEq, prost::Message)]
+#[allow(missing_docs)]
+pub struct ParamsMessage {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(uint32, tag = "2")]
+    pub log_n: u32,
+    #[prost(uint64, repeated, tag = "3")]
+    pub q: Vec<u64>,
+    #[prost(uint32, repeated, tag = "4")]
+    pub level_limbs: Vec<u32>,
+    #[prost(uint64, repeated, tag = "5")]
+    pub p: Vec<u64>,
+    #[prost(uint32, tag = "6")]
+    pub digit_limbs: u32,
+    #[prost(uint32, tag = "7")]
+    pub log_scale: u32,
+    /// 0 for uniform ternary.
+    #[prost(uint32, tag = "8")]
+    pub hamming_weight: u32,
+}
+
+/// Protobuf form of a [`Tensor`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TensorMessage {
+    /// Dimensions.
+    #[prost(uint64, repeated, tag = "1")]
+    pub shape: Vec<u64>,
+    /// Little-endian `f32`, row-major.
+    #[prost(bytes = "vec", tag = "2")]
+    pub data: Vec<u8>,
+}
+
+impl From<&ParamsLiteral> for ParamsMessage {
+    fn from(l: &ParamsLiteral) -> Self {
+        ParamsMessage {
+            name: l.name.clone(),
+            log_n: l.log_n,
+            q: l.q.clone(),
+            level_limbs: l.level_limbs.iter().map(|&limbs| limbs as u32).collect(),
+            p: l.p.clone(),
+            digit_limbs: l.digit_limbs as u32,
+            log_scale: l.log_scale,
+            hamming_weight: match l.secret {
+                Secret::UniformTernary => 0,
+                Secret::SparseTernary { hamming_weight } => hamming_weight,
+            },
+        }
+    }
+}
+
+impl ParamsMessage {
+    /// The validated parameters.
+    pub fn to_params(&self) -> Result<Params, ParamsError> {
+        Params::new(ParamsLiteral {
+            name: self.name.clone(),
+            log_n: self.log_n,
+            q: self.q.clone(),
+            level_limbs: self.level_limbs.iter().map(|&limbs| limbs as usize).collect(),
+            p: self.p.clone(),
+            digit_limbs: self.digit_limbs as usize,
+            log_scale: self.log_scale,
+            secret: match self.hamming_weight {
+                0 => Secret::UniformTernary,
+                hamming_weight => Secret::SparseTernary { hamming_weight },
+            },
+        })
+    }
+}
+
+impl Artifact {
+    /// The bytes of the file. The same artifact always gives the same bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut pool = ConstPool::default();
+        let tensors = self.program.consts.iter().chain(self.network.consts.iter());
+        tensors.filter(|(_, t)| t.data().len() > crate::text::INLINE_ELEMENTS).for_each(|(_, tensor)| {
+            pool.add(tensor.clone());
+        });
+        let message = Message {
+            params: Some(self.params.literal().into()),
+            program: print_func(&self.program),
+            network: print_func(&self.network),
+            tensors: pool.iter().map(|(_, tensor)| tensor.into()).collect(),
+            plan: self.plan_json.clone(),
+            preprocess: self.preprocess_json.clone(),
+            classes: self.classes.clone(),
+        };
+        let payload = zstd::bulk::compress(&message.encode_to_vec(), COMPRESSION_LEVEL)
+            .expect("compressing into memory cannot fail");
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(blake3::hash(&payload).as_bytes());
+        bytes.extend_from_slice(&payload);
+        bytes
+    }
+
+    /// Reads what [`Artifact::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ArtifactError> {
+        if !bytes.starts_with(MAGIC) {
+            return Err(ArtifactError::Magic);
+        }
+        let Some((header, payload)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(ArtifactError::Length { expected: HEADER_BYTES as u64, found: bytes.len() as u64 });
+        };
+        let field = |range: std::ops::Range<usize>| {
+            header[range].iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b))
+        };
+        if field(4..8) != u64::from(FORMAT_VERSION) {
+            return Err(ArtifactError::Version { found: field(4..8) as u32 });
+        }
+        if field(8..16) != payload.len() as u64 {
+            return Err(ArtifactError::Length { expected: field(8..16), found: payload.len() as u64 });
+        }
+        if blake3::hash(payload).as_bytes()[..] != header[16..48] {
+            return Err(ArtifactError::Checksum);
+        }
+        let mut raw = Vec::new();
+        let decoder = zstd::stream::read::Decoder::new(payload).map_err(ArtifactError::Decompress)?;
+        decoder.take(MAX_PAYLOAD_BYTES + 1).read_to_end(&mut raw).map_err(ArtifactError::Decompress)?;
+        if raw.len() as u64 > MAX_PAYLOAD_BYTES {
+            return Err(ArtifactError::TooLarge);
+        }
+        Artifact::from_message(Message::decode(&raw[..])?)
+    }
+
+    fn from_message(message: Message) -> Result<Self, ArtifactError> {
+        let params = message.params.ok_or(ArtifactError::Missing("parameters"))?.to_params()?;
+        let tensors = message.tensors.iter().map(Tensor::try_from).collect::<Result<Vec<_>, _>>();
+        let source = ConstSource::new(tensors.map_err(ArtifactError::Tensor)?);
+        let program: Func<Ckks> = read_func(&message.program, &source)?;
+        let network: Func<Nn> = read_func(&message.network, &source)?;
+        let values = program.inputs().iter().copied().chain(program.ops().iter().map(|data| data.result));
+        for value in values {
+            let ty = program.ty(value);
+            if ty.level > params.top_level() || ty.slots > params.slots() {
+                return Err(ArtifactError::Misfit(format!(
+                    "{value} needs level {} and {} slots",
+                    ty.level, ty.slots
+                )));
+            }
+        }
+        Ok(Artifact {
+            program,
+            network,
+            params,
+            plan_json: message.plan,
+            preprocess_json: message.preprocess,
+            classes: message.classes,
+        })
+    }
+}
+
+fn read_func<S: Stage>(text: &str, source: &ConstSource) -> Result<Func<S>, ArtifactError> {
+    let func = parse_func(text, source).map_err(|error| ArtifactError::Parse { stage: S::NAME, error })?;
+    verify(&func).map_err(|errors| ArtifactError::Verify { stage: S::NAME, errors })?;
+    Ok(func)
+}
+
+impl From<&Tensor> for TensorMessage {
+    fn from(tensor: &Tensor) -> Self {
+        TensorMessage {
+            shape: tensor.shape().iter().map(|&dimension| dimension as u64).collect(),
+            data: tensor.data().iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
+}
+
+impl TryFrom<&TensorMessage> for Tensor {
+    type Error = String;
+
+    fn try_from(message: &TensorMessage) -> Result<Self, String> {
+        let shape: Result<Vec<usize>, _> = message.shape.iter().map(|&d| usize::try_from(d)).collect();
+        let (chunks, []) = message.data.as_chunks::<4>() else {
+            return Err(format!("{} bytes are no f32 data", message.data.len()));
+        };
+        let data: Vec<f32> = chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
+        Tensor::new(shape.map_err(|e| e.to_string())?, data).map_err(|e| e.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prime::ntt_primes_near;
+
+    fn artifact() -> Artifact {
+        let network = "func nn net {
+            const @0 : f32[10, 64] = random(1)
+            input %0 : f32[1, 64] \"image\"
+            %1 = dense(%0) {weight=@0}
+            %2 = relu(%1)
+            return %2
+        }";
+        let program = "func ckks net {
+            const @0 : f32[10, 64] = random(1)
+            input %0 : ct<1, 4096, 3, D3, 2> \"image\"
+            %1 = linear_map(%0) {map={kind={dense=@0}, input={shape=[64, 1, 1], gap=1, multiplex=1, plane=[1, 1], period=64, slots=4096}, output={shape=[10, 1, 1], gap=1, multiplex=1, plane=[1, 1], period=64, slots=4096}}, baby_step=8}
+            %2 = rescale(%1)
+            return %2
+        }";
+        let q: Vec<u64> = ntt_primes_near(1 << 45, 13).take(4).collect();
+        let literal = ParamsLiteral {
+            name: "toy-n13".into(),
+            log_n: 13,
+            level_limbs: (1..=q.len()).collect(),
+            q,
+            p: ntt_primes_near((1 << 48) - 1, 13).take(1).collect(),
+            digit_limbs: 1,
+            log_scale: 45,
+            secret: Secret::UniformTernary,
+        };
+        Artifact {
+            program: parse_func(program, &ConstSource::default()).unwrap(),
+            network: parse_func(network, &ConstSource::default()).unwrap(),
+            params: Params::new(literal).unwrap(),
+            plan_json: "{}".into(),
+            preprocess_json: "{}".into(),
+            classes: vec!["a".into(), "b".into()],
+        }
+    }
+
+    #[test]
+    fn writing_and_reading_are_inverse_and_deterministic() {
+        let artifact = artifact();
+        let bytes = artifact.to_bytes();
+        assert_eq!(Artifact::from_bytes(&bytes).unwrap(), artifact);
+        assert_eq!(bytes, artifact.to_bytes());
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_truncation_is_an_error() {
+        let bytes = artifact().to_bytes();
+        for position in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 0x10;
+            assert!(Artifact::from_bytes(&damaged).is_err(), "byte {position}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Artifact::from_bytes(&bytes[..length]).is_err(), "length {length}");
+        }
+    }
+
+    #[test]
+    fn hostile_payloads_with_a_right_checksum_are_errors() {
+        let seal = |payload: &[u8]| {
+            let payload = zstd::bulk::compress(payload, 1).unwrap();
+            let mut bytes = MAGIC.to_vec();
+            bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+            bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(blake3::hash(&payload).as_bytes());
+            bytes.extend_from_slice(&payload);
+            bytes
+        };
+        assert!(matches!(Artifact::from_bytes(&seal(b"\xff\xff\xff")), Err(ArtifactError::Decode(_))));
+        assert!(matches!(Artifact::from_bytes(&seal(b"")), Err(ArtifactError::Missing("parameters"))));
+        let good = artifact();
+        let mut message = Message {
+            params: Some(good.params.literal().into()),
+            program: print_func(&good.program),
+            network: print_func(&good.network),
+            ..Message::default()
+        };
+        // The tensors are missing.
+        assert!(matches!(
+            Artifact::from_bytes(&seal(&message.encode_to_vec())),
+            Err(ArtifactError::Parse { .. })
+        ));
+        message.tensors = vec![TensorMessage { shape: vec![u64::MAX, 2], data: vec![0; 8] }];
+        assert!(matches!(
+            Artifact::from_bytes(&seal(&message.encode_to_vec())),
+            Err(ArtifactError::Tensor(_))
+        ));
+        message.tensors = good.network.consts.iter().map(|(_, tensor)| tensor.into()).collect();
+        message.params.as_mut().unwrap().q.truncate(3);
+        message.params.as_mut().unwrap().level_limbs.truncate(3);
+        assert!(matches!(
+            Artifact::from_bytes(&seal(&message.encode_to_vec())),
+            Err(ArtifactError::Misfit(_))
+        ));
+    }
+}
