@@ -1,5 +1,6 @@
 //! Cleartext interpreters, one per stage: the meaning of a program and the oracle every pass is tested against.
 
+pub mod nn;
 mod slots;
 
 use thiserror::Error;
@@ -16,6 +17,8 @@ pub enum InterpError {
     InputCount { expected: usize, found: usize },
     #[error("input {input} needs shape {expected:?}, found {found:?}")]
     InputShape { input: Value, expected: Vec<usize>, found: Vec<usize> },
+    #[error("a value of shape {shape:?} is too large to run")]
+    TooLarge { shape: Vec<usize> },
     #[error("the program is malformed: {0}")]
     Malformed(String),
 }

@@ -18,8 +18,8 @@ pub fn infer(op: &Op, operands: &[TensorType], consts: &ConstPool) -> Result<Ten
                 ));
             }
             vector_of(consts, *bias, m, "bias")?;
-            let h = window(h, kh, strides[0], pads[0] + pads[2], dilations[0])?;
-            let w = window(w, kw, strides[1], pads[1] + pads[3], dilations[1])?;
+            let h = window(h, kh, strides[0], pads[0].saturating_add(pads[2]), dilations[0])?;
+            let w = window(w, kw, strides[1], pads[1].saturating_add(pads[3]), dilations[1])?;
             vec![n, m, h, w]
         }
         Op::Dense { weight, bias, .. } => {
@@ -71,7 +71,9 @@ pub fn infer(op: &Op, operands: &[TensorType], consts: &ConstPool) -> Result<Ten
             if before.len() != shape(0).len() || after.len() != shape(0).len() {
                 return Err(format!("pads {before:?}, {after:?} do not fit rank {}", shape(0).len()));
             }
-            shape(0).iter().zip(before.iter().zip(after)).map(|(d, (b, a))| d + b + a).collect()
+            let sum = |(&d, (&b, &a)): (&usize, (&usize, &usize))| d.checked_add(b)?.checked_add(a);
+            let result: Option<Vec<usize>> = shape(0).iter().zip(before.iter().zip(after)).map(sum).collect();
+            result.ok_or("the padding is too large")?
         }
         Op::Reshape { shape: new, .. } => {
             if element_count(new) != element_count(shape(0)) {
@@ -100,7 +102,9 @@ pub fn infer(op: &Op, operands: &[TensorType], consts: &ConstPool) -> Result<Ten
                         first.shape, other.shape
                     ));
                 }
-                result[*axis] += other.shape[*axis];
+                result[*axis] = result[*axis]
+                    .checked_add(other.shape[*axis])
+                    .ok_or("the result has too many elements")?;
             }
             result
         }
@@ -164,8 +168,8 @@ fn pool(
     dilations: &[usize; 2],
 ) -> Result<Vec<usize>, String> {
     let [n, c, h, w] = *shape else { return Err(rank("a pool", 4, shape)) };
-    let h = window(h, kernel[0], strides[0], pads[0] + pads[2], dilations[0])?;
-    let w = window(w, kernel[1], strides[1], pads[1] + pads[3], dilations[1])?;
+    let h = window(h, kernel[0], strides[0], pads[0].saturating_add(pads[2]), dilations[0])?;
+    let w = window(w, kernel[1], strides[1], pads[1].saturating_add(pads[3]), dilations[1])?;
     Ok(vec![n, c, h, w])
 }
 
@@ -233,5 +237,7 @@ mod tests {
         assert_eq!(window(28, 5, 1, 4, 1), Ok(28));
         assert_eq!(window(7, 3, 1, 0, 3), Ok(1));
         assert!(window(2, 3, 1, 0, 1).is_err());
+        assert!(window(2, usize::MAX, 1, 0, usize::MAX).is_err());
+        assert!(window(2, 3, 1, usize::MAX, 1).is_err());
     }
 }

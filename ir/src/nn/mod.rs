@@ -2,6 +2,7 @@
 //!
 //! Tensors are row-major `f32` with static shapes that include the batch dimension (1 after import).
 
+pub mod activation;
 pub mod infer;
 pub mod ops;
 

@@ -80,8 +80,12 @@ op_table! {
     Tanh "tanh" (x) {}
     /// `x * sigmoid(x)`.
     Silu "silu" (x) {}
-    /// `x/2 (1 + erf(x / sqrt 2))`.
-    Gelu "gelu" (x) {}
+    /// `x/2 (1 + erf(x / sqrt 2))`, or the form with `tanh` that some networks were trained with
+    /// ([`super::activation::gelu_tanh`]).
+    Gelu "gelu" (x) {
+        /// Whether it is the form with `tanh`.
+        tanh: bool,
+    }
     /// `e^x`.
     Exp "exp" (x) {}
     /// `exp(x) / sum exp(x)` along `axis`.
