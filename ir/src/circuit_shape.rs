@@ -117,6 +117,7 @@ mod tests {
                     kind,
                     input: layout(channels[0], gap, period),
                     output: layout(channels[1], gap * stride, period),
+                    fold: 1,
                 };
                 map.validate(&consts).unwrap();
                 let rotations = map.rotations(&consts);

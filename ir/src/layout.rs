@@ -119,12 +119,17 @@ impl Layout {
         self.line_length().div_ceil(self.period)
     }
 
-    /// Where element `(c, y, x)` sits.
-    pub fn place(&self, c: usize, y: usize, x: usize) -> Place {
+    /// Position of element `(c, y, x)` along the line.
+    pub fn line_position(&self, c: usize, y: usize, x: usize) -> usize {
         let within = c % self.multiplex;
         let row = y * self.gap + within / self.gap;
         let column = x * self.gap + within % self.gap;
-        let position = (c / self.multiplex * self.plane[0] + row) * self.plane[1] + column;
+        (c / self.multiplex * self.plane[0] + row) * self.plane[1] + column
+    }
+
+    /// Where element `(c, y, x)` sits.
+    pub fn place(&self, c: usize, y: usize, x: usize) -> Place {
+        let position = self.line_position(c, y, x);
         Place { vector: position / self.period, slot: position % self.period }
     }
 

@@ -15,6 +15,7 @@
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
 //! | [`artifact`] | the file a compile produces |
 //! | [`circuit_shape`] | rotations and products of the big circuits |
+//! | [`evaluation_keys`] | the switching keys a program needs |
 //! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
 //! | [`polynomial`] | Chebyshev polynomials |
 //!
@@ -28,6 +29,7 @@ pub mod attr;
 pub mod circuit_shape;
 pub mod ckks;
 pub mod entity;
+pub mod evaluation_keys;
 pub mod func;
 pub mod interp;
 pub mod layout;

@@ -3,7 +3,7 @@
 //! A map is a sparse matrix from input slots to output slots. Under encryption it is evaluated by generalised
 //! diagonals (Halevi and Shoup, CRYPTO 2014): rotate the input by `d`, multiply by diagonal `d`, add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attr::{AsAttr, Attr, AttrError, Fields};
 use crate::entity::Const;
@@ -48,9 +48,34 @@ pub struct LinearMap {
     pub input: Layout,
     /// Layout of its result.
     pub output: Layout,
+    /// Partial sums: 1, or a power of two up to `input.period / output.period`. See [`LinearMap::fold_rotations`].
+    pub fold: usize,
 }
 
-record_attr!(LinearMap { kind, input, output });
+impl AsAttr for LinearMap {
+    fn to_attr(&self) -> Option<Attr> {
+        let fields = [
+            ("kind", self.kind.to_attr()),
+            ("input", self.input.to_attr()),
+            ("output", self.output.to_attr()),
+            ("fold", (self.fold != 1).then_some(self.fold).to_attr()),
+        ];
+        let present = fields.into_iter().filter_map(|(name, attr)| Some((name.to_string(), attr?)));
+        Some(Attr::Record(present.collect()))
+    }
+
+    fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
+        let mut fields = Fields::of(attr)?;
+        let map = LinearMap {
+            kind: fields.take("kind")?,
+            input: fields.take("input")?,
+            output: fields.take("output")?,
+            fold: fields.take::<Option<usize>>("fold")?.unwrap_or(1),
+        };
+        fields.finish()?;
+        Ok(map)
+    }
+}
 
 impl AsAttr for LinearKind {
     fn to_attr(&self) -> Option<Attr> {
@@ -97,12 +122,37 @@ impl AsAttr for LinearKind {
 pub type Diagonals = BTreeMap<usize, Vec<f64>>;
 
 impl LinearMap {
+    /// The map that fills every copy of its output by itself: `fold` is 1.
+    pub fn new(kind: LinearKind, input: Layout, output: Layout) -> Self {
+        LinearMap { kind, input, output, fold: 1 }
+    }
+
+    /// What completes a map with `fold` above 1: `for r in fold_rotations { y += rotate(y, r) }`, none for 1.
+    ///
+    /// A result that repeats every `output.period` slots below a longer `input.period` has many copies, and filling
+    /// each of them by diagonals costs up to `input.period` of them. With `fold` F the op leaves each product in
+    /// only one of F neighbouring copies, the one that its smallest rotation reaches, so at most `input.period / F`
+    /// diagonals are left (`output.period` at full fold; the hybrid method of Juvekar et al., USENIX Security 2018).
+    /// Its result repeats every `F * output.period` slots, and the copies add up to the map's value.
+    pub fn fold_rotations(&self) -> impl Iterator<Item = usize> + use<> {
+        let period = self.output.period;
+        (0..self.fold.trailing_zeros()).map(move |i| period << i)
+    }
+
     /// Checks layouts, weight shapes and that the shapes of both layouts are those of the map.
     pub fn validate(&self, consts: &ConstPool) -> Result<(), String> {
         self.input.validate().map_err(|e| format!("input: {e}"))?;
         self.output.validate().map_err(|e| format!("output: {e}"))?;
         if self.input.slots != self.output.slots {
             return Err("input and output layouts have different slot counts".into());
+        }
+        let fits = self.fold.checked_mul(self.output.period).is_some_and(|p| p <= self.input.period);
+        if self.fold != 1 && !(self.fold.is_power_of_two() && fits) {
+            return Err(format!(
+                "fold {} is no power of two up to {}, the ratio of input and output period",
+                self.fold,
+                self.input.period / self.output.period
+            ));
         }
         let weight_of = |id: Const| consts.get(id).ok_or_else(|| format!("constant {id} is not defined"));
         let [c, h, w] = self.input.shape;
@@ -203,28 +253,115 @@ impl LinearMap {
 
     /// All non-zero diagonals, by `(output vector, input vector)`. Every copy of the output is filled.
     pub fn diagonals(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Diagonals> {
-        let mut all: BTreeMap<(usize, usize), Diagonals> = BTreeMap::new();
+        let mut all: BTreeMap<(usize, usize), Vec<Option<Vec<f64>>>> = BTreeMap::new();
         let length = self.diagonal_period();
         self.for_each_slot_entry(consts, |out, slot, vector, rotation, weight| {
-            let diagonals = all.entry((out, vector)).or_default();
-            diagonals.entry(rotation).or_insert_with(|| vec![0.0; length])[slot] += weight;
+            let diagonals = all.entry((out, vector)).or_insert_with(|| vec![None; self.input.period]);
+            diagonals[rotation].get_or_insert_with(|| vec![0.0; length])[slot] += weight;
         });
-        for diagonals in all.values_mut() {
-            diagonals.retain(|_, diagonal| diagonal.iter().any(|&x| x != 0.0));
-        }
-        all
+        let non_zero = |list: Vec<Option<Vec<f64>>>| {
+            let numbered = list.into_iter().enumerate();
+            let present = numbered.filter_map(|(rotation, diagonal)| Some((rotation, diagonal?)));
+            present.filter(|(_, diagonal)| diagonal.iter().any(|&x| x != 0.0)).collect()
+        };
+        all.into_iter().map(|(pair, list)| (pair, non_zero(list))).collect()
     }
 
-    /// Rotations with an entry, by `(output vector, input vector)`: what the circuit's shape is made from. Cheaper
-    /// than [`LinearMap::diagonals`]; entries that cancel to zero still count.
+    /// Rotations with an entry, by `(output vector, input vector)`: what the circuit's shape is made from. Far
+    /// cheaper than [`LinearMap::diagonals`]; entries that cancel to zero still count.
     pub fn rotations(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Vec<usize>> {
         let mut seen: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
-        self.for_each_slot_entry(consts, |out, _, vector, rotation, _| {
-            seen.entry((out, vector)).or_insert_with(|| vec![false; self.input.period])[rotation] = true;
-        });
+        if self.input.vectors() == 1 && self.output.vectors() == 1 {
+            let flags = self.single_vector_rotations(consts);
+            if flags.contains(&true) {
+                seen.insert((0, 0), flags);
+            }
+        } else {
+            self.for_each_slot_entry(consts, |out, _, vector, rotation, _| {
+                let flags = seen.entry((out, vector)).or_insert_with(|| vec![false; self.input.period]);
+                flags[rotation] = true;
+            });
+        }
         let indices =
             |flags: Vec<bool>| flags.iter().enumerate().filter_map(|(i, &f)| f.then_some(i)).collect();
         seen.into_iter().map(|(pair, flags)| (pair, indices(flags))).collect()
+    }
+
+    /// With one vector on either side a rotation is a difference of positions, whichever pixel it belongs to.
+    fn single_vector_rotations(&self, consts: &ConstPool) -> Vec<bool> {
+        let period = self.input.period;
+        let mut differences = vec![false; period];
+        match &self.kind {
+            LinearKind::Conv2d { .. } => self.mark_conv_differences(consts, &mut differences),
+            LinearKind::Dense { .. } | LinearKind::Place { .. } => {
+                let [_, in_h, in_w] = self.input.shape;
+                let inputs: Vec<Place> = self.input.places().collect();
+                self.for_each_entry(consts, |[oc, oy, ox], [ic, iy, ix], _| {
+                    let input = inputs[(ic * in_h + iy) * in_w + ix].slot;
+                    let output = self.output.place(oc, oy, ox).slot;
+                    differences[(input + self.diagonal_period() - output) % period] = true;
+                });
+            }
+        }
+        let mut rotations = vec![false; period];
+        for difference in (0..period).filter(|&d| differences[d]) {
+            for copy in self.copies_of(difference) {
+                let shift = copy * self.output.period % period;
+                rotations[(difference + period - shift) % period] = true;
+            }
+        }
+        rotations
+    }
+
+    /// Marks `input position - output position` modulo the input period for all entries of a convolution: sums of
+    /// a part that depends on the channels and one that depends on the pixel, which is the same for all pixels when
+    /// stride and gaps agree.
+    fn mark_conv_differences(&self, consts: &ConstPool, differences: &mut [bool]) {
+        let LinearKind::Conv2d { weight, strides, pads, dilations, groups } = &self.kind else { return };
+        let weight = &consts[*weight];
+        let [m, c_per_group, kh, kw] = *weight.shape() else { return };
+        let period = self.input.period as i64;
+        let ([_, in_h, in_w], [_, out_h, out_w]) = (self.input.shape, self.output.shape);
+        let line = |layout: &Layout, c: usize, y: i64, x: i64| {
+            let first = layout.line_position(c, 0, 0) as i64;
+            first + (y * layout.plane[1] as i64 + x) * layout.gap as i64
+        };
+        // Output pixels whose tap `k` meets a pixel of the operand.
+        let valid = |k: usize, axis: usize, length: usize, outputs: usize| -> Vec<(i64, i64)> {
+            let input = |o: usize| (o * strides[axis] + k * dilations[axis]) as i64 - pads[axis] as i64;
+            let inside = |&(i, _): &(i64, i64)| (0..length as i64).contains(&i);
+            (0..outputs).map(|o| (input(o), o as i64)).filter(inside).collect()
+        };
+        for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
+            let mut pixels = BTreeSet::new();
+            for &(in_y, y) in &valid(ky, 0, in_h, out_h) {
+                for &(in_x, x) in &valid(kx, 1, in_w, out_w) {
+                    pixels.insert(line(&self.input, 0, in_y, in_x) - line(&self.output, 0, y, x));
+                }
+            }
+            let mut channels = BTreeSet::new();
+            for o in 0..m {
+                for c in 0..c_per_group {
+                    if weight.data()[((o * c_per_group + c) * kh + ky) * kw + kx] != 0.0 {
+                        let c = o / (m / groups) * c_per_group + c;
+                        channels.insert(line(&self.input, c, 0, 0) - line(&self.output, o, 0, 0));
+                    }
+                }
+            }
+            for channel in &channels {
+                for pixel in &pixels {
+                    differences[(channel + pixel).rem_euclid(period) as usize] = true;
+                }
+            }
+        }
+    }
+
+    /// Copies of the output that take an entry whose positions differ by `difference` modulo the input period.
+    fn copies_of(&self, difference: usize) -> impl Iterator<Item = usize> + use<> {
+        let first = difference % (self.output.period * self.fold) / self.output.period;
+        let copies = self.diagonal_period() / self.output.period;
+        // Without fold every copy takes it, whatever the first one is.
+        (first % self.fold..copies).step_by(self.fold)
     }
 
     /// Visits `(output vector, output slot below the diagonal period, input vector, rotation, weight)`.
@@ -233,25 +370,28 @@ impl LinearMap {
         consts: &ConstPool,
         mut visit: impl FnMut(usize, usize, usize, usize, f64),
     ) {
-        let copies = self.diagonal_period() / self.output.period;
         let [_, in_h, in_w] = self.input.shape;
         let [_, out_h, out_w] = self.output.shape;
+        let length = self.diagonal_period();
         // Places are looked up once per element, not once per entry.
         let inputs: Vec<Place> = self.input.places().collect();
         let outputs: Vec<Place> = self.output.places().collect();
         self.for_each_entry(consts, |[oc, oy, ox], [ic, iy, ix], weight| {
             let output = outputs[(oc * out_h + oy) * out_w + ox];
             let input = inputs[(ic * in_h + iy) * in_w + ix];
-            for copy in 0..copies {
+            for copy in self.copies_of((input.slot + length - output.slot) % self.input.period) {
                 let slot = output.slot + copy * self.output.period;
-                let rotation = (input.slot + self.diagonal_period() - slot) % self.input.period;
+                let rotation = (input.slot + length - slot) % self.input.period;
                 visit(output.vector, slot, input.vector, rotation, weight);
             }
         });
     }
 
-    /// The map on packed vectors in the clear: unpack, apply, pack.
+    /// The map on packed vectors in the clear: unpack, apply, pack. With a fold above 1, its partial sums.
     pub fn apply(&self, consts: &ConstPool, input: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        if self.fold > 1 {
+            return self.apply_folded(consts, input);
+        }
         let elements = self.input.unpack(input);
         let [_, in_h, in_w] = self.input.shape;
         let [_, out_h, out_w] = self.output.shape;
@@ -260,6 +400,20 @@ impl LinearMap {
             result[(oc * out_h + oy) * out_w + ox] += weight * elements[(ic * in_h + iy) * in_w + ix];
         });
         self.output.pack(&result)
+    }
+
+    fn apply_folded(&self, consts: &ConstPool, input: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let mut result = vec![vec![0.0; self.output.slots]; self.output.vectors()];
+        self.for_each_slot_entry(consts, |out, slot, vector, rotation, weight| {
+            result[out][slot] += weight * input[vector][(slot + rotation) % self.input.slots];
+        });
+        let period = self.diagonal_period();
+        for vector in &mut result {
+            for copy in 1..self.output.slots / period {
+                vector.copy_within(..period, copy * period);
+            }
+        }
+        result
     }
 }
 
@@ -327,10 +481,20 @@ mod tests {
         for (found, expected) in result.iter().flatten().zip(expected.iter().flatten()) {
             assert!((found - expected).abs() < 1e-9);
         }
-        let shape = map.rotations(consts);
-        for (pair, diagonals) in map.diagonals(consts) {
-            assert!(diagonals.keys().all(|rotation| shape[&pair].contains(rotation)));
+        for vector in &mut result {
+            for rotation in map.fold_rotations() {
+                let by = |slot: usize| (slot + rotation) % slots;
+                *vector = (0..slots).map(|slot| vector[slot] + vector[by(slot)]).collect();
+            }
         }
+        let whole = LinearMap { fold: 1, ..map.clone() }.apply(consts, &input);
+        for (found, expected) in result.iter().flatten().zip(whole.iter().flatten()) {
+            assert!((found - expected).abs() < 1e-9);
+        }
+        // No weight of these tests is zero, so the predicted rotations are exactly those of the diagonals.
+        let found: BTreeMap<_, Vec<usize>> =
+            map.diagonals(consts).into_iter().map(|(pair, d)| (pair, d.into_keys().collect())).collect();
+        assert_eq!(map.rotations(consts), found);
     }
 
     #[test]
@@ -341,11 +505,11 @@ mod tests {
         let input = Layout::dense([4, 16, 16], 2048);
         let multiplexed =
             Layout { shape: [8, 8, 8], gap: 2, multiplex: 4, plane: [16, 16], period: 512, slots: 2048 };
-        check(&LinearMap { kind: kind.clone(), input: input.clone(), output: multiplexed }, &consts);
+        check(&LinearMap::new(kind.clone(), input.clone(), multiplexed), &consts);
         // Several vectors in and out, another dense layout.
         let narrow = Layout { period: 256, ..input };
         let output = Layout { period: 256, ..Layout::dense([8, 8, 8], 2048) };
-        check(&LinearMap { kind, input: narrow, output }, &consts);
+        check(&LinearMap::new(kind, narrow, output), &consts);
 
         let grouped = consts.add(wave(&[6, 2, 2, 3], 5));
         let kind = LinearKind::Conv2d {
@@ -359,6 +523,7 @@ mod tests {
             kind,
             input: Layout::dense([6, 9, 7], 1024),
             output: Layout { period: 1024, ..Layout::dense([6, 8, 3], 1024) },
+            fold: 1,
         };
         check(&map, &consts);
 
@@ -367,6 +532,7 @@ mod tests {
             kind: LinearKind::Dense { weight: dense },
             input: Layout { shape: [12, 2, 2], gap: 2, multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
             output: Layout::dense([10, 1, 1], 256),
+            fold: 1,
         };
         check(&map, &consts);
 
@@ -374,8 +540,40 @@ mod tests {
             kind: LinearKind::Place { channel_offset: 4 },
             input: Layout { shape: [12, 2, 2], gap: 2, multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
             output: Layout::dense([20, 2, 2], 256),
+            fold: 1,
         };
         check(&map, &consts);
+    }
+
+    #[test]
+    fn folded_maps_need_fewer_diagonals_and_sum_to_the_same() {
+        let mut consts = ConstPool::default();
+        let weight = consts.add(wave(&[10, 192], 2));
+        let input =
+            Layout { shape: [12, 4, 4], gap: 2, multiplex: 4, plane: [8, 8], period: 256, slots: 512 };
+        let kind = LinearKind::Dense { weight };
+        for (fold, diagonals) in [(1, 256), (2, 128), (16, 16)] {
+            let map = LinearMap {
+                kind: kind.clone(),
+                input: input.clone(),
+                output: Layout::dense([10, 1, 1], 512),
+                fold,
+            };
+            check(&map, &consts);
+            assert_eq!(map.rotations(&consts)[&(0, 0)].len(), diagonals);
+        }
+        let weight = consts.add(wave(&[8, 12, 3, 3], 1));
+        let kind = LinearKind::Conv2d { weight, strides: [2; 2], pads: [1; 4], dilations: [1; 2], groups: 1 };
+        let output =
+            Layout { shape: [8, 2, 2], gap: 4, multiplex: 16, plane: [8, 8], period: 64, slots: 512 };
+        for fold in [1, 2, 4] {
+            check(
+                &LinearMap { kind: kind.clone(), input: input.clone(), output: output.clone(), fold },
+                &consts,
+            );
+        }
+        let map = LinearMap { kind, input, output, fold: 8 };
+        assert!(map.validate(&consts).unwrap_err().contains("fold 8"));
     }
 
     #[test]
@@ -387,6 +585,7 @@ mod tests {
             kind,
             input: Layout::dense([4, 16, 16], 2048),
             output: Layout::dense([8, 9, 8], 2048),
+            fold: 1,
         };
         assert!(map.validate(&consts).unwrap_err().contains("yields [8, 8, 8]"));
     }
