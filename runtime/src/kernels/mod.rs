@@ -22,6 +22,8 @@
 #![allow(unsafe_code, reason = "vector instructions and aligned storage; the faces here are safe")]
 
 mod accumulate;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod buffer;
 mod elementwise;
 mod error;
@@ -31,6 +33,8 @@ mod ntt;
 mod scalar;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(target_arch = "x86_64")]
+mod vector_tables;
 
 pub use accumulate::{basis_convert, key_inner_product};
 pub use buffer::Buffer;

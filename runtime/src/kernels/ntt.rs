@@ -2,6 +2,11 @@
 
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+use super::isa::Kind;
+#[cfg(target_arch = "x86_64")]
+use super::vector_tables::VectorTables;
 use super::{Isa, KernelError, Modulus, debug_assert_canonical, scalar};
 
 /// log2 of the smallest ring degree with a transform.
@@ -22,6 +27,8 @@ pub struct NttTable {
     modulus: Modulus,
     roots: NttRoots,
     scalar: OnceLock<scalar::Tables>,
+    #[cfg(target_arch = "x86_64")]
+    avx512: OnceLock<VectorTables>,
 }
 
 impl NttTable {
@@ -33,7 +40,13 @@ impl NttTable {
             return Err(KernelError::RingDegree { log_n });
         }
         let roots = NttRoots::new(&modulus, log_n)?;
-        Ok(NttTable { modulus, roots, scalar: OnceLock::new() })
+        Ok(NttTable {
+            modulus,
+            roots,
+            scalar: OnceLock::new(),
+            #[cfg(target_arch = "x86_64")]
+            avx512: OnceLock::new(),
+        })
     }
 
     /// The prime.
@@ -58,8 +71,15 @@ impl NttTable {
     /// *Panics* if `a` does not have `N` elements.
     pub fn forward(&self, isa: Isa, a: &mut [u64]) {
         self.check(a);
-        let _ = isa;
-        self.scalar().forward(a, &self.modulus);
+        let m = &self.modulus;
+        match isa.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 if m.ifma() => {
+                // SAFETY: the value of `isa` was made by detection; length and prime are those of the tables.
+                unsafe { avx512::forward(self.avx512(), a, m) }
+            }
+            _ => self.scalar().forward(a, m),
+        }
     }
 
     /// `a ← NTT^-1(a)`: values to coefficients, the exact inverse of [`forward`](Self::forward).
@@ -67,13 +87,25 @@ impl NttTable {
     /// *Panics* if `a` does not have `N` elements.
     pub fn inverse(&self, isa: Isa, a: &mut [u64]) {
         self.check(a);
-        let _ = isa;
-        self.scalar().inverse(a, &self.modulus);
+        let m = &self.modulus;
+        match isa.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 if m.ifma() => {
+                // SAFETY: the value of `isa` was made by detection; length and prime are those of the tables.
+                unsafe { avx512::inverse(self.avx512(), a, m) }
+            }
+            _ => self.scalar().inverse(a, m),
+        }
     }
 
     fn check(&self, a: &[u64]) {
         assert_eq!(a.len(), self.roots.degree(), "a transform of this degree takes that many residues");
         debug_assert_canonical(a, &self.modulus);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn avx512(&self) -> &VectorTables {
+        self.avx512.get_or_init(|| avx512::tables(&self.modulus, &self.roots))
     }
 
     fn scalar(&self) -> &scalar::Tables {

@@ -1,0 +1,56 @@
+//! What both directions of the 52-bit transform share.
+
+use super::vector::{Multiplier, encode, load, splat};
+use crate::kernels::Modulus;
+use crate::kernels::ntt::NttRoots;
+use crate::kernels::vector_tables::VectorTables;
+
+/// Tables with Shoup pairs for 52-bit words.
+pub(in crate::kernels) fn tables(m: &Modulus, roots: &NttRoots) -> VectorTables {
+    VectorTables::new(m, roots, |w| encode(w, m))
+}
+
+/// Headroom of 52-bit words over a prime: `q < 2^(52 - S)`, so words hold values below `2^S q`.
+///
+/// More headroom means fewer reductions; beyond `S = 6` nothing is left to save.
+pub(super) const fn headroom(m: &Modulus) -> u32 {
+    match 52 - m.bits() {
+        s @ 2..=4 => s,
+        5 => 4,
+        _ => 6,
+    }
+}
+
+/// Where a pass finds the multipliers of a radix-`2^r` butterfly network, numbered level by level.
+pub(super) trait Multipliers: Copy {
+    /// Multiplier `k`.
+    ///
+    /// # Safety
+    ///
+    /// The record must have it, and the processor AVX-512.
+    unsafe fn get(self, k: usize) -> Multiplier;
+}
+
+/// Pairs of words, each for all lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Broadcast(pub(super) *const u64);
+
+impl Multipliers for Broadcast {
+    #[inline(always)]
+    unsafe fn get(self, k: usize) -> Multiplier {
+        // SAFETY: the caller's promise: words 2k and 2k + 1 are in the record.
+        unsafe { Multiplier { w: splat(*self.0.add(2 * k)), companion: splat(*self.0.add(2 * k + 1)) } }
+    }
+}
+
+/// Pairs of vectors.
+#[derive(Clone, Copy)]
+pub(super) struct PerLane(pub(super) *const u64);
+
+impl Multipliers for PerLane {
+    #[inline(always)]
+    unsafe fn get(self, k: usize) -> Multiplier {
+        // SAFETY: the caller's promise: words 16k to 16k + 15 are in the record.
+        unsafe { Multiplier { w: load(self.0.add(16 * k)), companion: load(self.0.add(16 * k + 8)) } }
+    }
+}

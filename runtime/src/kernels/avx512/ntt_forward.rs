@@ -1,0 +1,292 @@
+//! The forward transform with 52-bit products.
+//!
+//! *Butterfly.* `(x, y) → (x + t, x - t)` with `t = y w mod q`, centred: Shoup's product starts from `-q` and so lies in
+//! `[-q, q)`. Five vector operations, as long as `x` keeps enough multiples of `q` below it and room above.
+//!
+//! *Ranges.* With headroom `S` words hold values in `[0, 2^S q)`. A reset (Barrett, two operations) puts `x` into
+//! `[kq, (k + 2)q)` with `k = 2^(S - 1) - 1`; every level widens that by `q` on both sides, so `k` levels fit before the
+//! next reset. The reset needs only the `x` half: the multiplier takes any word. Resets fall on every level for 50-bit
+//! primes, every third for 49, every seventh for 48 and 47, and none for less.
+
+use std::arch::x86_64::{_mm512_add_epi64, _mm512_sub_epi64};
+
+use super::ntt::{Broadcast, Multipliers, PerLane, headroom};
+use super::vector::{Field, V, load, splat, store, transpose};
+use crate::kernels::Modulus;
+use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words};
+
+/// The `x` operands at the first level of a pass are canonical: `k q` is added.
+const FROM_CANONICAL: u8 = 0;
+/// They may be anything: a reset.
+const FROM_ANY: u8 = 1;
+/// They have room for the levels of this pass.
+const FROM_WITHIN: u8 = 2;
+
+/// Levels between resets.
+const fn levels_per_reset(s: u32) -> usize {
+    (1 << (s - 1)) - 1
+}
+
+/// What a level does to its `x` operands, in the terms above.
+const fn preparation(s: u32, start: u8, level: usize) -> u8 {
+    if level == 0 {
+        start
+    } else if level.is_multiple_of(levels_per_reset(s)) {
+        FROM_ANY
+    } else {
+        FROM_WITHIN
+    }
+}
+
+/// How pass number `pass` starts, the block pass being the last.
+///
+/// With headroom 4 seven levels fit: the first two passes have at most `3 + 4`, the next two, of which the second is the
+/// first half of the block pass, at most `4 + 3`. With 6 there is room for 31, all of them.
+const fn start(s: u32, pass: usize) -> u8 {
+    match (s, pass) {
+        (_, 0) => FROM_CANONICAL,
+        (..=3, _) | (4, 2) => FROM_ANY,
+        _ => FROM_WITHIN,
+    }
+}
+
+/// Constants of the forward passes.
+#[derive(Clone, Copy)]
+struct Constants {
+    field: Field,
+    /// `k q` and `-k`, see the head of the file.
+    offset: V,
+    minus_k: V,
+}
+
+/// `a ← NTT(a)`, canonical residues in and out.
+///
+/// # Safety
+///
+/// The processor must have AVX-512 F and IFMA. `a.len()` must be the degree and `m` the prime of `tables`, `q < 2^50`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn forward(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match headroom(m) {
+            2 => Transform::<2>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            3 => Transform::<3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            4 => Transform::<4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            _ => Transform::<6>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+        }
+    }
+}
+
+struct Transform<'a, const S: u32> {
+    tables: &'a VectorTables,
+    constants: Constants,
+}
+
+impl<'a, const S: u32> Transform<'a, S> {
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn new(tables: &'a VectorTables, m: &Modulus) -> Self {
+        let k = const { levels_per_reset(S) as u64 };
+        let constants = Constants {
+            field: Field::new(m),
+            offset: splat(k * m.value()),
+            minus_k: splat(k.wrapping_neg()),
+        };
+        Transform { tables, constants }
+    }
+
+    /// Transforms `len` elements at `a`, block number `block` of those that pass `pass` works on, depth first: a block
+    /// is finished while it is in cache.
+    ///
+    /// # Safety
+    ///
+    /// `a` must be valid for `len` words, and `pass`, `block` and `len` those of the recursion from `(0, 0, N)`.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn block(&self, pass: usize, block: usize, a: *mut u64, len: usize) {
+        let t = self.tables;
+        let r = t.radices[pass];
+        let sub = len >> r;
+        // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each block and group.
+        unsafe {
+            let record = t.passes[pass][block * record_words(r)..][..record_words(r)].as_ptr();
+            self.strided(r, start(S, pass), a, sub, record);
+            if pass + 1 < t.radices.len() {
+                for i in 0..1 << r {
+                    self.block(pass + 1, (block << r) + i, a.add(i * sub), sub);
+                }
+            } else {
+                let groups = len / 64;
+                let records = t.groups[block * groups * GROUP_WORDS..][..groups * GROUP_WORDS].as_ptr();
+                let lanes = t.forward_lanes.as_ptr();
+                if start(S, t.radices.len()) == FROM_ANY {
+                    block_pass::<S, FROM_ANY>(a, groups, records, lanes, &self.constants);
+                } else {
+                    block_pass::<S, FROM_WITHIN>(a, groups, records, lanes, &self.constants);
+                }
+            }
+        }
+    }
+
+    /// One strided pass of `r` levels over `2^r` streams of `stride` words at `a`.
+    ///
+    /// # Safety
+    ///
+    /// `a` must be valid for `stride << r` words, `record` for `record_words(r)`; `stride` a multiple of 16.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn strided(&self, r: u32, start: u8, a: *mut u64, stride: usize, record: *const u64) {
+        let c = &self.constants;
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (r, start) {
+                (2, FROM_WITHIN) => strided_pass::<S, FROM_WITHIN, 4, 2>(a, stride, record, c),
+                (2, _) => strided_pass::<S, FROM_ANY, 4, 2>(a, stride, record, c),
+                (3, FROM_CANONICAL) => strided_pass::<S, FROM_CANONICAL, 8, 2>(a, stride, record, c),
+                (3, FROM_WITHIN) => strided_pass::<S, FROM_WITHIN, 8, 2>(a, stride, record, c),
+                (3, _) => strided_pass::<S, FROM_ANY, 8, 2>(a, stride, record, c),
+                (4, FROM_CANONICAL) => strided_pass::<S, FROM_CANONICAL, 16, 1>(a, stride, record, c),
+                (4, FROM_WITHIN) => strided_pass::<S, FROM_WITHIN, 16, 1>(a, stride, record, c),
+                (4, _) => strided_pass::<S, FROM_ANY, 16, 1>(a, stride, record, c),
+                _ => unreachable!("strided passes have two to four levels"),
+            }
+        }
+    }
+}
+
+/// `log2 M` levels over `M` streams, `G` independent columns of vectors at a time to hide the multiplier's latency.
+///
+/// # Safety
+///
+/// See [`Transform::strided`]; `stride` must be a multiple of `8 G`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+unsafe fn strided_pass<const S: u32, const START: u8, const M: usize, const G: usize>(
+    a: *mut u64,
+    stride: usize,
+    record: *const u64,
+    c: &Constants,
+) {
+    let c = *c;
+    // SAFETY: the caller's promise; `i * stride + 8 g` stays inside stream `i`.
+    unsafe {
+        let mut column = 0;
+        while column < stride {
+            let p = a.add(column);
+            let mut x = [[c.field.zero; M]; G];
+            for i in 0..M {
+                for g in 0..G {
+                    x[g][i] = load(p.add(i * stride + 8 * g));
+                }
+            }
+            let multipliers = [Broadcast(record); G];
+            if M == 16 {
+                level::<S, START, M, G, 8, _>(&mut x, multipliers, &c);
+            }
+            if M >= 8 {
+                level::<S, START, M, G, 4, _>(&mut x, multipliers, &c);
+            }
+            level::<S, START, M, G, 2, _>(&mut x, multipliers, &c);
+            level::<S, START, M, G, 1, _>(&mut x, multipliers, &c);
+            for i in 0..M {
+                for g in 0..G {
+                    store(p.add(i * stride + 8 * g), x[g][i]);
+                }
+            }
+            column += 8 * G;
+        }
+    }
+}
+
+/// The last six levels on `groups` groups of 64 consecutive elements, two groups at a time; canonical output.
+///
+/// # Safety
+///
+/// `a` must be valid for `64 * groups` words, `records` for a group record each, `lanes` for the per-lane
+/// multipliers; `groups` must be even.
+#[target_feature(enable = "avx512f,avx512ifma")]
+unsafe fn block_pass<const S: u32, const START: u8>(
+    a: *mut u64,
+    groups: usize,
+    records: *const u64,
+    lanes: *const u64,
+    c: &Constants,
+) {
+    let c = *c;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut group = 0;
+        while group < groups {
+            let p = a.add(64 * group);
+            let record = [records.add(GROUP_WORDS * group), records.add(GROUP_WORDS * (group + 1))];
+            let mut x = [[c.field.zero; 8]; 2];
+            for i in 0..8 {
+                for g in 0..2 {
+                    x[g][i] = load(p.add(64 * g + 8 * i));
+                }
+            }
+            let multipliers = [Broadcast(record[0]), Broadcast(record[1])];
+            level::<S, START, 8, 2, 4, _>(&mut x, multipliers, &c);
+            level::<S, START, 8, 2, 2, _>(&mut x, multipliers, &c);
+            level::<S, START, 8, 2, 1, _>(&mut x, multipliers, &c);
+            for g in 0..2 {
+                transpose(&mut x[g]);
+            }
+            // The powers of rho, which also put everything into [kq, (k + 2)q).
+            for g in 0..2 {
+                x[g][0] = c.field.reduce_lazy(c.minus_k, x[g][0]);
+            }
+            for j in 1..8 {
+                for g in 0..2 {
+                    let power = Broadcast(record[g].add(GROUP_POWERS)).get(j - 1);
+                    x[g][j] = c.field.mul_shoup(c.offset, x[g][j], power);
+                }
+            }
+            let multipliers = [PerLane(lanes); 2];
+            level::<S, FROM_WITHIN, 8, 2, 4, _>(&mut x, multipliers, &c);
+            level::<S, FROM_WITHIN, 8, 2, 2, _>(&mut x, multipliers, &c);
+            level::<S, FROM_WITHIN, 8, 2, 1, _>(&mut x, multipliers, &c);
+            for i in 0..8 {
+                for g in 0..2 {
+                    store(p.add(64 * g + 8 * i), c.field.reduce(x[g][i]));
+                }
+            }
+            group += 2;
+        }
+    }
+}
+
+/// One level with distance `H` among `M` vectors, in `G` networks in lock step.
+///
+/// # Safety
+///
+/// The processor must have AVX-512 F and IFMA, and the records `M - 1` multipliers.
+#[inline(always)]
+unsafe fn level<
+    const S: u32,
+    const START: u8,
+    const M: usize,
+    const G: usize,
+    const H: usize,
+    T: Multipliers,
+>(
+    x: &mut [[V; M]; G],
+    multipliers: [T; G],
+    c: &Constants,
+) {
+    let preparation = const { preparation(S, START, (M / (2 * H)).trailing_zeros() as usize) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        for i in 0..M {
+            if i & H == 0 {
+                for g in 0..G {
+                    let multiplier = multipliers[g].get(M / (2 * H) - 1 + i / (2 * H));
+                    let u = match preparation {
+                        FROM_CANONICAL => _mm512_add_epi64(x[g][i], c.offset),
+                        FROM_ANY => c.field.reduce_lazy(c.minus_k, x[g][i]),
+                        _ => x[g][i],
+                    };
+                    let t = c.field.mul_shoup(c.field.minus_q, x[g][i + H], multiplier);
+                    x[g][i] = _mm512_add_epi64(u, t);
+                    x[g][i + H] = _mm512_sub_epi64(u, t);
+                }
+            }
+        }
+    }
+}

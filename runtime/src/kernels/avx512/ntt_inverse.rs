@@ -1,0 +1,361 @@
+//! The inverse transform with 52-bit products.
+//!
+//! *Butterfly.* `(a, b) → (a + b, (b - a) w)`, with `w` the *negative* of the reciprocal multiplier, read from the
+//! forward table backwards. Products are below `2q`, sums grow: a multiple of `q` at least the bound of `a` keeps the
+//! difference positive.
+//!
+//! *Ranges.* Words hold values below `2^S q`. Every pass takes and leaves values below `2q`; which operands need
+//! Barrett's reduction in between, and which multiple of `q` a difference needs, is worked out at compile time by
+//! following the bounds through the network ([`plans`]).
+
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_sub_epi64};
+
+use super::ntt::{Broadcast, Multipliers, PerLane, headroom};
+use super::vector::{Field, Multiplier, V, load, splat, store, transpose};
+use crate::kernels::Modulus;
+use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words};
+
+/// How far ahead, in words, the first pass asks for its input, which is one sequential stream from memory.
+const PREFETCH_AHEAD: usize = 1024;
+
+/// What a butterfly does besides its arithmetic.
+#[derive(Clone, Copy)]
+struct Plan {
+    reduce_a: bool,
+    reduce_b: bool,
+    /// log2 of the multiple of `q` added to the difference: 1, 2 or 3.
+    log_offset: u32,
+}
+
+/// Follows upper bounds, in units of `q`, through a network of `m <= 16` elements that start below `2q`, and returns
+/// the plans of the butterflies with distance `2^(level - 1)`, each at the index of its `a`.
+const fn plans(s: u32, m: usize, level: u32) -> [Plan; 16] {
+    let limit = 1u32 << s;
+    let mut bound = [2u32; 16];
+    let mut plans = [Plan { reduce_a: false, reduce_b: false, log_offset: 1 }; 16];
+    let mut l = 0;
+    while l < level {
+        let h = 1 << l;
+        let mut i = 0;
+        while i < m {
+            if i & h == 0 {
+                let (mut a, mut b) = (bound[i], bound[i + h]);
+                let (mut reduce_a, mut reduce_b) = (false, false);
+                if a > 2 && a.next_power_of_two() + b > limit {
+                    (reduce_a, a) = (true, 2);
+                }
+                if a.next_power_of_two() + b > limit {
+                    (reduce_b, b) = (true, 2);
+                }
+                assert!(a.next_power_of_two() + b <= limit);
+                if l + 1 == level {
+                    plans[i] =
+                        Plan { reduce_a, reduce_b, log_offset: a.next_power_of_two().trailing_zeros() };
+                }
+                (bound[i], bound[i + h]) = (a + b, 2);
+            }
+            i += 1;
+        }
+        l += 1;
+    }
+    plans
+}
+
+/// Constants of the inverse passes.
+#[derive(Clone, Copy)]
+struct Constants {
+    field: Field,
+    /// `2q`, `4q` and `8q`.
+    multiples: [V; 3],
+}
+
+/// The multipliers of the last level, with `1/N` in them.
+#[derive(Clone, Copy)]
+struct LastLevel {
+    sum: Multiplier,
+    difference: Multiplier,
+}
+
+/// `a ← NTT^-1(a)`, canonical residues in and out.
+///
+/// # Safety
+///
+/// The processor must have AVX-512 F and IFMA. `a.len()` must be the degree and `m` the prime of `tables`, `q < 2^50`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn inverse(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match headroom(m) {
+            2 => Transform::<2>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            3 => Transform::<3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            _ => Transform::<4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+        }
+    }
+}
+
+struct Transform<'a, const S: u32> {
+    tables: &'a VectorTables,
+    constants: Constants,
+    last: LastLevel,
+}
+
+impl<'a, const S: u32> Transform<'a, S> {
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn new(tables: &'a VectorTables, m: &Modulus) -> Self {
+        let multiplier = |pair: [u64; 2]| Multiplier { w: splat(pair[0]), companion: splat(pair[1]) };
+        let last = LastLevel {
+            sum: multiplier(tables.inverse_degree),
+            difference: multiplier(tables.last_difference),
+        };
+        let multiples = [2, 4, 8].map(|k| splat(k * m.value()));
+        Transform { tables, constants: Constants { field: Field::new(m), multiples }, last }
+    }
+
+    /// Transforms back `len` elements at `a`, block number `block` of those that pass `pass` of the forward direction
+    /// works on: its parts first, each while it is in cache.
+    ///
+    /// # Safety
+    ///
+    /// `a` must be valid for `len` words, and `pass`, `block` and `len` those of the recursion from `(0, 0, N)`.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn block(&self, pass: usize, block: usize, a: *mut u64, len: usize) {
+        let t = self.tables;
+        let c = &self.constants;
+        let r = t.radices[pass];
+        let sub = len >> r;
+        // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each block and group, read
+        // in reverse.
+        unsafe {
+            if pass + 1 < t.radices.len() {
+                for i in 0..1 << r {
+                    self.block(pass + 1, (block << r) + i, a.add(i * sub), sub);
+                }
+            } else {
+                let (groups, total) = (len / 64, t.groups.len() / GROUP_WORDS);
+                let first = total - (block + 1) * groups;
+                let records = t.groups[first * GROUP_WORDS..][..groups * GROUP_WORDS].as_ptr();
+                block_pass::<S>(a, groups, records, t.inverse_lanes.as_ptr(), c);
+            }
+            let words = record_words(r);
+            let last = t.passes[pass].len() - words;
+            let record = t.passes[pass][last - block * words..][..words].as_ptr();
+            match (r, pass) {
+                (2, _) => strided_pass::<S, false, 4, 2>(a, sub, record, c, &self.last),
+                (3, 0) => strided_pass::<S, true, 8, 2>(a, sub, record, c, &self.last),
+                (3, _) => strided_pass::<S, false, 8, 2>(a, sub, record, c, &self.last),
+                (4, 0) => strided_pass::<S, true, 16, 1>(a, sub, record, c, &self.last),
+                (4, _) => strided_pass::<S, false, 16, 1>(a, sub, record, c, &self.last),
+                _ => unreachable!("strided passes have two to four levels, the first at least three"),
+            }
+        }
+    }
+}
+
+/// `log2 M` levels over `M` streams of `stride` words, `G` independent columns of vectors at a time. With `LAST` the
+/// level of greatest distance multiplies by `1/N` and the results are canonical.
+///
+/// # Safety
+///
+/// `a` must be valid for `M * stride` words, `record` for those of a block; `stride` must be a multiple of `8 G`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+unsafe fn strided_pass<const S: u32, const LAST: bool, const M: usize, const G: usize>(
+    a: *mut u64,
+    stride: usize,
+    record: *const u64,
+    c: &Constants,
+    last: &LastLevel,
+) {
+    let (c, last) = (*c, *last);
+    // SAFETY: the caller's promise; `i * stride + 8 g` stays inside stream `i`.
+    unsafe {
+        let mut column = 0;
+        while column < stride {
+            let p = a.add(column);
+            let mut x = [[c.field.zero; M]; G];
+            for i in 0..M {
+                for g in 0..G {
+                    x[g][i] = load(p.add(i * stride + 8 * g));
+                }
+            }
+            let multipliers = [Broadcast(record); G];
+            level::<S, M, G, 1, _>(&mut x, multipliers, &c);
+            level_or_last::<S, LAST, M, G, 2>(&mut x, multipliers, &c, &last);
+            if M >= 8 {
+                level_or_last::<S, LAST, M, G, 4>(&mut x, multipliers, &c, &last);
+            }
+            if M >= 16 {
+                level_or_last::<S, LAST, M, G, 8>(&mut x, multipliers, &c, &last);
+            }
+            if LAST {
+                for i in 0..M {
+                    for g in 0..G {
+                        x[g][i] = c.field.canonical(x[g][i]);
+                    }
+                }
+            } else {
+                reduce_sums::<S, M, G>(&mut x, &c);
+            }
+            for i in 0..M {
+                for g in 0..G {
+                    store(p.add(i * stride + 8 * g), x[g][i]);
+                }
+            }
+            column += 8 * G;
+        }
+    }
+}
+
+/// The first six levels on `groups` groups of 64 consecutive elements, two groups at a time.
+///
+/// # Safety
+///
+/// `a` must be valid for `64 * groups` words, `records` for a group record each (used from the last to the first),
+/// `lanes` for the per-lane multipliers; `groups` must be even.
+#[target_feature(enable = "avx512f,avx512ifma")]
+unsafe fn block_pass<const S: u32>(
+    a: *mut u64,
+    groups: usize,
+    records: *const u64,
+    lanes: *const u64,
+    c: &Constants,
+) {
+    let c = *c;
+    // SAFETY: the caller's promise. The prefetched address may lie outside the array: a prefetch reads nothing, and
+    // the pointer is made without claiming to stay inside.
+    unsafe {
+        let mut group = 0;
+        while group < groups {
+            let p = a.add(64 * group);
+            let reversed = groups - 1 - group;
+            let record = [records.add(GROUP_WORDS * reversed), records.add(GROUP_WORDS * (reversed - 1))];
+            for i in 0..16 {
+                _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(PREFETCH_AHEAD + 8 * i).cast());
+            }
+            let mut x = [[c.field.zero; 8]; 2];
+            for i in 0..8 {
+                for g in 0..2 {
+                    x[g][i] = load(p.add(64 * g + 8 * i));
+                }
+            }
+            let multipliers = [PerLane(lanes); 2];
+            level::<S, 8, 2, 1, _>(&mut x, multipliers, &c);
+            level::<S, 8, 2, 2, _>(&mut x, multipliers, &c);
+            level::<S, 8, 2, 4, _>(&mut x, multipliers, &c);
+            // The powers of 1 / rho, which also put everything below 2q.
+            for g in 0..2 {
+                x[g][0] = c.field.reduce_lazy(c.field.zero, x[g][0]);
+            }
+            for j in 1..8 {
+                for g in 0..2 {
+                    let power = Broadcast(record[g].add(GROUP_POWERS)).get(j - 1);
+                    x[g][j] = c.field.mul_shoup(c.field.zero, x[g][j], power);
+                }
+            }
+            for g in 0..2 {
+                transpose(&mut x[g]);
+            }
+            let multipliers = [Broadcast(record[0]), Broadcast(record[1])];
+            level::<S, 8, 2, 1, _>(&mut x, multipliers, &c);
+            level::<S, 8, 2, 2, _>(&mut x, multipliers, &c);
+            level::<S, 8, 2, 4, _>(&mut x, multipliers, &c);
+            reduce_sums::<S, 8, 2>(&mut x, &c);
+            for i in 0..8 {
+                for g in 0..2 {
+                    store(p.add(64 * g + 8 * i), x[g][i]);
+                }
+            }
+            group += 2;
+        }
+    }
+}
+
+/// Puts every element of a finished network below `2q`: the last level's sums, for its products are.
+///
+/// # Safety
+///
+/// The processor must have AVX-512 F and IFMA.
+#[inline(always)]
+unsafe fn reduce_sums<const S: u32, const M: usize, const G: usize>(x: &mut [[V; M]; G], c: &Constants) {
+    for i in 0..M {
+        for g in 0..G {
+            if i < M / 2 {
+                // SAFETY: the caller's promise.
+                x[g][i] = unsafe { c.field.reduce_lazy(c.field.zero, x[g][i]) };
+            }
+        }
+    }
+}
+
+/// The operands of the butterfly at `i` with distance `H`: sum, and positive difference the other way round.
+///
+/// # Safety
+///
+/// The processor must have AVX-512 F and IFMA.
+#[inline(always)]
+unsafe fn sum_and_difference<const S: u32, const M: usize, const H: usize>(
+    x: &[V; M],
+    i: usize,
+    c: &Constants,
+) -> (V, V) {
+    let plan = const { plans(S, M, H.trailing_zeros() + 1) }[i];
+    // SAFETY: the caller's promise.
+    unsafe {
+        let reduce = |x, needed| if needed { c.field.reduce_lazy(c.field.zero, x) } else { x };
+        let (a, b) = (reduce(x[i], plan.reduce_a), reduce(x[i + H], plan.reduce_b));
+        let offset = c.multiples[plan.log_offset as usize - 1];
+        (_mm512_add_epi64(a, b), _mm512_sub_epi64(_mm512_add_epi64(b, offset), a))
+    }
+}
+
+/// One level with distance `H` among `M` vectors, in `G` networks in lock step; multipliers numbered in reverse.
+///
+/// # Safety
+///
+/// The processor must have AVX-512 F and IFMA, and the records `M - 1` multipliers.
+#[inline(always)]
+unsafe fn level<const S: u32, const M: usize, const G: usize, const H: usize, T: Multipliers>(
+    x: &mut [[V; M]; G],
+    multipliers: [T; G],
+    c: &Constants,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for i in 0..M {
+            if i & H == 0 {
+                for g in 0..G {
+                    let multiplier = multipliers[g].get(M / H - 2 - i / (2 * H));
+                    let (sum, difference) = sum_and_difference::<S, M, H>(&x[g], i, c);
+                    x[g][i] = sum;
+                    x[g][i + H] = c.field.mul_shoup(c.field.zero, difference, multiplier);
+                }
+            }
+        }
+    }
+}
+
+/// [`level`], or the last one of the transform when `LAST` and `H` is the greatest distance: both results multiplied.
+///
+/// # Safety
+///
+/// As for [`level`].
+#[inline(always)]
+unsafe fn level_or_last<const S: u32, const LAST: bool, const M: usize, const G: usize, const H: usize>(
+    x: &mut [[V; M]; G],
+    multipliers: [Broadcast; G],
+    c: &Constants,
+    last: &LastLevel,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !LAST || 2 * H < M {
+            return level::<S, M, G, H, _>(x, multipliers, c);
+        }
+        for i in 0..H {
+            for g in 0..G {
+                let (sum, difference) = sum_and_difference::<S, M, H>(&x[g], i, c);
+                x[g][i] = c.field.mul_shoup(c.field.zero, sum, last.sum);
+                x[g][i + H] = c.field.mul_shoup(c.field.zero, difference, last.difference);
+            }
+        }
+    }
+}
