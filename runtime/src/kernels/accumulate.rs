@@ -1,5 +1,8 @@
 //! Sums of products, reduced once: the safe face.
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+use super::isa::Kind;
 use super::{Isa, Modulus, debug_assert_canonical, scalar};
 
 /// `out0 ← [out0 +] Σ_d digits[d] * key0[d] mod q`, and likewise `out1` with `key1`: key switching's inner product.
@@ -28,8 +31,14 @@ pub fn key_inner_product(
         debug_assert_canonical(out0, m);
         debug_assert_canonical(out1, m);
     }
-    let _ = isa;
-    scalar::key_inner_product(out0, out1, digits, key0, key1, accumulate, m);
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 if m.ifma() => {
+            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
+            unsafe { avx512::key_inner_product(out0, out1, digits, key0, key1, accumulate, m) }
+        }
+        _ => scalar::key_inner_product(0, out0, out1, digits, key0, key1, accumulate, m),
+    }
 }
 
 /// `out ← Σ_i sources[i] * factors[i] mod m`: one target prime of a fast basis conversion.
@@ -55,8 +64,14 @@ pub fn basis_convert(
         );
     }
     debug_assert_canonical(factors, m);
-    let _ = isa;
-    scalar::basis_convert(out, sources, factors, m);
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 if m.ifma() => {
+            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
+            unsafe { avx512::basis_convert(out, sources, source_bits, factors, m) }
+        }
+        _ => scalar::basis_convert(0, out, sources, factors, m),
+    }
 }
 
 #[cfg(test)]

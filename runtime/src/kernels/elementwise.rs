@@ -1,13 +1,23 @@
 //! Element-wise kernels: the safe face.
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+use super::isa::Kind;
 use super::{Isa, Modulus, debug_assert_canonical, scalar};
 
-/// Runs the kernel `$name` of the instruction set.
+/// Runs the kernel `$name` of the instruction set, or the scalar one where `$takes` is false: the vector kernel does not
+/// take this prime.
 macro_rules! dispatch {
-    ($isa:expr, $name:ident($($arg:expr),*)) => {{
-        let _ = $isa;
-        scalar::$name($($arg),*)
-    }};
+    ($isa:expr, if $takes:expr, $name:ident($($arg:expr),*)) => {
+        match $isa.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 if $takes => {
+                // SAFETY: the value of `$isa` was made by detection; the lengths were checked by the caller.
+                unsafe { avx512::$name($($arg),*) }
+            }
+            _ => scalar::$name($($arg),*),
+        }
+    };
 }
 
 /// Asserts that the slices have one length and, in debug builds, canonical residues.
@@ -24,79 +34,79 @@ macro_rules! check {
 /// `a ← a + b mod q`.
 pub fn add_assign(isa: Isa, a: &mut [u64], b: &[u64], m: &Modulus) {
     check!(m; a, b);
-    dispatch!(isa, add_assign(a, b, m))
+    dispatch!(isa, if true, add_assign(a, b, m))
 }
 
 /// `a ← a - b mod q`.
 pub fn sub_assign(isa: Isa, a: &mut [u64], b: &[u64], m: &Modulus) {
     check!(m; a, b);
-    dispatch!(isa, sub_assign(a, b, m))
+    dispatch!(isa, if true, sub_assign(a, b, m))
 }
 
 /// `a ← -a mod q`.
 pub fn neg_assign(isa: Isa, a: &mut [u64], m: &Modulus) {
     check!(m; a);
-    dispatch!(isa, neg_assign(a, m))
+    dispatch!(isa, if true, neg_assign(a, m))
 }
 
 /// `out ← a + b mod q`.
 pub fn add_into(isa: Isa, out: &mut [u64], a: &[u64], b: &[u64], m: &Modulus) {
     check!(m; a, b);
     assert_eq!(out.len(), a.len(), "operands of different lengths");
-    dispatch!(isa, add_into(out, a, b, m))
+    dispatch!(isa, if true, add_into(out, a, b, m))
 }
 
 /// `out ← a - b mod q`.
 pub fn sub_into(isa: Isa, out: &mut [u64], a: &[u64], b: &[u64], m: &Modulus) {
     check!(m; a, b);
     assert_eq!(out.len(), a.len(), "operands of different lengths");
-    dispatch!(isa, sub_into(out, a, b, m))
+    dispatch!(isa, if true, sub_into(out, a, b, m))
 }
 
 /// `a ← a * b mod q`, both plain residues.
 pub fn mul_assign(isa: Isa, a: &mut [u64], b: &[u64], m: &Modulus) {
     check!(m; a, b);
-    dispatch!(isa, mul_assign(a, b, m))
+    dispatch!(isa, if m.ifma(), mul_assign(a, b, m))
 }
 
 /// `out ← a * b mod q`, both plain residues.
 pub fn mul_into(isa: Isa, out: &mut [u64], a: &[u64], b: &[u64], m: &Modulus) {
     check!(m; a, b);
     assert_eq!(out.len(), a.len(), "operands of different lengths");
-    dispatch!(isa, mul_into(out, a, b, m))
+    dispatch!(isa, if m.ifma(), mul_into(out, a, b, m))
 }
 
 /// `acc ← acc + a * b mod q`, all plain residues.
 pub fn mul_add_assign(isa: Isa, acc: &mut [u64], a: &[u64], b: &[u64], m: &Modulus) {
     check!(m; acc, a, b);
-    dispatch!(isa, mul_add_assign(acc, a, b, m))
+    dispatch!(isa, if m.ifma(), mul_add_assign(acc, a, b, m))
 }
 
 /// `a ← a * w mod q` for one residue `w`.
 pub fn mul_scalar_assign(isa: Isa, a: &mut [u64], w: u64, m: &Modulus) {
     check!(m; a);
     assert!(w < m.value(), "the scalar {w} is not below {}", m.value());
-    dispatch!(isa, mul_scalar_assign(a, w, m))
+    dispatch!(isa, if m.ifma(), mul_scalar_assign(a, w, m))
 }
 
 /// `a ← a + c mod q` for one residue `c`.
 pub fn add_scalar_assign(isa: Isa, a: &mut [u64], c: u64, m: &Modulus) {
     check!(m; a);
     assert!(c < m.value(), "the scalar {c} is not below {}", m.value());
-    dispatch!(isa, add_scalar_assign(a, c, m))
+    dispatch!(isa, if true, add_scalar_assign(a, c, m))
 }
 
 /// `out ← a * b mod q`, where `bm` holds `b` in Montgomery form.
 pub fn mul_montgomery_into(isa: Isa, out: &mut [u64], a: &[u64], bm: &[u64], m: &Modulus) {
     check!(m; a, bm);
     assert_eq!(out.len(), a.len(), "operands of different lengths");
-    dispatch!(isa, mul_montgomery_into(out, a, bm, m))
+    dispatch!(isa, if m.ifma(), mul_montgomery_into(out, a, bm, m))
 }
 
 /// `acc ← acc + a * b mod q`, where `bm` holds `b` in Montgomery form.
 pub fn mul_montgomery_add_assign(isa: Isa, acc: &mut [u64], a: &[u64], bm: &[u64], m: &Modulus) {
     check!(m; acc, a, bm);
-    dispatch!(isa, mul_montgomery_add_assign(acc, a, bm, m))
+    dispatch!(isa, if m.ifma(), mul_montgomery_add_assign(acc, a, bm, m))
 }
 
 /// `out ← (a - b) * w mod q` for one residue `w`: the tail of rescaling and of division by the special primes.
@@ -104,14 +114,14 @@ pub fn sub_mul_scalar_into(isa: Isa, out: &mut [u64], a: &[u64], b: &[u64], w: u
     check!(m; a, b);
     assert_eq!(out.len(), a.len(), "operands of different lengths");
     assert!(w < m.value(), "the scalar {w} is not below {}", m.value());
-    dispatch!(isa, sub_mul_scalar_into(out, a, b, w, m))
+    dispatch!(isa, if m.ifma(), sub_mul_scalar_into(out, a, b, w, m))
 }
 
 /// `out ← centred(a) mod q`: residues modulo `from`, lifted to `(-from/2, from/2]`, then reduced modulo `m`.
 pub fn reduce_into(isa: Isa, out: &mut [u64], a: &[u64], from: &Modulus, m: &Modulus) {
     check!(from; a);
     assert_eq!(out.len(), a.len(), "operands of different lengths");
-    dispatch!(isa, reduce_into(out, a, from, m))
+    dispatch!(isa, if m.ifma(), reduce_into(out, a, from, m))
 }
 
 /// `out[i] ← a[index[i]]`: an automorphism in evaluation order, given its index table.
@@ -119,7 +129,7 @@ pub fn reduce_into(isa: Isa, out: &mut [u64], a: &[u64], from: &Modulus, m: &Mod
 /// *Panics* if an index is not below `a.len()`; `out` is then unspecified.
 pub fn permute_into(isa: Isa, out: &mut [u64], a: &[u64], index: &[u32]) {
     assert_eq!(out.len(), index.len(), "one index per output");
-    dispatch!(isa, permute_into(out, a, index))
+    dispatch!(isa, if true, permute_into(out, a, index))
 }
 
 #[cfg(test)]

@@ -189,6 +189,13 @@ impl Modulus {
         }
     }
 
+    /// `q^-1 mod 2^64`.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(super) const fn inverse_mod_word(&self) -> u64 {
+        self.inverse
+    }
+
     /// `floor(w * 2^64 / q)`, the companion of `w` in [`shoup_mul_lazy`].
     #[inline]
     pub(super) const fn shoup(&self, w: u64) -> u64 {

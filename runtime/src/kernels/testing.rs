@@ -3,7 +3,7 @@
 use super::{Buffer, Modulus};
 
 /// The prime sizes that kernels distinguish, and some below.
-pub(crate) const PRIME_BITS: [u32; 8] = [31, 46, 48, 49, 50, 55, 60, 61];
+pub(crate) const PRIME_BITS: [u32; 9] = [20, 31, 46, 48, 49, 50, 55, 60, 61];
 
 /// The `skip`-th largest prime of exactly `bits` bits that is 1 modulo `2^(log_n + 1)`.
 pub(crate) fn ntt_prime(bits: u32, log_n: u32, skip: usize) -> Modulus {

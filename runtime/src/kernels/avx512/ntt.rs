@@ -21,6 +21,21 @@ pub(super) const fn headroom(m: &Modulus) -> u32 {
     }
 }
 
+/// Repeats a block for `$i = 0 .. $m`, `$m` a constant of at most 16, as written-out code: the vectors of a butterfly network
+/// stay in registers only if every index is a constant, and loops of this size are not always unrolled.
+macro_rules! unroll {
+    (for $i:ident in 0..$m:ident $body:block) => {
+        unroll!(@ $i $m $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (@ $i:ident $m:ident $body:block $($k:literal)*) => {
+        $(if $k < $m {
+            let $i = $k;
+            $body
+        })*
+    };
+}
+pub(super) use unroll;
+
 /// Where a pass finds the multipliers of a radix-`2^r` butterfly network, numbered level by level.
 pub(super) trait Multipliers: Copy {
     /// Multiplier `k`.

@@ -10,7 +10,7 @@
 
 use std::arch::x86_64::{_mm512_add_epi64, _mm512_sub_epi64};
 
-use super::ntt::{Broadcast, Multipliers, PerLane, headroom};
+use super::ntt::{Broadcast, Multipliers, PerLane, headroom, unroll};
 use super::vector::{Field, V, load, splat, store, transpose};
 use crate::kernels::Modulus;
 use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words};
@@ -170,11 +170,11 @@ unsafe fn strided_pass<const S: u32, const START: u8, const M: usize, const G: u
         while column < stride {
             let p = a.add(column);
             let mut x = [[c.field.zero; M]; G];
-            for i in 0..M {
+            unroll!(for i in 0..M {
                 for g in 0..G {
                     x[g][i] = load(p.add(i * stride + 8 * g));
                 }
-            }
+            });
             let multipliers = [Broadcast(record); G];
             if M == 16 {
                 level::<S, START, M, G, 8, _>(&mut x, multipliers, &c);
@@ -184,11 +184,11 @@ unsafe fn strided_pass<const S: u32, const START: u8, const M: usize, const G: u
             }
             level::<S, START, M, G, 2, _>(&mut x, multipliers, &c);
             level::<S, START, M, G, 1, _>(&mut x, multipliers, &c);
-            for i in 0..M {
+            unroll!(for i in 0..M {
                 for g in 0..G {
                     store(p.add(i * stride + 8 * g), x[g][i]);
                 }
-            }
+            });
             column += 8 * G;
         }
     }
@@ -273,7 +273,7 @@ unsafe fn level<
     let preparation = const { preparation(S, START, (M / (2 * H)).trailing_zeros() as usize) };
     // SAFETY: the caller's promise.
     unsafe {
-        for i in 0..M {
+        unroll!(for i in 0..M {
             if i & H == 0 {
                 for g in 0..G {
                     let multiplier = multipliers[g].get(M / (2 * H) - 1 + i / (2 * H));
@@ -287,6 +287,6 @@ unsafe fn level<
                     x[g][i + H] = _mm512_sub_epi64(u, t);
                 }
             }
-        }
+        });
     }
 }

@@ -10,7 +10,7 @@
 
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_sub_epi64};
 
-use super::ntt::{Broadcast, Multipliers, PerLane, headroom};
+use super::ntt::{Broadcast, Multipliers, PerLane, headroom, unroll};
 use super::vector::{Field, Multiplier, V, load, splat, store, transpose};
 use crate::kernels::Modulus;
 use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words};
@@ -172,11 +172,11 @@ unsafe fn strided_pass<const S: u32, const LAST: bool, const M: usize, const G: 
         while column < stride {
             let p = a.add(column);
             let mut x = [[c.field.zero; M]; G];
-            for i in 0..M {
+            unroll!(for i in 0..M {
                 for g in 0..G {
                     x[g][i] = load(p.add(i * stride + 8 * g));
                 }
-            }
+            });
             let multipliers = [Broadcast(record); G];
             level::<S, M, G, 1, _>(&mut x, multipliers, &c);
             level_or_last::<S, LAST, M, G, 2>(&mut x, multipliers, &c, &last);
@@ -187,19 +187,19 @@ unsafe fn strided_pass<const S: u32, const LAST: bool, const M: usize, const G: 
                 level_or_last::<S, LAST, M, G, 8>(&mut x, multipliers, &c, &last);
             }
             if LAST {
-                for i in 0..M {
+                unroll!(for i in 0..M {
                     for g in 0..G {
                         x[g][i] = c.field.canonical(x[g][i]);
                     }
-                }
+                });
             } else {
                 reduce_sums::<S, M, G>(&mut x, &c);
             }
-            for i in 0..M {
+            unroll!(for i in 0..M {
                 for g in 0..G {
                     store(p.add(i * stride + 8 * g), x[g][i]);
                 }
-            }
+            });
             column += 8 * G;
         }
     }
@@ -276,14 +276,14 @@ unsafe fn block_pass<const S: u32>(
 /// The processor must have AVX-512 F and IFMA.
 #[inline(always)]
 unsafe fn reduce_sums<const S: u32, const M: usize, const G: usize>(x: &mut [[V; M]; G], c: &Constants) {
-    for i in 0..M {
+    unroll!(for i in 0..M {
         for g in 0..G {
             if i < M / 2 {
                 // SAFETY: the caller's promise.
                 x[g][i] = unsafe { c.field.reduce_lazy(c.field.zero, x[g][i]) };
             }
         }
-    }
+    });
 }
 
 /// The operands of the butterfly at `i` with distance `H`: sum, and positive difference the other way round.
@@ -320,7 +320,7 @@ unsafe fn level<const S: u32, const M: usize, const G: usize, const H: usize, T:
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        for i in 0..M {
+        unroll!(for i in 0..M {
             if i & H == 0 {
                 for g in 0..G {
                     let multiplier = multipliers[g].get(M / H - 2 - i / (2 * H));
@@ -329,7 +329,7 @@ unsafe fn level<const S: u32, const M: usize, const G: usize, const H: usize, T:
                     x[g][i + H] = c.field.mul_shoup(c.field.zero, difference, multiplier);
                 }
             }
-        }
+        });
     }
 }
 
@@ -350,12 +350,12 @@ unsafe fn level_or_last<const S: u32, const LAST: bool, const M: usize, const G:
         if !LAST || 2 * H < M {
             return level::<S, M, G, H, _>(x, multipliers, c);
         }
-        for i in 0..H {
+        unroll!(for i in 0..H {
             for g in 0..G {
                 let (sum, difference) = sum_and_difference::<S, M, H>(&x[g], i, c);
                 x[g][i] = c.field.mul_shoup(c.field.zero, sum, last.sum);
                 x[g][i + H] = c.field.mul_shoup(c.field.zero, difference, last.difference);
             }
-        }
+        });
     }
 }

@@ -11,8 +11,9 @@ fn chunks(terms: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     (0..terms).step_by(CHUNK).map(move |start| start..terms.min(start + CHUNK))
 }
 
-/// See [`crate::kernels::key_inner_product`].
+/// The elements from `start` on of [`crate::kernels::key_inner_product`].
 pub(in crate::kernels) fn key_inner_product(
+    start: usize,
     out0: &mut [u64],
     out1: &mut [u64],
     digits: &[&[u64]],
@@ -22,11 +23,11 @@ pub(in crate::kernels) fn key_inner_product(
     m: &Modulus,
 ) {
     if !accumulate {
-        out0.fill(0);
-        out1.fill(0);
+        out0[start..].fill(0);
+        out1[start..].fill(0);
     }
     for chunk in chunks(digits.len()) {
-        for i in 0..out0.len() {
+        for i in start..out0.len() {
             let (mut sum0, mut sum1) = (0, 0);
             for d in chunk.clone() {
                 let x = u128::from(digits[d][i]);
@@ -39,11 +40,17 @@ pub(in crate::kernels) fn key_inner_product(
     }
 }
 
-/// See [`crate::kernels::basis_convert`].
-pub(in crate::kernels) fn basis_convert(out: &mut [u64], sources: &[&[u64]], factors: &[u64], m: &Modulus) {
-    out.fill(0);
+/// The elements from `start` on of [`crate::kernels::basis_convert`].
+pub(in crate::kernels) fn basis_convert(
+    start: usize,
+    out: &mut [u64],
+    sources: &[&[u64]],
+    factors: &[u64],
+    m: &Modulus,
+) {
+    out[start..].fill(0);
     for chunk in chunks(sources.len()) {
-        for i in 0..out.len() {
+        for i in start..out.len() {
             let sum = chunk.clone().map(|s| u128::from(sources[s][i]) * u128::from(factors[s])).sum();
             out[i] = m.add(out[i], m.reduce_montgomery(sum));
         }

@@ -1,0 +1,208 @@
+//! Sums of products with 104-bit accumulators and one Montgomery reduction per chunk of terms.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::elementwise::Montgomery;
+use super::vector::{LANES, V, conditional_subtract, load, splat, store, whole};
+use crate::kernels::{Modulus, scalar};
+
+/// Vectors of output worked on at a time, enough independent accumulators to hide the multiplier's latency.
+const BATCH: usize = 2;
+
+/// How many products of a word below `2^bits` and a residue of `m` can be reduced at once: with the carries from the low
+/// halves and `q` more, the sum of the high halves must stay below `2^52`.
+fn terms_at_once(bits: u32, m: &Modulus) -> usize {
+    let high_half = |bits: u32| ((u128::from(m.value()) << bits) >> 52) as u64 + 2;
+    // A word above 2^52 makes two products, of its low 52 bits and of the rest.
+    let high = high_half(bits.min(52)) + if bits > 52 { high_half(bits - 52) } else { 0 };
+    (((1 << 52) - m.value()) / high) as usize
+}
+
+/// Ranges of at most `size` terms; one, empty, if there are none.
+fn chunks(terms: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..terms.max(1)).step_by(size).map(move |start| start..terms.min(start + size))
+}
+
+/// A sum of products: low and high halves, each exact in 64 bits.
+#[derive(Clone, Copy)]
+struct Sum {
+    low: V,
+    high: V,
+}
+
+impl Sum {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn add_product(&mut self, a: V, b: V) {
+        self.low = _mm512_madd52lo_epu64(self.low, a, b);
+        self.high = _mm512_madd52hi_epu64(self.high, a, b);
+    }
+
+    /// The residue of the sum times `2^-52`, plus the residues at `out` if `add`; written to `out`.
+    ///
+    /// # Safety
+    ///
+    /// `out` must be valid for eight words.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn reduce_into(self, out: *mut u64, add: bool, m: &Montgomery) {
+        let high = _mm512_add_epi64(self.high, _mm512_srli_epi64::<52>(self.low));
+        let mut residue = m.field.reduce(m.reduce(self.low, high));
+        // SAFETY: the caller's promise.
+        unsafe {
+            if add {
+                residue = conditional_subtract(_mm512_add_epi64(residue, load(out)), m.field.q);
+            }
+            store(out, residue);
+        }
+    }
+}
+
+/// See [`crate::kernels::key_inner_product`].
+///
+/// # Safety
+///
+/// AVX-512 F and IFMA; all slices of equal lengths, as many keys of each half as digits, `q < 2^50`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn key_inner_product(
+    out0: &mut [u64],
+    out1: &mut [u64],
+    digits: &[&[u64]],
+    key0: &[&[u64]],
+    key1: &[&[u64]],
+    accumulate: bool,
+    m: &Modulus,
+) {
+    let body = whole(out0.len());
+    let batches = body / (BATCH * LANES) * (BATCH * LANES);
+    for chunk in chunks(digits.len(), terms_at_once(m.bits(), m)) {
+        let add = accumulate || chunk.start > 0;
+        let operands =
+            Operands { digits: &digits[chunk.clone()], keys: [&key0[chunk.clone()], &key1[chunk]] };
+        let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
+        // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
+        unsafe {
+            operands.accumulate::<BATCH>(out, 0..batches, add, m);
+            operands.accumulate::<1>(out, batches..body, add, m);
+        }
+    }
+    scalar::key_inner_product(body, out0, out1, digits, key0, key1, accumulate, m);
+}
+
+/// Terms of an inner product that are reduced at once.
+struct Operands<'a> {
+    digits: &'a [&'a [u64]],
+    keys: [&'a [&'a [u64]]; 2],
+}
+
+impl Operands<'_> {
+    /// The elements of `range`, `VECTORS` vectors at a time.
+    ///
+    /// # Safety
+    ///
+    /// `range` must lie inside all slices and outputs, its length be a multiple of `8 * VECTORS`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn accumulate<const VECTORS: usize>(
+        &self,
+        out: [*mut u64; 2],
+        range: Range<usize>,
+        add: bool,
+        m: &Modulus,
+    ) {
+        let montgomery = Montgomery::new(m);
+        let zero = montgomery.field.zero;
+        for i in range.step_by(LANES * VECTORS) {
+            let mut sums = [[Sum { low: zero, high: zero }; VECTORS]; 2];
+            for ((digit, key0), key1) in self.digits.iter().zip(self.keys[0]).zip(self.keys[1]) {
+                for v in 0..VECTORS {
+                    let at = i + LANES * v;
+                    // SAFETY: at + LANES <= range.end.
+                    unsafe {
+                        let x = load(digit.as_ptr().add(at));
+                        sums[0][v].add_product(x, load(key0.as_ptr().add(at)));
+                        sums[1][v].add_product(x, load(key1.as_ptr().add(at)));
+                    }
+                }
+            }
+            for half in 0..2 {
+                for v in 0..VECTORS {
+                    // SAFETY: as above.
+                    unsafe { sums[half][v].reduce_into(out[half].add(i + LANES * v), add, &montgomery) }
+                }
+            }
+        }
+    }
+}
+
+/// See [`crate::kernels::basis_convert`].
+///
+/// # Safety
+///
+/// AVX-512 F and IFMA; all slices of equal lengths, as many factors as sources, target prime below `2^50`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn basis_convert(
+    out: &mut [u64],
+    sources: &[&[u64]],
+    source_bits: u32,
+    factors: &[u64],
+    m: &Modulus,
+) {
+    let body = whole(out.len());
+    let batches = body / (BATCH * LANES) * (BATCH * LANES);
+    for chunk in chunks(sources.len(), terms_at_once(source_bits, m)) {
+        let add = chunk.start > 0;
+        let (sources, factors) = (&sources[chunk.clone()], &factors[chunk]);
+        let p = out.as_mut_ptr();
+        // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
+        unsafe {
+            if source_bits <= 52 {
+                convert::<BATCH, false>(p, sources, factors, 0..batches, add, m);
+                convert::<1, false>(p, sources, factors, batches..body, add, m);
+            } else {
+                convert::<BATCH, true>(p, sources, factors, 0..batches, add, m);
+                convert::<1, true>(p, sources, factors, batches..body, add, m);
+            }
+        }
+    }
+    scalar::basis_convert(body, out, sources, factors, m);
+}
+
+/// The elements of `range`, `VECTORS` vectors at a time; `WIDE` sources are split at bit 52.
+///
+/// # Safety
+///
+/// `range` must lie inside all sources and the output, its length be a multiple of `8 * VECTORS`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+unsafe fn convert<const VECTORS: usize, const WIDE: bool>(
+    out: *mut u64,
+    sources: &[&[u64]],
+    factors: &[u64],
+    range: Range<usize>,
+    add: bool,
+    m: &Modulus,
+) {
+    let montgomery = Montgomery::new(m);
+    let zero = montgomery.field.zero;
+    for i in range.step_by(LANES * VECTORS) {
+        let mut sums = [Sum { low: zero, high: zero }; VECTORS];
+        for (source, &factor) in sources.iter().zip(factors) {
+            let low_factor = splat(factor);
+            let high_factor = if WIDE { splat(m.to_montgomery(factor)) } else { zero };
+            for v in 0..VECTORS {
+                // SAFETY: i + LANES * (v + 1) <= range.end.
+                let x = unsafe { load(source.as_ptr().add(i + LANES * v)) };
+                sums[v].add_product(x, low_factor);
+                if WIDE {
+                    sums[v].add_product(_mm512_srli_epi64::<52>(x), high_factor);
+                }
+            }
+        }
+        for v in 0..VECTORS {
+            // SAFETY: as above.
+            unsafe { sums[v].reduce_into(out.add(i + LANES * v), add, &montgomery) }
+        }
+    }
+}
