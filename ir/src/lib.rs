@@ -17,7 +17,7 @@
 //! | [`circuit_shape`] | rotations and products of the big circuits |
 //! | [`evaluation_keys`] | the switching keys a program needs |
 //! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
-//! | [`polynomial`] | Chebyshev polynomials |
+//! | [`polynomial`], [`polynomial_shape`] | Chebyshev polynomials, and how they are evaluated |
 //!
 //! Everything a pass and the runtime must agree on lives here; neither sees the other. This crate chooses
 //! nothing and encrypts nothing.
@@ -39,6 +39,7 @@ pub(crate) mod op_table;
 pub mod packed;
 pub mod params;
 pub mod polynomial;
+pub mod polynomial_shape;
 pub mod prime;
 pub mod scale;
 pub mod tensor;
