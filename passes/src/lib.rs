@@ -3,5 +3,7 @@
 //! | Module | Subject |
 //! |---|---|
 //! | [`approximation`] | polynomials for sign, ReLU and smooth activations |
+//! | [`security`] | limits on the modulus |
 
 pub mod approximation;
+pub mod security;
