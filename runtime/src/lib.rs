@@ -4,9 +4,17 @@
 //! |---|---|
 //! | [`kernels`] | vectors of residues: transforms, products, sums; the only `unsafe` code |
 //! | [`ring`] | polynomials over many primes: transforms, automorphisms, basis extension, sampling |
+//! | [`rlwe`] | keys, ciphertexts, hybrid key switching, serialisation |
+//! | [`ckks`] | encoding, encryption, evaluation |
+//! | [`error`] | what can be wrong with operands and with bytes |
 
+pub mod ckks;
+pub mod error;
 pub mod kernels;
 pub mod ring;
+pub mod rlwe;
+
+pub use error::{EvalError, FormatError};
 
 #[cfg(test)]
 mod testing;

@@ -14,7 +14,6 @@ use rayon::prelude::*;
 use super::basis::Basis;
 use super::context::{Context, Work};
 use super::poly::{Domain, Poly};
-use super::pool::PooledBuffer;
 use crate::kernels::{self, Isa, Modulus};
 
 /// Constants of the conversion from a set of primes to every other prime of a context.
@@ -68,18 +67,17 @@ impl BasisConversion {
         }
     }
 
-    /// Limbs of scratch that a prepared source takes: its primes, and the quotients if there are several.
-    pub(crate) fn prepared_limbs(&self) -> usize {
-        if self.sources.len() == 1 { 1 } else { self.sources.len() + 1 }
+    /// Limbs of quotients: 1, or none where a single source needs none.
+    pub(crate) fn quotient_limbs(&self) -> usize {
+        usize::from(self.sources.len() > 1)
     }
 
-    /// Makes `y_i` of coefficients `x_i`, in place, and the quotients `v` after them: `[prepared limb][coefficient]`.
-    pub(crate) fn prepare(&self, isa: Isa, moduli: &[Modulus], prepared: &mut [u64]) {
+    /// Makes `y_i` of the coefficients `x_i`, in place, and the quotients `v`; residues are `[source][coefficient]`.
+    pub(crate) fn prepare(&self, isa: Isa, moduli: &[Modulus], residues: &mut [u64], quotients: &mut [u64]) {
         if self.sources.len() == 1 {
             return;
         }
-        let degree = prepared.len() / self.prepared_limbs();
-        let (residues, quotients) = prepared.split_at_mut(self.sources.len() * degree);
+        let degree = quotients.len();
         for ((x, &s), &factor) in
             residues.chunks_exact_mut(degree).zip(&self.sources).zip(&self.source_factors)
         {
@@ -89,20 +87,20 @@ impl BasisConversion {
         rounded_quotients(quotients, &residues, &self.reciprocals);
     }
 
-    /// `out <- centred representative mod target prime`, in coefficients.
+    /// `out <- centred representative mod target prime`, in coefficients, of what [`Self::prepare`] made.
     pub(crate) fn convert(
         &self,
         isa: Isa,
         moduli: &[Modulus],
         out: &mut [u64],
-        prepared: &[u64],
+        (residues, quotients): (&[u64], &[u64]),
         target: usize,
     ) {
         let modulus = &moduli[target];
         if let [source] = self.sources[..] {
-            return kernels::reduce_into(isa, out, prepared, &moduli[source], modulus);
+            return kernels::reduce_into(isa, out, residues, &moduli[source], modulus);
         }
-        let sources: Vec<&[u64]> = prepared.chunks_exact(out.len()).collect();
+        let sources: Vec<&[u64]> = residues.chunks_exact(out.len()).chain([quotients]).collect();
         kernels::basis_convert(isa, out, &sources, self.source_bits, &self.targets[target].factors, modulus);
     }
 }
@@ -129,13 +127,27 @@ fn rounded_quotients(out: &mut [u64], residues: &[&[u64]], reciprocals: &[(u32, 
     }
 }
 
+/// What [`Context::divide_round`] does with the quotient of one polynomial before it is written.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Tail<'a> {
+    /// Added, over at least the primes kept.
+    pub(crate) add: Option<&'a Poly>,
+    /// Then permuted: an automorphism.
+    pub(crate) permute: Option<&'a [u32]>,
+}
+
 impl Context {
-    /// `out <- round(a / D)` over the first `chain` primes, where `D` is the product of all other primes of the bases of
-    /// `a`, which are the same: rescaling (chain primes), leaving the extended basis (special primes), or both at once.
+    /// `out <- round(a / D)` over the first `chain` primes, where `D` is the product of all other primes of the basis of
+    /// the `a`s: rescaling (chain primes), leaving the extended basis (special primes), or both at once. Then the tail.
     ///
     /// *Domain*: evaluation, in and out. *Error*: at most `1/2 + 2^-43` per coefficient. *Cost*, per polynomial: one inverse
     /// transform per dropped prime, one transform per prime kept.
-    pub(crate) fn divide_round<const K: usize>(&self, a: [&Poly; K], chain: usize) -> [Poly; K] {
+    pub(crate) fn divide_round<const K: usize>(
+        &self,
+        a: [&Poly; K],
+        chain: usize,
+        tails: [Tail<'_>; K],
+    ) -> [Poly; K] {
         let basis = a[0].basis();
         assert!(
             a.iter().all(|a| a.basis() == basis && a.domain() == Domain::Evaluation),
@@ -143,29 +155,33 @@ impl Context {
         );
         assert!(chain <= basis.chain && (chain < basis.chain || basis.special), "division by one");
         let conversion = self.conversion(chain, basis.chain, basis.special);
-        let degree = self.ring_degree();
         let (isa, moduli) = (self.isa(), self.moduli());
-        let dropped = conversion.sources.len();
-        let mut prepared: [PooledBuffer; K] =
-            std::array::from_fn(|_| self.scratch(conversion.prepared_limbs()));
-        let residues = prepared.each_mut().map(|p| &mut p[..dropped * degree]);
-        self.each_limb(Work::Heavy, residues, |limb, outs| {
-            let source = chain + limb;
+        let mut residues = [(); K].map(|()| self.scratch(conversion.sources.len()));
+        let mut quotients = [(); K].map(|()| self.scratch(conversion.quotient_limbs()));
+        self.each_limb(Work::Heavy, residues.each_mut().map(|r| &mut r[..]), |limb, outs| {
             for (out, a) in outs.into_iter().zip(a) {
-                out.copy_from_slice(a.limb(source));
+                out.copy_from_slice(a.limb(chain + limb));
                 self.transform(conversion.sources[limb]).inverse(isa, out);
             }
         });
-        prepared.par_iter_mut().for_each(|prepared| conversion.prepare(isa, moduli, prepared));
+        residues.par_iter_mut().zip(&mut quotients).for_each(|(r, q)| conversion.prepare(isa, moduli, r, q));
         let mut out = [(); K].map(|()| Poly::arbitrary(self, Basis::chain(chain), Domain::Evaluation));
-        let outputs = out.each_mut().map(Poly::data_mut);
-        self.each_limb(Work::Heavy, outputs, |limb, outs| {
+        self.each_limb(Work::Heavy, out.each_mut().map(Poly::data_mut), |limb, outs| {
+            let modulus = &moduli[limb];
             let inverse = conversion.targets[limb].inverse;
             let mut remainder = self.scratch(1);
-            for ((out, a), prepared) in outs.into_iter().zip(a).zip(&prepared) {
-                conversion.convert(isa, moduli, &mut remainder, prepared, limb);
+            let mut quotient = self.scratch(usize::from(tails.iter().any(|tail| tail.permute.is_some())));
+            for (k, out) in outs.into_iter().enumerate() {
+                conversion.convert(isa, moduli, &mut remainder, (&residues[k], &quotients[k]), limb);
                 self.transform(limb).forward(isa, &mut remainder);
-                kernels::sub_mul_scalar_into(isa, out, a.limb(limb), &remainder, inverse, &moduli[limb]);
+                let target = if tails[k].permute.is_some() { &mut quotient[..] } else { &mut *out };
+                kernels::sub_mul_scalar_into(isa, target, a[k].limb(limb), &remainder, inverse, modulus);
+                if let Some(addend) = tails[k].add {
+                    kernels::add_assign(isa, target, addend.limb(limb), modulus);
+                }
+                if let Some(index) = tails[k].permute {
+                    kernels::permute_into(isa, out, &quotient, index);
+                }
             }
         });
         out
@@ -215,7 +231,8 @@ mod tests {
                 [(0, 1, false), (2, 5, false), (1, 7, false), (chain, chain, true), (3, chain, true)]
             {
                 let conversion = context.conversion(start, end, special);
-                let mut prepared = context.scratch(conversion.prepared_limbs());
+                let mut prepared = context.scratch(conversion.sources.len());
+                let mut quotients = context.scratch(conversion.quotient_limbs());
                 let mut rng = Seed::from_bytes([7; 32]).rng();
                 for (x, &s) in prepared.chunks_exact_mut(degree).zip(&conversion.sources) {
                     crate::ring::sampling::uniform_into(x, context.modulus(s), &mut rng);
@@ -228,11 +245,17 @@ mod tests {
                         x[i] = residue(value, context.modulus(s).value());
                     }
                 }
-                let residues: Vec<u64> = prepared[..conversion.sources.len() * degree].to_vec();
-                conversion.prepare(context.isa(), context.moduli(), &mut prepared);
+                let residues: Vec<u64> = prepared.to_vec();
+                conversion.prepare(context.isa(), context.moduli(), &mut prepared, &mut quotients);
                 for target in (0..context.moduli().len()).filter(|t| !conversion.sources.contains(t)) {
                     let mut out = vec![0; degree];
-                    conversion.convert(context.isa(), context.moduli(), &mut out, &prepared, target);
+                    conversion.convert(
+                        context.isa(),
+                        context.moduli(),
+                        &mut out,
+                        (&prepared, &quotients),
+                        target,
+                    );
                     for i in (0..4).chain((4..degree).step_by(37)) {
                         let x: Vec<u64> = residues.iter().skip(i).step_by(degree).copied().collect();
                         let exact = centred(&context, &conversion.sources, &x);
@@ -273,7 +296,7 @@ mod tests {
                 }
                 let original = a.clone();
                 a.to_evaluation(&context);
-                let [mut quotient] = context.divide_round([&a], chain);
+                let [mut quotient] = context.divide_round([&a], chain, [Tail::default()]);
                 quotient.to_coefficients(&context);
                 let all: Vec<usize> = (0..a.limbs()).map(|limb| context.prime(basis, limb)).collect();
                 let divisor = BigInt::from(product(&context, &all[chain..]));

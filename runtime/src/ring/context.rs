@@ -42,6 +42,8 @@ pub struct Context {
     pool: Arc<BufferPool>,
     automorphisms: Automorphisms,
     conversions: RwLock<BTreeMap<(usize, usize, bool), Arc<BasisConversion>>>,
+    /// Product of the special primes modulo every prime.
+    special_product: Vec<u64>,
 }
 
 /// How much a task does per limb, which decides whether threads pay.
@@ -76,10 +78,21 @@ impl Context {
                 table.map_err(|source| ContextError::Prime { name: params.name().to_owned(), prime, source })
             })
             .collect();
-        let (moduli, transforms) = tables?.into_iter().unzip();
+        let (moduli, transforms): (Vec<Modulus>, Vec<NttTable>) = tables?.into_iter().unzip();
+        let product = |m: &Modulus| params.p().iter().fold(1, |product, &p| m.mul(product, m.reduce(p)));
+        let special_product = moduli.iter().map(product).collect();
         let pool = BufferPool::new(16 * 8 * primes.len() << params.log_n());
         let automorphisms = Automorphisms::new(params.log_n());
-        Ok(Context { params, isa, moduli, transforms, pool, automorphisms, conversions: RwLock::default() })
+        Ok(Context {
+            params,
+            isa,
+            moduli,
+            transforms,
+            pool,
+            automorphisms,
+            conversions: RwLock::default(),
+            special_product,
+        })
     }
 
     /// The parameter set.
@@ -142,6 +155,11 @@ impl Context {
         &self.transforms[prime]
     }
 
+    /// The product of the special primes modulo prime number `prime`; zero for a special prime.
+    pub(crate) fn special_product(&self, prime: usize) -> u64 {
+        self.special_product[prime]
+    }
+
     /// The permutation of evaluations that `X -> X^element` is; see [`Automorphisms`].
     pub fn automorphism(&self, element: u64) -> Arc<Vec<u32>> {
         self.automorphisms.index(element)
@@ -198,6 +216,22 @@ impl Context {
         } else {
             tasks.enumerate().for_each(|(limb, outputs)| task(limb, outputs));
         }
+    }
+}
+
+impl Context {
+    /// [`Self::each_limb`] for any number of outputs.
+    pub(crate) fn each_limb_of(
+        &self,
+        outputs: Vec<&mut [u64]>,
+        task: impl Fn(usize, Vec<&mut [u64]>) + Sync,
+    ) {
+        let degree = self.ring_degree();
+        let limbs = outputs.first().map_or(0, |output| output.len() / degree);
+        let mut rest: Vec<_> = outputs.into_iter().map(|output| output.chunks_exact_mut(degree)).collect();
+        let tasks: Vec<Vec<&mut [u64]>> =
+            (0..limbs).map(|_| rest.iter_mut().filter_map(Iterator::next).collect()).collect();
+        tasks.into_par_iter().enumerate().with_max_len(1).for_each(|(limb, outputs)| task(limb, outputs));
     }
 }
 

@@ -96,11 +96,6 @@ impl Poly {
         self.limb(self.basis.limb_of(basis, limb))
     }
 
-    /// Restates the domain after the words were replaced.
-    pub(crate) fn set_domain(&mut self, domain: Domain) {
-        self.domain = domain;
-    }
-
     /// Drops the limbs of all chain primes from `chain` on: the value modulo a divisor of its modulus.
     ///
     /// # Panics

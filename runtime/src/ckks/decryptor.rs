@@ -1,0 +1,50 @@
+//! Decryption.
+
+use super::plaintext::{Form, Plaintext, PlaintextScale};
+use crate::error::EvalError;
+use crate::kernels;
+use crate::ring::{Context, Domain, Poly, Work};
+use crate::rlwe::{Ciphertext, SecretKey};
+
+/// Decrypts ciphertexts of one secret key.
+#[derive(Debug)]
+pub struct Decryptor<'a> {
+    context: &'a Context,
+    key: &'a SecretKey,
+}
+
+impl<'a> Decryptor<'a> {
+    /// Decrypts with `key`.
+    pub fn new(context: &'a Context, key: &'a SecretKey) -> Self {
+        Decryptor { context, key }
+    }
+
+    /// `c_0 + c_1 s + c_2 s^2 + ...`: the message and the error, to be decoded.
+    pub fn decrypt(&self, ciphertext: &Ciphertext) -> Result<Plaintext, EvalError> {
+        if ciphertext.key() != self.key.id() {
+            return Err(EvalError::KeyMismatch {
+                op: "decrypt",
+                left: ciphertext.key(),
+                right: self.key.id(),
+            });
+        }
+        let context = self.context;
+        let basis = context.basis(ciphertext.level());
+        let mut poly = Poly::zero(context, basis, Domain::Evaluation);
+        context.each_limb(Work::Light, [poly.data_mut()], |limb, [x]| {
+            let (isa, modulus) = (context.isa(), context.modulus(limb));
+            for c in ciphertext.polys().iter().rev() {
+                // Horner's rule in s.
+                kernels::mul_assign(isa, x, self.key.poly().limb(limb), modulus);
+                kernels::add_assign(isa, x, c.limb(limb), modulus);
+            }
+        });
+        Ok(Plaintext {
+            poly,
+            form: Form::Residues,
+            level: ciphertext.level(),
+            scale: PlaintextScale::Named(ciphertext.scale()),
+            slots: ciphertext.slots(),
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! Sums of rotated products with one division in the end: double hoisting (Bossuat et al., ePrint 2020/1203, section 4).
+//!
+//! A linear transform by baby and giant steps is
+//!
+//! 1. [`Evaluator::hoist`] the input;
+//! 2. [`Evaluator::rotate_and_sum_products`]: for every giant step, the sum of plaintexts times baby-step rotations;
+//! 3. [`Evaluator::add_rotated_assign`] each of them into one sum, [`Evaluator::divide_special_rescale`] in the end.
+
+use super::mul::add_special_multiple;
+use super::rotate::{Hoisted, LiftedLimb};
+use super::{Evaluator, check_keys, check_levels, check_scale, check_size};
+use crate::ckks::plaintext::{Form, Plaintext};
+use crate::error::EvalError;
+use crate::kernels;
+use crate::ring::automorphism::rotation_element;
+use crate::ring::basis_extension::Tail;
+use crate::ring::{Domain, Poly, Work};
+use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind};
+
+impl Evaluator<'_> {
+    /// `P a`, over the extended basis.
+    pub fn extend(&self, a: &Ciphertext) -> Result<ExtendedCiphertext, EvalError> {
+        check_size("extend", 2, a)?;
+        let mut out = ExtendedCiphertext::zero(self.context, a.level(), a.scale(), a.slots(), a.key());
+        for (x, c) in out.polys.iter_mut().zip(a.polys()) {
+            add_special_multiple(self.context, x, c);
+        }
+        Ok(out)
+    }
+
+    /// `sum += a`. *Level, scale*: equal.
+    pub fn add_extended_assign(
+        &self,
+        sum: &mut ExtendedCiphertext,
+        a: &ExtendedCiphertext,
+    ) -> Result<(), EvalError> {
+        check_sum("add_extended", sum, a)?;
+        for (x, y) in sum.polys.iter_mut().zip(&a.polys) {
+            x.add_assign(self.context, y);
+        }
+        sum.slots = sum.slots.max(a.slots);
+        Ok(())
+    }
+
+    /// For every row of `terms`, the sum of `rotation[steps[i]] * plaintext` over its terms `(i, plaintext)`, with the
+    /// divisions by `P` postponed.
+    ///
+    /// Per target prime, the digits of the input and its rotations live in scratch memory only; keys and plaintexts
+    /// stream past. *Plaintexts*: extended, in Montgomery form, all giving the same scale. *Cost*: one lift; per rotation an
+    /// inner product with its key; no division.
+    pub fn rotate_and_sum_products(
+        &self,
+        a: &Hoisted<'_>,
+        steps: &[i64],
+        terms: &[Vec<(usize, &Plaintext)>],
+    ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
+        let op = "rotate_and_sum_products";
+        let (context, ciphertext) = (self.context, a.ciphertext);
+        let elements = self.rotation_elements(a, steps);
+        let keys = self.galois_keys(op, a, &elements)?;
+        let mut scale = None;
+        let mut slots = ciphertext.slots();
+        for (_, plaintext) in terms.iter().flatten() {
+            let product = super::mul::check_plain_factor(op, ciphertext, plaintext)?;
+            check_scale(op, *scale.get_or_insert(product), product)?;
+            check_extended_factor(op, plaintext)?;
+            slots = slots.max(plaintext.slots);
+        }
+        let scale = scale.unwrap_or(ciphertext.scale());
+        let indices: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
+        let basis = a.decomposition.basis();
+        let mut sums: Vec<ExtendedCiphertext> = terms
+            .iter()
+            .map(|_| ExtendedCiphertext {
+                polys: [(); 2].map(|()| Poly::arbitrary(context, basis, Domain::Evaluation)),
+                level: ciphertext.level(),
+                scale,
+                slots,
+                key: ciphertext.key(),
+            })
+            .collect();
+        let outputs = sums.iter_mut().flat_map(|sum| sum.polys.iter_mut().map(Poly::data_mut)).collect();
+        context.each_limb_of(outputs, |limb, mut outputs| {
+            let (degree, modulus) = (context.ring_degree(), context.modulus(context.prime(basis, limb)));
+            let (mut scratch, mut pair) = (context.scratch(a.decomposition.digits()), context.scratch(2));
+            let mut rotated = context.scratch(2 * steps.len());
+            let lifted = LiftedLimb::new(context, a, limb, &mut scratch);
+            for ((outs, key), index) in rotated.chunks_exact_mut(2 * degree).zip(&keys).zip(&indices) {
+                let (out0, out1) = outs.split_at_mut(degree);
+                lifted.rotate(*key, index, [out0, out1], &mut pair);
+            }
+            for (outs, terms) in outputs.chunks_exact_mut(2).zip(terms) {
+                let [out0, out1] = outs else { unreachable!("chunks of two") };
+                let half = |half: usize| -> Vec<&[u64]> {
+                    terms.iter().map(|&(i, _)| &rotated[(2 * i + half) * degree..][..degree]).collect()
+                };
+                let factors: Vec<&[u64]> = terms.iter().map(|(_, p)| p.poly.limb_in(basis, limb)).collect();
+                // The kernel wants one operand of each product in Montgomery form: here the plaintexts.
+                let (rotated0, rotated1) = (half(0), half(1));
+                kernels::key_inner_product(
+                    context.isa(),
+                    out0,
+                    out1,
+                    &factors,
+                    &rotated0,
+                    &rotated1,
+                    false,
+                    modulus,
+                );
+            }
+        });
+        Ok(sums)
+    }
+
+    /// `sum += rotation of a left by steps`, both with their divisions by `P` postponed: a giant step.
+    ///
+    /// *Cost*: one key switch, of which half a division.
+    pub fn add_rotated_assign(
+        &self,
+        sum: &mut ExtendedCiphertext,
+        a: &ExtendedCiphertext,
+        steps: i64,
+    ) -> Result<(), EvalError> {
+        let op = "add_rotated";
+        check_sum(op, sum, a)?;
+        check_keys(op, a.key, self.keys.id())?;
+        let context = self.context;
+        let element = rotation_element(steps.rem_euclid(a.slots as i64), context.ring_degree());
+        if element == 1 {
+            return self.add_extended_assign(sum, a);
+        }
+        let key = self.keys.get(op, KeyKind::Galois { element }, a.level)?;
+        let index = context.automorphism(element);
+        let basis = a.polys[1].basis();
+        let [divided] = context.divide_round([&a.polys[1]], basis.chain, [Tail::default()]);
+        let decomposition = Decomposition::new(context, &divided, a.level);
+        let outputs = sum.polys.each_mut().map(Poly::data_mut);
+        context.each_limb(Work::Heavy, outputs, |limb, [sum0, sum1]| {
+            let (isa, modulus) = (context.isa(), context.modulus(context.prime(basis, limb)));
+            let (mut scratch, mut switched) = (context.scratch(decomposition.digits()), context.scratch(3));
+            let (u0, rest) = switched.split_at_mut(context.ring_degree());
+            let (u1, image) = rest.split_at_mut(context.ring_degree());
+            let digits = decomposition.lift(context, limb, &mut scratch);
+            decomposition.inner_product(context, key, limb, &digits, u0, u1);
+            kernels::add_assign(isa, u0, a.polys[0].limb(limb), modulus);
+            for (sum, u) in [(sum0, &*u0), (sum1, &*u1)] {
+                kernels::permute_into(isa, image, u, &index);
+                kernels::add_assign(isa, sum, image, modulus);
+            }
+        });
+        sum.slots = sum.slots.max(a.slots);
+        Ok(())
+    }
+
+    /// `sum += a b`, all with their divisions by `P` postponed. *Plaintext*: extended, in Montgomery form.
+    pub fn mul_plain_add_extended_assign(
+        &self,
+        sum: &mut ExtendedCiphertext,
+        a: &ExtendedCiphertext,
+        b: &Plaintext,
+    ) -> Result<(), EvalError> {
+        let op = "mul_plain_add_extended";
+        check_keys(op, sum.key, a.key)?;
+        check_levels(op, sum.level, a.level)?;
+        if b.level < a.level {
+            return Err(EvalError::LevelTooLow { op, needed: a.level, found: b.level });
+        }
+        let mismatch = EvalError::PlaintextScaleMismatch { op, ciphertext: a.scale, plaintext: b.scale };
+        check_scale(op, sum.scale, b.scale.product(a.scale).ok_or(mismatch)?)?;
+        check_extended_factor(op, b)?;
+        let context = self.context;
+        let basis = a.polys[0].basis();
+        for (sum, x) in sum.polys.iter_mut().zip(&a.polys) {
+            context.each_limb(Work::Light, [sum.data_mut()], |limb, [out]| {
+                let (factor, modulus) =
+                    (b.poly.limb_in(basis, limb), context.modulus(context.prime(basis, limb)));
+                kernels::mul_montgomery_add_assign(context.isa(), out, x.limb(limb), factor, modulus);
+            });
+        }
+        sum.slots = sum.slots.max(a.slots).max(b.slots);
+        Ok(())
+    }
+
+    /// `a / P`, rounded: the ciphertext, at the same level and scale.
+    pub fn divide_special(&self, a: &ExtendedCiphertext) -> Ciphertext {
+        a.mod_down(self.context)
+    }
+
+    /// `a / (P q)`, rounded once: divided by `P` and rescaled. *Scale*: `D_level^2`.
+    pub fn divide_special_rescale(&self, a: &ExtendedCiphertext) -> Result<Ciphertext, EvalError> {
+        let op = "divide_special_rescale";
+        let Some(level) = a.level.checked_sub(1) else {
+            return Err(EvalError::LevelTooLow { op, needed: 1, found: 0 });
+        };
+        check_scale(op, fhec_ir::scale::Scale::squared(a.level), a.scale)?;
+        let [c0, c1] = &a.polys;
+        let polys =
+            self.context.divide_round([c0, c1], self.context.params().limbs(level), [Tail::default(); 2]);
+        let scale = fhec_ir::scale::Scale::canonical(level);
+        Ok(Ciphertext::new(polys.into(), level, scale, a.slots, a.key))
+    }
+}
+
+fn check_sum(op: &'static str, a: &ExtendedCiphertext, b: &ExtendedCiphertext) -> Result<(), EvalError> {
+    check_keys(op, a.key, b.key)?;
+    check_levels(op, a.level, b.level)?;
+    check_scale(op, a.scale, b.scale)
+}
+
+fn check_extended_factor(op: &'static str, plaintext: &Plaintext) -> Result<(), EvalError> {
+    if plaintext.form == Form::Montgomery && plaintext.poly.basis().special {
+        return Ok(());
+    }
+    Err(EvalError::PlaintextForm { op, expected: "in Montgomery form over the extended basis" })
+}

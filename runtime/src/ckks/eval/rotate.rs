@@ -1,0 +1,222 @@
+//! Rotations and conjugation, one at a time or hoisted.
+
+use super::{Evaluator, check_keys, check_size};
+use crate::error::EvalError;
+use crate::kernels;
+use crate::ring::automorphism::{conjugation_element, rotation_element};
+use crate::ring::basis_extension::Tail;
+use crate::ring::pool::PooledBuffer;
+use crate::ring::{Context, Domain, Poly};
+use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind, SwitchingKey};
+
+/// A ciphertext whose second polynomial is decomposed, to be rotated many times.
+pub struct Hoisted<'c> {
+    pub(super) ciphertext: &'c Ciphertext,
+    pub(super) decomposition: Decomposition<'c>,
+}
+
+impl Hoisted<'_> {
+    /// The ciphertext.
+    pub fn ciphertext(&self) -> &Ciphertext {
+        self.ciphertext
+    }
+}
+
+impl Evaluator<'_> {
+    /// Rotates left by `steps`: slot `i + steps` moves to slot `i`. Negative steps rotate right. *Cost*: one key switch.
+    pub fn rotate(&self, a: &Ciphertext, steps: i64) -> Result<Ciphertext, EvalError> {
+        self.automorphism("rotate", a, self.rotation_element(a, steps))
+    }
+
+    /// The complex conjugate of every slot. *Cost*: one key switch.
+    pub fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
+        self.automorphism("conjugate", a, conjugation_element(self.context.ring_degree()))
+    }
+
+    /// `X -> X^element` of the message.
+    pub fn automorphism(
+        &self,
+        op: &'static str,
+        a: &Ciphertext,
+        element: u64,
+    ) -> Result<Ciphertext, EvalError> {
+        check_size(op, 2, a)?;
+        check_keys(op, a.key(), self.keys.id())?;
+        if element == 1 {
+            return Ok(a.clone());
+        }
+        let key = self.keys.get(op, KeyKind::Galois { element }, a.level())?;
+        let decomposition = Decomposition::new(self.context, &a.polys()[1], a.level());
+        let [u0, u1] = &decomposition.key_switch(self.context, key);
+        Ok(self.finish_automorphism(a, [u0, u1], element))
+    }
+
+    /// Divides by `P`, adds `c_0`, permutes.
+    fn finish_automorphism(&self, a: &Ciphertext, switched: [&Poly; 2], element: u64) -> Ciphertext {
+        let index = self.context.automorphism(element);
+        let permute = Some(&index[..]);
+        let tails = [Tail { add: Some(&a.polys()[0]), permute }, Tail { add: None, permute }];
+        let polys = self.context.divide_round(switched, a.polys()[0].limbs(), tails);
+        Ciphertext::new(polys.into(), a.level(), a.scale(), a.slots(), a.key())
+    }
+
+    /// Decomposes once for many rotations.
+    pub fn hoist<'c>(&self, a: &'c Ciphertext) -> Result<Hoisted<'c>, EvalError> {
+        check_size("hoist", 2, a)?;
+        check_keys("hoist", a.key(), self.keys.id())?;
+        let decomposition = Decomposition::new(self.context, &a.polys()[1], a.level());
+        Ok(Hoisted { ciphertext: a, decomposition })
+    }
+
+    /// The rotations of a hoisted ciphertext, in the order of `steps`; bit for bit those of [`Self::rotate`].
+    ///
+    /// *Cost*: one decomposition and one lift in all, per rotation an inner product and a division by `P`.
+    pub fn rotate_hoisted(&self, a: &Hoisted<'_>, steps: &[i64]) -> Result<Vec<Ciphertext>, EvalError> {
+        let elements = self.rotation_elements(a, steps);
+        let keys = self.galois_keys("rotate_hoisted", a, &elements)?;
+        let context = self.context;
+        let basis = a.decomposition.basis();
+        let mut switched: Vec<Poly> = (0..2 * keys.iter().flatten().count())
+            .map(|_| Poly::arbitrary(context, basis, Domain::Evaluation))
+            .collect();
+        let outputs = switched.iter_mut().map(Poly::data_mut).collect();
+        context.each_limb_of(outputs, |limb, mut outputs| {
+            let mut scratch = context.scratch(a.decomposition.digits());
+            let digits = a.decomposition.lift(context, limb, &mut scratch);
+            for (outs, key) in outputs.chunks_exact_mut(2).zip(keys.iter().flatten()) {
+                let [out0, out1] = outs else { unreachable!("chunks of two") };
+                a.decomposition.inner_product(context, key, limb, &digits, out0, out1);
+            }
+        });
+        let mut switched = switched.chunks_exact(2);
+        let rotated = keys.iter().zip(&elements).map(|(key, &element)| {
+            match (key, key.and_then(|_| switched.next())) {
+                (Some(_), Some([u0, u1])) => self.finish_automorphism(a.ciphertext, [u0, u1], element),
+                _ => a.ciphertext.clone(),
+            }
+        });
+        Ok(rotated.collect())
+    }
+
+    /// The rotations of a hoisted ciphertext with their divisions by `P` postponed.
+    pub fn rotate_hoisted_lazy(
+        &self,
+        a: &Hoisted<'_>,
+        steps: &[i64],
+    ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
+        let elements = self.rotation_elements(a, steps);
+        let keys = self.galois_keys("rotate_hoisted_lazy", a, &elements)?;
+        let (context, ciphertext) = (self.context, a.ciphertext);
+        let mut rotated: Vec<ExtendedCiphertext> = keys
+            .iter()
+            .map(|_| ExtendedCiphertext {
+                polys: [(); 2]
+                    .map(|()| Poly::arbitrary(context, a.decomposition.basis(), Domain::Evaluation)),
+                level: ciphertext.level(),
+                scale: ciphertext.scale(),
+                slots: ciphertext.slots(),
+                key: ciphertext.key(),
+            })
+            .collect();
+        let indices: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
+        let outputs = rotated.iter_mut().flat_map(|r| r.polys.iter_mut().map(Poly::data_mut)).collect();
+        context.each_limb_of(outputs, |limb, mut outputs| {
+            let (mut scratch, mut pair) = (context.scratch(a.decomposition.digits()), context.scratch(2));
+            let lifted = LiftedLimb::new(context, a, limb, &mut scratch);
+            for ((outs, key), index) in outputs.chunks_exact_mut(2).zip(&keys).zip(&indices) {
+                let [out0, out1] = outs else { unreachable!("chunks of two") };
+                lifted.rotate(*key, index, [out0, out1], &mut pair);
+            }
+        });
+        Ok(rotated)
+    }
+
+    fn rotation_element(&self, a: &Ciphertext, steps: i64) -> u64 {
+        // With fewer slots than N/2 the message has that period.
+        rotation_element(steps.rem_euclid(a.slots() as i64), self.context.ring_degree())
+    }
+
+    pub(super) fn rotation_elements(&self, a: &Hoisted<'_>, steps: &[i64]) -> Vec<u64> {
+        steps.iter().map(|&steps| self.rotation_element(a.ciphertext, steps)).collect()
+    }
+
+    /// The Galois key of every element; none for the identity.
+    pub(super) fn galois_keys(
+        &self,
+        op: &'static str,
+        a: &Hoisted<'_>,
+        elements: &[u64],
+    ) -> Result<Vec<Option<&SwitchingKey>>, EvalError> {
+        let level = a.ciphertext.level();
+        elements
+            .iter()
+            .map(|&element| {
+                if element == 1 {
+                    return Ok(None);
+                }
+                self.keys.get(op, KeyKind::Galois { element }, level).map(Some)
+            })
+            .collect()
+    }
+}
+
+/// One limb of a hoisted ciphertext, its digits lifted: what all its rotations share.
+pub(super) struct LiftedLimb<'s> {
+    context: &'s Context,
+    hoisted: &'s Hoisted<'s>,
+    limb: usize,
+    digits: Vec<&'s [u64]>,
+    /// `P c_0` and `P c_1`; none modulo a special prime, where they are zero.
+    multiples: Option<PooledBuffer>,
+}
+
+impl<'s> LiftedLimb<'s> {
+    /// `scratch` has a limb per digit.
+    pub(super) fn new(
+        context: &'s Context,
+        hoisted: &'s Hoisted<'s>,
+        limb: usize,
+        scratch: &'s mut [u64],
+    ) -> Self {
+        let digits = hoisted.decomposition.lift(context, limb, scratch);
+        let multiples = (limb < hoisted.decomposition.basis().chain).then(|| {
+            let mut multiples = context.scratch(2);
+            for (x, c) in multiples.chunks_exact_mut(context.ring_degree()).zip(hoisted.ciphertext.polys()) {
+                x.copy_from_slice(c.limb(limb));
+                let modulus = context.modulus(limb);
+                kernels::mul_scalar_assign(context.isa(), x, context.special_product(limb), modulus);
+            }
+            multiples
+        });
+        LiftedLimb { context, hoisted, limb, digits, multiples }
+    }
+
+    /// One limb of `P` times the rotated ciphertext. Without a key: of `P` times the ciphertext itself.
+    /// `scratch` has two limbs.
+    pub(super) fn rotate(
+        &self,
+        key: Option<&SwitchingKey>,
+        index: &[u32],
+        [out0, out1]: [&mut [u64]; 2],
+        scratch: &mut [u64],
+    ) {
+        let (context, degree) = (self.context, index.len());
+        let Some(key) = key else {
+            match &self.multiples {
+                Some(multiples) => {
+                    out0.copy_from_slice(&multiples[..degree]);
+                    out1.copy_from_slice(&multiples[degree..]);
+                }
+                None => [out0, out1].into_iter().for_each(|out| out.fill(0)),
+            }
+            return;
+        };
+        let (u0, u1) = scratch.split_at_mut(degree);
+        self.hoisted.decomposition.inner_product(context, key, self.limb, &self.digits, u0, u1);
+        if let Some(multiples) = &self.multiples {
+            kernels::add_assign(context.isa(), u0, &multiples[..degree], context.modulus(self.limb));
+        }
+        kernels::permute_into(context.isa(), out0, u0, index);
+        kernels::permute_into(context.isa(), out1, u1, index);
+    }
+}

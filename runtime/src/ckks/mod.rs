@@ -1,0 +1,26 @@
+//! CKKS: approximate numbers in the slots of ring-LWE ciphertexts.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`plaintext`] | encoded messages and their scales |
+//! | [`special_fft`] | the canonical embedding |
+//! | [`encoder`] | slots to plaintexts and back |
+//! | [`encryptor`] | encryption under the public or the secret key |
+//! | [`decryptor`] | decryption |
+//! | [`eval`] | operations on ciphertexts |
+//!
+//! *Slots*: slot `j` of N/2 is the value at `zeta^(5^j)`, `zeta = e^(i pi / N)`. *Rotation* by `k` is to the left: slot
+//! `i + k` moves to slot `i`.
+
+pub mod decryptor;
+pub mod encoder;
+pub mod encryptor;
+pub mod eval;
+pub mod plaintext;
+pub mod special_fft;
+
+pub use decryptor::Decryptor;
+pub use encoder::{Encoder, Encoding};
+pub use encryptor::Encryptor;
+pub use eval::{Evaluator, Hoisted};
+pub use plaintext::{Complex, Form, Plaintext, PlaintextScale};

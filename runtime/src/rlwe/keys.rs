@@ -1,0 +1,138 @@
+//! The set of evaluation keys of a program.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use fhec_ir::scale::Level;
+
+use super::secret::{KeyId, SecretKey};
+use super::switching_key::SwitchingKey;
+use crate::error::EvalError;
+use crate::ring::automorphism::{conjugation_element, rotation_element};
+use crate::ring::{Context, Seed};
+
+/// What a switching key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyKind {
+    /// From the square of the secret back to the secret, after a product.
+    Relinearization,
+    /// After the automorphism `X -> X^element`.
+    Galois {
+        /// Odd, below 2N.
+        element: u64,
+    },
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyKind::Relinearization => f.write_str("relinearization key"),
+            KeyKind::Galois { element } => write!(f, "Galois key of X -> X^{element}"),
+        }
+    }
+}
+
+/// A key to be generated: its kind and the highest level it is used at. Keys of low levels are much smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyRequest {
+    /// What it is for.
+    pub kind: KeyKind,
+    /// The highest level it is used at.
+    pub level: Level,
+}
+
+impl KeyRequest {
+    /// For products at `level` or below.
+    pub const fn relinearization(level: Level) -> Self {
+        KeyRequest { kind: KeyKind::Relinearization, level }
+    }
+
+    /// For rotations left by `steps` at `level` or below.
+    pub fn rotation(context: &Context, steps: i64, level: Level) -> Self {
+        KeyRequest {
+            kind: KeyKind::Galois { element: rotation_element(steps, context.ring_degree()) },
+            level,
+        }
+    }
+
+    /// For conjugations at `level` or below.
+    pub fn conjugation(context: &Context, level: Level) -> Self {
+        KeyRequest { kind: KeyKind::Galois { element: conjugation_element(context.ring_degree()) }, level }
+    }
+}
+
+/// The evaluation keys of one secret key. They are public: the server holds them.
+#[derive(Clone, Debug)]
+pub struct EvaluationKeys {
+    id: KeyId,
+    keys: BTreeMap<KeyKind, SwitchingKey>,
+}
+
+impl EvaluationKeys {
+    /// No keys yet.
+    pub fn new(id: KeyId) -> Self {
+        EvaluationKeys { id, keys: BTreeMap::new() }
+    }
+
+    /// Generates the requested keys, each once, up to the highest level asked for. Rotations by 0 need none.
+    pub fn generate(
+        context: &Context,
+        secret: &SecretKey,
+        seed: &Seed,
+        requests: &[KeyRequest],
+    ) -> Result<Self, EvalError> {
+        let mut levels: BTreeMap<KeyKind, Level> = BTreeMap::new();
+        for request in requests {
+            let top = context.params().top_level();
+            if request.level > top {
+                return Err(EvalError::LevelTooHigh { op: "key generation", top, found: request.level });
+            }
+            let level = levels.entry(request.kind).or_default();
+            *level = request.level.max(*level);
+        }
+        levels.remove(&KeyKind::Galois { element: 1 });
+        let mut keys = Self::new(secret.id());
+        for (kind, level) in levels {
+            keys.keys.insert(kind, SwitchingKey::generate(context, secret, seed, kind, level));
+        }
+        Ok(keys)
+    }
+
+    /// Adds a key, replacing one of the same kind.
+    pub fn insert(&mut self, key: SwitchingKey) -> Result<(), EvalError> {
+        if key.id() != self.id {
+            return Err(EvalError::KeyMismatch { op: "insert key", left: self.id, right: key.id() });
+        }
+        self.keys.insert(key.kind(), key);
+        Ok(())
+    }
+
+    /// Name of the secret key.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// All keys, in order of their kinds.
+    pub fn iter(&self) -> impl Iterator<Item = &SwitchingKey> {
+        self.keys.values()
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.iter().map(SwitchingKey::bytes).sum()
+    }
+
+    /// The key of `kind`, usable at `level`.
+    pub(crate) fn get(
+        &self,
+        op: &'static str,
+        kind: KeyKind,
+        level: Level,
+    ) -> Result<&SwitchingKey, EvalError> {
+        let key = self.keys.get(&kind).ok_or(EvalError::MissingKey { op, key: kind })?;
+        if key.level() < level {
+            return Err(EvalError::KeyLevel { op, key: kind, key_level: key.level(), level });
+        }
+        Ok(key)
+    }
+}
