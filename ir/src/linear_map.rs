@@ -3,6 +3,8 @@
 //! A map is a sparse matrix from input slots to output slots. Under encryption it is evaluated by generalised
 //! diagonals (Halevi and Shoup, CRYPTO 2014): rotate the input by `d`, multiply by diagonal `d`, add up.
 
+mod apply;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attr::{AsAttr, Attr, AttrError, Fields};
@@ -387,21 +389,7 @@ impl LinearMap {
         });
     }
 
-    /// The map on packed vectors in the clear: unpack, apply, pack. With a fold above 1, its partial sums.
-    pub fn apply(&self, consts: &ConstPool, input: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        if self.fold > 1 {
-            return self.apply_folded(consts, input);
-        }
-        let elements = self.input.unpack(input);
-        let [_, in_h, in_w] = self.input.shape;
-        let [_, out_h, out_w] = self.output.shape;
-        let mut result = vec![0.0; self.output.elements()];
-        self.for_each_entry(consts, |[oc, oy, ox], [ic, iy, ix], weight| {
-            result[(oc * out_h + oy) * out_w + ox] += weight * elements[(ic * in_h + iy) * in_w + ix];
-        });
-        self.output.pack(&result)
-    }
-
+    /// The map on packed vectors with a fold above 1: its partial sums, slot by slot.
     fn apply_folded(&self, consts: &ConstPool, input: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let mut result = vec![vec![0.0; self.output.slots]; self.output.vectors()];
         self.for_each_slot_entry(consts, |out, slot, vector, rotation, weight| {
@@ -488,6 +476,13 @@ mod tests {
             }
         }
         let whole = LinearMap { fold: 1, ..map.clone() }.apply(consts, &input);
+        // The definition, entry by entry; sums are in the same order.
+        let [[_, in_h, in_w], [_, out_h, out_w]] = [map.input.shape, map.output.shape];
+        let mut entrywise = vec![0.0; map.output.elements()];
+        map.for_each_entry(consts, |[oc, oy, ox], [ic, iy, ix], weight| {
+            entrywise[(oc * out_h + oy) * out_w + ox] += weight * elements[(ic * in_h + iy) * in_w + ix];
+        });
+        assert_eq!(map.output.pack(&entrywise), whole);
         for (found, expected) in result.iter().flatten().zip(whole.iter().flatten()) {
             assert!((found - expected).abs() < 1e-9);
         }

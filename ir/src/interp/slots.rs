@@ -8,6 +8,7 @@ use crate::ckks::{self, Ckks};
 use crate::entity::Value;
 use crate::func::{Func, Stage, StageOp};
 use crate::packed::{self, Packed};
+use crate::polynomial::Polynomial;
 use crate::tensor::ConstPool;
 
 /// The vectors of a bundle.
@@ -79,11 +80,17 @@ fn rotate(x: &Bundle, steps: i64) -> Bundle {
     x.iter().map(rotated).collect()
 }
 
+fn evaluate(x: &Bundle, polynomial: &Polynomial) -> Bundle {
+    let mut result = x.clone();
+    result.iter_mut().for_each(|vector| polynomial.eval_slots(vector));
+    result
+}
+
 fn eval_packed(op: &packed::Op, operands: &[&Bundle], consts: &ConstPool) -> Bundle {
     let x = operands[0];
     match op {
         packed::Op::LinearMap { map, .. } => map.apply(consts, x),
-        packed::Op::Polynomial { polynomial, .. } => map(x, |slot| polynomial.eval(slot)),
+        packed::Op::Polynomial { polynomial, .. } => evaluate(x, polynomial),
         packed::Op::Add { .. } => zip(x, operands[1], |x, y| x + y),
         packed::Op::Sub { .. } => zip(x, operands[1], |x, y| x - y),
         packed::Op::Mul { .. } => zip(x, operands[1], |x, y| x * y),
@@ -96,11 +103,15 @@ fn eval_packed(op: &packed::Op, operands: &[&Bundle], consts: &ConstPool) -> Bun
     }
 }
 
-fn eval_ckks(op: &ckks::Op, operands: &[&Bundle], consts: &ConstPool) -> Bundle {
+/// Meaning of one op.
+///
+/// # Panics
+/// If operands are missing or do not fit the op; those of a verified program do.
+pub fn eval_ckks(op: &ckks::Op, operands: &[&Bundle], consts: &ConstPool) -> Bundle {
     let x = operands[0];
     match op {
         ckks::Op::LinearMap { map, .. } => map.apply(consts, x),
-        ckks::Op::Polynomial { polynomial, .. } => map(x, |slot| polynomial.eval(slot)),
+        ckks::Op::Polynomial { polynomial, .. } => evaluate(x, polynomial),
         ckks::Op::Add { .. } => zip(x, operands[1], |x, y| x + y),
         ckks::Op::Sub { .. } => zip(x, operands[1], |x, y| x - y),
         ckks::Op::Mul { .. } => zip(x, operands[1], |x, y| x * y),
