@@ -9,7 +9,7 @@
 //! | [`keys`] | the set of evaluation keys of a program |
 //! | [`key_switch`] | digit decomposition and the fused inner product with a key |
 //! | [`extended`] | ciphertexts whose division by the special primes is postponed |
-//! | [`wire`] | bytes |
+//! | [`wire`] | ciphertexts and keys as bytes |
 
 pub mod ciphertext;
 pub mod extended;
@@ -20,10 +20,11 @@ pub mod secret;
 pub mod switching_key;
 pub mod wire;
 
-pub use ciphertext::Ciphertext;
+pub use ciphertext::{Ciphertext, SeededCiphertext};
 pub use extended::ExtendedCiphertext;
 pub use key_switch::Decomposition;
 pub use keys::{EvaluationKeys, KeyKind, KeyRequest};
 pub use public::PublicKey;
 pub use secret::{KeyId, SecretKey};
 pub use switching_key::SwitchingKey;
+pub use wire::ReadError;

@@ -1,5 +1,7 @@
 //! Hybrid switching keys and their generation (Han and Ki, ePrint 2019/688, section 3).
 
+use std::fmt;
+
 use fhec_ir::scale::Level;
 use rayon::prelude::*;
 use zeroize::Zeroize;
@@ -19,7 +21,7 @@ use crate::ring::{Basis, Context, Domain, Poly, Seed};
 ///
 /// Both halves are in Montgomery form, `[limb][digit][coefficient]` over the primes of `level` and the special primes:
 /// what one target prime needs lies together, and a lower level reads a part of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SwitchingKey {
     kind: KeyKind,
     id: KeyId,
@@ -143,6 +145,16 @@ impl SwitchingKey {
     pub(crate) fn limb(&self, basis: Basis, limb: usize, digit: usize) -> (&[u64], &[u64]) {
         let start = (self.basis.limb_of(basis, limb) * self.digits + digit) * self.degree;
         (&self.body[start..][..self.degree], &self.uniform[start..][..self.degree])
+    }
+}
+
+impl fmt::Debug for SwitchingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("SwitchingKey");
+        out.field("kind", &self.kind)
+            .field("id", &self.id)
+            .field("level", &self.level)
+            .finish_non_exhaustive()
     }
 }
 
