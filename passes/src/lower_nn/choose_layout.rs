@@ -1,0 +1,396 @@
+//! A layout for every tensor, by predicted cost.
+//!
+//! | | |
+//! |---|---|
+//! | Requires | a [`TensorProgram`] |
+//! | Ensures  | operands of element-wise steps share a layout; every linear step has a fold |
+//! | Fails    | if a tensor cannot be laid out in the slots at all |
+//! | Method   | tensors tied by element-wise steps form classes; a first layout follows the network (the gap grows with strides on the planes of the input, allocated as they are or rounded up to powers of two); then class after class takes the candidate that makes the linear maps around it cheapest, until nothing improves; the cheaper of the two starts wins |
+//!
+//! Cost of a map: its rotations and diagonals at the best baby step and fold ([`crate::analysis::linear_cost`]), at
+//! a nominal number of limbs, since levels are not known yet. Candidates differ in gap, multiplexing, allocated
+//! plane and period: the smallest power of two that holds the tensor (its copies fill the slots), or longer ones.
+
+use std::collections::{BTreeSet, HashMap};
+
+use fhec_ir::layout::Layout;
+use fhec_ir::linear_map::{LinearKind, LinearMap};
+use serde::{Deserialize, Serialize};
+
+use super::LowerError;
+use super::program::{Step, TensorId, TensorProgram};
+use crate::analysis::cost::{CostTable, OpKind, RingShape};
+use crate::analysis::linear_cost::{LinearPrices, cheapest_fold};
+
+/// Which layouts may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Packing {
+    /// Whatever is cheapest.
+    #[default]
+    Auto,
+    /// Channels interleaved in the gaps that strides leave; as few vectors as possible.
+    Multiplexed,
+    /// One channel per ciphertext.
+    Channel,
+}
+
+/// Knobs of [`choose_layout`].
+#[derive(Clone, Debug)]
+pub struct LayoutOptions {
+    /// Slots per vector: half the ring degree.
+    pub slots: usize,
+    /// Which layouts may be used.
+    pub packing: Packing,
+    /// Prices.
+    pub costs: CostTable,
+    /// Ring to price for.
+    pub ring: RingShape,
+    /// Limbs to price for.
+    pub limbs: usize,
+}
+
+impl LayoutOptions {
+    /// Defaults for vectors of `slots` slots: the middle of a chain of twenty primes.
+    pub fn for_slots(slots: usize) -> Self {
+        let ring = RingShape { log_n: slots.max(1).ilog2() + 1, special: 3, digit_limbs: 3 };
+        LayoutOptions { slots, packing: Packing::Auto, costs: CostTable::default(), ring, limbs: 12 }
+    }
+}
+
+/// What [`choose_layout`] decides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layouts {
+    /// Per tensor.
+    pub layouts: Vec<Layout>,
+    /// Per step; 1 where the step is not linear.
+    pub folds: Vec<usize>,
+    /// Predicted seconds of the linear maps.
+    pub seconds: f64,
+}
+
+/// See the [module](self).
+pub fn choose_layout(program: &TensorProgram, options: &LayoutOptions) -> Result<Layouts, LowerError> {
+    let mut search = Search::new(program, options);
+    let mut best: Option<(f64, Vec<Layout>)> = None;
+    for rounded in [false, true] {
+        let mut layouts = search.first_layouts(rounded)?;
+        let seconds = search.improve(&mut layouts);
+        if best.as_ref().is_none_or(|(least, _)| seconds < *least) {
+            best = Some((seconds, layouts));
+        }
+    }
+    let Some((seconds, by_class)) = best else { unreachable!("two starts were tried") };
+    let layouts: Vec<Layout> =
+        (0..program.tensors.len()).map(|tensor| by_class[search.class[tensor]].clone()).collect();
+    let mut folds = vec![1; program.steps.len()];
+    for (index, (step, result)) in program.steps.iter().enumerate() {
+        if let Step::Linear { x, kind } = step {
+            folds[index] = search.price(kind, &layouts[*x], &layouts[*result]).0;
+        }
+    }
+    Ok(Layouts { layouts, folds, seconds })
+}
+
+/// A linear step between two classes.
+struct Edge<'a> {
+    kind: &'a LinearKind,
+    from: usize,
+    to: usize,
+}
+
+/// What the price of a map depends on: shapes, and the weights themselves only where some are zero.
+#[derive(PartialEq, Eq, Hash)]
+struct PriceKey {
+    numbers: Vec<usize>,
+    input: Layout,
+    output: Layout,
+}
+
+struct Search<'a> {
+    program: &'a TensorProgram,
+    options: &'a LayoutOptions,
+    prices: LinearPrices,
+    /// Class of each tensor.
+    class: Vec<usize>,
+    /// One tensor of each class.
+    members: Vec<TensorId>,
+    /// Whether a class must be dense, because a view reads it under another shape.
+    dense_only: Vec<bool>,
+    edges: Vec<Edge<'a>>,
+    /// Seconds of the element-wise steps of each class, per vector.
+    elementwise: Vec<f64>,
+    has_zeros: Vec<bool>,
+    memo: HashMap<PriceKey, (usize, f64)>,
+}
+
+impl<'a> Search<'a> {
+    fn new(program: &'a TensorProgram, options: &'a LayoutOptions) -> Self {
+        let (class, members) = classes(program);
+        let prices = LinearPrices::at(&options.costs, options.ring, options.limbs);
+        let seconds = |kind| options.costs.seconds(options.ring, kind, options.limbs, 2);
+        let product = options.costs.key_switch(options.ring, options.limbs) + seconds(OpKind::Rescale);
+        let mut dense_only = vec![false; members.len()];
+        let mut elementwise = vec![0.0; members.len()];
+        let mut edges = Vec::new();
+        for (step, result) in &program.steps {
+            let to = class[*result];
+            match step {
+                Step::Linear { x, kind } => edges.push(Edge { kind, from: class[*x], to }),
+                Step::View { x } => {
+                    dense_only[class[*x]] = true;
+                    dense_only[to] = true;
+                }
+                Step::Polynomial { polynomial, .. } => {
+                    elementwise[to] += product * (polynomial.degree() as f64).sqrt() * 2.0;
+                }
+                Step::Mul { .. } => elementwise[to] += product,
+                Step::Add { .. } | Step::Sub { .. } | Step::AddPlain { .. } => {
+                    elementwise[to] += seconds(OpKind::Add);
+                }
+                Step::MulPlain { .. } | Step::MulScalar { .. } => elementwise[to] += seconds(OpKind::Rescale),
+            }
+        }
+        let has_zeros = program.consts.iter().map(|(_, tensor)| tensor.data().contains(&0.0)).collect();
+        let memo = HashMap::new();
+        Search { program, options, prices, class, members, dense_only, edges, elementwise, has_zeros, memo }
+    }
+
+    fn shape(&self, class: usize) -> [usize; 3] {
+        self.program.tensors[self.members[class]].shape
+    }
+
+    fn error(&self, class: usize, reason: String) -> LowerError {
+        let tensor = self.members[class];
+        let name = self.program.tensors[tensor].name.clone();
+        LowerError { op: "layout".into(), value: name.unwrap_or_else(|| format!("tensor {tensor}")), reason }
+    }
+
+    /// A layout per class that follows the network from its inputs.
+    fn first_layouts(&self, rounded: bool) -> Result<Vec<Layout>, LowerError> {
+        let mut layouts: Vec<Option<Layout>> = vec![None; self.members.len()];
+        for &input in &self.program.inputs {
+            let class = self.class[input];
+            layouts[class].get_or_insert(self.fresh(class, rounded)?);
+        }
+        for (step, result) in &self.program.steps {
+            let class = self.class[*result];
+            if layouts[class].is_some() {
+                continue;
+            }
+            let operand = layouts[self.class[step.operands()[0]]].clone();
+            let following = match (step, &operand) {
+                (Step::Linear { kind, .. }, Some(operand)) => self.following(class, kind, operand),
+                _ => None,
+            };
+            let allowed = following.filter(|_| !self.dense_only[class]);
+            layouts[class] = Some(match allowed {
+                Some(layout) => layout,
+                None => self.fresh(class, rounded)?,
+            });
+        }
+        layouts
+            .into_iter()
+            .enumerate()
+            .map(|(class, layout)| match layout {
+                Some(layout) => Ok(layout),
+                None => self.fresh(class, rounded),
+            })
+            .collect()
+    }
+
+    /// A layout that looks at nothing else.
+    fn fresh(&self, class: usize, rounded: bool) -> Result<Layout, LowerError> {
+        let shape = self.shape(class);
+        if self.options.packing == Packing::Channel
+            && !self.dense_only[class]
+            && let Some(layout) = self.channelwise(shape, 1, [shape[1], shape[2]])
+        {
+            return Ok(layout);
+        }
+        let plane = if rounded && !self.dense_only[class] {
+            [shape[1].next_power_of_two(), shape[2].next_power_of_two()]
+        } else {
+            [shape[1], shape[2]]
+        };
+        let layout =
+            self.packed(shape, 1, 1, plane).or_else(|| self.packed(shape, 1, 1, [shape[1], shape[2]]));
+        layout.ok_or_else(|| self.error(class, format!("a tensor of shape {shape:?} cannot be laid out")))
+    }
+
+    /// The layout that a map from `operand` yields without moving pixels: strides widen the gap.
+    fn following(&self, class: usize, kind: &LinearKind, operand: &Layout) -> Option<Layout> {
+        let shape @ [channels, height, width] = self.shape(class);
+        let stride = match kind {
+            LinearKind::Conv2d { strides: [h, w], .. } if h == w => *h,
+            LinearKind::Place { .. } => 1,
+            _ => return None,
+        };
+        if (height, width) == (1, 1) {
+            return None;
+        }
+        let gap = operand.gap.checked_mul(stride)?;
+        match self.options.packing {
+            Packing::Channel => self.channelwise(shape, gap, operand.plane),
+            _ => self.packed(shape, gap, (gap * gap).min(channels), operand.plane),
+        }
+    }
+
+    /// The layout with the smallest period that holds the line, if it is valid.
+    fn packed(&self, shape: [usize; 3], gap: usize, multiplex: usize, plane: [usize; 2]) -> Option<Layout> {
+        let slots = self.options.slots;
+        let mut layout = Layout { shape, gap, multiplex, plane, period: 1, slots };
+        layout.validate().ok()?;
+        layout.period = layout.line_length().checked_next_power_of_two()?.min(slots);
+        Some(layout)
+    }
+
+    /// One channel per vector: its plane, rounded up to a power of two, is the period.
+    fn channelwise(&self, shape: [usize; 3], gap: usize, plane: [usize; 2]) -> Option<Layout> {
+        let plane = plane.map(usize::next_power_of_two);
+        let period = plane[0] * plane[1];
+        let slots = self.options.slots;
+        let layout = Layout { shape, gap, multiplex: 1, plane, period: period.min(slots), slots };
+        (period <= slots && layout.validate().is_ok()).then_some(layout)
+    }
+
+    /// Layouts worth trying for a class, given the current ones.
+    fn candidates(&self, class: usize, layouts: &[Layout]) -> Vec<Layout> {
+        let shape @ [channels, height, width] = self.shape(class);
+        let current = layouts[class].clone();
+        if self.dense_only[class] || self.options.packing == Packing::Channel {
+            return vec![current];
+        }
+        let tight = [height, width];
+        let rounded = tight.map(usize::next_power_of_two);
+        let mut candidates = vec![current.clone()];
+        let mut offer = |layout: Option<Layout>| candidates.extend(layout);
+        offer(self.packed(shape, 1, 1, tight));
+        offer(self.packed(shape, 1, 1, rounded));
+        let followed = self.edges.iter().filter(|edge| edge.to == class);
+        for layout in followed.filter_map(|edge| self.following(class, edge.kind, &layouts[edge.from])) {
+            let (gap, plane) = (layout.gap, layout.plane);
+            offer(Some(layout));
+            if gap > 1 && self.options.packing == Packing::Auto && channels > 1 {
+                offer(self.packed(shape, gap, 1, plane));
+            }
+        }
+        // Longer periods: fewer copies, which a map fills more cheaply and the next one reads less cheaply.
+        let mut longer = Vec::new();
+        for edge in self.edges.iter().filter(|edge| edge.to == class) {
+            for layout in &candidates {
+                let period = layouts[edge.from].period;
+                if period > layout.period && layout.vectors() == 1 {
+                    longer.push(Layout { period, ..layout.clone() });
+                }
+            }
+        }
+        candidates.extend(longer);
+        let mut seen = BTreeSet::new();
+        candidates.retain(|layout| seen.insert(format!("{layout:?}")));
+        candidates
+    }
+
+    /// Improves class after class; returns the cost reached.
+    fn improve(&mut self, layouts: &mut [Layout]) -> f64 {
+        const MAX_SWEEPS: usize = 4;
+        for _ in 0..MAX_SWEEPS {
+            let mut changed = false;
+            for class in 0..self.members.len() {
+                let mut best = (self.around(class, layouts), layouts[class].clone());
+                for candidate in self.candidates(class, layouts) {
+                    layouts[class] = candidate;
+                    let cost = self.around(class, layouts);
+                    // A hair's breadth is no reason to move: sums in another order must not matter.
+                    if cost < best.0 * (1.0 - 1e-9) {
+                        best = (cost, layouts[class].clone());
+                        changed = true;
+                    }
+                }
+                layouts[class] = best.1;
+            }
+            if !changed {
+                break;
+            }
+        }
+        let kinds: Vec<_> = self.edges.iter().map(|edge| (edge.kind, edge.from, edge.to)).collect();
+        let linear: f64 =
+            kinds.into_iter().map(|(kind, from, to)| self.price(kind, &layouts[from], &layouts[to]).1).sum();
+        let elementwise = self.elementwise.iter().zip(layouts.iter());
+        linear + elementwise.map(|(seconds, layout)| seconds * layout.vectors() as f64).sum::<f64>()
+    }
+
+    /// Cost of everything that a class's layout changes.
+    fn around(&mut self, class: usize, layouts: &[Layout]) -> f64 {
+        let touching = |edge: &&Edge| edge.from == class || edge.to == class;
+        let edges: Vec<_> =
+            self.edges.iter().filter(touching).map(|edge| (edge.kind, edge.from, edge.to)).collect();
+        let linear: f64 =
+            edges.into_iter().map(|(kind, from, to)| self.price(kind, &layouts[from], &layouts[to]).1).sum();
+        linear + self.elementwise[class] * layouts[class].vectors() as f64
+    }
+
+    /// Fold and seconds of one map.
+    fn price(&mut self, kind: &LinearKind, input: &Layout, output: &Layout) -> (usize, f64) {
+        let numbers = self.kind_numbers(kind);
+        let key = PriceKey { numbers, input: input.clone(), output: output.clone() };
+        if let Some(&known) = self.memo.get(&key) {
+            return known;
+        }
+        let map = LinearMap::new(kind.clone(), input.clone(), output.clone());
+        let rotations = map.rotations(&self.program.consts);
+        let max_fold = (input.period / output.period).max(1);
+        let price = cheapest_fold(&rotations, input.period, output.period, max_fold, &self.prices);
+        self.memo.insert(key, price);
+        price
+    }
+
+    fn kind_numbers(&self, kind: &LinearKind) -> Vec<usize> {
+        let (weight, mut numbers) = match kind {
+            LinearKind::Conv2d { weight, strides, pads, dilations, groups } => {
+                let numbers = [&strides[..], &pads[..], &dilations[..], &[*groups][..]].concat();
+                (Some(*weight), [vec![0], numbers].concat())
+            }
+            LinearKind::Dense { weight } => (Some(*weight), vec![1]),
+            LinearKind::Place { channel_offset } => (None, vec![2, *channel_offset]),
+        };
+        if let Some(weight) = weight {
+            numbers.extend(self.program.consts[weight].shape());
+            if self.has_zeros[weight.index()] {
+                numbers.push(weight.index());
+            }
+        }
+        numbers
+    }
+}
+
+/// Classes of tensors that must share a layout: class per tensor, and one tensor per class.
+fn classes(program: &TensorProgram) -> (Vec<usize>, Vec<TensorId>) {
+    let mut root: Vec<usize> = (0..program.tensors.len()).collect();
+    fn find(root: &mut [usize], mut tensor: usize) -> usize {
+        while root[tensor] != tensor {
+            root[tensor] = root[root[tensor]];
+            tensor = root[tensor];
+        }
+        tensor
+    }
+    for (step, result) in &program.steps {
+        if !matches!(step, Step::Linear { .. } | Step::View { .. }) {
+            for operand in step.operands() {
+                let (a, b) = (find(&mut root, operand), find(&mut root, *result));
+                root[a.max(b)] = a.min(b);
+            }
+        }
+    }
+    let (mut class, mut members) = (vec![0; root.len()], Vec::new());
+    for tensor in 0..root.len() {
+        let leader = find(&mut root, tensor);
+        if leader == tensor {
+            class[tensor] = members.len();
+            members.push(tensor);
+        } else {
+            class[tensor] = class[leader];
+        }
+    }
+    (class, members)
+}

@@ -1,0 +1,103 @@
+//! Steps with layouts to packed ops.
+
+use fhec_ir::entity::{Const, Value};
+use fhec_ir::func::Func;
+use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
+use fhec_ir::nn::Nn;
+use fhec_ir::packed::{Op, Packed, VectorType};
+
+use super::LowerError;
+use super::choose_layout::Layouts;
+use super::program::{Step, TensorProgram};
+
+/// The packed function of `program`. Name and meta are those of `network`.
+pub(super) fn emit(
+    network: &Func<Nn>,
+    program: &TensorProgram,
+    layouts: &Layouts,
+    slots: usize,
+) -> Result<Func<Packed>, LowerError> {
+    let mut func = Func::<Packed>::new(network.name.clone());
+    func.meta = network.meta.clone();
+    let of = |tensors: &[usize]| tensors.iter().map(|&t| layouts.layouts[t].clone()).collect::<Vec<_>>();
+    func.set_meta("input_layout", &of(&program.inputs));
+    func.set_meta("output_layout", &of(&program.outputs));
+    let mut values: Vec<Option<Value>> = vec![None; program.tensors.len()];
+    for &input in &program.inputs {
+        let vectors = layouts.layouts[input].vectors();
+        let name = program.tensors[input].name.as_deref();
+        values[input] = Some(func.add_input(VectorType { vectors, slots }, name));
+    }
+    for (index, (step, result)) in program.steps.iter().enumerate() {
+        let name = program.tensors[*result].name.as_deref();
+        let error = |reason: String| LowerError {
+            op: "emit".into(),
+            value: name.map_or_else(|| format!("tensor {result}"), str::to_string),
+            reason,
+        };
+        let operand = |tensor: usize| {
+            values[tensor].ok_or_else(|| error(format!("tensor {tensor} is used before it is computed")))
+        };
+        let plain = |func: &mut Func<Packed>, values: Const| PlainTensor {
+            values: func.add_const(program.consts[values].clone()),
+            layout: layouts.layouts[*result].clone(),
+        };
+        let op = match step {
+            Step::View { x } => {
+                values[*result] = Some(operand(*x)?);
+                continue;
+            }
+            Step::Linear { x, kind } => {
+                let kind = own_weight(kind, |weight| func.add_const(program.consts[weight].clone()));
+                let (input, output) = (layouts.layouts[*x].clone(), layouts.layouts[*result].clone());
+                let fold = layouts.folds[index];
+                let map = LinearMap { kind, input, output, fold };
+                let rotations = map.fold_rotations();
+                let linear = Op::LinearMap { x: operand(*x)?, map };
+                let mut value = func.push_named(linear, name.filter(|_| fold == 1)).map_err(error)?;
+                for (step, by) in rotations.enumerate() {
+                    let rotated = func.push(Op::Rotate { x: value, steps: by as i64 }).map_err(error)?;
+                    let last = 2 << step == fold;
+                    let add = Op::Add { x: value, y: rotated };
+                    value = func.push_named(add, name.filter(|_| last)).map_err(error)?;
+                }
+                values[*result] = Some(value);
+                continue;
+            }
+            Step::Polynomial { x, polynomial } => {
+                Op::Polynomial { x: operand(*x)?, polynomial: polynomial.clone() }
+            }
+            Step::Add { x, y } => Op::Add { x: operand(*x)?, y: operand(*y)? },
+            Step::Sub { x, y } => Op::Sub { x: operand(*x)?, y: operand(*y)? },
+            Step::Mul { x, y } => Op::Mul { x: operand(*x)?, y: operand(*y)? },
+            Step::AddPlain { x, values } => {
+                Op::AddPlain { x: operand(*x)?, plain: plain(&mut func, *values) }
+            }
+            Step::MulPlain { x, values } => {
+                Op::MulPlain { x: operand(*x)?, plain: plain(&mut func, *values) }
+            }
+            Step::MulScalar { x, factor } => Op::MulScalar { x: operand(*x)?, factor: *factor },
+        };
+        values[*result] = Some(func.push_named(op, name).map_err(error)?);
+    }
+    let outputs = program.outputs.iter().map(|&output| {
+        values[output].ok_or_else(|| LowerError {
+            op: "return".into(),
+            value: format!("tensor {output}"),
+            reason: "the output is not computed".into(),
+        })
+    });
+    let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+    func.set_outputs(outputs);
+    Ok(func)
+}
+
+/// The kind with its weight renamed.
+fn own_weight(kind: &LinearKind, mut rename: impl FnMut(Const) -> Const) -> LinearKind {
+    let mut kind = kind.clone();
+    match &mut kind {
+        LinearKind::Conv2d { weight, .. } | LinearKind::Dense { weight } => *weight = rename(*weight),
+        LinearKind::Place { .. } => {}
+    }
+    kind
+}

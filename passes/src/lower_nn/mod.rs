@@ -1,0 +1,172 @@
+//! nn to packed: every op of a network becomes a linear map, a polynomial, a sum or a product of slot vectors.
+//!
+//! | | |
+//! |---|---|
+//! | Stage    | nn → packed |
+//! | Requires | activations replaced by `poly`; one image per batch |
+//! | Ensures  | the same function of the image; `meta input_layout`, `meta output_layout`: one layout per input and output |
+//! | Leaves   | constants that nothing names are gone; levels and scales unsaid |
+//! | Fails    | [`LowerError`], naming op and value |
+//! | Method   | ops to steps on tensors ([`program`]), a layout per tensor ([`choose_layout`]), steps to ops ([`emit`]) |
+//! | Tests    | `tests/filetests/nn/lower/` |
+//!
+//! | file | ops |
+//! |---|---|
+//! | `conv` | `conv2d`, `pad`, `slice`, broadcasts: windows that move over the image |
+//! | `dense` | `dense`, `matmul` with a constant, `transpose` |
+//! | `pool` | `average_pool`, `reduce_mean` |
+//! | `activation` | `poly`; what must have been approximated before |
+//! | `elementwise` | `add`, `sub`, `mul`, `div`, `batch_norm` |
+//! | `shape` | `reshape`, `concat`, and shapes of one image |
+
+mod activation;
+pub mod choose_layout;
+mod conv;
+mod dense;
+mod elementwise;
+mod emit;
+mod error;
+mod pool;
+pub mod program;
+mod shape;
+
+#[cfg(test)]
+mod tests;
+
+use fhec_ir::entity::Value;
+use fhec_ir::func::{Func, OpData, StageOp};
+use fhec_ir::nn::{Nn, Op};
+use fhec_ir::packed::Packed;
+use fhec_ir::tensor::Tensor;
+
+pub use choose_layout::{LayoutOptions, Packing};
+pub use error::LowerError;
+
+use program::{Step, TensorId, TensorProgram};
+
+/// Lowers `func` into vectors of `options.slots` slots.
+pub fn lower_nn(func: &Func<Nn>, options: &LayoutOptions) -> Result<Func<Packed>, LowerError> {
+    let program = to_steps(func)?;
+    let layouts = choose_layout::choose_layout(&program, options)?;
+    emit::emit(func, &program, &layouts, options.slots)
+}
+
+/// The network as steps on tensors.
+pub fn to_steps(func: &Func<Nn>) -> Result<TensorProgram, LowerError> {
+    let mut lowering =
+        Lowering { func, program: TensorProgram::default(), operands: vec![None; func.value_count()] };
+    for &input in func.inputs() {
+        let shape = lowering.image_shape(&func.ty(input).shape);
+        let shape = shape.map_err(|reason| lowering.error("input", input, reason))?;
+        let tensor = lowering.program.tensor(shape, func.value_name(input));
+        lowering.program.inputs.push(tensor);
+        lowering.operands[input.index()] = Some(Operand::Tensor(tensor));
+    }
+    for data in func.ops() {
+        let operand =
+            lowering.op(data).map_err(|reason| lowering.error(data.op.mnemonic(), data.result, reason))?;
+        lowering.operands[data.result.index()] = Some(operand);
+    }
+    for &output in func.outputs() {
+        let tensor = lowering.tensor(output).map_err(|reason| lowering.error("return", output, reason))?;
+        lowering.program.outputs.push(tensor);
+    }
+    Ok(lowering.program)
+}
+
+/// What a value of the network has become.
+#[derive(Clone, Debug)]
+enum Operand {
+    Tensor(TensorId),
+    Constant(Tensor),
+}
+
+/// State of [`to_steps`]. Methods that lower one kind of op live in that kind's file and return `Err(reason)`.
+struct Lowering<'a> {
+    func: &'a Func<Nn>,
+    program: TensorProgram,
+    operands: Vec<Option<Operand>>,
+}
+
+impl Lowering<'_> {
+    fn op(&mut self, data: &OpData<Nn>) -> Result<Operand, String> {
+        let name = self.func.value_name(data.result).map(str::to_string);
+        let name = name.as_deref();
+        let result = self.func.ty(data.result).shape.clone();
+        let tensor = match &data.op {
+            Op::Constant { value } => return Ok(Operand::Constant(self.func.consts[*value].clone())),
+            Op::Conv2d { x, weight, bias, strides, pads, dilations, groups } => {
+                let window = conv::Window { strides: *strides, pads: *pads, dilations: *dilations };
+                self.conv2d(*x, *weight, *bias, window, *groups, name)?
+            }
+            Op::Dense { x, weight, bias } => self.dense(*x, *weight, *bias, name)?,
+            Op::MatMul { x, y } => self.matmul(*x, *y, &result, name)?,
+            Op::BatchNorm { x, scale, bias, mean, variance, epsilon } => {
+                self.batch_norm(*x, [*scale, *bias, *mean, *variance], *epsilon, name)?
+            }
+            Op::Add { x, y } => self.add(*x, *y, &result, name)?,
+            Op::Sub { x, y } => self.sub(*x, *y, &result, name)?,
+            Op::Mul { x, y } => self.mul(*x, *y, &result, name)?,
+            Op::Div { x, y } => self.div(*x, *y, &result, name)?,
+            Op::Poly { x, polynomial } => self.poly(*x, polynomial, name)?,
+            Op::Relu { .. }
+            | Op::LeakyRelu { .. }
+            | Op::Clip { .. }
+            | Op::Sigmoid { .. }
+            | Op::Tanh { .. }
+            | Op::Silu { .. }
+            | Op::Gelu { .. }
+            | Op::Exp { .. }
+            | Op::Softmax { .. }
+            | Op::MaxPool { .. } => return Err(activation::not_a_polynomial(&data.op)),
+            Op::AveragePool { x, kernel, strides, pads, count_include_pad } => {
+                let window = conv::Window { strides: *strides, pads: *pads, dilations: [1, 1] };
+                self.average_pool(*x, *kernel, window, *count_include_pad, name)?
+            }
+            Op::ReduceMean { x, axes, .. } => self.reduce_mean(*x, axes, name)?,
+            Op::Pad { x, before, after, value } => self.pad(*x, before, after, *value, name)?,
+            Op::Reshape { x, .. } => return self.reshape(*x, &result),
+            Op::Transpose { x, permutation } => self.transpose(*x, permutation, name)?,
+            Op::Concat { xs, axis } => self.concat(xs, *axis, &result, name)?,
+            Op::Slice { x, starts, steps, .. } => self.slice(*x, starts, steps, &result, name)?,
+        };
+        Ok(Operand::Tensor(tensor))
+    }
+
+    fn error(&self, op: &str, value: Value, reason: String) -> LowerError {
+        let name = self.func.value_name(value).map(str::to_string);
+        LowerError { op: op.to_string(), value: name.unwrap_or_else(|| value.to_string()), reason }
+    }
+
+    fn operand(&self, value: Value) -> Result<Operand, String> {
+        self.operands[value.index()].clone().ok_or_else(|| format!("{value} is not defined"))
+    }
+
+    fn tensor(&self, value: Value) -> Result<TensorId, String> {
+        match self.operand(value)? {
+            Operand::Tensor(tensor) => Ok(tensor),
+            Operand::Constant(_) => {
+                Err("the operand is a constant: fold constants first (`simplify` does)".into())
+            }
+        }
+    }
+
+    fn shape(&self, tensor: TensorId) -> [usize; 3] {
+        self.program.tensors[tensor].shape
+    }
+
+    /// The operand in the shape that the op sees.
+    fn image(&mut self, value: Value) -> Result<TensorId, String> {
+        let tensor = self.tensor(value)?;
+        let shape = self.image_shape(&self.func.ty(value).shape)?;
+        Ok(self.view(tensor, shape))
+    }
+
+    /// `tensor` under another shape of the same size.
+    fn view(&mut self, tensor: TensorId, shape: [usize; 3]) -> TensorId {
+        if self.shape(tensor) == shape {
+            return tensor;
+        }
+        self.program.push(Step::View { x: tensor }, shape, None)
+    }
+}

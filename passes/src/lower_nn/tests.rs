@@ -1,0 +1,212 @@
+//! Every op: the lowered program, run on packed vectors, must give what the network gives on tensors.
+
+use fhec_ir::func::Func;
+use fhec_ir::interp::{nn, run_packed};
+use fhec_ir::layout::Layout;
+use fhec_ir::nn::Nn;
+use fhec_ir::packed::{Op, Packed};
+use fhec_ir::tensor::Tensor;
+use fhec_ir::text::{ConstSource, parse_func};
+use fhec_ir::verify::verify;
+
+use super::*;
+
+fn parse(body: &str) -> Func<Nn> {
+    parse_func(&format!("func nn test {{ {body} }}"), &ConstSource::default()).unwrap()
+}
+
+fn input(shape: &[usize]) -> Tensor {
+    Tensor::from_fn(shape, |i| ((i * 7919 + 3) % 2003) as f32 / 1001.5 - 1.0)
+}
+
+/// Runs both sides and compares; returns the packed program.
+fn check_with(network: &Func<Nn>, options: &LayoutOptions) -> Func<Packed> {
+    let packed = lower_nn(network, options).unwrap();
+    verify(&packed).unwrap();
+    let inputs: Vec<Tensor> = network.inputs().iter().map(|&v| input(&network.ty(v).shape)).collect();
+    let expected = nn::run(network, &inputs).unwrap();
+    let layouts: Vec<Layout> = packed.meta("input_layout").unwrap();
+    let doubles = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+    let bundles: Vec<_> = layouts.iter().zip(&inputs).map(|(l, t)| l.pack(&doubles(t))).collect();
+    let results = run_packed(&packed, &bundles).unwrap();
+    let layouts: Vec<Layout> = packed.meta("output_layout").unwrap();
+    for ((layout, result), expected) in layouts.iter().zip(&results).zip(&expected) {
+        let found = layout.unpack(result);
+        let expected = doubles(expected);
+        assert_eq!(found.len(), expected.len());
+        let largest = expected.iter().fold(1.0, |m: f64, x| m.max(x.abs()));
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 2e-5 * largest, "{found} instead of {expected}");
+        }
+        // Copies hold the same as the first.
+        for vector in result {
+            for place in layout.places() {
+                let copies = (place.slot..layout.slots).step_by(layout.period);
+                assert!(copies.map(|slot| (vector[slot] - vector[place.slot]).abs()).all(|d| d < 1e-9));
+            }
+        }
+    }
+    packed
+}
+
+fn check(body: &str, slots: usize) -> Func<Packed> {
+    check_with(&parse(body), &LayoutOptions::for_slots(slots))
+}
+
+fn rejected(body: &str) -> String {
+    lower_nn(&parse(body), &LayoutOptions::for_slots(1 << 12)).unwrap_err().to_string()
+}
+
+const STILL: &str = "strides=[1, 1], pads=[2, 2, 2, 2], dilations=[1, 1], groups=1";
+
+#[test]
+fn a_lenet_sized_network() {
+    let body = format!(
+        "const @0 : f32[8, 1, 5, 5] = random(1) const @1 : f32[8] = random(2)
+         const @2 : f32[16, 8, 5, 5] = random(3) const @3 : f32[16] = random(4)
+         const @4 : f32[10, 784] = random(5) const @5 : f32[10] = random(6)
+         input %0 : f32[1, 1, 28, 28] \"image\"
+         %1 = conv2d(%0) {{weight=@0, bias=@1, {STILL}}}
+         %2 = poly(%1) {{polynomial={{domain=[-16.0, 16.0], chebyshev=[0.5, 0.25, 0.5]}}}}
+         %3 = average_pool(%2) {{kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], count_include_pad=false}}
+         %4 = conv2d(%3) {{weight=@2, bias=@3, {STILL}}}
+         %5 = poly(%4) {{polynomial={{domain=[-60.0, 50.0], chebyshev=[0.5, 0.25, 0.5]}}}} \"act\"
+         %6 = average_pool(%5) {{kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], count_include_pad=false}}
+         %7 = reshape(%6) {{shape=[1, 784]}}
+         %8 = dense(%7) {{weight=@4, bias=@5}} \"logits\"
+         return %8"
+    );
+    let packed = check(&body, 1 << 13);
+    // The gap of the poolings reaches the last layer, and ten outputs are folded, not spread over the slots.
+    let maps = packed.ops().iter().filter_map(|data| match &data.op {
+        Op::LinearMap { map, .. } => Some((map.input.gap, map.output.gap, map.fold)),
+        _ => None,
+    });
+    let maps: Vec<_> = maps.collect();
+    assert_eq!(maps.len(), 5);
+    assert_eq!((maps[1].1, maps[3].1, maps[4].0), (2, 4, 4));
+    assert!(maps[4].2 > 1);
+    assert_eq!(packed.value_name(packed.outputs()[0]), Some("logits"));
+    // Smaller rings split tensors over several vectors.
+    for slots in [1 << 9, 1 << 11] {
+        check(&body, slots);
+    }
+    check_with(
+        &parse(&body),
+        &LayoutOptions { packing: Packing::Channel, ..LayoutOptions::for_slots(1 << 10) },
+    );
+    check_with(
+        &parse(&body),
+        &LayoutOptions { packing: Packing::Multiplexed, ..LayoutOptions::for_slots(1 << 12) },
+    );
+}
+
+#[test]
+fn a_residual_block_with_projection() {
+    let body = "const @0 : f32[16, 16, 3, 3] = random(1) const @1 : f32[32, 16, 3, 3] = random(2)
+         const @2 : f32[32, 16, 1, 1] = random(3) const @3 : f32[32, 32, 3, 3] = random(4)
+         const @4 : f32[32] = random(5)
+         input %0 : f32[1, 16, 32, 32]
+         %1 = conv2d(%0) {weight=@0, strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}
+         %2 = conv2d(%1) {weight=@1, bias=@4, strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}
+         %3 = conv2d(%2) {weight=@3, strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}
+         %4 = conv2d(%1) {weight=@2, strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1], groups=1}
+         %5 = add(%3, %4)
+         %6 = reduce_mean(%5) {axes=[2, 3], keep_dims=false}
+         return %6";
+    let packed = check(body, 1 << 14);
+    let Op::LinearMap { map, .. } = &packed.ops()[1].op else { panic!("a map was expected") };
+    assert_eq!((map.output.gap, map.output.multiplex, map.output.period), (2, 4, 1 << 13));
+}
+
+#[test]
+fn element_wise_ops_broadcast() {
+    check(
+        "const @0 : f32[3, 1, 1] = [1.0, -2.0, 0.5] const @1 : f32[4, 5] = random(3)
+         const @2 : f32[] = [0.75] const @3 : f32[3] = [0.1, 0.2, 0.3] const @4 : f32[3] = [1.0, 2.0, 3.0]
+         input %0 : f32[1, 3, 4, 5] input %1 : f32[1, 3, 1, 1]
+         %2 = constant() {value=@0} %3 = constant() {value=@1} %4 = constant() {value=@2}
+         %5 = mul(%0, %2) %6 = add(%3, %5) %7 = mul(%6, %4) %8 = sub(%2, %7) %9 = div(%8, %2)
+         %10 = mul(%9, %1) %11 = sub(%10, %0) %12 = add(%1, %11)
+         %13 = batch_norm(%12) {scale=@3, bias=@4, mean=@3, variance=@4, epsilon=0.001}
+         %14 = mul(%13, %13) %15 = mul(%1, %3)
+         return %14, %15",
+        64,
+    );
+}
+
+#[test]
+fn shapes_move() {
+    check(
+        "input %0 : f32[1, 3, 4, 6] input %1 : f32[1, 2, 4, 6]
+         %2 = concat(%0, %1) {axis=1} %3 = concat(%0, %0) {axis=3} %4 = concat(%1, %1, %1) {axis=2}
+         %5 = pad(%0) {before=[0, 1, 2, 0], after=[0, 0, 1, 3], value=-0.5}
+         %6 = slice(%2) {starts=[0, 1, 0, 1], ends=[1, 5, 4, 6], steps=[1, 2, 1, 2]}
+         %7 = slice(%0) {starts=[0, 0, 1, 0], ends=[1, 3, 4, 5], steps=[1, 1, 2, 1]}
+         %8 = reshape(%0) {shape=[1, 6, 3, 4]} %9 = transpose(%0) {permutation=[0, 2, 3, 1]}
+         %10 = add(%8, %8) %11 = reduce_mean(%2) {axes=[1], keep_dims=true}
+         %12 = reduce_mean(%2) {axes=[3], keep_dims=false}
+         return %2, %3, %4, %5, %6, %7, %10, %9, %11, %12",
+        256,
+    );
+}
+
+#[test]
+fn pools_with_pads_and_grouped_convolutions() {
+    check(
+        "const @0 : f32[8, 2, 3, 3] = random(1)
+         input %0 : f32[1, 4, 9, 8]
+         %1 = average_pool(%0) {kernel=[3, 2], strides=[2, 1], pads=[1, 1, 1, 0], count_include_pad=false}
+         %2 = average_pool(%0) {kernel=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=true}
+         %3 = conv2d(%0) {weight=@0, strides=[2, 1], pads=[1, 0, 2, 1], dilations=[1, 2], groups=2}
+         return %1, %2, %3",
+        512,
+    );
+}
+
+#[test]
+fn matrices_and_lines() {
+    check(
+        "const @0 : f32[24, 7] = random(1) const @1 : f32[5, 7] = random(2) const @2 : f32[5] = random(3)
+         input %0 : f32[1, 2, 3, 4]
+         %1 = reshape(%0) {shape=[1, 24]} %2 = constant() {value=@0} %3 = matmul(%1, %2)
+         %4 = poly(%3) {polynomial={domain=[2.0, 30.0], chebyshev=[0.5, 0.25, -0.5, 0.125]}}
+         %5 = dense(%4) {weight=@1, bias=@2}
+         %6 = poly(%5) {polynomial={domain=[-1.0, 1.0], chebyshev=[0.375]}}
+         return %5, %6",
+        128,
+    );
+}
+
+#[test]
+fn what_cannot_be_lowered_is_named() {
+    let unary = |op: &str| format!("input %0 : f32[1, 2, 4, 4] %1 = {op} \"features/out\" return %1");
+    let cases = [
+        (unary("relu(%0)"), "approximate"),
+        (unary("softmax(%0) {axis=1}"), "decrypted logits"),
+        (
+            unary("max_pool(%0) {kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1]}"),
+            "comparisons",
+        ),
+        (unary("div(%0, %0)"), "divisor is encrypted"),
+        (unary("matmul(%0, %0)"), "encrypted matrices"),
+    ];
+    for (body, expected) in cases {
+        let message = rejected(&body);
+        assert!(message.contains(expected) && message.contains("features/out"), "{message}");
+    }
+    let batch = rejected("input %0 : f32[2, 3] %1 = add(%0, %0) return %1");
+    assert!(batch.contains("2 images"), "{batch}");
+    let large =
+        rejected("input %0 : f32[1, 8, 32, 32] %1 = transpose(%0) {permutation=[0, 2, 3, 1]} return %1");
+    assert!(large.contains("channels first"), "{large}");
+}
+
+#[test]
+fn layouts_are_deterministic() {
+    let body = "const @0 : f32[6, 3, 3, 3] = random(1) input %0 : f32[1, 3, 15, 17]
+         %1 = conv2d(%0) {weight=@0, strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1} return %1";
+    let print =
+        || fhec_ir::text::print_func(&lower_nn(&parse(body), &LayoutOptions::for_slots(4096)).unwrap());
+    assert_eq!(print(), print());
+}
