@@ -20,7 +20,8 @@ use thiserror::Error;
 use crate::ckks::Ckks;
 use crate::func::{Func, Stage};
 use crate::nn::Nn;
-use crate::params::{Params, ParamsError, ParamsLiteral, Secret};
+use crate::params::{FixedScale, Params, ParamsError, ParamsLiteral, Secret};
+use crate::scale::Level;
 use crate::tensor::{ConstPool, Tensor};
 use crate::text::{ConstSource, ParseError, parse_func, print_func};
 use crate::verify::{VerifyErrors, verify};
@@ -131,6 +132,9 @@ pub struct ParamsMessage {
     /// 0 for uniform ternary.
     #[prost(uint32, tag = "8")]
     pub hamming_weight: u32,
+    /// Level and `log2` of the scale of every [`FixedScale`], one after the other.
+    #[prost(uint32, repeated, tag = "9")]
+    pub fixed_scales: Vec<u32>,
 }
 
 /// Protobuf form of a [`Tensor`].
@@ -144,9 +148,12 @@ pub struct TensorMessage {
     pub data: Vec<u8>,
 }
 
-impl From<&ParamsLiteral> for ParamsMessage {
-    fn from(l: &ParamsLiteral) -> Self {
+impl From<&Params> for ParamsMessage {
+    fn from(params: &Params) -> Self {
+        let l = params.literal();
+        let fixed = params.fixed_scales().iter();
         ParamsMessage {
+            fixed_scales: fixed.flat_map(|f| [u32::from(f.level), f.log_scale]).collect(),
             name: l.name.clone(),
             log_n: l.log_n,
             q: l.q.clone(),
@@ -165,7 +172,12 @@ impl From<&ParamsLiteral> for ParamsMessage {
 impl ParamsMessage {
     /// The validated parameters.
     pub fn to_params(&self) -> Result<Params, ParamsError> {
-        Params::new(ParamsLiteral {
+        // A level that does not fit, or half a pair, becomes one that cannot be.
+        let fixed = self.fixed_scales.chunks(2).map(|pair| FixedScale {
+            level: pair[0].try_into().unwrap_or(Level::MAX),
+            log_scale: pair.get(1).copied().unwrap_or(0),
+        });
+        let literal = ParamsLiteral {
             name: self.name.clone(),
             log_n: self.log_n,
             q: self.q.clone(),
@@ -177,7 +189,8 @@ impl ParamsMessage {
                 0 => Secret::UniformTernary,
                 hamming_weight => Secret::SparseTernary { hamming_weight },
             },
-        })
+        };
+        Params::segmented(literal, fixed.collect())
     }
 }
 
@@ -190,7 +203,7 @@ impl Artifact {
             pool.add(tensor.clone());
         });
         let message = Message {
-            params: Some(self.params.literal().into()),
+            params: Some((&self.params).into()),
             program: print_func(&self.program),
             network: print_func(&self.network),
             tensors: pool.iter().map(|(_, tensor)| tensor.into()).collect(),
@@ -370,7 +383,7 @@ mod tests {
         assert!(matches!(Artifact::from_bytes(&seal(b"")), Err(ArtifactError::Missing("parameters"))));
         let good = artifact();
         let mut message = Message {
-            params: Some(good.params.literal().into()),
+            params: Some((&good.params).into()),
             program: print_func(&good.program),
             network: print_func(&good.network),
             ..Message::default()

@@ -68,6 +68,10 @@ pub enum ParamsError {
     ScaleDrift { level: Level, log2_scale: f64 },
     #[error("Hamming weight {hamming_weight} is 0 or above the ring degree")]
     HammingWeight { hamming_weight: u32 },
+    #[error(
+        "fixed scales need strictly decreasing levels below the top level {top} and scales of 2^10 to 2^60: {found:?}"
+    )]
+    FixedScales { top: Level, found: Vec<FixedScale> },
 }
 
 /// What a parameter set is made from; [`Params::new`] validates it.
@@ -92,16 +96,37 @@ pub struct ParamsLiteral {
     pub secret: Secret,
 }
 
+/// A level whose canonical scale is set instead of following from the level above: the top of a segment of the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FixedScale {
+    /// The level.
+    pub level: Level,
+    /// `log2` of its canonical scale.
+    pub log_scale: u32,
+}
+
 /// A validated parameter set with its canonical scales.
+///
+/// A chain for bootstrapping has segments of primes of different sizes, and a scale of its own for each: the levels where
+/// a segment starts have a [`FixedScale`]. One step below a level for which [`Params::continues`] is false the scale is
+/// not `D_l^2 / q`. Products with plaintexts, constants and linear maps cross such a step as any other, because they are
+/// encoded at `q D_(l-1) / D_l`; products of two ciphertexts do not, and are refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Params {
     literal: ParamsLiteral,
+    fixed: Vec<FixedScale>,
     scales: Vec<ExactScale>,
 }
 
 impl Params {
-    /// Validates `literal` and fixes the canonical scale of every level.
+    /// Validates `literal` and fixes the canonical scale of every level: one segment.
     pub fn new(literal: ParamsLiteral) -> Result<Self, ParamsError> {
+        Params::segmented(literal, Vec::new())
+    }
+
+    /// Validates `literal` and fixes the canonical scale of every level, from the top down by the recurrence, but for the
+    /// levels of `fixed` (highest first), where it is set.
+    pub fn segmented(literal: ParamsLiteral, fixed: Vec<FixedScale>) -> Result<Self, ParamsError> {
         let ParamsLiteral { log_n, q, level_limbs, p, digit_limbs, log_scale, secret, .. } = &literal;
         if !LOG_N_RANGE.contains(log_n) {
             return Err(ParamsError::RingDegree { log_n: *log_n });
@@ -137,10 +162,21 @@ impl Params {
             return Err(ParamsError::SpecialPrimesTooSmall { digit_bits, special_bits });
         }
         let top = level_limbs.len() - 1;
+        let below = |levels: &[FixedScale]| levels.windows(2).all(|w| w[0].level > w[1].level);
+        if !below(&fixed)
+            || fixed.iter().any(|f| usize::from(f.level) >= top || !(10..=60).contains(&f.log_scale))
+        {
+            return Err(ParamsError::FixedScales { top: top as Level, found: fixed });
+        }
         let mut scales = vec![ExactScale::power_of_two(*log_scale); level_limbs.len()];
+        let mut segments = fixed.iter().peekable();
         for level in (0..top).rev() {
-            let dropped = product(&q[level_limbs[level]..level_limbs[level + 1]]);
-            scales[level] = scales[level + 1].square_over(&dropped);
+            scales[level] = match segments.next_if(|f| usize::from(f.level) == level) {
+                Some(segment) => ExactScale::power_of_two(segment.log_scale),
+                None => {
+                    scales[level + 1].square_over(&product(&q[level_limbs[level]..level_limbs[level + 1]]))
+                }
+            };
         }
         for (level, scale) in scales.iter().enumerate() {
             let log2_scale = if scale.is_zero() { f64::NEG_INFINITY } else { scale.log2() };
@@ -148,12 +184,23 @@ impl Params {
                 return Err(ParamsError::ScaleDrift { level: level as Level, log2_scale });
             }
         }
-        Ok(Params { literal, scales })
+        Ok(Params { literal, fixed, scales })
     }
 
     /// The numbers this set was made from.
     pub fn literal(&self) -> &ParamsLiteral {
         &self.literal
+    }
+
+    /// The levels whose scale was set, highest first; the top level is not among them.
+    pub fn fixed_scales(&self) -> &[FixedScale] {
+        &self.fixed
+    }
+
+    /// Whether `D_(level-1) = D_level^2 / q`: whether a product of two canonical values of `level` rescales to a canonical
+    /// value. True at level 0, where nothing can be rescaled.
+    pub fn continues(&self, level: Level) -> bool {
+        !self.fixed.iter().any(|segment| segment.level + 1 == level)
     }
 
     /// Name for messages.
@@ -223,9 +270,14 @@ impl Params {
         &self.scales[level as usize]
     }
 
-    /// The value that a scale's name stands for.
+    /// The value that a scale's name stands for. [`Scale::squared`] is what rescales to the canonical scale of the level
+    /// below: `D_level^2` inside a segment, `q D_(level-1)` at the step to the next one.
     pub fn scale(&self, name: Scale) -> ExactScale {
         let base = self.canonical_scale(name.level);
+        if name.power == 2 && !self.continues(name.level) {
+            let below = self.canonical_scale(name.level - 1);
+            return below.mul(&ExactScale::from_integer(&self.rescale_divisor(name.level)));
+        }
         (1..name.power).fold(base.clone(), |scale, _| scale.mul(base))
     }
 
@@ -273,6 +325,11 @@ impl Params {
             Secret::UniformTernary => 0,
             Secret::SparseTernary { hamming_weight } => u64::from(hamming_weight),
         });
+        // One segment: nothing, as before there were segments.
+        for segment in &self.fixed {
+            word(u64::from(segment.level));
+            word(u64::from(segment.log_scale));
+        }
         *hasher.finalize().as_bytes()
     }
 }
@@ -332,6 +389,32 @@ mod tests {
         let mut bad = literal();
         bad.level_limbs[0] = 0;
         assert!(matches!(Params::new(bad), Err(ParamsError::LevelLimbs { .. })));
+    }
+
+    #[test]
+    fn segments_have_their_own_scales() {
+        let fixed = vec![FixedScale { level: 7, log_scale: 45 }, FixedScale { level: 2, log_scale: 43 }];
+        let params = Params::segmented(literal(), fixed.clone()).unwrap();
+        assert_eq!(params.fixed_scales(), fixed);
+        assert_eq!(params.canonical_scale(7), &ExactScale::power_of_two(45));
+        assert_eq!(params.canonical_scale(2), &ExactScale::power_of_two(43));
+        let continuing: Vec<Level> = (0..=11).filter(|&l| params.continues(l)).collect();
+        assert_eq!(continuing, [0, 1, 2, 4, 5, 6, 7, 9, 10, 11]);
+        for level in 1..=params.top_level() {
+            // The name of a product is the scale that rescales to the canonical one below.
+            let product = params.scale(Scale::squared(level));
+            let below = params.scale(Scale::canonical(level - 1)).log2();
+            let divisor = (params.q()[usize::from(level)] as f64).log2();
+            assert!((product.log2() - divisor - below).abs() < 1e-12, "level {level}");
+        }
+        assert_ne!(params.fingerprint(), Params::new(literal()).unwrap().fingerprint());
+        for bad in [
+            vec![FixedScale { level: 11, log_scale: 40 }],
+            vec![FixedScale { level: 3, log_scale: 40 }, FixedScale { level: 3, log_scale: 40 }],
+            vec![FixedScale { level: 3, log_scale: 61 }],
+        ] {
+            assert!(matches!(Params::segmented(literal(), bad), Err(ParamsError::FixedScales { .. })));
+        }
     }
 
     #[test]

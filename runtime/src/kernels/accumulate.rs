@@ -1,9 +1,9 @@
 //! Sums of products, reduced once: the safe face.
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
 use super::isa::Kind;
 use super::{Isa, Modulus, debug_assert_canonical, scalar};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 
 /// `out0 ← [out0 +] Σ_d digits[d] * key0[d] mod q`, and likewise `out1` with `key1`: key switching's inner product.
 ///
@@ -37,6 +37,11 @@ pub fn key_inner_product(
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
             unsafe { avx512::key_inner_product(out0, out1, digits, key0, key1, accumulate, m) }
         }
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 if m.ifma() => {
+            // SAFETY: as above.
+            unsafe { avx2::key_inner_product(out0, out1, digits, key0, key1, accumulate, m) }
+        }
         _ => scalar::key_inner_product(0, out0, out1, digits, key0, key1, accumulate, m),
     }
 }
@@ -69,6 +74,11 @@ pub fn basis_convert(
         Kind::Avx512 if m.ifma() => {
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
             unsafe { avx512::basis_convert(out, sources, source_bits, factors, m) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 if m.ifma() && source_bits <= 52 => {
+            // SAFETY: as above.
+            unsafe { avx2::basis_convert(out, sources, factors, m) }
         }
         _ => scalar::basis_convert(0, out, sources, factors, m),
     }

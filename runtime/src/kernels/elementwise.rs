@@ -1,9 +1,9 @@
 //! Element-wise kernels: the safe face.
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
 use super::isa::Kind;
 use super::{Isa, Modulus, debug_assert_canonical, scalar};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 
 /// Runs the kernel `$name` of the instruction set, or the scalar one where `$takes` is false: the vector kernel does not
 /// take this prime.
@@ -14,6 +14,11 @@ macro_rules! dispatch {
             Kind::Avx512 if $takes => {
                 // SAFETY: the value of `$isa` was made by detection; the lengths were checked by the caller.
                 unsafe { avx512::$name($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 if $takes => {
+                // SAFETY: as above.
+                unsafe { avx2::$name($($arg),*) }
             }
             _ => scalar::$name($($arg),*),
         }
@@ -121,7 +126,7 @@ pub fn sub_mul_scalar_into(isa: Isa, out: &mut [u64], a: &[u64], b: &[u64], w: u
 pub fn reduce_into(isa: Isa, out: &mut [u64], a: &[u64], from: &Modulus, m: &Modulus) {
     check!(from; a);
     assert_eq!(out.len(), a.len(), "operands of different lengths");
-    dispatch!(isa, if m.ifma(), reduce_into(out, a, from, m))
+    dispatch!(isa, if m.ifma() && from.ifma(), reduce_into(out, a, from, m))
 }
 
 /// `out[i] ← a[index[i]]`: an automorphism in evaluation order, given its index table.

@@ -23,6 +23,8 @@
 
 mod accumulate;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod buffer;
 mod elementwise;

@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
 use super::isa::Kind;
 #[cfg(target_arch = "x86_64")]
 use super::vector_tables::VectorTables;
 use super::{Isa, KernelError, Modulus, debug_assert_canonical, scalar};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 
 /// log2 of the smallest ring degree with a transform.
 pub const MIN_LOG_N: u32 = 10;
@@ -28,6 +28,8 @@ pub struct NttTable {
     roots: NttRoots,
     scalar: OnceLock<scalar::Tables>,
     #[cfg(target_arch = "x86_64")]
+    avx2: OnceLock<VectorTables>,
+    #[cfg(target_arch = "x86_64")]
     avx512: OnceLock<VectorTables>,
 }
 
@@ -44,6 +46,8 @@ impl NttTable {
             modulus,
             roots,
             scalar: OnceLock::new(),
+            #[cfg(target_arch = "x86_64")]
+            avx2: OnceLock::new(),
             #[cfg(target_arch = "x86_64")]
             avx512: OnceLock::new(),
         })
@@ -78,6 +82,11 @@ impl NttTable {
                 // SAFETY: the value of `isa` was made by detection; length and prime are those of the tables.
                 unsafe { avx512::forward(self.avx512(), a, m) }
             }
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 if m.ifma() => {
+                // SAFETY: as above.
+                unsafe { avx2::forward(self.avx2(), a, m) }
+            }
             _ => self.scalar().forward(a, m),
         }
     }
@@ -94,6 +103,11 @@ impl NttTable {
                 // SAFETY: the value of `isa` was made by detection; length and prime are those of the tables.
                 unsafe { avx512::inverse(self.avx512(), a, m) }
             }
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 if m.ifma() => {
+                // SAFETY: as above.
+                unsafe { avx2::inverse(self.avx2(), a, m) }
+            }
             _ => self.scalar().inverse(a, m),
         }
     }
@@ -106,6 +120,11 @@ impl NttTable {
     #[cfg(target_arch = "x86_64")]
     fn avx512(&self) -> &VectorTables {
         self.avx512.get_or_init(|| avx512::tables(&self.modulus, &self.roots))
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn avx2(&self) -> &VectorTables {
+        self.avx2.get_or_init(|| avx2::tables(&self.modulus, &self.roots))
     }
 
     fn scalar(&self) -> &scalar::Tables {
@@ -177,6 +196,12 @@ impl NttRoots {
             low_powers: powers(psi, 256),
             high_powers: powers(m.pow(psi, 256), order as usize / 256),
         })
+    }
+
+    /// log2 of `N`.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn log_n(&self) -> u32 {
+        self.log_n
     }
 
     /// `N`.

@@ -55,27 +55,31 @@ pub(super) const fn record_words(r: u32) -> usize {
     2 << r
 }
 
-/// Strided passes by degree, chosen by measurement. The first has eight streams at most: sixteen a power of two apart
-/// overflow the twelve ways of a first-level cache.
-fn radices(log_n: u32) -> &'static [u32] {
-    match log_n {
-        10 => &[4],
-        11 => &[3, 2],
-        12 => &[3, 3],
-        13 => &[3, 4],
-        14 => &[3, 3, 2],
-        15 => &[3, 3, 3],
-        16 => &[3, 4, 3],
-        17 => &[3, 4, 4],
-        _ => unreachable!("the degree was checked when the roots were made"),
-    }
+/// Repeats a block for `$i = 0 .. $m`, `$m` a constant of at most 16, as written-out code: the vectors of a butterfly network
+/// stay in registers only if every index is a constant, and loops of this size are not always unrolled.
+macro_rules! unroll {
+    (for $i:ident in 0..$m:ident $body:block) => {
+        unroll!(@ $i $m $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (@ $i:ident $m:ident $body:block $($k:literal)*) => {
+        $(if $k < $m {
+            let $i = $k;
+            $body
+        })*
+    };
 }
+pub(super) use unroll;
 
 impl VectorTables {
-    /// Makes the tables; `encode` turns a residue into the words of its multiplier.
-    pub(super) fn new(m: &Modulus, roots: &NttRoots, encode: impl Fn(u64) -> Pair) -> Self {
-        let log_n = roots.degree().trailing_zeros();
-        let radices = radices(log_n);
+    /// Makes the tables for strided passes of `radices`; `encode` turns a residue into the words of its multiplier.
+    pub(super) fn new(
+        m: &Modulus,
+        roots: &NttRoots,
+        radices: &'static [u32],
+        encode: impl Fn(u64) -> Pair,
+    ) -> Self {
+        let log_n = roots.log_n();
+        assert_eq!(radices.iter().sum::<u32>() + 6, log_n, "the passes make up the transform");
 
         // The multiplier of block `i` at level `l` (of `2^l` blocks).
         let twiddle = |level: u32, i: usize| encode(roots.twiddle((1 << level) + i));

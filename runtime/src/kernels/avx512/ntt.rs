@@ -7,7 +7,23 @@ use crate::kernels::vector_tables::VectorTables;
 
 /// Tables with Shoup pairs for 52-bit words.
 pub(in crate::kernels) fn tables(m: &Modulus, roots: &NttRoots) -> VectorTables {
-    VectorTables::new(m, roots, |w| encode(w, m))
+    VectorTables::new(m, roots, radices(roots.log_n()), |w| encode(w, m))
+}
+
+/// Strided passes by degree, chosen by measurement. The first has eight streams at most: sixteen a power of two apart
+/// overflow the twelve ways of a first-level cache.
+pub(super) fn radices(log_n: u32) -> &'static [u32] {
+    match log_n {
+        10 => &[4],
+        11 => &[3, 2],
+        12 => &[3, 3],
+        13 => &[3, 4],
+        14 => &[3, 3, 2],
+        15 => &[3, 3, 3],
+        16 => &[3, 4, 3],
+        17 => &[3, 4, 4],
+        _ => unreachable!("the degree was checked when the roots were made"),
+    }
 }
 
 /// Headroom of 52-bit words over a prime: `q < 2^(52 - S)`, so words hold values below `2^S q`.
@@ -20,21 +36,6 @@ pub(super) const fn headroom(m: &Modulus) -> u32 {
         _ => 6,
     }
 }
-
-/// Repeats a block for `$i = 0 .. $m`, `$m` a constant of at most 16, as written-out code: the vectors of a butterfly network
-/// stay in registers only if every index is a constant, and loops of this size are not always unrolled.
-macro_rules! unroll {
-    (for $i:ident in 0..$m:ident $body:block) => {
-        unroll!(@ $i $m $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
-    };
-    (@ $i:ident $m:ident $body:block $($k:literal)*) => {
-        $(if $k < $m {
-            let $i = $k;
-            $body
-        })*
-    };
-}
-pub(super) use unroll;
 
 /// Where a pass finds the multipliers of a radix-`2^r` butterfly network, numbered level by level.
 pub(super) trait Multipliers: Copy {

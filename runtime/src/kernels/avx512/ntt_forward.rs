@@ -10,10 +10,10 @@
 
 use std::arch::x86_64::{_mm512_add_epi64, _mm512_sub_epi64};
 
-use super::ntt::{Broadcast, Multipliers, PerLane, headroom, unroll};
+use super::ntt::{Broadcast, Multipliers, PerLane, headroom};
 use super::vector::{Field, V, load, splat, store, transpose};
 use crate::kernels::Modulus;
-use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words};
+use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words, unroll};
 
 /// The `x` operands at the first level of a pass are canonical: `k q` is added.
 const FROM_CANONICAL: u8 = 0;
@@ -288,5 +288,40 @@ unsafe fn level<
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::avx512::ntt::radices;
+
+    /// Follows the range of the `x` operands through every schedule: never below zero, never above the word.
+    #[test]
+    fn ranges_fit_the_word_in_every_schedule() {
+        for s in [2, 3, 4, 6] {
+            let k = levels_per_reset(s) as i64;
+            for log_n in 10..=17 {
+                let passes = radices(log_n).iter().map(|&r| r as usize).chain([3]);
+                let mut range = (0, 1);
+                let check = |start: u8, levels: usize, range: &mut (i64, i64)| {
+                    for level in 0..levels {
+                        *range = match preparation(s, start, level) {
+                            FROM_CANONICAL => (k, k + 1),
+                            FROM_ANY => (k, k + 2),
+                            _ => *range,
+                        };
+                        *range = (range.0 - 1, range.1 + 1);
+                        assert!(range.0 >= 0 && range.1 <= 1 << s, "headroom {s}, N = 2^{log_n}: {range:?}");
+                    }
+                };
+                for (pass, levels) in passes.enumerate() {
+                    check(start(s, pass), levels, &mut range);
+                }
+                // The powers of rho end at [kq, (k + 2)q), and the last three levels start there.
+                range = (k, k + 2);
+                check(FROM_WITHIN, 3, &mut range);
+            }
+        }
     }
 }

@@ -10,10 +10,10 @@
 
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_sub_epi64};
 
-use super::ntt::{Broadcast, Multipliers, PerLane, headroom, unroll};
+use super::ntt::{Broadcast, Multipliers, PerLane, headroom};
 use super::vector::{Field, Multiplier, V, load, splat, store, transpose};
 use crate::kernels::Modulus;
-use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words};
+use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words, unroll};
 
 /// How far ahead, in words, the first pass asks for its input, which is one sequential stream from memory.
 const PREFETCH_AHEAD: usize = 1024;

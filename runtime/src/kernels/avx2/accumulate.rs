@@ -1,0 +1,85 @@
+//! Sums of products in double precision: exact products reduced one by one, and the sum of a few at once.
+
+use std::arch::x86_64::_mm256_add_pd;
+
+use super::elementwise::{mul, multiplier};
+use super::vector::{Field, LANES, Multiplier, whole};
+use crate::kernels::{Modulus, scalar};
+
+/// Terms below `q` in absolute value whose sum, with a residue, stays below `2^53`.
+const TERMS_AT_ONCE: usize = 7;
+
+/// See [`crate::kernels::key_inner_product`].
+///
+/// # Safety
+///
+/// AVX2 and FMA; all slices of equal lengths, as many keys of each half as digits, `q < 2^50`.
+#[target_feature(enable = "avx2,fma")]
+pub(in crate::kernels) unsafe fn key_inner_product(
+    out0: &mut [u64],
+    out1: &mut [u64],
+    digits: &[&[u64]],
+    key0: &[&[u64]],
+    key1: &[&[u64]],
+    accumulate: bool,
+    m: &Modulus,
+) {
+    let field = Field::new(m);
+    // The sums carry the factor 2^52 of the keys' form, and so must what they are added to.
+    let (scale, unscale) = (multiplier(m.to_montgomery(1), m), multiplier(m.from_montgomery(1), m));
+    let body = whole(out0.len());
+    for i in (0..body).step_by(LANES) {
+        // SAFETY: i + LANES <= the common length.
+        unsafe {
+            let (p0, p1) = (out0.as_mut_ptr().add(i), out1.as_mut_ptr().add(i));
+            let (mut sum0, mut sum1) = (field.zero, field.zero);
+            if accumulate {
+                sum0 = field.mul(field.load_words(p0), scale);
+                sum1 = field.mul(field.load_words(p1), scale);
+            }
+            for (d, ((digit, k0), k1)) in digits.iter().zip(key0).zip(key1).enumerate() {
+                if d > 0 && d.is_multiple_of(TERMS_AT_ONCE) {
+                    (sum0, sum1) = (field.reduce_lazy(sum0), field.reduce_lazy(sum1));
+                }
+                let x = field.load_words(digit.as_ptr().add(i));
+                sum0 = _mm256_add_pd(sum0, mul(x, field.load_words(k0.as_ptr().add(i)), &field));
+                sum1 = _mm256_add_pd(sum1, mul(x, field.load_words(k1.as_ptr().add(i)), &field));
+            }
+            for (p, sum) in [(p0, sum0), (p1, sum1)] {
+                field.store_words(p, field.canonical(field.mul(field.reduce_lazy(sum), unscale)));
+            }
+        }
+    }
+    scalar::key_inner_product(body, out0, out1, digits, key0, key1, accumulate, m);
+}
+
+/// See [`crate::kernels::basis_convert`], for sources below `2^52`.
+///
+/// # Safety
+///
+/// AVX2 and FMA; all slices of equal lengths, as many factors as sources, target prime below `2^50`.
+#[target_feature(enable = "avx2,fma")]
+pub(in crate::kernels) unsafe fn basis_convert(
+    out: &mut [u64],
+    sources: &[&[u64]],
+    factors: &[u64],
+    m: &Modulus,
+) {
+    let field = Field::new(m);
+    let multipliers: Vec<Multiplier> = factors.iter().map(|&f| multiplier(m.from_montgomery(f), m)).collect();
+    let body = whole(out.len());
+    for i in (0..body).step_by(LANES) {
+        // SAFETY: i + LANES <= the common length.
+        unsafe {
+            let mut sum = field.zero;
+            for (s, (source, &multiplier)) in sources.iter().zip(&multipliers).enumerate() {
+                if s > 0 && s.is_multiple_of(TERMS_AT_ONCE) {
+                    sum = field.reduce_lazy(sum);
+                }
+                sum = _mm256_add_pd(sum, field.mul(field.load_words(source.as_ptr().add(i)), multiplier));
+            }
+            field.store_words(out.as_mut_ptr().add(i), field.canonical(field.reduce_lazy(sum)));
+        }
+    }
+    scalar::basis_convert(body, out, sources, factors, m);
+}

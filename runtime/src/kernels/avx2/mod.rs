@@ -1,0 +1,21 @@
+//! Kernels for AVX2 with FMA: four lanes, products in double precision, primes below `2^50`.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `vector` | loads, constants of a prime, products and reductions, transposition |
+//! | `elementwise` | sums, products, scalars, reductions, permutations |
+//! | `accumulate` | sums of products |
+//! | `ntt` | the transform |
+
+mod accumulate;
+mod elementwise;
+mod ntt;
+mod vector;
+
+pub(super) use accumulate::{basis_convert, key_inner_product};
+pub(super) use elementwise::{
+    add_assign, add_into, add_scalar_assign, mul_add_assign, mul_assign, mul_into, mul_montgomery_add_assign,
+    mul_montgomery_into, mul_scalar_assign, neg_assign, permute_into, reduce_into, sub_assign, sub_into,
+    sub_mul_scalar_into,
+};
+pub(super) use ntt::{forward, inverse, tables};
