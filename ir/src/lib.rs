@@ -15,6 +15,7 @@
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
 //! | [`artifact`] | the file a compile produces |
 //! | [`circuit_shape`] | rotations and products of the big circuits |
+//! | [`bootstrap`] | bootstrapping as data: levels, matrices, polynomials |
 //! | [`evaluation_keys`] | the switching keys a program needs |
 //! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
 //! | [`polynomial`], [`polynomial_shape`] | Chebyshev polynomials, and how they are evaluated |
@@ -26,6 +27,7 @@
 
 pub mod artifact;
 pub mod attr;
+pub mod bootstrap;
 pub mod circuit_shape;
 pub mod ckks;
 pub mod entity;

@@ -1,0 +1,344 @@
+//! Bootstrapping as data: what refreshes a ciphertext, in which order, with which polynomials, at which levels.
+//!
+//! The chain of a parameter set with bootstrapping, bottom to top, for the order *slots to coefficients first*:
+//!
+//! ```text
+//! level 0      q0                 where the modulus is raised
+//! 1 ..= s      slots to coeffs    one level per matrix
+//! ..= s + a    application        the result of a bootstrap is at level s + a, its operand at level s
+//! ..= + e      sine               cosine, double angles, arcsine
+//! ..= + c      coeffs to slots    one level per matrix; the last is the level the modulus is raised to
+//! ```
+//!
+//! Each segment has primes and a canonical scale of its own ([`Params::segmented`]). The value that the sine is evaluated
+//! at is `t = (I + m D_0 / q_0 - 1/4) / width`, where `m` is the message, `I` the integer that raising the modulus adds and
+//! `width` = [`BootstrapParams::width`]; `cos(2 pi width t / 2^r)` doubled `r` times is `sin(2 pi (I + m D_0 / q_0))`, about
+//! `2 pi m D_0 / q_0`.
+//!
+//! Real messages fill the slots; as coefficients they fill the lower half of a polynomial, so that one evaluation of the
+//! sine, on the real part, refreshes all of them.
+
+mod dft;
+
+use num_bigint::BigUint;
+use std::collections::BTreeMap;
+use std::f64::consts::PI;
+use thiserror::Error;
+
+use crate::attr::{AsAttr, Attr, AttrError};
+use crate::params::{FixedScale, Params, ParamsError, Secret};
+use crate::polynomial::Polynomial;
+use crate::record_attr;
+use crate::scale::{ExactScale, Level};
+
+pub use dft::{DftMatrix, DftStep};
+
+/// Smallest `log2` of the number of slots that a bootstrap serves.
+pub const MIN_LOG_SLOTS: u32 = 4;
+
+/// Which of the two linear maps at the ends comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Slots to coefficients at the bottom of the chain, on few primes: one sine for N/2 reals.
+    SlotsToCoeffsFirst,
+    /// Slots to coefficients at the end, between application and sine: two sines, for the two halves of the coefficients.
+    SlotsToCoeffsLast,
+}
+
+impl AsAttr for Order {
+    fn to_attr(&self) -> Option<Attr> {
+        let word = match self {
+            Order::SlotsToCoeffsFirst => "slots_to_coeffs_first",
+            Order::SlotsToCoeffsLast => "slots_to_coeffs_last",
+        };
+        Some(Attr::Word(word.into()))
+    }
+
+    fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
+        match attr {
+            Some(Attr::Word(word)) if word == "slots_to_coeffs_first" => Ok(Order::SlotsToCoeffsFirst),
+            Some(Attr::Word(word)) if word == "slots_to_coeffs_last" => Ok(Order::SlotsToCoeffsLast),
+            Some(other) => Err(AttrError::expected("slots_to_coeffs_first or slots_to_coeffs_last", other)),
+            None => Err(AttrError("the order is missing".into())),
+        }
+    }
+}
+
+/// One way to bootstrap.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BootstrapParams {
+    /// `log2` of the number of slots that carry values.
+    pub log_slots: u32,
+    /// Order of the linear maps.
+    pub order: Order,
+    /// Hamming weight of the ephemeral secret under which the modulus is raised; `None`: under the main secret, which is
+    /// sparse then.
+    pub ephemeral_weight: Option<u32>,
+    /// Integers `|I| < bound` are removed (the literature's K). Larger ones occur with the failure probability.
+    pub bound: u32,
+    /// Even, over `[-1, 1]`: about `cos(2 pi width t / 2^double_angles)` near the points that occur.
+    pub cosine: Polynomial,
+    /// Doublings `c -> 2 c^2 - 1` after the cosine.
+    pub double_angles: u32,
+    /// Odd, over `[-1, 1]`: about `arcsin(y)` near 0; `None` leaves the cubic error of the sine.
+    pub arcsine: Option<Polynomial>,
+    /// Matrices of coefficients to slots, in order of application.
+    pub coeffs_to_slots: Vec<DftStep>,
+    /// Matrices of slots to coefficients, in order of application.
+    pub slots_to_coeffs: Vec<DftStep>,
+    /// Level of the result.
+    pub output_level: Level,
+}
+
+record_attr!(BootstrapParams {
+    log_slots,
+    order,
+    ephemeral_weight,
+    bound,
+    cosine,
+    double_angles,
+    arcsine,
+    coeffs_to_slots,
+    slots_to_coeffs,
+    output_level,
+});
+
+/// Why a bootstrap does not fit a parameter set.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[allow(missing_docs)]
+pub enum BootstrapError {
+    #[error("a bootstrap of 2^{log_slots} slots: the ring allows 2^{MIN_LOG_SLOTS} to 2^{max}")]
+    Slots { log_slots: u32, max: u32 },
+    #[error(
+        "{what}: the matrices cover {found} levels of butterflies, {expected} are needed (each matrix at least one)"
+    )]
+    Butterflies { what: &'static str, found: u32, expected: u32 },
+    #[error("{what}: {baby_steps} baby steps are no power of two, or more than a matrix has diagonals")]
+    BabySteps { what: &'static str, baby_steps: u32 },
+    #[error("the bootstrap raises to level {needed}, the parameters' top level is {top}")]
+    Levels { needed: Level, top: Level },
+    #[error("the chain needs one prime per level up to the bootstrap's top, level {level} has {limbs}")]
+    Limbs { level: Level, limbs: usize },
+    #[error("the {what} must be {parity} over [-1, 1]")]
+    Parity { what: &'static str, parity: &'static str },
+    #[error("bound {bound} for I(X) is below 2")]
+    Bound { bound: u32 },
+    #[error("without an ephemeral secret the main secret must be sparse")]
+    DenseSecret,
+    #[error(
+        "the message ratio q0 / D_0 is 2^{log_ratio:.1}; between 2^1 and 2^20 the sine is near its argument and above the noise"
+    )]
+    MessageRatio { log_ratio: f64 },
+    #[error("the parameters without the application's scale are invalid: {0}")]
+    Params(#[from] ParamsError),
+}
+
+impl BootstrapParams {
+    /// Number of slots.
+    pub fn slots(&self) -> usize {
+        1 << self.log_slots
+    }
+
+    /// Half the width of the interval of arguments: `|I| <= bound - 1`, a quarter for the shift, and a quarter of room.
+    pub fn width(&self) -> f64 {
+        f64::from(self.bound) - 0.5
+    }
+
+    /// Level of the operand.
+    pub fn input_level(&self) -> Level {
+        match self.order {
+            Order::SlotsToCoeffsFirst => self.slots_to_coeffs.len() as Level,
+            Order::SlotsToCoeffsLast => 0,
+        }
+    }
+
+    /// Levels that cosine, double angles and arcsine use.
+    pub fn sine_depth(&self) -> Level {
+        let arcsine = self.arcsine.as_ref().map_or(0, Polynomial::depth);
+        (self.cosine.depth() + self.double_angles + arcsine) as Level
+    }
+
+    /// Level of the sine's result.
+    pub fn sine_output_level(&self) -> Level {
+        match self.order {
+            Order::SlotsToCoeffsFirst => self.output_level,
+            Order::SlotsToCoeffsLast => self.output_level + self.slots_to_coeffs.len() as Level,
+        }
+    }
+
+    /// Level of the sine's argument.
+    pub fn sine_input_level(&self) -> Level {
+        self.sine_output_level() + self.sine_depth()
+    }
+
+    /// Level that the modulus is raised to.
+    pub fn raised_level(&self) -> Level {
+        self.sine_input_level() + self.coeffs_to_slots.len() as Level
+    }
+
+    /// Level that slots to coefficients starts from.
+    pub fn slots_to_coeffs_level(&self) -> Level {
+        match self.order {
+            Order::SlotsToCoeffsFirst => self.input_level(),
+            Order::SlotsToCoeffsLast => self.sine_output_level(),
+        }
+    }
+
+    /// Levels between operand and result that an application may use.
+    pub fn usable_levels(&self) -> Level {
+        self.output_level - self.input_level()
+    }
+
+    /// The matrices of coefficients to slots, in order of application, each with the level it is applied at.
+    pub fn coeffs_to_slots_matrices(&self) -> Vec<(DftMatrix, Level)> {
+        let mut high = self.log_slots;
+        let steps = self.coeffs_to_slots.iter().enumerate();
+        steps
+            .map(|(index, step)| {
+                let low = high - step.butterflies;
+                let matrix = DftMatrix {
+                    log_slots: self.log_slots,
+                    low,
+                    high,
+                    inverse: true,
+                    baby_steps: step.baby_steps,
+                };
+                high = low;
+                (matrix, self.raised_level() - index as Level)
+            })
+            .collect()
+    }
+
+    /// The matrices of slots to coefficients, in order of application, each with the level it is applied at.
+    pub fn slots_to_coeffs_matrices(&self) -> Vec<(DftMatrix, Level)> {
+        let mut low = 0;
+        let steps = self.slots_to_coeffs.iter().enumerate();
+        steps
+            .map(|(index, step)| {
+                let high = low + step.butterflies;
+                let matrix = DftMatrix {
+                    log_slots: self.log_slots,
+                    low,
+                    high,
+                    inverse: false,
+                    baby_steps: step.baby_steps,
+                };
+                low = high;
+                (matrix, self.slots_to_coeffs_level() - index as Level)
+            })
+            .collect()
+    }
+
+    /// Rotations that project a raised polynomial to the subring of `slots` values, largest first; empty when full.
+    pub fn trace_rotations(&self, params: &Params) -> Vec<usize> {
+        (self.log_slots..params.log_n() - 1).rev().map(|log| 1 << log).collect()
+    }
+
+    /// Rotations to the left in use, each with the highest level it is used at.
+    pub fn rotations(&self, params: &Params) -> BTreeMap<usize, Level> {
+        let mut rotations = BTreeMap::new();
+        let matrices = self.coeffs_to_slots_matrices().into_iter().chain(self.slots_to_coeffs_matrices());
+        let of_matrices = matrices.flat_map(|(matrix, level)| {
+            matrix.rotations().into_iter().map(move |rotation| (rotation, level)).collect::<Vec<_>>()
+        });
+        let trace = self.trace_rotations(params).into_iter().map(|rotation| (rotation, self.raised_level()));
+        for (rotation, level) in of_matrices.chain(trace).filter(|&(rotation, _)| rotation != 0) {
+            let highest = rotations.entry(rotation).or_default();
+            *highest = level.max(*highest);
+        }
+        rotations
+    }
+
+    /// `log2(q0 / D_0)`: how much smaller than the modulus a message of size 1 is where the modulus is raised.
+    pub fn log_message_ratio(&self, params: &Params) -> f64 {
+        params.log_q(0) - params.canonical_scale(0).log2()
+    }
+
+    /// The parameters that the sine is computed with: the scales of its segment go on down to its result, where the
+    /// application's scale takes over. Same primes, same keys.
+    pub fn sine_params(&self, params: &Params) -> Result<Params, ParamsError> {
+        let level = self.sine_output_level();
+        let mut fixed: Vec<FixedScale> =
+            params.fixed_scales().iter().filter(|segment| segment.level != level).copied().collect();
+        // Below its result nothing is computed with these parameters; a fixed scale keeps the recurrence in range.
+        if level > 0 && !fixed.iter().any(|segment| segment.level == level - 1) {
+            let log_scale = params.canonical_scale(level - 1).log2().round() as u32;
+            fixed.push(FixedScale { level: level - 1, log_scale });
+            fixed.sort_by_key(|segment| std::cmp::Reverse(segment.level));
+        }
+        Params::segmented(params.literal().clone(), fixed)
+    }
+
+    /// What `sin(2 pi (I + m D_0 / q_0))` is to be multiplied by, so that its ciphertext read at the application's
+    /// scale holds `m`: `D q_0 / (2 pi D_0 D')`, where `D` and `D'` are the scales of the sine's result in `params` and in
+    /// [`Self::sine_params`].
+    pub fn sine_factor(&self, params: &Params, sine: &Params) -> f64 {
+        let level = self.sine_output_level();
+        let q0: BigUint = params.modulus(0);
+        let ratio =
+            ExactScale::from_integer(&q0).mul_ratio(&BigUint::from(1u8), params.canonical_scale(0)).to_f64();
+        let scales = params.canonical_scale(level).to_f64() / sine.canonical_scale(level).to_f64();
+        scales * ratio / (2.0 * PI)
+    }
+
+    /// What the coefficients of a raised polynomial, read at the canonical scale of the raised level, are to be multiplied
+    /// by to be arguments of the sine, before its shift: `D / (q_0 width)`.
+    pub fn argument_factor(&self, params: &Params) -> f64 {
+        let scale = params.canonical_scale(self.raised_level());
+        scale.mul_ratio(&BigUint::from(1u8), &ExactScale::from_integer(&params.modulus(0))).to_f64()
+            / self.width()
+    }
+
+    /// Checks that this bootstrap is one of `params`.
+    pub fn validate(&self, params: &Params) -> Result<(), BootstrapError> {
+        let max = params.log_n() - 1;
+        if !(MIN_LOG_SLOTS..=max).contains(&self.log_slots) {
+            return Err(BootstrapError::Slots { log_slots: self.log_slots, max });
+        }
+        let maps = [
+            ("coefficients to slots", &self.coeffs_to_slots),
+            ("slots to coefficients", &self.slots_to_coeffs),
+        ];
+        for (what, steps) in maps {
+            let found = steps.iter().map(|step| step.butterflies).sum();
+            if found != self.log_slots || steps.iter().any(|step| step.butterflies == 0) {
+                return Err(BootstrapError::Butterflies { what, found, expected: self.log_slots });
+            }
+            let bad = |step: &&DftStep| {
+                !step.baby_steps.is_power_of_two() || step.baby_steps > 1 << step.butterflies
+            };
+            if let Some(step) = steps.iter().find(bad) {
+                return Err(BootstrapError::BabySteps { what, baby_steps: step.baby_steps });
+            }
+        }
+        let is_unit = |p: &Polynomial| p.domain() == [-1.0, 1.0] && p.degree() > 0;
+        if !(self.cosine.is_even() && is_unit(&self.cosine)) {
+            return Err(BootstrapError::Parity { what: "cosine", parity: "even" });
+        }
+        if self.arcsine.as_ref().is_some_and(|p| !(p.is_odd() && is_unit(p))) {
+            return Err(BootstrapError::Parity { what: "arcsine", parity: "odd" });
+        }
+        if self.bound < 2 {
+            return Err(BootstrapError::Bound { bound: self.bound });
+        }
+        if self.ephemeral_weight.is_none() && params.secret() == Secret::UniformTernary {
+            return Err(BootstrapError::DenseSecret);
+        }
+        let (needed, top) = (self.raised_level(), params.top_level());
+        if needed > top || self.output_level <= self.input_level() {
+            return Err(BootstrapError::Levels { needed, top });
+        }
+        if params.limbs(0) != 1 {
+            return Err(BootstrapError::Limbs { level: 0, limbs: params.limbs(0) });
+        }
+        let log_ratio = self.log_message_ratio(params);
+        if !(1.0..=20.0).contains(&log_ratio) {
+            return Err(BootstrapError::MessageRatio { log_ratio });
+        }
+        self.sine_params(params)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

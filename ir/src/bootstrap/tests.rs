@@ -1,0 +1,162 @@
+use super::*;
+use crate::params::{ParamsLiteral, Secret};
+use crate::prime::ntt_primes_near;
+use crate::scale::Scale;
+
+fn step(butterflies: u32, baby_steps: u32) -> DftStep {
+    DftStep { butterflies, baby_steps }
+}
+
+fn bootstrap() -> BootstrapParams {
+    let mut cosine = vec![0.0; 31];
+    cosine.iter_mut().step_by(2).for_each(|c| *c = 0.5);
+    BootstrapParams {
+        log_slots: 11,
+        order: Order::SlotsToCoeffsFirst,
+        ephemeral_weight: Some(32),
+        bound: 14,
+        cosine: Polynomial::chebyshev(cosine, [-1.0, 1.0]).unwrap(),
+        double_angles: 3,
+        arcsine: None,
+        coeffs_to_slots: vec![step(3, 4), step(4, 4), step(4, 8)],
+        slots_to_coeffs: vec![step(5, 8), step(6, 8)],
+        output_level: 6,
+    }
+}
+
+fn params() -> Params {
+    let mut q = Vec::new();
+    // Nearest to a power of two each: the segments' scales are those powers.
+    for (bits, count) in [(42, 1), (30, 2), (32, 4), (45, 8), (40, 3)] {
+        q.extend(ntt_primes_near(1 << bits, 12).take(count));
+    }
+    let literal = ParamsLiteral {
+        name: "toy-n12-bootstrap".into(),
+        log_n: 12,
+        level_limbs: (1..=q.len()).collect(),
+        q,
+        p: ntt_primes_near((1 << 48) - 1, 12).take(2).collect(),
+        digit_limbs: 2,
+        log_scale: 45,
+        secret: Secret::UniformTernary,
+    };
+    let levels = [(16, 45), (15, 45), (14, 45), (6, 32), (1, 32), (0, 32)];
+    let fixed = levels.map(|(level, log_scale)| FixedScale { level, log_scale });
+    Params::segmented(literal, fixed.into()).unwrap()
+}
+
+#[test]
+fn levels_add_up() {
+    let (b, params) = (bootstrap(), params());
+    b.validate(&params).unwrap();
+    assert_eq!((b.input_level(), b.output_level, b.usable_levels()), (2, 6, 4));
+    assert_eq!((b.sine_depth(), b.sine_input_level(), b.raised_level()), (8, 14, 17));
+    let levels = |matrices: Vec<(DftMatrix, Level)>| -> Vec<(u32, u32, Level)> {
+        matrices.iter().map(|(m, level)| (m.low, m.high, *level)).collect()
+    };
+    assert_eq!(levels(b.coeffs_to_slots_matrices()), [(8, 11, 17), (4, 8, 16), (0, 4, 15)]);
+    assert_eq!(levels(b.slots_to_coeffs_matrices()), [(0, 5, 2), (5, 11, 1)]);
+    assert!((b.log_message_ratio(&params) - 10.0).abs() < 1e-3);
+}
+
+#[test]
+fn the_sine_keeps_its_own_scale_down_to_its_result() {
+    let (b, params) = (bootstrap(), params());
+    let sine = b.sine_params(&params).unwrap();
+    assert_eq!(sine.q(), params.q());
+    for level in 7..=14 {
+        assert!(sine.continues(level), "level {level}");
+        assert_eq!(sine.scale(Scale::canonical(level)), params.scale(Scale::canonical(level)));
+    }
+    assert!((sine.canonical_scale(6).log2() - 45.0).abs() < 0.1);
+    // D q0 / (2 pi D_0 D') = 2^(32 + 10 - 45) / 2 pi.
+    let factor = b.sine_factor(&params, &sine);
+    assert!((factor * 2.0 * PI * 8.0 - 1.0).abs() < 0.1, "{factor}");
+    let argument = b.argument_factor(&params);
+    assert!((argument * 13.5 - 8.0).abs() < 0.1, "{argument}");
+}
+
+#[test]
+fn every_diagonal_is_reached_by_a_baby_and_giant_steps() {
+    for log_slots in 4..=9u32 {
+        for low in 0..log_slots {
+            for high in low + 1..=log_slots {
+                for log_baby in 0..=high - low {
+                    let matrix =
+                        DftMatrix { log_slots, low, high, inverse: false, baby_steps: 1 << log_baby };
+                    let babies = matrix.baby_rotations();
+                    let (slots, giant) = (1usize << log_slots, matrix.giant_rotation());
+                    let mut offsets = Vec::new();
+                    for index in 0..matrix.diagonals() {
+                        let (g, b) = (index / babies.len(), index % babies.len());
+                        assert!(g < matrix.giant_steps());
+                        assert_eq!(matrix.rotation(index), (babies[b] + g * giant) % slots);
+                        offsets.push(matrix.rotation(index));
+                    }
+                    // Exactly the differences of indices that such butterflies can join.
+                    let mut expected: Vec<usize> = (0..1usize << high)
+                        .step_by(1 << low)
+                        .flat_map(|d| [d, (slots - d) % slots])
+                        .collect();
+                    expected.sort_unstable();
+                    expected.dedup();
+                    offsets.sort_unstable();
+                    assert_eq!(offsets, expected);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_go_to_the_highest_level_they_are_used_at() {
+    let (b, params) = (bootstrap(), params());
+    let rotations = b.rotations(&params);
+    // First matrix of coefficients to slots: stride 2^8, babies 0..4, giant 4; last: stride 1, babies -15..-8, giant 8.
+    assert_eq!(rotations[&256], 17);
+    assert_eq!(rotations[&1024], 17);
+    assert_eq!(rotations[&(2048 - 15)], 15);
+    assert_eq!(rotations[&8], 15);
+    assert!(!rotations.contains_key(&0));
+    let sparse = BootstrapParams {
+        log_slots: 9,
+        coeffs_to_slots: vec![step(3, 4), step(3, 4), step(3, 4)],
+        slots_to_coeffs: vec![step(4, 4), step(5, 4)],
+        ..b
+    };
+    sparse.validate(&params).unwrap();
+    assert_eq!(sparse.trace_rotations(&params), [1024, 512]);
+    assert_eq!(sparse.rotations(&params)[&512], 17);
+}
+
+#[test]
+fn misfits_are_named() {
+    let params = params();
+    let check = |change: fn(&mut BootstrapParams)| {
+        let mut b = bootstrap();
+        change(&mut b);
+        b.validate(&params).unwrap_err()
+    };
+    assert!(matches!(check(|b| b.log_slots = 12), BootstrapError::Slots { .. }));
+    assert!(matches!(check(|b| b.coeffs_to_slots[0].butterflies = 4), BootstrapError::Butterflies { .. }));
+    assert!(matches!(check(|b| b.slots_to_coeffs[0].baby_steps = 3), BootstrapError::BabySteps { .. }));
+    assert!(matches!(check(|b| b.output_level = 7), BootstrapError::Levels { needed: 18, top: 17 }));
+    assert!(matches!(check(|b| b.ephemeral_weight = None), BootstrapError::DenseSecret));
+    assert!(matches!(check(|b| b.bound = 1), BootstrapError::Bound { .. }));
+    let odd = |b: &mut BootstrapParams| {
+        b.cosine = Polynomial::chebyshev(vec![0.0, 1.0], [-1.0, 1.0]).unwrap();
+    };
+    assert!(matches!(check(odd), BootstrapError::Parity { .. }));
+}
+
+#[test]
+fn the_printed_form_reads_back() {
+    let mut b = bootstrap();
+    for arcsine in [None, Some(Polynomial::chebyshev(vec![0.0, 1.0, 0.0, 0.25], [-1.0, 1.0]).unwrap())] {
+        b.arcsine = arcsine;
+        b.ephemeral_weight = b.ephemeral_weight.filter(|_| b.arcsine.is_none());
+        let text = b.to_attr().unwrap().to_string();
+        let attr = crate::text::parse_attr(&text).unwrap();
+        assert_eq!(BootstrapParams::from_attr(Some(&attr)).unwrap(), b);
+    }
+}
