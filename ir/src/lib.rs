@@ -14,6 +14,7 @@
 //! | [`interp`] | cleartext meaning of each stage |
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
 //! | [`artifact`] | the file a compile produces |
+//! | [`plan`] | what a compile decided and predicts |
 //! | [`circuit_shape`] | rotations and products of the big circuits |
 //! | [`bootstrap`] | bootstrapping as data: levels, matrices, polynomials |
 //! | [`evaluation_keys`] | the switching keys a program needs |
@@ -40,6 +41,7 @@ pub mod nn;
 pub(crate) mod op_table;
 pub mod packed;
 pub mod params;
+pub mod plan;
 pub mod polynomial;
 pub mod polynomial_shape;
 pub mod prime;

@@ -1,0 +1,180 @@
+//! The plan: everything that a compile decided and predicts, as data that people and pipelines read.
+//!
+//! It travels in the artifact as JSON; `fhec inspect --json` prints it. Field names of the first level are a contract:
+//! within one [`SCHEMA_VERSION`] none is renamed or removed.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the schema, raised when a field changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A compiled program in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// Name of the network.
+    pub network: String,
+    /// Security level that the parameters reach, in bits, by the table named in `security_source`.
+    pub security_bits: u32,
+    /// How the level was derived: table, attack model, the largest `log2(QP)` it allows.
+    pub security_source: String,
+    /// `log2` of the ring degree.
+    pub log_n: u32,
+    /// `log2(QP)`.
+    pub log_qp: f64,
+    /// Distribution of the secret.
+    pub secret: String,
+    /// `log2` of the scale of the top level.
+    pub log_scale: u32,
+    /// Number of bootstraps, counted per ciphertext.
+    pub bootstraps: usize,
+    /// Number of rotations (hoisted ones included), counted per ciphertext.
+    pub rotations: usize,
+    /// Number of plaintext products in linear maps, counted per ciphertext.
+    pub diagonals: usize,
+    /// Number of products of two ciphertexts.
+    pub multiplications: usize,
+    /// Levels of the chain.
+    pub levels: u32,
+    /// Number of evaluation keys.
+    pub keys: usize,
+    /// Bytes of the evaluation keys in memory.
+    pub key_bytes: u64,
+    /// Seconds for one inference on the machine of the cost table, keys loaded.
+    pub predicted_seconds: f64,
+    /// Which machine and thread count the prediction is for.
+    pub cost_table: String,
+    /// Peak memory of an inference, keys included.
+    pub predicted_peak_bytes: u64,
+    /// Standard deviation of the error of a stored output slot, `log2`.
+    pub predicted_log2_error: f64,
+    /// `log2` of the probability that the program fails because a bootstrap does; `None` without bootstraps, where nothing
+    /// can fail that way.
+    pub log2_failure_probability: Option<f64>,
+    /// Range of each activation's input and where it comes from.
+    pub ranges: Vec<RangeRow>,
+    /// One row per op of the scheduled program that costs something.
+    pub ops: Vec<OpRow>,
+    /// Parameter sets that were considered, the chosen one among them.
+    pub considered: Vec<Considered>,
+    /// Per pass: what it did.
+    pub passes: Vec<PassRow>,
+    /// Warnings and remarks for the user.
+    pub notes: Vec<String>,
+}
+
+/// The input range of an activation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RangeRow {
+    /// Name of the value.
+    pub value: String,
+    /// Smallest value seen or possible.
+    pub min: f64,
+    /// Largest value seen or possible.
+    pub max: f64,
+    /// Bound the polynomial is made for.
+    pub bound: f64,
+    /// Where the range is from: `samples`, `file` or `interval arithmetic`.
+    pub source: String,
+    /// What stands in for the activation.
+    pub polynomial: String,
+}
+
+/// An op of the scheduled program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OpRow {
+    /// Position in the program.
+    pub index: usize,
+    /// Mnemonic.
+    pub op: String,
+    /// Name of the result: where it comes from in the network.
+    pub name: String,
+    /// Ciphertexts in the result.
+    pub ciphertexts: usize,
+    /// Level of the operand.
+    pub level_in: u32,
+    /// Level of the result.
+    pub level_out: u32,
+    /// Rotations.
+    pub rotations: usize,
+    /// Plaintext products of a linear map.
+    pub diagonals: usize,
+    /// Products of two ciphertexts.
+    pub multiplications: usize,
+    /// Predicted seconds.
+    pub seconds: f64,
+    /// Layout of the result of a linear map, in words.
+    pub layout: String,
+    /// `log2` of the predicted error (standard deviation) of the result.
+    pub log2_error: f64,
+}
+
+/// A parameter set that was considered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Considered {
+    /// `log2` of the ring degree.
+    pub log_n: u32,
+    /// `log2(QP)`, where the set could be built.
+    pub log_qp: f64,
+    /// `log2` of the scale.
+    pub log_scale: u32,
+    /// Chain primes per key-switching digit.
+    pub digit_limbs: usize,
+    /// Special primes.
+    pub special_primes: usize,
+    /// Predicted seconds.
+    pub seconds: f64,
+    /// Predicted bytes of keys.
+    pub key_bytes: u64,
+    /// `chosen`, or why not.
+    pub verdict: String,
+}
+
+/// What a pass did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PassRow {
+    /// Name of the pass.
+    pub pass: String,
+    /// Its report in words.
+    pub report: String,
+}
+
+/// Why text is no plan.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum PlanError {
+    #[error("malformed: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("it has schema version {found}, this fhec reads version {SCHEMA_VERSION}")]
+    Version { found: u32 },
+}
+
+impl Plan {
+    /// As JSON.
+    pub fn to_json(&self) -> Result<String, PlanError> {
+        Ok(serde_json::to_string_pretty(self)?)
+    }
+
+    /// Reads what [`Plan::to_json`] wrote.
+    pub fn from_json(text: &str) -> Result<Self, PlanError> {
+        let plan: Plan = serde_json::from_str(text)?;
+        match plan.schema_version {
+            SCHEMA_VERSION => Ok(plan),
+            found => Err(PlanError::Version { found }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_round_trips_and_versions_are_checked() {
+        let plan = Plan { schema_version: SCHEMA_VERSION, log_qp: 1_745.25, ..Plan::default() };
+        assert_eq!(Plan::from_json(&plan.to_json().unwrap()).unwrap(), plan);
+        let other = Plan { schema_version: 99, ..plan };
+        assert!(matches!(Plan::from_json(&other.to_json().unwrap()), Err(PlanError::Version { found: 99 })));
+    }
+}
