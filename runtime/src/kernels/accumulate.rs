@@ -84,6 +84,41 @@ pub fn basis_convert(
     }
 }
 
+/// [`basis_convert`] to many target primes: `outs[t] ← Σ_i sources[i] * factors[t][i] mod moduli[t]`.
+///
+/// Works through the sources in blocks that stay in the first cache while all targets read them. Worth its extra
+/// writes when the sources together exceed the second cache, where the conversion to one target is bound by reading.
+pub fn basis_convert_many(
+    isa: Isa,
+    outs: &mut [&mut [u64]],
+    sources: &[&[u64]],
+    source_bits: u32,
+    factors: &[&[u64]],
+    moduli: &[&Modulus],
+) {
+    assert!(
+        outs.len() == factors.len() && outs.len() == moduli.len(),
+        "one row of factors and one prime per target"
+    );
+    let len = sources.first().map_or(0, |source| source.len());
+    for slice in sources.iter().copied().chain(outs.iter().map(|out| &**out)) {
+        assert_eq!(slice.len(), len, "operands of different lengths");
+    }
+    let block = (SOURCE_BLOCK_WORDS / sources.len().max(1)).next_multiple_of(64);
+    let mut parts = Vec::with_capacity(sources.len());
+    for start in (0..len).step_by(block) {
+        let range = start..len.min(start + block);
+        parts.clear();
+        parts.extend(sources.iter().map(|source| &source[range.clone()]));
+        for ((out, factors), m) in outs.iter_mut().zip(factors).zip(moduli) {
+            basis_convert(isa, &mut out[range.clone()], &parts, source_bits, factors, m);
+        }
+    }
+}
+
+/// Words of all sources in one block of [`basis_convert_many`]: 24 KiB, half of a first-level cache.
+const SOURCE_BLOCK_WORDS: usize = 3072;
+
 #[cfg(test)]
 mod tests {
     use num_bigint::BigUint;
@@ -171,6 +206,32 @@ mod tests {
                             );
                         }
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn conversion_to_many_primes_is_that_to_each() {
+        let moduli = [ntt_prime(48, 10, 0), ntt_prime(50, 10, 0), ntt_prime(60, 10, 0)];
+        for (len, terms) in [(0, 2), (100, 1), (4096, 6), (1000, 15)] {
+            let mut words = Words(u64::from(len as u32) + 3);
+            let sources: Vec<_> = (0..terms).map(|_| words.residues(len, 1 << 50)).collect();
+            let factors = moduli.map(|m| words.residues(terms, m.value()));
+            for isa in Isa::available() {
+                let mut many = [Buffer::zeroed(len), Buffer::zeroed(len), Buffer::zeroed(len)];
+                basis_convert_many(
+                    isa,
+                    &mut many.iter_mut().map(|b| &mut b[..]).collect::<Vec<_>>(),
+                    &slices(&sources),
+                    50,
+                    &slices(&factors),
+                    &moduli.iter().collect::<Vec<_>>(),
+                );
+                for t in 0..3 {
+                    let mut one = Buffer::zeroed(len);
+                    basis_convert(isa, &mut one, &slices(&sources), 50, &factors[t], &moduli[t]);
+                    assert!(one == many[t], "{isa:?}, {len} elements, target {t}");
                 }
             }
         }
