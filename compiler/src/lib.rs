@@ -1,3 +1,15 @@
 //! The `fhec` command line as a library: ONNX import, data files, subcommands.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`data`] | images from files, and what turns pixels into network input |
+//! | [`program`] | a compiled program: artifact, plan, normalisation |
+//! | [`embedded`] | the network that comes with the program |
+//! | [`files`] | files that are either whole or not there |
+//! | [`memory`] | how much memory was used |
 
 pub mod data;
+pub mod embedded;
+pub mod files;
+pub mod memory;
+pub mod program;

@@ -1,7 +1,7 @@
 //! The artifact: the one file a compile produces, and all that running it needs besides keys.
 //!
 //! ```text
-//! bytes  0..4    magic "FHEC"
+//! bytes  0..4    magic "FHEP"
 //! bytes  4..8    format version, little-endian
 //! bytes  8..16   length of the compressed payload, little-endian
 //! bytes 16..48   blake3 digest of the compressed payload
@@ -26,7 +26,7 @@ use crate::tensor::{ConstPool, Tensor};
 use crate::text::{ConstSource, ParseError, parse_func, print_func};
 use crate::verify::{VerifyErrors, verify};
 
-const MAGIC: &[u8; 4] = b"FHEC";
+const MAGIC: &[u8; 4] = b"FHEP";
 /// Version of the format written; only this one is read.
 pub const FORMAT_VERSION: u32 = 1;
 const HEADER_BYTES: usize = 48;
@@ -45,17 +45,15 @@ pub struct Artifact {
     pub params: Params,
     /// The plan, as JSON: what was decided, predicted and considered.
     pub plan_json: String,
-    /// From bytes of a picture to the network's input, as JSON.
+    /// From bytes of a picture to the network's input, and the names of the classes, as JSON.
     pub preprocess_json: String,
-    /// Class names in order of the logits; may be empty.
-    pub classes: Vec<String>,
 }
 
 /// Why bytes are no artifact.
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
 pub enum ArtifactError {
-    #[error("not an fhec artifact: the file does not start with FHEC; compile the model with `fhec compile`")]
+    #[error("not an fhec artifact: the file does not start with FHEP; compile the model with `fhec compile`")]
     Magic,
     #[error(
         "the artifact has format version {found}, this fhec reads version {FORMAT_VERSION}; compile the model again"
@@ -106,9 +104,6 @@ pub struct Message {
     /// JSON.
     #[prost(string, tag = "6")]
     pub preprocess: String,
-    /// Class names.
-    #[prost(string, repeated, tag = "7")]
-    pub classes: Vec<String>,
 }
 
 /// Protobuf form of [`ParamsLiteral`]; fields as there.
@@ -209,7 +204,6 @@ impl Artifact {
             tensors: pool.iter().map(|(_, tensor)| tensor.into()).collect(),
             plan: self.plan_json.clone(),
             preprocess: self.preprocess_json.clone(),
-            classes: self.classes.clone(),
         };
         let payload = zstd::bulk::compress(&message.encode_to_vec(), COMPRESSION_LEVEL)
             .expect("compressing into memory cannot fail");
@@ -273,7 +267,6 @@ impl Artifact {
             params,
             plan_json: message.plan,
             preprocess_json: message.preprocess,
-            classes: message.classes,
         })
     }
 }
@@ -343,7 +336,6 @@ mod tests {
             params: Params::new(literal).unwrap(),
             plan_json: "{}".into(),
             preprocess_json: "{}".into(),
-            classes: vec!["a".into(), "b".into()],
         }
     }
 

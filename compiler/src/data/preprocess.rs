@@ -136,10 +136,13 @@ impl Preprocess {
         let path = path.as_ref().to_owned();
         match fs::read_to_string(&path) {
             Err(source) => Err(PreprocessError::Io { path, source }),
-            Ok(text) => {
-                toml::from_str(&text).map_err(|e| PreprocessError::Toml { path, reason: e.to_string() })
-            }
+            Ok(text) => Preprocess::parse(&text, path),
         }
+    }
+
+    /// Reads the text of such a file; `path` names it in errors.
+    pub fn parse(text: &str, path: impl Into<PathBuf>) -> Result<Preprocess, PreprocessError> {
+        toml::from_str(text).map_err(|e| PreprocessError::Toml { path: path.into(), reason: e.to_string() })
     }
 
     /// The file beside a model, `net.toml` for `net.onnx`, if there is one.
