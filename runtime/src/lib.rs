@@ -6,8 +6,10 @@
 //! | [`ring`] | polynomials over many primes: transforms, automorphisms, basis extension, sampling |
 //! | [`rlwe`] | keys, ciphertexts, hybrid key switching, serialisation |
 //! | [`ckks`] | encoding, encryption, evaluation |
+//! | [`circuits`] | linear maps and polynomials |
 //! | [`error`] | what can be wrong with operands and with bytes |
 
+pub mod circuits;
 pub mod ckks;
 pub mod error;
 pub mod kernels;

@@ -60,6 +60,35 @@ impl Encoding {
 const CARRIER: u64 = (1 << 61) - 1;
 const CARRIER_BITS: i32 = 59;
 
+/// Coefficients of an encoded message before they are rounded, `2 slots` of them: first half and second half.
+pub(super) struct Coefficients {
+    re: Vec<f64>,
+    im: Vec<f64>,
+    exponent: i32,
+}
+
+impl Coefficients {
+    /// Rounds to multiples of [`Coefficients::unit`], and writes how many they are as residues of the carrier prime, in
+    /// steps of `out.len() / (2 slots)`, zeros between.
+    pub(super) fn write(&self, out: &mut [u64]) {
+        out.fill(0);
+        let down = 2f64.powi(-self.exponent);
+        let gap = out.len() / (2 * self.re.len());
+        let half = out.len() / 2;
+        for (half, part) in out.chunks_exact_mut(half).zip([&self.re, &self.im]) {
+            for (x, &value) in half.iter_mut().step_by(gap).zip(part) {
+                let integer = (value * down).round() as i64;
+                *x = if integer < 0 { CARRIER.wrapping_add_signed(integer) } else { integer as u64 };
+            }
+        }
+    }
+
+    /// The power of two that the written integers are to be multiplied with.
+    pub(super) fn unit(&self, modulus: &Modulus) -> u64 {
+        modulus.pow(modulus.reduce(2), self.exponent as u64)
+    }
+}
+
 /// Encoder and decoder of one context.
 #[derive(Debug)]
 pub struct Encoder<'a> {
@@ -91,14 +120,41 @@ impl<'a> Encoder<'a> {
         self.encode_parts(re, im, encoding)
     }
 
-    fn encode_parts(
+    fn encode_parts(&self, re: Vec<f64>, im: Vec<f64>, encoding: Encoding) -> Result<Plaintext, EvalError> {
+        let slots = re.len();
+        let Encoding { level, scale, special, form } = encoding;
+        let coefficients = self.coefficients(re, im, level, scale)?;
+        let context = self.context;
+        let isa = context.isa();
+        let basis = Basis { chain: context.params().limbs(level), special };
+        let mut carried = context.scratch(1);
+        coefficients.write(&mut carried);
+        let mut poly = Poly::arbitrary(context, basis, Domain::Evaluation);
+        context.each_limb(Work::Heavy, [poly.data_mut()], |limb, [x]| {
+            let prime = context.prime(basis, limb);
+            let modulus = context.modulus(prime);
+            kernels::reduce_into(isa, x, &carried, &self.carrier, modulus);
+            context.transform(prime).forward(isa, x);
+            let mut factor = coefficients.unit(modulus);
+            if form == Form::Montgomery {
+                factor = modulus.to_montgomery(factor);
+            }
+            if factor != 1 {
+                kernels::mul_scalar_assign(isa, x, factor, modulus);
+            }
+        });
+        Ok(Plaintext { poly, form, level, scale, slots })
+    }
+
+    /// Slots to coefficients at `scale`, checked against the modulus of `level`.
+    pub(super) fn coefficients(
         &self,
         mut re: Vec<f64>,
         mut im: Vec<f64>,
-        encoding: Encoding,
-    ) -> Result<Plaintext, EvalError> {
+        level: Level,
+        scale: PlaintextScale,
+    ) -> Result<Coefficients, EvalError> {
         let (params, slots) = (self.context.params(), re.len());
-        let Encoding { level, scale, special, form } = encoding;
         if !slots.is_power_of_two() || slots > params.slots() {
             return Err(EvalError::SlotCount { found: slots, max: params.slots() });
         }
@@ -117,43 +173,15 @@ impl<'a> Encoder<'a> {
         if largest.log2() >= available {
             return Err(EvalError::MessageTooLarge { needed: largest.log2(), available, level });
         }
-        let basis = Basis { chain: params.limbs(level), special };
-        let poly = self.integers_to_poly(&re, &im, largest, basis, form);
-        Ok(Plaintext { poly, form, level, scale, slots })
-    }
-
-    /// Rounds coefficients to integers and reduces them modulo every prime.
-    fn integers_to_poly(&self, re: &[f64], im: &[f64], largest: f64, basis: Basis, form: Form) -> Poly {
-        let context = self.context;
-        let (degree, isa) = (context.ring_degree(), context.isa());
         // Above 2^59 the integers are multiples of 2^shift; a double has no more than 53 bits anyway.
         let exponent =
             if largest < 2f64.powi(CARRIER_BITS) { 0 } else { largest.log2() as i32 + 1 - CARRIER_BITS };
-        let down = 2f64.powi(-exponent);
-        let mut carried = context.scratch(1);
-        carried.fill(0);
-        let gap = degree / (2 * re.len());
-        for (half, part) in carried.chunks_exact_mut(degree / 2).zip([re, im]) {
-            for (x, &value) in half.iter_mut().step_by(gap).zip(part) {
-                let integer = (value * down).round() as i64;
-                *x = if integer < 0 { CARRIER.wrapping_add_signed(integer) } else { integer as u64 };
-            }
-        }
-        let mut poly = Poly::arbitrary(context, basis, Domain::Evaluation);
-        context.each_limb(Work::Heavy, [poly.data_mut()], |limb, [x]| {
-            let prime = context.prime(basis, limb);
-            let modulus = context.modulus(prime);
-            kernels::reduce_into(isa, x, &carried, &self.carrier, modulus);
-            context.transform(prime).forward(isa, x);
-            let mut factor = modulus.pow(modulus.reduce(2), exponent as u64);
-            if form == Form::Montgomery {
-                factor = modulus.to_montgomery(factor);
-            }
-            if factor != 1 {
-                kernels::mul_scalar_assign(isa, x, factor, modulus);
-            }
-        });
-        poly
+        Ok(Coefficients { re, im, exponent })
+    }
+
+    /// The prime whose residues [`Coefficients::write`] leaves.
+    pub(super) fn carrier(&self) -> &Modulus {
+        &self.carrier
     }
 
     /// The message of a plaintext with plain residues, one complex number per slot.

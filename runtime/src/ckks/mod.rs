@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`plaintext`] | encoded messages and their scales |
+//! | [`periodic`] | factors of short period, at the size of their period |
 //! | [`special_fft`] | the canonical embedding |
 //! | [`encoder`] | slots to plaintexts and back |
 //! | [`encryptor`] | encryption under the public or the secret key |
@@ -16,6 +17,7 @@ pub mod decryptor;
 pub mod encoder;
 pub mod encryptor;
 pub mod eval;
+pub mod periodic;
 pub mod plaintext;
 pub mod special_fft;
 
@@ -23,4 +25,5 @@ pub use decryptor::Decryptor;
 pub use encoder::{Encoder, Encoding};
 pub use encryptor::Encryptor;
 pub use eval::{Evaluator, Hoisted};
+pub use periodic::{Factor, FactorEncoder};
 pub use plaintext::{Complex, Form, Plaintext, PlaintextScale};

@@ -6,15 +6,17 @@
 //! 2. [`Evaluator::rotate_and_sum_products`]: for every giant step, the sum of plaintexts times baby-step rotations;
 //! 3. [`Evaluator::add_rotated_assign`] each of them into one sum, [`Evaluator::divide_special_rescale`] in the end.
 
+use fhec_ir::scale::{Level, Scale};
+
 use super::mul::add_special_multiple;
 use super::rotate::{Hoisted, LiftedLimb};
 use super::{Evaluator, check_keys, check_levels, check_scale, check_size};
-use crate::ckks::plaintext::{Form, Plaintext};
+use crate::ckks::plaintext::{Form, Plaintext, PlaintextScale};
 use crate::error::EvalError;
 use crate::kernels;
 use crate::ring::automorphism::rotation_element;
 use crate::ring::basis_extension::Tail;
-use crate::ring::{Domain, Poly, Work};
+use crate::ring::{Basis, Context, Domain, Poly, Work};
 use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind};
 
 impl Evaluator<'_> {
@@ -42,43 +44,70 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    /// For every row of `terms`, the sum of `rotation[steps[i]] * plaintext` over its terms `(i, plaintext)`, with the
+    /// For every row of `terms`, the sum of `rotation[steps[i]] * factor` over its terms `(i, factor)`, with the
     /// divisions by `P` postponed.
     ///
     /// Per target prime, the digits of the input and its rotations live in scratch memory only; keys and plaintexts
-    /// stream past. *Plaintexts*: extended, in Montgomery form, all giving the same scale. *Cost*: one lift; per rotation an
+    /// stream past. *Factors*: extended, in Montgomery form, all giving the same scale. *Cost*: one lift; per rotation an
     /// inner product with its key; no division.
-    pub fn rotate_and_sum_products(
+    pub fn rotate_and_sum_products<F: ExtendedFactor>(
         &self,
         a: &Hoisted<'_>,
         steps: &[i64],
-        terms: &[Vec<(usize, &Plaintext)>],
+        terms: &[Vec<(usize, &F)>],
     ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
         let op = "rotate_and_sum_products";
-        let (context, ciphertext) = (self.context, a.ciphertext);
-        let elements = self.rotation_elements(a, steps);
-        let keys = self.galois_keys(op, a, &elements)?;
-        let mut scale = None;
-        let mut slots = ciphertext.slots();
-        for (_, plaintext) in terms.iter().flatten() {
-            let product = super::mul::check_plain_factor(op, ciphertext, plaintext)?;
-            check_scale(op, *scale.get_or_insert(product), product)?;
-            check_extended_factor(op, plaintext)?;
-            slots = slots.max(plaintext.slots);
-        }
-        let scale = scale.unwrap_or(ciphertext.scale());
-        let indices: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
+        let (scale, slots) = check_factors(op, a, terms)?;
+        let ciphertext = a.ciphertext;
         let basis = a.decomposition.basis();
         let mut sums: Vec<ExtendedCiphertext> = terms
             .iter()
             .map(|_| ExtendedCiphertext {
-                polys: [(); 2].map(|()| Poly::arbitrary(context, basis, Domain::Evaluation)),
+                polys: [(); 2].map(|()| Poly::arbitrary(self.context, basis, Domain::Evaluation)),
                 level: ciphertext.level(),
-                scale,
+                scale: scale.unwrap_or(ciphertext.scale()),
                 slots,
                 key: ciphertext.key(),
             })
             .collect();
+        self.products_into(op, &mut sums, a, steps, terms, false)?;
+        Ok(sums)
+    }
+
+    /// [`Self::rotate_and_sum_products`], each sum added to one of `sums`. *Level, scale*: equal.
+    pub fn rotate_and_add_products<F: ExtendedFactor>(
+        &self,
+        sums: &mut [ExtendedCiphertext],
+        a: &Hoisted<'_>,
+        steps: &[i64],
+        terms: &[Vec<(usize, &F)>],
+    ) -> Result<(), EvalError> {
+        let op = "rotate_and_add_products";
+        let (scale, slots) = check_factors(op, a, terms)?;
+        for sum in sums.iter() {
+            check_keys(op, sum.key, a.ciphertext.key())?;
+            check_levels(op, sum.level, a.ciphertext.level())?;
+            check_scale(op, sum.scale, scale.unwrap_or(sum.scale))?;
+        }
+        sums.iter_mut().for_each(|sum| sum.slots = sum.slots.max(slots));
+        self.products_into(op, sums, a, steps, terms, true)
+    }
+
+    fn products_into<F: ExtendedFactor>(
+        &self,
+        op: &'static str,
+        sums: &mut [ExtendedCiphertext],
+        a: &Hoisted<'_>,
+        steps: &[i64],
+        terms: &[Vec<(usize, &F)>],
+        accumulate: bool,
+    ) -> Result<(), EvalError> {
+        assert_eq!(sums.len(), terms.len(), "one sum per row of terms");
+        let context = self.context;
+        let elements = self.rotation_elements(a, steps);
+        let keys = self.galois_keys(op, a, &elements)?;
+        let indices: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
+        let basis = a.decomposition.basis();
         let outputs = sums.iter_mut().flat_map(|sum| sum.polys.iter_mut().map(Poly::data_mut)).collect();
         context.each_limb_of(outputs, |limb, mut outputs| {
             let (degree, modulus) = (context.ring_degree(), context.modulus(context.prime(basis, limb)));
@@ -89,27 +118,33 @@ impl Evaluator<'_> {
                 let (out0, out1) = outs.split_at_mut(degree);
                 lifted.rotate(*key, index, [out0, out1], &mut pair);
             }
+            // By blocks, so that factors which are made on the way stay in the nearest cache.
+            let block = FACTOR_BLOCK.min(degree);
+            let longest = terms.iter().map(Vec::len).max().unwrap_or(0);
+            let mut expanded = context.scratch((longest * block).div_ceil(degree));
             for (outs, terms) in outputs.chunks_exact_mut(2).zip(terms) {
                 let [out0, out1] = outs else { unreachable!("chunks of two") };
-                let half = |half: usize| -> Vec<&[u64]> {
-                    terms.iter().map(|&(i, _)| &rotated[(2 * i + half) * degree..][..degree]).collect()
-                };
-                let factors: Vec<&[u64]> = terms.iter().map(|(_, p)| p.poly.limb_in(basis, limb)).collect();
-                // The kernel wants one operand of each product in Montgomery form: here the plaintexts.
-                let (rotated0, rotated1) = (half(0), half(1));
-                kernels::key_inner_product(
-                    context.isa(),
-                    out0,
-                    out1,
-                    &factors,
-                    &rotated0,
-                    &rotated1,
-                    false,
-                    modulus,
-                );
+                for start in (0..degree).step_by(block) {
+                    let half = |half: usize| -> Vec<&[u64]> {
+                        let start = |i: usize| (2 * i + half) * degree + start;
+                        terms.iter().map(|&(i, _)| &rotated[start(i)..][..block]).collect()
+                    };
+                    let factors: Vec<&[u64]> = terms
+                        .iter()
+                        .zip(expanded.chunks_exact_mut(block))
+                        .map(|((_, f), scratch)| f.block(context, basis, limb, start, scratch))
+                        .collect();
+                    // The kernel wants one operand of each product in Montgomery form: here the factors.
+                    let (rotated0, rotated1) = (half(0), half(1));
+                    let (out0, out1) = (&mut out0[start..][..block], &mut out1[start..][..block]);
+                    let isa = context.isa();
+                    kernels::key_inner_product(
+                        isa, out0, out1, &factors, &rotated0, &rotated1, accumulate, modulus,
+                    );
+                }
             }
         });
-        Ok(sums)
+        Ok(())
     }
 
     /// `sum += rotation of a left by steps`, both with their divisions by `P` postponed: a giant step.
@@ -192,11 +227,11 @@ impl Evaluator<'_> {
         let Some(level) = a.level.checked_sub(1) else {
             return Err(EvalError::LevelTooLow { op, needed: 1, found: 0 });
         };
-        check_scale(op, fhec_ir::scale::Scale::squared(a.level), a.scale)?;
+        check_scale(op, Scale::squared(a.level), a.scale)?;
         let [c0, c1] = &a.polys;
         let polys =
             self.context.divide_round([c0, c1], self.context.params().limbs(level), [Tail::default(); 2]);
-        let scale = fhec_ir::scale::Scale::canonical(level);
+        let scale = Scale::canonical(level);
         Ok(Ciphertext::new(polys.into(), level, scale, a.slots, a.key))
     }
 }
@@ -207,8 +242,87 @@ fn check_sum(op: &'static str, a: &ExtendedCiphertext, b: &ExtendedCiphertext) -
     check_scale(op, a.scale, b.scale)
 }
 
-fn check_extended_factor(op: &'static str, plaintext: &Plaintext) -> Result<(), EvalError> {
-    if plaintext.form == Form::Montgomery && plaintext.poly.basis().special {
+/// Residues of a factor that are handled at a time.
+const FACTOR_BLOCK: usize = 1 << 12;
+
+/// A plaintext to multiply extended ciphertexts with: over the extended basis, in Montgomery form.
+pub trait ExtendedFactor: Sync {
+    /// The highest level it can be used at.
+    fn level(&self) -> Level;
+    /// Its scale.
+    fn scale(&self) -> PlaintextScale;
+    /// Number of slots.
+    fn slots(&self) -> usize;
+    /// Whether it is over the extended basis, in Montgomery form.
+    fn is_extended(&self) -> bool;
+    /// The residues from `start` on modulo the prime of limb `limb` of `basis`, as many as `scratch` has room for, which
+    /// may be written.
+    fn block<'s>(
+        &'s self,
+        context: &Context,
+        basis: Basis,
+        limb: usize,
+        start: usize,
+        scratch: &'s mut [u64],
+    ) -> &'s [u64];
+}
+
+impl ExtendedFactor for Plaintext {
+    fn level(&self) -> Level {
+        self.level
+    }
+
+    fn scale(&self) -> PlaintextScale {
+        self.scale
+    }
+
+    fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn is_extended(&self) -> bool {
+        self.form == Form::Montgomery && self.poly.basis().special
+    }
+
+    fn block<'s>(
+        &'s self,
+        _: &Context,
+        basis: Basis,
+        limb: usize,
+        start: usize,
+        scratch: &'s mut [u64],
+    ) -> &'s [u64] {
+        &self.poly.limb_in(basis, limb)[start..][..scratch.len()]
+    }
+}
+
+/// Checks all factors; returns the scale of the products, if there are any, and their slots.
+fn check_factors<F: ExtendedFactor>(
+    op: &'static str,
+    a: &Hoisted<'_>,
+    terms: &[Vec<(usize, &F)>],
+) -> Result<(Option<Scale>, usize), EvalError> {
+    let ciphertext = a.ciphertext;
+    let (mut scale, mut slots) = (None, ciphertext.slots());
+    for (_, factor) in terms.iter().flatten() {
+        if factor.level() < ciphertext.level() {
+            return Err(EvalError::LevelTooLow { op, needed: ciphertext.level(), found: factor.level() });
+        }
+        let product =
+            factor.scale().product(ciphertext.scale()).ok_or(EvalError::PlaintextScaleMismatch {
+                op,
+                ciphertext: ciphertext.scale(),
+                plaintext: factor.scale(),
+            })?;
+        check_scale(op, *scale.get_or_insert(product), product)?;
+        check_extended_factor(op, *factor)?;
+        slots = slots.max(factor.slots());
+    }
+    Ok((scale, slots))
+}
+
+fn check_extended_factor<F: ExtendedFactor>(op: &'static str, factor: &F) -> Result<(), EvalError> {
+    if factor.is_extended() {
         return Ok(());
     }
     Err(EvalError::PlaintextForm { op, expected: "in Montgomery form over the extended basis" })

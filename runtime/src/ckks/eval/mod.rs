@@ -5,12 +5,14 @@
 //! | module | operations |
 //! |---|---|
 //! | [`add`] | sums and differences of ciphertexts, plaintexts, constants |
+//! | [`combine`] | linear combinations with integer coefficients |
 //! | [`mul`] | products, relinearisation |
 //! | [`rescale`] | rescale, level changes |
 //! | [`rotate`] | rotations and conjugation, one at a time or hoisted |
 //! | [`lazy`] | sums of rotated products with one division in the end |
 
 pub mod add;
+pub mod combine;
 pub mod lazy;
 pub mod mul;
 pub mod rescale;

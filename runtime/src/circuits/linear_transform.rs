@@ -1,0 +1,255 @@
+//! Linear maps between packed tensors, by baby and giant steps with double hoisting.
+//!
+//! `y_o = sum_g rot_g( sum_(v, b) rot_-g(diagonal_(o, v, g + b)) * rot_b(x_v) )`, after Halevi and Shoup (CRYPTO 2018,
+//! section 4); with the divisions by `P` postponed (Bossuat et al., ePrint 2020/1203, section 4):
+//!
+//! 1. every `x_v` is decomposed once;
+//! 2. per output and giant step, the products of baby rotations and diagonals are summed over the extended basis, where the
+//!    rotations never leave the cache ([`Evaluator::rotate_and_sum_products`]);
+//! 3. per giant step the half to be switched is divided by `P`, switched and added up over the extended basis;
+//! 4. per output, one last division.
+//!
+//! *Cost*: one decomposition per input; per baby step an inner product with its key; per giant step a key switch and half
+//! a division. Steps and counts are those of [`LinearShape`].
+//!
+//! Diagonals come from the map's description. They are encoded at the size of their period ([`FactorEncoder`]), either once
+//! ([`EncodedMap`]) or every time, as many at a time as the working memory allows.
+
+use std::collections::BTreeMap;
+
+use fhec_ir::circuit_shape::LinearShape;
+use fhec_ir::linear_map::LinearMap;
+use fhec_ir::scale::{Level, Scale};
+use fhec_ir::tensor::ConstPool;
+use rayon::prelude::*;
+
+use crate::ckks::{Evaluator, Factor, FactorEncoder, Hoisted, PlaintextScale};
+use crate::error::EvalError;
+use crate::rlwe::{Ciphertext, ExtendedCiphertext};
+
+/// Bytes of sums and diagonals that one map may have in the making; more are worked off in turns, each of which
+/// repeats the baby steps.
+pub const WORKING_BYTES: usize = 1 << 30;
+
+/// Terms of one giant step of one output: `(input vector, baby step)` and the diagonal, already rotated back by the giant
+/// step.
+#[derive(Clone, Debug)]
+struct Row {
+    output: usize,
+    giant: usize,
+    terms: Vec<((usize, usize), Vec<f64>)>,
+}
+
+/// A linear map as the circuit works it off.
+#[derive(Clone, Debug)]
+pub struct DiagonalRows {
+    rows: Vec<Row>,
+    inputs: usize,
+    outputs: usize,
+    period: usize,
+}
+
+impl DiagonalRows {
+    /// The non-zero diagonals of `map` with the given baby step.
+    pub fn new(map: &LinearMap, consts: &ConstPool, baby_step: usize) -> Self {
+        let mut rows: BTreeMap<(usize, usize), Vec<((usize, usize), Vec<f64>)>> = BTreeMap::new();
+        for ((output, input), diagonals) in map.diagonals(consts) {
+            for (rotation, mut diagonal) in diagonals {
+                let baby = rotation % baby_step;
+                let giant = rotation - baby;
+                let length = diagonal.len();
+                diagonal.rotate_right(giant % length);
+                rows.entry((output, giant)).or_default().push(((input, baby), diagonal));
+            }
+        }
+        let rows = rows.into_iter().map(|((output, giant), terms)| Row { output, giant, terms }).collect();
+        let (inputs, outputs) = (map.input.vectors(), map.output.vectors());
+        DiagonalRows { rows, inputs, outputs, period: map.diagonal_period() }
+    }
+
+    /// Number of diagonals.
+    pub fn diagonals(&self) -> usize {
+        self.rows.iter().map(|row| row.terms.len()).sum()
+    }
+
+    /// Bytes of all diagonals, encoded at `level`.
+    pub fn encoded_bytes(&self, encoder: &FactorEncoder<'_>, level: Level) -> usize {
+        self.diagonals() * encoder.factor_bytes(self.period, level)
+    }
+
+    /// The shape it has; that of the map, without diagonals that cancelled to zero.
+    pub fn shape(&self, baby_step: usize) -> LinearShape {
+        let mut rotations: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        for row in &self.rows {
+            for &((input, baby), _) in &row.terms {
+                rotations.entry((row.output, input)).or_default().push(row.giant + baby);
+            }
+        }
+        rotations.values_mut().for_each(|list| list.sort_unstable());
+        LinearShape::new(&rotations, baby_step)
+    }
+
+    /// Encodes every diagonal for operands at `level`.
+    pub fn encode(&self, encoder: &FactorEncoder<'_>, level: Level) -> Result<EncodedMap, EvalError> {
+        let rows: Result<Vec<Vec<Factor>>, EvalError> =
+            self.rows.iter().map(|row| encode_row(row, encoder, level)).collect();
+        Ok(EncodedMap { rows: rows?, level })
+    }
+}
+
+fn encode_row(row: &Row, encoder: &FactorEncoder<'_>, level: Level) -> Result<Vec<Factor>, EvalError> {
+    let scale = PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
+    row.terms.par_iter().map(|(_, diagonal)| encoder.encode(diagonal, level, scale)).collect()
+}
+
+/// All diagonals of a map, encoded for one level.
+#[derive(Clone, Debug)]
+pub struct EncodedMap {
+    rows: Vec<Vec<Factor>>,
+    level: Level,
+}
+
+impl EncodedMap {
+    /// Bytes of residues.
+    pub fn bytes(&self) -> usize {
+        self.rows.iter().flatten().map(Factor::bytes).sum()
+    }
+
+    /// The level it was encoded for.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+}
+
+impl Evaluator<'_> {
+    /// The map on a bundle of canonical ciphertexts of one level. Diagonals are taken from `encoded`, or encoded on the way.
+    ///
+    /// *Level*: kept. *Scale*: `D_l` to `D_l^2`. *Size*: 2.
+    ///
+    /// # Panics
+    /// If the bundle does not have as many ciphertexts as the map has input vectors, or `encoded` is of another map.
+    pub fn linear_map(
+        &self,
+        inputs: &[Ciphertext],
+        rows: &DiagonalRows,
+        encoded: Option<&EncodedMap>,
+        encoder: &FactorEncoder<'_>,
+    ) -> Result<Vec<Ciphertext>, EvalError> {
+        self.linear_map_within(inputs, rows, encoded, encoder, WORKING_BYTES)
+    }
+
+    /// [`Self::linear_map`] with another bound of the working memory. The result does not depend on it.
+    pub fn linear_map_within(
+        &self,
+        inputs: &[Ciphertext],
+        rows: &DiagonalRows,
+        encoded: Option<&EncodedMap>,
+        encoder: &FactorEncoder<'_>,
+        working_bytes: usize,
+    ) -> Result<Vec<Ciphertext>, EvalError> {
+        assert_eq!(inputs.len(), rows.inputs, "one ciphertext per input vector");
+        assert!(encoded.is_none_or(|e| e.rows.len() == rows.rows.len()), "diagonals of another map");
+        let first = &inputs[0];
+        for x in inputs {
+            self.check_linear_operand(first, x)?;
+        }
+        let (context, level) = (self.context(), first.level());
+        let zero = || {
+            let scale = Scale::squared(level);
+            ExtendedCiphertext::zero(context, level, scale, first.slots(), first.key())
+        };
+        let hoisted: Result<Vec<Hoisted<'_>>, EvalError> = inputs.iter().map(|x| self.hoist(x)).collect();
+        let hoisted = hoisted?;
+        let limb_bytes = 8 * context.ring_degree();
+        let sum_bytes = 2 * limb_bytes * context.limbs(context.extended_basis(level));
+        let row_bytes = |row: &Row| {
+            let diagonals = if encoded.is_some() { 0 } else { row.terms.len() };
+            sum_bytes + diagonals * encoder.factor_bytes(rows.period, level)
+        };
+        let mut results: Vec<Option<ExtendedCiphertext>> = vec![None; rows.outputs];
+        let mut start = 0;
+        while start < rows.rows.len() {
+            let (mut end, mut bytes) = (start, 0);
+            while end < rows.rows.len()
+                && (end == start || bytes + row_bytes(&rows.rows[end]) <= working_bytes)
+            {
+                bytes += row_bytes(&rows.rows[end]);
+                end += 1;
+            }
+            let part = &rows.rows[start..end];
+            let made: Vec<Vec<Factor>>;
+            let factors = match encoded {
+                Some(encoded) => &encoded.rows[start..end],
+                None => {
+                    made =
+                        part.iter().map(|row| encode_row(row, encoder, level)).collect::<Result<_, _>>()?;
+                    &made
+                }
+            };
+            let sums = self.row_sums(&hoisted, part, factors)?;
+            for (row, sum) in part.iter().zip(sums) {
+                match (&mut results[row.output], row.giant) {
+                    (empty @ None, 0) => *empty = Some(sum),
+                    (result, giant) => {
+                        self.add_rotated_assign(result.get_or_insert_with(zero), &sum, giant as i64)?;
+                    }
+                }
+            }
+            start = end;
+        }
+        Ok(results.into_iter().map(|result| self.divide_special(&result.unwrap_or_else(zero))).collect())
+    }
+
+    /// Per row the sum of its products, over the extended basis.
+    fn row_sums(
+        &self,
+        hoisted: &[Hoisted<'_>],
+        rows: &[Row],
+        factors: &[Vec<Factor>],
+    ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
+        let mut sums: Option<Vec<ExtendedCiphertext>> = None;
+        for (vector, hoisted) in hoisted.iter().enumerate() {
+            let of_vector = |row: &Row| {
+                let terms = row.terms.iter().enumerate();
+                let mine = terms.filter(|(_, ((input, _), _))| *input == vector);
+                mine.map(|(index, &((_, baby), _))| (index, baby)).collect::<Vec<_>>()
+            };
+            let terms: Vec<Vec<(usize, usize)>> = rows.iter().map(of_vector).collect();
+            let mut babies: Vec<usize> = terms.iter().flatten().map(|&(_, baby)| baby).collect();
+            babies.sort_unstable();
+            babies.dedup();
+            if babies.is_empty() {
+                continue;
+            }
+            let terms: Vec<Vec<(usize, &Factor)>> = terms
+                .iter()
+                .zip(factors)
+                .map(|(row, factors)| {
+                    let position = |baby: &usize| babies.partition_point(|b| b < baby);
+                    row.iter().map(|(index, baby)| (position(baby), &factors[*index])).collect()
+                })
+                .collect();
+            let steps: Vec<i64> = babies.iter().map(|&baby| baby as i64).collect();
+            match &mut sums {
+                None => sums = Some(self.rotate_and_sum_products(hoisted, &steps, &terms)?),
+                Some(sums) => self.rotate_and_add_products(sums, hoisted, &steps, &terms)?,
+            }
+        }
+        Ok(sums.unwrap_or_default())
+    }
+
+    fn check_linear_operand(&self, first: &Ciphertext, x: &Ciphertext) -> Result<(), EvalError> {
+        let op = "linear_map";
+        if first.level() != x.level() {
+            return Err(EvalError::LevelMismatch { op, left: first.level(), right: x.level() });
+        }
+        if x.level() == 0 {
+            return Err(EvalError::LevelTooLow { op, needed: 1, found: 0 });
+        }
+        let expected = Scale::canonical(x.level());
+        if x.scale() != expected {
+            return Err(EvalError::ScaleMismatch { op, expected, found: x.scale() });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,339 @@
+//! Circuits on ciphertexts of real sizes against the clear result; errors against derived ones; rotations and levels
+//! against the shapes.
+
+use fhec_ir::circuit_shape::LinearShape;
+use fhec_ir::layout::Layout;
+use fhec_ir::linear_map::{LinearKind, LinearMap};
+use fhec_ir::params::{Params, ParamsLiteral};
+use fhec_ir::polynomial::Polynomial;
+use fhec_ir::polynomial_shape::PolynomialShape;
+use fhec_ir::scale::{ExactScale, Level, Scale};
+use fhec_ir::tensor::{ConstPool, Tensor};
+
+use super::linear_transform::DiagonalRows;
+use super::polynomial::{Arithmetic, Term, evaluate};
+use crate::ckks::{Complex, Encoder, Encoding, Encryptor, Evaluator, FactorEncoder};
+use crate::error::EvalError;
+use crate::ring::{Context, Seed};
+use crate::rlwe::{Ciphertext, EvaluationKeys, KeyRequest, SecretKey};
+use crate::testing::noise;
+use crate::testing::{Fixture, literal, mixed_literal};
+
+fn wave(shape: &[usize], seed: usize) -> Tensor {
+    Tensor::from_fn(shape, |i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0)
+}
+
+fn conv(
+    consts: &mut ConstPool,
+    weight: [usize; 4],
+    strides: [usize; 2],
+    pads: [usize; 4],
+    groups: usize,
+) -> LinearKind {
+    let weight = consts.add(wave(&weight, 1));
+    LinearKind::Conv2d { weight, strides, pads, dilations: [1; 2], groups }
+}
+
+struct Setup {
+    context: Context,
+    secret: SecretKey,
+    keys: EvaluationKeys,
+}
+
+impl Setup {
+    /// Keys for exactly these rotations, up to `level`.
+    fn new(literal: ParamsLiteral, rotations: impl IntoIterator<Item = usize>, level: Level) -> Self {
+        let context = Context::new(Params::new(literal).unwrap()).unwrap();
+        let seed = Seed::from_bytes([11; 32]);
+        let secret = SecretKey::generate(&context, &seed);
+        let requests: Vec<KeyRequest> =
+            rotations.into_iter().map(|k| KeyRequest::rotation(&context, k as i64, level)).collect();
+        let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
+        Setup { context, secret, keys }
+    }
+
+    fn encrypt(&self, vectors: &[Vec<f64>], level: Level) -> Vec<Ciphertext> {
+        let encoder = Encoder::new(&self.context);
+        let seed = Seed::from_bytes([13; 32]);
+        let mut encryptor = Encryptor::with_secret_key(&self.context, &self.secret, seed);
+        let encode = |v: &Vec<f64>| encoder.encode(v, Encoding::message(level)).unwrap();
+        vectors.iter().map(|v| encryptor.encrypt(&encode(v)).unwrap()).collect()
+    }
+
+    fn decrypt(&self, bundle: &[Ciphertext]) -> Vec<Complex> {
+        let decryptor = crate::ckks::Decryptor::new(&self.context, &self.secret);
+        let encoder = Encoder::new(&self.context);
+        let decode = |c| encoder.decode_complex(&decryptor.decrypt(c).unwrap()).unwrap();
+        bundle.iter().flat_map(decode).collect()
+    }
+}
+
+/// Runs `map` encrypted, with only the keys its shape names, and compares slots, rotations and the error.
+fn check_linear(literal: ParamsLiteral, map: &LinearMap, consts: &ConstPool, baby_step: usize, level: Level) {
+    let name = literal.name.clone();
+    map.validate(consts).unwrap();
+    let shape = LinearShape::of(map, consts, baby_step);
+    let rows = DiagonalRows::new(map, consts, baby_step);
+    assert_eq!(rows.shape(baby_step), shape, "{name}: no diagonal of these maps cancels");
+    let setup = Setup::new(literal, shape.rotation_set(), level);
+    let (context, params) = (&setup.context, setup.context.params());
+    let elements: Vec<f64> = wave(&[map.input.elements()], 3).data().iter().map(|&x| f64::from(x)).collect();
+    let packed = map.input.pack(&elements);
+    let bundle = setup.encrypt(&packed, level);
+    let evaluator = Evaluator::new(context, &setup.keys);
+    let encoder = FactorEncoder::new(context);
+
+    let result = evaluator.linear_map(&bundle, &rows, None, &encoder).unwrap();
+    let encoded = rows.encode(&encoder, level).unwrap();
+    assert_eq!(encoded.bytes(), rows.encoded_bytes(&encoder, level));
+    let cached = evaluator.linear_map_within(&bundle, &rows, Some(&encoded), &encoder, 1).unwrap();
+    assert_eq!(result, cached, "{name}: neither the cache nor the working memory changes a bit");
+    for c in &result {
+        assert_eq!((c.level(), c.scale(), c.size()), (level, Scale::squared(level), 2));
+    }
+    let rescaled: Vec<Ciphertext> = result.iter().map(|c| evaluator.rescale(c).unwrap()).collect();
+
+    // Squared row sums of all entries, and of those that need a baby rotation; products per slot.
+    let (mut energy, mut rotated, mut products) = (0.0, 0.0, 0.0);
+    let slots = map.output.slots as f64 * map.output.vectors() as f64;
+    for diagonals in map.diagonals(consts).into_values() {
+        for (rotation, diagonal) in diagonals {
+            let sum = diagonal.iter().map(|x| x * x).sum::<f64>() / diagonal.len() as f64;
+            let share = map.output.slots as f64 / slots;
+            energy += sum * share;
+            rotated += if rotation % baby_step == 0 { 0.0 } else { sum * share };
+            products += share;
+        }
+    }
+    let power = packed.iter().flatten().map(|x| x * x).sum::<f64>() / (packed.len() * map.input.slots) as f64;
+    let (canonical, below) = (Scale::canonical(level), Scale::canonical(level - 1));
+    let fresh = noise::encoding(context, canonical) + noise::secret_key_encryption(context, canonical);
+    // A diagonal of period p has 2p coefficients, each rounded at q D_(l-1) / D_l.
+    let ratio = params.scale(Scale::squared(level)).to_f64() / params.scale(canonical).to_f64();
+    let rounding = 2.0 * map.diagonal_period() as f64 / 12.0 / (ratio * ratio);
+    let variance = fresh * energy
+        + noise::key_switch_product(context, level, canonical) * rotated
+        + rounding * products * power
+        + noise::division(context, below);
+    let expected: Vec<Complex> =
+        map.apply(consts, &packed).into_iter().flatten().map(Complex::from).collect();
+    noise::assert_errors(&name, &setup.decrypt(&rescaled), &expected, variance);
+}
+
+#[test]
+fn convolutions_of_one_vector() {
+    let mut consts = ConstPool::default();
+    let kind = conv(&mut consts, [4, 4, 3, 3], [1; 2], [1; 4], 1);
+    let layout = Layout::dense([4, 16, 16], 4096);
+    check_linear(literal(13, 4, 2, 40), &LinearMap::new(kind, layout.clone(), layout), &consts, 32, 3);
+    // Into gaps of two, four channels on a plane; a chain with levels of two primes and drifting scales.
+    let kind = conv(&mut consts, [8, 4, 3, 3], [2; 2], [1; 4], 1);
+    let layout = Layout::dense([4, 16, 16], 2048);
+    let multiplexed =
+        Layout { shape: [8, 8, 8], gap: 2, multiplex: 4, plane: [16, 16], period: 512, slots: 2048 };
+    for level in [1, 3, 5] {
+        let map = LinearMap::new(kind.clone(), layout.clone(), multiplexed.clone());
+        check_linear(mixed_literal(12), &map, &consts, 16, level);
+    }
+}
+
+#[test]
+fn maps_between_several_vectors() {
+    let mut consts = ConstPool::default();
+    let kind = conv(&mut consts, [8, 4, 3, 3], [2; 2], [1; 4], 1);
+    let input = Layout { period: 256, ..Layout::dense([4, 16, 16], 4096) };
+    let output = Layout { period: 256, ..Layout::dense([8, 8, 8], 4096) };
+    assert_eq!((input.vectors(), output.vectors()), (4, 2));
+    check_linear(literal(13, 3, 1, 45), &LinearMap::new(kind, input, output), &consts, 8, 2);
+    let kind = conv(&mut consts, [6, 2, 2, 3], [1, 2], [0, 1, 1, 0], 3);
+    let input = Layout::dense([6, 9, 8], 4096);
+    let output = Layout { period: 64, ..Layout::dense([6, 9, 4], 4096) };
+    check_linear(literal(13, 3, 2, 40), &LinearMap::new(kind, input, output), &consts, 16, 1);
+}
+
+#[test]
+fn dense_layers_folded_or_not_and_placements() {
+    let mut consts = ConstPool::default();
+    let weight = consts.add(wave(&[10, 48], 2));
+    let input = Layout { shape: [12, 2, 2], gap: 2, multiplex: 4, plane: [4, 4], period: 64, slots: 4096 };
+    let map = LinearMap::new(LinearKind::Dense { weight }, input.clone(), Layout::dense([10, 1, 1], 4096));
+    check_linear(literal(13, 3, 1, 45), &map, &consts, 8, 1);
+    check_linear(literal(13, 3, 1, 45), &LinearMap { fold: 4, ..map }, &consts, 4, 2);
+    let place = LinearKind::Place { channel_offset: 4 };
+    let map = LinearMap::new(place, input, Layout::dense([20, 2, 2], 4096));
+    check_linear(literal(13, 3, 1, 45), &map, &consts, 16, 1);
+}
+
+/// ResNet-20's widest convolution fills 2^14 slots; at N = 2^16 its diagonals live in a subring.
+#[test]
+fn a_wide_convolution_at_full_size() {
+    let mut consts = ConstPool::default();
+    let kind = conv(&mut consts, [16, 16, 3, 3], [1; 2], [1; 4], 1);
+    let layout = |slots| Layout::dense([16, 32, 32], slots);
+    check_linear(
+        literal(15, 3, 2, 40),
+        &LinearMap::new(kind.clone(), layout(1 << 14), layout(1 << 14)),
+        &consts,
+        1 << 10,
+        2,
+    );
+    let map = LinearMap::new(kind, layout(1 << 15), layout(1 << 15));
+    check_linear(literal(16, 3, 1, 45), &map, &consts, 1 << 10, 1);
+}
+
+#[test]
+fn missing_keys_and_wrong_operands_are_errors() {
+    let mut consts = ConstPool::default();
+    let kind = conv(&mut consts, [2, 2, 3, 3], [1; 2], [1; 4], 1);
+    let layout = Layout::dense([2, 8, 8], 2048);
+    let map = LinearMap::new(kind, layout.clone(), layout);
+    let shape = LinearShape::of(&map, &consts, 8);
+    let rows = DiagonalRows::new(&map, &consts, 8);
+    for missing in shape.rotation_set() {
+        let others = shape.rotation_set().into_iter().filter(|&k| k != missing);
+        let setup = Setup::new(literal(12, 3, 1, 45), others, 2);
+        let bundle = setup.encrypt(&[vec![0.5; 2048]], 2);
+        let evaluator = Evaluator::new(&setup.context, &setup.keys);
+        let encoder = FactorEncoder::new(&setup.context);
+        let result = evaluator.linear_map(&bundle, &rows, None, &encoder);
+        assert!(matches!(result, Err(EvalError::MissingKey { .. })), "rotation {missing} is used");
+        let squared = evaluator.mul_scalar(&bundle[0], 1.0).unwrap();
+        let result = evaluator.linear_map(&[squared], &rows, None, &encoder);
+        assert!(matches!(result, Err(EvalError::ScaleMismatch { .. })));
+        let bottom = setup.encrypt(&[vec![0.5; 2048]], 0);
+        let result = evaluator.linear_map(&bottom, &rows, None, &encoder);
+        assert!(matches!(result, Err(EvalError::LevelTooLow { .. })));
+    }
+}
+
+/// A bound of the size and of the error of every slot, through a polynomial: sizes and errors add and multiply in the worst
+/// way, fresh errors are 21 deviations.
+struct WorstCase<'a>(&'a Context);
+
+#[derive(Clone, Copy)]
+struct Bound {
+    size: f64,
+    error: f64,
+    switched: bool,
+}
+
+const DEVIATIONS: f64 = 21.0;
+
+impl Arithmetic for WorstCase<'_> {
+    type Value = Bound;
+
+    fn mul(&self, a: &Bound, b: &Bound, _: Level) -> Result<Bound, EvalError> {
+        let error = a.size * b.error + b.size * a.error + a.error * b.error;
+        Ok(Bound { size: a.size * b.size, error, switched: true })
+    }
+
+    fn sum(
+        &self,
+        _: Level,
+        scale: &ExactScale,
+        terms: &[Term<'_, Bound>],
+        constant: f64,
+    ) -> Result<Bound, EvalError> {
+        let mut sum = Bound { size: constant.abs(), error: 0.5 / scale.to_f64(), switched: false };
+        for Term { value, coefficient, ratio } in terms {
+            sum.size += coefficient.abs() * value.size;
+            sum.error += coefficient.abs() * value.error + 0.5 / ratio.to_f64() * value.size;
+            sum.switched |= value.switched;
+        }
+        Ok(sum)
+    }
+
+    fn rescale(&self, sum: Bound, level: Level, scale: &ExactScale) -> Result<Bound, EvalError> {
+        // In units of the canonical scale, of which the exact one is a multiple.
+        let unit = self.0.params().canonical_scale(level - 1).to_f64() / scale.to_f64();
+        let switch = noise::key_switch_product(self.0, level, Scale::squared(level))
+            * if sum.switched { 1.0 } else { 0.0 };
+        let variance = switch + noise::division(self.0, Scale::canonical(level - 1));
+        // Elements are at most 1 in size, whatever their products are bounded by.
+        Ok(Bound { error: sum.error + DEVIATIONS * unit * variance.sqrt(), switched: false, ..sum })
+    }
+}
+
+fn polynomial(degree: usize, keep: impl Fn(usize) -> bool) -> Polynomial {
+    let coefficient = |k: usize| ((k * 7919 + 13) % 1009) as f64 / 504.5 - 1.001;
+    let coefficients = (0..=degree).map(|k| if keep(k) { coefficient(k) } else { 0.0 }).collect();
+    Polynomial::chebyshev(coefficients, [-1.0, 1.0]).unwrap()
+}
+
+/// Returns the bits of the worst error.
+fn check_polynomial(f: &Fixture, polynomial: &Polynomial, level: Level, label: &str) -> f64 {
+    let context = &f.context;
+    let slots = context.params().slots();
+    let shape = PolynomialShape::new(polynomial);
+    let x: Vec<f64> = (0..slots).map(|i| (2 * i) as f64 / (slots - 1) as f64 - 1.0).collect();
+    let z: Vec<Complex> = x.iter().map(|&x| Complex::from(x)).collect();
+    let a = f.encrypt(&z, level);
+    let y = f.evaluator().polynomial(&a, &shape).unwrap();
+    let out = level - polynomial.depth() as Level;
+    assert_eq!((y.level(), y.scale(), y.size()), (out, Scale::canonical(out), 2), "{label}");
+    let scale = Scale::canonical(level);
+    let fresh = noise::encoding(context, scale) + noise::secret_key_encryption(context, scale);
+    let input = Bound { size: 1.0, error: DEVIATIONS * fresh.sqrt(), switched: false };
+    let bound = evaluate(&WorstCase(context), context.params(), &shape, &input, level).unwrap().error;
+    let found = f.decrypt(&y);
+    let error = |(found, x): (&Complex, &f64)| (found.re - polynomial.eval(*x)).hypot(found.im);
+    let worst = found.iter().zip(&x).map(error).fold(0.0, f64::max);
+    let bits = |x: f64| -x.log2();
+    assert!(worst <= bound, "{label}: {:.1} bits, at least {:.1} derived", bits(worst), bits(bound));
+    bits(worst)
+}
+
+#[test]
+fn polynomials_of_every_degree() {
+    let f = Fixture::new(literal(12, 8, 2, 45), &[]);
+    let parities: [(&str, fn(usize) -> bool); 3] =
+        [("full", |_| true), ("odd", |k| k % 2 == 1), ("even", |k| k % 2 == 0)];
+    for degree in 1..=64 {
+        for (name, keep) in parities {
+            let p = polynomial(degree, keep);
+            if p.depth() > 0 {
+                check_polynomial(&f, &p, 7, &format!("degree {degree}, {name}"));
+            }
+        }
+    }
+}
+
+/// Scales that drift by 2^-20 per level, and levels of two primes: a sum of unequal scales would show at once.
+#[test]
+fn scales_are_exact_on_uneven_chains() {
+    let f = Fixture::new(mixed_literal(13), &[]);
+    for (degree, level) in [(1, 1), (3, 2), (7, 6), (7, 4), (15, 5), (27, 6), (31, 6), (63, 6)] {
+        let bits = check_polynomial(&f, &polynomial(degree, |k| k % 2 == 1), level, "mixed chain");
+        assert!(bits > 21.0, "degree {degree}: {bits:.1} bits");
+    }
+}
+
+#[test]
+fn a_sign_polynomial_at_full_size() {
+    // Chebyshev coefficients of sign, damped (Lanczos): what a ReLU is made of.
+    let sign = |k: usize| {
+        let damping = std::f64::consts::PI * k as f64 / 28.0;
+        4.0 / (std::f64::consts::PI * k as f64) * damping.sin() / damping
+            * if k % 4 == 1 { 1.0 } else { -1.0 }
+    };
+    let coefficients = (0..=27).map(|k| if k % 2 == 1 { sign(k) } else { 0.0 }).collect();
+    let f = Fixture::new(literal(16, 6, 2, 45), &[]);
+    let p = Polynomial::chebyshev(coefficients, [-1.0, 1.0]).unwrap();
+    assert!((p.eval(0.5) - 1.0).abs() < 0.05 && (p.eval(-0.5) + 1.0).abs() < 0.05);
+    assert!(check_polynomial(&f, &p, 5, "sign") > 24.0);
+}
+
+#[test]
+fn polynomials_refuse_what_they_cannot_use() {
+    let f = Fixture::new(literal(12, 4, 2, 45), &[]);
+    let shape = PolynomialShape::new(&polynomial(15, |_| true));
+    let a = f.encrypt(&[Complex::from(0.5); 2048], 3);
+    let result = f.evaluator().polynomial(&a, &shape);
+    assert!(matches!(result, Err(EvalError::LevelTooLow { needed: 4, found: 3, .. })));
+    let squared = f.evaluator().mul_scalar(&a, 1.0).unwrap();
+    let result = f.evaluator().polynomial(&squared, &shape);
+    assert!(matches!(result, Err(EvalError::ScaleMismatch { .. })));
+    let product = f.evaluator().mul(&a, &a).unwrap().with_scale(Scale::canonical(3));
+    let result = f.evaluator().polynomial(&product, &shape);
+    assert!(matches!(result, Err(EvalError::SizeMismatch { .. })));
+}

@@ -1,0 +1,74 @@
+//! Linear combinations with integer coefficients, in one pass over memory.
+
+use fhec_ir::scale::{ExactScale, Level, Scale};
+use num_bigint::BigInt;
+
+use super::mul::{constant_residues, scaled_integer};
+use super::{Evaluator, check_keys};
+use crate::error::EvalError;
+use crate::kernels;
+use crate::ring::{Poly, Work};
+use crate::rlwe::Ciphertext;
+
+impl Evaluator<'_> {
+    /// `sum_i factors_i sources_i + constant`, over the primes of `level`, as integers: scales are the caller's business,
+    /// who names that of the result.
+    ///
+    /// *Level*: that of every source or below. *Size*: that of the largest source. *Cost*: one product per source limb, one
+    /// reduction per limb.
+    ///
+    /// # Panics
+    /// Without a source.
+    pub fn combine(
+        &self,
+        level: Level,
+        scale: Scale,
+        sources: &[(&Ciphertext, BigInt)],
+        constant: &BigInt,
+    ) -> Result<Ciphertext, EvalError> {
+        let op = "combine";
+        let (first, _) = sources.first().expect("a combination has a source");
+        for (source, factor) in sources {
+            check_keys(op, first.key(), source.key())?;
+            if source.level() < level {
+                return Err(EvalError::LevelTooLow { op, needed: level, found: source.level() });
+            }
+            self.check_constant(factor, level)?;
+        }
+        self.check_constant(constant, level)?;
+        let context = self.context;
+        let basis = context.basis(level);
+        let factors: Vec<Vec<u64>> =
+            sources.iter().map(|(_, factor)| constant_residues(context, factor)).collect();
+        let constant = constant_residues(context, constant);
+        let size = sources.iter().map(|(source, _)| source.size()).max().unwrap_or(2);
+        let mut polys: Vec<Poly> =
+            (0..size).map(|_| Poly::arbitrary(context, basis, first.polys()[0].domain())).collect();
+        for (index, out) in polys.iter_mut().enumerate() {
+            let present: Vec<(&Poly, &Vec<u64>)> = sources
+                .iter()
+                .zip(&factors)
+                .filter_map(|((source, _), factor)| Some((source.polys().get(index)?, factor)))
+                .collect();
+            let work = if present.len() < 4 { Work::Light } else { Work::Heavy };
+            context.each_limb(work, [out.data_mut()], |limb, [out]| {
+                let (isa, modulus) = (context.isa(), context.modulus(limb));
+                let limbs: Vec<&[u64]> = present.iter().map(|(poly, _)| poly.limb(limb)).collect();
+                let factors: Vec<u64> =
+                    present.iter().map(|(_, factor)| modulus.to_montgomery(factor[limb])).collect();
+                kernels::basis_convert(isa, out, &limbs, modulus.bits(), &factors, modulus);
+                if index == 0 && constant[limb] != 0 {
+                    // A constant polynomial has the same value at every point.
+                    kernels::add_scalar_assign(isa, out, constant[limb], modulus);
+                }
+            });
+        }
+        let slots = sources.iter().map(|(source, _)| source.slots()).max().unwrap_or(1);
+        Ok(Ciphertext::new(polys, level, scale, slots, first.key()))
+    }
+
+    /// The integer nearest to `constant * scale`.
+    pub(crate) fn scaled_integer(&self, constant: f64, scale: &ExactScale) -> Result<BigInt, EvalError> {
+        scaled_integer(constant, scale)
+    }
+}

@@ -1,0 +1,211 @@
+//! Plaintexts whose slots repeat with a short period, kept and transformed at the size of the period.
+//!
+//! A message that repeats every `p` of N/2 slots is encoded by a polynomial in `Y = X^c`, `c = N / 2p`: its residues are a
+//! transform of degree `2p`, each value standing at `c` places of the full one. Encoding costs `1/c` of a full one, and
+//! so does the memory: diagonals of linear maps are mostly such plaintexts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fhec_ir::scale::Level;
+use rayon::prelude::*;
+
+use super::encoder::{Encoder, Encoding};
+use super::eval::lazy::ExtendedFactor;
+use super::plaintext::{Form, Plaintext, PlaintextScale};
+use crate::error::EvalError;
+use crate::kernels::{self, Buffer, MIN_LOG_N, NttTable, evaluation_exponent};
+use crate::ring::{Basis, Context};
+
+/// Tables of the subring of polynomials in `X^c`: its transforms, and where its values stand in the full transform.
+#[derive(Debug)]
+struct Subring {
+    /// By number of the prime.
+    transforms: Vec<NttTable>,
+    /// Evaluation `i` of the ring is evaluation `index[i]` of the subring.
+    index: Vec<u32>,
+}
+
+impl Subring {
+    fn new(context: &Context, log_n: u32) -> Self {
+        let gap = 1u64 << (context.params().log_n() - log_n);
+        let tables = context.moduli().iter().enumerate().map(|(prime, &modulus)| {
+            let table = NttTable::new(modulus, log_n).expect("a prime of the ring is one of its subrings");
+            let root = modulus.pow(context.transform(prime).root(), gap);
+            assert_eq!(table.root(), root, "roots of unity of both rings belong together");
+            table
+        });
+        // (psi^c)^e for Y = X^c at psi^e: exponents modulo the order 2n of psi^c.
+        let mut position = vec![0u32; 1 << log_n];
+        for i in 0..1usize << log_n {
+            position[evaluation_exponent(log_n, i) as usize / 2] = i as u32;
+        }
+        let mask = (2u64 << log_n) - 1;
+        let exponent = |i| evaluation_exponent(context.params().log_n(), i) & mask;
+        let index = (0..context.ring_degree()).map(|i| position[exponent(i) as usize / 2]).collect();
+        Subring { transforms: tables.collect(), index }
+    }
+}
+
+/// A message of short period in Montgomery form over the extended basis: a factor for sums of products.
+#[derive(Clone, Debug)]
+pub struct PeriodicPlaintext {
+    subring: Arc<Subring>,
+    /// `[limb][evaluation of the subring]`.
+    residues: Arc<Buffer>,
+    basis: Basis,
+    level: Level,
+    scale: PlaintextScale,
+    slots: usize,
+}
+
+impl PeriodicPlaintext {
+    /// Bytes of residues.
+    pub fn bytes(&self) -> usize {
+        8 * self.residues.len()
+    }
+
+    fn degree(&self) -> usize {
+        1 << self.subring.transforms[0].log_n()
+    }
+}
+
+/// A factor of either kind.
+#[derive(Clone, Debug)]
+pub enum Factor {
+    /// All evaluations.
+    Full(Plaintext),
+    /// Those of a subring.
+    Periodic(PeriodicPlaintext),
+}
+
+impl Factor {
+    /// Bytes of residues.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Factor::Full(plaintext) => plaintext.bytes(),
+            Factor::Periodic(plaintext) => plaintext.bytes(),
+        }
+    }
+}
+
+/// Encodes factors at the size of their period. Shares the tables of subrings.
+#[derive(Debug)]
+pub struct FactorEncoder<'a> {
+    encoder: Encoder<'a>,
+    subrings: Mutex<BTreeMap<u32, Arc<Subring>>>,
+}
+
+impl<'a> FactorEncoder<'a> {
+    /// An encoder of `context`.
+    pub fn new(context: &'a Context) -> Self {
+        FactorEncoder { encoder: Encoder::new(context), subrings: Mutex::default() }
+    }
+
+    /// The encoder of plain messages.
+    pub fn encoder(&self) -> &Encoder<'a> {
+        &self.encoder
+    }
+
+    /// Ring degree in which a message of period `period` is encoded. The smallest transform limits it from below; for
+    /// all of the ring there is nothing to gain.
+    fn log_degree(&self, period: usize) -> u32 {
+        (period.trailing_zeros() + 1).clamp(MIN_LOG_N, self.encoder.context().params().log_n())
+    }
+
+    /// Bytes of a factor of this period at `level`.
+    pub fn factor_bytes(&self, period: usize, level: Level) -> usize {
+        let context = self.encoder.context();
+        context.limbs(context.extended_basis(level)) << self.log_degree(period) << 3
+    }
+
+    /// Encodes real numbers that repeat over all N/2 slots; their number is a power of two. The result is a factor
+    /// at `level` at the scale given, extended and in Montgomery form. *Error*: as that of [`Encoder::encode`].
+    pub fn encode(&self, values: &[f64], level: Level, scale: PlaintextScale) -> Result<Factor, EvalError> {
+        let context = self.encoder.context();
+        let encoding = Encoding { level, scale, special: true, form: Form::Montgomery };
+        let log_degree = self.log_degree(values.len());
+        if log_degree == context.params().log_n() || !values.len().is_power_of_two() {
+            return self.encoder.encode(values, encoding).map(Factor::Full);
+        }
+        let subring = {
+            let mut subrings = self.subrings.lock().unwrap_or_else(PoisonError::into_inner);
+            let make = || Arc::new(Subring::new(context, log_degree));
+            Arc::clone(subrings.entry(log_degree).or_insert_with(make))
+        };
+        let coefficients =
+            self.encoder.coefficients(values.to_vec(), vec![0.0; values.len()], level, scale)?;
+        let degree = 1usize << log_degree;
+        let mut carried = Buffer::zeroed(degree);
+        coefficients.write(&mut carried);
+        let basis = Basis { chain: context.params().limbs(level), special: true };
+        let mut residues = Buffer::zeroed(context.limbs(basis) * degree);
+        residues.par_chunks_exact_mut(degree).enumerate().for_each(|(limb, out)| {
+            let prime = context.prime(basis, limb);
+            let modulus = context.modulus(prime);
+            kernels::reduce_into(context.isa(), out, &carried, self.encoder.carrier(), modulus);
+            subring.transforms[prime].forward(context.isa(), out);
+            let factor = modulus.to_montgomery(coefficients.unit(modulus));
+            kernels::mul_scalar_assign(context.isa(), out, factor, modulus);
+        });
+        let residues = Arc::new(residues);
+        Ok(Factor::Periodic(PeriodicPlaintext {
+            subring,
+            residues,
+            basis,
+            level,
+            scale,
+            slots: values.len(),
+        }))
+    }
+}
+
+impl ExtendedFactor for Factor {
+    fn level(&self) -> Level {
+        match self {
+            Factor::Full(plaintext) => plaintext.level,
+            Factor::Periodic(plaintext) => plaintext.level,
+        }
+    }
+
+    fn scale(&self) -> PlaintextScale {
+        match self {
+            Factor::Full(plaintext) => plaintext.scale,
+            Factor::Periodic(plaintext) => plaintext.scale,
+        }
+    }
+
+    fn slots(&self) -> usize {
+        match self {
+            Factor::Full(plaintext) => plaintext.slots,
+            Factor::Periodic(plaintext) => plaintext.slots,
+        }
+    }
+
+    fn is_extended(&self) -> bool {
+        match self {
+            Factor::Full(plaintext) => plaintext.is_extended(),
+            Factor::Periodic(_) => true,
+        }
+    }
+
+    fn block<'s>(
+        &'s self,
+        context: &Context,
+        basis: Basis,
+        limb: usize,
+        start: usize,
+        scratch: &'s mut [u64],
+    ) -> &'s [u64] {
+        match self {
+            Factor::Full(plaintext) => plaintext.block(context, basis, limb, start, scratch),
+            Factor::Periodic(plaintext) => {
+                let degree = plaintext.degree();
+                let residues = &plaintext.residues[plaintext.basis.limb_of(basis, limb) * degree..][..degree];
+                let index = &plaintext.subring.index[start..][..scratch.len()];
+                kernels::permute_into(context.isa(), scratch, residues, index);
+                scratch
+            }
+        }
+    }
+}
