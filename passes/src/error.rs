@@ -1,0 +1,70 @@
+//! What a pass can refuse, and how.
+
+use fhec_ir::{interp::InterpError, verify::VerifyErrors};
+use thiserror::Error;
+
+use crate::approximation::ApproximationError;
+
+/// Why a pass returned no program.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum PassError {
+    /// A pass broke the program: a bug in that pass.
+    #[error("after pass `{pass}`: {errors}")]
+    Verify {
+        /// The pass, or `input` for a program that was malformed to begin with.
+        pass: &'static str,
+        /// What the verifier says.
+        errors: VerifyErrors,
+    },
+    /// A pass built an op that does not fit its operands: a bug in that pass, unless its input was not verified.
+    #[error("pass `{pass}` built an invalid op: {message}")]
+    Malformed {
+        /// The pass.
+        pass: &'static str,
+        /// The broken rule.
+        message: String,
+    },
+    /// A constant leaves the range of `f32`, or was not a number to begin with.
+    #[error("pass `{pass}` folds constants to {value}; check the network's weights and variances")]
+    NonFiniteConstant {
+        /// The pass.
+        pass: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// The network could not be run on the calibration data.
+    #[error("calibration: {0}")]
+    Calibration(#[from] InterpError),
+    /// A value of the network is not finite on a calibration image.
+    #[error("calibration: {value} is not finite on image {image}")]
+    NonFiniteActivation {
+        /// The value, by name where it has one.
+        value: String,
+        /// Index of the image.
+        image: usize,
+    },
+    /// A range is missing or unusable.
+    #[error("{value} has no usable range ({reason}); calibrate with sample images")]
+    Range {
+        /// The value, by name where it has one.
+        value: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An option is out of its range.
+    #[error("option `{option}`: {reason}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No polynomial was found for an activation.
+    #[error("{value}: {source}")]
+    Approximation {
+        /// The activation's result, by name where it has one.
+        value: String,
+        /// What failed.
+        source: ApproximationError,
+    },
+}

@@ -1,0 +1,382 @@
+//! Put polynomials in place of activations.
+//!
+//! | | |
+//! |---|---|
+//! | Stage    | nn → nn |
+//! | Requires | a range for every value and the factors made from them ([`super::scaling`]) |
+//! | Ensures  | no `relu`, `leaky_relu`, `clip`, `sigmoid`, `tanh`, `silu`, `gelu`, `exp`; every polynomial's domain is \[-f, f\], f the factor of its operand; ReLU is off by at most 2^-alpha f |
+//! | Leaves   | `max_pool` and `softmax`, which lowering reports; weights and values unscaled ([`super::normalize_ranges`] comes next) |
+//! | Fails    | [`PassError::Approximation`], [`PassError::Option`] |
+//! | Method   | ReLU(x) = x (1 + s(x / f)) / 2 with s a composition of odd minimax polynomials for sign (2020/834, 2105.10879), or x / 2 + g(x) with g even; the rest by minimax polynomials |
+//! | Tests    | `tests/filetests/nn/approximate/`, unit tests below |
+//!
+//! Leaky ReLU is the same with another last polynomial. Clip is a sum of ReLUs:
+//! low + ReLU(x - low) - ReLU(x - high), less what the range of x makes idle.
+
+use std::collections::BTreeMap;
+
+use fhec_ir::{
+    entity::Value,
+    func::{Func, Rewriter, StageOp},
+    nn::{Nn, Op},
+    polynomial::Polynomial,
+    tensor::Tensor,
+};
+
+use super::{
+    calibrate::Ranges,
+    scaling::{Scaling, activation_bound, is_activation},
+};
+use crate::{
+    approximation::{
+        ApproximationError,
+        composite::{self, Composite},
+        composition_search::cheapest_relu,
+        even_minimax,
+        smooth::{Smooth, fit, fit_to_error},
+    },
+    error::PassError,
+    report::Report,
+};
+
+const PASS: &str = "approximate";
+
+/// How ReLU and what is made of it are approximated.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReluMethod {
+    /// The cheapest composition for sign whose ReLU is off by at most 2^-alpha on [-1, 1].
+    Alpha(f64),
+    /// The composition of these odd degrees.
+    Degrees(Vec<usize>),
+    /// A single polynomial x / 2 + g(x), g even of this degree.
+    Even(usize),
+}
+
+/// How smooth activations are approximated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SmoothMethod {
+    /// The least degree that is off by at most this times the largest result.
+    Error(f64),
+    /// This degree.
+    Degree(usize),
+}
+
+/// Options of [`approximate`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// For `relu`, `leaky_relu` and `clip`.
+    pub relu: ReluMethod,
+    /// For the others.
+    pub smooth: SmoothMethod,
+    /// How far encryption may move a value that is at most 1: intervals between stages of a composition are
+    /// widened by this.
+    pub noise: f64,
+    /// The largest depth of a composition for sign.
+    pub max_depth: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            relu: ReluMethod::Alpha(13.0),
+            smooth: SmoothMethod::Error(2f64.powi(-12)),
+            noise: 2f64.powi(-14),
+            max_depth: 20,
+        }
+    }
+}
+
+/// Returns the rewritten function with the factors of its values, and what was put where.
+pub fn approximate(
+    func: &Func<Nn>,
+    ranges: &Ranges,
+    scaling: &Scaling,
+    options: &Options,
+) -> Result<(Func<Nn>, Scaling, Report), PassError> {
+    check(options)?;
+    let mut pass = Pass {
+        old: func,
+        ranges,
+        scaling,
+        options,
+        rewriter: Rewriter::same_stage(func),
+        factors: func.inputs().iter().map(|&input| scaling.factor(input)).collect(),
+        relu: None,
+        smooth: BTreeMap::new(),
+        report: Report::new(PASS),
+    };
+    for data in func.ops() {
+        if is_activation(&data.op) {
+            let x = data.op.operands()[0];
+            let new = pass.activation(&data.op, x, data.result)?;
+            pass.rewriter.replace(data.result, new);
+            if let Some(name) = func.value_name(data.result) {
+                pass.rewriter.func.set_value_name(new, Some(name.to_string()));
+            }
+            pass.report.count(data.op.mnemonic(), 1);
+        } else {
+            pass.rewriter.copy(func, data).map_err(malformed)?;
+            pass.factors.push(scaling.factor(data.result));
+        }
+    }
+    let Pass { rewriter, factors, report, .. } = pass;
+    Ok((rewriter.finish(func), Scaling::new(factors), report))
+}
+
+fn malformed(message: String) -> PassError {
+    PassError::Malformed { pass: PASS, message }
+}
+
+fn check(options: &Options) -> Result<(), PassError> {
+    let refuse = |option, reason: String| Err(PassError::Option { option, reason });
+    match &options.relu {
+        ReluMethod::Alpha(alpha) if !(1.0..=30.0).contains(alpha) => {
+            return refuse("relu-alpha", format!("{alpha} is not between 1 and 30"));
+        }
+        ReluMethod::Degrees(degrees)
+            if degrees.is_empty() || degrees.iter().any(|d| d.is_multiple_of(2) || *d > 127) =>
+        {
+            return refuse("relu-degrees", format!("{degrees:?} are not odd degrees up to 127"));
+        }
+        ReluMethod::Even(degree) if *degree < 2 || !degree.is_multiple_of(2) || *degree > 510 => {
+            return refuse("relu-even-degree", format!("{degree} is not an even degree from 2 to 510"));
+        }
+        _ => {}
+    }
+    match options.smooth {
+        SmoothMethod::Error(error) if !(error > 0.0 && error < 1.0) => {
+            return refuse("smooth-error", format!("{error} is not between 0 and 1"));
+        }
+        SmoothMethod::Degree(degree) if !(1..=511).contains(&degree) => {
+            return refuse("smooth-degree", format!("{degree} is not between 1 and 511"));
+        }
+        _ => {}
+    }
+    if !(0.0..0.1).contains(&options.noise) {
+        return refuse("noise", format!("{} is not between 0 and 0.1", options.noise));
+    }
+    Ok(())
+}
+
+/// ReLU on [-1, 1], built once: every domain is a scaling of this one.
+enum Relu {
+    Composite(Composite),
+    Single(Polynomial),
+}
+
+struct Pass<'a> {
+    old: &'a Func<Nn>,
+    ranges: &'a Ranges,
+    scaling: &'a Scaling,
+    options: &'a Options,
+    rewriter: Rewriter<Nn>,
+    /// Of the values of the new function, in order.
+    factors: Vec<f64>,
+    relu: Option<Relu>,
+    /// Fits by function, bits of the domain's end, and bits of the error asked for.
+    smooth: BTreeMap<(u8, u64, u64), Polynomial>,
+    report: Report,
+}
+
+impl Pass<'_> {
+    fn push(&mut self, op: Op, factor: f64) -> Result<Value, PassError> {
+        let value = self.rewriter.func.push(op).map_err(malformed)?;
+        self.factors.push(factor);
+        debug_assert_eq!(self.factors.len(), self.rewriter.func.value_count());
+        Ok(value)
+    }
+
+    fn scalar(&mut self, value: f64) -> Result<Value, PassError> {
+        let value = self.rewriter.func.add_const(Tensor::scalar(value as f32));
+        self.push(Op::Constant { value }, 1.0)
+    }
+
+    fn failed(&self, result: Value) -> impl Fn(ApproximationError) -> PassError + use<> {
+        let value = self.old.value_name(result).map_or(result.to_string(), str::to_string);
+        move |source| PassError::Approximation { value: value.clone(), source }
+    }
+
+    /// The activation of the old value `x`, as a new value.
+    fn activation(&mut self, op: &Op, x: Value, result: Value) -> Result<Value, PassError> {
+        let mut domain = self.scaling.factor(x);
+        let target = self.scaling.factor(result);
+        let needed = activation_bound(op, x, self.ranges);
+        let mut operand = self.rewriter.get(x);
+        if needed > domain * (1.0 + 1e-9) {
+            // The operand's factor is fixed, by an input for example: a product brings it into the domain.
+            let one = self.scalar(1.0)?;
+            domain = needed;
+            operand = self.push(Op::Mul { x: operand, y: one }, domain)?;
+            self.report.note(format!(
+                "{} is scaled by a product of its own, at the cost of a level: its factor is fixed",
+                self.old.value_name(x).map_or(x.to_string(), str::to_string)
+            ));
+        }
+        match op {
+            Op::Relu { .. } => self.relu(operand, domain, target, 0.0, result),
+            Op::LeakyRelu { alpha, .. } => self.relu(operand, domain, target, *alpha, result),
+            Op::Clip { low, high, .. } => {
+                let range = self.ranges.widened(x);
+                self.clip(operand, domain, target, (*low, *high), (range.min, range.max), result)
+            }
+            Op::Sigmoid { .. } => self.smooth(operand, domain, target, Smooth::Sigmoid, result),
+            Op::Tanh { .. } => self.smooth(operand, domain, target, Smooth::Tanh, result),
+            Op::Silu { .. } => self.smooth(operand, domain, target, Smooth::Silu, result),
+            Op::Gelu { tanh: false, .. } => self.smooth(operand, domain, target, Smooth::Gelu, result),
+            Op::Gelu { tanh: true, .. } => self.smooth(operand, domain, target, Smooth::GeluTanh, result),
+            Op::Exp { .. } => self.smooth(operand, domain, target, Smooth::Exp, result),
+            other => Err(malformed(format!("{} is no activation", other.mnemonic()))),
+        }
+    }
+
+    /// max(x, slope x) for slope < 1: x times (1 + slope)/2 + (1 - slope)/2 sign(x).
+    fn relu(
+        &mut self,
+        x: Value,
+        domain: f64,
+        target: f64,
+        slope: f64,
+        result: Value,
+    ) -> Result<Value, PassError> {
+        let failed = self.failed(result);
+        if self.relu.is_none() {
+            let relu = self.build_relu().map_err(&failed)?;
+            self.relu = Some(relu);
+        }
+        let stages = match self.relu.as_ref() {
+            Some(Relu::Composite(composite)) => {
+                composite.affine((1.0 + slope) / 2.0, (1.0 - slope) / 2.0).map_err(&failed)?
+            }
+            Some(Relu::Single(polynomial)) => {
+                // slope x + (1 - slope) ReLU(x), and domain ReLU(x / domain) = ReLU(x).
+                let mut coefficients: Vec<f64> =
+                    polynomial.coefficients().iter().map(|c| c * domain * (1.0 - slope)).collect();
+                coefficients[1] += slope * domain;
+                let polynomial = over(coefficients, domain).map_err(&failed)?;
+                return self.push(Op::Poly { x, polynomial }, target);
+            }
+            None => unreachable!("it was just built"),
+        };
+        let last = stages.len() - 1;
+        let mut value = x;
+        for (index, stage) in stages.into_iter().enumerate() {
+            let polynomial = if index == 0 {
+                over(stage.coefficients().to_vec(), domain).map_err(&failed)?
+            } else {
+                stage
+            };
+            // The product at the end has factor `target` if the last polynomial has target / domain.
+            let factor = if index == last { target / domain } else { 1.0 };
+            value = self.push(Op::Poly { x: value, polynomial }, factor)?;
+        }
+        self.push(Op::Mul { x, y: value }, target)
+    }
+
+    fn build_relu(&mut self) -> Result<Relu, ApproximationError> {
+        let Options { noise, max_depth, .. } = *self.options;
+        let (degrees, composite) = match &self.options.relu {
+            ReluMethod::Alpha(alpha) => cheapest_relu(*alpha, noise, max_depth)?,
+            ReluMethod::Degrees(degrees) => (degrees.clone(), composite::relu(degrees, noise)?),
+            ReluMethod::Even(degree) => {
+                let relu = even_minimax::relu(*degree)?;
+                self.report.note(format!(
+                    "ReLU is x/2 plus an even polynomial of degree {degree}; error at most 2^{:.2} of the domain's end",
+                    relu.error.log2()
+                ));
+                return Ok(Relu::Single(relu.polynomial));
+            }
+        };
+        self.report.note(format!(
+            "ReLU uses a composition of degrees {degrees:?} for sign; error at most 2^{:.2} of the domain's end",
+            composite.relu_error.log2()
+        ));
+        Ok(Relu::Composite(composite))
+    }
+
+    /// min(max(x, low), high), as far as x in `range` reaches the bounds.
+    fn clip(
+        &mut self,
+        x: Value,
+        domain: f64,
+        target: f64,
+        (low, high): (f64, f64),
+        range: (f64, f64),
+        result: Value,
+    ) -> Result<Value, PassError> {
+        let below = range.0 < low;
+        let above = range.1 > high;
+        if low >= high {
+            // One value everywhere; written as a product so that it stays a tensor of this shape.
+            let (zero, level) = (self.scalar(0.0)?, self.scalar(high)?);
+            let nothing = self.push(Op::Mul { x, y: zero }, target)?;
+            return self.push(Op::Add { x: nothing, y: level }, target);
+        }
+        // What lies above the bound: ReLU(x - bound).
+        let beyond = |pass: &mut Self, bound: f64| -> Result<Value, PassError> {
+            if bound == 0.0 {
+                return pass.relu(x, domain, target, 0.0, result);
+            }
+            let level = pass.scalar(bound)?;
+            let shifted = pass.push(Op::Sub { x, y: level }, domain)?;
+            pass.relu(shifted, domain, target, 0.0, result)
+        };
+        let mut value = if below {
+            let raised = beyond(self, low)?;
+            if low == 0.0 {
+                raised
+            } else {
+                let level = self.scalar(low)?;
+                self.push(Op::Add { x: raised, y: level }, target)?
+            }
+        } else if above {
+            let one = (domain != target).then(|| self.scalar(1.0)).transpose()?;
+            match one {
+                // The sum below needs the target's factor.
+                Some(one) => self.push(Op::Mul { x, y: one }, target)?,
+                None => x,
+            }
+        } else {
+            // Nothing is ever clipped; the polynomial x, which carries the change of factor.
+            let polynomial = over(vec![0.0, domain], domain).map_err(self.failed(result))?;
+            return self.push(Op::Poly { x, polynomial }, target);
+        };
+        if above {
+            let excess = beyond(self, high)?;
+            value = self.push(Op::Sub { x: value, y: excess }, target)?;
+        }
+        Ok(value)
+    }
+
+    fn smooth(
+        &mut self,
+        x: Value,
+        domain: f64,
+        target: f64,
+        function: Smooth,
+        result: Value,
+    ) -> Result<Value, PassError> {
+        let key = (function as u8, domain.to_bits(), target.to_bits());
+        if !self.smooth.contains_key(&key) {
+            let failed = self.failed(result);
+            let ends = [-domain, domain];
+            let fitted = match self.options.smooth {
+                SmoothMethod::Error(error) => fit_to_error(function, ends, error * target),
+                SmoothMethod::Degree(degree) => fit(function, ends, degree),
+            };
+            let fitted = fitted.map_err(failed)?;
+            self.report.note(format!(
+                "{function:?} on [-{domain:.4}, {domain:.4}] has degree {} and error {:.2e}",
+                fitted.polynomial.degree(),
+                fitted.error
+            ));
+            self.smooth.insert(key, fitted.polynomial);
+        }
+        let polynomial = self.smooth[&key].clone();
+        self.push(Op::Poly { x, polynomial }, target)
+    }
+}
+
+/// Coefficients on [-end, end].
+fn over(coefficients: Vec<f64>, end: f64) -> Result<Polynomial, ApproximationError> {
+    crate::approximation::chebyshev::polynomial(coefficients, [-end, end])
+}

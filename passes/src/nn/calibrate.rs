@@ -1,0 +1,327 @@
+//! Ranges of all values of a network.
+//!
+//! | | |
+//! |---|---|
+//! | Stage    | nn, analysis only |
+//! | Requires | a verified function; finite constants |
+//! | Ensures  | a range for every value that contains all it took on the samples, or all it can take |
+//! | Fails    | [`PassError::Calibration`], [`PassError::NonFiniteActivation`], [`PassError::Option`] |
+//! | Method   | the cleartext interpreter on sample images, in parallel; or interval arithmetic, which is sound and far too wide for deep networks; or a table of ranges by name, completed by interval arithmetic |
+//! | Tests    | below |
+//!
+//! A range from samples says nothing about other inputs: what the program is built for is the largest magnitude times a margin,
+//! [`Ranges::bound`]. Beyond it polynomials grow fast.
+
+use std::collections::BTreeMap;
+
+use fhec_ir::{
+    entity::Value,
+    func::Func,
+    interp,
+    nn::{Nn, Op},
+    tensor::Tensor,
+};
+use rayon::prelude::*;
+
+use crate::{error::PassError, report::Report};
+
+const PASS: &str = "calibrate";
+
+/// min <= x <= max for all elements of a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// The least element.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+impl Range {
+    /// The range of the given numbers.
+    pub fn new(min: f64, max: f64) -> Range {
+        Range { min, max }
+    }
+
+    /// The largest absolute value.
+    pub fn max_abs(self) -> f64 {
+        self.min.abs().max(self.max.abs())
+    }
+
+    fn union(self, other: Range) -> Range {
+        Range { min: self.min.min(other.min), max: self.max.max(other.max) }
+    }
+
+    fn map(self, f: impl Fn(f64) -> f64) -> Range {
+        // Of a monotone function.
+        let (a, b) = (f(self.min), f(self.max));
+        Range { min: a.min(b), max: a.max(b) }
+    }
+
+    fn of_products(self, other: Range) -> Range {
+        let corners =
+            [self.min * other.min, self.min * other.max, self.max * other.min, self.max * other.max];
+        corners.into_iter().map(|v| Range::new(v, v)).reduce(Range::union).expect("there are four")
+    }
+}
+
+/// Where ranges come from.
+#[derive(Clone, Debug)]
+pub enum Source<'a> {
+    /// Inputs of the network, one list per image, of the shapes the function declares.
+    Images(&'a [Vec<Tensor>]),
+    /// Ranges of some values by name, for inputs in the given range.
+    Table {
+        /// Ranges by the name of the value.
+        ranges: &'a BTreeMap<String, Range>,
+        /// Of all inputs.
+        input: Range,
+    },
+    /// Interval arithmetic alone, for inputs in the given range.
+    Intervals(Range),
+}
+
+/// Options of [`calibrate`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// What measured magnitudes are multiplied with, at least 1.
+    pub margin: f64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { margin: 1.5 }
+    }
+}
+
+/// A range per value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranges {
+    ranges: Vec<Range>,
+    /// 1 where the range is sound.
+    margins: Vec<f64>,
+}
+
+impl Ranges {
+    /// The range of `value`, without margin.
+    pub fn range(&self, value: Value) -> Range {
+        self.ranges[value.index()]
+    }
+
+    /// What the magnitude of `value` may be taken to stay below.
+    pub fn bound(&self, value: Value) -> f64 {
+        self.ranges[value.index()].max_abs() * self.margins[value.index()]
+    }
+
+    /// The range with the margin.
+    pub fn widened(&self, value: Value) -> Range {
+        let margin = self.margins[value.index()];
+        let range = self.ranges[value.index()];
+        Range { min: range.min * margin, max: range.max * margin }
+    }
+}
+
+/// Finds the range of every value of `func`.
+pub fn calibrate(
+    func: &Func<Nn>,
+    source: &Source<'_>,
+    options: &Options,
+) -> Result<(Ranges, Report), PassError> {
+    if !(options.margin >= 1.0 && options.margin.is_finite()) {
+        let reason = format!("{} is no margin; 1 or more is needed", options.margin);
+        return Err(PassError::Option { option: "margin", reason });
+    }
+    let mut report = Report::new(PASS);
+    let ranges = match source {
+        Source::Images(images) => {
+            report.count("images", images.len());
+            let ranges = measure(func, images)?;
+            let margins = vec![options.margin; ranges.len()];
+            Ranges { ranges, margins }
+        }
+        Source::Table { ranges, input } => {
+            let named = |value: Value| func.value_name(value).and_then(|name| ranges.get(name)).copied();
+            let known: BTreeMap<Value, Range> =
+                (0..func.value_count()).map(Value::new).filter_map(|v| Some((v, named(v)?))).collect();
+            report.count("values from the table", known.len());
+            let measured: Vec<bool> =
+                (0..func.value_count()).map(|i| known.contains_key(&Value::new(i))).collect();
+            let ranges = intervals(func, *input, &known, options.margin)?;
+            let margins = measured.iter().map(|m| if *m { options.margin } else { 1.0 }).collect();
+            Ranges { ranges, margins }
+        }
+        Source::Intervals(input) => {
+            report.note(
+                "no sample images: ranges are by interval arithmetic, sound but wide, so activations are \
+                 approximated on much larger domains than needed; calibrate with sample images",
+            );
+            let ranges = intervals(func, *input, &BTreeMap::new(), 1.0)?;
+            let margins = vec![1.0; ranges.len()];
+            Ranges { ranges, margins }
+        }
+    };
+    Ok((ranges, report))
+}
+
+fn name(func: &Func<Nn>, value: Value) -> String {
+    func.value_name(value).map_or(value.to_string(), str::to_string)
+}
+
+/// Least and greatest elements over all images.
+fn measure(func: &Func<Nn>, images: &[Vec<Tensor>]) -> Result<Vec<Range>, PassError> {
+    if images.is_empty() {
+        let reason = "there is no image to calibrate with".to_string();
+        return Err(PassError::Option { option: "calibration", reason });
+    }
+    let one = |(index, image): (usize, &Vec<Tensor>)| {
+        let mut ranges = vec![Range::new(0.0, 0.0); func.value_count()];
+        let mut bad = None;
+        interp::nn::run_observed(func, image, &mut |value, tensor| {
+            let mut data = tensor.data().iter().map(|v| f64::from(*v));
+            let Some(first) = data.next() else { return };
+            let range = data.fold(Range::new(first, first), |range, v| range.union(Range::new(v, v)));
+            // Comparisons drop NaN, sums do not.
+            if !tensor.data().iter().sum::<f32>().is_finite() && tensor.data().iter().any(|v| !v.is_finite())
+            {
+                bad.get_or_insert(value);
+            }
+            ranges[value.index()] = range;
+        })?;
+        match bad {
+            Some(value) => Err(PassError::NonFiniteActivation { value: name(func, value), image: index }),
+            None => Ok(ranges),
+        }
+    };
+    let all: Result<Vec<Vec<Range>>, PassError> = images.par_iter().enumerate().map(one).collect();
+    let mut all = all?.into_iter();
+    let first = all.next().unwrap_or_default();
+    Ok(all.fold(first, |a, b| a.iter().zip(b).map(|(a, b)| a.union(b)).collect()))
+}
+
+/// Interval arithmetic, with what is `known` in place of what follows; known ranges enter with the margin.
+fn intervals(
+    func: &Func<Nn>,
+    input: Range,
+    known: &BTreeMap<Value, Range>,
+    margin: f64,
+) -> Result<Vec<Range>, PassError> {
+    let mut ranges = vec![Range::new(0.0, 0.0); func.value_count()];
+    // What later values are computed from.
+    let mut wide = ranges.clone();
+    let mut set = |wide: &mut Vec<Range>, value: Value, range: Range| {
+        let usable = range.min.is_finite() && range.max.is_finite() && range.min <= range.max;
+        if !usable {
+            let reason = format!("interval arithmetic gives [{:e}, {:e}]", range.min, range.max);
+            return Err(PassError::Range { value: name(func, value), reason });
+        }
+        let (plain, widened) = match known.get(&value) {
+            Some(known) => (*known, known.map(|v| v * margin)),
+            None => (range, range),
+        };
+        ranges[value.index()] = plain;
+        wide[value.index()] = widened;
+        Ok(())
+    };
+    for &value in func.inputs() {
+        set(&mut wide, value, input)?;
+    }
+    for data in func.ops() {
+        let range = op_range(func, &data.op, &|v| wide[v.index()], data.result);
+        set(&mut wide, data.result, range)?;
+    }
+    Ok(ranges)
+}
+
+/// A range that contains every result of `op` on operands in their ranges.
+fn op_range(func: &Func<Nn>, op: &Op, at: &dyn Fn(Value) -> Range, result: Value) -> Range {
+    let data = |id| func.consts[id].data();
+    let relu = |x: f64| x.max(0.0);
+    match op {
+        Op::Conv2d { x, weight, bias, pads, .. } => {
+            let zero = Range::new(0.0, 0.0);
+            let x = if *pads == [0; 4] { at(*x) } else { at(*x).union(zero) };
+            rows(data(*weight), bias.map(data), func.consts[*weight].shape()[0], x)
+        }
+        Op::Dense { x, weight, bias } => {
+            rows(data(*weight), bias.map(data), func.consts[*weight].shape()[0], at(*x))
+        }
+        Op::BatchNorm { x, scale, bias, mean, variance, epsilon } => {
+            let [scale, bias, mean, variance] = [scale, bias, mean, variance].map(|id| data(*id));
+            let channel = |c: usize| {
+                let deviation = (f64::from(variance[c]) + epsilon).sqrt();
+                let normal = |x: f64| (x - f64::from(mean[c])) / deviation;
+                at(*x).map(|x| normal(x) * f64::from(scale[c]) + f64::from(bias[c]))
+            };
+            (0..scale.len()).map(channel).reduce(Range::union).unwrap_or(Range::new(0.0, 0.0))
+        }
+        Op::Constant { value } => {
+            let values = data(*value).iter().map(|v| Range::new(f64::from(*v), f64::from(*v)));
+            values.reduce(Range::union).unwrap_or(Range::new(0.0, 0.0))
+        }
+        Op::MatMul { x, y } => {
+            let inner = func.ty(*x).shape.last().copied().unwrap_or(1) as f64;
+            at(*x).of_products(at(*y)).map(|v| v * inner)
+        }
+        Op::Add { x, y } => Range::new(at(*x).min + at(*y).min, at(*x).max + at(*y).max),
+        Op::Sub { x, y } => Range::new(at(*x).min - at(*y).max, at(*x).max - at(*y).min),
+        Op::Mul { x, y } if x == y => {
+            let square = at(*x).max_abs().powi(2);
+            let least = if at(*x).min <= 0.0 && at(*x).max >= 0.0 { 0.0 } else { f64::INFINITY };
+            Range::new(least.min(at(*x).min.powi(2)).min(at(*x).max.powi(2)), square)
+        }
+        Op::Mul { x, y } => at(*x).of_products(at(*y)),
+        Op::Div { x, y } => {
+            if at(*y).min <= 0.0 && at(*y).max >= 0.0 {
+                return Range::new(f64::NEG_INFINITY, f64::INFINITY);
+            }
+            at(*x).of_products(at(*y).map(|y| 1.0 / y))
+        }
+        Op::Relu { x } => at(*x).map(relu),
+        Op::LeakyRelu { x, alpha } => {
+            let leaky = |x: f64| if x < 0.0 { alpha * x } else { x };
+            // A negative slope makes it V-shaped.
+            at(*x).map(leaky).union(at(*x).map(|x| leaky(relu(x))))
+        }
+        Op::Clip { x, low, high } => at(*x).map(|x| x.max(*low).min(*high)),
+        Op::Sigmoid { x } => at(*x).map(fhec_ir::nn::activation::sigmoid),
+        Op::Tanh { x } => at(*x).map(f64::tanh),
+        Op::Exp { x } => at(*x).map(f64::exp),
+        // Both fall to a minimum above -0.3 on x < 0 and then rise.
+        Op::Silu { x } | Op::Gelu { x, .. } => {
+            let range = at(*x).map(relu);
+            if at(*x).min < 0.0 { Range::new(-0.3, range.max) } else { range }
+        }
+        Op::Softmax { .. } => Range::new(0.0, 1.0),
+        Op::Poly { x, polynomial } => {
+            // |T_k(t)| <= |2 t|^k where |t| >= 1, and <= 1 within.
+            let [low, high] = polynomial.domain();
+            let t = at(*x).map(|x| (2.0 * x - low - high) / (high - low)).max_abs();
+            let growth = if t <= 1.0 { 1.0 } else { 2.0 * t };
+            let size: f64 = polynomial
+                .coefficients()
+                .iter()
+                .enumerate()
+                .map(|(k, c)| c.abs() * growth.powi(k as i32))
+                .sum();
+            Range::new(-size, size)
+        }
+        Op::MaxPool { x, .. }
+        | Op::Reshape { x, .. }
+        | Op::Transpose { x, .. }
+        | Op::ReduceMean { x, .. } => at(*x),
+        Op::Slice { x, .. } => at(*x),
+        Op::AveragePool { x, .. } => at(*x).union(Range::new(0.0, 0.0)),
+        Op::Pad { x, value, .. } => at(*x).union(Range::new(*value, *value)),
+        Op::Concat { xs, .. } => xs.iter().map(|x| at(*x)).reduce(Range::union).unwrap_or_else(|| at(result)),
+    }
+}
+
+/// Range of `weight x + bias` over the rows of a weight, every element of x being in its range.
+fn rows(weight: &[f32], bias: Option<&[f32]>, outputs: usize, x: Range) -> Range {
+    let row = weight.len() / outputs.max(1);
+    let one = |output: usize| {
+        let start = bias.map_or(0.0, |bias| f64::from(bias[output]));
+        let products = weight[output * row..(output + 1) * row].iter().map(|w| x.map(|x| f64::from(*w) * x));
+        products.fold(Range::new(start, start), |sum, p| Range::new(sum.min + p.min, sum.max + p.max))
+    };
+    (0..outputs).map(one).reduce(Range::union).unwrap_or(Range::new(0.0, 0.0))
+}

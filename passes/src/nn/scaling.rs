@@ -1,0 +1,181 @@
+//! Which factor every value is stored with.
+//!
+//! A value v with factor f is stored as v / f. Factors make stored magnitudes at most 1 and give every activation
+//! the domain [-1, 1]. They cost nothing where an op has constants of its own to absorb them (weights, biases, coefficients);
+//! elsewhere they are bound:
+//!
+//! - sums, pools, reshapes, concatenations keep the factor, so operands and result form a class;
+//! - a product has the product of its operands' factors;
+//! - inputs are what the client sends: factor 1. Outputs share one factor, which the client multiplies back.
+//!
+//! The factor of a class is the largest bound of its members.
+
+use fhec_ir::{
+    entity::Value,
+    func::{Func, StageOp},
+    nn::{Nn, Op},
+};
+
+use super::calibrate::Ranges;
+
+/// A factor for every value of a function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaling {
+    factors: Vec<f64>,
+}
+
+impl Scaling {
+    /// The given factors, one per value.
+    pub fn new(factors: Vec<f64>) -> Scaling {
+        Scaling { factors }
+    }
+
+    /// What `value` is divided by when it is stored; positive and finite.
+    pub fn factor(&self, value: Value) -> f64 {
+        self.factors[value.index()]
+    }
+}
+
+/// Whether an op becomes a polynomial, with a domain that its operand must have.
+pub fn is_activation(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Relu { .. }
+            | Op::LeakyRelu { .. }
+            | Op::Clip { .. }
+            | Op::Sigmoid { .. }
+            | Op::Tanh { .. }
+            | Op::Silu { .. }
+            | Op::Gelu { .. }
+            | Op::Exp { .. }
+    )
+}
+
+/// The magnitude that the operand of an activation may reach, what the activation subtracts from it included.
+pub fn activation_bound(op: &Op, x: Value, ranges: &Ranges) -> f64 {
+    let range = ranges.widened(x);
+    let beyond = |shift: f64| {
+        if shift.is_finite() { (range.min - shift).abs().max((range.max - shift).abs()) } else { 0.0 }
+    };
+    match op {
+        Op::Clip { low, high, .. } => ranges.bound(x).max(beyond(*low)).max(beyond(*high)),
+        _ => ranges.bound(x),
+    }
+}
+
+/// Factors for all values of `func`.
+pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
+    let mut classes = Classes { parent: (0..func.value_count()).collect() };
+    let constants: Vec<bool> = constants(func);
+    for pair in func.outputs().windows(2) {
+        classes.union(pair[0], pair[1]);
+    }
+    for data in func.ops() {
+        match &data.op {
+            Op::Add { x, y } | Op::Sub { x, y } => {
+                // A constant operand is divided by whatever the other's factor is.
+                [x, y]
+                    .into_iter()
+                    .filter(|v| !constants[v.index()])
+                    .for_each(|v| classes.union(*v, data.result));
+            }
+            Op::MaxPool { x, .. }
+            | Op::AveragePool { x, .. }
+            | Op::ReduceMean { x, .. }
+            | Op::Pad { x, .. }
+            | Op::Reshape { x, .. }
+            | Op::Transpose { x, .. }
+            | Op::Slice { x, .. } => classes.union(*x, data.result),
+            Op::Concat { xs, .. } => xs.iter().for_each(|x| classes.union(*x, data.result)),
+            _ => {}
+        }
+    }
+    // The largest bound of each class; 1 where a member is what it is.
+    let mut factors = vec![0.0f64; func.value_count()];
+    let mut pinned = vec![false; func.value_count()];
+    // Classes that an activation reads: their factor is its domain.
+    let mut domain = vec![false; func.value_count()];
+    for index in 0..func.value_count() {
+        let class = classes.find(index);
+        factors[class] = factors[class].max(ranges.bound(Value::new(index)));
+    }
+    let mut pin = |classes: &mut Classes, value: Value| pinned[classes.find(value.index())] = true;
+    func.inputs().iter().for_each(|input| pin(&mut classes, *input));
+    for data in func.ops() {
+        match &data.op {
+            Op::Softmax { x, .. } => [*x, data.result].into_iter().for_each(|v| pin(&mut classes, v)),
+            Op::Div { x, y } if !constants[y.index()] => {
+                [*x, *y, data.result].into_iter().for_each(|v| pin(&mut classes, v));
+            }
+            op if is_activation(op) => {
+                let x = op.operands()[0];
+                let class = classes.find(x.index());
+                factors[class] = factors[class].max(activation_bound(op, x, ranges));
+                domain[class] = true;
+            }
+            _ => {}
+        }
+    }
+    for class in 0..func.value_count() {
+        if pinned[class] || factors[class] == 0.0 {
+            factors[class] = 1.0;
+        }
+    }
+    // ReLU(x) is stored as x times a polynomial of the size f_x / f_out: where nothing else depends on f_out,
+    // it is raised to f_x, so that this is at most 1 too.
+    for data in func.ops() {
+        if let Op::Relu { x } | Op::LeakyRelu { x, .. } | Op::Clip { x, .. } = &data.op {
+            let [x, out] = [*x, data.result].map(|v| classes.find(v.index()));
+            if !pinned[out] && !domain[out] {
+                factors[out] = factors[out].max(factors[x]);
+            }
+        }
+    }
+    // A product brings its own factor; it is taken over where nothing else depends on the class.
+    let mut settled = pinned;
+    for data in func.ops() {
+        let (Op::Mul { x, y } | Op::MatMul { x, y }) = &data.op else { continue };
+        if constants[x.index()] || constants[y.index()] {
+            continue;
+        }
+        let [x, y, out] = [*x, *y, data.result].map(|v| classes.find(v.index()));
+        settled[x] = true;
+        settled[y] = true;
+        let product = factors[x] * factors[y];
+        // An activation on a domain twice as wide loses a bit, less than the level that scaling would take.
+        if !settled[out] && product >= factors[out] && (!domain[out] || product <= 2.0 * factors[out]) {
+            factors[out] = product;
+        }
+        settled[out] = true;
+    }
+    Scaling { factors: (0..func.value_count()).map(|index| factors[classes.find(index)]).collect() }
+}
+
+/// Which values are constants.
+pub fn constants(func: &Func<Nn>) -> Vec<bool> {
+    let mut constants = vec![false; func.value_count()];
+    for data in func.ops() {
+        constants[data.result.index()] = matches!(data.op, Op::Constant { .. });
+    }
+    constants
+}
+
+struct Classes {
+    parent: Vec<usize>,
+}
+
+impl Classes {
+    fn find(&mut self, mut index: usize) -> usize {
+        while self.parent[index] != index {
+            self.parent[index] = self.parent[self.parent[index]];
+            index = self.parent[index];
+        }
+        index
+    }
+
+    fn union(&mut self, a: Value, b: Value) {
+        let (a, b) = (self.find(a.index()), self.find(b.index()));
+        // The lowest value stands for the class, whatever the order of unions.
+        self.parent[a.max(b)] = a.min(b);
+    }
+}

@@ -1,0 +1,118 @@
+//! The order of the passes.
+//!
+//! Every pass is a function of its input and options; only this file knows the order, measures time, counts ops and runs the
+//! verifier: after every pass in debug builds, or wherever [`NnOptions::verify_each`] is set.
+
+use std::time::Instant;
+
+use fhec_ir::{
+    func::{Func, Stage},
+    nn::Nn,
+    verify::verify,
+};
+
+use crate::{
+    error::PassError,
+    nn::{
+        approximate, calibrate, collect_polynomials::collect_polynomials, drop_softmax::drop_softmax,
+        normalize_ranges::normalize_ranges, scaling::scaling, simplify,
+    },
+    report::Report,
+};
+
+/// Options of [`run_nn`].
+#[derive(Clone, Debug, Default)]
+pub struct NnOptions {
+    /// Of `simplify`.
+    pub simplify: simplify::Options,
+    /// Of `calibrate`.
+    pub calibrate: calibrate::Options,
+    /// Of `approximate`.
+    pub approximate: approximate::Options,
+    /// Run the verifier after each pass in release builds too.
+    pub verify_each: bool,
+}
+
+/// What the passes on the nn stage leave.
+#[derive(Clone, Debug)]
+pub struct NnResult {
+    /// The network with its activations still in place, after folding: what the compiled program is measured against.
+    pub reference: Func<Nn>,
+    /// Linear ops and polynomials on stored values; `meta output_factor` is what outputs are multiplied with.
+    pub func: Func<Nn>,
+    /// One per pass, in order.
+    pub reports: Vec<Report>,
+}
+
+/// Takes a network as imported to one that `lower` understands.
+///
+/// `after` is shown the function after each pass, by the pass's name.
+pub fn run_nn(
+    func: &Func<Nn>,
+    source: &calibrate::Source<'_>,
+    options: &NnOptions,
+    after: &mut dyn FnMut(&'static str, &Func<Nn>),
+) -> Result<NnResult, PassError> {
+    let mut runner = Runner { verify_each: options.verify_each, reports: Vec::new() };
+    verify(func).map_err(|errors| PassError::Verify { pass: "input", errors })?;
+
+    let func = runner.run(func, after, |func| Ok(drop_softmax(func)))?;
+    let func = runner.run(&func, after, collect_polynomials)?;
+    let reference = runner.run(&func, after, |func| simplify::simplify(func, &options.simplify))?;
+
+    let ranges = runner.analyse(&reference, |func| calibrate::calibrate(func, source, &options.calibrate))?;
+    let factors = scaling(&reference, &ranges);
+
+    let mut new_factors = factors.clone();
+    let func = runner.run(&reference, after, |func| {
+        let (func, scaling, report) =
+            approximate::approximate(func, &ranges, &factors, &options.approximate)?;
+        new_factors = scaling;
+        Ok((func, report))
+    })?;
+    let func = runner.run(&func, after, |func| normalize_ranges(func, &new_factors))?;
+
+    Ok(NnResult { reference, func, reports: runner.reports })
+}
+
+/// Runs passes one by one.
+struct Runner {
+    verify_each: bool,
+    reports: Vec<Report>,
+}
+
+impl Runner {
+    fn run<S: Stage>(
+        &mut self,
+        func: &Func<S>,
+        after: &mut dyn FnMut(&'static str, &Func<S>),
+        pass: impl FnOnce(&Func<S>) -> Result<(Func<S>, Report), PassError>,
+    ) -> Result<Func<S>, PassError> {
+        let start = Instant::now();
+        let (result, mut report) = pass(func)?;
+        report.time = start.elapsed();
+        report.ops_before = func.ops().len();
+        report.ops_after = result.ops().len();
+        let name = report.pass;
+        tracing::debug!(pass = name, ops = report.ops_after, time = ?report.time, "pass done");
+        if self.verify_each || cfg!(debug_assertions) {
+            verify(&result).map_err(|errors| PassError::Verify { pass: name, errors })?;
+        }
+        self.reports.push(report);
+        after(name, &result);
+        Ok(result)
+    }
+
+    fn analyse<S: Stage, R>(
+        &mut self,
+        func: &Func<S>,
+        analysis: impl FnOnce(&Func<S>) -> Result<(R, Report), PassError>,
+    ) -> Result<R, PassError> {
+        let start = Instant::now();
+        let (result, mut report) = analysis(func)?;
+        report.time = start.elapsed();
+        (report.ops_before, report.ops_after) = (func.ops().len(), func.ops().len());
+        self.reports.push(report);
+        Ok(result)
+    }
+}
