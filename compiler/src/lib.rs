@@ -3,6 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`data`] | images from files, and what turns pixels into network input |
+//! | [`onnx`] | ONNX models become functions of the nn stage |
 //! | [`program`] | a compiled program: artifact, plan, normalisation |
 //! | [`embedded`] | the network that comes with the program |
 //! | [`files`] | files that are either whole or not there |
@@ -12,4 +13,5 @@ pub mod data;
 pub mod embedded;
 pub mod files;
 pub mod memory;
+pub mod onnx;
 pub mod program;

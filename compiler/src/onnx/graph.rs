@@ -1,0 +1,328 @@
+//! The graph of a model: which nodes are needed, in which order, and what each name stands for.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use fhec_ir::tensor::Tensor;
+use onnx_protobuf::tensor_shape_proto::dimension;
+use onnx_protobuf::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
+
+use super::emit::{EmitError, Emitter};
+use super::error::{ImportError, NodeId};
+use super::literal::{Elements, Operand};
+use super::node::{Node, constant};
+use super::tensor::{TensorReader, data_type, is_float};
+use super::{ImportOptions, Imported, ops, patterns};
+
+/// Oldest supported version of the operator set.
+pub const OLDEST_OPSET: i64 = 6;
+
+/// Newest version of the operator set that was known when this was written.
+pub const NEWEST_OPSET: i64 = 28;
+
+/// Imports the graph of `model`, of `size` bytes.
+pub(super) fn import(
+    model: &ModelProto,
+    reader: &TensorReader,
+    options: &ImportOptions,
+    size: usize,
+) -> Result<Imported, ImportError> {
+    let graph = model.graph.get_or_default();
+    let opset = opset(model)?;
+    let names = Names::of(graph)?;
+    let order = order(graph, &names, opset)?;
+
+    let mut emitter = Emitter::new(&func_name(&graph.name), size);
+    let mut known: BTreeMap<&str, Operand> = BTreeMap::new();
+    let mut inputs = Vec::new();
+    for input in names.inputs.iter() {
+        let shape = input_shape(input, options)?;
+        let operand = emitter.input(&input.name, shape);
+        let operand = operand.map_err(|error| match error {
+            EmitError::Misfit(reason) | EmitError::TooLarge(reason) => input_error(input, reason),
+            EmitError::NotFinite { .. } => unreachable!("an input has no data"),
+        })?;
+        known.insert(&input.name, operand);
+        inputs.push(input.name.clone());
+    }
+
+    for &index in &order {
+        let proto = &graph.node[index];
+        let id = node_id(proto, opset);
+        let mut operands = Vec::new();
+        for name in &proto.input {
+            operands.push(match name.as_str() {
+                "" => None,
+                name => Some(names.operand(name, &mut known, reader, &mut emitter, || id.to_string())?),
+            });
+        }
+        let handler = ops::find(proto, &id)?;
+        let mut node = Node::new(id, proto, operands, &mut emitter, reader)?;
+        let results = handler(&mut node)?;
+        node.check_attributes()?;
+        for (name, result) in proto.output.iter().zip(results) {
+            if !name.is_empty() {
+                known.insert(name, named(result, name, &mut emitter));
+            }
+        }
+    }
+
+    let mut outputs = Vec::new();
+    let mut output_names = Vec::new();
+    for output in &graph.output {
+        let user = || "the model's output list".to_string();
+        let operand = names.operand(&output.name, &mut known, reader, &mut emitter, user)?;
+        let operand = named(as_floats(operand, &output.name)?, &output.name, &mut emitter);
+        let value = emitter.materialize(&operand).map_err(|error| output_error(error, &output.name))?;
+        outputs.push(value);
+        output_names.push(output.name.clone());
+    }
+    emitter.func.set_outputs(outputs);
+    let func = patterns::tidy(&emitter.func);
+    let producer = format!("{} {}", model.producer_name, model.producer_version).trim().to_string();
+    Ok(Imported { func, inputs, outputs: output_names, opset, producer })
+}
+
+/// Version of the standard operator set, checked.
+fn opset(model: &ModelProto) -> Result<i64, ImportError> {
+    let standard = model.opset_import.iter().find(|o| is_standard(&o.domain));
+    let reason = || "no version of the standard operator set is given; export it again".to_string();
+    let found = standard.ok_or_else(|| ImportError::Graph { reason: reason() })?.version;
+    match (OLDEST_OPSET..=NEWEST_OPSET).contains(&found) {
+        true => Ok(found),
+        false => Err(ImportError::Opset { found, oldest: OLDEST_OPSET, newest: NEWEST_OPSET }),
+    }
+}
+
+/// Whether `domain` is that of the standard operators.
+pub(super) fn is_standard(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+fn node_id(proto: &NodeProto, opset: i64) -> NodeId {
+    let output = proto.output.iter().find(|name| !name.is_empty());
+    let name = if proto.name.is_empty() { output.cloned().unwrap_or_default() } else { proto.name.clone() };
+    let standard = is_standard(&proto.domain);
+    let op = if standard { proto.op_type.clone() } else { format!("{}.{}", proto.domain, proto.op_type) };
+    NodeId { name, op, opset }
+}
+
+/// Who defines which name.
+struct Names<'a> {
+    /// Inputs that are not initializers with a default, in order.
+    inputs: Vec<&'a ValueInfoProto>,
+    initializers: BTreeMap<&'a str, &'a TensorProto>,
+    /// Node that computes it.
+    producers: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Names<'a> {
+    fn of(graph: &'a GraphProto) -> Result<Self, ImportError> {
+        let twice =
+            |name: &str| ImportError::Graph { reason: format!("the tensor `{name}` is defined twice") };
+        let mut initializers = BTreeMap::new();
+        for tensor in &graph.initializer {
+            if initializers.insert(tensor.name.as_str(), tensor).is_some() {
+                return Err(twice(&tensor.name));
+            }
+        }
+        let inputs: Vec<_> =
+            graph.input.iter().filter(|i| !initializers.contains_key(i.name.as_str())).collect();
+        let mut given = BTreeSet::new();
+        if let Some(input) = inputs.iter().find(|input| !given.insert(input.name.as_str())) {
+            return Err(twice(&input.name));
+        }
+        let mut producers = BTreeMap::new();
+        for (index, node) in graph.node.iter().enumerate() {
+            for name in node.output.iter().filter(|name| !name.is_empty()) {
+                let name = name.as_str();
+                let other = given.contains(name) || initializers.contains_key(name);
+                if other || producers.insert(name, index).is_some() {
+                    return Err(twice(name));
+                }
+            }
+        }
+        Ok(Names { inputs, initializers, producers })
+    }
+
+    /// What `name` stands for; stored tensors are decoded when first asked for.
+    fn operand<'k>(
+        &'k self,
+        name: &'k str,
+        known: &mut BTreeMap<&'k str, Operand>,
+        reader: &TensorReader,
+        emitter: &mut Emitter,
+        user: impl FnOnce() -> String,
+    ) -> Result<Operand, ImportError> {
+        if let Some(operand) = known.get(name) {
+            return Ok(operand.clone());
+        }
+        if let Some(tensor) = self.initializers.get(name) {
+            let literal = reader.read(tensor, name)?;
+            emitter.add_stored(literal.len().saturating_mul(4));
+            let operand = constant(literal);
+            known.insert(name, operand.clone());
+            return Ok(operand);
+        }
+        match self.producers.contains_key(name) {
+            // Its node has run and did not compute it.
+            true => Err(ImportError::Graph {
+                reason: format!(
+                    "{} uses the tensor `{name}`, an optional output that fhec does not compute",
+                    user()
+                ),
+            }),
+            false => Err(ImportError::MissingTensor { user: user(), tensor: name.to_string() }),
+        }
+    }
+}
+
+/// The nodes that the outputs need, each after those it needs, otherwise as in the file.
+fn order(graph: &GraphProto, names: &Names<'_>, opset: i64) -> Result<Vec<usize>, ImportError> {
+    if graph.output.is_empty() {
+        return Err(ImportError::Graph { reason: "there is no output".into() });
+    }
+    let producer = |name: &String| names.producers.get(name.as_str()).copied();
+    let mut needed = BTreeSet::new();
+    let mut pending: Vec<usize> = graph.output.iter().filter_map(|output| producer(&output.name)).collect();
+    while let Some(index) = pending.pop() {
+        if needed.insert(index) {
+            pending.extend(graph.node[index].input.iter().filter_map(producer));
+        }
+    }
+    let mut users: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut missing: BTreeMap<usize, usize> = BTreeMap::new();
+    for &index in &needed {
+        let before: BTreeSet<usize> = graph.node[index].input.iter().filter_map(producer).collect();
+        missing.insert(index, before.len());
+        for other in before {
+            users.entry(other).or_default().push(index);
+        }
+    }
+    let ready = missing.iter().filter(|(_, count)| **count == 0).map(|(&index, _)| Reverse(index));
+    let mut ready: BinaryHeap<Reverse<usize>> = ready.collect();
+    let mut order = Vec::new();
+    while let Some(Reverse(index)) = ready.pop() {
+        order.push(index);
+        for &user in users.get(&index).into_iter().flatten() {
+            let count = missing.entry(user).or_default();
+            *count -= 1;
+            if *count == 0 {
+                ready.push(Reverse(user));
+            }
+        }
+    }
+    match missing.iter().find(|(_, count)| **count > 0) {
+        None => Ok(order),
+        Some((&index, _)) => Err(ImportError::Cycle { node: node_id(&graph.node[index], opset) }),
+    }
+}
+
+fn input_error(input: &ValueInfoProto, reason: String) -> ImportError {
+    ImportError::Input { name: input.name.clone(), reason }
+}
+
+/// Shape of an input; an open first dimension is the batch and becomes 1.
+fn input_shape(input: &ValueInfoProto, options: &ImportOptions) -> Result<Vec<usize>, ImportError> {
+    let error = |reason: String| input_error(input, reason);
+    let Some(type_proto::Value::TensorType(ty)) = input.type_.as_ref().and_then(|ty| ty.value.as_ref())
+    else {
+        return Err(error("it is no tensor; only tensors of floats can be encrypted".into()));
+    };
+    let element = data_type(ty.elem_type).map_err(error)?;
+    if !is_float(element) {
+        let advice = "let the network take floats and normalise integers before it";
+        return Err(error(format!("its elements are {element:?}; {advice}")));
+    }
+    if let Some(shape) = options.input_shapes.get(&input.name) {
+        return Ok(shape.clone());
+    }
+    let shape = ty.shape.as_ref().ok_or_else(|| error("it has no shape; give one".into()))?;
+    let mut dimensions = Vec::new();
+    for (axis, dimension) in shape.dim.iter().enumerate() {
+        let size = match &dimension.value {
+            Some(dimension::Value::DimValue(size)) if *size > 0 => usize::try_from(*size).ok(),
+            _ if axis == 0 => Some(1),
+            _ => None,
+        };
+        let symbol = match &dimension.value {
+            Some(dimension::Value::DimParam(name)) => format!(" (`{name}`)"),
+            _ => String::new(),
+        };
+        let open = || {
+            error(format!("dimension {axis}{symbol} is open; only the batch may be, give the input's shape"))
+        };
+        dimensions.push(size.ok_or_else(open)?);
+    }
+    Ok(dimensions)
+}
+
+/// Gives `operand` the name of the output it is, unless it already has one.
+fn named(operand: Operand, name: &str, emitter: &mut Emitter) -> Operand {
+    match operand {
+        Operand::Variable(value) => {
+            if emitter.func.value_name(value).is_none() {
+                emitter.func.set_value_name(value, Some(name.to_string()));
+            }
+            operand
+        }
+        Operand::Constant(literal) if literal.name.is_empty() => {
+            let mut literal = (*literal).clone();
+            literal.name = name.to_string();
+            constant(literal)
+        }
+        other => other,
+    }
+}
+
+/// An output that is integers known now, as the floats that values are.
+fn as_floats(operand: Operand, name: &str) -> Result<Operand, ImportError> {
+    let Operand::Constant(literal) = &operand else { return Ok(operand) };
+    let Elements::Int(values) = &literal.elements else { return Ok(operand) };
+    const EXACT: i64 = 1 << 24;
+    if values.iter().any(|value| value.unsigned_abs() > EXACT.unsigned_abs()) {
+        let reason = format!("the output `{name}` holds integers beyond 2^24, which floats cannot");
+        return Err(ImportError::Graph { reason });
+    }
+    let data: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+    let tensor = Tensor::new(literal.shape.clone(), data).expect("a literal holds its shape");
+    let mut floats = super::literal::Literal::float(&tensor);
+    floats.name = name.to_string();
+    Ok(constant(floats))
+}
+
+fn output_error(error: EmitError, name: &str) -> ImportError {
+    match error {
+        EmitError::NotFinite { tensor, position, value } => {
+            ImportError::NotFinite { tensor, position, value }
+        }
+        EmitError::Misfit(reason) | EmitError::TooLarge(reason) => {
+            ImportError::Graph { reason: format!("output `{name}`: {reason}") }
+        }
+    }
+}
+
+/// The graph's name as a word of the text form.
+fn func_name(name: &str) -> String {
+    let word: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' })
+        .take(64)
+        .collect();
+    let starts_well = word.starts_with(|c: char| c.is_ascii_alphabetic());
+    if starts_well && !matches!(word.as_str(), "inf" | "NaN") { word } else { format!("network_{word}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_words() {
+        assert_eq!(func_name("torch_jit"), "torch_jit");
+        assert_eq!(func_name("main graph/1"), "main_graph_1");
+        assert_eq!(func_name(""), "network_");
+        assert_eq!(func_name("7net"), "network_7net");
+        assert_eq!(func_name("inf"), "network_inf");
+    }
+}

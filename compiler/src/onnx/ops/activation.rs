@@ -1,0 +1,150 @@
+//! Activations, and the operators that do nothing at inference.
+
+use fhec_ir::nn::Op;
+use fhec_ir::tensor::Tensor;
+
+use super::super::error::ImportError;
+use super::super::literal::{Literal, Operand};
+use super::super::node::{Node, constant};
+
+type Outputs = Result<Vec<Operand>, ImportError>;
+
+pub(super) fn relu(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    Ok(vec![node.emit(&[&x], |_, v| Op::Relu { x: v[0] })?])
+}
+
+pub(super) fn sigmoid(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    Ok(vec![node.emit(&[&x], |_, v| Op::Sigmoid { x: v[0] })?])
+}
+
+pub(super) fn tanh(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    Ok(vec![node.emit(&[&x], |_, v| Op::Tanh { x: v[0] })?])
+}
+
+pub(super) fn exp(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    Ok(vec![node.emit(&[&x], |_, v| Op::Exp { x: v[0] })?])
+}
+
+pub(super) fn leaky_relu(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let alpha = node.float_or("alpha", 0.01f32.into())?;
+    Ok(vec![node.emit(&[&x], |_, v| Op::LeakyRelu { x: v[0], alpha })?])
+}
+
+pub(super) fn gelu(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let tanh = match node.text_or("approximate", "none")?.as_str() {
+        "none" => false,
+        "tanh" => true,
+        other => return Err(node.unsupported(format!("approximate=`{other}`"), "use `none` or `tanh`")),
+    };
+    Ok(vec![node.emit(&[&x], |_, v| Op::Gelu { x: v[0], tanh })?])
+}
+
+/// `x sigmoid(alpha x)`.
+pub(super) fn swish(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let alpha = node.float_or("alpha", 1.0)?;
+    if alpha == 1.0 {
+        return Ok(vec![node.emit(&[&x], |_, v| Op::Silu { x: v[0] })?]);
+    }
+    let inner = node.emit(&[&x, &scalar(alpha)], |_, v| Op::Mul { x: v[0], y: v[1] })?;
+    let gate = node.emit(&[&inner], |_, v| Op::Sigmoid { x: v[0] })?;
+    Ok(vec![node.emit(&[&x, &gate], |_, v| Op::Mul { x: v[0], y: v[1] })?])
+}
+
+/// `min(max(x, low), high)`; bounds are attributes before opset 11, inputs since.
+pub(super) fn clip(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let (low, high) = match node.opset() < 11 {
+        true => (node.number_or("min", f64::NEG_INFINITY)?, node.number_or("max", f64::INFINITY)?),
+        false => {
+            let (low, high) =
+                (node.optional_number(1, "lower bound")?, node.optional_number(2, "upper bound")?);
+            (low.unwrap_or(f64::NEG_INFINITY), high.unwrap_or(f64::INFINITY))
+        }
+    };
+    if low.is_nan() || high.is_nan() {
+        return Err(node.invalid("a bound is NaN"));
+    }
+    // Exporters write the largest float for "no bound".
+    let largest = f64::from(f32::MAX);
+    let low = if low <= -largest { f64::NEG_INFINITY } else { low };
+    let high = if high >= largest { f64::INFINITY } else { high };
+    let clipped = match (low, high) {
+        (f64::NEG_INFINITY, f64::INFINITY) => x,
+        (0.0, f64::INFINITY) => node.emit(&[&x], |_, v| Op::Relu { x: v[0] })?,
+        _ => node.emit(&[&x], |_, v| Op::Clip { x: v[0], low, high })?,
+    };
+    Ok(vec![clipped])
+}
+
+fn scalar(value: f64) -> Operand {
+    constant(Literal::float(&Tensor::scalar(value as f32)))
+}
+
+/// `clip(alpha x + beta, 0, 1)`.
+fn gate(node: &mut Node<'_>, x: &Operand, alpha: f64, beta: f64) -> Result<Operand, ImportError> {
+    let product = node.emit(&[x, &scalar(alpha)], |_, v| Op::Mul { x: v[0], y: v[1] })?;
+    let sum = node.emit(&[&product, &scalar(beta)], |_, v| Op::Add { x: v[0], y: v[1] })?;
+    node.emit(&[&sum], |_, v| Op::Clip { x: v[0], low: 0.0, high: 1.0 })
+}
+
+pub(super) fn hard_sigmoid(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let (alpha, beta) = (node.float_or("alpha", 0.2f32.into())?, node.float_or("beta", 0.5)?);
+    Ok(vec![gate(node, &x, alpha, beta)?])
+}
+
+/// `x clip(x / 6 + 1/2, 0, 1)`.
+pub(super) fn hard_swish(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let gate = gate(node, &x, 1.0 / 6.0, 0.5)?;
+    Ok(vec![node.emit(&[&x, &gate], |_, v| Op::Mul { x: v[0], y: v[1] })?])
+}
+
+/// `x` where positive, `slope x` elsewhere, the slope constant: `relu(x) + slope (x - relu(x))`.
+pub(super) fn prelu(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let slope = node.weight(1, "slope")?;
+    let shape = node.shape_of(&x);
+    if let [first, rest @ ..] = slope.data()
+        && rest.iter().all(|s| s == first)
+        && slope.shape().len() <= shape.len()
+    {
+        let alpha = f64::from(*first);
+        return Ok(vec![node.emit(&[&x], |_, v| Op::LeakyRelu { x: v[0], alpha })?]);
+    }
+    let slope = node.input(1)?;
+    let positive = node.emit(&[&x], |_, v| Op::Relu { x: v[0] })?;
+    let negative = node.emit(&[&x, &positive], |_, v| Op::Sub { x: v[0], y: v[1] })?;
+    let scaled = node.emit(&[&negative, &slope], |_, v| Op::Mul { x: v[0], y: v[1] })?;
+    let sum = node.emit(&[&positive, &scaled], |_, v| Op::Add { x: v[0], y: v[1] })?;
+    if node.shape_of(&sum) != shape {
+        return Err(node.invalid("the slope does not broadcast to the operand"));
+    }
+    Ok(vec![sum])
+}
+
+pub(super) fn identity(node: &mut Node<'_>) -> Outputs {
+    Ok(vec![node.input(0)?])
+}
+
+/// Nothing at inference. The second output, the mask, is not computed.
+pub(super) fn dropout(node: &mut Node<'_>) -> Outputs {
+    node.ignore(&["ratio", "seed"]);
+    let training = match node.opset() {
+        ..7 => !node.flag("is_test", false)?,
+        7..12 => false,
+        _ => node.optional_number(2, "training mode")?.is_some_and(|mode| mode != 0.0),
+    };
+    if training && node.optional_number(1, "ratio")? != Some(0.0) {
+        let instead = "export the network in inference mode (model.eval())";
+        return Err(node.unsupported("dropout in training mode", instead));
+    }
+    Ok(vec![node.input(0)?])
+}
