@@ -18,6 +18,7 @@
 //! | [`circuit_shape`] | rotations and products of the big circuits |
 //! | [`bootstrap`] | bootstrapping as data: levels, matrices, polynomials |
 //! | [`evaluation_keys`] | the switching keys a program needs |
+//! | [`plan`] | what a compile decided and predicted |
 //! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
 //! | [`polynomial`], [`polynomial_shape`] | Chebyshev polynomials, and how they are evaluated |
 //!

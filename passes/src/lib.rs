@@ -5,16 +5,20 @@
 //! | [`nn`] | passes on networks: simplify, calibrate, approximate, normalize |
 //! | [`approximation`] | polynomials for sign, ReLU and smooth activations |
 //! | [`lower_nn`] | nn to packed: layouts, linear maps, polynomials |
+//! | [`ckks`] | packed to ckks: parameters, levels, keys, order |
+//! | [`estimate`] | seconds, memory and error of a scheduled program |
 //! | [`analysis`] | costs, depths, levels, rotations, live bytes, noise |
 //! | [`security`] | limits on the modulus |
-//! | [`pipeline`] | their order |
+//! | [`pipeline`] | the order of the passes on networks |
 //! | [`report`], [`error`] | what a pass returns beside its result, and instead of one |
 
 #![forbid(unsafe_code)]
 
 pub mod analysis;
 pub mod approximation;
+pub mod ckks;
 pub mod error;
+pub mod estimate;
 pub mod lower_nn;
 pub mod nn;
 pub mod pipeline;

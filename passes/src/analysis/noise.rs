@@ -1,0 +1,268 @@
+//! Error of every value: standard deviation of the real part of a slot, in units of the message.
+//!
+//! The average-case analysis of the literature (Costache, Curtis, Hales, Murphy, Ogilvie, Player, ePrint 2020/1481;
+//! Bossuat et al., ePrint 2022/024): errors of coefficients are independent, a polynomial with coefficients of
+//! variance `v` has slots whose real parts have variance `N v / 2`, and variances add up. Sources are fresh
+//! encryption, rounding of plaintexts, key switching, and rescaling; products carry their operands' errors on.
+//! Magnitudes of messages are root mean squares, 1 at most where a polynomial takes its operand.
+
+use std::collections::HashMap;
+
+use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::func::{Func, StageOp};
+use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
+use fhec_ir::params::{ERROR_STDDEV, Params, Secret};
+use fhec_ir::polynomial::Polynomial;
+use fhec_ir::polynomial_shape::{Node, PolynomialShape};
+use fhec_ir::scale::Level;
+use fhec_ir::tensor::ConstPool;
+
+use super::circuit_shapes::CircuitShapes;
+use super::linear_cost::counts;
+
+/// Error and size of one value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ValueNoise {
+    /// Standard deviation of the error of a slot.
+    pub stddev: f64,
+    /// Root mean square of the message's slots, as far as it can be told.
+    pub magnitude: f64,
+}
+
+impl ValueNoise {
+    /// Bits of the mean absolute error: `-log2`.
+    pub fn mean_bits(&self) -> f64 {
+        -(self.stddev * (2.0 / std::f64::consts::PI).sqrt()).log2()
+    }
+
+    /// Bits of the largest error that `slots` slots are likely to have.
+    pub fn worst_bits(&self, slots: usize) -> f64 {
+        -(self.stddev * (2.0 * (2.0 * slots as f64).ln()).sqrt()).log2()
+    }
+}
+
+/// Errors of all values of `func`, by value; inputs are fresh public-key encryptions of magnitude 1.
+pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> Vec<ValueNoise> {
+    let model = Model::new(params);
+    let mut gains = HashMap::new();
+    let mut values = vec![ValueNoise { stddev: 0.0, magnitude: 0.0 }; func.value_count()];
+    for &input in func.inputs() {
+        let level = func.ty(input).level;
+        values[input.index()] = ValueNoise { stddev: model.fresh(level), magnitude: 1.0 };
+    }
+    for data in func.ops() {
+        let operands = data.op.operands();
+        let Some(&first) = operands.first() else { continue };
+        let x = values[first.index()];
+        let y = operands.get(1).map_or(x, |second| values[second.index()]);
+        let level = func.ty(first).level;
+        let result = func.ty(data.result);
+        let value = match &data.op {
+            Op::Add { .. } | Op::Sub { .. } => {
+                ValueNoise { stddev: x.stddev.hypot(y.stddev), magnitude: x.magnitude.hypot(y.magnitude) }
+            }
+            Op::Mul { .. } => {
+                // A square carries one error twice, not two independent ones.
+                let carried = match operands.len() == 2 && operands[0] == operands[1] {
+                    true => 2.0 * x.magnitude * x.stddev,
+                    false => (x.magnitude * y.stddev).hypot(y.magnitude * x.stddev),
+                };
+                ValueNoise { stddev: carried, magnitude: x.magnitude * y.magnitude }
+            }
+            Op::AddPlain { plain, .. } => {
+                let scale = params.scale(func.ty(first).scale).to_f64();
+                let plain = rms(&func.consts, plain);
+                ValueNoise {
+                    stddev: x.stddev.hypot(model.rounding / scale),
+                    magnitude: x.magnitude.hypot(plain),
+                }
+            }
+            Op::AddScalar { offset, .. } => ValueNoise { magnitude: x.magnitude.hypot(*offset), ..x },
+            Op::MulPlain { plain, .. } => {
+                let plain = rms(&func.consts, plain);
+                ValueNoise {
+                    stddev: (plain * x.stddev).hypot(x.magnitude * model.rounding / model.scale(level)),
+                    magnitude: plain * x.magnitude,
+                }
+            }
+            Op::MulScalar { factor, .. } => {
+                ValueNoise { stddev: factor.abs() * x.stddev, magnitude: factor.abs() * x.magnitude }
+            }
+            Op::LinearMap { map, baby_step, .. } => {
+                let norm = row_norm(map, &func.consts);
+                let rotations = shapes.rotations(map, &func.consts);
+                let counts = counts(&rotations, map.input.period, *baby_step);
+                let per_output = counts.diagonals as f64 / counts.outputs.max(1) as f64;
+                let encoded = x.magnitude * per_output.sqrt() * model.rounding / model.scale(level);
+                let switched = x.stddev.hypot(model.key_switch(level) / model.scale(level));
+                ValueNoise { stddev: (norm * switched).hypot(encoded), magnitude: norm * x.magnitude }
+            }
+            Op::Polynomial { polynomial, .. } => {
+                let key: Vec<u64> = polynomial.coefficients().iter().map(|c| c.to_bits()).collect();
+                let shape = shapes.polynomial(polynomial);
+                let gain = *gains.entry(key).or_insert_with(|| PolynomialGain::measure(polynomial, &shape));
+                // Every product is relinearised and rescaled; scales are all but equal from level to level.
+                let low = result.level;
+                let product =
+                    model.rescale(low, 2).hypot(model.key_switch(low + 1) / model.scale(low + 1).powi(2));
+                ValueNoise {
+                    stddev: (gain.input * x.stddev).hypot(gain.internal * product),
+                    magnitude: gain.magnitude,
+                }
+            }
+            Op::Rotate { .. } | Op::Conjugate { .. } | Op::Relinearize { .. } => {
+                let scale = params.scale(func.ty(first).scale).to_f64();
+                ValueNoise { stddev: x.stddev.hypot(model.key_switch(level) / scale), ..x }
+            }
+            Op::Rescale { .. } => {
+                let size = func.ty(first).size;
+                ValueNoise { stddev: x.stddev.hypot(model.rescale(result.level, size)), ..x }
+            }
+            Op::LevelDrop { .. } => {
+                ValueNoise { stddev: x.stddev.hypot(model.rescale(result.level, 2)), ..x }
+            }
+            Op::Bootstrap { .. } => x,
+        };
+        values[data.result.index()] = value;
+    }
+    values
+}
+
+/// Errors of the scheme's operations, as standard deviations of slots times the scale.
+struct Model<'a> {
+    params: &'a Params,
+    /// `sqrt(N / 2)`: from coefficients to slots.
+    embedding: f64,
+    /// Squared norm of the secret.
+    secret_norm: f64,
+    /// Of a rounded polynomial.
+    rounding: f64,
+}
+
+impl<'a> Model<'a> {
+    fn new(params: &'a Params) -> Self {
+        let n = params.ring_degree() as f64;
+        let secret_norm = match params.secret() {
+            Secret::UniformTernary => 2.0 * n / 3.0,
+            Secret::SparseTernary { hamming_weight } => f64::from(hamming_weight),
+        };
+        let embedding = (n / 2.0).sqrt();
+        Model { params, embedding, secret_norm, rounding: embedding / 12f64.sqrt() }
+    }
+
+    fn scale(&self, level: Level) -> f64 {
+        self.params.canonical_scale(level).to_f64()
+    }
+
+    /// `v e + e_0 + e_1 s` with a ternary `v`, and the rounding of the message.
+    fn fresh(&self, level: Level) -> f64 {
+        let n = self.params.ring_degree() as f64;
+        let variance = ERROR_STDDEV.powi(2) * (2.0 * n / 3.0 + 1.0 + self.secret_norm);
+        (self.embedding * variance.sqrt()).hypot(self.rounding) / self.scale(level)
+    }
+
+    /// `r_0 + r_1 s (+ r_2 s^2)`, each rounded, over the scale of the level reached.
+    fn rescale(&self, level: Level, size: u8) -> f64 {
+        let powers: f64 = (0..size).map(|power| self.secret_norm.powi(i32::from(power))).sum();
+        self.rounding * powers.sqrt() / self.scale(level)
+    }
+
+    /// Digits times the key's errors, over P, and the rounding of the division by P; not over any scale.
+    fn key_switch(&self, level: Level) -> f64 {
+        let n = self.params.ring_degree() as f64;
+        let log_p: f64 = self.params.p().iter().map(|&p| (p as f64).log2()).sum();
+        let digit = |range: std::ops::Range<usize>| {
+            let log_digit: f64 = self.params.q()[range].iter().map(|&q| (q as f64).log2()).sum();
+            n * ERROR_STDDEV.powi(2) / 12.0 * (2.0 * (log_digit - log_p)).exp2()
+        };
+        let products: f64 = self.params.digits(level).into_iter().map(digit).sum();
+        self.embedding * (products + (1.0 + self.secret_norm) / 12.0).sqrt()
+    }
+}
+
+/// Root mean square of a plaintext's elements.
+fn rms(consts: &ConstPool, plain: &PlainTensor) -> f64 {
+    let data = consts[plain.values].data();
+    (data.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / data.len().max(1) as f64).sqrt()
+}
+
+/// Largest Euclidean norm of a row.
+fn row_norm(map: &LinearMap, consts: &ConstPool) -> f64 {
+    match &map.kind {
+        LinearKind::Conv2d { weight, .. } | LinearKind::Dense { weight } => {
+            let weight = &consts[*weight];
+            let rows = weight.shape().first().copied().unwrap_or(1).max(1);
+            let row = |chunk: &[f32]| chunk.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>().sqrt();
+            let length = (weight.data().len() / rows).max(1);
+            weight.data().chunks(length).map(row).fold(0.0, f64::max)
+        }
+        LinearKind::Place { .. } => 1.0,
+    }
+}
+
+/// How a polynomial's evaluation passes errors on.
+#[derive(Clone, Copy, Debug)]
+struct PolynomialGain {
+    /// From the operand to the result: root mean square of the derivative.
+    input: f64,
+    /// From an error in every product to the result.
+    internal: f64,
+    /// Root mean square of the result.
+    magnitude: f64,
+}
+
+impl PolynomialGain {
+    /// Evaluates the scheme at points of `[-1, 1]`, with and without small errors, and compares.
+    fn measure(polynomial: &Polynomial, shape: &PolynomialShape) -> Self {
+        const POINTS: usize = 96;
+        const TRIALS: usize = 4;
+        const SIZE: f64 = 1e-7;
+        let mut state = 0x9e37_79b9_7f4a_7c15;
+        let (mut input, mut internal, mut magnitude) = (0.0, 0.0, 0.0);
+        for i in 0..POINTS {
+            let x = -1.0 + (2 * i + 1) as f64 / POINTS as f64;
+            let exact = polynomial.eval(x);
+            magnitude += exact * exact;
+            input += ((polynomial.eval(x + SIZE) - polynomial.eval(x - SIZE)) / (2.0 * SIZE)).powi(2);
+            for _ in 0..TRIALS {
+                let found = evaluate(shape, x, &mut || SIZE * gaussian(&mut state));
+                internal += ((found - exact) / SIZE).powi(2) / TRIALS as f64;
+            }
+        }
+        let mean = |sum: f64| (sum / POINTS as f64).sqrt();
+        PolynomialGain { input: mean(input), internal: mean(internal), magnitude: mean(magnitude) }
+    }
+}
+
+/// The scheme's value at `x` with an error added to every product.
+fn evaluate(shape: &PolynomialShape, x: f64, error: &mut impl FnMut() -> f64) -> f64 {
+    let mut basis = HashMap::from([(0, 1.0), (1, x)]);
+    for element in &shape.basis {
+        let value =
+            2.0 * basis[&element.left] * basis[&element.right] - basis[&(element.left - element.right)];
+        basis.insert(element.index, value + error());
+    }
+    node(&shape.root, &basis, error)
+}
+
+fn node(n: &Node, basis: &HashMap<usize, f64>, error: &mut impl FnMut() -> f64) -> f64 {
+    let mut sum: f64 = n.terms.iter().map(|(k, c)| c * basis[k]).sum();
+    for product in &n.products {
+        let quotient = node(&product.quotient, basis, error);
+        sum += quotient * basis[&product.giant];
+    }
+    sum + error()
+}
+
+/// Standard normal by Box and Muller from SplitMix64.
+fn gaussian(state: &mut u64) -> f64 {
+    let mut uniform = || {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let (a, b) = (uniform().max(f64::MIN_POSITIVE), uniform());
+    (-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos()
+}

@@ -1,0 +1,174 @@
+//! packed to ckks: every value gets a level and a scale.
+//!
+//! | | |
+//! |---|---|
+//! | Stage    | packed → ckks |
+//! | Requires | polynomials over `[-1, 1]`; depth at most the chain's levels; no unused ops |
+//! | Ensures  | every value is computed at the lowest level that still reaches the outputs at level 0; the program verifies |
+//! | Leaves   | rescale and relinearise right after each product; baby steps cheapest one by one |
+//! | Fails    | [`LowerPackedError`] |
+//! | Method   | levels from the outputs upwards ([`crate::analysis::mul_depth`]); inputs arrive at the level they are needed at; [`super::match_scales`] |
+//! | Tests    | `tests/filetests/packed/lower_packed/` |
+
+use fhec_ir::ckks::{CiphertextType, Ckks, Op};
+use fhec_ir::entity::Value;
+use fhec_ir::func::{Func, Rewriter};
+use fhec_ir::packed::{self, Packed};
+use fhec_ir::params::Params;
+use fhec_ir::scale::Level;
+use thiserror::Error;
+
+use super::match_scales::Matcher;
+use crate::analysis::circuit_shapes::CircuitShapes;
+use crate::analysis::cost::CostTable;
+use crate::analysis::linear_cost::cheapest_baby_step;
+use crate::analysis::mul_depth::{levels_needed, levels_used, mul_depth};
+use crate::analysis::op_cost::OpCosts;
+
+/// Why a packed program has no ckks form under the given parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
+pub enum LowerPackedError {
+    #[error("the program needs {depth} levels, the parameters have {levels}")]
+    Depth { depth: u32, levels: u32 },
+    #[error("the program uses {found} slots, the parameters have {slots}")]
+    Slots { found: usize, slots: usize },
+    #[error("{op} (result {value}): {reason}")]
+    Op { op: String, value: String, reason: String },
+}
+
+/// The ckks form of `func` under `params`.
+pub fn lower_packed(
+    func: &Func<Packed>,
+    params: &Params,
+    costs: &CostTable,
+    shapes: &mut CircuitShapes,
+) -> Result<Func<Ckks>, LowerPackedError> {
+    let (depth, levels) = (mul_depth(func), u32::from(params.top_level()));
+    if depth > levels {
+        return Err(LowerPackedError::Depth { depth, levels });
+    }
+    let needed = levels_needed(func);
+    let prices = OpCosts::new(params, costs);
+    let mut rewriter = Rewriter::<Packed, Ckks>::new(func);
+    let mut matcher = Matcher::default();
+    for &input in func.inputs() {
+        let ty = func.ty(input);
+        if ty.slots != params.slots() {
+            return Err(LowerPackedError::Slots { found: ty.slots, slots: params.slots() });
+        }
+        let level = needed[input.index()].unwrap_or(0) as Level;
+        let ty = CiphertextType::canonical(ty.vectors, ty.slots, level);
+        let new = rewriter.func.add_input(ty, func.value_name(input));
+        rewriter.replace(input, new);
+    }
+    for data in func.ops() {
+        let Some(below) = needed[data.result.index()] else { continue };
+        let level = (below + levels_used(&data.op)) as Level;
+        let name = func.value_name(data.result);
+        let mut step = Step { rewriter: &mut rewriter, matcher: &mut matcher, level, name };
+        let new = step.lower(&data.op, &prices, shapes).map_err(|reason| LowerPackedError::Op {
+            op: fhec_ir::func::StageOp::mnemonic(&data.op).into(),
+            value: name.map_or_else(|| data.result.to_string(), str::to_string),
+            reason,
+        })?;
+        rewriter.replace(data.result, new);
+    }
+    for &output in func.outputs() {
+        let value = rewriter.get(output);
+        let canonical = matcher.bring(&mut rewriter.func, value, 0);
+        let canonical = canonical.map_err(|reason| LowerPackedError::Op {
+            op: "return".into(),
+            value: output.to_string(),
+            reason,
+        })?;
+        rewriter.replace(output, canonical);
+    }
+    let outputs = func.outputs().iter().map(|&output| rewriter.get(output)).collect();
+    let mut result = rewriter.func;
+    result.set_outputs(outputs);
+    Ok(result)
+}
+
+/// One op on its way.
+struct Step<'a> {
+    rewriter: &'a mut Rewriter<Packed, Ckks>,
+    matcher: &'a mut Matcher,
+    /// Where the op's operands have to be.
+    level: Level,
+    name: Option<&'a str>,
+}
+
+impl Step<'_> {
+    fn operand(&mut self, value: Value) -> Result<Value, String> {
+        let new = self.rewriter.get(value);
+        self.matcher.bring(&mut self.rewriter.func, new, self.level)
+    }
+
+    fn push(&mut self, op: Op) -> Result<Value, String> {
+        self.rewriter.func.push_named(op, self.name)
+    }
+
+    fn rescaled(&mut self, op: Op) -> Result<Value, String> {
+        let product = self.rewriter.func.push(op)?;
+        self.push(Op::Rescale { x: product })
+    }
+
+    fn lower(
+        &mut self,
+        op: &packed::Op,
+        prices: &OpCosts,
+        shapes: &mut CircuitShapes,
+    ) -> Result<Value, String> {
+        match op {
+            packed::Op::LinearMap { x, map } => {
+                let x = self.operand(*x)?;
+                let rotations = shapes.rotations(map, &self.rewriter.func.consts);
+                let period = map.input.period;
+                let (baby_step, _) = cheapest_baby_step(&rotations, period, &prices.linear(self.level));
+                self.rescaled(Op::LinearMap { x, map: map.clone(), baby_step })
+            }
+            packed::Op::Polynomial { x, polynomial } => {
+                let x = self.operand(*x)?;
+                self.push(Op::Polynomial { x, polynomial: polynomial.clone() })
+            }
+            packed::Op::Add { x, y } => {
+                let (x, y) = (self.operand(*x)?, self.operand(*y)?);
+                self.push(Op::Add { x, y })
+            }
+            packed::Op::Sub { x, y } => {
+                let (x, y) = (self.operand(*x)?, self.operand(*y)?);
+                self.push(Op::Sub { x, y })
+            }
+            packed::Op::Mul { x, y } => {
+                let (x, y) = (self.operand(*x)?, self.operand(*y)?);
+                let product = self.rewriter.func.push(Op::Mul { x, y })?;
+                self.rescaled(Op::Relinearize { x: product })
+            }
+            packed::Op::AddPlain { x, plain } => {
+                let x = self.operand(*x)?;
+                self.push(Op::AddPlain { x, plain: plain.clone() })
+            }
+            packed::Op::MulPlain { x, plain } => {
+                let x = self.operand(*x)?;
+                self.rescaled(Op::MulPlain { x, plain: plain.clone() })
+            }
+            packed::Op::MulScalar { x, factor } => {
+                let x = self.operand(*x)?;
+                self.rescaled(Op::MulScalar { x, factor: *factor })
+            }
+            packed::Op::AddScalar { x, offset } => {
+                let x = self.operand(*x)?;
+                self.push(Op::AddScalar { x, offset: *offset })
+            }
+            packed::Op::Rotate { x, steps } => {
+                let x = self.operand(*x)?;
+                self.push(Op::Rotate { x, steps: *steps })
+            }
+            packed::Op::Conjugate { x } => {
+                let x = self.operand(*x)?;
+                self.push(Op::Conjugate { x })
+            }
+        }
+    }
+}

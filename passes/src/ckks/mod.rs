@@ -1,0 +1,22 @@
+//! packed to ckks, and the passes on scheduled homomorphic programs.
+//!
+//! | pass | does |
+//! |---|---|
+//! | [`choose_params`] | ring degree, chain, special primes, digits, for the security and precision asked for |
+//! | [`lower_packed`] | levels, scales, rescales and relinearisations, as early as possible |
+//! | [`match_scales`] | brings operands to the level their op runs at |
+//! | [`place_relinearizations`], [`place_rescales`] | later where that saves some |
+//! | [`select_rotation_keys`] | baby steps and rotations, so that the keys fit the memory |
+//! | [`schedule`] | an order with little memory alive |
+
+pub mod choose_params;
+pub mod lower_packed;
+pub mod match_scales;
+pub mod place_relinearizations;
+pub mod place_rescales;
+pub mod schedule;
+pub mod select_rotation_keys;
+mod sink;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,242 @@
+//! Baby steps and rotations, chosen for all maps together, so that their keys fit the memory.
+//!
+//! | | |
+//! |---|---|
+//! | Stage    | ckks → ckks |
+//! | Requires | a program that verifies |
+//! | Ensures  | the same function; `meta rotation_keys`: steps and highest level of every rotation key |
+//! | Fails    | [`KeyBudgetError`] if even the smallest choice found exceeds the budget |
+//! | Method   | each map takes the baby step that minimises its seconds plus a price per byte of keys that no other op needs; the price starts low and doubles until the keys fit. If they still do not, rotations become sums of powers of two |
+//! | Tests    | `tests/filetests/ckks/select_rotation_keys/` |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fhec_ir::attr::Attr;
+use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::evaluation_keys::{EvaluationKeys, switching_key_bytes};
+use fhec_ir::func::{Func, Rewriter};
+use fhec_ir::params::Params;
+use fhec_ir::scale::Level;
+use thiserror::Error;
+
+use crate::analysis::circuit_shapes::CircuitShapes;
+use crate::analysis::cost::CostTable;
+use crate::analysis::linear_cost::{Rotations, counts};
+use crate::analysis::op_cost::OpCosts;
+
+/// The keys do not fit.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the switching keys need at least {needed} bytes, {budget} are allowed")]
+pub struct KeyBudgetError {
+    /// Bytes of the smallest choice found.
+    pub needed: u64,
+    /// Bytes allowed.
+    pub budget: u64,
+}
+
+/// What the pass decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyReport {
+    /// All keys of the program.
+    pub keys: EvaluationKeys,
+    /// Their bytes, both halves expanded.
+    pub bytes: u64,
+    /// Rotations that became several.
+    pub split: usize,
+}
+
+/// Seconds that a byte of key is worth when memory is plentiful: it has to be generated, sent and loaded once.
+const SECONDS_PER_BYTE: f64 = 2e-11;
+const MAX_DOUBLINGS: usize = 40;
+
+/// Returns the rewritten program and its keys.
+pub fn select_rotation_keys(
+    func: &Func<Ckks>,
+    params: &Params,
+    budget: Option<u64>,
+    costs: &CostTable,
+    shapes: &mut CircuitShapes,
+) -> Result<Result<(Func<Ckks>, KeyReport), KeyBudgetError>, String> {
+    let maps = maps(func, params, costs, shapes);
+    let mut smallest: Option<(Func<Ckks>, KeyReport)> = None;
+    for split in [false, true] {
+        let mut price = SECONDS_PER_BYTE;
+        let mut previous = None;
+        for _ in 0..MAX_DOUBLINGS {
+            let steps = choose_steps(func, params, &maps, split, price);
+            price *= 2.0;
+            if previous.as_ref() == Some(&steps) && budget.is_some() {
+                continue;
+            }
+            let (mut rewritten, split_count) = rewrite(func, &maps, &steps, split)?;
+            let keys = EvaluationKeys::of(&rewritten);
+            let bytes = keys.bytes(params);
+            record(&mut rewritten, &keys);
+            let result = (rewritten, KeyReport { keys, bytes, split: split_count });
+            if budget.is_none_or(|budget| bytes <= budget) {
+                return Ok(Ok(result));
+            }
+            if smallest.as_ref().is_none_or(|(_, report)| bytes < report.bytes) {
+                smallest = Some(result);
+            }
+            previous = Some(steps);
+        }
+    }
+    let needed = smallest.map_or(0, |(_, report)| report.bytes);
+    Ok(Err(KeyBudgetError { needed, budget: budget.unwrap_or(u64::MAX) }))
+}
+
+/// A map with, for every baby step, its seconds and rotations.
+struct MapChoices {
+    op: usize,
+    level: Level,
+    choices: Vec<(usize, f64, BTreeSet<usize>)>,
+}
+
+fn maps(
+    func: &Func<Ckks>,
+    params: &Params,
+    costs: &CostTable,
+    shapes: &mut CircuitShapes,
+) -> Vec<MapChoices> {
+    let prices = OpCosts::new(params, costs);
+    let mut maps = Vec::new();
+    for (op, data) in func.ops().iter().enumerate() {
+        let Op::LinearMap { x, map, .. } = &data.op else { continue };
+        let level = func.ty(*x).level;
+        let rotations = shapes.rotations(map, &func.consts);
+        let period = map.input.period;
+        let linear = prices.linear(level);
+        let choice = |log: u32| {
+            let seconds = linear.seconds(&counts(&rotations, period, 1 << log));
+            (1usize << log, seconds, rotation_set(&rotations, 1 << log))
+        };
+        maps.push(MapChoices { op, level, choices: (0..=period.trailing_zeros()).map(choice).collect() });
+    }
+    maps
+}
+
+fn rotation_set(rotations: &Rotations, baby_step: usize) -> BTreeSet<usize> {
+    let steps = rotations.values().flatten().flat_map(|&r| [r % baby_step, r - r % baby_step]);
+    steps.filter(|&steps| steps != 0).collect()
+}
+
+/// Index of the choice of each map, by coordinate descent.
+fn choose_steps(
+    func: &Func<Ckks>,
+    params: &Params,
+    maps: &[MapChoices],
+    split: bool,
+    price: f64,
+) -> Vec<usize> {
+    const MAX_SWEEPS: usize = 4;
+    let key_bytes: Vec<f64> =
+        (0..=params.top_level()).map(|level| switching_key_bytes(params, level) as f64).collect();
+    // For every rotation how many users it has at each level: the key is as large as the highest one says.
+    let mut users: BTreeMap<usize, BTreeMap<Level, usize>> = BTreeMap::new();
+    let add = |users: &mut BTreeMap<usize, BTreeMap<Level, usize>>, set: &BTreeSet<usize>, level| {
+        for &steps in set {
+            *users.entry(steps).or_default().entry(level).or_default() += 1;
+        }
+    };
+    for data in func.ops() {
+        if let Op::Rotate { x, steps } = data.op {
+            let ty = func.ty(x);
+            let steps = steps.rem_euclid(ty.slots as i64) as usize;
+            add(&mut users, &parts(steps, split).into_iter().collect(), ty.level);
+        }
+    }
+    let fastest = |map: &MapChoices| {
+        let numbered = map.choices.iter().enumerate();
+        numbered.min_by(|a, b| a.1.1.total_cmp(&b.1.1)).map_or(0, |(index, _)| index)
+    };
+    let mut chosen: Vec<usize> = maps.iter().map(fastest).collect();
+    for (map, &choice) in maps.iter().zip(&chosen) {
+        add(&mut users, &map.choices[choice].2, map.level);
+    }
+    for _ in 0..MAX_SWEEPS {
+        let mut changed = false;
+        for (map, choice) in maps.iter().zip(&mut chosen) {
+            for steps in &map.choices[*choice].2 {
+                let levels = users.entry(*steps).or_default();
+                if let Some(count) = levels.get_mut(&map.level) {
+                    *count -= 1;
+                    if *count == 0 {
+                        levels.remove(&map.level);
+                    }
+                }
+            }
+            let cost = |(_, seconds, set): &(usize, f64, BTreeSet<usize>)| {
+                let extra = |steps: &usize| {
+                    let have = users.get(steps).and_then(|levels| levels.last_key_value()).map(|(&l, _)| l);
+                    let have = have.map_or(0.0, |level| key_bytes[usize::from(level)]);
+                    (key_bytes[usize::from(map.level)] - have).max(0.0)
+                };
+                seconds + price * set.iter().map(extra).sum::<f64>()
+            };
+            let costs: Vec<f64> = map.choices.iter().map(cost).collect();
+            for index in 0..costs.len() {
+                if costs[index] < costs[*choice] * (1.0 - 1e-9) {
+                    (*choice, changed) = (index, true);
+                }
+            }
+            add(&mut users, &map.choices[*choice].2, map.level);
+        }
+        if !changed {
+            break;
+        }
+    }
+    chosen
+}
+
+/// A rotation, or the powers of two it is a sum of.
+fn parts(steps: usize, split: bool) -> Vec<usize> {
+    match (steps, split) {
+        (0, _) => Vec::new(),
+        (_, false) => vec![steps],
+        _ => (0..usize::BITS).filter(|bit| steps >> bit & 1 == 1).map(|bit| 1 << bit).collect(),
+    }
+}
+
+fn rewrite(
+    func: &Func<Ckks>,
+    maps: &[MapChoices],
+    chosen: &[usize],
+    split: bool,
+) -> Result<(Func<Ckks>, usize), String> {
+    let mut rewriter = Rewriter::same_stage(func);
+    let mut split_count = 0;
+    let mut next_map = maps.iter().zip(chosen).peekable();
+    for (index, data) in func.ops().iter().enumerate() {
+        let mut data = data.clone();
+        if let Some((map, &choice)) = next_map.next_if(|(map, _)| map.op == index)
+            && let Op::LinearMap { baby_step, .. } = &mut data.op
+        {
+            *baby_step = map.choices[choice].0;
+        }
+        if let Op::Rotate { x, steps } = data.op {
+            let slots = func.ty(x).slots as i64;
+            let parts = parts(steps.rem_euclid(slots) as usize, split);
+            if parts.len() > 1 {
+                split_count += 1;
+                let mut value = rewriter.get(x);
+                for &part in &parts {
+                    value = rewriter.func.push(Op::Rotate { x: value, steps: part as i64 })?;
+                }
+                let name = func.value_name(data.result).map(str::to_string);
+                rewriter.func.set_value_name(value, name);
+                rewriter.replace(data.result, value);
+                continue;
+            }
+        }
+        rewriter.copy(func, &data)?;
+    }
+    Ok((rewriter.finish(func), split_count))
+}
+
+fn record(func: &mut Func<Ckks>, keys: &EvaluationKeys) {
+    let key = |(&steps, &level): (&usize, &Level)| {
+        Attr::List(vec![Attr::Int(steps as i64), Attr::Int(i64::from(level))])
+    };
+    func.meta.insert("rotation_keys".into(), Attr::List(keys.rotations.iter().map(key).collect()));
+}

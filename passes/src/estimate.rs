@@ -1,0 +1,142 @@
+//! What running a scheduled program will take: seconds, memory, error, probability of failure.
+//!
+//! | | |
+//! |---|---|
+//! | Stage    | ckks |
+//! | Requires | a scheduled program that verifies |
+//! | Computes | seconds per op from the cost table; live ciphertexts and working memory; switching keys; encoded weights; errors by the average-case model ([`crate::analysis::noise`]) |
+
+use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::evaluation_keys::EvaluationKeys;
+use fhec_ir::func::Func;
+use fhec_ir::params::Params;
+use fhec_ir::polynomial_shape::OpCounts;
+
+use crate::analysis::circuit_shapes::CircuitShapes;
+use crate::analysis::cost::CostTable;
+use crate::analysis::linear_cost::counts;
+use crate::analysis::live_bytes::{LiveBytes, live_bytes};
+use crate::analysis::noise::{ValueNoise, noise};
+use crate::analysis::op_cost::OpCosts;
+
+/// Counts of one op.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpCount {
+    /// Key switches by an automorphism.
+    pub rotations: usize,
+    /// Key switches of products.
+    pub relinearizations: usize,
+    /// Products with plaintexts.
+    pub plain_products: usize,
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// Seconds in all.
+    pub seconds: f64,
+    /// Seconds per op.
+    pub op_seconds: Vec<f64>,
+    /// Counts per op.
+    pub op_counts: Vec<OpCount>,
+    /// Bytes of encoded weights per op.
+    pub op_plaintext_bytes: Vec<u64>,
+    /// Live ciphertexts.
+    pub live: LiveBytes,
+    /// Switching keys.
+    pub key_bytes: u64,
+    /// Encoded weights, if all are kept.
+    pub plaintext_bytes: u64,
+    /// Keys, live ciphertexts, transform tables, and as many encoded weights as the memory budget leaves room for.
+    pub peak_bytes: u64,
+    /// Errors by value.
+    pub noise: Vec<ValueNoise>,
+    /// Bits of the mean error of the worst output.
+    pub error_bits_mean: f64,
+    /// Bits of the likely largest error of the worst output.
+    pub error_bits_worst: f64,
+    /// Upper bound, at least -1000.
+    pub log2_failure_probability: f64,
+}
+
+/// Bytes of transform tables: compressed twiddles both ways and the automorphisms' index tables.
+fn table_bytes(params: &Params) -> u64 {
+    ((params.q().len() + params.p().len() + 4) * params.ring_degree() * size_of::<u64>()) as u64
+}
+
+/// Estimates `func`; with `ram`, encoded weights are kept only as far as that leaves room.
+pub fn estimate(
+    func: &Func<Ckks>,
+    params: &Params,
+    costs: &CostTable,
+    ram: Option<u64>,
+    shapes: &mut CircuitShapes,
+) -> Estimate {
+    let prices = OpCosts::new(params, costs);
+    let op_seconds: Vec<f64> = func.ops().iter().map(|data| prices.seconds(func, data, shapes)).collect();
+    let op_plaintext_bytes: Vec<u64> =
+        func.ops().iter().map(|data| prices.plaintext_bytes(func, data, shapes)).collect();
+    let op_counts = func.ops().iter().map(|data| op_count(func, &data.op, shapes)).collect();
+    let live = live_bytes(func, &prices, shapes);
+    let key_bytes = EvaluationKeys::of(func).bytes(params);
+    let plaintext_bytes: u64 = op_plaintext_bytes.iter().sum();
+    let fixed = key_bytes + live.peak + table_bytes(params);
+    let largest = op_plaintext_bytes.iter().copied().max().unwrap_or(0);
+    let room = ram.map_or(plaintext_bytes, |ram| ram.saturating_sub(fixed));
+    let noise = noise(func, params, shapes);
+    let outputs = || func.outputs().iter().map(|output| noise[output.index()]);
+    let worst = |bits: fn(&ValueNoise, usize) -> f64| {
+        outputs().map(|value| bits(&value, params.slots())).fold(f64::INFINITY, f64::min)
+    };
+    Estimate {
+        seconds: op_seconds.iter().sum(),
+        error_bits_mean: worst(|value, _| value.mean_bits()),
+        error_bits_worst: worst(ValueNoise::worst_bits),
+        log2_failure_probability: failure(func, params, &noise),
+        op_seconds,
+        op_counts,
+        op_plaintext_bytes,
+        live,
+        key_bytes,
+        plaintext_bytes,
+        // One layer's weights have to be there while it runs.
+        peak_bytes: fixed + plaintext_bytes.min(room.max(largest)),
+        noise,
+    }
+}
+
+/// Without bootstraps an inference fails only if an output's error reaches the modulus: a Gaussian tail, summed over
+/// all slots.
+fn failure(func: &Func<Ckks>, params: &Params, noise: &[ValueNoise]) -> f64 {
+    let tail = |output: &fhec_ir::entity::Value| {
+        let ty = func.ty(*output);
+        let headroom = (params.log_q(ty.level) - 1.0 - params.scale(ty.scale).log2()).exp2();
+        let value = noise[output.index()];
+        let deviations = ((headroom - 1.0) / value.stddev).max(0.0);
+        let slots = (2 * ty.vectors * ty.slots) as f64;
+        slots.log2() + 1.0 - deviations * deviations / 2.0 * std::f64::consts::LOG2_E
+    };
+    func.outputs().iter().map(tail).fold(-1000.0, f64::max).clamp(-1000.0, 0.0)
+}
+
+fn op_count(func: &Func<Ckks>, op: &Op, shapes: &mut CircuitShapes) -> OpCount {
+    match op {
+        Op::LinearMap { map, baby_step, .. } => {
+            let rotations = shapes.rotations(map, &func.consts);
+            let counts = counts(&rotations, map.input.period, *baby_step);
+            let rotations = counts.babies + counts.giants;
+            OpCount { rotations, plain_products: counts.diagonals, ..OpCount::default() }
+        }
+        Op::Polynomial { x, polynomial } => {
+            let vectors = func.ty(*x).vectors;
+            let OpCounts { relinearizations, .. } = shapes.polynomial(polynomial).counts();
+            OpCount { relinearizations: relinearizations * vectors, ..OpCount::default() }
+        }
+        Op::Rotate { x, .. } | Op::Conjugate { x } => {
+            OpCount { rotations: func.ty(*x).vectors, ..OpCount::default() }
+        }
+        Op::Relinearize { x } => OpCount { relinearizations: func.ty(*x).vectors, ..OpCount::default() },
+        Op::MulPlain { x, .. } => OpCount { plain_products: func.ty(*x).vectors, ..OpCount::default() },
+        _ => OpCount::default(),
+    }
+}
