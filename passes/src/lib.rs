@@ -5,11 +5,13 @@
 //! | [`nn`] | passes on networks: simplify, calibrate, approximate, normalize |
 //! | [`approximation`] | polynomials for sign, ReLU and smooth activations |
 //! | [`lower_nn`] | nn to packed: layouts, linear maps, polynomials |
+//! | [`packed`] | clean-up of packed programs |
 //! | [`ckks`] | packed to ckks: parameters, levels, keys, order |
 //! | [`estimate`] | seconds, memory and error of a scheduled program |
 //! | [`analysis`] | costs, depths, levels, rotations, live bytes, noise |
 //! | [`security`] | limits on the modulus |
 //! | [`pipeline`] | the order of the passes on networks |
+//! | [`schedule_network`] | the order of the passes from `lower` on, the search over rings |
 //! | [`report`], [`error`] | what a pass returns beside its result, and instead of one |
 
 #![forbid(unsafe_code)]
@@ -21,6 +23,8 @@ pub mod error;
 pub mod estimate;
 pub mod lower_nn;
 pub mod nn;
+pub mod packed;
 pub mod pipeline;
 pub mod report;
+pub mod schedule_network;
 pub mod security;

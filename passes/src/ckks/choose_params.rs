@@ -18,7 +18,6 @@ use fhec_ir::plan::Considered;
 use fhec_ir::prime::ntt_primes_near;
 use fhec_ir::scale::ExactScale;
 use num_bigint::BigUint;
-use num_traits::ToPrimitive;
 use thiserror::Error;
 
 use crate::security::{self, SecurityError};
@@ -54,12 +53,12 @@ pub struct ParamOptions {
 }
 
 impl Default for ParamOptions {
-    /// 128 bits of security by a uniform ternary secret, 14 bits of precision, rings up to 2^16.
+    /// 128 bits of security by a uniform ternary secret, 18 bits of precision, rings up to 2^16.
     fn default() -> Self {
         ParamOptions {
             security_bits: 128,
             secret: Secret::UniformTernary,
-            precision_bits: 14.0,
+            precision_bits: 18.0,
             log_scale: None,
             output_bits: 0,
             ram: None,
@@ -184,11 +183,21 @@ impl Sketch {
     }
 }
 
-/// Parameter sets worth compiling for one ring: for each number of limbs per digit the one with the largest useful
-/// scale. Sets that cannot be are among `considered` with the reason.
+/// Which scales [`candidates`] tries where none is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scales {
+    /// Up to [`PREFERRED_LOG_SCALE`].
+    Preferred,
+    /// Larger ones, at the price of another prime at the base.
+    Beyond,
+}
+
+/// Parameter sets worth compiling for one ring: for each number of limbs per digit the one with the largest scale. If
+/// there is none, `considered` gets a row that says why.
 pub fn candidates(
     log_n: u32,
     depth: u32,
+    scales: Scales,
     options: &ParamOptions,
     considered: &mut Vec<Considered>,
 ) -> Result<Vec<Params>, ChooseParamsError> {
@@ -198,54 +207,51 @@ pub fn candidates(
         Err(SecurityError::OutOfReach { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let scales = match options.log_scale {
-        Some(log_scale) if !LOG_SCALES.contains(&log_scale) => {
+    let limit = f64::from(max_log_qp);
+    let (least, most) = match (options.log_scale, scales) {
+        (Some(log_scale), _) if !LOG_SCALES.contains(&log_scale) => {
             return Err(ChooseParamsError::LogScale { log_scale });
         }
-        Some(log_scale) => vec![log_scale],
-        // The preferred ones first, largest to smallest; then those beyond, smallest to largest.
-        None => {
-            let below = (*LOG_SCALES.start()..=PREFERRED_LOG_SCALE).rev();
-            below.chain([*LOG_SCALES.end()]).collect()
-        }
+        (Some(_), Scales::Beyond) => return Ok(Vec::new()),
+        (Some(log_scale), Scales::Preferred) => (log_scale, log_scale),
+        (None, Scales::Preferred) => (*LOG_SCALES.start(), PREFERRED_LOG_SCALE),
+        (None, Scales::Beyond) => (PREFERRED_LOG_SCALE + 1, *LOG_SCALES.end()),
+    };
+    let sketch = |log_scale, digit_limbs| Sketch {
+        log_n,
+        depth,
+        log_scale,
+        digit_limbs,
+        output_bits: options.output_bits,
     };
     let mut result = Vec::new();
     for digit_limbs in 1..=MAX_DIGIT_LIMBS.min(depth as usize + 1) {
-        let sketch =
-            |log_scale| Sketch { log_n, depth, log_scale, digit_limbs, output_bits: options.output_bits };
-        let fits = |log_scale: &&u32| sketch(**log_scale).least_log_qp() <= f64::from(max_log_qp) + 1.0;
-        let mut found = false;
-        // The largest preferred scale that fits, and the largest of all if that one was not limited by security.
-        for &log_scale in scales.iter().filter(fits) {
-            let beyond = log_scale > PREFERRED_LOG_SCALE && options.log_scale.is_none();
-            if found && !beyond {
-                continue;
-            }
-            let sketch = sketch(log_scale);
+        // Primes are not exactly the size asked for: a sketch slightly above the limit may still fit.
+        let near = |log_scale: &u32| sketch(*log_scale, digit_limbs).least_log_qp() <= limit + 1.0;
+        'scales: for log_scale in (least..=most).rev().filter(near) {
             for wide in [true, false] {
-                let params = sketch.build(options.secret, wide)?;
-                if params.log_qp() <= f64::from(max_log_qp) {
+                let params = sketch(log_scale, digit_limbs).build(options.secret, wide)?;
+                if params.log_qp() <= limit {
                     result.push(params);
-                    found = true;
-                    break;
+                    break 'scales;
                 }
             }
         }
-        if !found {
-            let smallest = sketch(scales.iter().copied().min().unwrap_or(*LOG_SCALES.start()));
-            considered.push(Considered {
-                log_n,
-                digit_limbs,
-                log_scale: smallest.log_scale,
-                log_qp: smallest.least_log_qp(),
-                max_log_qp,
-                verdict: format!(
-                    "{depth} levels do not fit {max_log_qp} bits of modulus at {} bits of security",
-                    options.security_bits
-                ),
-                ..Considered::default()
-            });
-        }
+    }
+    if result.is_empty() && scales == Scales::Preferred {
+        let smallest = sketch(least, 1);
+        considered.push(Considered {
+            log_n,
+            digit_limbs: 1,
+            log_scale: least,
+            log_qp: smallest.least_log_qp(),
+            special_primes: smallest.special(),
+            verdict: format!(
+                "{depth} levels do not fit {max_log_qp} bits of modulus at {} bits of security",
+                options.security_bits
+            ),
+            ..Considered::default()
+        });
     }
     Ok(result)
 }
@@ -272,7 +278,7 @@ mod tests {
     use super::*;
 
     fn all(log_n: u32, depth: u32, options: &ParamOptions) -> Vec<Params> {
-        candidates(log_n, depth, options, &mut Vec::new()).unwrap()
+        candidates(log_n, depth, Scales::Preferred, options, &mut Vec::new()).unwrap()
     }
 
     #[test]
@@ -310,16 +316,19 @@ mod tests {
         };
         assert!(scale(14) > scale(22) && scale(22) > scale(28) && scale(40) == 0);
         let mut considered = Vec::new();
-        assert!(candidates(15, 40, &options, &mut considered).unwrap().is_empty());
+        assert!(candidates(15, 40, Scales::Preferred, &options, &mut considered).unwrap().is_empty());
         assert!(considered.iter().all(|c| c.verdict.contains("40 levels do not fit 868")));
         assert!((40..43).contains(&max_levels(&options)), "{}", max_levels(&options));
         let wrong = ParamOptions { log_scale: Some(60), ..options.clone() };
         assert!(matches!(
-            candidates(15, 4, &wrong, &mut considered),
+            candidates(15, 4, Scales::Preferred, &wrong, &mut considered),
             Err(ChooseParamsError::LogScale { log_scale: 60 })
         ));
         let odd = ParamOptions { security_bits: 100, ..options };
-        assert!(matches!(candidates(15, 4, &odd, &mut considered), Err(ChooseParamsError::Security(_))));
+        assert!(matches!(
+            candidates(15, 4, Scales::Preferred, &odd, &mut considered),
+            Err(ChooseParamsError::Security(_))
+        ));
     }
 
     #[test]

@@ -1,0 +1,3 @@
+//! Passes on the packed stage.
+
+pub mod common_subexpr;
