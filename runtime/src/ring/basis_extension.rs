@@ -87,21 +87,27 @@ impl BasisConversion {
         rounded_quotients(quotients, &residues, &self.reciprocals);
     }
 
-    /// `out <- centred representative mod target prime`, in coefficients, of what [`Self::prepare`] made.
+    /// `out[t] <- centred representative mod prime targets[t]`, in coefficients, of what [`Self::prepare`] made.
+    ///
+    /// The sources are read once for all targets, in blocks that stay in the first-level cache.
     pub(crate) fn convert(
         &self,
         isa: Isa,
         moduli: &[Modulus],
-        out: &mut [u64],
+        out: &mut [&mut [u64]],
         (residues, quotients): (&[u64], &[u64]),
-        target: usize,
+        targets: &[usize],
     ) {
-        let modulus = &moduli[target];
         if let [source] = self.sources[..] {
-            return kernels::reduce_into(isa, out, residues, &moduli[source], modulus);
+            for (out, &target) in out.iter_mut().zip(targets) {
+                kernels::reduce_into(isa, out, residues, &moduli[source], &moduli[target]);
+            }
+            return;
         }
-        let sources: Vec<&[u64]> = residues.chunks_exact(out.len()).chain([quotients]).collect();
-        kernels::basis_convert(isa, out, &sources, self.source_bits, &self.targets[target].factors, modulus);
+        let sources: Vec<&[u64]> = residues.chunks_exact(quotients.len()).chain([quotients]).collect();
+        let factors: Vec<&[u64]> = targets.iter().map(|&target| &self.targets[target].factors[..]).collect();
+        let moduli: Vec<&Modulus> = targets.iter().map(|&target| &moduli[target]).collect();
+        kernels::basis_convert_many(isa, out, &sources, self.source_bits, &factors, &moduli);
     }
 }
 
@@ -126,6 +132,10 @@ fn rounded_quotients(out: &mut [u64], residues: &[&[u64]], reciprocals: &[(u32, 
         }
     }
 }
+
+/// Target primes that are served together: each reads all sources, which do not fit the second-level cache, so they are
+/// read once for several. More targets would push the limbs being transformed out of that cache.
+pub(crate) const LIFT_GROUP: usize = 3;
 
 /// What [`Context::divide_round`] does with the quotient of one polynomial before it is written.
 #[derive(Clone, Copy, Default)]
@@ -166,21 +176,27 @@ impl Context {
         });
         residues.par_iter_mut().zip(&mut quotients).for_each(|(r, q)| conversion.prepare(isa, moduli, r, q));
         let mut out = [(); K].map(|()| Poly::arbitrary(self, Basis::chain(chain), Domain::Evaluation));
-        self.each_limb(Work::Heavy, out.each_mut().map(Poly::data_mut), |limb, outs| {
-            let modulus = &moduli[limb];
-            let inverse = conversion.targets[limb].inverse;
-            let mut remainder = self.scratch(1);
+        let degree = self.ring_degree();
+        self.each_group(LIFT_GROUP, out.iter_mut().map(Poly::data_mut).collect(), |limbs, outs| {
+            let mut scratch = self.scratch(limbs.len());
             let mut quotient = self.scratch(usize::from(tails.iter().any(|tail| tail.permute.is_some())));
+            let targets: Vec<usize> = limbs.clone().collect();
             for (k, out) in outs.into_iter().enumerate() {
-                conversion.convert(isa, moduli, &mut remainder, (&residues[k], &quotients[k]), limb);
-                self.transform(limb).forward(isa, &mut remainder);
-                let target = if tails[k].permute.is_some() { &mut quotient[..] } else { &mut *out };
-                kernels::sub_mul_scalar_into(isa, target, a[k].limb(limb), &remainder, inverse, modulus);
-                if let Some(addend) = tails[k].add {
-                    kernels::add_assign(isa, target, addend.limb(limb), modulus);
-                }
-                if let Some(index) = tails[k].permute {
-                    kernels::permute_into(isa, out, &quotient, index);
+                let mut remainders: Vec<&mut [u64]> = scratch.chunks_exact_mut(degree).collect();
+                conversion.convert(isa, moduli, &mut remainders, (&residues[k], &quotients[k]), &targets);
+                for ((out, remainder), limb) in
+                    out.chunks_exact_mut(degree).zip(remainders).zip(limbs.clone())
+                {
+                    let (modulus, inverse) = (&moduli[limb], conversion.targets[limb].inverse);
+                    self.transform(limb).forward(isa, remainder);
+                    let target = if tails[k].permute.is_some() { &mut quotient[..] } else { &mut *out };
+                    kernels::sub_mul_scalar_into(isa, target, a[k].limb(limb), remainder, inverse, modulus);
+                    if let Some(addend) = tails[k].add {
+                        kernels::add_assign(isa, target, addend.limb(limb), modulus);
+                    }
+                    if let Some(index) = tails[k].permute {
+                        kernels::permute_into(isa, out, &quotient, index);
+                    }
                 }
             }
         });
@@ -249,12 +265,13 @@ mod tests {
                 conversion.prepare(context.isa(), context.moduli(), &mut prepared, &mut quotients);
                 for target in (0..context.moduli().len()).filter(|t| !conversion.sources.contains(t)) {
                     let mut out = vec![0; degree];
+                    let mut outs = [&mut out[..]];
                     conversion.convert(
                         context.isa(),
                         context.moduli(),
-                        &mut out,
+                        &mut outs,
                         (&prepared, &quotients),
-                        target,
+                        &[target],
                     );
                     for i in (0..4).chain((4..degree).step_by(37)) {
                         let x: Vec<u64> = residues.iter().skip(i).step_by(degree).copied().collect();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use fhec_ir::params::Params;
@@ -199,39 +200,44 @@ impl Context {
     ) {
         let degree = self.ring_degree();
         let limbs = outputs.first().map_or(0, |output| output.len() / degree);
-        let mut rest = outputs.map(|output| output.chunks_exact_mut(degree));
-        let tasks = (0..limbs).map(|_| {
-            rest.each_mut()
-                .map(|chunks| chunks.next().expect("outputs of one operation have the same number of limbs"))
-        });
         let parallel = limbs > 1 && (work == Work::Heavy || K * limbs * degree >= LIGHT_PARALLEL_RESIDUES);
         if parallel {
-            let tasks: Vec<[&mut [u64]; K]> = tasks.collect();
-            let grain = if work == Work::Heavy { 1 } else { limbs.div_ceil(8) };
-            tasks
-                .into_par_iter()
-                .enumerate()
-                .with_max_len(grain)
-                .for_each(|(limb, outputs)| task(limb, outputs));
+            let group = if work == Work::Heavy { 1 } else { limbs.div_ceil(8) };
+            self.each_group(group, outputs.into(), |limbs, outputs| {
+                let mut rest: Vec<_> =
+                    outputs.into_iter().map(|output| output.chunks_exact_mut(degree)).collect();
+                for limb in limbs {
+                    task(limb, std::array::from_fn(|k| rest[k].next().expect("one chunk per limb")));
+                }
+            });
         } else {
-            tasks.enumerate().for_each(|(limb, outputs)| task(limb, outputs));
+            let mut rest = outputs.map(|output| output.chunks_exact_mut(degree));
+            for limb in 0..limbs {
+                task(limb, rest.each_mut().map(|chunks| chunks.next().expect("one chunk per limb")));
+            }
         }
     }
-}
 
-impl Context {
-    /// [`Self::each_limb`] for any number of outputs.
-    pub(crate) fn each_limb_of(
+    /// Runs `task(limbs, outputs)` for groups of up to `group` limbs on all threads; each output is the group's limbs of one
+    /// of `outputs`, which all have the same number of limbs.
+    pub(crate) fn each_group(
         &self,
+        group: usize,
         outputs: Vec<&mut [u64]>,
-        task: impl Fn(usize, Vec<&mut [u64]>) + Sync,
+        task: impl Fn(Range<usize>, Vec<&mut [u64]>) + Sync,
     ) {
         let degree = self.ring_degree();
         let limbs = outputs.first().map_or(0, |output| output.len() / degree);
-        let mut rest: Vec<_> = outputs.into_iter().map(|output| output.chunks_exact_mut(degree)).collect();
-        let tasks: Vec<Vec<&mut [u64]>> =
-            (0..limbs).map(|_| rest.iter_mut().filter_map(Iterator::next).collect()).collect();
-        tasks.into_par_iter().enumerate().with_max_len(1).for_each(|(limb, outputs)| task(limb, outputs));
+        assert!(outputs.iter().all(|o| o.len() == limbs * degree), "outputs of different numbers of limbs");
+        let mut rest: Vec<_> = outputs.into_iter().map(|output| output.chunks_mut(group * degree)).collect();
+        let tasks: Vec<(Range<usize>, Vec<&mut [u64]>)> = (0..limbs)
+            .step_by(group)
+            .map(|start| {
+                let outputs = rest.iter_mut().filter_map(Iterator::next).collect();
+                (start..limbs.min(start + group), outputs)
+            })
+            .collect();
+        tasks.into_par_iter().with_max_len(1).for_each(|(limbs, outputs)| task(limbs, outputs));
     }
 }
 

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::switching_key::SwitchingKey;
 use crate::kernels;
-use crate::ring::basis_extension::BasisConversion;
+use crate::ring::basis_extension::{BasisConversion, LIFT_GROUP};
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Basis, Context, Domain, Poly, Work};
 
@@ -65,38 +65,47 @@ impl<'a> Decomposition<'a> {
         self.basis
     }
 
-    /// Number of digits.
-    pub(crate) fn digits(&self) -> usize {
-        self.digits.len()
+    /// Scratch that [`Self::lift`] needs for `limbs` target primes, in limbs.
+    pub(crate) fn lift_scratch(&self, limbs: usize) -> usize {
+        limbs * self.digits.len()
     }
 
-    /// All digits modulo the prime of limb `limb`, in the evaluation domain. `scratch` has a limb per digit. A digit's
-    /// own primes need no lift: there it is the input.
+    /// All digits modulo the primes of the limbs `limbs`, in the evaluation domain: `[limb][digit]`. A digit's own primes
+    /// need no lift: there it is the input.
     pub(crate) fn lift<'s>(
         &'s self,
         context: &Context,
-        limb: usize,
+        limbs: Range<usize>,
         scratch: &'s mut [u64],
-    ) -> Vec<&'s [u64]> {
-        let degree = context.ring_degree();
-        let (isa, prime) = (context.isa(), context.prime(self.basis, limb));
-        let digits = self.digits.iter().enumerate().zip(scratch.chunks_exact_mut(degree));
-        digits
-            .map(|((index, (range, conversion)), out)| {
-                if range.contains(&limb) {
-                    return self.input.limb(limb);
+    ) -> Vec<Vec<&'s [u64]>> {
+        let (isa, degree) = (context.isa(), context.ring_degree());
+        let mut lifted = vec![Vec::with_capacity(self.digits.len()); limbs.len()];
+        let scratch = scratch.chunks_exact_mut(limbs.len() * degree);
+        for ((index, (range, conversion)), scratch) in self.digits.iter().enumerate().zip(scratch) {
+            let residues = &self.residues[range.start * degree..range.end * degree];
+            let quotients = match conversion.quotient_limbs() {
+                0 => &[][..],
+                _ => &self.quotients[index * degree..][..degree],
+            };
+            let (mut outs, mut primes) = (Vec::with_capacity(limbs.len()), Vec::with_capacity(limbs.len()));
+            for (limb, out) in limbs.clone().zip(scratch.chunks_exact_mut(degree)) {
+                if !range.contains(&limb) {
+                    primes.push(context.prime(self.basis, limb));
+                    outs.push(out);
                 }
-                let residues = &self.residues[range.start * degree..range.end * degree];
-                let quotients = if conversion.quotient_limbs() == 0 {
-                    &[][..]
-                } else {
-                    &self.quotients[index * degree..][..degree]
-                };
-                conversion.convert(isa, context.moduli(), out, (residues, quotients), prime);
-                context.transform(prime).forward(isa, out);
-                &*out
-            })
-            .collect()
+            }
+            conversion.convert(isa, context.moduli(), &mut outs, (residues, quotients), &primes);
+            let mut outs = outs.into_iter().zip(primes);
+            for (limb, digits) in limbs.clone().zip(&mut lifted) {
+                if range.contains(&limb) {
+                    digits.push(self.input.limb(limb));
+                } else if let Some((out, prime)) = outs.next() {
+                    context.transform(prime).forward(isa, out);
+                    digits.push(&*out);
+                }
+            }
+        }
+        lifted
     }
 
     /// `(out0, out1) <- sum of digits * key` modulo the prime of limb `limb`.
@@ -118,11 +127,28 @@ impl<'a> Decomposition<'a> {
     /// `P` times the input, switched: `u_0 + u_1 to = P input from + error`, over the extended basis.
     pub(crate) fn key_switch(&self, context: &Context, key: &SwitchingKey) -> [Poly; 2] {
         let mut out = [(); 2].map(|()| Poly::arbitrary(context, self.basis, Domain::Evaluation));
-        context.each_limb(Work::Heavy, out.each_mut().map(Poly::data_mut), |limb, [out0, out1]| {
-            let mut scratch = context.scratch(self.digits());
-            let digits = self.lift(context, limb, &mut scratch);
-            self.inner_product(context, key, limb, &digits, out0, out1);
+        let outputs = out.iter_mut().map(Poly::data_mut).collect();
+        context.each_group(LIFT_GROUP, outputs, |limbs, mut outputs| {
+            let mut scratch = context.scratch(self.lift_scratch(limbs.len()));
+            let lifted = self.lift(context, limbs.clone(), &mut scratch);
+            for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
+                let [out0, out1] = limb_pair(context, &mut outputs, i);
+                self.inner_product(context, key, limb, &digits, out0, out1);
+            }
         });
         out
+    }
+}
+
+/// Limb `limb` of each of a pair of outputs.
+pub(crate) fn limb_pair<'o>(
+    context: &Context,
+    outputs: &'o mut [&mut [u64]],
+    limb: usize,
+) -> [&'o mut [u64]; 2] {
+    let degree = context.ring_degree();
+    match outputs {
+        [out0, out1] => [&mut out0[limb * degree..][..degree], &mut out1[limb * degree..][..degree]],
+        _ => unreachable!("outputs come in pairs"),
     }
 }

@@ -15,8 +15,9 @@ use crate::ckks::plaintext::{Form, Plaintext, PlaintextScale};
 use crate::error::EvalError;
 use crate::kernels;
 use crate::ring::automorphism::rotation_element;
-use crate::ring::basis_extension::Tail;
+use crate::ring::basis_extension::{LIFT_GROUP, Tail};
 use crate::ring::{Basis, Context, Domain, Poly, Work};
+use crate::rlwe::key_switch::limb_pair;
 use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind};
 
 impl Evaluator<'_> {
@@ -109,38 +110,42 @@ impl Evaluator<'_> {
         let indices: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
         let basis = a.decomposition.basis();
         let outputs = sums.iter_mut().flat_map(|sum| sum.polys.iter_mut().map(Poly::data_mut)).collect();
-        context.each_limb_of(outputs, |limb, mut outputs| {
-            let (degree, modulus) = (context.ring_degree(), context.modulus(context.prime(basis, limb)));
-            let (mut scratch, mut pair) = (context.scratch(a.decomposition.digits()), context.scratch(2));
-            let mut rotated = context.scratch(2 * steps.len());
-            let lifted = LiftedLimb::new(context, a, limb, &mut scratch);
-            for ((outs, key), index) in rotated.chunks_exact_mut(2 * degree).zip(&keys).zip(&indices) {
-                let (out0, out1) = outs.split_at_mut(degree);
-                lifted.rotate(*key, index, [out0, out1], &mut pair);
-            }
+        context.each_group(LIFT_GROUP, outputs, |limbs, mut outputs| {
+            let degree = context.ring_degree();
+            let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
+            let (mut pair, mut rotated) = (context.scratch(2), context.scratch(2 * steps.len()));
             // By blocks, so that factors which are made on the way stay in the nearest cache.
             let block = FACTOR_BLOCK.min(degree);
             let longest = terms.iter().map(Vec::len).max().unwrap_or(0);
             let mut expanded = context.scratch((longest * block).div_ceil(degree));
-            for (outs, terms) in outputs.chunks_exact_mut(2).zip(terms) {
-                let [out0, out1] = outs else { unreachable!("chunks of two") };
-                for start in (0..degree).step_by(block) {
-                    let half = |half: usize| -> Vec<&[u64]> {
-                        let start = |i: usize| (2 * i + half) * degree + start;
-                        terms.iter().map(|&(i, _)| &rotated[start(i)..][..block]).collect()
-                    };
-                    let factors: Vec<&[u64]> = terms
-                        .iter()
-                        .zip(expanded.chunks_exact_mut(block))
-                        .map(|((_, f), scratch)| f.block(context, basis, limb, start, scratch))
-                        .collect();
-                    // The kernel wants one operand of each product in Montgomery form: here the factors.
-                    let (rotated0, rotated1) = (half(0), half(1));
-                    let (out0, out1) = (&mut out0[start..][..block], &mut out1[start..][..block]);
-                    let isa = context.isa();
-                    kernels::key_inner_product(
-                        isa, out0, out1, &factors, &rotated0, &rotated1, accumulate, modulus,
-                    );
+            let lifted = a.decomposition.lift(context, limbs.clone(), &mut scratch);
+            for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
+                let modulus = context.modulus(context.prime(basis, limb));
+                let lifted = LiftedLimb::new(context, a, limb, digits);
+                for ((outs, key), index) in rotated.chunks_exact_mut(2 * degree).zip(&keys).zip(&indices) {
+                    let (out0, out1) = outs.split_at_mut(degree);
+                    lifted.rotate(*key, index, [out0, out1], &mut pair);
+                }
+                for (outs, terms) in outputs.chunks_exact_mut(2).zip(terms) {
+                    let [out0, out1] = limb_pair(context, outs, i);
+                    for start in (0..degree).step_by(block) {
+                        let half = |half: usize| -> Vec<&[u64]> {
+                            let start = |i: usize| (2 * i + half) * degree + start;
+                            terms.iter().map(|&(i, _)| &rotated[start(i)..][..block]).collect()
+                        };
+                        let factors: Vec<&[u64]> = terms
+                            .iter()
+                            .zip(expanded.chunks_exact_mut(block))
+                            .map(|((_, f), scratch)| f.block(context, basis, limb, start, scratch))
+                            .collect();
+                        // The kernel wants one operand of each product in Montgomery form: here the factors.
+                        let (rotated0, rotated1) = (half(0), half(1));
+                        let (out0, out1) = (&mut out0[start..][..block], &mut out1[start..][..block]);
+                        let isa = context.isa();
+                        kernels::key_inner_product(
+                            isa, out0, out1, &factors, &rotated0, &rotated1, accumulate, modulus,
+                        );
+                    }
                 }
             }
         });
@@ -169,18 +174,21 @@ impl Evaluator<'_> {
         let basis = a.polys[1].basis();
         let [divided] = context.divide_round([&a.polys[1]], basis.chain, [Tail::default()]);
         let decomposition = Decomposition::new(context, &divided, a.level);
-        let outputs = sum.polys.each_mut().map(Poly::data_mut);
-        context.each_limb(Work::Heavy, outputs, |limb, [sum0, sum1]| {
-            let (isa, modulus) = (context.isa(), context.modulus(context.prime(basis, limb)));
-            let (mut scratch, mut switched) = (context.scratch(decomposition.digits()), context.scratch(3));
+        let outputs = sum.polys.iter_mut().map(Poly::data_mut).collect();
+        context.each_group(LIFT_GROUP, outputs, |limbs, mut outputs| {
+            let mut scratch = context.scratch(decomposition.lift_scratch(limbs.len()));
+            let mut switched = context.scratch(3);
             let (u0, rest) = switched.split_at_mut(context.ring_degree());
             let (u1, image) = rest.split_at_mut(context.ring_degree());
-            let digits = decomposition.lift(context, limb, &mut scratch);
-            decomposition.inner_product(context, key, limb, &digits, u0, u1);
-            kernels::add_assign(isa, u0, a.polys[0].limb(limb), modulus);
-            for (sum, u) in [(sum0, &*u0), (sum1, &*u1)] {
-                kernels::permute_into(isa, image, u, &index);
-                kernels::add_assign(isa, sum, image, modulus);
+            let lifted = decomposition.lift(context, limbs.clone(), &mut scratch);
+            for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
+                let (isa, modulus) = (context.isa(), context.modulus(context.prime(basis, limb)));
+                decomposition.inner_product(context, key, limb, &digits, u0, u1);
+                kernels::add_assign(isa, u0, a.polys[0].limb(limb), modulus);
+                for (sum, u) in limb_pair(context, &mut outputs, i).into_iter().zip([&*u0, &*u1]) {
+                    kernels::permute_into(isa, image, u, &index);
+                    kernels::add_assign(isa, sum, image, modulus);
+                }
             }
         });
         sum.slots = sum.slots.max(a.slots);

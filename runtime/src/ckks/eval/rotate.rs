@@ -4,9 +4,10 @@ use super::{Evaluator, check_keys, check_size};
 use crate::error::EvalError;
 use crate::kernels;
 use crate::ring::automorphism::{conjugation_element, rotation_element};
-use crate::ring::basis_extension::Tail;
+use crate::ring::basis_extension::{LIFT_GROUP, Tail};
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Context, Domain, Poly};
+use crate::rlwe::key_switch::limb_pair;
 use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind, SwitchingKey};
 
 /// A ciphertext whose second polynomial is decomposed, to be rotated many times.
@@ -80,12 +81,14 @@ impl Evaluator<'_> {
             .map(|_| Poly::arbitrary(context, basis, Domain::Evaluation))
             .collect();
         let outputs = switched.iter_mut().map(Poly::data_mut).collect();
-        context.each_limb_of(outputs, |limb, mut outputs| {
-            let mut scratch = context.scratch(a.decomposition.digits());
-            let digits = a.decomposition.lift(context, limb, &mut scratch);
+        context.each_group(LIFT_GROUP, outputs, |limbs, mut outputs| {
+            let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
+            let lifted = a.decomposition.lift(context, limbs.clone(), &mut scratch);
             for (outs, key) in outputs.chunks_exact_mut(2).zip(keys.iter().flatten()) {
-                let [out0, out1] = outs else { unreachable!("chunks of two") };
-                a.decomposition.inner_product(context, key, limb, &digits, out0, out1);
+                for (i, (limb, digits)) in limbs.clone().zip(&lifted).enumerate() {
+                    let [out0, out1] = limb_pair(context, outs, i);
+                    a.decomposition.inner_product(context, key, limb, digits, out0, out1);
+                }
             }
         });
         let mut switched = switched.chunks_exact(2);
@@ -120,12 +123,15 @@ impl Evaluator<'_> {
             .collect();
         let indices: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
         let outputs = rotated.iter_mut().flat_map(|r| r.polys.iter_mut().map(Poly::data_mut)).collect();
-        context.each_limb_of(outputs, |limb, mut outputs| {
-            let (mut scratch, mut pair) = (context.scratch(a.decomposition.digits()), context.scratch(2));
-            let lifted = LiftedLimb::new(context, a, limb, &mut scratch);
-            for ((outs, key), index) in outputs.chunks_exact_mut(2).zip(&keys).zip(&indices) {
-                let [out0, out1] = outs else { unreachable!("chunks of two") };
-                lifted.rotate(*key, index, [out0, out1], &mut pair);
+        context.each_group(LIFT_GROUP, outputs, |limbs, mut outputs| {
+            let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
+            let mut pair = context.scratch(2);
+            let lifted = a.decomposition.lift(context, limbs.clone(), &mut scratch);
+            for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
+                let lifted = LiftedLimb::new(context, a, limb, digits);
+                for ((outs, key), index) in outputs.chunks_exact_mut(2).zip(&keys).zip(&indices) {
+                    lifted.rotate(*key, index, limb_pair(context, outs, i), &mut pair);
+                }
             }
         });
         Ok(rotated)
@@ -171,14 +177,12 @@ pub(super) struct LiftedLimb<'s> {
 }
 
 impl<'s> LiftedLimb<'s> {
-    /// `scratch` has a limb per digit.
     pub(super) fn new(
         context: &'s Context,
         hoisted: &'s Hoisted<'s>,
         limb: usize,
-        scratch: &'s mut [u64],
+        digits: Vec<&'s [u64]>,
     ) -> Self {
-        let digits = hoisted.decomposition.lift(context, limb, scratch);
         let multiples = (limb < hoisted.decomposition.basis().chain).then(|| {
             let mut multiples = context.scratch(2);
             for (x, c) in multiples.chunks_exact_mut(context.ring_degree()).zip(hoisted.ciphertext.polys()) {
