@@ -49,6 +49,16 @@ pub enum EvalError {
         /// The operand's scale.
         found: Scale,
     },
+    /// A product of two ciphertexts where the modulus chain steps to a segment with another scale.
+    #[error(
+        "{op}: the chain changes its scale below level {level}, where the square of the scale has no name; use level_drop first"
+    )]
+    SegmentStep {
+        /// The operation.
+        op: &'static str,
+        /// Level of the operands' scale.
+        level: Level,
+    },
     /// A plaintext encoded for another scale.
     #[error("{op}: a plaintext at scale {plaintext} does not fit a ciphertext at scale {ciphertext}")]
     PlaintextScaleMismatch {

@@ -38,10 +38,9 @@ impl Encoding {
         Encoding { level, scale: PlaintextScale::Named(scale), special: false, form: Form::Residues }
     }
 
-    /// A factor for canonical values at `level`; the product has scale `D_level^2`.
+    /// A factor for canonical values at `level`; the product rescales to the canonical scale of the level below.
     pub const fn factor(level: Level) -> Self {
-        let scale = PlaintextScale::Named(Scale::canonical(level));
-        Encoding { level, scale, special: false, form: Form::Montgomery }
+        Self::factor_between(level, Scale::canonical(level), Scale::squared(level))
     }
 
     /// A factor at `level` that carries scale `from` to scale `to`.

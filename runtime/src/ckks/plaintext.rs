@@ -38,7 +38,7 @@ impl From<f64> for Complex {
 /// The factor between a message and the integers that encode it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlaintextScale {
-    /// A named scale: for sums, and for products of canonical values of the same level.
+    /// A named scale: for sums, and for products of canonical values of the same level inside a segment of the chain.
     Named(Scale),
     /// `to / from`: for products that carry a ciphertext from scale `from` to scale `to`, exactly.
     Ratio {
@@ -61,9 +61,13 @@ impl PlaintextScale {
     }
 
     /// Scale of the product with a ciphertext at scale `ciphertext`, if that has a name.
-    pub fn product(self, ciphertext: Scale) -> Option<Scale> {
+    ///
+    /// `D_level^2` has one except where the chain steps to a segment with another scale ([`Params::continues`]).
+    pub fn product(self, ciphertext: Scale, params: &Params) -> Option<Scale> {
         match self {
-            PlaintextScale::Named(scale) if scale == ciphertext && scale.power == 1 => {
+            PlaintextScale::Named(scale)
+                if scale == ciphertext && scale.power == 1 && params.continues(scale.level) =>
+            {
                 Some(Scale::squared(scale.level))
             }
             PlaintextScale::Ratio { from, to } if from == ciphertext => Some(to),

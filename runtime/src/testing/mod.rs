@@ -80,7 +80,12 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Keys for products, conjugation and rotations by `steps`, at every level.
     pub(crate) fn new(literal: ParamsLiteral, steps: &[i64]) -> Self {
-        let context = Context::new(Params::new(literal).unwrap()).unwrap();
+        Self::with_params(Params::new(literal).unwrap(), steps)
+    }
+
+    /// [`Self::new`] of a validated parameter set.
+    pub(crate) fn with_params(params: Params, steps: &[i64]) -> Self {
+        let context = Context::new(params).unwrap();
         let seed = Seed::from_bytes([11; 32]);
         let secret = SecretKey::generate(&context, &seed);
         let top = context.params().top_level();

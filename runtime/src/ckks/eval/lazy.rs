@@ -6,6 +6,7 @@
 //! 2. [`Evaluator::rotate_and_sum_products`]: for every giant step, the sum of plaintexts times baby-step rotations;
 //! 3. [`Evaluator::add_rotated_assign`] each of them into one sum, [`Evaluator::divide_special_rescale`] in the end.
 
+use fhec_ir::params::Params;
 use fhec_ir::scale::{Level, Scale};
 
 use super::mul::add_special_multiple;
@@ -58,7 +59,7 @@ impl Evaluator<'_> {
         terms: &[Vec<(usize, &F)>],
     ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
         let op = "rotate_and_sum_products";
-        let (scale, slots) = check_factors(op, a, terms)?;
+        let (scale, slots) = check_factors(op, self.context.params(), a, terms)?;
         let ciphertext = a.ciphertext;
         let basis = a.decomposition.basis();
         let mut sums: Vec<ExtendedCiphertext> = terms
@@ -84,7 +85,7 @@ impl Evaluator<'_> {
         terms: &[Vec<(usize, &F)>],
     ) -> Result<(), EvalError> {
         let op = "rotate_and_add_products";
-        let (scale, slots) = check_factors(op, a, terms)?;
+        let (scale, slots) = check_factors(op, self.context.params(), a, terms)?;
         for sum in sums.iter() {
             check_keys(op, sum.key, a.ciphertext.key())?;
             check_levels(op, sum.level, a.ciphertext.level())?;
@@ -209,7 +210,7 @@ impl Evaluator<'_> {
             return Err(EvalError::LevelTooLow { op, needed: a.level, found: b.level });
         }
         let mismatch = EvalError::PlaintextScaleMismatch { op, ciphertext: a.scale, plaintext: b.scale };
-        check_scale(op, sum.scale, b.scale.product(a.scale).ok_or(mismatch)?)?;
+        check_scale(op, sum.scale, b.scale.product(a.scale, self.context.params()).ok_or(mismatch)?)?;
         check_extended_factor(op, b)?;
         let context = self.context;
         let basis = a.polys[0].basis();
@@ -307,6 +308,7 @@ impl ExtendedFactor for Plaintext {
 /// Checks all factors; returns the scale of the products, if there are any, and their slots.
 fn check_factors<F: ExtendedFactor>(
     op: &'static str,
+    params: &Params,
     a: &Hoisted<'_>,
     terms: &[Vec<(usize, &F)>],
 ) -> Result<(Option<Scale>, usize), EvalError> {
@@ -317,7 +319,7 @@ fn check_factors<F: ExtendedFactor>(
             return Err(EvalError::LevelTooLow { op, needed: ciphertext.level(), found: factor.level() });
         }
         let product =
-            factor.scale().product(ciphertext.scale()).ok_or(EvalError::PlaintextScaleMismatch {
+            factor.scale().product(ciphertext.scale(), params).ok_or(EvalError::PlaintextScaleMismatch {
                 op,
                 ciphertext: ciphertext.scale(),
                 plaintext: factor.scale(),

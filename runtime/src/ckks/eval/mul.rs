@@ -16,7 +16,7 @@ impl Evaluator<'_> {
     /// `a b`, slot by slot. *Level*: equal. *Scale*: equal and canonical (power 1), squared by the product. *Size*: 2 and 2,
     /// gives 3.
     pub fn mul(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EvalError> {
-        let scale = check_product("mul", a, b)?;
+        let scale = self.check_product("mul", a, b)?;
         let context = self.context;
         let ([a0, a1], [b0, b1]) = (pair(a), pair(b));
         let mut polys = [(); 3].map(|()| Poly::arbitrary(context, a0.basis(), a0.domain()));
@@ -34,7 +34,7 @@ impl Evaluator<'_> {
 
     /// `a^2`, slot by slot; as [`Self::mul`], a little faster.
     pub fn square(&self, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
-        let scale = check_product("square", a, a)?;
+        let scale = self.check_product("square", a, a)?;
         let context = self.context;
         let [a0, a1] = pair(a);
         let mut polys = [(); 3].map(|()| Poly::arbitrary(context, a0.basis(), a0.domain()));
@@ -84,7 +84,7 @@ impl Evaluator<'_> {
 
     /// `a b` for a plaintext at the level of `a` or above. *Scale*: [`PlaintextScale::product`].
     pub fn mul_plain(&self, a: &Ciphertext, b: &Plaintext) -> Result<Ciphertext, EvalError> {
-        let scale = check_plain_factor("mul_plain", a, b)?;
+        let scale = self.check_plain_factor("mul_plain", a, b)?;
         let context = self.context;
         let polys = a.polys().iter().map(|x| {
             let mut product = Poly::arbitrary(context, x.basis(), x.domain());
@@ -110,7 +110,7 @@ impl Evaluator<'_> {
         b: &Plaintext,
     ) -> Result<(), EvalError> {
         let op = "mul_plain_add";
-        let scale = check_plain_factor(op, a, b)?;
+        let scale = self.check_plain_factor(op, a, b)?;
         check_keys(op, sum.key(), a.key())?;
         check_levels(op, sum.level(), a.level())?;
         check_scale(op, sum.scale(), scale)?;
@@ -179,6 +179,33 @@ impl Evaluator<'_> {
             });
         }
     }
+
+    fn check_product(&self, op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Scale, EvalError> {
+        check_size(op, 2, a)?;
+        check_size(op, 2, b)?;
+        check_keys(op, a.key(), b.key())?;
+        check_levels(op, a.level(), b.level())?;
+        check_canonical(op, a.scale())?;
+        check_scale(op, a.scale(), b.scale())?;
+        let level = a.scale().level;
+        if !self.context.params().continues(level) {
+            return Err(EvalError::SegmentStep { op, level });
+        }
+        Ok(Scale::squared(level))
+    }
+
+    pub(super) fn check_plain_factor(
+        &self,
+        op: &'static str,
+        a: &Ciphertext,
+        b: &Plaintext,
+    ) -> Result<Scale, EvalError> {
+        if b.level < a.level() {
+            return Err(EvalError::LevelTooLow { op, needed: a.level(), found: b.level });
+        }
+        let mismatch = EvalError::PlaintextScaleMismatch { op, ciphertext: a.scale(), plaintext: b.scale };
+        b.scale.product(a.scale(), self.context.params()).ok_or(mismatch)
+    }
 }
 
 fn pair(a: &Ciphertext) -> [&Poly; 2] {
@@ -200,28 +227,6 @@ pub(super) fn add_special_multiple(context: &Context, u: &mut Poly, c: &Poly) {
 
 fn check_canonical(op: &'static str, scale: Scale) -> Result<(), EvalError> {
     check_scale(op, Scale::canonical(scale.level), scale)
-}
-
-fn check_product(op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Scale, EvalError> {
-    check_size(op, 2, a)?;
-    check_size(op, 2, b)?;
-    check_keys(op, a.key(), b.key())?;
-    check_levels(op, a.level(), b.level())?;
-    check_canonical(op, a.scale())?;
-    check_scale(op, a.scale(), b.scale())?;
-    Ok(Scale::squared(a.scale().level))
-}
-
-pub(super) fn check_plain_factor(
-    op: &'static str,
-    a: &Ciphertext,
-    b: &Plaintext,
-) -> Result<Scale, EvalError> {
-    if b.level < a.level() {
-        return Err(EvalError::LevelTooLow { op, needed: a.level(), found: b.level });
-    }
-    let mismatch = EvalError::PlaintextScaleMismatch { op, ciphertext: a.scale(), plaintext: b.scale };
-    b.scale.product(a.scale()).ok_or(mismatch)
 }
 
 /// The integer nearest to `constant * scale`.

@@ -1,6 +1,6 @@
 //! Every operation against the clear result, its error against the derived one; levels, scales and refusals exactly.
 
-use fhec_ir::params::{ParamsLiteral, Secret};
+use fhec_ir::params::{FixedScale, Params, ParamsLiteral, Secret};
 use fhec_ir::scale::Scale;
 
 use super::*;
@@ -324,7 +324,7 @@ fn results_depend_neither_on_threads_nor_on_instruction_sets() {
     let run = |threads: usize, isa: crate::kernels::Isa| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let params = fhec_ir::params::Params::new(mixed_literal(12)).unwrap();
+            let params = Params::new(mixed_literal(12)).unwrap();
             let context = Context::with_isa(params, isa).unwrap();
             let seed = Seed::from_bytes([1; 32]);
             let secret = crate::rlwe::SecretKey::generate(&context, &seed);
@@ -345,6 +345,31 @@ fn results_depend_neither_on_threads_nor_on_instruction_sets() {
             assert!(run(threads, isa) == reference, "{isa:?}, {threads} threads");
         }
     }
+}
+
+#[test]
+fn chains_with_segments_are_crossed_by_plaintexts_only() {
+    let fixed = vec![FixedScale { level: 2, log_scale: 40 }];
+    let params = Params::segmented(literal(13, 5, 2, 45), fixed).unwrap();
+    let f = Fixture::with_params(params, &[]);
+    let (context, eval) = (&f.context, f.evaluator());
+    let (x, y) = (random_slots(context.params().slots(), 1), random_slots(context.params().slots(), 2));
+    let a = f.encrypt(&x, 3);
+    assert_eq!(eval.mul(&a, &a).unwrap_err(), EvalError::SegmentStep { op: "mul", level: 3 });
+    let encoding = Encoding::factor(3);
+    let factor = Encoder::new(context).encode_complex(&y, encoding).unwrap();
+    let c = eval.rescale(&eval.mul_plain(&a, &factor).unwrap()).unwrap();
+    assert_eq!((c.level(), c.scale()), (2, Scale::canonical(2)));
+    let ratio = encoding.scale.exact(context.params()).to_f64();
+    let rounding = context.ring_degree() as f64 / 12.0 / (ratio * ratio);
+    let variance = POWER * (fresh(context, Scale::canonical(3)) + rounding)
+        + noise::division(context, Scale::canonical(2));
+    assert_errors("factor across segments", &f.decrypt(&c), &zip(&x, &y, multiply), variance);
+    // The constant of the drop is q D_2 / D_3, 40 bits long: its rounding is 2^-41 of the message.
+    let c = eval.level_drop(&f.encrypt(&x, 4), 1).unwrap();
+    assert_eq!((c.level(), c.scale()), (1, Scale::canonical(1)));
+    let variance = fresh(context, Scale::canonical(4)) + noise::division(context, Scale::canonical(1));
+    assert_errors("drop across segments", &f.decrypt(&c), &x, variance);
 }
 
 #[test]
