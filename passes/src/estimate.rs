@@ -26,8 +26,10 @@ pub struct OpCount {
     pub rotations: usize,
     /// Key switches of products.
     pub relinearizations: usize,
-    /// Products with plaintexts.
-    pub plain_products: usize,
+    /// Products of two ciphertexts.
+    pub multiplications: usize,
+    /// Products with diagonals of linear maps and with plaintexts.
+    pub diagonals: usize,
 }
 
 /// See the [module](self).
@@ -125,18 +127,23 @@ fn op_count(func: &Func<Ckks>, op: &Op, shapes: &mut CircuitShapes) -> OpCount {
             let rotations = shapes.rotations(map, &func.consts);
             let counts = counts(&rotations, map.input.period, *baby_step);
             let rotations = counts.babies + counts.giants;
-            OpCount { rotations, plain_products: counts.diagonals, ..OpCount::default() }
+            OpCount { rotations, diagonals: counts.diagonals, ..OpCount::default() }
         }
         Op::Polynomial { x, polynomial } => {
             let vectors = func.ty(*x).vectors;
-            let OpCounts { relinearizations, .. } = shapes.polynomial(polynomial).counts();
-            OpCount { relinearizations: relinearizations * vectors, ..OpCount::default() }
+            let OpCounts { products, relinearizations, .. } = shapes.polynomial(polynomial).counts();
+            OpCount {
+                relinearizations: relinearizations * vectors,
+                multiplications: products * vectors,
+                ..OpCount::default()
+            }
         }
         Op::Rotate { x, .. } | Op::Conjugate { x } => {
             OpCount { rotations: func.ty(*x).vectors, ..OpCount::default() }
         }
         Op::Relinearize { x } => OpCount { relinearizations: func.ty(*x).vectors, ..OpCount::default() },
-        Op::MulPlain { x, .. } => OpCount { plain_products: func.ty(*x).vectors, ..OpCount::default() },
+        Op::Mul { x, .. } => OpCount { multiplications: func.ty(*x).vectors, ..OpCount::default() },
+        Op::MulPlain { x, .. } => OpCount { diagonals: func.ty(*x).vectors, ..OpCount::default() },
         _ => OpCount::default(),
     }
 }

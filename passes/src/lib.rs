@@ -12,6 +12,8 @@
 //! | [`security`] | limits on the modulus |
 //! | [`pipeline`] | the order of the passes on networks |
 //! | [`schedule_network`] | the order of the passes from `lower` on, the search over rings |
+//! | [`compile`] | both halves: from an imported network to a program and its plan |
+//! | [`plan`] | the decisions as data |
 //! | [`report`], [`error`] | what a pass returns beside its result, and instead of one |
 
 #![forbid(unsafe_code)]
@@ -19,12 +21,14 @@
 pub mod analysis;
 pub mod approximation;
 pub mod ckks;
+pub mod compile;
 pub mod error;
 pub mod estimate;
 pub mod lower_nn;
 pub mod nn;
 pub mod packed;
 pub mod pipeline;
+pub mod plan;
 pub mod report;
 pub mod schedule_network;
 pub mod security;

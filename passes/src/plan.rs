@@ -1,0 +1,134 @@
+//! The plan of a compile: its decisions and predictions in the schema of [`fhec_ir::plan`].
+
+use fhec_ir::ckks::Op;
+use fhec_ir::evaluation_keys::EvaluationKeys;
+use fhec_ir::func::StageOp;
+use fhec_ir::layout::Layout;
+use fhec_ir::plan::{OpRow, PassRow, Plan, SCHEMA_VERSION};
+
+use crate::analysis::cost::CostTable;
+use crate::report::Report;
+use crate::schedule_network::Scheduled;
+use crate::security::{self, SecurityError};
+
+/// The plan of `scheduled`. `security_bits` is the level that was asked for; `reports` are those of the passes before.
+pub fn plan(
+    scheduled: &Scheduled,
+    security_bits: u32,
+    costs: &CostTable,
+    reports: &[Report],
+) -> Result<Plan, SecurityError> {
+    let Scheduled { program, params, estimate, considered, passes, .. } = scheduled;
+    let (log_n, secret, log_qp) = (params.log_n(), params.secret(), params.log_qp());
+    security::check(params, security_bits)?;
+    let reached = security::level_reached(log_n, secret, log_qp)?.unwrap_or(security_bits);
+    let limit = security::max_log_qp(log_n, secret, security_bits)?;
+    let total = |of: fn(&crate::estimate::OpCount) -> usize| estimate.op_counts.iter().map(of).sum();
+    let before = reports.iter().map(|report| PassRow { pass: report.pass.into(), report: in_words(report) });
+    let worst_stddev = program.outputs().iter().map(|output| estimate.noise[output.index()].stddev);
+    Ok(Plan {
+        schema_version: SCHEMA_VERSION,
+        network: program.name.clone(),
+        security_bits: reached,
+        security_source: format!(
+            "{}: cost model MATZOV, all attacks; {security_bits} bits asked for, which admits log2(QP) up to {limit}",
+            security::table::ESTIMATOR
+        ),
+        log_n,
+        log_qp,
+        secret: secret.to_string(),
+        log_scale: params.literal().log_scale,
+        bootstraps: count(scheduled, |op| matches!(op, Op::Bootstrap { .. })),
+        rotations: total(|count| count.rotations),
+        diagonals: total(|count| count.diagonals),
+        multiplications: total(|count| count.multiplications),
+        levels: u32::from(params.top_level()),
+        keys: EvaluationKeys::of(program).levels().count(),
+        key_bytes: estimate.key_bytes,
+        predicted_seconds: estimate.seconds,
+        cost_table: format!("{}, {} threads", costs.machine, costs.threads),
+        predicted_peak_bytes: estimate.peak_bytes,
+        predicted_log2_error: worst_stddev.fold(0.0, f64::max).log2(),
+        log2_failure_probability: None,
+        ranges: Vec::new(),
+        ops: op_rows(scheduled),
+        considered: considered.clone(),
+        passes: before.chain(passes.iter().cloned()).collect(),
+        notes: notes(scheduled, reports),
+    })
+}
+
+fn count(scheduled: &Scheduled, is: impl Fn(&Op) -> bool) -> usize {
+    let func = &scheduled.program;
+    func.ops().iter().filter(|data| is(&data.op)).map(|data| func.ty(data.result).vectors).sum()
+}
+
+fn op_rows(scheduled: &Scheduled) -> Vec<OpRow> {
+    let Scheduled { program, estimate, .. } = scheduled;
+    let row = |(index, data): (usize, &fhec_ir::func::OpData<fhec_ir::ckks::Ckks>)| {
+        let result = program.ty(data.result);
+        let level_in = data.op.operands().first().map_or(result.level, |operand| program.ty(*operand).level);
+        let counts = estimate.op_counts[index];
+        let layout = match &data.op {
+            Op::LinearMap { map, .. } => describe_layout(&map.output),
+            _ => String::new(),
+        };
+        OpRow {
+            index,
+            op: data.op.mnemonic().into(),
+            name: program.value_name(data.result).unwrap_or_default().into(),
+            ciphertexts: result.vectors,
+            level_in: u32::from(level_in),
+            level_out: u32::from(result.level),
+            rotations: counts.rotations,
+            diagonals: counts.diagonals,
+            multiplications: counts.multiplications,
+            seconds: estimate.op_seconds[index],
+            layout,
+            log2_error: estimate.noise[data.result.index()].stddev.log2(),
+        }
+    };
+    program.ops().iter().enumerate().map(row).collect()
+}
+
+/// A layout in words, e.g. `16x14x14, gap 2, 4 channels per 28x28 plane, repeats every 4096 of 16384 slots`.
+pub fn describe_layout(layout: &Layout) -> String {
+    let Layout { shape: [c, h, w], gap, multiplex, plane: [plane_h, plane_w], period, slots } = layout;
+    let vectors = layout.vectors();
+    let mut words = format!("{c}x{h}x{w}");
+    if *gap > 1 {
+        words += &format!(", gap {gap}, {multiplex} channels per {plane_h}x{plane_w} plane");
+    } else if (plane_h, plane_w) != (h, w) {
+        words += &format!(", planes of {plane_h}x{plane_w}");
+    }
+    if vectors > 1 {
+        words += &format!(", in {vectors} ciphertexts");
+    }
+    words + &format!(", repeats every {period} of {slots} slots")
+}
+
+fn in_words(report: &Report) -> String {
+    let counts = report.counts.iter().map(|(what, times)| format!("{what} {times}"));
+    let all: Vec<String> = counts.chain(report.notes.iter().cloned()).collect();
+    match all.is_empty() {
+        true => format!("{} -> {} ops", report.ops_before, report.ops_after),
+        false => all.join("; "),
+    }
+}
+
+fn notes(scheduled: &Scheduled, reports: &[Report]) -> Vec<String> {
+    let mut notes: Vec<String> = reports.iter().flat_map(|report| report.notes.iter().cloned()).collect();
+    let estimate = &scheduled.estimate;
+    notes.push(format!(
+        "errors of outputs are likely below 2^-{:.1} of the largest value the program represents, 2^-{:.1} on average",
+        estimate.error_bits_worst, estimate.error_bits_mean
+    ));
+    notes.push(format!("encoded weights take {} bytes if all are kept in memory", estimate.plaintext_bytes));
+    if scheduled.params.secret() != fhec_ir::params::Secret::UniformTernary {
+        notes.push(
+            "the secret is sparse: published attacks on sparse secrets that the estimator does not know may cost less"
+                .into(),
+        );
+    }
+    notes
+}
