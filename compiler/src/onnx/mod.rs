@@ -40,6 +40,7 @@ mod wire;
 
 pub use error::{ImportError, NodeId};
 pub use graph::{NEWEST_OPSET, OLDEST_OPSET};
+pub use ops::supported_operators;
 
 /// An imported network.
 #[derive(Clone, Debug, PartialEq)]

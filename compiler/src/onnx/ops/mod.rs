@@ -14,6 +14,7 @@ mod linear;
 mod movement;
 mod norm;
 mod pool;
+mod select;
 mod shape;
 mod window;
 
@@ -32,7 +33,7 @@ const TABLE: &[(&str, Handler)] = &[
     ("Dropout", activation::dropout),
     ("Exp", activation::exp),
     ("Flatten", shape::flatten),
-    ("Gather", movement::gather),
+    ("Gather", select::gather),
     ("Gelu", activation::gelu),
     ("Gemm", linear::gemm),
     ("GlobalAveragePool", pool::global_average_pool),
@@ -54,7 +55,7 @@ const TABLE: &[(&str, Handler)] = &[
     ("Shape", shape::shape),
     ("Sigmoid", activation::sigmoid),
     ("Size", shape::size),
-    ("Slice", movement::slice),
+    ("Slice", select::slice),
     ("Softmax", norm::softmax),
     ("Sqrt", arithmetic::sqrt),
     ("Squeeze", shape::squeeze),
@@ -85,6 +86,7 @@ const HINTS: &[(&[&str], &str)] = &[
         &["ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", "ReduceProd"],
         "use ReduceMean, GlobalAveragePool or GlobalMaxPool",
     ),
+    (&["DepthToSpace", "SpaceToDepth"], "write it as Reshape, Transpose, Reshape"),
     (&["Split", "GatherElements", "GatherND"], "use Slice"),
     (&["LSTM", "GRU", "RNN", "Loop", "If", "Scan"], "unroll it, or export with constant control flow"),
     (
@@ -120,9 +122,17 @@ pub(super) fn find(proto: &NodeProto, id: &NodeId) -> Result<Handler, ImportErro
             None if is_standard(&proto.domain) => "rewrite the network with supported operators",
             None => "export with standard operators, without the runtime's own fused ones",
         };
-        let supported = TABLE.iter().map(|(name, _)| *name).collect();
-        ImportError::UnsupportedOp { node: id.clone(), hint: hint.to_string(), supported }
+        ImportError::UnsupportedOp {
+            node: id.clone(),
+            hint: hint.to_string(),
+            supported: supported_operators(),
+        }
     })
+}
+
+/// Names of all supported operators, alphabetically.
+pub fn supported_operators() -> Vec<&'static str> {
+    TABLE.iter().map(|(name, _)| *name).collect()
 }
 
 #[cfg(test)]
