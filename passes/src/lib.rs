@@ -10,6 +10,7 @@
 //! | [`estimate`] | seconds, memory and error of a scheduled program |
 //! | [`analysis`] | costs, depths, levels, rotations, live bytes, noise |
 //! | [`security`] | limits on the modulus |
+//! | [`bootstrap`] | failure probability, polynomials, parameter sets of bootstraps |
 //! | [`pipeline`] | the order of the passes on networks |
 //! | [`schedule_network`] | the order of the passes from `lower` on, the search over rings |
 //! | [`compile`] | both halves: from an imported network to a program and its plan |
@@ -20,6 +21,7 @@
 
 pub mod analysis;
 pub mod approximation;
+pub mod bootstrap;
 pub mod ckks;
 pub mod compile;
 pub mod error;

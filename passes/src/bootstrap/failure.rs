@@ -1,0 +1,122 @@
+//! How likely it is that a bootstrap fails: that a coefficient of the integer polynomial `I(X)` is too large.
+//!
+//! Where the modulus is raised, `c_0 + c_1 s = m + q_0 I` over the integers with centred `c_0`, so `I` is `c_1 s / q_0` rounded:
+//! a sum of `h` uniform variables on [-1/2, 1/2], rounded (`m` is small and moves nothing). The sine removes `|I| < K`;
+//! a coefficient fails with probability `P(|S_h| >= K - 1/2)`, the Irwin-Hall tail. This module computes it exactly, in
+//! rational arithmetic.
+//!
+//! The bounds published with the 2021 ResNet-20 program (arXiv 2106.07229, appendix) are `P(|S_(h+1)| >= K)`: they add
+//! `c_0` as one more variable, but do not round, and come out smaller by one to five bits. Rounding the sum of `h + 1`
+//! variables as well errs on the other side.
+
+use num_bigint::{BigInt, BigUint};
+use num_traits::{One, Signed, Zero};
+
+/// `log2 P(|S| >= half_units / 2)` for the sum `S` of `count` independent uniform variables on [-1/2, 1/2], exactly but for
+/// the final rounding. `-inf` beyond `count / 2`, where the probability is zero.
+pub fn log2_tail(count: u32, half_units: u32) -> f64 {
+    // P(S >= x) = P(sum of uniforms on [0, 1] <= count/2 - x), and with y = 2 (count/2 - x), an integer,
+    // P = sum_k (-1)^k C(count, k) (y - 2k)^count / (2^count count!).
+    let Some(y) = count.checked_sub(half_units).filter(|&y| y > 0) else { return f64::NEG_INFINITY };
+    let (mut sum, mut binomial) = (BigInt::zero(), BigUint::one());
+    for k in 0..=y / 2 {
+        let term = BigInt::from(&binomial * BigUint::from(y - 2 * k).pow(count));
+        sum += if k % 2 == 0 { term } else { -term };
+        binomial = binomial * (count - k) / (k + 1);
+    }
+    let factorial: BigUint = (1..=count).map(BigUint::from).product();
+    let denominator = factorial << count;
+    // Both sides of the distribution.
+    let tail = log2(sum.magnitude()) - log2(&denominator) + 1.0;
+    if sum.is_positive() { tail.min(0.0) } else { f64::NEG_INFINITY }
+}
+
+fn log2(value: &BigUint) -> f64 {
+    let shift = value.bits().saturating_sub(64);
+    let head = u64::try_from(&(value >> shift)).unwrap_or(u64::MAX);
+    (head as f64).log2() + shift as f64
+}
+
+/// `log2` of the probability that one coefficient of `I(X)` under a secret of Hamming weight `weight` is `bound` or more in
+/// size.
+pub fn log2_coefficient_failure(weight: u32, bound: u32) -> f64 {
+    log2_tail(weight, 2 * bound - 1)
+}
+
+/// `log2` of a bound of the probability that any of `coefficients` coefficients fails in any of `bootstraps` bootstraps.
+pub fn log2_failure(weight: u32, bound: u32, coefficients: usize, bootstraps: usize) -> f64 {
+    if coefficients == 0 || bootstraps == 0 {
+        return f64::NEG_INFINITY;
+    }
+    let trials = (coefficients as f64).log2() + (bootstraps as f64).log2();
+    (log2_coefficient_failure(weight, bound) + trials).min(0.0)
+}
+
+/// The smallest bound with which a program fails with probability `2^log2_target` at most.
+pub fn smallest_bound(weight: u32, coefficients: usize, bootstraps: usize, log2_target: f64) -> u32 {
+    (2..).find(|&bound| log2_failure(weight, bound, coefficients, bootstraps) <= log2_target).unwrap_or(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_counts_match_the_closed_forms() {
+        // One variable: P(|S| >= 0) = 1; two: the triangle, P(|S| >= x) = (1 - x)^2; three: 2 (3/2 - x)^3 / 6 for x >= 1/2.
+        assert_eq!(log2_tail(2, 0), 0.0);
+        assert!((log2_tail(2, 1) - 0.25f64.log2()).abs() < 1e-12);
+        assert!((log2_tail(3, 1) - (1.0f64 / 3.0).log2()).abs() < 1e-12);
+        assert!((log2_tail(3, 2) - (0.125f64 / 3.0).log2()).abs() < 1e-12);
+        assert_eq!(log2_tail(3, 3), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn tails_approach_the_normal_distribution() {
+        // Variance h / 12; at two standard deviations the Edgeworth correction is below a percent.
+        let (count, sigma) = (192u32, 4.0f64);
+        let exact = log2_tail(count, (4.0 * sigma) as u32).exp2();
+        assert!((exact - 0.0455).abs() < 0.0005, "{exact}");
+    }
+
+    /// The appendix of arXiv 2106.07229 bounds h = 64 by 12, 14, 16 for 2^-23, 2^-30, 2^-40: the tail of h + 1 variables
+    /// without rounding. The exact probability of a coefficient is within half a bit of that of the next variable count
+    /// but counts from K - 1/2.
+    #[test]
+    fn published_bounds_and_where_they_differ() {
+        for (bound, published) in [(12, -23.0), (14, -30.0), (16, -40.0)] {
+            let unrounded = log2_tail(65, 2 * bound);
+            assert!((unrounded - published).abs() < 0.7, "{bound}: {unrounded:.2}");
+            let exact = log2_coefficient_failure(64, bound);
+            assert!(exact - unrounded > 0.8 && exact - unrounded < 2.5, "{bound}: {exact:.2}");
+            let doubly = log2_tail(65, 2 * bound - 1);
+            assert!(doubly > exact, "rounding h + 1 variables errs on the safe side");
+        }
+        // The same three probabilities for the other weights, unrounded and exact.
+        let table = |weight: u32| -> Vec<(u32, u32)> {
+            let targets = [-23.0, -30.0, -40.0];
+            let smallest = |tail: &dyn Fn(u32) -> f64, target: f64| (2..).find(|&k| tail(k) <= target);
+            let pair = |&target: &f64| {
+                let unrounded = smallest(&|k| log2_tail(weight + 1, 2 * k), target + 0.5);
+                let exact = smallest(&|k| log2_coefficient_failure(weight, k), target + 0.5);
+                (unrounded.unwrap_or_default(), exact.unwrap_or_default())
+            };
+            targets.iter().map(pair).collect()
+        };
+        assert_eq!(table(64), [(12, 13), (14, 15), (16, 17)]);
+        assert_eq!(table(128), [(17, 18), (20, 21), (23, 24)]);
+        assert_eq!(table(192), [(21, 22), (25, 25), (29, 29)]);
+    }
+
+    #[test]
+    fn programs_add_up_and_bounds_suffice() {
+        let one = log2_coefficient_failure(32, 14);
+        assert!((log2_failure(32, 14, 1 << 14, 64) - one - 20.0).abs() < 1e-9);
+        assert_eq!(log2_failure(32, 2, 1 << 14, 1), 0.0);
+        let bound = smallest_bound(32, 1 << 14, 60, -40.0);
+        assert!(log2_failure(32, bound, 1 << 14, 60) <= -40.0);
+        assert!(log2_failure(32, bound - 1, 1 << 14, 60) > -40.0);
+        // h = 32 cannot exceed 16: nothing fails from 17 on.
+        assert_eq!(log2_failure(32, 17, 1 << 15, 1000), f64::NEG_INFINITY);
+    }
+}

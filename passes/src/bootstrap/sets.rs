@@ -1,0 +1,432 @@
+//! Named parameter sets with bootstrapping.
+//!
+//! A set is a [`Recipe`]: sizes of primes per segment, polynomials' degrees, shapes of the transforms. [`Recipe::build`]
+//! finds the primes, computes the polynomials and checks both secrets against the security table: the main one at
+//! `log2(Q P)`, the ephemeral one at `log2(q0 p)`, the only modulus anything is published at under it.
+
+use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftStep, Order};
+use fhec_ir::params::{FixedScale, Params, ParamsError, ParamsLiteral, Secret};
+use fhec_ir::prime::ntt_primes_near;
+use fhec_ir::scale::Level;
+use thiserror::Error;
+
+use super::sine;
+use crate::approximation::ApproximationError;
+use crate::security::{SecurityError, max_log_qp};
+
+/// Names of all sets.
+pub const NAMES: [&str; 7] = ["n15-98", "n15-128", "n16-98", "n16-128", "n16-192", "n17-256", "lee2021"];
+
+/// A parameter set and its bootstrap for full slots.
+#[derive(Clone, Debug)]
+pub struct BootstrapSet {
+    /// Security level promised.
+    pub security_bits: u32,
+    /// Scheme parameters.
+    pub params: Params,
+    /// The bootstrap of N/2 slots.
+    pub bootstrap: BootstrapParams,
+}
+
+/// Why a set cannot be made.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[allow(missing_docs)]
+pub enum SetError {
+    #[error("there is no parameter set `{name}`; known are {}", NAMES.join(", "))]
+    Unknown { name: String },
+    #[error("there are not enough primes of about {bits} bits for ring degree 2^{log_n}")]
+    Primes { bits: u32, log_n: u32 },
+    #[error("parameter set {name}: {error}")]
+    Params { name: String, error: ParamsError },
+    #[error("parameter set {name}: {error}")]
+    Bootstrap { name: String, error: BootstrapError },
+    #[error("parameter set {name}: {error}")]
+    Approximation { name: String, error: ApproximationError },
+    #[error("parameter set {name}: {error}")]
+    Security { name: String, error: SecurityError },
+    #[error("{slots} slots: a bootstrap of this ring serves a power of two from 2^4 to {max}")]
+    Slots { slots: usize, max: usize },
+}
+
+/// What a set is made from.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// Name.
+    pub name: &'static str,
+    /// `log2` of the ring degree.
+    pub log_n: u32,
+    /// Security level promised.
+    pub security_bits: u32,
+    /// Main secret.
+    pub secret: Secret,
+    /// Hamming weight of the ephemeral secret.
+    pub ephemeral_weight: Option<u32>,
+    /// Bound of the integer part (K).
+    pub bound: u32,
+    /// Degree of the cosine.
+    pub cosine_degree: usize,
+    /// Doublings.
+    pub double_angles: u32,
+    /// Degree of the arcsine, if any.
+    pub arcsine_degree: Option<usize>,
+    /// Bits of q0.
+    pub q0_bits: u32,
+    /// `log2` of q0 over the scale where the modulus is raised.
+    pub log_message_ratio: u32,
+    /// Bits of the primes of slots to coefficients.
+    pub slots_to_coeffs_bits: u32,
+    /// Bits of the application's primes, and of its scale.
+    pub application_bits: u32,
+    /// Levels of the application.
+    pub application_levels: u32,
+    /// Bits of the primes of the sine.
+    pub sine_bits: u32,
+    /// Bits of the primes of coefficients to slots.
+    pub coeffs_to_slots_bits: u32,
+    /// Butterflies and baby steps per matrix.
+    pub coeffs_to_slots: &'static [(u32, u32)],
+    /// Butterflies and baby steps per matrix.
+    pub slots_to_coeffs: &'static [(u32, u32)],
+    /// Bits and number of the special primes; the number is also that of chain primes per key-switching digit.
+    pub special: (u32, usize),
+}
+
+/// The set called `name`.
+pub fn named(name: &str) -> Result<BootstrapSet, SetError> {
+    recipe(name)?.build()
+}
+
+/// The recipe of the set called `name`.
+pub fn recipe(name: &str) -> Result<Recipe, SetError> {
+    let uniform = Secret::UniformTernary;
+    let base = Recipe {
+        name: "n15-128",
+        log_n: 15,
+        security_bits: 128,
+        secret: uniform,
+        ephemeral_weight: Some(32),
+        bound: 14,
+        cosine_degree: 30,
+        double_angles: 3,
+        arcsine_degree: None,
+        q0_bits: 41,
+        log_message_ratio: 9,
+        slots_to_coeffs_bits: 29,
+        application_bits: 32,
+        application_levels: 5,
+        sine_bits: 44,
+        coeffs_to_slots_bits: 40,
+        coeffs_to_slots: &[(4, 4), (5, 8), (5, 8)],
+        slots_to_coeffs: &[(7, 16), (7, 16)],
+        special: (44, 3),
+    };
+    let wide = Recipe {
+        name: "n16-128",
+        log_n: 16,
+        q0_bits: 50,
+        log_message_ratio: 11,
+        slots_to_coeffs_bits: 38,
+        application_bits: 40,
+        application_levels: 12,
+        sine_bits: 50,
+        coeffs_to_slots_bits: 48,
+        coeffs_to_slots: &[(5, 8), (5, 8), (5, 8)],
+        slots_to_coeffs: &[(5, 8), (5, 8), (5, 8)],
+        special: (50, 9),
+        ..base.clone()
+    };
+    let found = match name {
+        "n15-128" => base,
+        "n15-98" => Recipe {
+            name: "n15-98",
+            security_bits: 98,
+            application_levels: 9,
+            log_message_ratio: 10,
+            q0_bits: 42,
+            sine_bits: 45,
+            special: (46, 5),
+            ..base
+        },
+        "n16-128" => wide,
+        "n16-98" => {
+            Recipe { name: "n16-98", security_bits: 98, application_levels: 22, special: (50, 11), ..wide }
+        }
+        // At 192 bits an ephemeral secret of weight 32 no longer hides at q0 p: 64 does, for a larger K.
+        "n16-192" => Recipe {
+            name: "n16-192",
+            security_bits: 192,
+            ephemeral_weight: Some(64),
+            bound: 21,
+            cosine_degree: 28,
+            double_angles: 4,
+            q0_bits: 44,
+            log_message_ratio: 10,
+            slots_to_coeffs_bits: 32,
+            application_bits: 34,
+            application_levels: 6,
+            sine_bits: 48,
+            coeffs_to_slots_bits: 44,
+            slots_to_coeffs: &[(7, 16), (8, 16)],
+            special: (48, 4),
+            ..wide
+        },
+        "n17-256" => Recipe {
+            name: "n17-256",
+            log_n: 17,
+            security_bits: 256,
+            ephemeral_weight: Some(64),
+            bound: 21,
+            cosine_degree: 28,
+            double_angles: 4,
+            application_levels: 15,
+            coeffs_to_slots: &[(6, 8), (5, 8), (5, 8)],
+            slots_to_coeffs: &[(5, 8), (5, 8), (6, 8)],
+            special: (50, 9),
+            ..wide
+        },
+        // arXiv 2106.07229: 60-bit q0, scale 50, 11 + 18 levels, K = 17, degrees 54 and 5, two doublings.
+        "lee2021" => Recipe {
+            name: "lee2021",
+            security_bits: 98,
+            secret: Secret::SparseTernary { hamming_weight: 64 },
+            ephemeral_weight: None,
+            bound: 17,
+            cosine_degree: 54,
+            double_angles: 2,
+            arcsine_degree: Some(5),
+            q0_bits: 60,
+            log_message_ratio: 10,
+            slots_to_coeffs_bits: 50,
+            application_bits: 50,
+            application_levels: 11,
+            sine_bits: 50,
+            coeffs_to_slots_bits: 50,
+            coeffs_to_slots: &[(4, 4), (4, 4), (4, 4), (3, 4)],
+            slots_to_coeffs: &[(5, 8), (5, 8), (5, 8)],
+            special: (60, 4),
+            ..wide
+        },
+        _ => return Err(SetError::Unknown { name: name.to_owned() }),
+    };
+    Ok(found)
+}
+
+impl Recipe {
+    /// Finds primes, computes polynomials, checks everything.
+    pub fn build(&self) -> Result<BootstrapSet, SetError> {
+        let fail_params = |error| SetError::Params { name: self.name.to_owned(), error };
+        let approximation = |error| SetError::Approximation { name: self.name.to_owned(), error };
+        let ratio = f64::from(self.log_message_ratio);
+        let cosine = sine::cosine(self.bound, self.double_angles, ratio, self.cosine_degree);
+        let cosine = cosine.map_err(approximation)?.polynomial;
+        let arcsine = self.arcsine_degree.map(|degree| sine::arcsine(ratio, degree)).transpose();
+        let arcsine = arcsine.map_err(approximation)?.map(|fit| fit.polynomial);
+        let steps = |list: &[(u32, u32)]| -> Vec<DftStep> {
+            list.iter().map(|&(butterflies, baby_steps)| DftStep { butterflies, baby_steps }).collect()
+        };
+        let bootstrap = BootstrapParams {
+            log_slots: self.log_n - 1,
+            order: Order::SlotsToCoeffsFirst,
+            ephemeral_weight: self.ephemeral_weight,
+            bound: self.bound,
+            cosine,
+            double_angles: self.double_angles,
+            arcsine,
+            coeffs_to_slots: steps(self.coeffs_to_slots),
+            slots_to_coeffs: steps(self.slots_to_coeffs),
+            output_level: self.slots_to_coeffs.len() as Level + self.application_levels as Level,
+        };
+        let params = self.params(&bootstrap).map_err(|error| match error {
+            Ok(error) => fail_params(error),
+            Err(bits) => SetError::Primes { bits, log_n: self.log_n },
+        })?;
+        let checked = bootstrap.validate(&params);
+        checked.map_err(|error| SetError::Bootstrap { name: self.name.to_owned(), error })?;
+        let set = BootstrapSet { security_bits: self.security_bits, params, bootstrap };
+        set.check_security()?;
+        Ok(set)
+    }
+
+    /// The chain, top down, every prime chosen so that the scale of its segment stays where it is.
+    fn params(&self, bootstrap: &BootstrapParams) -> Result<Params, Result<ParamsError, u32>> {
+        let mut taken: Vec<u64> = Vec::new();
+        let mut below = |bits: u32, count: usize| -> Result<Vec<u64>, Result<ParamsError, u32>> {
+            // The largest primes of so many bits: they stay within the kernels' size classes.
+            let all = ntt_primes_near((1 << bits) - 1, self.log_n).filter(|&p| p < 1 << bits);
+            let found: Vec<u64> = all.filter(|p| !taken.contains(p)).take(count).collect();
+            taken.extend(&found);
+            if found.len() == count { Ok(found) } else { Err(Err(bits)) }
+        };
+        let p = below(self.special.0, self.special.1)?;
+        let q0 = below(self.q0_bits, 1)?;
+        let coeffs_to_slots = below(self.coeffs_to_slots_bits, self.coeffs_to_slots.len())?;
+        let slots_to_coeffs = below(self.slots_to_coeffs_bits, self.slots_to_coeffs.len())?;
+        // A segment of products: the scale is 2^b at its top; each prime is the unused one nearest to what brings the
+        // scale back to 2^b.
+        let mut segment = |bits: u32, count: usize| -> Result<Vec<u64>, Result<ParamsError, u32>> {
+            let (target, mut scale, mut primes) =
+                (f64::from(bits).exp2(), f64::from(bits).exp2(), Vec::new());
+            for _ in 0..count {
+                let wanted = scale * scale / target;
+                let prime = ntt_primes_near(wanted as u64, self.log_n)
+                    .take_while(|&q| (q as f64 / wanted - 1.0).abs() < 0.2)
+                    .find(|q| !taken.contains(q) && (bits > 50 || *q < 1 << 50))
+                    .ok_or(Err(bits))?;
+                taken.push(prime);
+                primes.push(prime);
+                scale = scale * scale / prime as f64;
+            }
+            primes.reverse();
+            Ok(primes)
+        };
+        let sine = segment(self.sine_bits, usize::from(bootstrap.sine_depth()))?;
+        let application = segment(self.application_bits, self.application_levels as usize)?;
+        let q: Vec<u64> = [q0, slots_to_coeffs, application, sine, coeffs_to_slots].concat();
+        let top = bootstrap.raised_level();
+        let coeffs_to_slots = (bootstrap.sine_input_level()..top).rev();
+        let mut fixed: Vec<FixedScale> =
+            coeffs_to_slots.map(|level| FixedScale { level, log_scale: self.sine_bits }).collect();
+        fixed.push(FixedScale { level: bootstrap.output_level, log_scale: self.application_bits });
+        let bottom = (0..bootstrap.input_level()).rev();
+        let log_bottom = self.q0_bits - self.log_message_ratio;
+        fixed.extend(bottom.map(|level| FixedScale { level, log_scale: log_bottom }));
+        let literal = ParamsLiteral {
+            name: self.name.to_owned(),
+            log_n: self.log_n,
+            level_limbs: (1..=q.len()).collect(),
+            q,
+            p,
+            digit_limbs: self.special.1,
+            log_scale: self.sine_bits,
+            secret: self.secret,
+        };
+        Params::segmented(literal, fixed).map_err(Ok)
+    }
+}
+
+impl BootstrapSet {
+    /// `log2(q0 p)`: the modulus of the key that switches to the ephemeral secret.
+    pub fn ephemeral_log_qp(&self) -> f64 {
+        (self.params.q()[0] as f64).log2() + (self.params.p()[0] as f64).log2()
+    }
+
+    /// Errs unless both secrets keep the level promised.
+    pub fn check_security(&self) -> Result<(), SetError> {
+        let name = self.params.name().to_owned();
+        let check = |secret: Secret, log_qp: f64| {
+            let (log_n, bits) = (self.params.log_n(), self.security_bits);
+            let max = max_log_qp(log_n, secret, bits)?;
+            if log_qp <= f64::from(max) {
+                return Ok(());
+            }
+            Err(SecurityError::TooLarge { log_n, secret, bits, log_qp, max })
+        };
+        let ephemeral = self.bootstrap.ephemeral_weight;
+        let ephemeral = ephemeral.map_or(Ok(()), |hamming_weight| {
+            check(Secret::SparseTernary { hamming_weight }, self.ephemeral_log_qp())
+        });
+        check(self.params.secret(), self.params.log_qp())
+            .and(ephemeral)
+            .map_err(|error| SetError::Security { name, error })
+    }
+
+    /// The bootstrap of fewer slots on the same parameters: the same matrices without their lowest butterflies.
+    pub fn with_slots(&self, slots: usize) -> Result<BootstrapParams, SetError> {
+        let max = self.params.slots();
+        if !slots.is_power_of_two() || slots > max || slots < 1 << fhec_ir::bootstrap::MIN_LOG_SLOTS {
+            return Err(SetError::Slots { slots, max });
+        }
+        let mut bootstrap = self.bootstrap.clone();
+        bootstrap.log_slots = slots.trailing_zeros();
+        // Every matrix stays, so that levels stay; butterflies are spread evenly.
+        for steps in [&mut bootstrap.coeffs_to_slots, &mut bootstrap.slots_to_coeffs] {
+            let mut rest = bootstrap.log_slots;
+            let count = steps.len() as u32;
+            for (index, step) in steps.iter_mut().enumerate() {
+                step.butterflies = rest / (count - index as u32);
+                step.baby_steps = step.baby_steps.min(1 << step.butterflies);
+                rest -= step.butterflies;
+            }
+        }
+        let checked = bootstrap.validate(&self.params);
+        checked.map_err(|error| SetError::Bootstrap { name: self.params.name().to_owned(), error })?;
+        Ok(bootstrap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::failure::log2_failure;
+
+    #[test]
+    fn every_set_keeps_its_security_level() {
+        for name in NAMES {
+            let set = named(name).unwrap();
+            let (params, b) = (&set.params, &set.bootstrap);
+            set.check_security().unwrap();
+            let weight = b.ephemeral_weight.or(match params.secret() {
+                Secret::SparseTernary { hamming_weight } => Some(hamming_weight),
+                Secret::UniformTernary => None,
+            });
+            let failure = log2_failure(weight.unwrap(), b.bound, b.slots(), 64);
+            let keys = b.rotations(params);
+            let key_bytes: usize = keys
+                .values()
+                .map(|&level| {
+                    2 * params.digits(level).len()
+                        * (params.limbs(level) + params.p().len())
+                        * params.ring_degree()
+                        * 8
+                })
+                .sum();
+            eprintln!(
+                "{name}: logQP {:.1} of {}, q0 p {:.1}, {} limbs + {}, {} digits, levels {} to {} of {}, 64 bootstraps fail 2^{failure:.1}, {} keys {} MB, scale at output 2^{:.3}, at input 2^{:.3}",
+                params.log_qp(),
+                max_log_qp(params.log_n(), params.secret(), set.security_bits).unwrap(),
+                set.ephemeral_log_qp(),
+                params.q().len(),
+                params.p().len(),
+                params.digits(params.top_level()).len(),
+                b.input_level(),
+                b.output_level,
+                params.top_level(),
+                keys.len(),
+                key_bytes >> 20,
+                params.canonical_scale(b.output_level).log2(),
+                params.canonical_scale(b.input_level()).log2(),
+            );
+            // The 2021 program's K is its own choice.
+            assert!(failure <= if name == "lee2021" { -20.0 } else { -40.0 }, "{name}: 2^{failure:.1}");
+            assert!(params.q().iter().chain(params.p()).all(|&q| q < 1 << 60));
+            if name != "lee2021" {
+                assert!(params.q().iter().chain(params.p()).all(|&q| q < 1 << 50), "{name}: 52-bit kernels");
+            }
+            // Scales stay within a tenth of a bit of their segments'.
+            for level in b.input_level()..=b.sine_input_level() {
+                let log = params.canonical_scale(level).log2();
+                assert!((log - log.round()).abs() < 0.1, "{name} level {level}: {log}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_2021_program_has_its_levels() {
+        let set = named("lee2021").unwrap();
+        assert_eq!(set.params.top_level(), 11 + 18);
+        assert_eq!(set.params.q()[0].ilog2() + 1, 60);
+        assert_eq!(set.bootstrap.bound, 17);
+    }
+
+    #[test]
+    fn fewer_slots_keep_the_levels() {
+        let set = named("n15-128").unwrap();
+        for log_slots in 10..=14 {
+            let sparse = set.with_slots(1 << log_slots).unwrap();
+            assert_eq!(sparse.raised_level(), set.bootstrap.raised_level());
+            assert_eq!(sparse.input_level(), set.bootstrap.input_level());
+        }
+        assert!(matches!(set.with_slots(1 << 15), Err(SetError::Slots { .. })));
+        assert!(matches!(named("n18"), Err(SetError::Unknown { .. })));
+    }
+}
