@@ -7,11 +7,13 @@
 //! | [`rlwe`] | keys, ciphertexts, hybrid key switching, serialisation |
 //! | [`ckks`] | encoding, encryption, evaluation |
 //! | [`circuits`] | linear maps and polynomials |
+//! | [`exec`] | the executor of scheduled programs, on ciphertexts or in the clear |
 //! | [`error`] | what can be wrong with operands and with bytes |
 
 pub mod circuits;
 pub mod ckks;
 pub mod error;
+pub mod exec;
 pub mod kernels;
 pub mod ring;
 pub mod rlwe;

@@ -72,6 +72,14 @@ impl DiagonalRows {
         self.rows.iter().map(|row| row.terms.len()).sum()
     }
 
+    /// The same without the numbers: what is needed beside an [`EncodedMap`].
+    pub fn without_values(mut self) -> Self {
+        for (_, diagonal) in self.rows.iter_mut().flat_map(|row| &mut row.terms) {
+            *diagonal = Vec::new();
+        }
+        self
+    }
+
     /// Bytes of all diagonals, encoded at `level`.
     pub fn encoded_bytes(&self, encoder: &FactorEncoder<'_>, level: Level) -> usize {
         self.diagonals() * encoder.factor_bytes(self.period, level)
@@ -135,10 +143,23 @@ impl Evaluator<'_> {
         encoded: Option<&EncodedMap>,
         encoder: &FactorEncoder<'_>,
     ) -> Result<Vec<Ciphertext>, EvalError> {
+        let sums = self.linear_map_extended(inputs, rows, encoded, encoder)?;
+        Ok(sums.iter().map(|sum| self.divide_special(sum)).collect())
+    }
+
+    /// [`Self::linear_map`] before the last divisions by `P`, which may be one with a rescaling
+    /// ([`Evaluator::divide_special_rescale`]).
+    pub fn linear_map_extended(
+        &self,
+        inputs: &[Ciphertext],
+        rows: &DiagonalRows,
+        encoded: Option<&EncodedMap>,
+        encoder: &FactorEncoder<'_>,
+    ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
         self.linear_map_within(inputs, rows, encoded, encoder, WORKING_BYTES)
     }
 
-    /// [`Self::linear_map`] with another bound of the working memory. The result does not depend on it.
+    /// [`Self::linear_map_extended`] with another bound of the working memory. The result does not depend on it.
     pub fn linear_map_within(
         &self,
         inputs: &[Ciphertext],
@@ -146,7 +167,7 @@ impl Evaluator<'_> {
         encoded: Option<&EncodedMap>,
         encoder: &FactorEncoder<'_>,
         working_bytes: usize,
-    ) -> Result<Vec<Ciphertext>, EvalError> {
+    ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
         assert_eq!(inputs.len(), rows.inputs, "one ciphertext per input vector");
         assert!(encoded.is_none_or(|e| e.rows.len() == rows.rows.len()), "diagonals of another map");
         let first = &inputs[0];
@@ -197,7 +218,7 @@ impl Evaluator<'_> {
             }
             start = end;
         }
-        Ok(results.into_iter().map(|result| self.divide_special(&result.unwrap_or_else(zero))).collect())
+        Ok(results.into_iter().map(|result| result.unwrap_or_else(zero)).collect())
     }
 
     /// Per row the sum of its products, over the extended basis.

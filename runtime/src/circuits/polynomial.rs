@@ -39,8 +39,15 @@ pub trait Arithmetic: Sync {
         constant: f64,
     ) -> Result<Self::Value, EvalError>;
 
-    /// Relinearises what needs it and rescales from `level` to the level below, where the scale is `scale`.
-    fn rescale(&self, sum: Self::Value, level: Level, scale: &ExactScale) -> Result<Self::Value, EvalError>;
+    /// Relinearises what needs it and rescales from `level` to the level below, where the scale is `scale`. The label
+    /// is different for every rescaling of one polynomial, and the same in every evaluation.
+    fn rescale(
+        &self,
+        sum: Self::Value,
+        level: Level,
+        scale: &ExactScale,
+        label: u64,
+    ) -> Result<Self::Value, EvalError>;
 }
 
 /// A term of a sum: `coefficient * value`, carried to the scale of the sum.
@@ -52,6 +59,11 @@ pub struct Term<'a, V> {
     /// Scale of the sum over that of the value.
     pub ratio: ExactScale,
 }
+
+/// Label of the root: above all degrees, which label the basis elements.
+const ROOT: u64 = 1 << 20;
+/// Above the number of products of any node.
+const MAX_PRODUCTS: u64 = 1 << 6;
 
 struct Scaled<V> {
     value: V,
@@ -89,7 +101,7 @@ pub fn evaluate<A: Arithmetic>(
             elements.par_iter().map(|e| Ok((e.index, walk.basis_element(e)?))).collect();
         walk.basis.extend(made?);
     }
-    walk.node(&shape.root, depth - 1, params.canonical_scale(out))
+    walk.node(&shape.root, depth - 1, params.canonical_scale(out), ROOT)
 }
 
 struct Walk<'a, A: Arithmetic> {
@@ -134,20 +146,29 @@ impl<A: Arithmetic> Walk<'_, A> {
         }
         let sum = self.arithmetic.sum(level, &scale, &terms, constant)?;
         let scale = quotient(&scale, &ExactScale::from_integer(&self.params.rescale_divisor(level)));
-        let value = self.arithmetic.rescale(sum, level, &scale)?;
+        let value = self.arithmetic.rescale(sum, level, &scale, index as u64)?;
         Ok(Scaled { value, scale })
     }
 
     /// The node, summed up `depth` levels below the operand and rescaled, at scale `target`.
-    fn node(&self, node: &Node, depth: Level, target: &ExactScale) -> Result<A::Value, EvalError> {
+    fn node(
+        &self,
+        node: &Node,
+        depth: Level,
+        target: &ExactScale,
+        label: u64,
+    ) -> Result<A::Value, EvalError> {
         let level = self.level - depth;
         let scale = target.mul(&ExactScale::from_integer(&self.params.rescale_divisor(level)));
         let products: Result<Vec<A::Value>, EvalError> = node
             .products
             .par_iter()
-            .map(|product| {
+            .enumerate()
+            .map(|(number, product)| {
                 let (giant, giant_scale) = self.element(product.giant);
-                let factor = self.node(&product.quotient, depth - 1, &quotient(&scale, giant_scale))?;
+                let target = quotient(&scale, giant_scale);
+                let label = label.wrapping_mul(MAX_PRODUCTS).wrapping_add(number as u64);
+                let factor = self.node(&product.quotient, depth - 1, &target, label)?;
                 self.arithmetic.mul(&factor, giant, level)
             })
             .collect();
@@ -167,7 +188,7 @@ impl<A: Arithmetic> Walk<'_, A> {
             terms.push(self.term(1, 0.0, &scale));
         }
         let sum = self.arithmetic.sum(level, &scale, &terms, constant)?;
-        self.arithmetic.rescale(sum, level, target)
+        self.arithmetic.rescale(sum, level, target, label)
     }
 }
 
@@ -196,7 +217,7 @@ impl Arithmetic for Evaluator<'_> {
         self.combine(level, Scale::squared(level), &sources?, &constant)
     }
 
-    fn rescale(&self, sum: Ciphertext, _: Level, _: &ExactScale) -> Result<Ciphertext, EvalError> {
+    fn rescale(&self, sum: Ciphertext, _: Level, _: &ExactScale, _: u64) -> Result<Ciphertext, EvalError> {
         match sum.size() {
             2 => Evaluator::rescale(self, &sum),
             _ => self.relinearize_rescale(&sum),

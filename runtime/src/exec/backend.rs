@@ -1,0 +1,124 @@
+//! What executes the ops of a program.
+
+use fhec_ir::ckks::{CiphertextType, Ckks};
+use fhec_ir::func::Func;
+use fhec_ir::linear_map::{LinearMap, PlainTensor};
+use fhec_ir::polynomial::Polynomial;
+use fhec_ir::tensor::ConstPool;
+
+use super::error::ExecError;
+use crate::error::EvalError;
+
+/// Where an op stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// Index of the op in its program.
+    pub index: usize,
+    /// Constants of the program.
+    pub consts: &'a ConstPool,
+    /// Type of the first operand.
+    pub operand: &'a CiphertextType,
+    /// Type of the result.
+    pub result: &'a CiphertextType,
+}
+
+/// Executes ops on bundles of its own kind: one method per op of [`fhec_ir::ckks::Op`], whose meaning, levels and scales it
+/// has. [`super::execute`] calls them in program order, with operands of the declared types.
+pub trait Backend {
+    /// A bundle.
+    type Value: Clone;
+
+    /// Checks everything about the program that could make an op fail: parameters, keys, unsupported ops.
+    fn check_program(&self, func: &Func<Ckks>) -> Result<(), ExecError>;
+
+    /// Checks that `value` has type `ty`; says what is wrong otherwise.
+    fn check_input(&self, ty: &CiphertextType, value: &Self::Value) -> Result<(), String>;
+
+    /// `linear_map`.
+    fn linear_map(
+        &self,
+        site: Site<'_>,
+        x: &Self::Value,
+        map: &LinearMap,
+        baby_step: usize,
+    ) -> Result<Self::Value, EvalError>;
+
+    /// `polynomial`.
+    fn polynomial(
+        &self,
+        site: Site<'_>,
+        x: &Self::Value,
+        polynomial: &Polynomial,
+    ) -> Result<Self::Value, EvalError>;
+
+    /// `add`.
+    fn add(&self, site: Site<'_>, x: &Self::Value, y: &Self::Value) -> Result<Self::Value, EvalError>;
+
+    /// `sub`.
+    fn sub(&self, site: Site<'_>, x: &Self::Value, y: &Self::Value) -> Result<Self::Value, EvalError>;
+
+    /// `mul`.
+    fn mul(&self, site: Site<'_>, x: &Self::Value, y: &Self::Value) -> Result<Self::Value, EvalError>;
+
+    /// `add_plain`.
+    fn add_plain(
+        &self,
+        site: Site<'_>,
+        x: &Self::Value,
+        plain: &PlainTensor,
+    ) -> Result<Self::Value, EvalError>;
+
+    /// `mul_plain`.
+    fn mul_plain(
+        &self,
+        site: Site<'_>,
+        x: &Self::Value,
+        plain: &PlainTensor,
+    ) -> Result<Self::Value, EvalError>;
+
+    /// `mul_scalar`.
+    fn mul_scalar(&self, site: Site<'_>, x: &Self::Value, factor: f64) -> Result<Self::Value, EvalError>;
+
+    /// `add_scalar`.
+    fn add_scalar(&self, site: Site<'_>, x: &Self::Value, offset: f64) -> Result<Self::Value, EvalError>;
+
+    /// `rotate`.
+    fn rotate(&self, site: Site<'_>, x: &Self::Value, steps: i64) -> Result<Self::Value, EvalError>;
+
+    /// `conjugate`.
+    fn conjugate(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
+
+    /// `relinearize`.
+    fn relinearize(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
+
+    /// `rescale`.
+    fn rescale(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
+
+    /// `level_drop`.
+    fn level_drop(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
+
+    /// `bootstrap`.
+    fn bootstrap(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
+
+    /// `relinearize` whose only use is the `rescale` that follows it; a backend may have one division for both.
+    fn relinearize_rescale(
+        &self,
+        relinearize: Site<'_>,
+        rescale: Site<'_>,
+        x: &Self::Value,
+    ) -> Result<Self::Value, EvalError> {
+        self.rescale(rescale, &self.relinearize(relinearize, x)?)
+    }
+
+    /// `linear_map` whose only use is the `rescale` that follows it; a backend may have one division for both.
+    fn linear_map_rescale(
+        &self,
+        linear_map: Site<'_>,
+        rescale: Site<'_>,
+        x: &Self::Value,
+        map: &LinearMap,
+        baby_step: usize,
+    ) -> Result<Self::Value, EvalError> {
+        self.rescale(rescale, &self.linear_map(linear_map, x, map, baby_step)?)
+    }
+}

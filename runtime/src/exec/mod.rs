@@ -1,0 +1,166 @@
+//! The executor: walks a scheduled program over a backend. It has no arithmetic of its own.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`backend`] | the ops a backend must have |
+//! | [`ckks`] | ciphertexts: the encrypted run, with its cache of encoded diagonals |
+//! | [`clear`] | exact slots |
+//! | [`noisy`], [`noise`] | slots with modelled errors, and the model |
+//! | [`keys`] | evaluation keys that a program needs |
+//! | [`observer`] | progress, trace, cancellation |
+//!
+//! Ops run in program order, each on all threads; a value is dropped after its last use. Results are the same for every
+//! number of threads.
+
+pub mod backend;
+pub mod ckks;
+pub mod clear;
+pub mod error;
+pub mod keys;
+pub mod noise;
+pub mod noisy;
+pub mod observer;
+
+use std::time::Instant;
+
+use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::entity::Value;
+use fhec_ir::func::{Func, StageOp, StageType};
+use fhec_ir::verify::verify;
+
+use crate::error::EvalError;
+
+pub use backend::{Backend, Site};
+pub use ckks::Encrypted;
+pub use clear::Clear;
+pub use error::ExecError;
+pub use noisy::{EncryptionKind, Noisy, Simulation};
+pub use observer::{Observer, Trace};
+
+/// Runs `func` on `inputs` and returns its outputs.
+///
+/// A `relinearize` or `linear_map` whose only use is the `rescale` right after it is executed together with that; the
+/// observer is told of both, with the time at the first.
+///
+/// # Errors
+/// See [`ExecError`]: whatever can be known before the first op is checked before it.
+pub fn execute<B: Backend>(
+    func: &Func<Ckks>,
+    backend: &B,
+    inputs: Vec<B::Value>,
+    observer: &mut dyn Observer,
+) -> Result<Vec<B::Value>, ExecError> {
+    verify(func)?;
+    backend.check_program(func)?;
+    if inputs.len() != func.inputs().len() {
+        return Err(ExecError::InputCount { expected: func.inputs().len(), found: inputs.len() });
+    }
+    let mut values: Vec<Option<B::Value>> = vec![None; func.value_count()];
+    for (&input, value) in func.inputs().iter().zip(inputs) {
+        let ty = func.ty(input);
+        let wrong = |found| ExecError::Input { input, expected: ty.print(), found };
+        backend.check_input(ty, &value).map_err(wrong)?;
+        values[input.index()] = Some(value);
+    }
+    let (last_uses, use_counts) = (func.last_uses(), func.use_counts());
+    for &input in func.inputs() {
+        if last_uses[input.index()].is_none() {
+            values[input.index()] = None;
+        }
+    }
+    let mut fused = false;
+    for (index, data) in func.ops().iter().enumerate() {
+        if observer.is_cancelled() {
+            return Err(ExecError::Cancelled { op: index });
+        }
+        observer.op_started(index);
+        let start = Instant::now();
+        if std::mem::take(&mut fused) {
+            // Its result is there already.
+            observer.op_finished(index, 0.0);
+            continue;
+        }
+        let next = func.ops().get(index + 1).filter(|next| {
+            matches!(next.op, Op::Rescale { x } if x == data.result) && use_counts[data.result.index()] == 1
+        });
+        let (result, made) = match (&data.op, next) {
+            (Op::Relinearize { .. } | Op::LinearMap { .. }, Some(next)) => {
+                fused = true;
+                (next.result, run_with_rescale(func, backend, index, &values))
+            }
+            _ => (data.result, run_op(func, backend, index, &values)),
+        };
+        let mnemonic = data.op.mnemonic();
+        let made = made.map_err(|source| ExecError::Op { op: index, mnemonic, source })?;
+        if last_uses[result.index()].is_some() {
+            values[result.index()] = Some(made);
+        }
+        for operand in data.op.operands() {
+            if last_uses[operand.index()] == Some(index) {
+                values[operand.index()] = None;
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        tracing::debug!(op = index, mnemonic, seconds, "executed");
+        observer.op_finished(index, seconds);
+    }
+    let output = |&v: &Value| values[v.index()].clone().expect("a verified program defines its outputs");
+    Ok(func.outputs().iter().map(output).collect())
+}
+
+fn site<'a>(func: &'a Func<Ckks>, index: usize) -> Site<'a> {
+    let data = &func.ops()[index];
+    let operand = data.op.operands()[0];
+    Site { index, consts: &func.consts, operand: func.ty(operand), result: func.ty(data.result) }
+}
+
+fn live<V>(values: &[Option<V>], name: Value) -> &V {
+    values[name.index()].as_ref().expect("values live until their last use")
+}
+
+fn run_op<B: Backend>(
+    func: &Func<Ckks>,
+    backend: &B,
+    index: usize,
+    values: &[Option<B::Value>],
+) -> Result<B::Value, EvalError> {
+    let site = site(func, index);
+    let value = |name: &Value| live(values, *name);
+    match &func.ops()[index].op {
+        Op::LinearMap { x, map, baby_step } => backend.linear_map(site, value(x), map, *baby_step),
+        Op::Polynomial { x, polynomial } => backend.polynomial(site, value(x), polynomial),
+        Op::Add { x, y } => backend.add(site, value(x), value(y)),
+        Op::Sub { x, y } => backend.sub(site, value(x), value(y)),
+        Op::Mul { x, y } => backend.mul(site, value(x), value(y)),
+        Op::AddPlain { x, plain } => backend.add_plain(site, value(x), plain),
+        Op::MulPlain { x, plain } => backend.mul_plain(site, value(x), plain),
+        Op::MulScalar { x, factor } => backend.mul_scalar(site, value(x), *factor),
+        Op::AddScalar { x, offset } => backend.add_scalar(site, value(x), *offset),
+        Op::Rotate { x, steps } => backend.rotate(site, value(x), *steps),
+        Op::Conjugate { x } => backend.conjugate(site, value(x)),
+        Op::Relinearize { x } => backend.relinearize(site, value(x)),
+        Op::Rescale { x } => backend.rescale(site, value(x)),
+        Op::LevelDrop { x, .. } => backend.level_drop(site, value(x)),
+        Op::Bootstrap { x, .. } => backend.bootstrap(site, value(x)),
+    }
+}
+
+/// Ops `index` and `index + 1`, a `rescale` of its result.
+fn run_with_rescale<B: Backend>(
+    func: &Func<Ckks>,
+    backend: &B,
+    index: usize,
+    values: &[Option<B::Value>],
+) -> Result<B::Value, EvalError> {
+    let sites = (site(func, index), site(func, index + 1));
+    match &func.ops()[index].op {
+        Op::LinearMap { x, map, baby_step } => {
+            backend.linear_map_rescale(sites.0, sites.1, live(values, *x), map, *baby_step)
+        }
+        Op::Relinearize { x } => backend.relinearize_rescale(sites.0, sites.1, live(values, *x)),
+        op => unreachable!("`{}` has no form with a rescale", op.mnemonic()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

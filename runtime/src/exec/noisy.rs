@@ -1,0 +1,354 @@
+//! The backend of slots with modelled errors: what an encrypted run will answer, in milliseconds.
+//!
+//! Every op computes on the perturbed slots and adds a fresh normal error of the variance of [`NoiseModel`]. Errors already there
+//! are carried along exactly, products included; polynomials are evaluated by their [`PolynomialShape`], with the error of
+//! every rescaling inside.
+//!
+//! A linear map adds, to slot `s` of the result:
+//! - `sum d_s^2` over the diagonals behind baby rotations, times the variance of a key switch without division (those are
+//!   postponed) at the operand's scale;
+//! - the rounding of every diagonal, times the mean square of the slots it multiplies;
+//! - the key switches of giant steps and the last division, at the squared scale, where they are negligible.
+//!
+//! Not modelled, being smaller by tens of bits: roundings of constants, double precision.
+
+use std::collections::BTreeMap;
+
+use fhec_ir::ckks::{CiphertextType, Ckks, Op};
+use fhec_ir::func::{Func, StageOp};
+use fhec_ir::interp::Bundle;
+use fhec_ir::linear_map::{LinearMap, PlainTensor};
+use fhec_ir::params::Params;
+use fhec_ir::polynomial::Polynomial;
+use fhec_ir::polynomial_shape::PolynomialShape;
+use fhec_ir::scale::{ExactScale, Level, Scale};
+use fhec_ir::tensor::ConstPool;
+
+use super::backend::{Backend, Site};
+use super::ckks::check_levels;
+use super::clear::{Clear, check_bundle};
+use super::error::ExecError;
+use super::noise::{NoiseModel, NormalStream};
+use crate::circuits::polynomial::{Arithmetic, Term, evaluate};
+use crate::error::EvalError;
+
+/// A program prepared for simulation: what does not depend on the input. Shared by all images and threads.
+#[derive(Debug)]
+pub struct Simulation<'a> {
+    func: &'a Func<Ckks>,
+    params: &'a Params,
+    maps: BTreeMap<usize, MapEnergy>,
+    polynomials: BTreeMap<usize, PolynomialShape>,
+}
+
+/// Squares of the diagonals of a linear map.
+#[derive(Debug)]
+struct MapEnergy {
+    /// Per output vector and slot of the diagonal period: the sum over diagonals behind baby rotations.
+    rotated: Vec<Vec<f64>>,
+    /// `(output, input, diagonals)`.
+    diagonals: Vec<(usize, usize, usize)>,
+    /// Giant rotations per output vector.
+    giants: Vec<usize>,
+    period: usize,
+}
+
+impl MapEnergy {
+    fn new(map: &LinearMap, consts: &ConstPool, baby_step: usize) -> Self {
+        let (outputs, period) = (map.output.vectors(), map.diagonal_period());
+        let mut energy = MapEnergy {
+            rotated: vec![vec![0.0; period]; outputs],
+            diagonals: Vec::new(),
+            giants: vec![0; outputs],
+            period,
+        };
+        let mut giants = std::collections::BTreeSet::new();
+        for ((output, input), diagonals) in map.diagonals(consts) {
+            energy.diagonals.push((output, input, diagonals.len()));
+            for (rotation, diagonal) in diagonals {
+                let baby = rotation % baby_step;
+                if rotation != baby && giants.insert((output, rotation - baby)) {
+                    energy.giants[output] += 1;
+                }
+                if baby != 0 {
+                    energy.rotated[output].iter_mut().zip(diagonal).for_each(|(sum, x)| *sum += x * x);
+                }
+            }
+        }
+        energy
+    }
+}
+
+impl<'a> Simulation<'a> {
+    /// Prepares `func`, scheduled for `params`.
+    pub fn new(func: &'a Func<Ckks>, params: &'a Params) -> Self {
+        let mut simulation = Simulation { func, params, maps: BTreeMap::new(), polynomials: BTreeMap::new() };
+        for (index, data) in func.ops().iter().enumerate() {
+            match &data.op {
+                Op::LinearMap { map, baby_step, .. } => {
+                    simulation.maps.insert(index, MapEnergy::new(map, &func.consts, *baby_step));
+                }
+                Op::Polynomial { polynomial, .. } => {
+                    simulation.polynomials.insert(index, PolynomialShape::new(polynomial));
+                }
+                _ => {}
+            }
+        }
+        simulation
+    }
+
+    /// The backend of one run. Runs of the same seed are the same, bit for bit.
+    pub fn run(&self, seed: u64) -> Noisy<'_> {
+        Noisy { simulation: self, seed }
+    }
+}
+
+/// How an input was encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncryptionKind {
+    /// Under the public key.
+    PublicKey,
+    /// Under the secret key.
+    SecretKey,
+}
+
+/// Slots with modelled errors: one run of a [`Simulation`].
+#[derive(Clone, Copy, Debug)]
+pub struct Noisy<'a> {
+    simulation: &'a Simulation<'a>,
+    seed: u64,
+}
+
+/// First label of the streams: what they perturb.
+const INPUT: u64 = 0;
+const OP: u64 = 1;
+
+impl Noisy<'_> {
+    /// Input number `input` of the program, encoded and encrypted.
+    pub fn encrypt(
+        &self,
+        input: usize,
+        ty: &CiphertextType,
+        mut slots: Bundle,
+        kind: EncryptionKind,
+    ) -> Bundle {
+        let model = self.model(ty.slots);
+        let scale = model.scale(ty.scale);
+        let encryption = match kind {
+            EncryptionKind::PublicKey => model.public_key_encryption(scale),
+            EncryptionKind::SecretKey => model.secret_key_encryption(scale),
+        };
+        self.perturb(INPUT, input, &mut slots, |_, _| model.encoding(scale) + encryption);
+        slots
+    }
+
+    fn model(&self, slots: usize) -> NoiseModel<'_> {
+        NoiseModel::new(self.simulation.params, slots)
+    }
+
+    /// Adds an error of variance `variance(vector, slot)` to every slot.
+    fn perturb(&self, kind: u64, index: usize, x: &mut Bundle, variance: impl Fn(usize, usize) -> f64) {
+        for (number, vector) in x.iter_mut().enumerate() {
+            let mut stream = NormalStream::new(&[self.seed, kind, index as u64, number as u64]);
+            for (slot, x) in vector.iter_mut().enumerate() {
+                *x += variance(number, slot).sqrt() * stream.sample();
+            }
+        }
+    }
+
+    /// The same with one deviation for all slots.
+    fn perturb_all(&self, site: Site<'_>, mut x: Bundle, variance: f64) -> Bundle {
+        let deviation = variance.sqrt();
+        for (number, vector) in x.iter_mut().enumerate() {
+            let mut stream = NormalStream::new(&[self.seed, OP, site.index as u64, number as u64]);
+            vector.iter_mut().for_each(|x| *x += deviation * stream.sample());
+        }
+        x
+    }
+}
+
+impl Backend for Noisy<'_> {
+    type Value = Bundle;
+
+    fn check_program(&self, func: &Func<Ckks>) -> Result<(), ExecError> {
+        if !std::ptr::eq(func, self.simulation.func) {
+            let (prepared, given) = (self.simulation.func.name.clone(), func.name.clone());
+            return Err(ExecError::OtherProgram { prepared, given });
+        }
+        for (op, data) in func.ops().iter().enumerate() {
+            if let Op::Bootstrap { .. } = data.op {
+                let mnemonic = data.op.mnemonic();
+                return Err(ExecError::Unsupported { op, mnemonic, backend: "slots with modelled noise" });
+            }
+        }
+        check_levels(func, self.simulation.params)
+    }
+
+    fn check_input(&self, ty: &CiphertextType, value: &Bundle) -> Result<(), String> {
+        check_bundle(ty, value)
+    }
+
+    fn linear_map(
+        &self,
+        site: Site<'_>,
+        x: &Bundle,
+        map: &LinearMap,
+        baby_step: usize,
+    ) -> Result<Bundle, EvalError> {
+        let energy = &self.simulation.maps[&site.index];
+        let (model, level) = (self.model(site.operand.slots), site.operand.level);
+        let (scale, squared) = (model.scale(Scale::canonical(level)), model.scale(Scale::squared(level)));
+        let power = |v: &Vec<f64>| v.iter().map(|x| x * x).sum::<f64>() / v.len() as f64;
+        let powers: Vec<f64> = x.iter().map(power).collect();
+        let switched = model.key_switch_product(level, scale);
+        let rounding = model.encoding_of_period(energy.period, squared / scale);
+        let common: Vec<f64> = (0..energy.rotated.len())
+            .map(|output| {
+                let of_output = energy.diagonals.iter().filter(|(o, ..)| *o == output);
+                let products: f64 = of_output.map(|&(_, input, count)| count as f64 * powers[input]).sum();
+                let giants = energy.giants[output] as f64 * model.key_switch(level, squared);
+                rounding * products + giants + model.division(2, squared)
+            })
+            .collect();
+        let mut y = Clear.linear_map(site, x, map, baby_step)?;
+        self.perturb(OP, site.index, &mut y, |vector, slot| {
+            common[vector] + switched * energy.rotated[vector][slot & (energy.period - 1)]
+        });
+        Ok(y)
+    }
+
+    fn polynomial(&self, site: Site<'_>, x: &Bundle, _: &Polynomial) -> Result<Bundle, EvalError> {
+        let shape = &self.simulation.polynomials[&site.index];
+        let model = self.model(site.operand.slots);
+        let vectors = x.iter().enumerate().map(|(number, vector)| {
+            let slots = NoisySlots { model, labels: [self.seed, OP, site.index as u64, number as u64] };
+            let input = PolynomialValue { slots: vector.clone(), product: false };
+            Ok(evaluate(&slots, self.simulation.params, shape, &input, site.operand.level)?.slots)
+        });
+        vectors.collect()
+    }
+
+    fn add(&self, site: Site<'_>, x: &Bundle, y: &Bundle) -> Result<Bundle, EvalError> {
+        Clear.add(site, x, y)
+    }
+
+    fn sub(&self, site: Site<'_>, x: &Bundle, y: &Bundle) -> Result<Bundle, EvalError> {
+        Clear.sub(site, x, y)
+    }
+
+    fn mul(&self, site: Site<'_>, x: &Bundle, y: &Bundle) -> Result<Bundle, EvalError> {
+        Clear.mul(site, x, y)
+    }
+
+    fn add_plain(&self, site: Site<'_>, x: &Bundle, plain: &PlainTensor) -> Result<Bundle, EvalError> {
+        let model = self.model(site.operand.slots);
+        let sum = Clear.add_plain(site, x, plain)?;
+        Ok(self.perturb_all(site, sum, model.encoding(model.scale(site.operand.scale))))
+    }
+
+    fn mul_plain(&self, site: Site<'_>, x: &Bundle, plain: &PlainTensor) -> Result<Bundle, EvalError> {
+        let (model, level) = (self.model(site.operand.slots), site.operand.level);
+        let ratio = model.scale(Scale::squared(level)) / model.scale(Scale::canonical(level));
+        let rounding = model.encoding(ratio);
+        let mut product = Clear.mul_plain(site, x, plain)?;
+        self.perturb(OP, site.index, &mut product, |vector, slot| {
+            rounding * x[vector][slot] * x[vector][slot]
+        });
+        Ok(product)
+    }
+
+    fn mul_scalar(&self, site: Site<'_>, x: &Bundle, factor: f64) -> Result<Bundle, EvalError> {
+        Clear.mul_scalar(site, x, factor)
+    }
+
+    fn add_scalar(&self, site: Site<'_>, x: &Bundle, offset: f64) -> Result<Bundle, EvalError> {
+        Clear.add_scalar(site, x, offset)
+    }
+
+    fn rotate(&self, site: Site<'_>, x: &Bundle, steps: i64) -> Result<Bundle, EvalError> {
+        let rotated = Clear.rotate(site, x, steps)?;
+        if steps.rem_euclid(site.operand.slots as i64) == 0 {
+            return Ok(rotated);
+        }
+        self.conjugate(site, &rotated)
+    }
+
+    fn conjugate(&self, site: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
+        let model = self.model(site.operand.slots);
+        let variance = model.key_switch(site.operand.level, model.scale(site.operand.scale));
+        Ok(self.perturb_all(site, x.clone(), variance))
+    }
+
+    fn relinearize(&self, site: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
+        self.conjugate(site, x)
+    }
+
+    fn rescale(&self, site: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
+        let model = self.model(site.operand.slots);
+        let variance = model.division(site.operand.size, model.scale(site.result.scale));
+        Ok(self.perturb_all(site, x.clone(), variance))
+    }
+
+    fn level_drop(&self, site: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
+        self.rescale(site, x)
+    }
+
+    fn bootstrap(&self, _: Site<'_>, _: &Bundle) -> Result<Bundle, EvalError> {
+        unreachable!("refused by check_program")
+    }
+}
+
+/// One vector inside a polynomial.
+struct PolynomialValue {
+    slots: Vec<f64>,
+    /// Whether it is a product not yet relinearised, or a sum with one.
+    product: bool,
+}
+
+struct NoisySlots<'a> {
+    model: NoiseModel<'a>,
+    labels: [u64; 4],
+}
+
+impl Arithmetic for NoisySlots<'_> {
+    type Value = PolynomialValue;
+
+    fn mul(&self, a: &PolynomialValue, b: &PolynomialValue, _: Level) -> Result<PolynomialValue, EvalError> {
+        let slots = a.slots.iter().zip(&b.slots).map(|(x, y)| x * y).collect();
+        Ok(PolynomialValue { slots, product: true })
+    }
+
+    fn sum(
+        &self,
+        _: Level,
+        _: &ExactScale,
+        terms: &[Term<'_, PolynomialValue>],
+        constant: f64,
+    ) -> Result<PolynomialValue, EvalError> {
+        let mut slots = vec![constant; terms.first().map_or(0, |term| term.value.slots.len())];
+        for Term { value, coefficient, .. } in terms {
+            slots.iter_mut().zip(&value.slots).for_each(|(sum, x)| *sum += coefficient * x);
+        }
+        Ok(PolynomialValue { slots, product: terms.iter().any(|term| term.value.product) })
+    }
+
+    fn rescale(
+        &self,
+        mut sum: PolynomialValue,
+        level: Level,
+        scale: &ExactScale,
+        label: u64,
+    ) -> Result<PolynomialValue, EvalError> {
+        let (model, scale) = (&self.model, scale.to_f64());
+        let mut variance = model.division(2, scale);
+        if sum.product {
+            let divisor = ExactScale::from_integer(&model.params().rescale_divisor(level)).to_f64();
+            variance += model.key_switch_product(level, scale * divisor);
+        }
+        let [seed, kind, op, vector] = self.labels;
+        let mut stream = NormalStream::new(&[seed, kind, op, vector, label]);
+        let deviation = variance.sqrt();
+        sum.slots.iter_mut().for_each(|x| *x += deviation * stream.sample());
+        Ok(PolynomialValue { slots: sum.slots, product: false })
+    }
+}
