@@ -8,7 +8,7 @@
 //! | `images: N` | ranges come from N random inputs in [-1, 1) (the default is 16) |
 //! | `intervals: LOW HIGH` | ranges come from interval arithmetic |
 //! | `margin: M` | of `calibrate`; the default here is 1 |
-//! | `relu: alpha A`, `relu: degrees A B ..`, `relu: even N`, `smooth: error E`, `smooth: degree N` | of `approximate` |
+//! | `relu: alpha A`, `relu: degrees A B ..`, `relu: even N`, `relu: shallowest A`, `smooth: error E`, `smooth: degree N` | of `approximate` |
 //! | `tolerance: T` | largest difference of results, relative to the largest result (default 1e-5) |
 //! | `count: OP N` | the result has N ops of this name |
 //! | `check: TEXT`, `not: TEXT` | the printed result contains, does not contain TEXT |
@@ -198,6 +198,7 @@ fn approximated(
         let number = |i: usize| words[i].parse::<f64>().expect("a number");
         options.relu = match words[0] {
             "alpha" => ReluMethod::Alpha(number(1)),
+            "shallowest" => ReluMethod::Shallowest(number(1)),
             "even" => ReluMethod::Even(number(1) as usize),
             _ => ReluMethod::Degrees((1..words.len()).map(|i| number(i) as usize).collect()),
         };

@@ -38,6 +38,11 @@ impl Composite {
         self.stages.iter().fold(x, |x, stage| stage.eval(x))
     }
 
+    /// Levels that evaluating it takes.
+    pub fn depth(&self) -> u32 {
+        self.stages.iter().map(Polynomial::depth).sum()
+    }
+
     /// x (1 + s(x)) / 2.
     pub fn evaluate_relu(&self, x: f64) -> f64 {
         x * (1.0 + self.evaluate(x)) / 2.0

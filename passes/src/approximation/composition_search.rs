@@ -1,13 +1,14 @@
 //! The degrees of the cheapest composition for a precision (2020/834, Algorithms 4 and 5, and 2105.10879).
 //!
-//! u(m, n) is the widest interval +-[1 - t, 1 + t] that m products at depth n can bring to within the
-//! target of +-1: u(0, 0) is the target, and u(m, n) the largest E_d^-1(u(m - products(d), n - depth(d)))
+//! u(m, n) is the widest interval +-[1 - t, 1 + t] that m key switches at depth n can bring to within the
+//! target of +-1: u(0, 0) is the target, and u(m, n) the largest E_d^-1(u(m - key switches(d), n - depth(d)))
 //! over degrees d, the first stage being the one chosen last. E_d, the minimax error of degree d as a function
 //! of t, is tabulated in the coordinate log2(t / (1 - t)), in which it is smooth, and interpolated.
 //!
-//! The dynamic program proposes, in order of depth, then products; what it proposes is checked with the
+//! The dynamic program proposes, in order of depth, then key switches; what it proposes is checked with the
 //! composition itself, so interpolation decides nothing but the order of checks.
 
+use fhec_ir::{polynomial::Polynomial, polynomial_shape::PolynomialShape};
 use rayon::prelude::*;
 
 use super::{
@@ -20,38 +21,34 @@ use super::{
 pub struct Cost {
     /// Levels.
     pub depth: usize,
-    /// Products of two ciphertexts.
-    pub products: usize,
+    /// Relinearisations: the key switches, which outweigh everything else.
+    pub key_switches: usize,
 }
 
-/// Odd polynomials by baby steps and giant steps in the Chebyshev basis: (highest degree, products).
-///
-/// Source: table of 2105.10879 (as in its public implementation).
-const ODD_PRODUCTS: [(usize, usize); 12] = [
-    (3, 2),
-    (5, 3),
-    (7, 5),
-    (9, 5),
-    (11, 6),
-    (13, 7),
-    (19, 8),
-    (23, 9),
-    (27, 10),
-    (29, 11),
-    (31, 12),
-    (63, 18),
-];
-
-/// The cost of an odd polynomial of `degree` (at most 63).
+/// The cost of an odd polynomial of `degree`, as it is evaluated under encryption.
 pub fn odd_cost(degree: usize) -> Cost {
-    let products = ODD_PRODUCTS.iter().find(|(highest, _)| degree <= *highest).map_or(18, |(_, m)| *m);
-    Cost { depth: (degree + 1).next_power_of_two().trailing_zeros() as usize, products }
+    let coefficients = (0..=degree).map(|k| if k % 2 == 1 { 1.0 } else { 0.0 }).collect();
+    let odd = Polynomial::chebyshev(coefficients, [-1.0, 1.0]).expect("ones and zeros are finite");
+    let shape = PolynomialShape::new(&odd);
+    Cost { depth: shape.depth as usize, key_switches: shape.counts().relinearizations }
 }
 
-/// Degrees worth trying: the highest for each (depth, products).
-const DEGREES: [usize; 12] = [3, 5, 7, 9, 11, 13, 15, 19, 23, 27, 29, 31];
-/// Largest number of products considered.
-const MAX_PRODUCTS: usize = 48;
+/// Odd degrees up to 31 that no other beats: those for which every higher degree is deeper or dearer.
+fn worthwhile_degrees() -> Vec<(usize, Cost)> {
+    let mut degrees: Vec<(usize, Cost)> = Vec::new();
+    for degree in (3..=31).rev().step_by(2) {
+        let cost = odd_cost(degree);
+        let beaten = |other: &Cost| other.depth <= cost.depth && other.key_switches <= cost.key_switches;
+        if !degrees.iter().any(|(_, other)| beaten(other)) {
+            degrees.push((degree, cost));
+        }
+    }
+    degrees.reverse();
+    degrees
+}
+
+/// Largest number of key switches considered.
+const MAX_KEY_SWITCHES: usize = 48;
 /// Distance of the table's points in the coordinate.
 const STEP: f64 = 0.5;
 
@@ -64,7 +61,9 @@ fn coordinate(t: f64) -> f64 {
 struct SignErrors {
     /// Coordinate of the first point.
     first: f64,
-    /// Per degree of [`DEGREES`] and point the coordinate of the error.
+    /// Degrees with their costs.
+    degrees: Vec<(usize, Cost)>,
+    /// Per degree and point the coordinate of the error.
     errors: Vec<Vec<f64>>,
 }
 
@@ -77,11 +76,12 @@ impl SignErrors {
             // Errors below 2^-50 are rounding; no program can tell them apart.
             Ok(coordinate(sign_error(ratio / (1.0 + ratio), degree)?.max(2f64.powi(-50))))
         };
-        let errors = DEGREES
+        let degrees = worthwhile_degrees();
+        let errors = degrees
             .par_iter()
-            .map(|&degree| (0..points).map(|point| one(degree, point)).collect())
+            .map(|&(degree, _)| (0..points).map(|point| one(degree, point)).collect())
             .collect::<Result<_, _>>()?;
-        Ok(SignErrors { first, errors })
+        Ok(SignErrors { first, degrees, errors })
     }
 
     /// The largest t (as a coordinate, at most the table's last) for which degree number `index` leaves at most `error`.
@@ -98,7 +98,7 @@ impl SignErrors {
 }
 
 /// The cheapest composition whose ReLU is within 2^-alpha on [-1, 1], with its degrees: least depth first,
-/// then fewest products.
+/// then fewest key switches.
 ///
 /// `noise` is the error that each stage's result may carry beyond its own (see [`super::composite::sign`]).
 /// `max_depth` bounds the depth of sign (the product with x comes on top).
@@ -122,8 +122,8 @@ pub fn cheapest_relu(
     let table = SignErrors::tabulate(target - 8.0, widest)?;
     let reach = Reach::compute(&table, target, noise, max_depth);
     for depth in 1..=max_depth {
-        for products in 1..=MAX_PRODUCTS {
-            let Some(degrees) = reach.degrees(products, depth, needed) else { continue };
+        for switches in 1..=MAX_KEY_SWITCHES {
+            let Some(degrees) = reach.degrees(switches, depth, needed) else { continue };
             let composite = match relu(&degrees, noise) {
                 Ok(composite) => composite,
                 Err(ApproximationError::CompositionDiverges { .. }) => continue,
@@ -139,24 +139,24 @@ pub fn cheapest_relu(
 
 /// u(m, n) with the degree that attains it.
 struct Reach {
-    /// `[depth][products]`.
-    best: Vec<Vec<Option<(f64, usize)>>>,
+    /// `[depth][key switches]`, with the degree that attains it and its cost.
+    best: Vec<Vec<Option<(f64, usize, Cost)>>>,
 }
 
 impl Reach {
     fn compute(table: &SignErrors, target: f64, noise: f64, max_depth: usize) -> Reach {
-        let mut best: Vec<Vec<Option<(f64, usize)>>> = vec![vec![None; MAX_PRODUCTS + 1]; max_depth + 1];
-        best[0][0] = Some((target, 0));
+        let mut best: Vec<Vec<Option<(f64, usize, Cost)>>> =
+            vec![vec![None; MAX_KEY_SWITCHES + 1]; max_depth + 1];
+        best[0][0] = Some((target, 0, Cost { depth: 0, key_switches: 0 }));
         for depth in 1..=max_depth {
-            for products in 1..=MAX_PRODUCTS {
-                for (index, &degree) in DEGREES.iter().enumerate() {
-                    let cost = odd_cost(degree);
+            for switches in 1..=MAX_KEY_SWITCHES {
+                for (index, &(degree, cost)) in table.degrees.iter().enumerate() {
                     let (Some(n), Some(m)) =
-                        (depth.checked_sub(cost.depth), products.checked_sub(cost.products))
+                        (depth.checked_sub(cost.depth), switches.checked_sub(cost.key_switches))
                     else {
                         continue;
                     };
-                    let Some((after, _)) = best[n][m] else { continue };
+                    let Some((after, ..)) = best[n][m] else { continue };
                     // The stages after start from this stage's error and the noise.
                     let t = 1.0 / (1.0 + (-after).exp2());
                     let room = if n == 0 { t } else { t - noise };
@@ -164,8 +164,8 @@ impl Reach {
                         continue;
                     }
                     let Some(reached) = table.inverse(index, coordinate(room)) else { continue };
-                    if best[depth][products].is_none_or(|(other, _)| reached > other) {
-                        best[depth][products] = Some((reached, degree));
+                    if best[depth][switches].is_none_or(|(other, ..)| reached > other) {
+                        best[depth][switches] = Some((reached, degree, cost));
                     }
                 }
             }
@@ -173,16 +173,15 @@ impl Reach {
         Reach { best }
     }
 
-    /// The degrees in order of evaluation, if `products` at `depth` reach `needed`.
-    fn degrees(&self, mut products: usize, mut depth: usize, needed: f64) -> Option<Vec<usize>> {
-        self.best[depth][products].filter(|(reached, _)| *reached >= needed)?;
+    /// The degrees in order of evaluation, if so many key switches at `depth` reach `needed`.
+    fn degrees(&self, mut switches: usize, mut depth: usize, needed: f64) -> Option<Vec<usize>> {
+        self.best[depth][switches].filter(|(reached, ..)| *reached >= needed)?;
         let mut degrees = Vec::new();
         while depth > 0 {
-            let (_, degree) = self.best[depth][products]?;
+            let (_, degree, cost) = self.best[depth][switches]?;
             degrees.push(degree);
-            let cost = odd_cost(degree);
             depth -= cost.depth;
-            products -= cost.products;
+            switches -= cost.key_switches;
         }
         Some(degrees)
     }
@@ -193,51 +192,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn costs_are_those_of_odd_baby_steps_and_giant_steps() {
-        let cost = |d| (odd_cost(d).depth, odd_cost(d).products);
-        assert_eq!(
-            [3, 5, 7, 9, 11, 13, 15].map(cost),
-            [(2, 2), (3, 3), (3, 5), (4, 5), (4, 6), (4, 7), (4, 8)]
-        );
-        assert_eq!([19, 23, 27, 29, 31].map(cost), [(5, 8), (5, 9), (5, 10), (5, 11), (5, 12)]);
+    fn only_degrees_that_nothing_beats_are_tried() {
+        let degrees = worthwhile_degrees();
+        for &(degree, cost) in &degrees {
+            assert_eq!(cost.depth, (degree as f64 + 1.0).log2().ceil() as usize);
+        }
+        for pair in degrees.windows(2) {
+            assert!(pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1, "{degrees:?}");
+        }
+        for degree in [3, 7, 15, 31] {
+            assert!(degrees.iter().any(|(d, _)| *d == degree), "{degrees:?}");
+        }
     }
 
     #[test]
     fn the_table_interpolates_the_error_and_inverts_it() {
         let table = SignErrors::tabulate(-10.0, 8.0).unwrap();
-        for (index, t) in [(0, 0.3), (2, 0.8), (6, 0.95), (9, 0.99)] {
-            let error = sign_error(t, DEGREES[index]).unwrap();
+        for (index, (&(degree, _), t)) in table.degrees.iter().zip([0.3, 0.6, 0.8, 0.9, 0.95]).enumerate() {
+            let error = sign_error(t, degree).unwrap();
             let back = table.inverse(index, coordinate(error)).unwrap();
-            assert!(
-                (back - coordinate(t)).abs() < 0.03,
-                "degree {}: {back} against {}",
-                DEGREES[index],
-                coordinate(t)
-            );
+            assert!((back - coordinate(t)).abs() < 0.03, "degree {degree}: {back} for {}", coordinate(t));
         }
     }
 
-    /// (alpha, depth, products) of sign: the published sets for these precisions, with ours no dearer.
+    /// (alpha, degrees) of the published compositions: what is found costs no more.
     #[test]
     fn searches_find_the_published_costs() {
-        let published = [
-            (4.9, 3, 5),
-            (8.0, 7, 13),
-            (9.0, 8, 16),
-            (10.0, 10, 17),
-            (11.0, 11, 20),
-            (12.0, 12, 23),
-            (13.0, 13, 26),
-            (14.0, 14, 29),
+        let published: [(f64, &[usize]); 8] = [
+            (4.9, &[7]),
+            (8.0, &[7, 15]),
+            (9.0, &[15, 15]),
+            (10.0, &[7, 7, 13]),
+            (11.0, &[7, 7, 27]),
+            (12.0, &[7, 15, 27]),
+            (13.0, &[15, 15, 27]),
+            (14.0, &[15, 27, 29]),
         ];
-        for (alpha, depth, products) in published {
-            let (degrees, composite) = cheapest_relu(alpha, 0.0, 20).unwrap();
-            let total = |f: fn(Cost) -> usize| degrees.iter().map(|&d| f(odd_cost(d))).sum::<usize>();
+        let cost = |degrees: &[usize]| {
+            degrees.iter().map(|&d| odd_cost(d)).fold((0, 0), |(n, m), c| (n + c.depth, m + c.key_switches))
+        };
+        for (alpha, degrees) in published {
+            let (found, composite) = cheapest_relu(alpha, 0.0, 20).unwrap();
             assert!(composite.relu_error <= (-alpha).exp2());
-            let found = (total(|c| c.depth), total(|c| c.products));
-            assert!(found <= (depth, products), "2^-{alpha}: {degrees:?} costs {found:?}");
+            assert!(cost(&found) <= cost(degrees), "2^-{alpha}: {found:?} costs {:?}", cost(&found));
         }
-        assert_eq!(cheapest_relu(13.0, 0.0, 20).unwrap().0, [15, 15, 27]);
     }
 
     #[test]

@@ -54,6 +54,32 @@ pub fn relu(degree: usize) -> Result<EvenRelu, ApproximationError> {
     Ok(EvenRelu { polynomial: polynomial(coefficients, [-1.0, 1.0])?, error: error / 2.0 })
 }
 
+/// The largest depth that [`shallowest_relu`] considers: degree 510.
+const MAX_DEPTH: u32 = 9;
+
+/// The ReLU of least degree at the least depth, at most `max_depth`, with an error of at most `error`, if there is one.
+pub fn shallowest_relu(error: f64, max_depth: u32) -> Result<Option<EvenRelu>, ApproximationError> {
+    for depth in 2..=max_depth.min(MAX_DEPTH) {
+        let (mut low, mut high) = ((1usize << (depth - 1)) - 2, (1usize << depth) - 2);
+        let mut best = relu(high)?;
+        if best.error > error {
+            continue;
+        }
+        // The error falls with the degree; even degrees low < d <= high remain.
+        while high - low > 2 {
+            let middle = (low + high) / 4 * 2;
+            let candidate = relu(middle)?;
+            if candidate.error <= error {
+                (high, best) = (middle, candidate);
+            } else {
+                low = middle;
+            }
+        }
+        return Ok(Some(best));
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +101,23 @@ mod tests {
             });
             assert!((measured / relu.error - 1.0).abs() < 1e-6, "{measured:e} against {:e}", relu.error);
         }
+    }
+
+    #[test]
+    fn the_least_degree_at_the_least_depth_is_found() {
+        for (bits, max_depth) in [(5.0f64, 9), (7.0, 9), (9.5, 9)] {
+            let found = shallowest_relu((-bits).exp2(), max_depth).unwrap().unwrap();
+            assert!(found.error <= (-bits).exp2());
+            let degree = found.polynomial.degree();
+            assert!(relu(degree - 2).unwrap().error > (-bits).exp2(), "degree {degree} for {bits} bits");
+        }
+        assert_eq!(shallowest_relu(2f64.powi(-9), 5).unwrap(), None);
+    }
+
+    #[test]
+    fn high_degrees_converge() {
+        let (p, error) = absolute_value(510).unwrap();
+        assert!((error * 510.0 - 0.28016949902).abs() < 1e-3, "{error}");
+        assert!((p.eval(0.0) - error).abs() < 1e-9 && (p.eval(-1.0) - 1.0).abs() <= error * 1.001);
     }
 }

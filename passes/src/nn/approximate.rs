@@ -32,7 +32,7 @@ use crate::{
         ApproximationError,
         composite::{self, Composite},
         composition_search::cheapest_relu,
-        even_minimax,
+        even_minimax::{self, EvenRelu},
         smooth::{Smooth, fit, fit_to_error},
     },
     error::PassError,
@@ -50,6 +50,9 @@ pub enum ReluMethod {
     Degrees(Vec<usize>),
     /// A single polynomial x / 2 + g(x), g even of this degree.
     Even(usize),
+    /// The shallower of a composition and a single polynomial, for an error of at most 2^-alpha on [-1, 1]; the
+    /// composition if they are equally deep.
+    Shallowest(f64),
 }
 
 /// How smooth activations are approximated.
@@ -130,7 +133,7 @@ fn malformed(message: String) -> PassError {
 fn check(options: &Options) -> Result<(), PassError> {
     let refuse = |option, reason: String| Err(PassError::Option { option, reason });
     match &options.relu {
-        ReluMethod::Alpha(alpha) if !(1.0..=30.0).contains(alpha) => {
+        ReluMethod::Alpha(alpha) | ReluMethod::Shallowest(alpha) if !(1.0..=30.0).contains(alpha) => {
             return refuse("relu-alpha", format!("{alpha} is not between 1 and 30"));
         }
         ReluMethod::Degrees(degrees)
@@ -277,13 +280,15 @@ impl Pass<'_> {
         let (degrees, composite) = match &self.options.relu {
             ReluMethod::Alpha(alpha) => cheapest_relu(*alpha, noise, max_depth)?,
             ReluMethod::Degrees(degrees) => (degrees.clone(), composite::relu(degrees, noise)?),
-            ReluMethod::Even(degree) => {
-                let relu = even_minimax::relu(*degree)?;
-                self.report.note(format!(
-                    "ReLU is x/2 plus an even polynomial of degree {degree}; error at most 2^{:.2} of the domain's end",
-                    relu.error.log2()
-                ));
-                return Ok(Relu::Single(relu.polynomial));
+            ReluMethod::Even(degree) => return Ok(self.single(even_minimax::relu(*degree)?)),
+            ReluMethod::Shallowest(alpha) => {
+                let composite = cheapest_relu(*alpha, noise, max_depth);
+                // The product with the operand is a level too.
+                let depth = composite.as_ref().map_or(max_depth as u32, |(_, c)| c.depth()) + 1;
+                if let Some(relu) = even_minimax::shallowest_relu((-alpha).exp2(), depth - 1)? {
+                    return Ok(self.single(relu));
+                }
+                composite?
             }
         };
         self.report.note(format!(
@@ -291,6 +296,15 @@ impl Pass<'_> {
             composite.relu_error.log2()
         ));
         Ok(Relu::Composite(composite))
+    }
+
+    fn single(&mut self, relu: EvenRelu) -> Relu {
+        self.report.note(format!(
+            "ReLU is x/2 plus an even polynomial of degree {}; error at most 2^{:.2} of the domain's end",
+            relu.polynomial.degree(),
+            relu.error.log2()
+        ));
+        Relu::Single(relu.polynomial)
     }
 
     /// min(max(x, low), high), as far as x in `range` reaches the bounds.

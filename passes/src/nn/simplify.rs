@@ -19,7 +19,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use egg::{Runner, SimpleScheduler, StopReason};
+use egg::{BackoffScheduler, Runner, StopReason};
 use fhec_ir::{func::Func, nn::Nn};
 
 use crate::{error::PassError, report::Report};
@@ -53,7 +53,7 @@ pub fn simplify(func: &Func<Nn>, options: &Options) -> Result<(Func<Nn>, Report)
     // No clock decides anything: the time limit is out of reach.
     let runner: Runner<language::Term, language::Facts> = Runner::new(language::Facts::default())
         .with_egraph(graph)
-        .with_scheduler(SimpleScheduler)
+        .with_scheduler(BackoffScheduler::default())
         .with_iter_limit(options.iterations)
         .with_node_limit(options.nodes)
         .with_time_limit(Duration::from_secs(3600))

@@ -27,8 +27,13 @@ pub struct Import {
 
 /// Adds all of `func`.
 pub fn import(func: &Func<Nn>) -> Import {
-    let mut importer =
-        Importer { func, graph: Graph::default(), classes: BTreeMap::new(), known: BTreeMap::new() };
+    let mut importer = Importer {
+        func,
+        graph: Graph::default(),
+        classes: BTreeMap::new(),
+        affines: BTreeMap::new(),
+        known: BTreeMap::new(),
+    };
     for (index, &input) in func.inputs().iter().enumerate() {
         importer.graph.analysis.inputs.push(func.ty(input).shape.clone());
         let id = importer.graph.add(Term::Leaf(Leaf::Input(index)));
@@ -47,6 +52,8 @@ struct Importer<'a> {
     func: &'a Func<Nn>,
     graph: Graph,
     classes: BTreeMap<Value, Id>,
+    /// Operand, scale and shift of the affine terms added so far.
+    affines: BTreeMap<Id, (Id, Vec<f64>, Vec<f64>)>,
     /// Values that are constants.
     known: BTreeMap<Value, &'a Tensor>,
 }
@@ -76,9 +83,18 @@ impl<'a> Importer<'a> {
         }
     }
 
+    /// scale x + shift. Chains are folded here and now: their factors could be bracketed in many ways.
     fn affine(&mut self, x: Id, scale: Vec<f64>, shift: Vec<f64>) -> Id {
+        if let Some((inner, s, t)) = self.affines.get(&x).cloned() {
+            let shift = (0..shift.len()).map(|c| t[c] * scale[c] + shift[c]).collect();
+            let scale = (0..scale.len()).map(|c| s[c] * scale[c]).collect();
+            return self.affine(inner, scale, shift);
+        }
+        let parts = (x, scale.clone(), shift.clone());
         let (scale, shift) = (self.constant(Array::vector(scale)), self.constant(Array::vector(shift)));
-        self.graph.add(Term::Affine([x, scale, shift]))
+        let id = self.graph.add(Term::Affine([x, scale, shift]));
+        self.affines.insert(id, parts);
+        id
     }
 
     fn op(&mut self, op: &Op, result: Value) -> Id {

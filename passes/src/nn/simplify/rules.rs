@@ -3,7 +3,7 @@
 //! A rule whose right side has new attributes or that holds only under a condition computes them from the match;
 //! returning nothing leaves the term as it is.
 
-use egg::{Applier, Id, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
+use egg::{Applier, ENodeOrVar, Id, Language, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use fhec_ir::tensor::element_count;
 
 use super::language::{
@@ -235,18 +235,22 @@ fn movement() -> Vec<Rule> {
         rule("transpose-identity", "(transpose ?p ?x)", "?x", |g, m| {
             m.permutation(g, "?p").iter().enumerate().all(|(i, &p)| i == p).then(Vec::new)
         }),
-        // A transpose that only moves dimensions of length 1 keeps the order of elements.
         rule("transpose-as-reshape", "(transpose ?p ?x)", "(reshape ?r ?x)", |g, m| {
             let (from, permutation) = (shape(g, m.at("?x")), m.permutation(g, "?p"));
-            let long = permutation.iter().filter(|&&axis| from[axis] != 1);
             let to = permutation.iter().map(|&axis| from[axis]).collect();
-            long.is_sorted().then(|| vec![("?r", AttrValue::Shape(to))])
+            keeps_order(permutation, from).then(|| vec![("?r", AttrValue::Shape(to))])
         }),
         rule(
             "transpose-before-dense",
             "(dense (reshape ?r (transpose ?p ?x)) ?w ?b)",
             "(dense (reshape ?f ?x) (unpermute-columns ?w ?p ?s) ?b)",
-            |g, m| if m.permutation(g, "?p").first() == Some(&0) { flattened(g, m) } else { None },
+            |g, m| {
+                let permutation = m.permutation(g, "?p");
+                if permutation.first() != Some(&0) || keeps_order(permutation, shape(g, m.at("?x"))) {
+                    return None;
+                }
+                flattened(g, m)
+            },
         ),
     ]
 }
@@ -279,6 +283,11 @@ fn flattened(graph: &Graph, m: &Match<'_>) -> Option<New> {
     }
     let f = AttrValue::Shape(vec![*batch, columns]);
     Some(vec![("?f", f), ("?s", AttrValue::Shape(from.to_vec()))])
+}
+
+/// Whether a transpose only moves dimensions of length 1, so that elements stay in order.
+fn keeps_order(permutation: &[usize], shape: &[usize]) -> bool {
+    permutation.iter().filter(|&&axis| shape[axis] != 1).is_sorted()
 }
 
 /// Whether a merged kernel of `merged` taps is worth a level.
@@ -336,7 +345,11 @@ impl Match<'_> {
 }
 
 /// Builds the right side with what `compute` adds to the match.
+///
+/// A term that is equal to one of its own operands (an identity, or a factor that meets zeros) would let rules
+/// fire through it without end; they never do.
 struct Computed {
+    left: PatternAst<Term>,
     right: Pattern<Term>,
     compute: fn(&Graph, &Match<'_>) -> Option<New>,
 }
@@ -350,6 +363,9 @@ impl Applier<Term, Facts> for Computed {
         searcher: Option<&PatternAst<Term>>,
         name: Symbol,
     ) -> Vec<Id> {
+        if goes_through_identity(graph, &self.left, subst) {
+            return Vec::new();
+        }
         let Some(new) = (self.compute)(graph, &Match(subst)) else { return Vec::new() };
         let mut subst = subst.clone();
         for (variable, value) in new {
@@ -360,8 +376,35 @@ impl Applier<Term, Facts> for Computed {
     }
 }
 
+/// Whether a matched term is in the class of one of its operands. Terms that stand for that class alone are what
+/// identity rules match; for those the left side is one op deep.
+fn goes_through_identity(graph: &Graph, left: &PatternAst<Term>, subst: &Subst) -> bool {
+    let mut classes: Vec<Option<Id>> = Vec::new();
+    let mut ops = 0;
+    let mut found = false;
+    for node in left {
+        classes.push(match node {
+            ENodeOrVar::Var(variable) => Some(graph.find(subst[*variable])),
+            ENodeOrVar::ENode(term) => {
+                ops += 1;
+                let operands: Option<Vec<Id>> =
+                    term.children().iter().map(|&child| classes[usize::from(child)]).collect();
+                let class = operands.as_ref().and_then(|operands| {
+                    let mut next = operands.iter();
+                    let term = term.clone().map_children(|_| *next.next().expect("one per operand"));
+                    graph.lookup(term)
+                });
+                found |= class.is_some_and(|class| operands.is_some_and(|ids| ids.contains(&class)));
+                class
+            }
+        });
+    }
+    found && ops > 1
+}
+
 fn rule(name: &str, left: &str, right: &str, compute: fn(&Graph, &Match<'_>) -> Option<New>) -> Rule {
     let pattern = |text: &str| text.parse::<Pattern<Term>>().expect("rules are well formed");
-    let applier = Computed { right: pattern(right), compute };
-    Rewrite::new(name, pattern(left), applier).expect("rules are well formed")
+    let left = pattern(left);
+    let applier = Computed { left: left.ast.clone(), right: pattern(right), compute };
+    Rewrite::new(name, left, applier).expect("rules are well formed")
 }

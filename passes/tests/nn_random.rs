@@ -1,0 +1,315 @@
+//! Passes keep the meaning of random networks: hundreds of small programs over all ops, run before and after.
+
+use fhec_ir::{
+    entity::Value,
+    func::{Func, StageOp},
+    interp,
+    nn::{Nn, Op, TensorType},
+    polynomial::Polynomial,
+    tensor::{Tensor, element_count},
+    verify::verify,
+};
+use fhec_passes::nn::{
+    collect_polynomials::collect_polynomials,
+    normalize_ranges::{OUTPUT_FACTOR, normalize_ranges},
+    scaling::Scaling,
+    simplify::{Options, simplify},
+};
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    /// From `low` to `high`, both possible.
+    fn from(&mut self, low: usize, high: usize) -> usize {
+        low + self.below(high - low + 1)
+    }
+
+    fn real(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+
+    fn coin(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
+    fn tensor(&mut self, shape: &[usize]) -> Tensor {
+        Tensor::from_fn(shape, |_| self.real() as f32)
+    }
+}
+
+struct Generator {
+    random: Random,
+    func: Func<Nn>,
+    /// All but constants.
+    values: Vec<Value>,
+}
+
+impl Generator {
+    fn network(seed: u64, linear: bool) -> Func<Nn> {
+        let mut generator = Generator { random: Random(seed), func: Func::new("random"), values: Vec::new() };
+        let shape: Vec<usize> = match generator.random.below(4) {
+            0 => vec![1, generator.random.from(1, 6)],
+            _ => {
+                let [c, h, w] = [4, 9, 9].map(|most| generator.random.from(1, most));
+                vec![1, c, h, w]
+            }
+        };
+        let input = generator.func.add_input(TensorType::new(shape), Some("x"));
+        generator.values.push(input);
+        let ops = generator.random.from(2, 9);
+        let mut tries = 0;
+        while generator.values.len() <= ops && tries < 200 {
+            tries += 1;
+            generator.step(linear);
+        }
+        let last = generator.values[generator.values.len() - 1];
+        let outputs = if generator.random.below(4) == 0 { vec![last, generator.pick()] } else { vec![last] };
+        generator.func.set_outputs(outputs);
+        generator.func
+    }
+
+    /// Mostly the latest value, so that chains form.
+    fn pick(&mut self) -> Value {
+        let count = self.values.len();
+        let back = if self.random.below(3) > 0 { 0 } else { self.random.below(count) };
+        self.values[count - 1 - back]
+    }
+
+    fn constant(&mut self, shape: &[usize]) -> Value {
+        let tensor = match self.random.below(6) {
+            0 => Tensor::from_fn(shape, |_| 1.0),
+            1 => Tensor::from_fn(shape, |_| 0.0),
+            _ => self.random.tensor(shape),
+        };
+        let value = self.func.add_const(tensor);
+        self.func.push(Op::Constant { value }).unwrap()
+    }
+
+    /// Appends an op if the one drawn fits.
+    fn step(&mut self, linear: bool) {
+        let x = self.pick();
+        let shape = self.func.ty(x).shape.clone();
+        let op = if linear || self.random.below(3) > 0 {
+            self.linear_op(x, &shape)
+        } else {
+            self.other_op(x, &shape)
+        };
+        let Some(op) = op else { return };
+        let Ok(value) = self.func.push(op) else { return };
+        if element_count(&self.func.ty(value).shape).is_some_and(|count| (1..=4096).contains(&count)) {
+            self.values.push(value);
+        }
+    }
+
+    fn window(&mut self) -> ([usize; 2], [usize; 2], [usize; 4]) {
+        let kernel = [self.random.from(1, 3), self.random.from(1, 3)];
+        let strides =
+            if self.random.coin() { kernel } else { [self.random.from(1, 3), self.random.from(1, 2)] };
+        let pads = if self.random.coin() {
+            [0; 4]
+        } else {
+            std::array::from_fn(|i| self.random.below(kernel[i % 2]))
+        };
+        (kernel, strides, pads)
+    }
+
+    fn linear_op(&mut self, x: Value, shape: &[usize]) -> Option<Op> {
+        let channels = *shape.get(1)?;
+        let planes = shape.len() == 4;
+        Some(match self.random.below(12) {
+            0 | 1 if planes => {
+                let (kernel, strides, pads) = self.window();
+                let groups = if channels.is_multiple_of(2) && self.random.coin() { 2 } else { 1 };
+                let outputs = groups * self.random.from(1, 2);
+                let dilations = [self.random.from(1, 2), self.random.from(1, 2)];
+                let weight = self.random.tensor(&[outputs, channels / groups, kernel[0], kernel[1]]);
+                let weight = self.func.add_const(weight);
+                let bias = self.random.tensor(&[outputs]);
+                let bias = self.random.coin().then(|| self.func.add_const(bias));
+                Op::Conv2d { x, weight, bias, strides, pads, dilations, groups }
+            }
+            2 => {
+                let mut vector = |low: f64| {
+                    let tensor = Tensor::from_fn([channels], |_| (self.random.real() + low) as f32);
+                    self.func.add_const(tensor)
+                };
+                let (scale, bias, mean, variance) = (vector(0.5), vector(0.0), vector(0.0), vector(1.5));
+                Op::BatchNorm { x, scale, bias, mean, variance, epsilon: 1e-3 }
+            }
+            3 | 4 => {
+                let wide: Vec<usize> = match self.random.below(4) {
+                    0 => vec![],
+                    1 => vec![1],
+                    2 => shape.to_vec(),
+                    _ => [&[channels][..], &vec![1; shape.len() - 2]].concat(),
+                };
+                let y = self.constant(&wide);
+                match self.random.below(6) {
+                    0 => Op::Add { x, y },
+                    1 => Op::Add { x: y, y: x },
+                    2 => Op::Sub { x, y },
+                    3 => Op::Sub { x: y, y: x },
+                    4 => Op::Mul { x, y },
+                    _ => Op::Mul { x: y, y: x },
+                }
+            }
+            5 => {
+                let divisor = Tensor::scalar(1.5 + self.random.real() as f32);
+                let value = self.func.add_const(divisor);
+                let y = self.func.push(Op::Constant { value }).ok()?;
+                Op::Div { x, y }
+            }
+            6 if planes => {
+                let (kernel, strides, pads) = self.window();
+                Op::AveragePool { x, kernel, strides, pads, count_include_pad: self.random.coin() }
+            }
+            7 if planes => Op::ReduceMean { x, axes: vec![2, 3], keep_dims: self.random.coin() },
+            8 if planes => {
+                let mut side = || vec![0, 0, self.random.below(3), self.random.below(3)];
+                let (before, after) = (side(), side());
+                let value = if self.random.coin() { 0.0 } else { self.random.real() };
+                Op::Pad { x, before, after, value }
+            }
+            9 if shape.len() == 2 => {
+                let outputs = self.random.from(1, 5);
+                let weight = self.random.tensor(&[outputs, shape[1]]);
+                let weight = self.func.add_const(weight);
+                let bias = self.random.tensor(&[outputs]);
+                let bias = self.random.coin().then(|| self.func.add_const(bias));
+                Op::Dense { x, weight, bias }
+            }
+            9 => Op::Reshape { x, shape: vec![shape[0], element_count(&shape[1..])?] },
+            10 => {
+                let mut permutation: Vec<usize> = (0..shape.len()).collect();
+                for i in (2..shape.len()).rev() {
+                    permutation.swap(i, 1 + self.random.below(i));
+                }
+                Op::Transpose { x, permutation }
+            }
+            11 => {
+                let same: Vec<Value> =
+                    self.values.iter().copied().filter(|&v| self.func.ty(v).shape == shape).collect();
+                let y = same[self.random.below(same.len())];
+                if self.random.coin() { Op::Add { x, y } } else { Op::Sub { x, y } }
+            }
+            _ => return None,
+        })
+    }
+
+    fn other_op(&mut self, x: Value, shape: &[usize]) -> Option<Op> {
+        let same: Vec<Value> =
+            self.values.iter().copied().filter(|&v| self.func.ty(v).shape == shape).collect();
+        let y = same[self.random.below(same.len())];
+        Some(match self.random.below(16) {
+            0 => Op::Relu { x },
+            1 => Op::LeakyRelu { x, alpha: 0.1 },
+            2 => Op::Clip { x, low: -0.5, high: if self.random.coin() { f64::INFINITY } else { 0.75 } },
+            3 => Op::Sigmoid { x },
+            4 => Op::Tanh { x },
+            5 => Op::Silu { x },
+            6 => Op::Gelu { x, tanh: self.random.coin() },
+            7 => Op::Softmax { x, axis: 1 },
+            8 | 9 => Op::Mul { x, y },
+            10 if shape.len() == 4 => {
+                let (kernel, strides, pads) = self.window();
+                Op::MaxPool { x, kernel, strides, pads, dilations: [1, 1] }
+            }
+            11 => Op::Concat { xs: vec![x, y, x], axis: 1 },
+            12 => {
+                let starts = shape.iter().map(|&d| self.random.below(d.min(2))).collect();
+                Op::Slice { x, starts, ends: shape.to_vec(), steps: vec![1; shape.len()] }
+            }
+            13 => {
+                let coefficients = (0..4).map(|_| self.random.real()).collect();
+                let polynomial = Polynomial::chebyshev(coefficients, [-1.0, 2.0]).ok()?;
+                Op::Poly { x, polynomial }
+            }
+            14 if shape.len() == 2 => {
+                let y = self.constant(&[shape[1], 3]);
+                Op::MatMul { x, y }
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn inputs(func: &Func<Nn>, seed: u64) -> Vec<Tensor> {
+    let mut random = Random(seed ^ 0xabcd);
+    func.inputs().iter().map(|&input| random.tensor(&func.ty(input).shape)).collect()
+}
+
+/// Whether both programs compute the same, outputs of the second multiplied with `factor`.
+fn compare(seed: u64, before: &Func<Nn>, after: &Func<Nn>, factor: f64) {
+    verify(after).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+    let inputs = inputs(before, seed);
+    let old = interp::nn::run(before, &inputs).unwrap();
+    let new = interp::nn::run(after, &inputs).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+    // Rounding is measured against the largest value on the way: sums may cancel.
+    let mut scale = 1.0f64;
+    interp::nn::run_observed(before, &inputs, &mut |_, tensor| {
+        scale = tensor.data().iter().fold(scale, |m, v| m.max(f64::from(v.abs())));
+    })
+    .unwrap();
+    for (old, new) in old.iter().zip(&new) {
+        assert_eq!(old.shape(), new.shape(), "seed {seed}");
+        for (a, b) in old.data().iter().zip(new.data()) {
+            let difference = (f64::from(*a) - f64::from(*b) * factor).abs();
+            assert!(
+                difference <= 2e-5 * scale,
+                "seed {seed}: {a} became {}\n{}\n{}",
+                f64::from(*b) * factor,
+                fhec_ir::text::print_func(before),
+                fhec_ir::text::print_func(after)
+            );
+        }
+    }
+}
+
+#[test]
+fn simplify_keeps_the_meaning_of_random_networks() {
+    let mut folded = 0;
+    for seed in 0..600 {
+        let func = Generator::network(seed, seed % 2 == 0);
+        let (collected, _) = collect_polynomials(&func).unwrap();
+        compare(seed, &func, &collected, 1.0);
+        let (simplified, report) = simplify(&collected, &Options::default()).unwrap();
+        compare(seed, &collected, &simplified, 1.0);
+        folded += usize::from(simplified.ops().len() < func.ops().len());
+        assert!(report.notes.is_empty(), "seed {seed}: {:?}", report.notes);
+        let batch_norm = simplified.ops().iter().any(|data| data.op.mnemonic() == "batch_norm");
+        assert!(!batch_norm, "seed {seed}");
+        let again = simplify(&collected, &Options::default()).unwrap().0;
+        assert_eq!(simplified, again, "seed {seed}");
+    }
+    assert!(folded > 300, "only {folded} networks became smaller");
+}
+
+#[test]
+fn normalize_ranges_keeps_the_meaning_for_any_factors() {
+    for seed in 0..400 {
+        let func = Generator::network(seed, false);
+        let mut random = Random(seed);
+        // From 1/4 to 4; the meaning does not depend on factors being well chosen.
+        let factors = (0..func.value_count()).map(|_| (2.0 * random.real()).exp2()).collect();
+        let (normalized, _) = normalize_ranges(&func, &Scaling::new(factors)).unwrap();
+        let factor = normalized.meta::<f64>(OUTPUT_FACTOR).unwrap();
+        compare(seed, &func, &normalized, factor);
+        for data in normalized.ops() {
+            if let Op::Poly { polynomial, .. } = &data.op {
+                assert_eq!(polynomial.domain(), [-1.0, 1.0], "seed {seed}");
+            }
+        }
+    }
+}
