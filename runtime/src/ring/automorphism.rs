@@ -19,9 +19,9 @@ pub fn rotation_element(steps: i64, ring_degree: usize) -> u64 {
     let (mut result, mut square) = (1u64, ROTATION_GENERATOR);
     while exponent > 0 {
         if exponent & 1 == 1 {
-            result = result * square & mask;
+            result = (result * square) & mask;
         }
-        square = square * square & mask;
+        square = (square * square) & mask;
         exponent >>= 1;
     }
     result

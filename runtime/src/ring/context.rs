@@ -82,7 +82,7 @@ impl Context {
         let (moduli, transforms): (Vec<Modulus>, Vec<NttTable>) = tables?.into_iter().unzip();
         let product = |m: &Modulus| params.p().iter().fold(1, |product, &p| m.mul(product, m.reduce(p)));
         let special_product = moduli.iter().map(product).collect();
-        let pool = BufferPool::new(16 * 8 * primes.len() << params.log_n());
+        let pool = BufferPool::new((16 * 8 * primes.len()) << params.log_n());
         let automorphisms = Automorphisms::new(params.log_n());
         Ok(Context {
             params,

@@ -102,7 +102,7 @@ mod tests {
                 // Powers of two of either sign, up to just below half the modulus.
                 let value = |i: usize| {
                     let size = 2f64.powi((i as i32 / 2) % bits);
-                    if i % 2 == 0 { size } else { -size }
+                    if i.is_multiple_of(2) { size } else { -size }
                 };
                 for limb in 0..limbs {
                     let m = *context.modulus(limb);

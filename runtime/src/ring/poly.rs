@@ -143,18 +143,18 @@ impl Poly {
 
     /// `self += other`; `other` may have more limbs than `self`.
     pub fn add_assign(&mut self, context: &Context, other: &Poly) {
-        self.zip_assign(context, other, |isa, x, y, m| kernels::add_assign(isa, x, y, m));
+        self.zip_assign(context, other, kernels::add_assign);
     }
 
     /// `self -= other`; `other` may have more limbs than `self`.
     pub fn sub_assign(&mut self, context: &Context, other: &Poly) {
-        self.zip_assign(context, other, |isa, x, y, m| kernels::sub_assign(isa, x, y, m));
+        self.zip_assign(context, other, kernels::sub_assign);
     }
 
     /// `self *= other`, slot by slot; `other` may have more limbs than `self`.
     pub fn mul_assign(&mut self, context: &Context, other: &Poly) {
         assert_eq!(self.domain, Domain::Evaluation, "products are taken in the evaluation domain");
-        self.zip_assign(context, other, |isa, x, y, m| kernels::mul_assign(isa, x, y, m));
+        self.zip_assign(context, other, kernels::mul_assign);
     }
 
     /// `self = -self`.
