@@ -5,13 +5,23 @@
 //! | [`data`] | images from files, and what turns pixels into network input |
 //! | [`onnx`] | ONNX models become functions of the nn stage |
 //! | [`program`] | a compiled program: artifact, plan, normalisation |
+//! | [`build`] | a compile: model, normalisation and calibration in, a program out |
+//! | [`roles`] | client and server, and the files between them |
+//! | [`simulator`] | answers of a compiled program without encryption |
+//! | [`cli`] | the command line |
 //! | [`embedded`] | the network that comes with the program |
 //! | [`files`] | files that are either whole or not there |
 //! | [`memory`] | how much memory was used |
 
+#![forbid(unsafe_code)]
+
+pub mod build;
+pub mod cli;
 pub mod data;
 pub mod embedded;
 pub mod files;
 pub mod memory;
 pub mod onnx;
 pub mod program;
+pub mod roles;
+pub mod simulator;

@@ -1,1 +1,18 @@
-fn main() {}
+//! Entry point of the `fhec` binary: parse, run, report.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use fhec_compiler::cli::{Cli, execute};
+
+fn main() -> ExitCode {
+    match execute(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, causes included; nothing to do if standard error is gone.
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

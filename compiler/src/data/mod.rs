@@ -75,6 +75,13 @@ impl Dataset {
             .map_err(|problem| DataError { path: path.to_owned(), problem: Box::new(problem) })
     }
 
+    /// [`Dataset::open`] on bytes that are already in memory; `name` stands for the file.
+    pub fn from_bytes(bytes: Vec<u8>, name: &str, expected: ImageShape) -> Result<Dataset, DataError> {
+        let path = Path::new(name);
+        Dataset::parse(bytes, path, expected)
+            .map_err(|problem| DataError { path: path.to_owned(), problem: Box::new(problem) })
+    }
+
     fn parse(bytes: Vec<u8>, path: &Path, expected: ImageShape) -> Result<Dataset, Problem> {
         if expected.contains(&0) {
             return Err(Problem::EmptyShape { expected });

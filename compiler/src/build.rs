@@ -1,0 +1,257 @@
+//! A compile as the commands run it: model file, normalisation and calibration in, a [`Program`] out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use fhec_ir::artifact::Artifact;
+use fhec_ir::func::Func;
+use fhec_ir::nn::Nn;
+use fhec_ir::tensor::Tensor;
+use fhec_ir::text::print_func;
+use fhec_passes::ckks::choose_params::ChooseParamsError;
+use fhec_passes::compile::{self, CompileError, Compiled, Options};
+use fhec_passes::nn::approximate::ReluMethod;
+use fhec_passes::nn::calibrate::{Range, Source};
+use fhec_passes::schedule_network::ScheduleError;
+use serde::Deserialize;
+
+use crate::cli::Stage;
+use crate::data::{Dataset, Preprocess};
+use crate::embedded;
+use crate::files;
+use crate::onnx;
+use crate::program::Program;
+
+/// Precision of ReLU in bits where levels allow it, the one of the 2021 ResNet-20 (arXiv 2106.07229).
+const RELU_ALPHA: f64 = 13.0;
+/// The least precise ReLU that is chosen without being asked for.
+const LEAST_RELU_ALPHA: f64 = 8.0;
+/// Ranges files are a few lines per activation.
+const MAX_RANGES_BYTES: u64 = 16 << 20;
+
+/// Where activation ranges come from.
+#[derive(Clone, Debug)]
+pub enum Calibration {
+    /// Measured on the images of a file.
+    Images(PathBuf),
+    /// Read from a JSON file.
+    Ranges(PathBuf),
+    /// From `net.calibration.json` beside `net.onnx`, or else by interval arithmetic.
+    BesideModel,
+}
+
+/// What is asked of a compile.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// 98, 128, 192 or 256.
+    pub security: u32,
+    /// Where ranges come from.
+    pub calibration: Calibration,
+    /// What measured ranges are multiplied with.
+    pub margin: f64,
+    /// Precision of ReLU in bits; `None` for 13, or less if levels are short.
+    pub relu_alpha: Option<f64>,
+    /// Memory that keys may take.
+    pub ram_bytes: u64,
+    /// Verify after every pass.
+    pub verify_each: bool,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            security: 128,
+            calibration: Calibration::BesideModel,
+            margin: 1.5,
+            relu_alpha: None,
+            ram_bytes: 16 << 30,
+            verify_each: false,
+        }
+    }
+}
+
+/// A compile's result with the stages in between.
+#[derive(Debug)]
+pub struct Built {
+    /// What is written to the artifact.
+    pub program: Program,
+    /// The stages.
+    pub compiled: Compiled,
+}
+
+impl Built {
+    /// The program at `stage`, as text.
+    pub fn emit(&self, stage: Stage) -> String {
+        match stage {
+            Stage::Nn => print_func(&self.compiled.nn),
+            Stage::Packed => print_func(&self.compiled.packed),
+            Stage::Ckks => print_func(&self.compiled.program),
+        }
+    }
+}
+
+/// Ranges of values, as `net.calibration.json` has them: a list of these.
+#[derive(Clone, Debug, Deserialize)]
+struct RangeEntry {
+    tensor: String,
+    min: f64,
+    max: f64,
+}
+
+/// Ranges of an image's numbers after normalisation: pixels are 0 to 255.
+fn input_range(preprocess: &Preprocess) -> Range {
+    let at = |list: &[f32], c: usize| f64::from(if list.len() == 1 { list[0] } else { list[c] });
+    let channels = preprocess.mean().len().max(preprocess.std().len());
+    let ends = (0..channels).flat_map(|c| {
+        let scale = f64::from(preprocess.scale());
+        [0.0, 255.0].map(|p| (p / scale - at(preprocess.mean(), c)) / at(preprocess.std(), c))
+    });
+    ends.fold(Range::new(0.0, 0.0), |range, x| Range::new(range.min.min(x), range.max.max(x)))
+}
+
+/// Compiles the model in `path`.
+pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built> {
+    let imported = onnx::import(path).with_context(|| format!("cannot import {}", path.display()))?;
+    let beside = path.with_extension("calibration.json");
+    let ranges_file = match &request.calibration {
+        Calibration::Ranges(file) => Some(file.clone()),
+        Calibration::BesideModel if beside.is_file() => Some(beside),
+        _ => None,
+    };
+    let images = match &request.calibration {
+        Calibration::Images(file) => Some(open_calibration(&imported.func, file, &preprocess)?),
+        _ => None,
+    };
+    let ranges = ranges_file.map(|file| read_ranges(&file)).transpose()?;
+    let name = path.file_stem().map_or("network".into(), |stem| stem.to_string_lossy().into_owned());
+    build(imported.func, &name, preprocess, images, ranges, request)
+        .with_context(|| format!("cannot compile {}", path.display()))
+}
+
+/// Compiles the network that comes with the program, at 128 bits.
+pub fn embedded() -> Result<Built> {
+    let imported = onnx::import_bytes(embedded::MODEL, None, &onnx::ImportOptions::default())
+        .context("cannot import the embedded network")?;
+    let ranges = parse_ranges(embedded::CALIBRATION).context("the embedded network's ranges")?;
+    build(imported.func, embedded::NAME, embedded::preprocess()?, None, Some(ranges), &Request::default())
+}
+
+fn build(
+    mut network: Func<Nn>,
+    name: &str,
+    preprocess: Preprocess,
+    images: Option<Vec<Vec<Tensor>>>,
+    ranges: Option<BTreeMap<String, Range>>,
+    request: &Request,
+) -> Result<Built> {
+    network.name = identifier(name);
+    let input = input_range(&preprocess);
+    let source = match (&images, &ranges) {
+        (Some(images), _) => Source::Images(images),
+        (None, Some(ranges)) => Source::Table { ranges, input },
+        (None, None) => Source::Intervals(input),
+    };
+    let mut options = Options::default();
+    options.nn.calibrate.margin = request.margin;
+    options.nn.verify_each = request.verify_each;
+    options.schedule.verify_each = request.verify_each;
+    options.schedule.params.security_bits = request.security;
+    options.schedule.params.ram = Some(request.ram_bytes);
+    let mut alpha = request.relu_alpha.unwrap_or(RELU_ALPHA);
+    let compiled = loop {
+        options.nn.approximate.relu = ReluMethod::Alpha(alpha);
+        let too_deep = match compile::compile(&network, &source, &options, &mut |_, _| ()) {
+            Ok(compiled) => break compiled,
+            Err(CompileError::Schedule(ScheduleError::Params(
+                error @ (ChooseParamsError::NeedsBootstrapping { .. } | ChooseParamsError::Precision { .. }),
+            ))) => error,
+            Err(error) => return Err(error.into()),
+        };
+        // A shallower ReLU helps where the depth is near what a ring holds, not where it is a multiple of that.
+        let hopeless = matches!(too_deep, ChooseParamsError::NeedsBootstrapping { depth, max_levels, .. } if depth > 2 * max_levels);
+        if request.relu_alpha.is_some() || hopeless || alpha - 1.0 < LEAST_RELU_ALPHA {
+            return Err(too_deep.into());
+        }
+        alpha -= 1.0;
+    };
+    let mut plan = compiled.plan.clone();
+    plan.network = network.name.clone();
+    if alpha < request.relu_alpha.unwrap_or(RELU_ALPHA) {
+        plan.notes.push(format!(
+            "ReLU has {alpha} bits of precision instead of {RELU_ALPHA}: more levels do not fit"
+        ));
+    }
+    if images.is_none() && ranges.is_none() {
+        plan.notes.push(
+            "activation ranges are from interval arithmetic: sound, but wide; calibrate with sample images"
+                .into(),
+        );
+    }
+    let artifact = Artifact {
+        program: compiled.program.clone(),
+        network,
+        params: compiled.params.clone(),
+        plan_json: plan.to_json()?,
+        preprocess_json: serde_json::to_string(&preprocess)?,
+    };
+    Ok(Built { program: Program::new(artifact)?, compiled })
+}
+
+/// A name that the text form of programs takes.
+fn identifier(name: &str) -> String {
+    let word: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect();
+    if word.starts_with(|c: char| c.is_ascii_alphabetic()) { word } else { format!("net_{word}") }
+}
+
+fn open_calibration(network: &Func<Nn>, path: &Path, preprocess: &Preprocess) -> Result<Vec<Vec<Tensor>>> {
+    let &[input] = network.inputs() else { bail!("calibration needs a network with one input") };
+    let shape = &network.ty(input).shape;
+    let &[1, c, h, w] = shape.as_slice() else {
+        bail!("calibration needs one image as input, the network takes {shape:?}")
+    };
+    let dataset = Dataset::open(path, [c, h, w])?;
+    let image = |index| Ok(vec![Tensor::new([1, c, h, w], dataset.input(index, preprocess)?)?]);
+    (0..dataset.len()).map(image).collect()
+}
+
+fn read_ranges(path: &Path) -> Result<BTreeMap<String, Range>> {
+    let bytes = files::read(path, MAX_RANGES_BYTES)?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
+    parse_ranges(&text).with_context(|| format!("cannot read the ranges in {}", path.display()))
+}
+
+fn parse_ranges(text: &str) -> Result<BTreeMap<String, Range>> {
+    let entries: Vec<RangeEntry> = serde_json::from_str(text)?;
+    let mut ranges = BTreeMap::new();
+    for RangeEntry { tensor, min, max } in entries {
+        ensure!(min.is_finite() && max.is_finite() && min <= max, "{tensor}: [{min}, {max}] is no range");
+        ranges.insert(tensor, Range::new(min, max));
+    }
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_words() {
+        assert_eq!(identifier("mnist_cnn"), "mnist_cnn");
+        assert_eq!(identifier("2 nets/ü"), "net_2_nets__");
+    }
+
+    #[test]
+    fn pixel_ends_bound_the_input() {
+        let range = input_range(&Preprocess::new(255.0, vec![0.5, 0.25], vec![0.5, 0.5]).unwrap());
+        assert_eq!((range.min, range.max), (-1.0, 1.5));
+    }
+
+    #[test]
+    fn bad_ranges_are_refused() {
+        assert!(parse_ranges(r#"[{"tensor": "a", "min": 2, "max": 1}]"#).is_err());
+        assert!(parse_ranges(r#"[{"tensor": "a"}]"#).is_err());
+        assert_eq!(parse_ranges(r#"[{"tensor": "a", "min": -1, "max": 1, "images": 7}]"#).unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,84 @@
+//! Arguments that several subcommands share.
+
+use std::str::FromStr;
+
+use clap::Args;
+
+/// A number of bytes: `16GiB`, `500MB`, `4096`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit: f64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+            "" | "b" => 1.0,
+            "kb" => 1e3,
+            "mb" => 1e6,
+            "gb" => 1e9,
+            "k" | "kib" => 1024.0,
+            "m" | "mib" => 1024.0 * 1024.0,
+            "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
+            other => return Err(format!("unknown unit `{other}`; use MiB or GiB, for example 16GiB")),
+        };
+        let number: f64 = digits.trim().parse().map_err(|_| format!("`{text}` is no size such as 16GiB"))?;
+        let bytes = number * unit;
+        if !(bytes >= 1.0 && bytes < 2f64.powi(60)) {
+            return Err(format!("`{text}` is out of range"));
+        }
+        Ok(ByteSize(bytes as u64))
+    }
+}
+
+/// `--json` and how much is logged.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Print the result as one JSON object on standard output (logs stay on standard error)
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more: -v what is done, -vv every pass and op, -vvv everything
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// No progress bars and no log lines below errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Worker threads; default: one per core
+    #[arg(long, global = true, value_name = "T")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// A list of numbers: `0.485,0.456,0.406`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbers(pub Vec<f32>);
+
+impl FromStr for Numbers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |item: &str| {
+            item.trim()
+                .parse()
+                .map_err(|_| format!("`{item}` is not a number; write for example 0.485,0.456,0.406"))
+        };
+        text.split(',').map(number).collect::<Result<_, _>>().map(Numbers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let bytes = |text: &str| text.parse::<ByteSize>().map(|size| size.0);
+        assert_eq!(bytes("16GiB"), Ok(16 << 30));
+        assert_eq!(bytes("1.5g"), Ok(3 << 29));
+        assert_eq!(bytes("500MB"), Ok(500_000_000));
+        assert_eq!(bytes("4096"), Ok(4096));
+        for bad in ["", "GiB", "-1GiB", "1TiBB", "nan", "inf", "1e30GiB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `fhec compile`: from an ONNX file to an artifact.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use super::args::{ByteSize, Common, Numbers};
+use super::inspect::summary;
+use super::output::{Output, print};
+use crate::build::{self, Calibration, Request};
+use crate::data::Preprocess;
+
+/// Compile an ONNX network into a homomorphic program
+///
+/// Decides polynomial activations, packing, parameters, levels, scales and keys for the security level asked for,
+/// and prints the plan. Normalisation comes from --mean/--std/--scale, from --preprocess, or from a TOML file beside the
+/// model (net.toml for net.onnx). Activation ranges come from --calibration images, from --ranges, from a file
+/// net.calibration.json beside the model, or else from interval arithmetic, which is sound but wide.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// ONNX model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Artifact to write
+    #[arg(short, long, value_name = "OUT", required_unless_present = "emit")]
+    output: Option<PathBuf>,
+    /// Security level in bits, by the lattice estimator's table
+    #[arg(long, value_name = "BITS", default_value = "128", value_parser = ["98", "128", "192", "256"])]
+    security: String,
+    /// Means subtracted per channel, e.g. 0.485,0.456,0.406
+    #[arg(long, value_name = "A,B,C", conflicts_with = "preprocess", requires = "std")]
+    mean: Option<Numbers>,
+    /// Standard deviations divided by per channel
+    #[arg(long, value_name = "A,B,C", conflicts_with = "preprocess", requires = "mean")]
+    std: Option<Numbers>,
+    /// What pixels are divided by before the mean is subtracted [default: 255]
+    #[arg(long, value_name = "S", conflicts_with = "preprocess")]
+    scale: Option<f32>,
+    /// TOML file with scale, mean, std and classes
+    #[arg(long, value_name = "FILE.toml")]
+    preprocess: Option<PathBuf>,
+    /// Images that activation ranges are measured on; never those the result is judged by
+    #[arg(long, value_name = "DATA", conflicts_with = "ranges")]
+    calibration: Option<PathBuf>,
+    /// JSON file with measured activation ranges
+    #[arg(long, value_name = "FILE.json")]
+    ranges: Option<PathBuf>,
+    /// What measured ranges are multiplied with
+    #[arg(long, value_name = "M", default_value_t = 1.5)]
+    margin: f64,
+    /// Precision of ReLU in bits: its error is at most 2^-A of the range. Default: 13, less if levels are short
+    #[arg(long, value_name = "A")]
+    relu_alpha: Option<f64>,
+    /// Memory that keys may take
+    #[arg(long, value_name = "SIZE", default_value = "16GiB")]
+    ram: ByteSize,
+    /// Print the program at this stage instead of the plan
+    #[arg(long, value_name = "STAGE")]
+    emit: Option<Stage>,
+    /// Verify the program after every pass
+    #[arg(long)]
+    verify_each: bool,
+}
+
+/// A stage of the IR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// Tensors and polynomials, before lowering
+    Nn,
+    /// Slot vectors
+    Packed,
+    /// The scheduled homomorphic program
+    Ckks,
+}
+
+pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
+    let preprocess = preprocess(&args)?;
+    let calibration = match (&args.calibration, &args.ranges) {
+        (Some(images), _) => Calibration::Images(images.clone()),
+        (None, Some(file)) => Calibration::Ranges(file.clone()),
+        (None, None) => Calibration::BesideModel,
+    };
+    let request = Request {
+        security: args.security.parse().context("--security")?,
+        calibration,
+        margin: args.margin,
+        relu_alpha: args.relu_alpha,
+        ram_bytes: args.ram.0,
+        verify_each: args.verify_each,
+    };
+    let built = build::from_file(&args.model, preprocess, &request)?;
+    if let Some(path) = &args.output {
+        let bytes = built.program.write(path)?;
+        tracing::info!(path = %path.display(), bytes, "artifact written");
+    }
+    match args.emit {
+        Some(stage) => print(&built.emit(stage)),
+        None => {
+            let out = Output::new(common.json);
+            out.json(&built.program.plan)?;
+            out.text(&summary(&built.program.plan))
+        }
+    }
+}
+
+fn preprocess(args: &Args) -> Result<Preprocess> {
+    if let Some(path) = &args.preprocess {
+        return Ok(Preprocess::open(path)?);
+    }
+    if args.mean.is_some() || args.scale.is_some() {
+        let list =
+            |numbers: &Option<Numbers>| numbers.as_ref().map(|numbers| numbers.0.clone()).unwrap_or_default();
+        let (mean, std) = (list(&args.mean), list(&args.std));
+        return Ok(Preprocess::new(args.scale.unwrap_or(255.0), mean, std)?);
+    }
+    match Preprocess::beside(&args.model)? {
+        Some(preprocess) => Ok(preprocess),
+        None => {
+            tracing::warn!(
+                "no normalisation given: pixels are only divided by 255 (see --mean, --std, --preprocess)"
+            );
+            Ok(Preprocess::default())
+        }
+    }
+}

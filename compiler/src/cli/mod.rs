@@ -1,0 +1,103 @@
+//! The command line: one file per subcommand, each with its arguments, what it does, and what it prints.
+
+mod args;
+mod compile;
+mod decrypt;
+mod encrypt;
+mod eval;
+mod inspect;
+mod keygen;
+mod output;
+mod progress;
+mod run;
+mod simulate;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+pub use compile::Stage;
+pub use output::print;
+
+use args::Common;
+
+/// Compile an ONNX CNN once, then run it on encrypted images.
+#[derive(Parser, Debug)]
+#[command(
+    name = "fhec",
+    version,
+    about = "Run pretrained ONNX networks on encrypted data",
+    long_about = "fhec compiles a pretrained ONNX CNN into a scheduled RNS-CKKS program and runs it on encrypted images. \
+        The compiler decides everything a homomorphic program needs: polynomial activations, packing, levels, \
+        scales, keys and parameters, for the security level asked for.",
+    after_help = "A first look (nothing but this program needed):\n  fhec run\n\n\
+        One's own network, all roles on one machine:\n  \
+        fhec compile net.onnx --security 128 --calibration images.npy -o net.fhec\n  \
+        fhec inspect net.fhec\n  \
+        fhec simulate net.fhec --dataset test_batch.bin\n  \
+        fhec run net.fhec --input cat.png\n\n\
+        Client and server apart (the server never sees the secret key):\n  \
+        fhec keygen net.fhec --dir keys\n  \
+        fhec encrypt net.fhec --keys keys --input cat.png -o cat.ct\n  \
+        fhec eval net.fhec --keys keys cat.ct -o answer.ct\n  \
+        fhec decrypt net.fhec --keys keys answer.ct\n\n\
+        Exit codes: 0 success, 1 an error (one message on standard error), 2 wrong usage."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Compile(compile::Args),
+    Inspect(inspect::Args),
+    Run(run::Args),
+    Simulate(simulate::Args),
+    Keygen(keygen::Args),
+    Encrypt(encrypt::Args),
+    Eval(eval::Args),
+    Decrypt(decrypt::Args),
+}
+
+/// Sets up logging and threads and runs the subcommand.
+pub fn execute(cli: Cli) -> Result<()> {
+    let Cli { common, command } = cli;
+    start_logging(&common);
+    if let Some(threads) = common.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.get())
+            .build_global()
+            .with_context(|| format!("cannot start {threads} worker threads"))?;
+    }
+    match command {
+        Command::Compile(args) => compile::execute(args, &common),
+        Command::Inspect(args) => inspect::execute(args, &common),
+        Command::Run(args) => run::execute(args, &common),
+        Command::Simulate(args) => simulate::execute(args, &common),
+        Command::Keygen(args) => keygen::execute(args, &common),
+        Command::Encrypt(args) => encrypt::execute(args, &common),
+        Command::Eval(args) => eval::execute(args, &common),
+        Command::Decrypt(args) => decrypt::execute(args, &common),
+    }
+}
+
+fn start_logging(common: &Common) {
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, 2) => "debug",
+        (false, _) => "trace",
+    };
+    // FHEC_LOG takes tracing's filter directives, e.g. `fhec_passes=debug`.
+    let filter = EnvFilter::try_from_env("FHEC_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // A second call (in tests) keeps the first subscriber.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
+}

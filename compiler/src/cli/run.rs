@@ -1,0 +1,201 @@
+//! `fhec run`: encrypt, evaluate and decrypt on one machine, beside the plain network.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::args::Common;
+use super::output::Output;
+use super::progress;
+use crate::build;
+use crate::data::Dataset;
+use crate::embedded;
+use crate::memory::{human_bytes, peak_rss_bytes};
+use crate::program::{Program, argmax};
+use crate::roles::{Client, Server};
+
+/// Classify images under encryption, all roles on this machine
+///
+/// Makes fresh keys, encrypts each image, runs the program on ciphertexts, decrypts, and prints the logits beside those
+/// of the plain network with its exact activations. Without arguments: the embedded MNIST network and a digit.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Compiled program; default: the embedded MNIST network, compiled on the spot at 128 bits
+    #[arg(value_name = "OUT")]
+    program: Option<PathBuf>,
+    /// Image file: PNG, JPEG, .npy, .npz, CIFAR-10 records or MNIST IDX
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// First image of the file
+    #[arg(long, value_name = "I", default_value_t = 0)]
+    index: usize,
+    /// How many images
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    count: usize,
+}
+
+#[derive(Serialize)]
+struct Report {
+    images: Vec<ImageReport>,
+    keygen_seconds: f64,
+    key_bytes: usize,
+    predicted_seconds: f64,
+    predicted_peak_bytes: u64,
+    peak_rss_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ImageReport {
+    index: usize,
+    class: usize,
+    logits: Vec<f64>,
+    reference_class: usize,
+    reference_logits: Vec<f64>,
+    label: Option<u8>,
+    seconds: f64,
+    imaginary_residue: f64,
+    overflow: bool,
+}
+
+pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
+    let out = Output::new(common.json);
+    let program = match &args.program {
+        Some(path) => Program::open(path)?,
+        None => {
+            let start = Instant::now();
+            let program = build::embedded()?.program;
+            out.text(&format!(
+                "compiled the embedded network {} at {} bits of security in {:.1} s\n",
+                embedded::NAME,
+                program.plan.security_bits,
+                start.elapsed().as_secs_f64()
+            ))?;
+            program
+        }
+    };
+    let (images, source) = images(&args, &program)?;
+    let last = args.index.checked_add(args.count).filter(|&last| last <= images.len() && args.count > 0);
+    let Some(last) = last else {
+        bail!(
+            "{source} has {} images; images {} and {} more were asked for",
+            images.len(),
+            args.index,
+            args.count
+        )
+    };
+    let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
+    let start = Instant::now();
+    let client = Client::generate(&program.artifact, &context)?;
+    let keys = client.evaluation_keys()?;
+    let (keygen_seconds, key_bytes) = (start.elapsed().as_secs_f64(), keys.bytes());
+    out.text(&format!(
+        "N = 2^{}, log QP = {:.0}: {} evaluation keys, {} in memory, made in {keygen_seconds:.1} s\n",
+        program.plan.log_n,
+        program.plan.log_qp,
+        keys.iter().count(),
+        human_bytes(key_bytes as u64)
+    ))?;
+    let start = Instant::now();
+    let server = Server::new(&program.artifact, &context, keys);
+    let evaluation = server.ready()?;
+    out.text(&format!(
+        "weights encoded in {:.1} s, {}\n",
+        start.elapsed().as_secs_f64(),
+        human_bytes(evaluation.weight_bytes() as u64)
+    ))?;
+    let mut reports = Vec::new();
+    for index in args.index..last {
+        let image = images.input(index, &program.preprocess)?;
+        let reference_logits = program.reference_logits(&image)?;
+        let bundle = client.encrypt(&image)?;
+        let bar = progress::bar(common, "evaluating", program.artifact.program.ops().len());
+        let start = Instant::now();
+        let answer = evaluation.evaluate(bundle, |done| bar.set_position(done as u64));
+        bar.finish_and_clear();
+        let answer = answer?;
+        let seconds = start.elapsed().as_secs_f64();
+        let answer = client.decrypt(&answer)?;
+        let report = ImageReport {
+            index,
+            class: argmax(&answer.logits),
+            reference_class: argmax(&reference_logits),
+            label: images.labels().map(|labels| labels[index]),
+            logits: answer.logits,
+            reference_logits,
+            seconds,
+            imaginary_residue: answer.imaginary_residue,
+            overflow: answer.overflow,
+        };
+        out.text(&table(&program, &source, &report))?;
+        reports.push(report);
+    }
+    let report = Report {
+        images: reports,
+        keygen_seconds,
+        key_bytes,
+        predicted_seconds: program.plan.predicted_seconds,
+        predicted_peak_bytes: program.plan.predicted_peak_bytes,
+        peak_rss_bytes: peak_rss_bytes(),
+    };
+    out.json(&report)?;
+    out.text(&closing(&report))?;
+    match report.images.iter().find(|image| image.overflow) {
+        Some(image) => bail!(
+            "image {} decrypts to noise: a value left its range (see fhec inspect --ranges)",
+            image.index
+        ),
+        None => Ok(()),
+    }
+}
+
+fn images(args: &Args, program: &Program) -> Result<(Dataset, String)> {
+    match (&args.input, &args.program) {
+        (Some(path), _) => Ok((program.open_images(path)?, path.display().to_string())),
+        (None, None) => {
+            let digit =
+                Dataset::from_bytes(embedded::DIGIT.to_vec(), embedded::DIGIT_NAME, program.image_shape()?)?;
+            Ok((digit, embedded::DIGIT_NAME.to_string()))
+        }
+        (None, Some(_)) => bail!("--input FILE says which image to classify"),
+    }
+}
+
+/// Plain and encrypted logits side by side.
+fn table(program: &Program, source: &str, report: &ImageReport) -> String {
+    let mut text = format!(
+        "\n{source}, image {}\n{:>12} {:>10} {:>10} {:>10}\n",
+        report.index, "class", "plain", "encrypted", "difference"
+    );
+    for (class, (plain, encrypted)) in report.reference_logits.iter().zip(&report.logits).enumerate() {
+        let mark = if class == report.class { "  <-" } else { "" };
+        let name = program.class_name(class);
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(text, "{name:>12} {plain:>10.4} {encrypted:>10.4} {:>10.1e}{mark}", encrypted - plain);
+    }
+    let verdict =
+        if report.class == report.reference_class { "the same class as" } else { "ANOTHER CLASS THAN" };
+    let _ = writeln!(
+        text,
+        "encrypted answer: {} ({verdict} the plain network: {}), {:.2} s",
+        program.class_name(report.class),
+        program.class_name(report.reference_class),
+        report.seconds
+    );
+    text
+}
+
+fn closing(report: &Report) -> String {
+    let seconds: Vec<f64> = report.images.iter().map(|image| image.seconds).collect();
+    let mean = seconds.iter().sum::<f64>() / seconds.len().max(1) as f64;
+    let peak = report.peak_rss_bytes.map_or("unknown".into(), human_bytes);
+    format!(
+        "\n{} image(s), {mean:.2} s each (predicted {:.2} s), peak memory {peak} (predicted {})\n",
+        seconds.len(),
+        report.predicted_seconds,
+        human_bytes(report.predicted_peak_bytes)
+    )
+}

@@ -1,0 +1,188 @@
+//! The client: the only place where a secret key is used.
+
+use fhec_ir::artifact::Artifact;
+use fhec_ir::layout::Layout;
+use fhec_ir::scale::Level;
+use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor};
+use fhec_runtime::exec;
+use fhec_runtime::ring::{Context, Seed};
+use fhec_runtime::rlwe::{Ciphertext, EvaluationKeys, PublicKey, SecretKey};
+
+use super::RoleError;
+
+/// A decrypted answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// One number per output of the network.
+    pub logits: Vec<f64>,
+    /// Largest imaginary part in any slot. Programs compute on real slots, so it is noise: about as large as the error
+    /// of the logits before they are scaled, and huge when an evaluation has gone wrong.
+    pub imaginary_residue: f64,
+    /// Whether the evaluation has gone wrong for certain: slots that are not finite, larger than what an intact
+    /// ciphertext of this level can hold, or far from real.
+    pub overflow: bool,
+}
+
+/// Above this an imaginary part is no noise: programs keep values within about 1 and errors below 2^-10.
+const MAX_IMAGINARY_RESIDUE: f64 = 1.0 / 64.0;
+
+/// Holder of a secret key for one program.
+pub struct Client<'a> {
+    artifact: &'a Artifact,
+    context: &'a Context,
+    encoder: Encoder<'a>,
+    secret: SecretKey,
+}
+
+impl<'a> Client<'a> {
+    /// A client with the secret key `secret`.
+    pub fn new(artifact: &'a Artifact, context: &'a Context, secret: SecretKey) -> Self {
+        Client { artifact, context, encoder: Encoder::new(context), secret }
+    }
+
+    /// A client with a new secret key from the system's randomness.
+    pub fn generate(artifact: &'a Artifact, context: &'a Context) -> Result<Self, RoleError> {
+        let secret = SecretKey::generate(context, &Seed::random()?);
+        Ok(Client::new(artifact, context, secret))
+    }
+
+    /// The secret key, to be stored where only its owner reads.
+    pub fn secret(&self) -> &SecretKey {
+        &self.secret
+    }
+
+    /// A public key: whoever has it can encrypt.
+    pub fn public_key(&self) -> Result<PublicKey, RoleError> {
+        Ok(PublicKey::generate(self.context, &self.secret, &Seed::random()?))
+    }
+
+    /// The evaluation keys that the program needs, each up to the level it is used at.
+    pub fn evaluation_keys(&self) -> Result<EvaluationKeys, RoleError> {
+        let requests = exec::keys::requests(&self.artifact.program, &self.artifact.params);
+        Ok(EvaluationKeys::generate(self.context, &self.secret, &Seed::random()?, &requests)?)
+    }
+
+    /// Encrypts an image: preprocessed, `[c][y][x]`.
+    pub fn encrypt(&self, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
+        let seed = Seed::random()?;
+        let mut encryptor = Encryptor::with_secret_key(self.context, &self.secret, seed);
+        encrypt_with(self.artifact, &self.encoder, image, |plaintext| encryptor.encrypt(plaintext))
+    }
+
+    /// Decrypts the answer.
+    pub fn decrypt(&self, answer: &[Ciphertext]) -> Result<Answer, RoleError> {
+        let layout = output_layout(self.artifact)?;
+        let factor = output_factor(self.artifact)?;
+        let (vectors, level) = output_type(self.artifact)?;
+        check_bundle("an answer", answer, vectors, layout.slots, level)?;
+        let decryptor = Decryptor::new(self.context, &self.secret);
+        let mut slots = Vec::with_capacity(vectors);
+        let mut imaginary_residue = 0f64;
+        let mut largest = 0f64;
+        for ciphertext in answer {
+            let message = self.encoder.decode_complex(&decryptor.decrypt(ciphertext)?)?;
+            for slot in &message {
+                imaginary_residue = imaginary_residue.max(slot.im.abs());
+                largest = largest.max(slot.re.abs());
+            }
+            slots.push(message.iter().map(|slot| slot.re).collect());
+        }
+        let logits = layout.unpack(&slots).iter().map(|slot| slot * factor).collect();
+        // `max` above drops NaN, so a sum is asked as well.
+        let finite = slots.iter().flatten().sum::<f64>().is_finite();
+        let params = self.context.params();
+        // Slots of random residues are about sqrt(N/12) q / D: an intact message stays below q / 2 D.
+        let capacity = (params.log_q(level) - params.canonical_scale(level).log2() - 1.0).exp2();
+        let overflow = !finite || largest > capacity || imaginary_residue > MAX_IMAGINARY_RESIDUE;
+        Ok(Answer { logits, imaginary_residue, overflow })
+    }
+}
+
+/// Encrypts an image with a public key alone.
+pub fn encrypt_with_public_key(
+    artifact: &Artifact,
+    context: &Context,
+    key: &PublicKey,
+    image: &[f32],
+) -> Result<Vec<Ciphertext>, RoleError> {
+    let mut encryptor = Encryptor::new(context, key, Seed::random()?);
+    encrypt_with(artifact, &Encoder::new(context), image, |plaintext| encryptor.encrypt(plaintext))
+}
+
+fn encrypt_with(
+    artifact: &Artifact,
+    encoder: &Encoder,
+    image: &[f32],
+    mut encrypt: impl FnMut(&fhec_runtime::ckks::Plaintext) -> Result<Ciphertext, fhec_runtime::EvalError>,
+) -> Result<Vec<Ciphertext>, RoleError> {
+    let layout = input_layout(artifact)?;
+    if image.len() != layout.elements() {
+        return Err(RoleError::ImageSize { expected: layout.elements(), found: image.len() });
+    }
+    let &[input] = artifact.program.inputs() else {
+        return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
+    };
+    let encoding = Encoding::message(artifact.program.ty(input).level);
+    let elements: Vec<f64> = image.iter().map(|&x| f64::from(x)).collect();
+    let encrypted =
+        layout.pack(&elements).into_iter().map(|slots| encrypt(&encoder.encode(&slots, encoding)?));
+    Ok(encrypted.collect::<Result<_, _>>()?)
+}
+
+/// Where the image goes.
+pub(crate) fn input_layout(artifact: &Artifact) -> Result<Layout, RoleError> {
+    single_layout(artifact, "input_layout")
+}
+
+/// Where the answer is.
+pub(crate) fn output_layout(artifact: &Artifact) -> Result<Layout, RoleError> {
+    single_layout(artifact, "output_layout")
+}
+
+/// What stored outputs are multiplied with.
+pub(crate) fn output_factor(artifact: &Artifact) -> Result<f64, RoleError> {
+    let factor = artifact.program.meta("output_factor");
+    factor.map_err(|e| RoleError::Program { what: "output factor", reason: e.to_string() })
+}
+
+fn single_layout(artifact: &Artifact, what: &'static str) -> Result<Layout, RoleError> {
+    let error = |reason: String| RoleError::Program { what, reason };
+    let layouts: Vec<Layout> = artifact.program.meta(what).map_err(|e| error(e.to_string()))?;
+    let [layout] =
+        <[Layout; 1]>::try_from(layouts).map_err(|l| error(format!("{} layouts instead of one", l.len())))?;
+    layout.validate().map_err(|e| error(e.to_string()))?;
+    Ok(layout)
+}
+
+fn output_type(artifact: &Artifact) -> Result<(usize, Level), RoleError> {
+    match artifact.program.outputs() {
+        &[output] => {
+            let ty = artifact.program.ty(output);
+            Ok((ty.vectors, ty.level))
+        }
+        outputs => Err(RoleError::Program { what: "output", reason: format!("there are {}", outputs.len()) }),
+    }
+}
+
+/// Whether `bundle` can be what the program says at this place.
+pub(super) fn check_bundle(
+    what: &'static str,
+    bundle: &[Ciphertext],
+    vectors: usize,
+    slots: usize,
+    level: Level,
+) -> Result<(), RoleError> {
+    if bundle.len() != vectors {
+        return Err(RoleError::CiphertextCount { expected: vectors, found: bundle.len() });
+    }
+    match bundle.iter().find(|ciphertext| ciphertext.level() != level || ciphertext.slots() != slots) {
+        Some(other) => Err(RoleError::CiphertextKind {
+            what,
+            expected: level,
+            expected_slots: slots,
+            found: other.level(),
+            found_slots: other.slots(),
+        }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,150 @@
+//! Files that client and server exchange.
+//!
+//! | file | who has it | content |
+//! |---|---|---|
+//! | `secret.key` | client | the secret key, readable by its owner alone |
+//! | `public.key` | anyone | encrypts |
+//! | `evaluation.keys` | server | relinearisation and Galois keys, uniform halves as seeds |
+//! | `*.ct` | both | a bundle of ciphertexts of one program |
+//!
+//! Each carries the fingerprint of the parameters and a checksum; what does not fit is refused with a reason.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use fhec_runtime::FormatError;
+use fhec_runtime::ring::Context;
+use fhec_runtime::rlwe::{Ciphertext, EvaluationKeys, PublicKey, ReadError, SecretKey};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::files::{self, Access, FileError};
+
+const SECRET: &str = "secret.key";
+const PUBLIC: &str = "public.key";
+const EVALUATION: &str = "evaluation.keys";
+/// Secret and public keys are far smaller; a bundle of ciphertexts is not larger.
+const MAX_BYTES: u64 = 8 << 30;
+const BUNDLE_MAGIC: &[u8; 4] = b"FHEB";
+/// Ciphertexts of one bundle: thousands only for images far larger than this compiler handles.
+const MAX_BUNDLE: u64 = 1 << 16;
+
+/// Why a key or ciphertext file is of no use.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum ExchangeError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("cannot make the folder {}: {source}", .path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("{} exists already; keys are never overwritten: name another folder or remove it", .path.display())]
+    KeysExist { path: PathBuf },
+    #[error("{}: {source}", .path.display())]
+    Format { path: PathBuf, source: FormatError },
+    #[error("{}: {source}", .path.display())]
+    Read { path: PathBuf, source: ReadError },
+    #[error("{}: {reason}", .path.display())]
+    Bundle { path: PathBuf, reason: String },
+}
+
+/// Writes the three key files into `folder`, which is made if need be.
+pub fn write_keys(
+    folder: &Path,
+    context: &Context,
+    secret: &SecretKey,
+    public: &PublicKey,
+    evaluation: &EvaluationKeys,
+) -> Result<(), ExchangeError> {
+    fs::create_dir_all(folder).map_err(|source| ExchangeError::Folder { path: folder.to_owned(), source })?;
+    refuse_existing(folder)?;
+    // The secret key comes last: a folder that has it has the others.
+    files::write_atomically(&folder.join(EVALUATION), Access::Ordinary, |mut w| {
+        evaluation.write(context, &mut w)
+    })?;
+    let bytes = public.to_bytes(context);
+    files::write_atomically(&folder.join(PUBLIC), Access::Ordinary, |w| w.write_all(&bytes))?;
+    let bytes = secret.to_bytes(context);
+    files::write_atomically(&folder.join(SECRET), Access::OwnerOnly, |w| w.write_all(&bytes))?;
+    Ok(())
+}
+
+/// Errs if `folder` has key files: a lost secret key cannot be made again.
+pub fn refuse_existing(folder: &Path) -> Result<(), ExchangeError> {
+    match [SECRET, PUBLIC, EVALUATION].iter().map(|name| folder.join(name)).find(|path| path.exists()) {
+        Some(path) => Err(ExchangeError::KeysExist { path }),
+        None => Ok(()),
+    }
+}
+
+/// Whether `folder` has a secret key.
+pub fn has_secret_key(folder: &Path) -> bool {
+    folder.join(SECRET).is_file()
+}
+
+/// Reads the secret key.
+pub fn read_secret_key(folder: &Path, context: &Context) -> Result<SecretKey, ExchangeError> {
+    let path = folder.join(SECRET);
+    let bytes = Zeroizing::new(files::read(&path, MAX_BYTES)?);
+    SecretKey::from_bytes(context, &bytes).map_err(|source| ExchangeError::Format { path, source })
+}
+
+/// Reads the public key.
+pub fn read_public_key(folder: &Path, context: &Context) -> Result<PublicKey, ExchangeError> {
+    let path = folder.join(PUBLIC);
+    let bytes = files::read(&path, MAX_BYTES)?;
+    PublicKey::from_bytes(context, &bytes).map_err(|source| ExchangeError::Format { path, source })
+}
+
+/// Reads the evaluation keys and expands their uniform halves.
+pub fn read_evaluation_keys(folder: &Path, context: &Context) -> Result<EvaluationKeys, ExchangeError> {
+    let path = folder.join(EVALUATION);
+    let file = File::open(&path).map_err(|source| FileError::Read { path: path.clone(), source })?;
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    EvaluationKeys::read(context, &mut reader).map_err(|source| ExchangeError::Read { path, source })
+}
+
+/// Size in bytes of the evaluation key file.
+pub fn evaluation_key_bytes(folder: &Path) -> Option<u64> {
+    fs::metadata(folder.join(EVALUATION)).ok().map(|metadata| metadata.len())
+}
+
+/// Writes a bundle of ciphertexts: magic, their number, then length and bytes of each.
+pub fn write_ciphertexts(path: &Path, context: &Context, bundle: &[Ciphertext]) -> Result<(), ExchangeError> {
+    files::write_atomically(path, Access::Ordinary, |writer| {
+        writer.write_all(BUNDLE_MAGIC)?;
+        writer.write_all(&(bundle.len() as u64).to_le_bytes())?;
+        bundle.iter().try_for_each(|ciphertext| {
+            let bytes = ciphertext.to_bytes(context);
+            writer.write_all(&(bytes.len() as u64).to_le_bytes())?;
+            writer.write_all(&bytes)
+        })
+    })?;
+    Ok(())
+}
+
+/// Reads a bundle of ciphertexts.
+pub fn read_ciphertexts(path: &Path, context: &Context) -> Result<Vec<Ciphertext>, ExchangeError> {
+    let bytes = files::read(path, MAX_BYTES)?;
+    let error = |reason: &str| ExchangeError::Bundle { path: path.to_owned(), reason: reason.to_string() };
+    let truncated = || error("the ciphertext file is truncated");
+    let rest = bytes.strip_prefix(BUNDLE_MAGIC).ok_or_else(|| error("this is no ciphertext file of fhec"))?;
+    let (count, mut rest) = rest.split_first_chunk().ok_or_else(truncated)?;
+    let count = u64::from_le_bytes(*count);
+    if count > MAX_BUNDLE {
+        return Err(error("the ciphertext file announces more ciphertexts than any program has"));
+    }
+    let mut bundle = Vec::new();
+    for _ in 0..count {
+        let (length, tail) = rest.split_first_chunk().ok_or_else(truncated)?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| truncated())?;
+        let (ciphertext, tail) = tail.split_at_checked(length).ok_or_else(truncated)?;
+        let ciphertext = Ciphertext::from_bytes(context, ciphertext);
+        bundle.push(ciphertext.map_err(|source| ExchangeError::Format { path: path.to_owned(), source })?);
+        rest = tail;
+    }
+    if !rest.is_empty() {
+        return Err(error("the ciphertext file has trailing bytes"));
+    }
+    Ok(bundle)
+}

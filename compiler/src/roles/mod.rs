@@ -1,0 +1,50 @@
+//! The two parties of an encrypted inference.
+//!
+//! | role | holds | does |
+//! |---|---|---|
+//! | [`Client`] | the secret key | makes keys, encrypts images, decrypts answers |
+//! | [`Server`] | evaluation keys | runs the program on ciphertexts |
+//!
+//! What they exchange are files ([`files`]); a server never has anything that depends on the secret key but the
+//! public evaluation keys and ciphertexts.
+
+mod client;
+pub mod files;
+mod server;
+
+use thiserror::Error;
+
+pub use client::{Answer, Client, encrypt_with_public_key};
+pub use server::{Evaluation, Server};
+
+pub(crate) use client::{input_layout, output_factor, output_layout};
+
+/// What can go wrong between client and server.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum RoleError {
+    #[error("the program's {what} cannot be read: {reason}; compile the model again")]
+    Program { what: &'static str, reason: String },
+    #[error("an image of {expected} numbers was expected, found {found}")]
+    ImageSize { expected: usize, found: usize },
+    #[error("the program works on {expected} ciphertexts here, found {found}")]
+    CiphertextCount { expected: usize, found: usize },
+    #[error(
+        "this ciphertext is at level {found} with {found_slots} slots, the program expects level {expected} with {expected_slots}: it is not {what} of this program"
+    )]
+    CiphertextKind {
+        what: &'static str,
+        expected: u16,
+        expected_slots: usize,
+        found: u16,
+        found_slots: usize,
+    },
+    #[error(transparent)]
+    Context(#[from] fhec_runtime::ring::ContextError),
+    #[error(transparent)]
+    Eval(#[from] fhec_runtime::EvalError),
+    #[error(transparent)]
+    Exec(#[from] fhec_runtime::exec::ExecError),
+    #[error("the system gives no random numbers: {0}")]
+    Randomness(#[from] fhec_runtime::ring::RandomnessError),
+}

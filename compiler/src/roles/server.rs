@@ -1,0 +1,76 @@
+//! The server: runs the program with public keys alone.
+
+use fhec_ir::artifact::Artifact;
+use fhec_runtime::exec::{self, Observer};
+use fhec_runtime::ring::Context;
+use fhec_runtime::rlwe::{Ciphertext, EvaluationKeys};
+
+use super::RoleError;
+use super::client::check_bundle;
+
+/// Bytes that encoded diagonals may keep between images: enough for any network without bootstraps.
+const CACHE_BYTES: usize = 4 << 30;
+
+/// Holder of evaluation keys for one program.
+pub struct Server<'a> {
+    artifact: &'a Artifact,
+    context: &'a Context,
+    keys: EvaluationKeys,
+}
+
+impl<'a> Server<'a> {
+    /// A server with `keys`.
+    pub fn new(artifact: &'a Artifact, context: &'a Context, keys: EvaluationKeys) -> Self {
+        Server { artifact, context, keys }
+    }
+
+    /// Encodes the program's weights, so that images need not wait for it, and returns what evaluates them.
+    pub fn ready(&self) -> Result<Evaluation<'_>, RoleError> {
+        let program = &self.artifact.program;
+        let backend = exec::ckks::Encrypted::new(self.context, &self.keys, program, CACHE_BYTES);
+        // Checked before encoding: with the wrong keys nobody waits for it.
+        exec::Backend::check_program(&backend, program)?;
+        backend.preload()?;
+        Ok(Evaluation { artifact: self.artifact, backend })
+    }
+}
+
+/// A program with its keys and encoded weights.
+pub struct Evaluation<'a> {
+    artifact: &'a Artifact,
+    backend: exec::ckks::Encrypted<'a>,
+}
+
+impl Evaluation<'_> {
+    /// Bytes of encoded weights kept.
+    pub fn weight_bytes(&self) -> usize {
+        self.backend.cache().bytes()
+    }
+
+    /// Runs the program on an encrypted image; `progress` is told the number of ops done.
+    pub fn evaluate(
+        &self,
+        image: Vec<Ciphertext>,
+        progress: impl FnMut(usize),
+    ) -> Result<Vec<Ciphertext>, RoleError> {
+        let program = &self.artifact.program;
+        let &[input] = program.inputs() else {
+            return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
+        };
+        let ty = program.ty(input);
+        check_bundle("an encrypted image", &image, ty.vectors, ty.slots, ty.level)?;
+        let mut outputs = exec::execute(program, &self.backend, vec![image], &mut Progress(progress))?;
+        match (outputs.pop(), outputs.is_empty()) {
+            (Some(output), true) => Ok(output),
+            _ => Err(RoleError::Program { what: "output", reason: "there is not exactly one".into() }),
+        }
+    }
+}
+
+struct Progress<F>(F);
+
+impl<F: FnMut(usize)> Observer for Progress<F> {
+    fn op_finished(&mut self, index: usize, _seconds: f64) {
+        (self.0)(index + 1);
+    }
+}
