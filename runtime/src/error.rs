@@ -117,6 +117,14 @@ pub enum EvalError {
         /// The operand's level.
         level: Level,
     },
+    /// A bootstrap with an ephemeral secret without its keys, or keys without an ephemeral secret.
+    #[error("{op}: encapsulation keys are {}needed by this bootstrap", if *.needed { "" } else { "not " })]
+    Encapsulation {
+        /// The operation.
+        op: &'static str,
+        /// Whether keys are needed.
+        needed: bool,
+    },
     /// A number of values that is no power of two up to N/2.
     #[error("{found} values: the number of slots must be a power of two, at most {max}")]
     SlotCount {

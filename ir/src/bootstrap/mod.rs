@@ -26,7 +26,7 @@ use std::f64::consts::PI;
 use thiserror::Error;
 
 use crate::attr::{AsAttr, Attr, AttrError};
-use crate::params::{FixedScale, Params, ParamsError, Secret};
+use crate::params::{Params, Secret};
 use crate::polynomial::Polynomial;
 use crate::record_attr;
 use crate::scale::{ExactScale, Level};
@@ -129,8 +129,6 @@ pub enum BootstrapError {
         "the message ratio q0 / D_0 is 2^{log_ratio:.1}; between 2^1 and 2^20 the sine is near its argument and above the noise"
     )]
     MessageRatio { log_ratio: f64 },
-    #[error("the parameters without the application's scale are invalid: {0}")]
-    Params(#[from] ParamsError),
 }
 
 impl BootstrapParams {
@@ -254,30 +252,24 @@ impl BootstrapParams {
         params.log_q(0) - params.canonical_scale(0).log2()
     }
 
-    /// The parameters that the sine is computed with: the scales of its segment go on down to its result, where the
-    /// application's scale takes over. Same primes, same keys.
-    pub fn sine_params(&self, params: &Params) -> Result<Params, ParamsError> {
+    /// The scale at which the sine's result comes out: that of the application where its last step is a polynomial, whose
+    /// constants are encoded for it; `D^2 / q` of the level above where its last step is a doubling.
+    pub fn sine_scale(&self, params: &Params) -> ExactScale {
         let level = self.sine_output_level();
-        let mut fixed: Vec<FixedScale> =
-            params.fixed_scales().iter().filter(|segment| segment.level != level).copied().collect();
-        // Below its result nothing is computed with these parameters; a fixed scale keeps the recurrence in range.
-        if level > 0 && !fixed.iter().any(|segment| segment.level == level - 1) {
-            let log_scale = params.canonical_scale(level - 1).log2().round() as u32;
-            fixed.push(FixedScale { level: level - 1, log_scale });
-            fixed.sort_by_key(|segment| std::cmp::Reverse(segment.level));
+        if self.arcsine.is_some() || self.double_angles == 0 {
+            return params.canonical_scale(level).clone();
         }
-        Params::segmented(params.literal().clone(), fixed)
+        params.canonical_scale(level + 1).square_over(&params.rescale_divisor(level + 1))
     }
 
-    /// What `sin(2 pi (I + m D_0 / q_0))` is to be multiplied by, so that its ciphertext read at the application's
-    /// scale holds `m`: `D q_0 / (2 pi D_0 D')`, where `D` and `D'` are the scales of the sine's result in `params` and in
-    /// [`Self::sine_params`].
-    pub fn sine_factor(&self, params: &Params, sine: &Params) -> f64 {
+    /// What `sin(2 pi (I + m D_0 / q_0))` is to be multiplied by, so that its ciphertext, read at the application's
+    /// scale, holds `m`: `D q_0 / (2 pi D_0 S)`, where `D` is the application's scale and `S` that of
+    /// [`Self::sine_scale`].
+    pub fn sine_factor(&self, params: &Params) -> f64 {
         let level = self.sine_output_level();
-        let q0: BigUint = params.modulus(0);
-        let ratio =
-            ExactScale::from_integer(&q0).mul_ratio(&BigUint::from(1u8), params.canonical_scale(0)).to_f64();
-        let scales = params.canonical_scale(level).to_f64() / sine.canonical_scale(level).to_f64();
+        let q0 = ExactScale::from_integer(&params.modulus(0));
+        let ratio = q0.mul_ratio(&BigUint::from(1u8), params.canonical_scale(0)).to_f64();
+        let scales = params.canonical_scale(level).to_f64() / self.sine_scale(params).to_f64();
         scales * ratio / (2.0 * PI)
     }
 
@@ -335,7 +327,6 @@ impl BootstrapParams {
         if !(1.0..=20.0).contains(&log_ratio) {
             return Err(BootstrapError::MessageRatio { log_ratio });
         }
-        self.sine_params(params)?;
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 use super::*;
-use crate::params::{ParamsLiteral, Secret};
+use crate::params::{FixedScale, ParamsLiteral, Secret};
 use crate::prime::ntt_primes_near;
-use crate::scale::Scale;
 
 fn step(butterflies: u32, baby_steps: u32) -> DftStep {
     DftStep { butterflies, baby_steps }
@@ -62,15 +61,13 @@ fn levels_add_up() {
 #[test]
 fn the_sine_keeps_its_own_scale_down_to_its_result() {
     let (b, params) = (bootstrap(), params());
-    let sine = b.sine_params(&params).unwrap();
-    assert_eq!(sine.q(), params.q());
-    for level in 7..=14 {
-        assert!(sine.continues(level), "level {level}");
-        assert_eq!(sine.scale(Scale::canonical(level)), params.scale(Scale::canonical(level)));
+    for level in 8..=14 {
+        assert!(params.continues(level), "level {level}");
     }
-    assert!((sine.canonical_scale(6).log2() - 45.0).abs() < 0.1);
-    // D q0 / (2 pi D_0 D') = 2^(32 + 10 - 45) / 2 pi.
-    let factor = b.sine_factor(&params, &sine);
+    assert!(!params.continues(7));
+    assert!((b.sine_scale(&params).log2() - 45.0).abs() < 0.1);
+    // D q0 / (2 pi D_0 S) = 2^(32 + 10 - 45) / 2 pi.
+    let factor = b.sine_factor(&params);
     assert!((factor * 2.0 * PI * 8.0 - 1.0).abs() < 0.1, "{factor}");
     let argument = b.argument_factor(&params);
     assert!((argument * 13.5 - 8.0).abs() < 0.1, "{argument}");

@@ -199,9 +199,9 @@ impl Arithmetic for Evaluator<'_> {
     fn mul(&self, a: &Ciphertext, b: &Ciphertext, level: Level) -> Result<Ciphertext, EvalError> {
         let named = |x: &Ciphertext| Ok(self.mod_drop(x, level)?.with_scale(Scale::canonical(level)));
         if std::ptr::eq(a, b) {
-            return self.square(&named(a)?);
+            return self.square_integers(&named(a)?);
         }
-        Evaluator::mul(self, &named(a)?, &named(b)?)
+        self.mul_integers(&named(a)?, &named(b)?)
     }
 
     fn sum(

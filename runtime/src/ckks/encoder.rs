@@ -119,7 +119,12 @@ impl<'a> Encoder<'a> {
         self.encode_parts(re, im, encoding)
     }
 
-    fn encode_parts(&self, re: Vec<f64>, im: Vec<f64>, encoding: Encoding) -> Result<Plaintext, EvalError> {
+    pub(super) fn encode_parts(
+        &self,
+        re: Vec<f64>,
+        im: Vec<f64>,
+        encoding: Encoding,
+    ) -> Result<Plaintext, EvalError> {
         let slots = re.len();
         let Encoding { level, scale, special, form } = encoding;
         let coefficients = self.coefficients(re, im, level, scale)?;

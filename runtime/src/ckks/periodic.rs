@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::encoder::{Encoder, Encoding};
 use super::eval::lazy::ExtendedFactor;
-use super::plaintext::{Form, Plaintext, PlaintextScale};
+use super::plaintext::{Complex, Form, Plaintext, PlaintextScale};
 use crate::error::EvalError;
 use crate::kernels::{self, Buffer, MIN_LOG_N, NttTable, evaluation_exponent};
 use crate::ring::{Basis, Context};
@@ -122,19 +122,40 @@ impl<'a> FactorEncoder<'a> {
     /// Encodes real numbers that repeat over all N/2 slots; their number is a power of two. The result is a factor
     /// at `level` at the scale given, extended and in Montgomery form. *Error*: as that of [`Encoder::encode`].
     pub fn encode(&self, values: &[f64], level: Level, scale: PlaintextScale) -> Result<Factor, EvalError> {
+        self.encode_parts(values.to_vec(), vec![0.0; values.len()], level, scale)
+    }
+
+    /// [`Self::encode`] for complex numbers.
+    pub fn encode_complex(
+        &self,
+        values: &[Complex],
+        level: Level,
+        scale: PlaintextScale,
+    ) -> Result<Factor, EvalError> {
+        let (re, im) = values.iter().map(|z| (z.re, z.im)).unzip();
+        self.encode_parts(re, im, level, scale)
+    }
+
+    fn encode_parts(
+        &self,
+        re: Vec<f64>,
+        im: Vec<f64>,
+        level: Level,
+        scale: PlaintextScale,
+    ) -> Result<Factor, EvalError> {
+        let slots = re.len();
         let context = self.encoder.context();
         let encoding = Encoding { level, scale, special: true, form: Form::Montgomery };
-        let log_degree = self.log_degree(values.len());
-        if log_degree == context.params().log_n() || !values.len().is_power_of_two() {
-            return self.encoder.encode(values, encoding).map(Factor::Full);
+        let log_degree = self.log_degree(slots);
+        if log_degree == context.params().log_n() || !slots.is_power_of_two() {
+            return self.encoder.encode_parts(re, im, encoding).map(Factor::Full);
         }
         let subring = {
             let mut subrings = self.subrings.lock().unwrap_or_else(PoisonError::into_inner);
             let make = || Arc::new(Subring::new(context, log_degree));
             Arc::clone(subrings.entry(log_degree).or_insert_with(make))
         };
-        let coefficients =
-            self.encoder.coefficients(values.to_vec(), vec![0.0; values.len()], level, scale)?;
+        let coefficients = self.encoder.coefficients(re, im, level, scale)?;
         let degree = 1usize << log_degree;
         let mut carried = Buffer::zeroed(degree);
         coefficients.write(&mut carried);
@@ -149,14 +170,7 @@ impl<'a> FactorEncoder<'a> {
             kernels::mul_scalar_assign(context.isa(), out, factor, modulus);
         });
         let residues = Arc::new(residues);
-        Ok(Factor::Periodic(PeriodicPlaintext {
-            subring,
-            residues,
-            basis,
-            level,
-            scale,
-            slots: values.len(),
-        }))
+        Ok(Factor::Periodic(PeriodicPlaintext { subring, residues, basis, level, scale, slots }))
     }
 }
 

@@ -33,6 +33,12 @@ impl SpecialFft {
         SpecialFft { twiddles: twiddles.collect() }
     }
 
+    /// Twiddle factor `index` of level `level`, the one of blocks of length `2^(level+1)`.
+    pub(crate) fn twiddle(&self, level: u32, index: usize) -> (f64, f64) {
+        let (re, im) = &self.twiddles[level as usize];
+        (re[index], im[index])
+    }
+
     /// Coefficients, in natural order, to slots, in place. Both slices have the number of slots.
     pub fn forward(&self, re: &mut [f64], im: &mut [f64]) {
         bit_reverse(re);

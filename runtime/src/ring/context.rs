@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use fhec_ir::params::Params;
+use fhec_ir::params::{Params, ParamsError};
 use fhec_ir::scale::Level;
 use rayon::prelude::*;
 use thiserror::Error;
@@ -17,7 +17,7 @@ use super::pool::{BufferPool, PooledBuffer};
 use crate::kernels::{Isa, KernelError, Modulus, NttTable};
 
 /// Why a context cannot be made from a parameter set.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum ContextError {
     /// A prime has no kernel or no transform.
     #[error("parameters {name}: prime {prime} cannot be used")]
@@ -28,6 +28,14 @@ pub enum ContextError {
         prime: u64,
         /// Why.
         source: KernelError,
+    },
+    /// The bottom prime and the first special prime do not make a ring for an ephemeral secret.
+    #[error("parameters {name}: no ring for the ephemeral secret: {error}")]
+    Ephemeral {
+        /// Name of the parameter set.
+        name: String,
+        /// Why.
+        error: ParamsError,
     },
 }
 

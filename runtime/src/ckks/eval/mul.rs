@@ -16,7 +16,14 @@ impl Evaluator<'_> {
     /// `a b`, slot by slot. *Level*: equal. *Scale*: equal and canonical (power 1), squared by the product. *Size*: 2 and 2,
     /// gives 3.
     pub fn mul(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EvalError> {
-        let scale = self.check_product("mul", a, b)?;
+        self.check_segment("mul", a)?;
+        self.mul_integers(a, b)
+    }
+
+    /// [`Self::mul`] also at the step to another segment, where `D_level^2` is not what the name of the result's scale
+    /// stands for: for circuits that carry exact scales themselves.
+    pub(crate) fn mul_integers(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EvalError> {
+        let scale = check_product("mul", a, b)?;
         let context = self.context;
         let ([a0, a1], [b0, b1]) = (pair(a), pair(b));
         let mut polys = [(); 3].map(|()| Poly::arbitrary(context, a0.basis(), a0.domain()));
@@ -34,7 +41,13 @@ impl Evaluator<'_> {
 
     /// `a^2`, slot by slot; as [`Self::mul`], a little faster.
     pub fn square(&self, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
-        let scale = self.check_product("square", a, a)?;
+        self.check_segment("square", a)?;
+        self.square_integers(a)
+    }
+
+    /// [`Self::square`] also at the step to another segment; as [`Self::mul_integers`].
+    pub(crate) fn square_integers(&self, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
+        let scale = check_product("square", a, a)?;
         let context = self.context;
         let [a0, a1] = pair(a);
         let mut polys = [(); 3].map(|()| Poly::arbitrary(context, a0.basis(), a0.domain()));
@@ -180,18 +193,14 @@ impl Evaluator<'_> {
         }
     }
 
-    fn check_product(&self, op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Scale, EvalError> {
-        check_size(op, 2, a)?;
-        check_size(op, 2, b)?;
-        check_keys(op, a.key(), b.key())?;
-        check_levels(op, a.level(), b.level())?;
-        check_canonical(op, a.scale())?;
-        check_scale(op, a.scale(), b.scale())?;
+    /// A product of canonical values rescales to a canonical one, except at the step to another segment.
+    fn check_segment(&self, op: &'static str, a: &Ciphertext) -> Result<(), EvalError> {
         let level = a.scale().level;
-        if !self.context.params().continues(level) {
-            return Err(EvalError::SegmentStep { op, level });
+        if self.context.params().continues(level) {
+            Ok(())
+        } else {
+            Err(EvalError::SegmentStep { op, level })
         }
-        Ok(Scale::squared(level))
     }
 
     pub(super) fn check_plain_factor(
@@ -206,6 +215,16 @@ impl Evaluator<'_> {
         let mismatch = EvalError::PlaintextScaleMismatch { op, ciphertext: a.scale(), plaintext: b.scale };
         b.scale.product(a.scale(), self.context.params()).ok_or(mismatch)
     }
+}
+
+fn check_product(op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<Scale, EvalError> {
+    check_size(op, 2, a)?;
+    check_size(op, 2, b)?;
+    check_keys(op, a.key(), b.key())?;
+    check_levels(op, a.level(), b.level())?;
+    check_canonical(op, a.scale())?;
+    check_scale(op, a.scale(), b.scale())?;
+    Ok(Scale::squared(a.scale().level))
 }
 
 fn pair(a: &Ciphertext) -> [&Poly; 2] {

@@ -1,0 +1,28 @@
+//! Keys of a bootstrap.
+
+use fhec_ir::bootstrap::BootstrapParams;
+
+use crate::circuits::mod_raise::EncapsulationKeys;
+use crate::ring::{Context, ContextError, Seed};
+use crate::rlwe::{KeyRequest, SecretKey};
+
+/// The evaluation keys that `bootstrap` uses, each up to the highest level it is used at.
+pub fn key_requests(context: &Context, bootstrap: &BootstrapParams) -> Vec<KeyRequest> {
+    let sine = bootstrap.sine_input_level();
+    let rotations = bootstrap.rotations(context.params());
+    let mut requests = vec![KeyRequest::relinearization(sine), KeyRequest::conjugation(context, sine)];
+    requests.extend(rotations.iter().map(|(&r, &level)| KeyRequest::rotation(context, r as i64, level)));
+    requests
+}
+
+/// The encapsulation keys that `bootstrap` uses, if it has an ephemeral secret.
+pub fn encapsulation_keys(
+    context: &Context,
+    secret: &SecretKey,
+    bootstrap: &BootstrapParams,
+    seed: &Seed,
+) -> Result<Option<EncapsulationKeys>, ContextError> {
+    let generate =
+        |weight| EncapsulationKeys::generate(context, secret, weight, bootstrap.raised_level(), seed);
+    bootstrap.ephemeral_weight.map(generate).transpose()
+}

@@ -1,0 +1,176 @@
+//! Bootstrapping: a ciphertext with few levels left becomes one with many, holding the same real message.
+//!
+//! Slots to coefficients first (levels and scales: [`fhec_ir::bootstrap`]):
+//!
+//! 1. *slots to coefficients*, on the lowest primes: real slots become the lower half of the coefficients;
+//! 2. *raise the modulus*, under the ephemeral secret: the coefficients are now `m + q0 I`, modulo the whole chain;
+//! 3. *coefficients to slots*, all scalars folded in; for fewer slots than N/2 after a trace to the subring;
+//! 4. *real part*, by one conjugation: the imaginary part, where the other half of the coefficients is, goes;
+//! 5. *reduction* modulo `q0` by the sine: the message again, in the slots, far up in the chain.
+
+pub mod keys;
+
+use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftMatrix, Order};
+use fhec_ir::scale::Level;
+use thiserror::Error;
+use tracing::info_span;
+
+use super::dft::EncodedDft;
+use super::eval_mod::EvalMod;
+use super::mod_raise::{EncapsulationKeys, mod_raise};
+use crate::ckks::{Evaluator, FactorEncoder};
+use crate::error::EvalError;
+use crate::rlwe::Ciphertext;
+
+/// Why a bootstrap cannot be set up.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum SetupError {
+    #[error(transparent)]
+    Misfit(#[from] BootstrapError),
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    #[error("slots to coefficients last is not supported by this backend; use slots to coefficients first")]
+    Order,
+}
+
+/// A bootstrap, ready to run: matrices encoded, polynomials laid out.
+#[derive(Debug)]
+pub struct Bootstrapper {
+    bootstrap: BootstrapParams,
+    slots_to_coeffs: Vec<EncodedDft>,
+    coeffs_to_slots: Vec<EncodedDft>,
+    trace: Vec<usize>,
+    shift: f64,
+    eval_mod: EvalMod,
+}
+
+impl Bootstrapper {
+    /// Checks `bootstrap` against the parameters of the encoder's context and encodes its matrices.
+    pub fn new(bootstrap: BootstrapParams, encoder: &FactorEncoder<'_>) -> Result<Self, SetupError> {
+        let params = encoder.encoder().context().params();
+        bootstrap.validate(params)?;
+        if bootstrap.order != Order::SlotsToCoeffsFirst {
+            return Err(SetupError::Order);
+        }
+        let encode = |matrices: Vec<(DftMatrix, Level)>, factor: f64| -> Result<Vec<EncodedDft>, EvalError> {
+            // One factor in all, spread evenly.
+            let share = factor.powf(1.0 / matrices.len() as f64);
+            matrices
+                .into_iter()
+                .map(|(matrix, level)| EncodedDft::new(matrix, share, level, encoder))
+                .collect()
+        };
+        let trace = bootstrap.trace_rotations(params);
+        // The transform's 1/n, the trace's number of terms, the half of the real part, and the sine's argument.
+        let factor =
+            bootstrap.argument_factor(params) / (2 * bootstrap.slots()) as f64 / (1u64 << trace.len()) as f64;
+        Ok(Bootstrapper {
+            slots_to_coeffs: encode(bootstrap.slots_to_coeffs_matrices(), 1.0)?,
+            coeffs_to_slots: encode(bootstrap.coeffs_to_slots_matrices(), factor)?,
+            trace,
+            shift: -0.25 / bootstrap.width(),
+            eval_mod: EvalMod::new(&bootstrap, params),
+            bootstrap,
+        })
+    }
+
+    /// The bootstrap it runs.
+    pub fn bootstrap_params(&self) -> &BootstrapParams {
+        &self.bootstrap
+    }
+
+    /// Bytes of encoded matrices.
+    pub fn bytes(&self) -> usize {
+        self.slots_to_coeffs.iter().chain(&self.coeffs_to_slots).map(EncodedDft::bytes).sum()
+    }
+
+    /// Refreshes `a` to `level`. *Message*: real, `|m| <= 1`; an imaginary part is dropped; larger messages give wrong
+    /// results, which nothing can detect under encryption. *Level*: of `a`, at least the bootstrap's input level; of the
+    /// result, at most its output level. *Scale*: canonical, in and out.
+    pub fn bootstrap(
+        &self,
+        evaluator: &Evaluator<'_>,
+        keys: Option<&EncapsulationKeys>,
+        a: &Ciphertext,
+        level: Level,
+    ) -> Result<Ciphertext, EvalError> {
+        self.check(keys, a, level)?;
+        let a = evaluator.level_drop(a, self.bootstrap.input_level())?.with_slots(self.bootstrap.slots());
+        let coefficients = self.slots_to_coeffs(evaluator, a)?;
+        let raised = self.raise_modulus(evaluator, keys, &coefficients)?;
+        let slots = self.coeffs_to_slots(evaluator, raised)?;
+        let argument = self.real_part(evaluator, slots)?;
+        let reduced = self.reduce(evaluator, &argument)?;
+        evaluator.level_drop(&reduced, level)
+    }
+
+    fn check(&self, keys: Option<&EncapsulationKeys>, a: &Ciphertext, level: Level) -> Result<(), EvalError> {
+        let op = "bootstrap";
+        let (needed, top) = (self.bootstrap.input_level(), self.bootstrap.output_level);
+        if a.level() < needed {
+            return Err(EvalError::LevelTooLow { op, needed, found: a.level() });
+        }
+        if level > top {
+            return Err(EvalError::LevelTooHigh { op, top, found: level });
+        }
+        if a.size() != 2 {
+            return Err(EvalError::SizeMismatch { op, expected: 2, found: a.size() });
+        }
+        if a.slots() > self.bootstrap.slots() {
+            return Err(EvalError::SlotCount { found: a.slots(), max: self.bootstrap.slots() });
+        }
+        if keys.is_some() != self.bootstrap.ephemeral_weight.is_some() {
+            return Err(EvalError::Encapsulation { op, needed: self.bootstrap.ephemeral_weight.is_some() });
+        }
+        Ok(())
+    }
+
+    /// Step 1. *Level*: from the input level to 0.
+    pub fn slots_to_coeffs(&self, evaluator: &Evaluator<'_>, a: Ciphertext) -> Result<Ciphertext, EvalError> {
+        let _span = info_span!("slots_to_coeffs").entered();
+        self.slots_to_coeffs.iter().try_fold(a, |x, matrix| evaluator.dft(&x, matrix))
+    }
+
+    /// Step 2. *Level*: from 0 to the raised level.
+    pub fn raise_modulus(
+        &self,
+        evaluator: &Evaluator<'_>,
+        keys: Option<&EncapsulationKeys>,
+        a: &Ciphertext,
+    ) -> Result<Ciphertext, EvalError> {
+        let _span = info_span!("raise_modulus").entered();
+        mod_raise(evaluator.context(), keys, a, self.bootstrap.raised_level())
+    }
+
+    /// Step 3. *Level*: from the raised level to that of the sine's argument.
+    pub fn coeffs_to_slots(&self, evaluator: &Evaluator<'_>, a: Ciphertext) -> Result<Ciphertext, EvalError> {
+        let _span = info_span!("coeffs_to_slots").entered();
+        // I(X) has all N coefficients: as a message it fills the ring, whatever m does.
+        let mut a = a.with_slots(evaluator.context().params().slots());
+        for &rotation in &self.trace {
+            let rotated = evaluator.rotate(&a, rotation as i64)?;
+            evaluator.add_assign(&mut a, &rotated)?;
+        }
+        let a = a.with_slots(self.bootstrap.slots());
+        self.coeffs_to_slots.iter().try_fold(a, |x, matrix| evaluator.dft(&x, matrix))
+    }
+
+    /// Step 4, with the shift of the sine to a cosine.
+    pub fn real_part(&self, evaluator: &Evaluator<'_>, mut a: Ciphertext) -> Result<Ciphertext, EvalError> {
+        let _span = info_span!("real_part").entered();
+        let conjugate = evaluator.conjugate(&a)?;
+        evaluator.add_assign(&mut a, &conjugate)?;
+        evaluator.add_scalar_assign(&mut a, self.shift)?;
+        Ok(a)
+    }
+
+    /// Step 5. *Level*: from that of the sine's argument to the output level.
+    pub fn reduce(&self, evaluator: &Evaluator<'_>, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
+        let _span = info_span!("reduce").entered();
+        evaluator.eval_mod(a, &self.eval_mod)
+    }
+}
+
+#[cfg(test)]
+mod tests;
