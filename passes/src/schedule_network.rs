@@ -17,7 +17,7 @@ use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::{CostTable, RingShape};
 use crate::analysis::mul_depth::mul_depth;
 use crate::analysis::op_cost::OpCosts;
-use crate::ckks::choose_params::{self, ChooseParamsError, ParamOptions, Scales};
+use crate::ckks::choose_params::{self, ChooseParamsError, ParamOptions, Scales, WANTED_OUTPUT_ERROR};
 use crate::ckks::lower_packed::{LowerPackedError, lower_packed};
 use crate::ckks::place_relinearizations::place_relinearizations;
 use crate::ckks::place_rescales::place_rescales;
@@ -93,8 +93,11 @@ pub fn schedule_network(
     after: &mut dyn FnMut(&'static str, Snapshot<'_>),
 ) -> Result<Scheduled, ScheduleError> {
     let asked = &options.params;
+    // The program's outputs are the network's over this factor.
+    let factor = func.meta::<Option<f64>>("output_factor").ok().flatten().unwrap_or(1.0);
+    let wanted = asked.precision_bits.unwrap_or((factor / WANTED_OUTPUT_ERROR).log2());
     let mut search =
-        Search { options, considered: Vec::new(), best: None, least_bytes: None, precision: None };
+        Search { options, wanted, considered: Vec::new(), best: None, most_precise: None, least_bytes: None };
     // Depth does not depend on the ring.
     let probe = asked.max_log_n.min(15);
     let mut probed = Some((probe, to_packed(func, probe, options, &mut |_, _| ())?.0));
@@ -119,7 +122,7 @@ pub fn schedule_network(
         for params in preferred {
             accepted |= search.consider(&packed, params, &mut shapes)?;
         }
-        if !accepted && search.precision.is_some() {
+        if !accepted && search.most_precise.is_some() {
             for params in candidates(Scales::Beyond, &mut search.considered)? {
                 accepted |= search.consider(&packed, params, &mut shapes)?;
             }
@@ -241,12 +244,14 @@ impl Passes<'_> {
 struct Search<'a> {
     options: &'a ScheduleOptions,
     considered: Vec<Considered>,
+    /// Bits of precision wanted.
+    wanted: f64,
     /// Seconds, parameters and row of the fastest acceptable set.
     best: Option<(f64, Params, usize)>,
+    /// Bits, parameters and row of the most precise set that fits the memory but not the precision.
+    most_precise: Option<(f64, Params, usize)>,
     /// Of all sets that failed by memory alone, the least that would do.
     least_bytes: Option<u64>,
-    /// Best precision of sets that failed by it.
-    precision: Option<f64>,
 }
 
 impl Search<'_> {
@@ -281,20 +286,25 @@ impl Search<'_> {
         let estimate = estimate(&program, &params, &self.options.costs, asked.ram, shapes);
         (row.seconds, row.key_bytes) = (estimate.seconds, estimate.key_bytes);
         let index = self.considered.len();
-        row.verdict = if estimate.error_bits_worst < asked.precision_bits {
-            let best = self.precision.map_or(estimate.error_bits_worst, |b| b.max(estimate.error_bits_worst));
-            self.precision = Some(best);
-            format!("outputs would have errors of 2^-{:.1}", estimate.error_bits_worst)
-        } else if asked.ram.is_some_and(|ram| estimate.peak_bytes > ram) {
+        let bits = estimate.error_bits_worst;
+        let accepted = if asked.ram.is_some_and(|ram| estimate.peak_bytes > ram) {
             self.out_of_memory(estimate.peak_bytes);
-            format!("would take {} bytes of memory", estimate.peak_bytes)
-        } else if self.best.as_ref().is_none_or(|(seconds, ..)| estimate.seconds < *seconds) {
-            self.best = Some((estimate.seconds, params, index));
-            "slower".into()
+            row.verdict = format!("would take {} bytes of memory", estimate.peak_bytes);
+            false
+        } else if bits < self.wanted {
+            if self.most_precise.as_ref().is_none_or(|(most, ..)| bits > *most) {
+                self.most_precise = Some((bits, params, index));
+            }
+            row.verdict =
+                format!("outputs would have errors of 2^-{bits:.1}, wanted are 2^-{:.1}", self.wanted);
+            false
         } else {
-            "slower".into()
+            if self.best.as_ref().is_none_or(|(seconds, ..)| estimate.seconds < *seconds) {
+                self.best = Some((estimate.seconds, params, index));
+            }
+            row.verdict = "slower".into();
+            true
         };
-        let accepted = row.verdict == "slower";
         self.considered.push(row);
         Ok(accepted)
     }
@@ -308,9 +318,15 @@ impl Search<'_> {
             return Ok((params, row));
         }
         let asked = &self.options.params;
-        Err(match (self.least_bytes, self.precision) {
-            (Some(needed), _) => ChooseParamsError::Memory { needed, ram: asked.ram.unwrap_or(0) },
-            (None, Some(best)) => ChooseParamsError::Precision { depth, wanted: asked.precision_bits, best },
+        // What was not asked for is a wish.
+        if asked.precision_bits.is_none()
+            && let Some((_, params, row)) = self.most_precise.take()
+        {
+            return Ok((params, row));
+        }
+        Err(match (&self.most_precise, self.least_bytes) {
+            (Some((best, ..)), _) => ChooseParamsError::Precision { depth, wanted: self.wanted, best: *best },
+            (None, Some(needed)) => ChooseParamsError::Memory { needed, ram: asked.ram.unwrap_or(0) },
             (None, None) => ChooseParamsError::NeedsBootstrapping {
                 depth,
                 max_levels: choose_params::max_levels(asked),
@@ -427,7 +443,10 @@ mod tests {
         crate::security::check(params, 128).unwrap();
         assert_eq!(params.top_level(), 3 + 2 * 6);
         assert_eq!(considered.iter().filter(|row| row.verdict == "chosen").count(), 1);
-        assert!(estimate.error_bits_worst >= 18.0 && estimate.log2_failure_probability == -1000.0);
+        assert!(
+            estimate.error_bits_worst >= (8.0f64 / 1e-4).log2()
+                && estimate.log2_failure_probability == -1000.0
+        );
         assert_eq!(scheduled.program.meta::<f64>("output_factor").unwrap(), 8.0);
     }
 
@@ -464,7 +483,9 @@ mod tests {
         crate::security::check(&strong.params, 256).unwrap();
         assert!(strong.params.log_n() > free.params.log_n());
 
-        let precise = with(ParamOptions { precision_bits: 45.0, ..ParamOptions::default() });
+        let coarse = with(ParamOptions { precision_bits: Some(10.0), ..ParamOptions::default() }).unwrap();
+        assert!((10.0..free.estimate.error_bits_worst).contains(&coarse.estimate.error_bits_worst));
+        let precise = with(ParamOptions { precision_bits: Some(45.0), ..ParamOptions::default() });
         assert!(matches!(
             precise,
             Err(ScheduleError::Params(ChooseParamsError::Precision { wanted: 45.0, .. }))

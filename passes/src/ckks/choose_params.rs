@@ -30,6 +30,9 @@ pub const HEADROOM_BITS: u32 = 5;
 pub const LOG_SCALES: std::ops::RangeInclusive<u32> = 26..=48;
 /// Scale up to which precision costs nothing: base and chain are one prime per level, and there is no need for more.
 pub const PREFERRED_LOG_SCALE: u32 = 42;
+/// Largest error of an output, in the network's own units, that is wanted where nothing else is asked for: far below what
+/// tells classes apart.
+pub const WANTED_OUTPUT_ERROR: f64 = 1e-4;
 /// Scale that messages about depth assume.
 const TYPICAL_LOG_SCALE: u32 = 40;
 
@@ -40,8 +43,9 @@ pub struct ParamOptions {
     pub security_bits: u32,
     /// Distribution of the secret.
     pub secret: Secret,
-    /// Largest output error, in bits below the largest value the program represents.
-    pub precision_bits: f64,
+    /// Largest output error, in bits below the largest value the program represents. Without it outputs are to be exact
+    /// to [`WANTED_OUTPUT_ERROR`], or as exact as possible where no ring reaches that.
+    pub precision_bits: Option<f64>,
     /// Fixes the scale instead of searching it.
     pub log_scale: Option<u32>,
     /// Outputs are at most `2^output_bits` in absolute value.
@@ -53,12 +57,12 @@ pub struct ParamOptions {
 }
 
 impl Default for ParamOptions {
-    /// 128 bits of security by a uniform ternary secret, 18 bits of precision, rings up to 2^16.
+    /// 128 bits of security by a uniform ternary secret, rings up to 2^16.
     fn default() -> Self {
         ParamOptions {
             security_bits: 128,
             secret: Secret::UniformTernary,
-            precision_bits: 18.0,
+            precision_bits: None,
             log_scale: None,
             output_bits: 0,
             ram: None,

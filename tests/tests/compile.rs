@@ -1,0 +1,82 @@
+//! Whole compiles of the networks in `models/`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use fhec_compiler::onnx;
+use fhec_ir::interp::{nn, run_ckks};
+use fhec_ir::layout::Layout;
+use fhec_ir::tensor::Tensor;
+use fhec_passes::ckks::choose_params::ChooseParamsError;
+use fhec_passes::compile::{CompileError, Compiled, Options, Stage, compile};
+use fhec_passes::nn::calibrate::{Range, Source};
+use fhec_passes::schedule_network::ScheduleError;
+
+fn model(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name)
+}
+
+/// Ranges of activation inputs as `models/NAME.calibration.json` has them.
+fn ranges(name: &str) -> BTreeMap<String, Range> {
+    let text = std::fs::read_to_string(model(&format!("{name}.calibration.json"))).unwrap();
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let range = |row: &serde_json::Value| {
+        let number = |key: &str| row[key].as_f64().unwrap();
+        (row["tensor"].as_str().unwrap().to_string(), Range::new(number("min"), number("max")))
+    };
+    rows.iter().map(range).collect()
+}
+
+fn compile_model(name: &str, input: Range) -> Result<Compiled, CompileError> {
+    let network = onnx::import(model(&format!("{name}.onnx"))).unwrap().func;
+    let ranges = ranges(name);
+    let source = Source::Table { ranges: &ranges, input };
+    let start = Instant::now();
+    let mut after =
+        |pass: &'static str, _: Stage<'_>| eprintln!("{:8.3} s {pass}", start.elapsed().as_secs_f64());
+    let result = compile(&network, &source, &Options::default(), &mut after);
+    eprintln!("{name}: compiled in {:.2} s", start.elapsed().as_secs_f64());
+    result
+}
+
+#[test]
+fn the_mnist_network_compiles_and_the_program_computes_it() {
+    let compiled = compile_model("mnist_cnn", Range::new(-0.5, 3.0)).unwrap();
+    let Compiled { nn: network, program, plan, params, .. } = &compiled;
+    eprintln!("{}: {:.2} s predicted", params.name(), plan.predicted_seconds);
+    fhec_passes::security::check(params, 128).unwrap();
+    // A smooth blob, centred as a digit is.
+    let image = Tensor::from_fn([1, 1, 28, 28], |i| {
+        let (y, x) = ((i / 28) as f32 - 14.0, (i % 28) as f32 - 13.0);
+        (-(x * x + 3.0 * y * y) / 60.0).exp() * 2.5 - 0.4
+    });
+    let factor: f64 = program.meta("output_factor").unwrap();
+    let [input]: [Layout; 1] = program.meta("input_layout").unwrap();
+    let [output]: [Layout; 1] = program.meta("output_layout").unwrap();
+    let doubles: Vec<f64> = image.data().iter().map(|&x| f64::from(x)).collect();
+    let result = run_ckks(program, &[input.pack(&doubles)]).unwrap();
+    let logits = output.unpack(&result[0]);
+    let approximated = nn::run(network, std::slice::from_ref(&image)).unwrap();
+    let exact = nn::run(&compiled.reference, std::slice::from_ref(&image)).unwrap();
+    eprintln!("factor {factor}, logits {logits:?}, exact {:?}", exact[0].data());
+    for ((found, expected), exact) in logits.iter().zip(approximated[0].data()).zip(exact[0].data()) {
+        assert!((found - f64::from(*expected)).abs() < 1e-5, "lowering changed {expected} to {found}");
+        assert!((found * factor - f64::from(*exact)).abs() < 0.1, "{exact} became {}", found * factor);
+    }
+}
+
+#[test]
+fn resnet_20_is_lowered_and_asks_for_bootstrapping() {
+    let error = compile_model("resnet20", Range::new(-3.0, 3.0)).unwrap_err();
+    eprintln!("{error}");
+    let CompileError::Schedule(ScheduleError::Params(ChooseParamsError::NeedsBootstrapping {
+        depth,
+        max_levels,
+        ..
+    })) = error
+    else {
+        panic!("{error}")
+    };
+    assert!(depth > 100 && max_levels < 50);
+}
