@@ -1,11 +1,12 @@
 //! Which switching keys a scheduled program needs, and up to which level: asked by the passes that plan memory and
 //! by key generation, so that both mean the same keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::circuit_shape::LinearShape;
 use crate::ckks::{Ckks, Op};
 use crate::func::Func;
+use crate::linear_map::LinearMap;
 use crate::params::Params;
 use crate::scale::Level;
 
@@ -23,14 +24,23 @@ pub struct EvaluationKeys {
 impl EvaluationKeys {
     /// The keys that `func` uses. Bootstraps bring keys of their own, which are not among them.
     pub fn of(func: &Func<Ckks>) -> Self {
+        EvaluationKeys::with(func, |map, baby_step| {
+            LinearShape::of(map, &func.consts, baby_step).rotation_set()
+        })
+    }
+
+    /// [`EvaluationKeys::of`] for a caller who knows the rotations of the linear maps already.
+    pub fn with(
+        func: &Func<Ckks>,
+        mut rotation_set: impl FnMut(&LinearMap, usize) -> BTreeSet<usize>,
+    ) -> Self {
         let mut keys = EvaluationKeys::default();
         for data in func.ops() {
             let Some(&operand) = crate::func::StageOp::operands(&data.op).first() else { continue };
             let ty = func.ty(operand);
             match &data.op {
                 Op::LinearMap { map, baby_step, .. } => {
-                    let shape = LinearShape::of(map, &func.consts, *baby_step);
-                    shape.rotation_set().into_iter().for_each(|steps| keys.rotate(steps, ty.level));
+                    rotation_set(map, *baby_step).into_iter().for_each(|steps| keys.rotate(steps, ty.level));
                 }
                 Op::Rotate { steps, .. } => {
                     keys.rotate(steps.rem_euclid(ty.slots as i64) as usize, ty.level);

@@ -5,7 +5,7 @@
 
 mod apply;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::attr::{AsAttr, Attr, AttrError, Fields};
 use crate::entity::Const;
@@ -324,35 +324,47 @@ impl LinearMap {
         let [m, c_per_group, kh, kw] = *weight.shape() else { return };
         let period = self.input.period as i64;
         let ([_, in_h, in_w], [_, out_h, out_w]) = (self.input.shape, self.output.shape);
-        let line = |layout: &Layout, c: usize, y: i64, x: i64| {
-            let first = layout.line_position(c, 0, 0) as i64;
-            first + (y * layout.plane[1] as i64 + x) * layout.gap as i64
+        let unique = |mut list: Vec<i64>| {
+            list.sort_unstable();
+            list.dedup();
+            list
         };
-        // Output pixels whose tap `k` meets a pixel of the operand.
-        let valid = |k: usize, axis: usize, length: usize, outputs: usize| -> Vec<(i64, i64)> {
-            let input = |o: usize| (o * strides[axis] + k * dilations[axis]) as i64 - pads[axis] as i64;
-            let inside = |&(i, _): &(i64, i64)| (0..length as i64).contains(&i);
-            (0..outputs).map(|o| (input(o), o as i64)).filter(inside).collect()
+        // Differences along one axis, over all output pixels whose tap `k` meets a pixel of the operand.
+        let along = |k: usize, axis: usize, length: usize, outputs: usize, strides_of: [usize; 2]| {
+            let input = |o: usize| (o * strides[axis] + k * dilations[axis]).checked_sub(pads[axis]);
+            let met = (0..outputs).filter_map(|o| Some((o, input(o).filter(|&i| i < length)?)));
+            unique(met.map(|(o, i)| (i * strides_of[0]) as i64 - (o * strides_of[1]) as i64).collect())
         };
-        for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
-            let mut pixels = BTreeSet::new();
-            for &(in_y, y) in &valid(ky, 0, in_h, out_h) {
-                for &(in_x, x) in &valid(kx, 1, in_w, out_w) {
-                    pixels.insert(line(&self.input, 0, in_y, in_x) - line(&self.output, 0, y, x));
-                }
-            }
-            let mut channels = BTreeSet::new();
-            for o in 0..m {
-                for c in 0..c_per_group {
-                    if weight.data()[((o * c_per_group + c) * kh + ky) * kw + kx] != 0.0 {
-                        let c = o / (m / groups) * c_per_group + c;
-                        channels.insert(line(&self.input, c, 0, 0) - line(&self.output, o, 0, 0));
+        let channels_of = |layout: &Layout, count: usize| -> Vec<i64> {
+            (0..count).map(|c| layout.line_position(c, 0, 0) as i64).collect()
+        };
+        let in_channels = channels_of(&self.input, self.input.shape[0]);
+        let out_channels = channels_of(&self.output, m);
+        let channels = |tap: Option<usize>| {
+            let used = |o: usize, c: usize| {
+                tap.is_none_or(|tap| weight.data()[(o * c_per_group + c) * kh * kw + tap] != 0.0)
+            };
+            let pairs = (0..m).flat_map(|o| (0..c_per_group).map(move |c| (o, c)));
+            let used = pairs.filter(|&(o, c)| used(o, c));
+            unique(
+                used.map(|(o, c)| in_channels[o / (m / groups) * c_per_group + c] - out_channels[o])
+                    .collect(),
+            )
+        };
+        let all_channels = (!weight.data().contains(&0.0)).then(|| channels(None));
+        let columns = [self.input.gap, self.output.gap];
+        let rows = [self.input.gap * self.input.plane[1], self.output.gap * self.output.plane[1]];
+        for ky in 0..kh {
+            let rows = along(ky, 0, in_h, out_h, rows);
+            for kx in 0..kw {
+                let columns = along(kx, 1, in_w, out_w, columns);
+                let sums = rows.iter().flat_map(|row| columns.iter().map(move |column| row + column));
+                let pixels = unique(sums.collect());
+                let own = all_channels.is_none().then(|| channels(Some(ky * kw + kx)));
+                for channel in all_channels.as_ref().or(own.as_ref()).into_iter().flatten() {
+                    for pixel in &pixels {
+                        differences[(channel + pixel).rem_euclid(period) as usize] = true;
                     }
-                }
-            }
-            for channel in &channels {
-                for pixel in &pixels {
-                    differences[(channel + pixel).rem_euclid(period) as usize] = true;
                 }
             }
         }

@@ -7,7 +7,6 @@
 //! | Computes | seconds per op from the cost table; live ciphertexts and working memory; switching keys; encoded weights; errors by the average-case model ([`crate::analysis::noise`]) |
 
 use fhec_ir::ckks::{Ckks, Op};
-use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::Func;
 use fhec_ir::params::Params;
 use fhec_ir::polynomial_shape::OpCounts;
@@ -80,7 +79,7 @@ pub fn estimate(
         func.ops().iter().map(|data| prices.plaintext_bytes(func, data, shapes)).collect();
     let op_counts = func.ops().iter().map(|data| op_count(func, &data.op, shapes)).collect();
     let live = live_bytes(func, &prices, shapes);
-    let key_bytes = EvaluationKeys::of(func).bytes(params);
+    let key_bytes = shapes.keys(func).bytes(params);
     let plaintext_bytes: u64 = op_plaintext_bytes.iter().sum();
     let fixed = key_bytes + live.peak + table_bytes(params);
     let largest = op_plaintext_bytes.iter().copied().max().unwrap_or(0);

@@ -3,21 +3,26 @@
 //! Entries are keyed by what the op says; constants are meant by their id, so a cache serves functions that share a
 //! constant pool, as all stages after lowering do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
+use fhec_ir::ckks::Ckks;
+use fhec_ir::evaluation_keys::EvaluationKeys;
+use fhec_ir::func::Func;
 use fhec_ir::linear_map::LinearMap;
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::tensor::ConstPool;
 
 use super::linear_cost::Rotations;
+use super::noise::PolynomialGain;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct CircuitShapes {
     maps: HashMap<String, Rc<Rotations>>,
     polynomials: HashMap<Vec<u64>, Rc<PolynomialShape>>,
+    gains: HashMap<Vec<u64>, PolynomialGain>,
 }
 
 impl CircuitShapes {
@@ -32,4 +37,24 @@ impl CircuitShapes {
         let key = polynomial.coefficients().iter().map(|c| c.to_bits()).collect();
         self.polynomials.entry(key).or_insert_with(|| Rc::new(PolynomialShape::new(polynomial))).clone()
     }
+
+    /// How evaluating `polynomial` passes errors on.
+    pub fn gain(&mut self, polynomial: &Polynomial) -> PolynomialGain {
+        let shape = self.polynomial(polynomial);
+        let key = polynomial.coefficients().iter().map(|c| c.to_bits()).collect();
+        *self.gains.entry(key).or_insert_with(|| PolynomialGain::measure(polynomial, &shape))
+    }
+
+    /// Switching keys of `func`.
+    pub fn keys(&mut self, func: &Func<Ckks>) -> EvaluationKeys {
+        EvaluationKeys::with(func, |map, baby_step| {
+            rotation_set(&self.rotations(map, &func.consts), baby_step)
+        })
+    }
+}
+
+/// Rotations that a map needs keys for.
+pub fn rotation_set(rotations: &Rotations, baby_step: usize) -> BTreeSet<usize> {
+    let steps = rotations.values().flatten().flat_map(|&r| [r % baby_step, r - r % baby_step]);
+    steps.filter(|&steps| steps != 0).collect()
 }

@@ -44,7 +44,6 @@ impl ValueNoise {
 /// Errors of all values of `func`, by value; inputs are fresh public-key encryptions of magnitude 1.
 pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> Vec<ValueNoise> {
     let model = Model::new(params);
-    let mut gains = HashMap::new();
     let mut values = vec![ValueNoise { stddev: 0.0, magnitude: 0.0 }; func.value_count()];
     for &input in func.inputs() {
         let level = func.ty(input).level;
@@ -98,9 +97,7 @@ pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> 
                 ValueNoise { stddev: (norm * switched).hypot(encoded), magnitude: norm * x.magnitude }
             }
             Op::Polynomial { polynomial, .. } => {
-                let key: Vec<u64> = polynomial.coefficients().iter().map(|c| c.to_bits()).collect();
-                let shape = shapes.polynomial(polynomial);
-                let gain = *gains.entry(key).or_insert_with(|| PolynomialGain::measure(polynomial, &shape));
+                let gain = shapes.gain(polynomial);
                 // Every product is relinearised and rescaled; scales are all but equal from level to level.
                 let low = result.level;
                 let product =
@@ -201,19 +198,19 @@ fn row_norm(map: &LinearMap, consts: &ConstPool) -> f64 {
 }
 
 /// How a polynomial's evaluation passes errors on.
-#[derive(Clone, Copy, Debug)]
-struct PolynomialGain {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PolynomialGain {
     /// From the operand to the result: root mean square of the derivative.
-    input: f64,
+    pub input: f64,
     /// From an error in every product to the result.
-    internal: f64,
+    pub internal: f64,
     /// Root mean square of the result.
-    magnitude: f64,
+    pub magnitude: f64,
 }
 
 impl PolynomialGain {
     /// Evaluates the scheme at points of `[-1, 1]`, with and without small errors, and compares.
-    fn measure(polynomial: &Polynomial, shape: &PolynomialShape) -> Self {
+    pub fn measure(polynomial: &Polynomial, shape: &PolynomialShape) -> Self {
         const POINTS: usize = 96;
         const TRIALS: usize = 4;
         const SIZE: f64 = 1e-7;

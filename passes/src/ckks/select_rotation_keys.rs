@@ -19,9 +19,9 @@ use fhec_ir::params::Params;
 use fhec_ir::scale::Level;
 use thiserror::Error;
 
-use crate::analysis::circuit_shapes::CircuitShapes;
+use crate::analysis::circuit_shapes::{CircuitShapes, rotation_set};
 use crate::analysis::cost::CostTable;
-use crate::analysis::linear_cost::{Rotations, counts};
+use crate::analysis::linear_cost::counts;
 use crate::analysis::op_cost::OpCosts;
 
 /// The keys do not fit.
@@ -69,7 +69,7 @@ pub fn select_rotation_keys(
                 continue;
             }
             let (mut rewritten, split_count) = rewrite(func, &maps, &steps, split)?;
-            let keys = EvaluationKeys::of(&rewritten);
+            let keys = shapes.keys(&rewritten);
             let bytes = keys.bytes(params);
             record(&mut rewritten, &keys);
             let result = (rewritten, KeyReport { keys, bytes, split: split_count });
@@ -114,11 +114,6 @@ fn maps(
         maps.push(MapChoices { op, level, choices: (0..=period.trailing_zeros()).map(choice).collect() });
     }
     maps
-}
-
-fn rotation_set(rotations: &Rotations, baby_step: usize) -> BTreeSet<usize> {
-    let steps = rotations.values().flatten().flat_map(|&r| [r % baby_step, r - r % baby_step]);
-    steps.filter(|&steps| steps != 0).collect()
 }
 
 /// Index of the choice of each map, by coordinate descent.
