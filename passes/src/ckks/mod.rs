@@ -17,6 +17,3 @@ pub mod place_rescales;
 pub mod schedule;
 pub mod select_rotation_keys;
 mod sink;
-
-#[cfg(test)]
-pub(crate) mod testing;
