@@ -221,3 +221,135 @@ impl<'a> Encoder<'a> {
         rounding + 2.0 * f64::EPSILON / 2.0 * n.sqrt() * (5.0 * n.log2() + 4.0) * max_abs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use num_bigint::BigInt;
+
+    use super::*;
+    use crate::testing::{context, mixed_context, random_slots};
+
+    /// Fractional bits of the reference's fixed-point numbers.
+    const FRACTION: u32 = 160;
+
+    /// `e^(i pi k / N)` for `k < 2N` in fixed point: square roots of unity are halved `log2 N` times, `cos(x/2) =
+    /// sqrt((1 + cos x) / 2)`, then multiplied up. Errors stay below `2^-140`.
+    fn roots(degree: usize) -> Vec<(BigInt, BigInt)> {
+        let one = BigInt::from(1) << FRACTION;
+        let half_angle = |cos: &BigInt| ((&one + cos) << (FRACTION - 1)).sqrt();
+        let sine = |cos: &BigInt| ((&one * &one) - cos * cos).sqrt();
+        // From cos(pi) = -1 down to cos(pi / N).
+        let cos = (0..degree.trailing_zeros()).fold(-one.clone(), |cos, _| half_angle(&cos));
+        let (c, s) = (cos.clone(), sine(&cos));
+        let mut powers = vec![(one.clone(), BigInt::ZERO)];
+        for k in 1..2 * degree {
+            let (x, y) = &powers[k - 1];
+            powers.push(((x * &c - y * &s) >> FRACTION, (x * &s + y * &c) >> FRACTION));
+        }
+        powers
+    }
+
+    /// The polynomial of a plaintext at the point of a slot, by the definition, in units of the scale.
+    fn evaluate(roots: &[(BigInt, BigInt)], coefficients: &[f64], slot: usize, scale: f64) -> Complex {
+        let mask = roots.len() - 1;
+        let g = (0..slot).fold(1usize, |g, _| g * 5 & mask);
+        let (mut re, mut im) = (BigInt::ZERO, BigInt::ZERO);
+        for (k, &c) in coefficients.iter().enumerate().filter(|(_, c)| **c != 0.0) {
+            let (x, y) = &roots[g * k & mask];
+            re += x * (c as i64);
+            im += y * (c as i64);
+        }
+        // Drop what a double cannot hold, then divide.
+        let value = |x: BigInt| i128::try_from(x >> (FRACTION - 40)).unwrap() as f64 / 2f64.powi(40) / scale;
+        Complex::new(value(re), value(im))
+    }
+
+    #[test]
+    fn encoding_evaluates_to_the_message_within_the_bound() {
+        for context in [context(11, 4, 2), mixed_context(11)] {
+            let encoder = Encoder::new(&context);
+            let roots = roots(context.ring_degree());
+            for (slots, size) in [(1024, 1.0), (1024, 30.0), (64, 1.0), (1, 1.0)] {
+                let z: Vec<Complex> =
+                    random_slots(slots, 3).iter().map(|z| Complex::new(z.re * size, z.im * size)).collect();
+                let encoding = Encoding::message(2);
+                let plaintext = encoder.encode_complex(&z, encoding).unwrap();
+                let mut poly = plaintext.poly().clone();
+                poly.to_coefficients(&context);
+                // Below 2^53: exact as doubles.
+                let coefficients = context.centred_coefficients(&poly, 1);
+                assert!(coefficients.iter().all(|c| c.abs() < 2f64.powi(53)));
+                let scale = encoding.scale.exact(context.params()).to_f64();
+                let bound = encoder.error_bound(slots, encoding.scale, 1.5 * size);
+                let decoded = encoder.decode_complex(&plaintext).unwrap();
+                for j in (0..slots).step_by(slots.div_ceil(64)).chain([context.params().slots() - 1]) {
+                    let exact = evaluate(&roots, &coefficients, j, scale);
+                    let z = z[j % slots];
+                    assert!(
+                        (exact.re - z.re).hypot(exact.im - z.im) <= bound,
+                        "{slots} slots: slot {j} encoded"
+                    );
+                    // Decoding sees the same integers: only double precision is between them.
+                    let d = decoded[j % slots];
+                    let precision =
+                        encoder.error_bound(slots, encoding.scale, 1.5 * size) - slots as f64 / scale;
+                    assert!(
+                        (exact.re - d.re).hypot(exact.im - d.im) <= precision,
+                        "{slots} slots: slot {j} decoded"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn round_trips_at_every_scale_and_form() {
+        let context = mixed_context(12);
+        let encoder = Encoder::new(&context);
+        let top = context.params().top_level();
+        for slots in [2048, 16] {
+            let z = random_slots(slots, 4);
+            for encoding in [
+                Encoding::message(0),
+                Encoding::message(top),
+                // Scales above the 2^59 that go through one word.
+                Encoding::summand(top, Scale::squared(top)),
+                Encoding::factor_between(top, Scale::canonical(top), Scale::squared(1)),
+            ] {
+                let encoding = Encoding { form: Form::Residues, ..encoding };
+                let plaintext = encoder.encode_complex(&z, encoding).unwrap();
+                let bound = encoder.error_bound(slots, encoding.scale, 1.5);
+                for (a, b) in encoder.decode_complex(&plaintext).unwrap().iter().zip(&z) {
+                    assert!((a.re - b.re).hypot(a.im - b.im) <= bound, "{encoding:?}");
+                }
+                // Montgomery form and the special primes change the representation only.
+                let extended = Encoding { form: Form::Montgomery, ..encoding.extended() };
+                let montgomery = encoder.encode_complex(&z, extended).unwrap();
+                for limb in 0..plaintext.poly().limbs() {
+                    let modulus = context.modulus(limb);
+                    let pairs = plaintext.poly().limb(limb).iter().zip(montgomery.poly().limb(limb));
+                    assert!(pairs.into_iter().all(|(&x, &y)| modulus.to_montgomery(x) == y));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn real_messages_and_repetition() {
+        let context = context(11, 3, 1);
+        let encoder = Encoder::new(&context);
+        let x: Vec<f64> = (0..32).map(|i| f64::from(i) / 8.0 - 2.0).collect();
+        let few = encoder.encode(&x, Encoding::message(1)).unwrap();
+        let repeated: Vec<f64> = (0..1024).map(|i| x[i % 32]).collect();
+        let full = encoder.encode(&repeated, Encoding::message(1)).unwrap();
+        let bound = encoder.error_bound(1024, few.scale(), 2.0);
+        for (a, b) in encoder.decode(&full).unwrap().iter().zip(&repeated) {
+            assert!((a - b).abs() <= bound);
+        }
+        // The same polynomial, but for the rounding of the transforms.
+        let mut difference = few.poly().clone();
+        difference.sub_assign(&context, full.poly());
+        difference.to_coefficients(&context);
+        assert!(context.centred_coefficients(&difference, 1).iter().all(|c| c.abs() <= 1.0));
+    }
+}
