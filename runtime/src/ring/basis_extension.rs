@@ -133,10 +133,6 @@ fn rounded_quotients(out: &mut [u64], residues: &[&[u64]], reciprocals: &[(u32, 
     }
 }
 
-/// Target primes that are served together: each reads all sources, which do not fit the second-level cache, so they are
-/// read once for several. More targets would push the limbs being transformed out of that cache.
-pub(crate) const LIFT_GROUP: usize = 3;
-
 /// What [`Context::divide_round`] does with the quotient of one polynomial before it is written.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tail<'a> {
@@ -177,29 +173,40 @@ impl Context {
         residues.par_iter_mut().zip(&mut quotients).for_each(|(r, q)| conversion.prepare(isa, moduli, r, q));
         let mut out = [(); K].map(|()| Poly::arbitrary(self, Basis::chain(chain), Domain::Evaluation));
         let degree = self.ring_degree();
-        self.each_group(LIFT_GROUP, out.iter_mut().map(Poly::data_mut).collect(), |limbs, outs| {
-            let mut scratch = self.scratch(limbs.len());
-            let mut quotient = self.scratch(usize::from(tails.iter().any(|tail| tail.permute.is_some())));
-            let targets: Vec<usize> = limbs.clone().collect();
-            for (k, out) in outs.into_iter().enumerate() {
-                let mut remainders: Vec<&mut [u64]> = scratch.chunks_exact_mut(degree).collect();
-                conversion.convert(isa, moduli, &mut remainders, (&residues[k], &quotients[k]), &targets);
-                for ((out, remainder), limb) in
-                    out.chunks_exact_mut(degree).zip(remainders).zip(limbs.clone())
-                {
-                    let (modulus, inverse) = (&moduli[limb], conversion.targets[limb].inverse);
-                    self.transform(limb).forward(isa, remainder);
-                    let target = if tails[k].permute.is_some() { &mut quotient[..] } else { &mut *out };
-                    kernels::sub_mul_scalar_into(isa, target, a[k].limb(limb), remainder, inverse, modulus);
-                    if let Some(addend) = tails[k].add {
-                        kernels::add_assign(isa, target, addend.limb(limb), modulus);
-                    }
-                    if let Some(index) = tails[k].permute {
-                        kernels::permute_into(isa, out, &quotient, index);
+        self.each_group(
+            self.lift_group(conversion.sources.len()),
+            out.iter_mut().map(Poly::data_mut).collect(),
+            |limbs, outs| {
+                let mut scratch = self.scratch(limbs.len());
+                let mut quotient = self.scratch(usize::from(tails.iter().any(|tail| tail.permute.is_some())));
+                let targets: Vec<usize> = limbs.clone().collect();
+                for (k, out) in outs.into_iter().enumerate() {
+                    let mut remainders: Vec<&mut [u64]> = scratch.chunks_exact_mut(degree).collect();
+                    conversion.convert(isa, moduli, &mut remainders, (&residues[k], &quotients[k]), &targets);
+                    for ((out, remainder), limb) in
+                        out.chunks_exact_mut(degree).zip(remainders).zip(limbs.clone())
+                    {
+                        let (modulus, inverse) = (&moduli[limb], conversion.targets[limb].inverse);
+                        self.transform(limb).forward(isa, remainder);
+                        let target = if tails[k].permute.is_some() { &mut quotient[..] } else { &mut *out };
+                        kernels::sub_mul_scalar_into(
+                            isa,
+                            target,
+                            a[k].limb(limb),
+                            remainder,
+                            inverse,
+                            modulus,
+                        );
+                        if let Some(addend) = tails[k].add {
+                            kernels::add_assign(isa, target, addend.limb(limb), modulus);
+                        }
+                        if let Some(index) = tails[k].permute {
+                            kernels::permute_into(isa, out, &quotient, index);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
         out
     }
 }

@@ -197,6 +197,15 @@ impl Context {
         Arc::clone(conversions.entry(key).or_insert(conversion))
     }
 
+    /// How many target primes a basis conversion from `sources` primes serves at a time.
+    ///
+    /// One, as long as the sources stay in the second-level cache from one target to the next: then the converted limb
+    /// stays there too, for its transform. Otherwise several, which share the reading of the sources.
+    pub(crate) fn lift_group(&self, sources: usize) -> usize {
+        const SECOND_LEVEL_CACHE_WORDS: usize = 1 << 17;
+        if (sources + 1) * self.ring_degree() <= SECOND_LEVEL_CACHE_WORDS { 1 } else { 3 }
+    }
+
     /// Runs `task(limb, [limb of each output])` for every limb of `outputs`, on several threads where that pays.
     ///
     /// Tasks write disjoint limbs, so results do not depend on the number of threads.

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::switching_key::SwitchingKey;
 use crate::kernels;
-use crate::ring::basis_extension::{BasisConversion, LIFT_GROUP};
+use crate::ring::basis_extension::BasisConversion;
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Basis, Context, Domain, Poly, Work};
 
@@ -63,6 +63,11 @@ impl<'a> Decomposition<'a> {
     /// The extended basis that the digits are lifted to.
     pub(crate) fn basis(&self) -> Basis {
         self.basis
+    }
+
+    /// Target primes to lift to at a time.
+    pub(crate) fn group(&self, context: &Context) -> usize {
+        context.lift_group(context.params().digit_limbs())
     }
 
     /// Scratch that [`Self::lift`] needs for `limbs` target primes, in limbs.
@@ -128,7 +133,7 @@ impl<'a> Decomposition<'a> {
     pub(crate) fn key_switch(&self, context: &Context, key: &SwitchingKey) -> [Poly; 2] {
         let mut out = [(); 2].map(|()| Poly::arbitrary(context, self.basis, Domain::Evaluation));
         let outputs = out.iter_mut().map(Poly::data_mut).collect();
-        context.each_group(LIFT_GROUP, outputs, |limbs, mut outputs| {
+        context.each_group(self.group(context), outputs, |limbs, mut outputs| {
             let mut scratch = context.scratch(self.lift_scratch(limbs.len()));
             let lifted = self.lift(context, limbs.clone(), &mut scratch);
             for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
