@@ -252,10 +252,10 @@ mod tests {
     /// The polynomial of a plaintext at the point of a slot, by the definition, in units of the scale.
     fn evaluate(roots: &[(BigInt, BigInt)], coefficients: &[f64], slot: usize, scale: f64) -> Complex {
         let mask = roots.len() - 1;
-        let g = (0..slot).fold(1usize, |g, _| g * 5 & mask);
+        let g = (0..slot).fold(1usize, |g, _| (g * 5) & mask);
         let (mut re, mut im) = (BigInt::ZERO, BigInt::ZERO);
         for (k, &c) in coefficients.iter().enumerate().filter(|(_, c)| **c != 0.0) {
-            let (x, y) = &roots[g * k & mask];
+            let (x, y) = &roots[(g * k) & mask];
             re += x * (c as i64);
             im += y * (c as i64);
         }

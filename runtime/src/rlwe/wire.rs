@@ -5,7 +5,7 @@
 //! | 4 | `FHEC` |
 //! | 1, 1 | kind of object, format version |
 //! | 2, 8 | length of the header, of the body; little-endian |
-//! | | header: protocol buffer ([`Header`]) |
+//! | | header: a protocol buffer: parameter fingerprint, key, level, scale, slots |
 //! | | body: residues, each prime's in as many bits as the prime has, little-endian |
 //! | 32 | BLAKE3 of everything before |
 //!
