@@ -1,4 +1,5 @@
-"""Measure a network of this folder with onnxruntime: accuracy, largest logit, and the range of what enters each activation.
+"""Measure a network of this folder with onnxruntime: accuracy, largest logit, and the range of what enters each activation
+and of what comes out.
 
 Usage: measure.py --model NAME.onnx [--accuracy DATA] [--calibrate DATA [--out NAME.calibration.json]]
 The normalisation is NAME.toml's beside the model (--preprocess names another file). DATA is an MNIST IDX image file
@@ -51,17 +52,20 @@ def session(model):
     return onnxruntime.InferenceSession(model.SerializeToString(), options)
 
 
-def activation_inputs(graph):
-    """(node name, tensor name) of every activation's input."""
+def calibrated(graph):
+    """(node name, tensor name) of every activation's input and of every output, by the node that makes it."""
     relus = [(n.name, n.input[0]) for n in graph.node if n.op_type == "Relu"]
-    return relus or [(n.name, n.output[0]) for n in graph.node if n.op_type == "BatchNormalization"]
+    inputs = relus or [(n.name, n.output[0]) for n in graph.node if n.op_type == "BatchNormalization"]
+    makers = {tensor: n.name for n in graph.node for tensor in n.output}
+    return inputs + [(makers[o.name], o.name) for o in graph.output]
 
 
 def calibrate(model, images, preprocess):
-    places = activation_inputs(model.graph)
+    places = calibrated(model.graph)
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    for _, tensor in places:
+    outputs = {o.name for o in model.graph.output}
+    for tensor in {t for _, t in places} - outputs:
         probe.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
     run = session(probe)
     low, high = np.full(len(places), np.inf), np.full(len(places), -np.inf)

@@ -99,6 +99,10 @@ pub struct Ranges {
     ranges: Vec<Range>,
     /// 1 where the range is sound.
     margins: Vec<f64>,
+    /// Where the range was measured.
+    measured: Vec<bool>,
+    /// Largest magnitude to be expected where it was not.
+    expected: Vec<f64>,
 }
 
 impl Ranges {
@@ -110,6 +114,19 @@ impl Ranges {
     /// What the magnitude of `value` may be taken to stay below.
     pub fn bound(&self, value: Value) -> f64 {
         self.ranges[value.index()].max_abs() * self.margins[value.index()]
+    }
+
+    /// Whether the range was seen on samples, as opposed to computed from what is.
+    pub fn measured(&self, value: Value) -> bool {
+        self.measured[value.index()]
+    }
+
+    /// About how large `value` becomes: its bound if that was measured; otherwise an estimate that takes sums of
+    /// many terms to be four standard deviations from their mean at most. For uses where no more than precision is lost
+    /// if it is wrong.
+    pub fn expected(&self, value: Value) -> f64 {
+        let bound = self.bound(value);
+        if self.measured(value) { bound } else { bound.min(self.expected[value.index()]) }
     }
 
     /// The range with the margin.
@@ -135,8 +152,9 @@ pub fn calibrate(
         Source::Images(images) => {
             report.count("images", images.len());
             let ranges = measure(func, images)?;
-            let margins = vec![options.margin; ranges.len()];
-            Ranges { ranges, margins }
+            let (margins, measured) = (vec![options.margin; ranges.len()], vec![true; ranges.len()]);
+            let expected = ranges.iter().map(|range| range.max_abs()).collect();
+            Ranges { ranges, margins, measured, expected }
         }
         Source::Table { ranges, input } => {
             let named = |value: Value| func.value_name(value).and_then(|name| ranges.get(name)).copied();
@@ -145,18 +163,20 @@ pub fn calibrate(
             report.count("values from the table", known.len());
             let measured: Vec<bool> =
                 (0..func.value_count()).map(|i| known.contains_key(&Value::new(i))).collect();
-            let ranges = intervals(func, *input, &known, options.margin)?;
+            let ranges = intervals(func, *input, &known, options.margin, Sum::Extreme)?;
             let margins = measured.iter().map(|m| if *m { options.margin } else { 1.0 }).collect();
-            Ranges { ranges, margins }
+            let expected = intervals(func, *input, &known, options.margin, Sum::Expected)?;
+            Ranges { ranges, margins, measured, expected: expected.iter().map(|r| r.max_abs()).collect() }
         }
         Source::Intervals(input) => {
             report.note(
                 "no sample images: ranges are by interval arithmetic, sound but wide, so activations are \
                  approximated on much larger domains than needed; calibrate with sample images",
             );
-            let ranges = intervals(func, *input, &BTreeMap::new(), 1.0)?;
-            let margins = vec![1.0; ranges.len()];
-            Ranges { ranges, margins }
+            let ranges = intervals(func, *input, &BTreeMap::new(), 1.0, Sum::Extreme)?;
+            let (margins, measured) = (vec![1.0; ranges.len()], vec![false; ranges.len()]);
+            let expected = intervals(func, *input, &BTreeMap::new(), 1.0, Sum::Expected)?;
+            Ranges { ranges, margins, measured, expected: expected.iter().map(|r| r.max_abs()).collect() }
         }
     };
     Ok((ranges, report))
@@ -197,12 +217,22 @@ fn measure(func: &Func<Nn>, images: &[Vec<Tensor>]) -> Result<Vec<Range>, PassEr
     Ok(all.fold(first, |a, b| a.iter().zip(b).map(|(a, b)| a.union(b)).collect()))
 }
 
+/// What is taken for the range of a weighted sum of many elements.
+#[derive(Clone, Copy, PartialEq)]
+enum Sum {
+    /// All terms at their worst at once.
+    Extreme,
+    /// Independent terms, each uniform in its range: four standard deviations around the mean.
+    Expected,
+}
+
 /// Interval arithmetic, with what is `known` in place of what follows; known ranges enter with the margin.
 fn intervals(
     func: &Func<Nn>,
     input: Range,
     known: &BTreeMap<Value, Range>,
     margin: f64,
+    sum: Sum,
 ) -> Result<Vec<Range>, PassError> {
     let mut ranges = vec![Range::new(0.0, 0.0); func.value_count()];
     // What later values are computed from.
@@ -225,24 +255,24 @@ fn intervals(
         set(&mut wide, value, input)?;
     }
     for data in func.ops() {
-        let range = op_range(func, &data.op, &|v| wide[v.index()], data.result);
+        let range = op_range(func, &data.op, &|v| wide[v.index()], data.result, sum);
         set(&mut wide, data.result, range)?;
     }
     Ok(ranges)
 }
 
 /// A range that contains every result of `op` on operands in their ranges.
-fn op_range(func: &Func<Nn>, op: &Op, at: &dyn Fn(Value) -> Range, result: Value) -> Range {
+fn op_range(func: &Func<Nn>, op: &Op, at: &dyn Fn(Value) -> Range, result: Value, sum: Sum) -> Range {
     let data = |id| func.consts[id].data();
     let relu = |x: f64| x.max(0.0);
     match op {
         Op::Conv2d { x, weight, bias, pads, .. } => {
             let zero = Range::new(0.0, 0.0);
             let x = if *pads == [0; 4] { at(*x) } else { at(*x).union(zero) };
-            rows(data(*weight), bias.map(data), func.consts[*weight].shape()[0], x)
+            rows(data(*weight), bias.map(data), func.consts[*weight].shape()[0], x, sum)
         }
         Op::Dense { x, weight, bias } => {
-            rows(data(*weight), bias.map(data), func.consts[*weight].shape()[0], at(*x))
+            rows(data(*weight), bias.map(data), func.consts[*weight].shape()[0], at(*x), sum)
         }
         Op::BatchNorm { x, scale, bias, mean, variance, epsilon } => {
             let [scale, bias, mean, variance] = [scale, bias, mean, variance].map(|id| data(*id));
@@ -316,12 +346,19 @@ fn op_range(func: &Func<Nn>, op: &Op, at: &dyn Fn(Value) -> Range, result: Value
 }
 
 /// Range of `weight x + bias` over the rows of a weight, every element of x being in its range.
-fn rows(weight: &[f32], bias: Option<&[f32]>, outputs: usize, x: Range) -> Range {
+fn rows(weight: &[f32], bias: Option<&[f32]>, outputs: usize, x: Range, sum: Sum) -> Range {
     let row = weight.len() / outputs.max(1);
+    let (mean, half) = ((x.min + x.max) / 2.0, (x.max - x.min) / 2.0);
     let one = |output: usize| {
         let start = bias.map_or(0.0, |bias| f64::from(bias[output]));
-        let products = weight[output * row..(output + 1) * row].iter().map(|w| x.map(|x| f64::from(*w) * x));
-        products.fold(Range::new(start, start), |sum, p| Range::new(sum.min + p.min, sum.max + p.max))
+        let weights = weight[output * row..(output + 1) * row].iter().map(|w| f64::from(*w));
+        let centre = start + mean * weights.clone().sum::<f64>();
+        let reach = match sum {
+            Sum::Extreme => half * weights.map(f64::abs).sum::<f64>(),
+            // The variance of a uniform variable in [-half, half] is half^2 / 3.
+            Sum::Expected => 4.0 * half * (weights.map(|w| w * w).sum::<f64>() / 3.0).sqrt(),
+        };
+        Range::new(centre - reach, centre + reach)
     };
     (0..outputs).map(one).reduce(Range::union).unwrap_or(Range::new(0.0, 0.0))
 }

@@ -8,7 +8,8 @@
 //! - a product has the product of its operands' factors;
 //! - inputs are what the client sends: factor 1. Outputs share one factor, which the client multiplies back.
 //!
-//! The factor of a class is the largest bound of its members.
+//! The factor of a class is the largest bound of its members, as far as those are measured or a polynomial reads
+//! them, and what is to be expected of them otherwise.
 
 use fhec_ir::{
     entity::Value,
@@ -90,14 +91,19 @@ pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
             _ => {}
         }
     }
-    // The largest bound of each class; 1 where a member is what it is.
+    // The largest bound of each class. A range that was not measured may be far too wide, and where an
+    // activation reads the class, width is precision lost: then only what was measured and what is read counts.
     let mut factors = vec![0.0f64; func.value_count()];
+    let mut expected = vec![0.0f64; func.value_count()];
     let mut pinned = vec![false; func.value_count()];
-    // Classes that an activation reads: their factor is its domain.
+    // Classes that a polynomial reads: their factor is its domain.
     let mut domain = vec![false; func.value_count()];
     for index in 0..func.value_count() {
-        let class = classes.find(index);
-        factors[class] = factors[class].max(ranges.bound(Value::new(index)));
+        let (class, value) = (classes.find(index), Value::new(index));
+        if ranges.measured(value) {
+            factors[class] = factors[class].max(ranges.bound(value));
+        }
+        expected[class] = expected[class].max(ranges.expected(value));
     }
     let mut pin = |classes: &mut Classes, value: Value| pinned[classes.find(value.index())] = true;
     func.inputs().iter().for_each(|input| pin(&mut classes, *input));
@@ -107,7 +113,7 @@ pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
             Op::Div { x, y } if !constants[y.index()] => {
                 [*x, *y, data.result].into_iter().for_each(|v| pin(&mut classes, v));
             }
-            op if is_activation(op) => {
+            op if is_activation(op) || matches!(op, Op::Poly { .. }) => {
                 let x = op.operands()[0];
                 let class = classes.find(x.index());
                 factors[class] = factors[class].max(activation_bound(op, x, ranges));
@@ -117,6 +123,9 @@ pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
         }
     }
     for class in 0..func.value_count() {
+        if factors[class] == 0.0 {
+            factors[class] = expected[class];
+        }
         if pinned[class] || factors[class] == 0.0 {
             factors[class] = 1.0;
         }
