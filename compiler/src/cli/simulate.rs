@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::args::Common;
 use super::output::Output;
 use super::progress;
+use crate::files::{self, Access};
 use crate::program::{Program, argmax};
 use crate::simulator::Simulator;
 
@@ -31,6 +32,9 @@ pub struct Args {
     /// Leave the noise of encryption out: only the polynomials differ from the plain network
     #[arg(long)]
     exact: bool,
+    /// Write one row per image: index, label, classes, logits
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
     /// Seed of the simulated noise
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -73,10 +77,31 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         })
         .collect();
     bar.finish_and_clear();
-    let report = summarise(&outcomes?, dataset.labels(), start.elapsed().as_secs_f64());
+    let outcomes = outcomes?;
+    if let Some(path) = &args.csv {
+        let text = csv(&outcomes, dataset.labels());
+        files::write_atomically(path, Access::Ordinary, |writer| writer.write_all(text.as_bytes()))?;
+    }
+    let report = summarise(&outcomes, dataset.labels(), start.elapsed().as_secs_f64());
     let out = Output::new(common.json);
     out.json(&report)?;
     out.text(&text(&report))
+}
+
+/// One row per image; logits of the simulated program, then of the plain network.
+fn csv(outcomes: &[Outcome], labels: Option<&[u8]>) -> String {
+    let outputs = outcomes.first().map_or(0, |outcome| outcome.logits.len());
+    let columns = |what: &str| (0..outputs).map(|i| format!(",{what}_{i}")).collect::<String>();
+    let mut text = format!("index,label,class,reference_class{}{}\n", columns("logit"), columns("reference"));
+    for (index, Outcome { logits, reference }) in outcomes.iter().enumerate() {
+        let label = labels.map_or(String::new(), |labels| labels[index].to_string());
+        text += &format!("{index},{label},{},{}", argmax(logits), argmax(reference));
+        for logit in logits.iter().chain(reference) {
+            text += &format!(",{logit:.8}");
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn summarise(outcomes: &[Outcome], labels: Option<&[u8]>, seconds: f64) -> Report {
