@@ -101,18 +101,15 @@ fn the_mnist_networks_of_the_repository() {
         paths
     };
     // Convolutions, dense layers, polynomials and products that are left.
-    for (name, expected) in [
-        ("mnist_cnn", [2, 1, 6, 2]),
-        ("mnist_cnn_deg4", [2, 1, 2, 0]),
-        ("mnist_cnn_deg3", [2, 1, 2, 0]),
-    ] {
+    for (name, expected) in
+        [("mnist_cnn", [2, 1, 6, 2]), ("mnist_cnn_deg4", [2, 1, 2, 0]), ("mnist_cnn_deg3", [2, 1, 2, 0])]
+    {
         let func = onnx::import(models().join(format!("{name}.onnx"))).unwrap().func;
         let preprocess = Preprocess::open(models().join(format!("{name}.toml"))).unwrap();
         let ranges = table(name);
         // Pixels from 0 to 1 after normalisation.
-        let ends = [0.0, 255.0].map(|p| {
-            f64::from((p / preprocess.scale() - preprocess.mean()[0]) / preprocess.std()[0])
-        });
+        let ends = [0.0, 255.0]
+            .map(|p| f64::from((p / preprocess.scale() - preprocess.mean()[0]) / preprocess.std()[0]));
         let source = Source::Table { ranges: &ranges, input: Range::new(ends[0], ends[1]) };
         let (result, _) = run(&func, &source, ReluMethod::Alpha(13.0));
         let calibrate = result.reports.iter().find(|report| report.pass == "calibrate").unwrap();
@@ -134,8 +131,7 @@ fn the_mnist_networks_of_the_repository() {
 fn resnet20_on_images() {
     let Some(data) = data() else { return };
     let func = onnx::import(data.join("models/resnet20_cifar10_pre.onnx")).unwrap().func;
-    let preprocess =
-        Preprocess::new(255.0, vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]).unwrap();
+    let preprocess = Preprocess::new(255.0, vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]).unwrap();
     let cifar = |file: &str, count| images(&data.join("cifar10").join(file), [3, 32, 32], &preprocess, count);
     let (calibration, test) = (cifar("calibration_1000.bin", 100), cifar("test_batch_a.bin", 100));
     let source = Source::Images(&calibration);
