@@ -38,7 +38,7 @@ fn data() -> Option<PathBuf> {
     if path.join("models").is_dir() {
         return Some(path);
     }
-    println!("skipped: no reference data in `{}` (set FHEC_DATA)", path.display());
+    eprintln!("skipped: no reference data in `{}` (set FHEC_DATA)", path.display());
     None
 }
 
@@ -120,7 +120,7 @@ fn the_mnist_networks_of_the_repository() {
         let digits: Vec<Vec<Tensor>> =
             digits.iter().map(|path| images(path, [1, 28, 28], &preprocess, 1).remove(0)).collect();
         let (changed, worst) = compare(&result, &digits);
-        println!("{name}: {changed} of {} digits change class, logits by at most {worst:.5}", digits.len());
+        eprintln!("{name}: {changed} of {} digits change class, logits by at most {worst:.5}", digits.len());
         assert_eq!(changed, 0, "{name}");
         // The polynomial networks are what they were; ReLU is off by 2^-13 of a domain of 11.5 in some of 6,272 places.
         assert!(worst < if expected[3] == 0 { 1e-4 } else { 1e-2 }, "{name}: {worst}");
@@ -146,7 +146,7 @@ fn resnet20_on_images() {
         assert_eq!(count(&result.func, "dense"), 1);
         let (changed, worst) = compare(&result, &test);
         let calibrate = result.reports.iter().find(|report| report.pass == "calibrate").unwrap().time;
-        println!(
+        eprintln!(
             "{relu:?}: {changed} of {} images change class, logits by at most {worst:.4}; passes {:.3} s without calibration",
             test.len(),
             (time - calibrate).as_secs_f64()
@@ -165,7 +165,7 @@ fn all_reference_models_go_through() {
         }
         let func = onnx::import(&path).unwrap().func;
         let (result, time) = run(&func, &Source::Intervals(Range::new(-1.0, 1.0)), ReluMethod::Alpha(10.0));
-        println!(
+        eprintln!(
             "{}: {} ops become {}, in {:.3} s",
             path.file_name().unwrap().to_string_lossy(),
             func.ops().len(),
