@@ -63,7 +63,8 @@ fn lower(case: &Case) -> Result<Outcome, Failure> {
         let largest = expected.data().iter().fold(1.0f64, |m, &x| m.max(f64::from(x).abs()));
         let pairs = expected.data().iter().zip(layout.unpack(found));
         // The network is run in single precision.
-        if pairs.into_iter().any(|(&x, y)| !((f64::from(x) - y).abs() < 2e-5 * largest)) {
+        let differs = |(x, y): (&f32, f64)| (f64::from(*x) - y).abs() >= 2e-5 * largest || y.is_nan();
+        if pairs.into_iter().any(differs) {
             return Err(Failure::Broken("the packed program computes something else".into()));
         }
     }
