@@ -8,13 +8,15 @@
 //! | [`build`] | a compile: model, normalisation and calibration in, a program out |
 //! | [`roles`] | client and server, and the files between them |
 //! | [`simulator`] | answers of a compiled program without encryption |
+//! | [`bench_bootstrap`] | measuring bootstraps |
 //! | [`cli`] | the command line |
 //! | [`embedded`] | the network that comes with the program |
 //! | [`files`] | files that are either whole or not there |
-//! | [`memory`] | how much memory was used |
+//! | [`memory`] | how much memory and processor time was used |
 
 #![forbid(unsafe_code)]
 
+pub mod bench_bootstrap;
 pub mod build;
 pub mod cli;
 pub mod data;

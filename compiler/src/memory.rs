@@ -1,10 +1,20 @@
-//! How much memory the process has used.
+//! How much memory and processor time the process has used.
 
 /// Largest resident set of this process so far, in bytes; `None` where the system does not tell.
 pub fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// Processor time of all threads of this process so far, in user and kernel mode, to a hundredth of a second; `None` where
+/// the system does not tell.
+pub fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Fields after the name, which is in parentheses: state is the first, times are in ticks of 10 ms.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / 100.0)
 }
 
 /// `bytes` for people: `1.5 GiB`.

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each with its arguments, what it does, and what it prints.
 
 mod args;
+mod bench;
 mod compile;
 mod decrypt;
 mod encrypt;
@@ -60,6 +61,7 @@ enum Command {
     Encrypt(encrypt::Args),
     Eval(eval::Args),
     Decrypt(decrypt::Args),
+    Bench(bench::Args),
 }
 
 /// Sets up logging and threads and runs the subcommand.
@@ -81,6 +83,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Encrypt(args) => encrypt::execute(args, &common),
         Command::Eval(args) => eval::execute(args, &common),
         Command::Decrypt(args) => decrypt::execute(args, &common),
+        Command::Bench(args) => bench::execute(args, &common),
     }
 }
 

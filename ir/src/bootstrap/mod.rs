@@ -6,7 +6,7 @@
 //! level 0      q0                 where the modulus is raised
 //! 1 ..= s      slots to coeffs    one level per matrix
 //! ..= s + a    application        the result of a bootstrap is at level s + a, its operand at level s
-//! ..= + e      sine               cosine, double angles, arcsine
+//! ..= + e      sine               cosine, double angles, arcsine; the cosine may have a larger scale than the rest
 //! ..= + c      coeffs to slots    one level per matrix; the last is the level the modulus is raised to
 //! ```
 //!

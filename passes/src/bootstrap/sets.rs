@@ -79,8 +79,10 @@ pub struct Recipe {
     pub application_bits: u32,
     /// Levels of the application.
     pub application_levels: u32,
-    /// Bits of the primes of the sine.
+    /// Bits of the primes of the cosine, and of its scale: the noise of its first products is amplified most.
     pub sine_bits: u32,
+    /// Bits of the primes of the doublings and the arcsine, and of their scale.
+    pub doubling_bits: u32,
     /// Bits of the primes of coefficients to slots.
     pub coeffs_to_slots_bits: u32,
     /// Butterflies and baby steps per matrix.
@@ -111,28 +113,32 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         arcsine_degree: None,
         q0_bits: 41,
         log_message_ratio: 9,
-        slots_to_coeffs_bits: 29,
+        slots_to_coeffs_bits: 28,
         application_bits: 32,
         application_levels: 5,
-        sine_bits: 44,
-        coeffs_to_slots_bits: 40,
+        sine_bits: 45,
+        doubling_bits: 41,
+        coeffs_to_slots_bits: 39,
         coeffs_to_slots: &[(4, 4), (5, 8), (5, 8)],
         slots_to_coeffs: &[(7, 16), (7, 16)],
-        special: (44, 3),
+        // A few bits above the digits: key switching then adds less noise than rescaling.
+        special: (47, 3),
     };
     let wide = Recipe {
         name: "n16-128",
         log_n: 16,
+        arcsine_degree: Some(3),
         q0_bits: 50,
-        log_message_ratio: 11,
+        log_message_ratio: 7,
         slots_to_coeffs_bits: 38,
         application_bits: 40,
-        application_levels: 12,
-        sine_bits: 50,
-        coeffs_to_slots_bits: 48,
+        application_levels: 11,
+        sine_bits: 49,
+        doubling_bits: 46,
+        coeffs_to_slots_bits: 46,
         coeffs_to_slots: &[(5, 8), (5, 8), (5, 8)],
         slots_to_coeffs: &[(5, 8), (5, 8), (5, 8)],
-        special: (50, 9),
+        special: (50, 10),
         ..base.clone()
     };
     let found = match name {
@@ -140,16 +146,15 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         "n15-98" => Recipe {
             name: "n15-98",
             security_bits: 98,
-            application_levels: 9,
+            application_levels: 10,
             log_message_ratio: 10,
             q0_bits: 42,
-            sine_bits: 45,
             special: (46, 5),
             ..base
         },
         "n16-128" => wide,
         "n16-98" => {
-            Recipe { name: "n16-98", security_bits: 98, application_levels: 22, special: (50, 11), ..wide }
+            Recipe { name: "n16-98", security_bits: 98, application_levels: 21, special: (50, 13), ..wide }
         }
         // At 192 bits an ephemeral secret of weight 32 no longer hides at q0 p: 64 does, for a larger K.
         "n16-192" => Recipe {
@@ -159,15 +164,17 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             bound: 21,
             cosine_degree: 28,
             double_angles: 4,
+            arcsine_degree: None,
             q0_bits: 44,
             log_message_ratio: 10,
             slots_to_coeffs_bits: 32,
             application_bits: 34,
-            application_levels: 6,
-            sine_bits: 48,
-            coeffs_to_slots_bits: 44,
+            application_levels: 9,
+            sine_bits: 47,
+            doubling_bits: 43,
+            coeffs_to_slots_bits: 42,
             slots_to_coeffs: &[(7, 16), (8, 16)],
-            special: (48, 4),
+            special: (49, 5),
             ..wide
         },
         "n17-256" => Recipe {
@@ -178,10 +185,11 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             bound: 21,
             cosine_degree: 28,
             double_angles: 4,
+            arcsine_degree: None,
+            log_message_ratio: 10,
             application_levels: 15,
             coeffs_to_slots: &[(6, 8), (5, 8), (5, 8)],
             slots_to_coeffs: &[(5, 8), (5, 8), (6, 8)],
-            special: (50, 9),
             ..wide
         },
         // arXiv 2106.07229: 60-bit q0, scale 50, 11 + 18 levels, K = 17, degrees 54 and 5, two doublings.
@@ -200,6 +208,7 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             application_bits: 50,
             application_levels: 11,
             sine_bits: 50,
+            doubling_bits: 50,
             coeffs_to_slots_bits: 50,
             coeffs_to_slots: &[(4, 4), (4, 4), (4, 4), (3, 4)],
             slots_to_coeffs: &[(5, 8), (5, 8), (5, 8)],
@@ -279,13 +288,17 @@ impl Recipe {
             primes.reverse();
             Ok(primes)
         };
-        let sine = segment(self.sine_bits, usize::from(bootstrap.sine_depth()))?;
+        let cosine_depth = bootstrap.cosine.depth() as Level;
+        let cosine = segment(self.sine_bits, usize::from(cosine_depth))?;
+        let doublings = segment(self.doubling_bits, usize::from(bootstrap.sine_depth() - cosine_depth))?;
         let application = segment(self.application_bits, self.application_levels as usize)?;
-        let q: Vec<u64> = [q0, slots_to_coeffs, application, sine, coeffs_to_slots].concat();
+        let q: Vec<u64> = [q0, slots_to_coeffs, application, doublings, cosine, coeffs_to_slots].concat();
         let top = bootstrap.raised_level();
         let coeffs_to_slots = (bootstrap.sine_input_level()..top).rev();
         let mut fixed: Vec<FixedScale> =
             coeffs_to_slots.map(|level| FixedScale { level, log_scale: self.sine_bits }).collect();
+        let cosine_output = bootstrap.sine_input_level() - cosine_depth;
+        fixed.push(FixedScale { level: cosine_output, log_scale: self.doubling_bits });
         fixed.push(FixedScale { level: bootstrap.output_level, log_scale: self.application_bits });
         let bottom = (0..bootstrap.input_level()).rev();
         let log_bottom = self.q0_bits - self.log_message_ratio;

@@ -1,0 +1,238 @@
+//! Measuring bootstraps: time per phase, precision, memory.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use fhec_ir::params::Secret;
+use fhec_passes::bootstrap::{failure, sets};
+use fhec_runtime::circuits::bootstrap::Bootstrapper;
+use fhec_runtime::circuits::bootstrap::keys::{encapsulation_keys, key_requests};
+use fhec_runtime::ckks::{Complex, Decryptor, Encoder, Encoding, Encryptor, Evaluator, FactorEncoder};
+use fhec_runtime::ring::{Context, Seed};
+use fhec_runtime::rlwe::{EvaluationKeys, SecretKey};
+use serde::Serialize;
+
+use crate::memory::{cpu_seconds, peak_rss_bytes};
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the parameter set.
+    pub params: String,
+    /// Slots that carry values; all if not given.
+    pub slots: Option<usize>,
+    /// Levels asked for; all if not given.
+    pub levels: Option<u16>,
+    /// Messages.
+    pub messages: usize,
+    /// Bootstraps in a row.
+    pub chain: usize,
+    /// Seed of keys and messages.
+    pub seed: u64,
+}
+
+/// What was measured. Seconds are wall time; precision is `-log2` of the mean and of the largest absolute error of the
+/// real parts, against the message, over all slots and messages.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Report {
+    pub params: String,
+    pub log_n: u32,
+    pub security_bits: u32,
+    pub slots: usize,
+    pub threads: usize,
+    pub seconds: f64,
+    pub seconds_median: f64,
+    /// Processor time of all threads, the least of all runs: what remains of `seconds` on one thread when other
+    /// programs take the cores.
+    pub cpu_seconds: Option<f64>,
+    pub runs: usize,
+    pub phases: BTreeMap<&'static str, f64>,
+    pub precision_bits_mean: f64,
+    pub precision_bits_min: f64,
+    pub chain: usize,
+    pub chained_precision_bits_mean: f64,
+    pub chained_precision_bits_min: f64,
+    pub levels_out: u16,
+    pub log_scale_out: f64,
+    pub keys: usize,
+    pub key_bytes: u64,
+    pub matrix_bytes: u64,
+    pub keygen_seconds: f64,
+    pub setup_seconds: f64,
+    pub log2_failure_probability: f64,
+    pub peak_rss_bytes: Option<u64>,
+}
+
+/// Errors of several messages.
+#[derive(Default)]
+struct Errors {
+    sum: f64,
+    worst: f64,
+    count: usize,
+}
+
+impl Errors {
+    fn add(&mut self, found: &[Complex], message: &[f64]) {
+        for (z, m) in found.iter().zip(message) {
+            let error = (z.re - m).abs();
+            self.sum += error;
+            // A NaN must not vanish in a maximum.
+            if error > self.worst || error.is_nan() {
+                self.worst = error;
+            }
+        }
+        self.count += message.len();
+    }
+
+    fn bits(&self) -> (f64, f64) {
+        (-(self.sum / self.count as f64).log2(), -self.worst.log2())
+    }
+}
+
+/// Runs the measurement.
+pub fn run(options: &Options) -> Result<Report> {
+    let set = sets::named(&options.params)?;
+    let bootstrap = set.with_slots(options.slots.unwrap_or(set.params.slots()))?;
+    let usable = bootstrap.usable_levels();
+    let levels = options.levels.unwrap_or(usable);
+    ensure!(
+        (1..=usable).contains(&levels),
+        "--levels {levels}: a bootstrap of {} gives 1 to {usable} levels",
+        options.params
+    );
+    let level = bootstrap.input_level() + levels;
+    let context = Context::new(set.params.clone()).context("cannot make the ring")?;
+    let params = context.params();
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&options.seed.to_le_bytes());
+    let seed = Seed::from_bytes(seed);
+
+    let start = Instant::now();
+    let secret = SecretKey::generate(&context, &seed);
+    let requests = key_requests(&context, &bootstrap);
+    let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests)?;
+    let encapsulation = encapsulation_keys(&context, &secret, &bootstrap, &seed)?;
+    let keygen_seconds = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let bootstrapper = Bootstrapper::new(bootstrap.clone(), &FactorEncoder::new(&context))?;
+    let setup_seconds = start.elapsed().as_secs_f64();
+
+    let evaluator = Evaluator::new(&context, &keys);
+    let encoder = Encoder::new(&context);
+    let mut encryptor = Encryptor::with_secret_key(&context, &secret, seed.child("bench", 0));
+    let decryptor = Decryptor::new(&context, &secret);
+    let (mut first, mut last) = (Errors::default(), Errors::default());
+    let (mut times, mut cpu_times): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
+    let mut phases: BTreeMap<&'static str, f64> = BTreeMap::new();
+    for index in 0..options.messages {
+        let message = message(index, bootstrap.slots(), options.seed);
+        let encoding = Encoding::message(bootstrap.input_level());
+        let mut value = encryptor.encrypt(&encoder.encode(&message, encoding)?)?;
+        for step in 0..options.chain {
+            let cpu_start = cpu_seconds();
+            let mut clock = Clock::start();
+            let operand = evaluator.level_drop(&value, bootstrap.input_level())?;
+            clock.lap("level_drop");
+            let x = bootstrapper.slots_to_coeffs(&evaluator, operand)?;
+            clock.lap("slots_to_coeffs");
+            let x = bootstrapper.raise_modulus(&evaluator, encapsulation.as_ref(), &x)?;
+            clock.lap("raise_modulus");
+            let x = bootstrapper.coeffs_to_slots(&evaluator, x)?;
+            clock.lap("coeffs_to_slots");
+            let x = bootstrapper.real_part(&evaluator, x)?;
+            clock.lap("real_part");
+            let x = bootstrapper.reduce(&evaluator, &x)?;
+            clock.lap("sine");
+            value = evaluator.level_drop(&x, level)?;
+            clock.lap("level_drop");
+            times.push(clock.laps.values().sum());
+            cpu_times.extend(cpu_seconds().zip(cpu_start).map(|(end, start)| end - start));
+            for (name, seconds) in clock.laps {
+                let best = phases.entry(name).or_insert(f64::INFINITY);
+                *best = best.min(seconds);
+            }
+            if step == 0 || step + 1 == options.chain {
+                let found = encoder.decode_complex(&decryptor.decrypt(&value)?)?;
+                if step == 0 {
+                    first.add(&found, &message);
+                }
+                if step + 1 == options.chain {
+                    last.add(&found, &message);
+                }
+            }
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    let ((mean, min), (chained_mean, chained_min)) = (first.bits(), last.bits());
+    let weight = bootstrap.ephemeral_weight.unwrap_or(match params.secret() {
+        Secret::SparseTernary { hamming_weight } => hamming_weight,
+        Secret::UniformTernary => params.ring_degree() as u32,
+    });
+    let encapsulation_bytes = encapsulation.as_ref().map_or(0, |keys| keys.bytes());
+    Ok(Report {
+        params: options.params.clone(),
+        log_n: params.log_n(),
+        security_bits: set.security_bits,
+        slots: bootstrap.slots(),
+        threads: rayon::current_num_threads(),
+        seconds: times[0],
+        seconds_median: times[times.len() / 2],
+        cpu_seconds: cpu_times.into_iter().min_by(f64::total_cmp),
+        runs: times.len(),
+        phases,
+        precision_bits_mean: mean,
+        precision_bits_min: min,
+        chain: options.chain,
+        chained_precision_bits_mean: chained_mean,
+        chained_precision_bits_min: chained_min,
+        levels_out: levels,
+        log_scale_out: params.canonical_scale(level).log2(),
+        keys: requests.len(),
+        key_bytes: (keys.bytes() + encapsulation_bytes) as u64,
+        matrix_bytes: bootstrapper.bytes() as u64,
+        keygen_seconds,
+        setup_seconds,
+        log2_failure_probability: failure::log2_failure(weight, bootstrap.bound, bootstrap.slots(), 1),
+        peak_rss_bytes: peak_rss_bytes(),
+    })
+}
+
+/// Message number `index`: constants and alternation, the worst for the transforms, then random ones in [-1, 1].
+fn message(index: usize, slots: usize, seed: u64) -> Vec<f64> {
+    match index {
+        0 => vec![1.0; slots],
+        1 => (0..slots).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect(),
+        2 => vec![0.0; slots],
+        _ => {
+            let mut state = seed ^ (index as u64) << 32;
+            (0..slots).map(|_| (split_mix(&mut state) >> 11) as f64 / 2f64.powi(52) - 1.0).collect()
+        }
+    }
+}
+
+/// Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014: for test messages only.
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+struct Clock {
+    last: Instant,
+    laps: BTreeMap<&'static str, f64>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Clock { last: Instant::now(), laps: BTreeMap::new() }
+    }
+
+    fn lap(&mut self, name: &'static str) {
+        let now = Instant::now();
+        *self.laps.entry(name).or_default() += (now - self.last).as_secs_f64();
+        self.last = now;
+    }
+}

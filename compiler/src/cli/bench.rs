@@ -1,0 +1,111 @@
+//! `fhec bench`: measurements of this machine.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use super::args::Common;
+use super::output::Output;
+use crate::bench_bootstrap::{self, Options, Report};
+use crate::memory::human_bytes;
+
+/// Measure on this machine
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand, Debug)]
+enum Bench {
+    Bootstrap(BootstrapArgs),
+}
+
+/// Time, precision and memory of bootstrapping
+///
+/// Makes fresh keys, refreshes random and adversarial messages, and compares what comes back. Known parameter sets:
+/// n15-98, n15-128, n16-98, n16-128, n16-192, n17-256, lee2021 (ring degree and security; lee2021 is the 98-bit set of
+/// arXiv 2106.07229).
+#[derive(clap::Args, Debug)]
+struct BootstrapArgs {
+    /// Parameter set
+    #[arg(long, value_name = "NAME")]
+    params: String,
+    /// Slots that carry values; default: all N/2
+    #[arg(long, value_name = "N")]
+    slots: Option<usize>,
+    /// Level of the result, at most that of the set, counted from the bootstrap's operand; default: all
+    #[arg(long, value_name = "L")]
+    levels: Option<u16>,
+    /// Messages to refresh: the first are constant 1, alternating 1 and -1, and zero, the others random
+    #[arg(long, value_name = "M", default_value_t = 6)]
+    messages: usize,
+    /// Bootstraps in a row, each of the result of the one before
+    #[arg(long, value_name = "C", default_value_t = 1)]
+    chain: usize,
+    /// Seed of keys and messages
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+}
+
+pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
+    let Bench::Bootstrap(args) = args.bench;
+    let options = Options {
+        params: args.params,
+        slots: args.slots,
+        levels: args.levels,
+        messages: args.messages.max(1),
+        chain: args.chain.max(1),
+        seed: args.seed,
+    };
+    let report = bench_bootstrap::run(&options)?;
+    let out = Output::new(common.json);
+    out.json(&report)?;
+    out.text(&text(&report))
+}
+
+fn text(report: &Report) -> String {
+    let mut lines = format!(
+        "{}: N = 2^{}, {} bits of security, {} slots, {} thread{}\n",
+        report.params,
+        report.log_n,
+        report.security_bits,
+        report.slots,
+        report.threads,
+        if report.threads == 1 { "" } else { "s" }
+    );
+    lines += &format!(
+        "bootstrap     {:.3} s (best of {}; median {:.3} s)\n",
+        report.seconds, report.runs, report.seconds_median
+    );
+    if let Some(seconds) = report.cpu_seconds {
+        lines += &format!("  processor time     {seconds:.2} s\n");
+    }
+    for (name, seconds) in &report.phases {
+        lines += &format!("  {name:<18} {seconds:.3} s\n");
+    }
+    lines += &format!(
+        "precision     {:.1} bits mean, {:.1} worst; after {} in a row {:.1} and {:.1}\n",
+        report.precision_bits_mean,
+        report.precision_bits_min,
+        report.chain,
+        report.chained_precision_bits_mean,
+        report.chained_precision_bits_min
+    );
+    lines += &format!("levels out    {} of scale 2^{:.1}\n", report.levels_out, report.log_scale_out);
+    lines += &format!(
+        "keys          {} in {} keys, made in {:.1} s\n",
+        human_bytes(report.key_bytes),
+        report.keys,
+        report.keygen_seconds
+    );
+    lines += &format!(
+        "matrices      {}, encoded in {:.1} s\n",
+        human_bytes(report.matrix_bytes),
+        report.setup_seconds
+    );
+    lines += &format!("failure       2^{:.1} per bootstrap\n", report.log2_failure_probability);
+    if let Some(bytes) = report.peak_rss_bytes {
+        lines += &format!("peak memory   {}\n", human_bytes(bytes));
+    }
+    lines
+}
