@@ -1,6 +1,6 @@
 //! The executor over its three backends: the same program in the clear, with modelled errors and encrypted.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fhec_ir::ckks::CiphertextType;
 use fhec_ir::interp::{Bundle, run_ckks};
@@ -326,4 +326,88 @@ fn a_run_can_be_cancelled() {
     let mut observer = StopAfter(&flag, 5, 0);
     let result = execute(&func, &Clear, inputs(&func, 256), &mut observer);
     assert_eq!((result, observer.2), (Err(ExecError::Cancelled { op: 5 }), 5));
+}
+
+/// Exact slots that know how many bundles are alive.
+struct Counted<'a> {
+    live: &'a AtomicUsize,
+    peak: &'a AtomicUsize,
+}
+
+struct CountedBundle<'a>(Bundle, &'a AtomicUsize);
+
+impl Clone for CountedBundle<'_> {
+    fn clone(&self) -> Self {
+        panic!("no value of this program is used twice as output")
+    }
+}
+
+impl Drop for CountedBundle<'_> {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<'a> Counted<'a> {
+    fn count(&self, bundle: Bundle) -> CountedBundle<'a> {
+        let live = self.live.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(live, Ordering::Relaxed);
+        CountedBundle(bundle, self.live)
+    }
+}
+
+macro_rules! delegate {
+    ($($name:ident($($operand:ident),*; $($arg:ident: $ty:ty),*))*) => {$(
+        fn $name(&self, site: Site<'_>, $($operand: &Self::Value,)* $($arg: $ty),*) -> Result<Self::Value, EvalError> {
+            Ok(self.count(Clear.$name(site, $(&$operand.0,)* $($arg),*)?))
+        }
+    )*};
+}
+
+impl<'a> Backend for Counted<'a> {
+    type Value = CountedBundle<'a>;
+
+    fn check_program(&self, func: &Func<Ckks>) -> Result<(), ExecError> {
+        Clear.check_program(func)
+    }
+
+    fn check_input(&self, ty: &CiphertextType, value: &Self::Value) -> Result<(), String> {
+        Clear.check_input(ty, &value.0)
+    }
+
+    delegate! {
+        linear_map(x; map: &LinearMap, baby_step: usize)
+        polynomial(x; polynomial: &Polynomial)
+        add(x, y;) sub(x, y;) mul(x, y;)
+        add_plain(x; plain: &PlainTensor)
+        mul_plain(x; plain: &PlainTensor)
+        mul_scalar(x; factor: f64)
+        add_scalar(x; offset: f64)
+        rotate(x; steps: i64)
+        conjugate(x;) relinearize(x;) rescale(x;) level_drop(x;) bootstrap(x;)
+    }
+}
+
+#[test]
+fn values_are_freed_after_their_last_use() {
+    let ty = CiphertextType::canonical(1, 64, 9);
+    let mut func: Func<Ckks> = Func::new("chain");
+    let x = func.add_input(ty, None);
+    func.add_input(ty, Some("unused"));
+    let mut value = x;
+    for _ in 0..10 {
+        value = func.push(Op::AddScalar { x: value, offset: 1.0 }).unwrap();
+        func.push(Op::Conjugate { x: value }).unwrap();
+    }
+    let sum = func.push(Op::Add { x: value, y: x }).unwrap();
+    func.set_outputs(vec![sum]);
+    let (live, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let backend = Counted { live: &live, peak: &peak };
+    let inputs: Vec<_> = [1.0, 2.0].map(|x| backend.count(vec![vec![x; 64]])).into();
+    peak.store(0, Ordering::Relaxed);
+    let result = execute(&func, &backend, inputs, &mut ());
+    let Ok([result]) = result.as_deref() else { panic!("one output") };
+    assert_eq!(result.0, vec![vec![12.0; 64]]);
+    // The first input, a link of the chain, and the next link or the value that nobody uses.
+    assert_eq!((live.load(Ordering::Relaxed), peak.load(Ordering::Relaxed)), (1, 3));
 }
