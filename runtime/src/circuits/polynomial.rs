@@ -197,11 +197,7 @@ impl Arithmetic for Evaluator<'_> {
     type Value = Ciphertext;
 
     fn mul(&self, a: &Ciphertext, b: &Ciphertext, level: Level) -> Result<Ciphertext, EvalError> {
-        let named = |x: &Ciphertext| Ok(self.mod_drop(x, level)?.with_scale(Scale::canonical(level)));
-        if std::ptr::eq(a, b) {
-            return self.square_integers(&named(a)?);
-        }
-        self.mul_integers(&named(a)?, &named(b)?)
+        self.product_at(level, a, b)
     }
 
     fn sum(

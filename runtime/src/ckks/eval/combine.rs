@@ -1,10 +1,11 @@
-//! Linear combinations with integer coefficients, in one pass over memory.
+//! Linear combinations with integer coefficients, and products, of ciphertexts from different levels, in one pass over
+//! memory: what polynomials are made of.
 
 use fhec_ir::scale::{ExactScale, Level, Scale};
 use num_bigint::BigInt;
 
 use super::mul::{constant_residues, scaled_integer};
-use super::{Evaluator, check_keys};
+use super::{Evaluator, check_keys, check_size};
 use crate::error::EvalError;
 use crate::kernels;
 use crate::ring::{Poly, Work};
@@ -65,6 +66,44 @@ impl Evaluator<'_> {
         }
         let slots = sources.iter().map(|(source, _)| source.slots()).max().unwrap_or(1);
         Ok(Ciphertext::new(polys, level, scale, slots, first.key()))
+    }
+
+    /// `a b` over the primes of `level`, without copies of operands from above it; named `D_level^2`, whatever the scales are.
+    /// *Size*: 2 and 2, gives 3.
+    pub(crate) fn product_at(
+        &self,
+        level: Level,
+        a: &Ciphertext,
+        b: &Ciphertext,
+    ) -> Result<Ciphertext, EvalError> {
+        let op = "product";
+        check_keys(op, a.key(), b.key())?;
+        for operand in [a, b] {
+            check_size(op, 2, operand)?;
+            if operand.level() < level {
+                return Err(EvalError::LevelTooLow { op, needed: level, found: operand.level() });
+            }
+        }
+        let context = self.context;
+        let basis = context.basis(level);
+        let mut polys = [(); 3].map(|()| Poly::arbitrary(context, basis, a.polys()[0].domain()));
+        let outputs = polys.each_mut().map(Poly::data_mut);
+        let square = std::ptr::eq(a, b);
+        context.each_limb(Work::Light, outputs, |limb, [c0, c1, c2]| {
+            let (isa, modulus) = (context.isa(), context.modulus(limb));
+            let [a0, a1, b0, b1] = [(a, 0), (a, 1), (b, 0), (b, 1)].map(|(x, i)| x.polys()[i].limb(limb));
+            if square {
+                kernels::add_into(isa, c0, a0, a0, modulus);
+                kernels::mul_into(isa, c1, c0, a1, modulus);
+            } else {
+                kernels::mul_into(isa, c1, a0, b1, modulus);
+                kernels::mul_add_assign(isa, c1, a1, b0, modulus);
+            }
+            kernels::mul_into(isa, c0, a0, b0, modulus);
+            kernels::mul_into(isa, c2, a1, b1, modulus);
+        });
+        let slots = a.slots().max(b.slots());
+        Ok(Ciphertext::new(polys.into(), level, Scale::squared(level), slots, a.key()))
     }
 
     /// The integer nearest to `constant * scale`.
