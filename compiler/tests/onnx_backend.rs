@@ -60,8 +60,9 @@ fn listed() -> (BTreeSet<String>, BTreeMap<String, String>) {
     (run, left_out)
 }
 
-fn read<M: Message>(path: &Path) -> M {
-    M::parse_from_bytes(&std::fs::read(path).unwrap()).unwrap()
+fn read<M: Message>(path: &Path) -> Result<M, String> {
+    let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    M::parse_from_bytes(&bytes).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 fn is_float(input: &ValueInfoProto) -> bool {
@@ -96,7 +97,7 @@ fn run(
     let stored: BTreeSet<String> = graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
     let inputs: Vec<_> = graph.input.iter().filter(|input| !stored.contains(&input.name)).cloned().collect();
     for (index, input) in inputs.iter().enumerate() {
-        let proto: TensorProto = read(&data.join(format!("input_{index}.pb")));
+        let proto: TensorProto = read(&data.join(format!("input_{index}.pb")))?;
         if bound(index, input) {
             graph.initializer.push(TensorProto { name: input.name.clone(), ..proto });
         } else {
@@ -113,7 +114,7 @@ fn run(
     verify(&imported.func).map_err(|e| e.to_string())?;
     let outputs = interp::nn::run(&imported.func, &values).map_err(|e| e.to_string())?;
     for (index, output) in outputs.iter().enumerate() {
-        let expected = tensor(&read(&data.join(format!("output_{index}.pb")))).map_err(|e| e.to_string())?;
+        let expected = tensor(&read(&data.join(format!("output_{index}.pb")))?).map_err(|e| e.to_string())?;
         if output.shape() != expected.shape() {
             return Err(format!("output {index}: {:?}, expected {:?}", output.shape(), expected.shape()));
         }
@@ -129,7 +130,7 @@ fn run(
 
 /// Runs all data sets of a case; returns how many runs had all inputs variable.
 fn run_case(folder: &Path) -> Result<usize, String> {
-    let model: ModelProto = read(&folder.join("model.onnx"));
+    let model: ModelProto = read(&folder.join("model.onnx"))?;
     let mut all_variable = 0;
     for index in 0.. {
         let data = folder.join(format!("test_data_set_{index}"));
@@ -161,7 +162,7 @@ fn every_listed_case_passes_and_none_is_missing() {
             if !model.is_file() {
                 continue;
             }
-            let model: ModelProto = read(&model);
+            let model: ModelProto = read(&model).unwrap();
             let supported = |op: &str| operators.contains(&op);
             if model.graph.node.iter().all(|node| supported(&node.op_type)) {
                 relevant.insert(format!("{kind}/{}", folder.file_name().unwrap().to_string_lossy()));

@@ -99,6 +99,17 @@ impl Literal {
         })
     }
 
+    /// Dimension `i` of the result is dimension `permutation[i]`.
+    ///
+    /// # Panics
+    /// If `permutation` is none of the dimensions.
+    pub fn transposed(&self, permutation: &[usize]) -> Literal {
+        let shape: Vec<usize> = permutation.iter().map(|&from| self.shape[from]).collect();
+        let stride = |axis: usize| self.shape[axis + 1..].iter().product::<usize>();
+        let strides: Vec<usize> = permutation.iter().map(|&from| stride(from)).collect();
+        self.select(shape.clone(), strided(shape, strides))
+    }
+
     /// `f` of two integer tensors with numpy broadcasting; `None` of `f` is an overflow or a division by zero.
     pub fn combine(&self, other: &Literal, f: fn(i64, i64) -> Option<i64>) -> Result<Literal, String> {
         let (Some(a), Some(b)) = (self.as_ints(), other.as_ints()) else {
@@ -127,10 +138,14 @@ fn broadcast_indices(shape: &[usize], target: &[usize]) -> impl Iterator<Item = 
         *to = if length == 1 { 0 } else { stride };
         stride *= length;
     }
-    let target = target.to_vec();
-    (0..target.iter().product()).map(move |mut flat| {
+    strided(target.to_vec(), strides)
+}
+
+/// `sum_i index_i strides_i` for all indices of `shape` in row-major order.
+fn strided(shape: Vec<usize>, strides: Vec<usize>) -> impl Iterator<Item = usize> {
+    (0..shape.iter().product()).map(move |mut flat| {
         let mut at = 0;
-        for (&length, &stride) in target.iter().zip(&strides).rev() {
+        for (&length, &stride) in shape.iter().zip(&strides).rev() {
             at += flat % length * stride;
             flat /= length;
         }
@@ -153,6 +168,13 @@ mod tests {
         assert!(ints(&[], &[1]).combine(&ints(&[], &[0]), i64::checked_div).is_err());
         assert!(ints(&[], &[i64::MAX]).combine(&ints(&[], &[1]), i64::checked_add).is_err());
         assert!(ints(&[2], &[1, 2]).combine(&ints(&[3], &[1, 2, 3]), i64::checked_add).is_err());
+    }
+
+    #[test]
+    fn transposition_moves_dimensions() {
+        let x = ints(&[2, 1, 3], &[1, 2, 3, 4, 5, 6]);
+        assert_eq!(x.transposed(&[2, 0, 1]), ints(&[3, 2, 1], &[1, 4, 2, 5, 3, 6]));
+        assert_eq!(ints(&[2, 0], &[]).transposed(&[1, 0]), ints(&[0, 2], &[]));
     }
 
     #[test]

@@ -266,9 +266,14 @@ impl<'a> Node<'a> {
         self.emit(&[operand], |_, v| Op::Reshape { x: v[0], shape })
     }
 
+    /// `operand` with its dimensions in the order of `permutation`, which is one.
     pub fn transpose(&mut self, operand: &Operand, permutation: Vec<usize>) -> Result<Operand, ImportError> {
         if permutation.iter().copied().eq(0..permutation.len()) {
             return Ok(operand.clone());
+        }
+        if let Operand::Constant(literal) = operand {
+            self.reserve(literal.len())?;
+            return Ok(constant(literal.transposed(&permutation)));
         }
         self.emit(&[operand], |_, v| Op::Transpose { x: v[0], permutation })
     }

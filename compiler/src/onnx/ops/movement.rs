@@ -15,13 +15,13 @@ pub(super) fn transpose(node: &mut Node<'_>) -> Outputs {
     let permutation = match node.int_list("perm")? {
         None => (0..rank).rev().collect(),
         Some(perm) => {
+            if node.axes(&perm, rank)?.len() != rank {
+                return Err(node.invalid(format!("perm {perm:?} does not fit {rank} dimensions")));
+            }
             let axes: Result<Vec<usize>, _> = perm.iter().map(|&axis| node.axis(axis, rank, false)).collect();
             axes?
         }
     };
-    if permutation.len() != rank {
-        return Err(node.invalid(format!("perm {permutation:?} does not fit {rank} dimensions")));
-    }
     Ok(vec![node.transpose(&x, permutation)?])
 }
 

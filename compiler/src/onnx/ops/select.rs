@@ -103,18 +103,23 @@ struct Range {
 }
 
 impl Range {
-    /// Numpy's `start:end:step` on `length` elements.
-    fn numpy(start: i64, end: i64, step: i64, length: usize) -> Self {
+    /// The elements `start, start + step, ...` before `end`, of `length`. Positions count from the end if negative
+    /// and are then brought into range; walking backwards, `end` may be before the first element.
+    fn new(start: i64, end: i64, step: i64, length: usize) -> Self {
         let length = length as i64;
-        let (lowest, highest) = if step > 0 { (0, length) } else { (-1, length - 1) };
-        let place = |position: i64| {
-            let counted = if position < 0 { position.saturating_add(length) } else { position };
-            counted.clamp(lowest, highest)
+        let counted = |position: i64| if position < 0 { position.saturating_add(length) } else { position };
+        if length == 0 {
+            return Range { start: 0, step, count: 0 };
+        }
+        let (start, span) = if step > 0 {
+            let start = counted(start).clamp(0, length);
+            (start, counted(end).clamp(0, length) - start)
+        } else {
+            let start = counted(start).clamp(0, length - 1);
+            (start, start - counted(end).clamp(-1, length - 1))
         };
-        let (start, end) = (place(start), place(end));
-        let span = if step > 0 { end - start } else { start - end }.max(0).unsigned_abs();
-        let count = span.div_ceil(step.unsigned_abs()) as usize;
-        Range { start: if count == 0 { 0 } else { start as usize }, step, count }
+        let count = span.max(0).unsigned_abs().div_ceil(step.unsigned_abs()) as usize;
+        Range { start: start as usize, step, count }
     }
 
     fn positions(&self) -> Vec<usize> {
@@ -147,7 +152,7 @@ pub(super) fn slice(node: &mut Node<'_>) -> Outputs {
     let mut result = x;
     for (index, &axis) in axes.iter().enumerate() {
         let axis = node.axis(axis, shape.len(), false)?;
-        let range = Range::numpy(starts[index], ends[index], steps[index], shape[axis]);
+        let range = Range::new(starts[index], ends[index], steps[index], shape[axis]);
         result = take(node, &result, axis, &range.positions())?;
     }
     Ok(vec![result])
@@ -188,8 +193,8 @@ mod tests {
     }
 
     #[test]
-    fn ranges_follow_numpy() {
-        let positions = |start, end, step| Range::numpy(start, end, step, 5).positions();
+    fn ranges_are_brought_into_bounds() {
+        let positions = |start, end, step| Range::new(start, end, step, 5).positions();
         assert_eq!(positions(1, 4, 1), [1, 2, 3]);
         assert_eq!(positions(-3, i64::MAX, 1), [2, 3, 4]);
         assert_eq!(positions(i64::MIN, -1, 2), [0, 2]);
@@ -199,6 +204,9 @@ mod tests {
         assert_eq!(positions(7, 9, 1), [0usize; 0]);
         assert_eq!(positions(0, 5, i64::MAX), [0]);
         assert_eq!(positions(4, -6, i64::MIN), [4]);
-        assert_eq!(Range::numpy(0, -1, -1, 0).positions(), [0usize; 0]);
+        // Walking backwards begins inside, other than in numpy.
+        assert_eq!(positions(-9, i64::MIN, -1), [0]);
+        assert_eq!(positions(9, 1, -1), [4, 3, 2]);
+        assert_eq!(Range::new(0, -1, -1, 0).positions(), [0usize; 0]);
     }
 }

@@ -15,8 +15,8 @@ pub(super) struct Window {
     pub dilations: [usize; 2],
     /// Height and width of what it slides over.
     input: [usize; 2],
-    /// Whether the model gives the pads itself; only then does rounding up matter.
-    explicit: bool,
+    /// Whether the pads follow from the size of the output, which rounding up then does not change.
+    same: bool,
 }
 
 impl Window {
@@ -49,15 +49,15 @@ impl Window {
             (Some(pads), 1) => node.sizes::<2>(&pads, "pads").map(|[left, right]| [0, left, 0, right])?,
             (Some(pads), _) => node.sizes::<4>(&pads, "pads")?,
         };
-        let mut window = Window { kernel, strides, pads, dilations, input, explicit: false };
+        let mut window = Window { kernel, strides, pads, dilations, input, same: false };
         if window.strides.contains(&0) || window.dilations.contains(&0) || window.kernel.contains(&0) {
             return Err(node.invalid("kernel, strides and dilations must be at least 1"));
         }
         match node.text_or("auto_pad", "NOTSET")?.as_str() {
-            "NOTSET" => window.explicit = true,
+            "NOTSET" => (),
             "VALID" => window.pads = [0; 4],
-            "SAME_UPPER" => window.pad_to_same(false),
-            "SAME_LOWER" => window.pad_to_same(true),
+            "SAME_UPPER" => window.pad_to_same(node, false)?,
+            "SAME_LOWER" => window.pad_to_same(node, true)?,
             other => return Err(node.invalid(format!("auto_pad is `{other}`"))),
         }
         Ok(window)
@@ -69,28 +69,40 @@ impl Window {
     }
 
     /// Pads so that the output has `ceil(input / stride)` positions, an odd pad more before or behind.
-    fn pad_to_same(&mut self, more_before: bool) {
+    fn pad_to_same(&mut self, node: &Node<'_>, more_before: bool) -> Result<(), ImportError> {
+        self.same = true;
         for axis in 0..2 {
             let (length, stride) = (self.input[axis], self.strides[axis]);
             let last = length.div_ceil(stride).saturating_sub(1) * stride;
-            let total = last.saturating_add(self.reach(axis)).saturating_sub(length);
+            let end = last.saturating_add(self.reach(axis));
+            if end + 1 < length {
+                // By the letter of the standard such pads are negative; runtimes cut, or begin at the first element.
+                return Err(node.unsupported(
+                    "auto_pad with a stride that jumps over two or more elements",
+                    "give the pads in numbers",
+                ));
+            }
+            let total = end.saturating_sub(length);
             let before = if more_before { total.div_ceil(2) } else { total / 2 };
             (self.pads[axis], self.pads[axis + 2]) = (before, total - before);
         }
+        Ok(())
     }
 
     /// Pads to add behind so that rounding down counts as many positions as rounding up does: `[bottom, right]`.
     /// A position that would begin in the pads behind does not count.
     pub fn ceil_pads(&self) -> [usize; 2] {
         [0, 1].map(|axis| {
-            let (before, stride) = (self.pads[axis], self.strides[axis]);
+            let (before, stride, reach) = (self.pads[axis], self.strides[axis], self.reach(axis));
             let padded = self.input[axis].saturating_add(before).saturating_add(self.pads[axis + 2]);
-            let Some(free) = padded.checked_sub(self.reach(axis)).filter(|_| self.explicit) else { return 0 };
-            let mut last = free.div_ceil(stride) * stride;
+            if self.same || reach >= padded.saturating_add(stride) {
+                return 0;
+            }
+            let mut last = padded.saturating_sub(reach).div_ceil(stride) * stride;
             if last >= self.input[axis] + before {
                 last -= stride.min(last);
             }
-            (last + self.reach(axis)).saturating_sub(padded)
+            (last + reach).saturating_sub(padded)
         })
     }
 
