@@ -25,11 +25,11 @@ fn suite() -> Option<PathBuf> {
     match std::env::var_os("ONNX_BACKEND_TESTS").map(PathBuf::from) {
         Some(path) if path.join("node").is_dir() => Some(path),
         Some(path) => {
-            println!("skipped: `{}` does not hold the ONNX backend test suite", path.display());
+            eprintln!("skipped: `{}` does not hold the ONNX backend test suite", path.display());
             None
         }
         None => {
-            println!("skipped: ONNX_BACKEND_TESTS is not set (see tests/onnx_backend/export_cases.py)");
+            eprintln!("skipped: ONNX_BACKEND_TESTS is not set (see tests/onnx_backend/export_cases.py)");
             None
         }
     }
@@ -187,7 +187,7 @@ fn every_listed_case_passes_and_none_is_missing() {
             failures.push(format!("{case} is not listed; it gives {result:?}"));
         }
     }
-    println!(
+    eprintln!(
         "{} cases run, {all_variable} of them also with all inputs variable; {} cases and groups left out for {} reasons",
         listed.len(),
         left_out.len(),

@@ -27,7 +27,7 @@ fn data() -> Option<PathBuf> {
     if path.join("models").is_dir() {
         return Some(path);
     }
-    println!("skipped: no reference data in `{}` (set FHEC_DATA)", path.display());
+    eprintln!("skipped: no reference data in `{}` (set FHEC_DATA)", path.display());
     None
 }
 
@@ -59,7 +59,7 @@ fn compare(model: &str, logits: &str, images: &str, shape: [usize; 3], preproces
         assert_eq!(class(found), class(&want), "{model}, image {index}");
         worst = worst.max(difference / magnitude);
     }
-    println!(
+    eprintln!(
         "{model}: {IMAGES} images, largest relative difference {worst:.1e}, fastest image {fastest:.2?}"
     );
 }

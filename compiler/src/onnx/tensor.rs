@@ -271,7 +271,7 @@ mod tests {
     fn shapes_are_checked_against_data_before_anything_is_allocated() {
         let mut huge = proto(DataType::FLOAT, &[1 << 40, 1 << 40]);
         assert!(read(&huge).unwrap_err().contains("too large"));
-        huge.dims = vec![1 << 61];
+        huge.dims = vec![1 << 62];
         assert!(read(&huge).unwrap_err().contains("too large"));
         huge.dims = vec![1 << 40];
         assert!(read(&huge).unwrap_err().contains("0 are stored"));

@@ -41,6 +41,10 @@ pub(super) fn gemm(node: &mut Node<'_>) -> Result<Vec<Operand>, ImportError> {
     let (alpha, beta) = (node.float_or("alpha", 1.0)?, node.float_or("beta", 1.0)?);
     let (trans_a, trans_b) = (node.flag("transA", false)?, node.flag("transB", false)?);
     let (a, b, c) = (node.input(0)?, node.input(1)?, node.optional(2));
+    // Checked here, where they still have their names.
+    for weight in [Some(&b), c.as_ref()].into_iter().flatten().filter(|w| matches!(w, Operand::Constant(_))) {
+        node.finite(weight)?;
+    }
     let (a_shape, b_shape) = (node.shape_of(&a), node.shape_of(&b));
     if a_shape.len() != 2 || b_shape.len() != 2 {
         return Err(node.invalid(format!("Gemm needs two matrices, found {a_shape:?} and {b_shape:?}")));
@@ -100,6 +104,7 @@ pub(super) fn matmul(node: &mut Node<'_>) -> Result<Vec<Operand>, ImportError> {
             if *inner == height
                 && lead.split_last().is_none_or(|(_, outer)| outer.iter().all(|&d| d == 1)) =>
         {
+            node.finite(&y)?;
             let transposed = node.transpose(&y, vec![1, 0])?;
             let weight = node.finite(&transposed)?;
             let rows = lead.last().copied().unwrap_or(1);

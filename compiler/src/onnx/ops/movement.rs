@@ -41,10 +41,12 @@ pub(super) fn concat(node: &mut Node<'_>) -> Outputs {
 
 /// The operands if all are vectors of integers, as in shape arithmetic.
 fn integer_lists(operands: &[Operand]) -> Option<Vec<&[i64]>> {
-    let list = |operand| match operand {
-        &Operand::Constant(ref literal) if literal.shape.len() == 1 => literal.as_ints(),
-        _ => None,
-    };
+    fn list(operand: &Operand) -> Option<&[i64]> {
+        match operand {
+            Operand::Constant(literal) if literal.shape.len() == 1 => literal.as_ints(),
+            _ => None,
+        }
+    }
     operands.iter().map(list).collect()
 }
 

@@ -1,0 +1,269 @@
+//! Forms that operators had in older opsets, and the constructions of exporters, by their documented meaning.
+
+mod onnx_models;
+
+use fhec_compiler::onnx::{self, ImportOptions};
+use fhec_ir::func::StageOp;
+use fhec_ir::text::print_func;
+use onnx_models::*;
+use onnx_protobuf::tensor_proto::{DataLocation, DataType};
+use onnx_protobuf::{ModelProto, StringStringEntryProto};
+use protobuf::Message;
+
+/// Mnemonics of the imported ops.
+fn ops(model: &ModelProto) -> Vec<&'static str> {
+    import(model).unwrap().func.ops().iter().map(|data| data.op.mnemonic()).collect()
+}
+
+#[test]
+fn bounds_of_clip_are_attributes_then_inputs() {
+    let x = [-2.0, -0.25, 0.25, 2.0];
+    let mut old = model(6, &[4]);
+    let clip = node(&mut old, "Clip", &["x"], &["y"]);
+    attr(clip, "min", Value::Float(-1.0));
+    attr(clip, "max", Value::Float(0.5));
+    assert_eq!(run(&old, &x).1, [-1.0, -0.25, 0.25, 0.5]);
+
+    let mut new = model(13, &[4]);
+    store(&mut new, floats("high", &[], &[0.5]));
+    node(&mut new, "Clip", &["x", "", "high"], &["y"]);
+    assert_eq!(run(&new, &x).1, [-2.0, -0.25, 0.25, 0.5]);
+
+    // From zero upwards it is a ReLU, between the largest floats nothing.
+    let mut relu = model(6, &[4]);
+    let clip = node(&mut relu, "Clip", &["x"], &["y"]);
+    attr(clip, "min", Value::Float(0.0));
+    attr(clip, "max", Value::Float(f32::MAX));
+    assert_eq!((ops(&relu), run(&relu, &x).1), (vec!["relu"], vec![0.0, 0.0, 0.25, 2.0]));
+    let mut nothing = model(9, &[4]);
+    node(&mut nothing, "Clip", &["x"], &["y"]);
+    assert!(ops(&nothing).is_empty());
+}
+
+#[test]
+fn softmax_flattened_before_opset_13() {
+    let x: Vec<f32> = (0..8).map(|i| i as f32 / 4.0).collect();
+    let make = |opset| {
+        let mut m = model(opset, &[2, 2, 2]);
+        attr(node(&mut m, "Softmax", &["x"], &["y"]), "axis", Value::Int(1));
+        run(&m, &x)
+    };
+    let (old, new) = (make(12), make(13));
+    assert_eq!((&old.0, &new.0), (&vec![2, 2, 2], &vec![2, 2, 2]));
+    let sum: f32 = (0..4).map(|i| x[i].exp()).sum();
+    assert!((old.1[1] - x[1].exp() / sum).abs() < 1e-6, "four elements sum to one");
+    assert!((new.1[1] - x[1].exp() / (x[1].exp() + x[3].exp())).abs() < 1e-6, "two elements sum to one");
+    // The default axis moved from 1 to the last.
+    let mut default = model(11, &[2, 2, 2]);
+    node(&mut default, "Softmax", &["x"], &["y"]);
+    assert_eq!(run(&default, &x), old);
+}
+
+#[test]
+fn axes_are_attributes_then_inputs() {
+    let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    let mut old = model(13, &[1, 2, 3]);
+    attr(node(&mut old, "ReduceMean", &["x"], &["y"]), "axes", Value::Ints(vec![-1]));
+    let mut new = model(18, &[1, 2, 3]);
+    store(&mut new, ints("axes", &[1], &[2]));
+    node(&mut new, "ReduceMean", &["x", "axes"], &["y"]);
+    assert_eq!(
+        (run(&old, &x), run(&new, &x)),
+        ((vec![1, 2, 1], vec![2.0, 5.0]), (vec![1, 2, 1], vec![2.0, 5.0]))
+    );
+
+    let mut squeeze = model(11, &[1, 2, 3]);
+    attr(node(&mut squeeze, "Squeeze", &["x"], &["y"]), "axes", Value::Ints(vec![0]));
+    assert_eq!(run(&squeeze, &x).0, [2, 3]);
+    let mut squeeze = model(13, &[1, 2, 3]);
+    node(&mut squeeze, "Squeeze", &["x"], &["y"]);
+    assert_eq!(run(&squeeze, &x).0, [2, 3]);
+    attr(&mut squeeze.graph.mut_or_insert_default().node[0], "axes", Value::Ints(vec![0]));
+    assert!(import(&squeeze).is_err(), "the attribute is gone in opset 13");
+
+    let mut slice = model(9, &[1, 2, 3]);
+    let node_ = node(&mut slice, "Slice", &["x"], &["y"]);
+    attr(node_, "axes", Value::Ints(vec![2]));
+    attr(node_, "starts", Value::Ints(vec![-2]));
+    attr(node_, "ends", Value::Ints(vec![i64::MAX]));
+    assert_eq!(run(&slice, &x), (vec![1, 2, 2], vec![2.0, 3.0, 5.0, 6.0]));
+
+    let mut pad = model(10, &[2, 3]);
+    let node_ = node(&mut pad, "Pad", &["x"], &["y"]);
+    attr(node_, "pads", Value::Ints(vec![0, 1, 0, -1]));
+    attr(node_, "value", Value::Float(9.0));
+    assert_eq!(run(&pad, &x), (vec![2, 3], vec![9.0, 1.0, 2.0, 9.0, 4.0, 5.0]));
+}
+
+#[test]
+fn arithmetic_of_opset_6_aligned_at_an_axis() {
+    let x: Vec<f32> = (0..8).map(|i| i as f32).collect();
+    let mut m = model(6, &[1, 2, 2, 2]);
+    store(&mut m, floats("b", &[2], &[10.0, 20.0]));
+    let add = node(&mut m, "Add", &["x", "b"], &["y"]);
+    attr(add, "broadcast", Value::Int(1));
+    attr(add, "axis", Value::Int(1));
+    assert_eq!(run(&m, &x).1, [10.0, 11.0, 12.0, 13.0, 24.0, 25.0, 26.0, 27.0]);
+}
+
+#[test]
+fn matrix_products_with_constants_are_dense_layers() {
+    let x = [1.0, 2.0, 3.0];
+    let mut m = model(13, &[1, 3]);
+    store(&mut m, floats("w", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+    node(&mut m, "MatMul", &["x", "w"], &["y"]);
+    assert_eq!((ops(&m), run(&m, &x)), (vec!["dense"], (vec![1, 2], vec![22.0, 28.0])));
+
+    // alpha and beta are folded; C of one element is repeated.
+    let mut gemm = model(13, &[1, 3]);
+    store(&mut gemm, floats("w", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+    store(&mut gemm, floats("c", &[1], &[10.0]));
+    let node_ = node(&mut gemm, "Gemm", &["x", "w", "c"], &["y"]);
+    attr(node_, "alpha", Value::Float(0.5));
+    attr(node_, "beta", Value::Float(2.0));
+    assert_eq!((ops(&gemm), run(&gemm, &x).1), (vec!["dense"], vec![31.0, 34.0]));
+
+    // The weight on the left: A constant, B variable and transposed.
+    let mut left = model(13, &[1, 3]);
+    store(&mut left, floats("w", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+    attr(node(&mut left, "Gemm", &["w", "x"], &["y"]), "transB", Value::Int(1));
+    assert_eq!(run(&left, &x), (vec![2, 1], vec![14.0, 32.0]));
+}
+
+#[test]
+fn shape_arithmetic_leaves_no_trace() {
+    let func = import(&small_network()).unwrap().func;
+    let names: Vec<&str> = func.ops().iter().map(|data| data.op.mnemonic()).collect();
+    assert_eq!(names, ["conv2d", "batch_norm", "relu", "max_pool", "reshape", "dense"]);
+    let values: Vec<_> = func.ops().iter().map(|data| func.value_name(data.result)).collect();
+    assert_eq!(values, ["c", "n", "r", "p", "f", "y"].map(Some));
+
+    // As exporters trace `view(n, -1)` and a pad computed from shapes: casts, products, reversals.
+    let mut m = model(11, &[0, 2, 3]);
+    store(&mut m, ints("zero", &[1], &[0]));
+    store(&mut m, ints("one", &[1], &[1]));
+    store(&mut m, ints("end", &[1], &[i64::MAX]));
+    node(&mut m, "Shape", &["x"], &["shape"]);
+    attr(node(&mut m, "Cast", &["shape"], &["floats"]), "to", Value::Int(DataType::FLOAT as i64));
+    attr(node(&mut m, "Cast", &["floats"], &["back"]), "to", Value::Int(DataType::INT64 as i64));
+    node(&mut m, "Slice", &["back", "one", "end", "zero"], &["tail"]);
+    node(&mut m, "Slice", &["back", "zero", "one", "zero"], &["batch"]);
+    attr(node(&mut m, "Gather", &["tail", "zero"], &["rows"]), "axis", Value::Int(0));
+    attr(node(&mut m, "Gather", &["tail", "one"], &["columns"]), "axis", Value::Int(0));
+    node(&mut m, "Mul", &["rows", "columns"], &["product"]);
+    let concat = node(&mut m, "Concat", &["batch", "product"], &["target"]);
+    attr(concat, "axis", Value::Int(0));
+    node(&mut m, "Reshape", &["x", "target"], &["y"]);
+    assert_eq!((ops(&m), run(&m, &[0.0; 6]).0), (vec!["reshape"], vec![1, 6]));
+}
+
+#[test]
+fn constants_are_folded_through_any_op() {
+    let mut m = model(13, &[1, 2]);
+    store(&mut m, floats("raw", &[4], &[1.0, 2.0, 3.0, 4.0]));
+    store(&mut m, ints("shape", &[2], &[2, 2]));
+    store(&mut m, floats("divisor", &[], &[2.0]));
+    node(&mut m, "Reshape", &["raw", "shape"], &["square"]);
+    node(&mut m, "Transpose", &["square"], &["turned"]);
+    node(&mut m, "Div", &["turned", "divisor"], &["half"]);
+    node(&mut m, "MatMul", &["x", "half"], &["y"]);
+    assert_eq!((ops(&m), run(&m, &[1.0, 1.0]).1), (vec!["dense"], vec![1.5, 3.5]));
+}
+
+#[test]
+fn activations_made_of_several_nodes() {
+    let mut silu = model(13, &[1, 4]);
+    node(&mut silu, "Sigmoid", &["x"], &["s"]);
+    node(&mut silu, "Mul", &["s", "x"], &["y"]);
+    assert_eq!(ops(&silu), ["silu"]);
+    let mut other = model(13, &[1, 4]);
+    node(&mut other, "Sigmoid", &["x"], &["s"]);
+    node(&mut other, "Mul", &["s", "s"], &["y"]);
+    assert_eq!(ops(&other), ["sigmoid", "mul"]);
+    let mut square = model(13, &[1, 4]);
+    store(&mut square, floats("two", &[], &[2.0]));
+    node(&mut square, "Pow", &["x", "two"], &["y"]);
+    assert_eq!(
+        (ops(&square), run(&square, &[1.0, -2.0, 3.0, 0.5]).1),
+        (vec!["mul"], vec![1.0, 4.0, 9.0, 0.25])
+    );
+}
+
+#[test]
+fn what_does_nothing_at_inference_is_gone() {
+    let mut m = model(12, &[1, 4]);
+    store(&mut m, floats("ratio", &[], &[0.5]));
+    node(&mut m, "Identity", &["x"], &["a"]);
+    node(&mut m, "Dropout", &["a", "ratio"], &["b"]);
+    attr(node(&mut m, "Cast", &["b"], &["c"]), "to", Value::Int(DataType::DOUBLE as i64));
+    node(&mut m, "Relu", &["c"], &["y"]);
+    assert_eq!(ops(&m), ["relu"]);
+}
+
+#[test]
+fn windows_over_sequences() {
+    let mut m = model(13, &[1, 1, 5]);
+    store(&mut m, floats("k", &[1, 1, 3], &[1.0, 2.0, 3.0]));
+    attr(node(&mut m, "Conv", &["x", "k"], &["c"]), "pads", Value::Ints(vec![1, 1]));
+    let pool = node(&mut m, "MaxPool", &["c"], &["y"]);
+    attr(pool, "kernel_shape", Value::Ints(vec![2]));
+    attr(pool, "strides", Value::Ints(vec![2]));
+    attr(pool, "ceil_mode", Value::Int(1));
+    assert_eq!(run(&m, &[1.0, 2.0, 3.0, 4.0, 5.0]), (vec![1, 1, 3], vec![14.0, 26.0, 14.0]));
+}
+
+#[test]
+fn pads_of_ceil_mode_do_not_count_in_means() {
+    let mut m = model(13, &[1, 1, 4]);
+    let pool = node(&mut m, "AveragePool", &["x"], &["y"]);
+    attr(pool, "kernel_shape", Value::Ints(vec![3]));
+    attr(pool, "strides", Value::Ints(vec![2]));
+    attr(pool, "pads", Value::Ints(vec![1, 0]));
+    attr(pool, "ceil_mode", Value::Int(1));
+    attr(pool, "count_include_pad", Value::Int(1));
+    // Windows [pad 1 2], [2 3 4] and, were it not to begin in the pads behind, [4 . .].
+    assert_eq!(run(&m, &[3.0, 6.0, 9.0, 12.0]), (vec![1, 1, 2], vec![3.0, 9.0]));
+    m.graph.mut_or_insert_default().input[0] = value_info("x", DataType::FLOAT, &[1, 1, 5]);
+    // A third window [4 5 .]: the model's pads would count, those behind do not.
+    assert_eq!(run(&m, &[3.0, 6.0, 9.0, 12.0, 15.0]), (vec![1, 1, 3], vec![3.0, 9.0, 13.5]));
+}
+
+#[test]
+fn external_data_are_read_from_beside_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut m = small_network();
+    let kernel = &mut m.graph.mut_or_insert_default().initializer[0];
+    let data: Vec<u8> = kernel.float_data.drain(..).flat_map(f32::to_le_bytes).collect();
+    kernel.data_location = DataLocation::EXTERNAL.into();
+    for (key, value) in [("location", "weights/kernel.bin"), ("offset", "8"), ("length", "144")] {
+        let entry = StringStringEntryProto { key: key.into(), value: value.into(), ..Default::default() };
+        kernel.external_data.push(entry);
+    }
+    std::fs::create_dir(folder.path().join("weights")).unwrap();
+    std::fs::write(folder.path().join("weights/kernel.bin"), [&[0; 8][..], &data].concat()).unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, m.write_to_bytes().unwrap()).unwrap();
+    assert_eq!(onnx::import(&path).unwrap(), import(&small_network()).unwrap());
+    // The same bytes without a directory.
+    assert!(onnx::import_bytes(&std::fs::read(&path).unwrap(), None, &ImportOptions::default()).is_err());
+}
+
+#[test]
+fn imports_are_deterministic_and_weights_may_be_listed_as_inputs() {
+    let mut m = small_network();
+    let text = print_func(&import(&m).unwrap().func);
+    let graph = m.graph.mut_or_insert_default();
+    graph.input.push(value_info("kernel", DataType::FLOAT, &[4, 1, 3, 3]));
+    graph.node.reverse();
+    assert_eq!(print_func(&import(&m).unwrap().func), text);
+}
+
+#[test]
+fn outputs_may_be_inputs_or_constants() {
+    let mut m = model(13, &[1, 2]);
+    m.graph.mut_or_insert_default().output[0].name = "x".into();
+    assert_eq!(run(&m, &[1.0, 2.0]).1, [1.0, 2.0]);
+    let mut shape = model(13, &[0, 2]);
+    node(&mut shape, "Shape", &["x"], &["y"]);
+    assert_eq!(run(&shape, &[1.0, 2.0]), (vec![2], vec![1.0, 2.0]));
+}
