@@ -15,14 +15,14 @@ use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::tensor::ConstPool;
 
 use super::linear_cost::Rotations;
-use super::noise::PolynomialGain;
+use super::noise::internal_gain;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct CircuitShapes {
     maps: HashMap<String, Rc<Rotations>>,
     polynomials: HashMap<Vec<u64>, Rc<PolynomialShape>>,
-    gains: HashMap<Vec<u64>, PolynomialGain>,
+    gains: HashMap<Vec<u64>, f64>,
 }
 
 impl CircuitShapes {
@@ -38,11 +38,11 @@ impl CircuitShapes {
         self.polynomials.entry(key).or_insert_with(|| Rc::new(PolynomialShape::new(polynomial))).clone()
     }
 
-    /// How evaluating `polynomial` passes errors on.
-    pub fn gain(&mut self, polynomial: &Polynomial) -> PolynomialGain {
+    /// What errors of the products inside `polynomial`'s evaluation become in its result.
+    pub fn gain(&mut self, polynomial: &Polynomial) -> f64 {
         let shape = self.polynomial(polynomial);
         let key = polynomial.coefficients().iter().map(|c| c.to_bits()).collect();
-        *self.gains.entry(key).or_insert_with(|| PolynomialGain::measure(polynomial, &shape))
+        *self.gains.entry(key).or_insert_with(|| internal_gain(polynomial, &shape))
     }
 
     /// Switching keys of `func`.
