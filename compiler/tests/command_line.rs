@@ -70,8 +70,9 @@ fn shared() -> &'static Shared {
         let (program, keys, image) = (shared.path("net.fhec"), shared.path("keys"), shared.path("image.ct"));
         compile(&program, "128");
         succeeds(&["keygen", text(&program), "--dir", text(&keys)]);
+        let digit = digit();
         let arguments =
-            ["encrypt", text(&program), "--keys", text(&keys), "--input", text(&digit()), "-o", text(&image)];
+            ["encrypt", text(&program), "--keys", text(&keys), "--input", text(&digit), "-o", text(&image)];
         succeeds(&arguments);
         shared
     })

@@ -77,8 +77,8 @@ pub struct RangeRow {
     pub bound: f64,
     /// Where the range is from: `samples`, `file` or `interval arithmetic`.
     pub source: String,
-    /// What stands in for the activation.
-    pub polynomial: String,
+    /// The activation.
+    pub activation: String,
 }
 
 /// An op of the scheduled program.

@@ -86,14 +86,14 @@ pub fn compile(
     options: &Options,
     after: &mut dyn FnMut(&'static str, Stage<'_>),
 ) -> Result<Compiled, CompileError> {
-    let NnResult { reference, func: nn, reports, .. } =
+    let NnResult { reference, func: nn, ranges, reports } =
         run_nn(func, source, &options.nn, &mut |pass, func| after(pass, Stage::Nn(func)))?;
     let scheduled = schedule_network(&nn, &options.schedule, &mut |pass, snapshot| match snapshot {
         Snapshot::Packed(func) => after(pass, Stage::Packed(func)),
         Snapshot::Ckks(func) => after(pass, Stage::Ckks(func)),
     })?;
     let security_bits = options.schedule.params.security_bits;
-    let plan = crate::plan::plan(&scheduled, security_bits, &options.schedule.costs, &reports)?;
+    let plan = crate::plan::plan(&scheduled, security_bits, &options.schedule.costs, ranges, &reports)?;
     let (packed, program, params) = (scheduled.packed, scheduled.program, scheduled.params);
     Ok(Compiled { reference, nn, packed, program, params, plan, reports })
 }

@@ -6,16 +6,21 @@
 use std::time::Instant;
 
 use fhec_ir::{
-    func::{Func, Stage},
+    func::{Func, OpData, Stage, StageOp},
     nn::Nn,
+    plan::RangeRow,
     verify::verify,
 };
 
 use crate::{
     error::PassError,
     nn::{
-        approximate, calibrate, collect_polynomials::collect_polynomials, drop_softmax::drop_softmax,
-        normalize_ranges::normalize_ranges, scaling::scaling, simplify,
+        approximate, calibrate,
+        collect_polynomials::collect_polynomials,
+        drop_softmax::drop_softmax,
+        normalize_ranges::normalize_ranges,
+        scaling::{activation_bound, is_activation, scaling},
+        simplify,
     },
     report::Report,
 };
@@ -40,6 +45,8 @@ pub struct NnResult {
     pub reference: Func<Nn>,
     /// Linear ops and polynomials on stored values; `meta output_factor` is what outputs are multiplied with.
     pub func: Func<Nn>,
+    /// Input range of each activation.
+    pub ranges: Vec<RangeRow>,
     /// One per pass, in order.
     pub reports: Vec<Report>,
 }
@@ -72,7 +79,31 @@ pub fn run_nn(
     })?;
     let func = runner.run(&func, after, |func| normalize_ranges(func, &new_factors))?;
 
-    Ok(NnResult { reference, func, reports: runner.reports })
+    let ranges = range_rows(&reference, &ranges, source);
+    Ok(NnResult { reference, func, ranges, reports: runner.reports })
+}
+
+/// What each activation's polynomial is made for.
+fn range_rows(func: &Func<Nn>, ranges: &calibrate::Ranges, source: &calibrate::Source<'_>) -> Vec<RangeRow> {
+    let source = match source {
+        calibrate::Source::Images(images) => format!("{} images", images.len()),
+        calibrate::Source::Table { .. } => "file".to_string(),
+        calibrate::Source::Intervals(_) => "interval arithmetic".to_string(),
+    };
+    let activations = func.ops().iter().filter(|data| is_activation(&data.op));
+    let row = |data: &OpData<Nn>| {
+        let x = data.op.operands()[0];
+        let range = ranges.range(x);
+        RangeRow {
+            value: func.value_name(x).map_or_else(|| x.to_string(), str::to_string),
+            min: range.min,
+            max: range.max,
+            bound: activation_bound(&data.op, x, ranges),
+            source: source.clone(),
+            activation: data.op.mnemonic().to_string(),
+        }
+    };
+    activations.map(row).collect()
 }
 
 /// Runs passes one by one.

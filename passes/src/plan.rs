@@ -4,18 +4,19 @@ use fhec_ir::ckks::Op;
 use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::StageOp;
 use fhec_ir::layout::Layout;
-use fhec_ir::plan::{OpRow, PassRow, Plan, SCHEMA_VERSION};
+use fhec_ir::plan::{OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION};
 
 use crate::analysis::cost::CostTable;
 use crate::report::Report;
 use crate::schedule_network::Scheduled;
 use crate::security::{self, SecurityError};
 
-/// The plan of `scheduled`. `security_bits` is the level that was asked for; `reports` are those of the passes before.
+/// The plan of `scheduled`. `security_bits` is the level that was asked for; `ranges` and `reports` are those of the passes before.
 pub fn plan(
     scheduled: &Scheduled,
     security_bits: u32,
     costs: &CostTable,
+    ranges: Vec<RangeRow>,
     reports: &[Report],
 ) -> Result<Plan, SecurityError> {
     let Scheduled { program, params, estimate, considered, passes, .. } = scheduled;
@@ -50,7 +51,7 @@ pub fn plan(
         predicted_peak_bytes: estimate.peak_bytes,
         predicted_log2_error: worst_stddev.fold(0.0, f64::max).log2(),
         log2_failure_probability: None,
-        ranges: Vec::new(),
+        ranges,
         ops: op_rows(scheduled),
         considered: considered.clone(),
         passes: before.chain(passes.iter().cloned()).collect(),

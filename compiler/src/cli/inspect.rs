@@ -145,8 +145,8 @@ fn ranges(plan: &Plan) -> String {
     for range in &plan.ranges {
         let _ = writeln!(
             text,
-            "  {}: [{:.3}, {:.3}] from {}, made for +-{:.3}: {}",
-            range.value, range.min, range.max, range.source, range.bound, range.polynomial
+            "  {} of {}: [{:.3}, {:.3}] from {}, made for +-{:.3}",
+            range.activation, range.value, range.min, range.max, range.source, range.bound
         );
     }
     text
