@@ -15,6 +15,8 @@ use rayon::prelude::*;
 use super::backend::{Backend, Site};
 use super::error::{ExecError, level_reason};
 use super::keys;
+use crate::circuits::bootstrap::Bootstrapping;
+use crate::circuits::bootstrap::keys::key_requests;
 use crate::circuits::linear_transform::{DiagonalRows, EncodedMap};
 use crate::ckks::{Encoding, Evaluator, FactorEncoder};
 use crate::error::EvalError;
@@ -71,6 +73,7 @@ pub struct Encrypted<'a> {
     encoder: FactorEncoder<'a>,
     cache: DiagonalCache,
     polynomials: BTreeMap<usize, PolynomialShape>,
+    bootstrapping: Bootstrapping<'a>,
 }
 
 impl<'a> Encrypted<'a> {
@@ -91,7 +94,13 @@ impl<'a> Encrypted<'a> {
             encoder: FactorEncoder::new(context),
             cache: DiagonalCache::new(cache_bytes),
             polynomials: polynomials.collect(),
+            bootstrapping: Bootstrapping::default(),
         }
+    }
+
+    /// The same with bootstraps; without them a program that bootstraps is refused.
+    pub fn with_bootstrapping(self, bootstrapping: Bootstrapping<'a>) -> Self {
+        Encrypted { bootstrapping, ..self }
     }
 
     /// Encodes the diagonals of all linear maps, in program order, as far as the cache has room. Returns the bytes kept.
@@ -205,13 +214,29 @@ impl Backend for Encrypted<'_> {
         }
         let params = self.evaluator.context().params();
         check_levels(func, params)?;
+        let mut requests = keys::requests(func, params);
         for (op, data) in func.ops().iter().enumerate() {
-            if let Op::Bootstrap { .. } = data.op {
+            if let Op::Bootstrap { x, level } = data.op {
                 let mnemonic = data.op.mnemonic();
-                return Err(ExecError::Unsupported { op, mnemonic, backend: "ciphertexts" });
+                if self.bootstrapping.bootstrappers.is_empty() {
+                    return Err(ExecError::Unsupported {
+                        op,
+                        mnemonic,
+                        backend: "ciphertexts without bootstraps",
+                    });
+                }
+                let ty = func.ty(x);
+                let found = self.bootstrapping.find(ty.slots, ty.level, level);
+                let bootstrapper = found.map_err(|reason| ExecError::Params {
+                    op,
+                    mnemonic,
+                    reason,
+                    params: params.name().into(),
+                })?;
+                requests.extend(key_requests(self.evaluator.context(), bootstrapper.bootstrap_params()));
             }
         }
-        let missing = keys::missing(&keys::requests(func, params), self.evaluator.keys());
+        let missing = keys::missing(&requests, self.evaluator.keys());
         if !missing.is_empty() {
             return Err(ExecError::MissingKeys { key: self.evaluator.keys().id(), missing });
         }
@@ -384,7 +409,14 @@ impl Backend for Encrypted<'_> {
         x.par_iter().map(|x| self.evaluator.level_drop(x, site.result.level)).collect()
     }
 
-    fn bootstrap(&self, _: Site<'_>, _: &Vec<Ciphertext>) -> Result<Vec<Ciphertext>, EvalError> {
-        unreachable!("refused by check_program")
+    fn bootstrap(&self, site: Site<'_>, x: &Vec<Ciphertext>) -> Result<Vec<Ciphertext>, EvalError> {
+        let (from, to) = (site.operand, site.result);
+        let bootstrapper = self
+            .bootstrapping
+            .find(from.slots, from.level, to.level)
+            .expect("a program without its bootstraps is refused by check_program");
+        // One after the other: each uses all threads and gigabytes of keys.
+        let keys = self.bootstrapping.encapsulation;
+        x.iter().map(|x| bootstrapper.bootstrap(&self.evaluator, keys, x, to.level)).collect()
     }
 }

@@ -34,6 +34,35 @@ pub enum SetupError {
     Order,
 }
 
+/// The bootstraps of a program, one per number of slots, with the encapsulation keys they share.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bootstrapping<'a> {
+    /// Ready to run.
+    pub bootstrappers: &'a [Bootstrapper],
+    /// Needed where there is an ephemeral secret.
+    pub encapsulation: Option<&'a EncapsulationKeys>,
+}
+
+impl<'a> Bootstrapping<'a> {
+    /// The bootstrap of `slots` slots from `from` to `to`; what is missing otherwise.
+    pub fn find(&self, slots: usize, from: Level, to: Level) -> Result<&'a Bootstrapper, String> {
+        let found = self.bootstrappers.iter().find(|b| b.bootstrap.slots() == slots);
+        let Some(found) = found else {
+            return Err(format!("there is no bootstrap of {slots} slots"));
+        };
+        let (input, output) = (found.bootstrap.input_level(), found.bootstrap.output_level);
+        if from < input || to > output {
+            return Err(format!(
+                "a bootstrap from level {from} to {to}; this one starts from {input} or above and reaches {output}"
+            ));
+        }
+        if found.bootstrap.ephemeral_weight.is_some() && self.encapsulation.is_none() {
+            return Err("the bootstrap needs encapsulation keys".into());
+        }
+        Ok(found)
+    }
+}
+
 /// A bootstrap, ready to run: matrices encoded, polynomials laid out.
 #[derive(Debug)]
 pub struct Bootstrapper {
