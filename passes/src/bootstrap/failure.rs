@@ -108,6 +108,52 @@ mod tests {
         assert_eq!(table(192), [(21, 22), (25, 25), (29, 29)]);
     }
 
+    /// The integer part of `c s` for uniform `c` and a sparse ternary `s` in the ring itself, against the exact tail where it
+    /// is frequent enough to be counted.
+    #[test]
+    fn coefficients_of_random_products_follow_the_tail() {
+        let mut state = 0x1234_5678_9abc_def1u64;
+        let mut next = move || {
+            // xorshift64*.
+            state ^= state >> 12;
+            state ^= state << 25;
+            state ^= state >> 27;
+            state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        };
+        let (degree, rounds) = (1usize << 13, 24);
+        for weight in [32u32, 64] {
+            let mut counts = [0u32; 40];
+            for _ in 0..rounds {
+                let c: Vec<f64> = (0..degree).map(|_| (next() >> 11) as f64 / 2f64.powi(53) - 0.5).collect();
+                let mut product = vec![0.0; degree];
+                for _ in 0..weight {
+                    let (shift, sign) =
+                        (next() as usize % degree, if next() >> 63 == 0 { 1.0 } else { -1.0 });
+                    // X^shift c, negacyclic.
+                    for (i, x) in product.iter_mut().enumerate() {
+                        let (j, wrap) =
+                            if i >= shift { (i - shift, 1.0) } else { (i + degree - shift, -1.0) };
+                        *x += sign * wrap * c[j];
+                    }
+                }
+                for x in product {
+                    counts[x.round().abs() as usize] += 1;
+                }
+            }
+            let trials = f64::from(rounds) * degree as f64;
+            for bound in 2..=6u32 {
+                let found = f64::from(counts[bound as usize..].iter().sum::<u32>()) / trials;
+                let exact = log2_coefficient_failure(weight, bound).exp2();
+                // Coefficients share their uniform variables pairwise: five standard deviations, doubled.
+                let tolerance = 10.0 * (exact / trials).sqrt();
+                assert!(
+                    (found - exact).abs() < tolerance,
+                    "h = {weight}, K = {bound}: {found} against {exact}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn programs_add_up_and_bounds_suffice() {
         let one = log2_coefficient_failure(32, 14);
