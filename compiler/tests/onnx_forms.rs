@@ -267,3 +267,13 @@ fn outputs_may_be_inputs_or_constants() {
     node(&mut shape, "Shape", &["x"], &["y"]);
     assert_eq!(run(&shape, &[1.0, 2.0]), (vec![2], vec![1.0, 2.0]));
 }
+
+#[test]
+fn the_documentation_names_every_supported_operator() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/onnx.md")).unwrap();
+    let words: Vec<&str> = page.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    for operator in onnx::supported_operators() {
+        assert!(words.contains(&operator), "docs/onnx.md does not name {operator}");
+    }
+    assert!(page.contains(&format!("opset {} to {}", onnx::OLDEST_OPSET, onnx::NEWEST_OPSET)));
+}

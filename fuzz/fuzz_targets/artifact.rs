@@ -1,0 +1,32 @@
+//! Any bytes as a compiled program: as the file itself, and, since the checksum stops nearly all of those, as the
+//! payload of a file whose header is right, and as the text of a function.
+
+#![no_main]
+
+use fhec_ir::artifact::{Artifact, FORMAT_VERSION};
+use fhec_ir::ckks::Ckks;
+use fhec_ir::nn::Nn;
+use fhec_ir::packed::Packed;
+use fhec_ir::text::{ConstSource, parse_func};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = Artifact::from_bytes(bytes);
+    let _ = Artifact::from_bytes(&file(bytes));
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = parse_func::<Nn>(text, &ConstSource::default());
+        let _ = parse_func::<Packed>(text, &ConstSource::default());
+        let _ = parse_func::<Ckks>(text, &ConstSource::default());
+    }
+});
+
+/// A file around the message `message`; see `fhec_ir::artifact` for its layout.
+fn file(message: &[u8]) -> Vec<u8> {
+    let payload = zstd::bulk::compress(message, 1).expect("compressing into memory cannot fail");
+    let mut bytes = b"FHEP".to_vec();
+    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(blake3::hash(&payload).as_bytes());
+    bytes.extend_from_slice(&payload);
+    bytes
+}
