@@ -26,6 +26,8 @@ use std::f64::consts::PI;
 use thiserror::Error;
 
 use crate::attr::{AsAttr, Attr, AttrError};
+use crate::ckks::Ckks;
+use crate::func::Func;
 use crate::params::{Params, Secret};
 use crate::polynomial::Polynomial;
 use crate::record_attr;
@@ -102,6 +104,21 @@ record_attr!(BootstrapParams {
     slots_to_coeffs,
     output_level,
 });
+
+/// Name of the meta entry of a ckks program that holds its bootstraps.
+const PROGRAM_META: &str = "bootstraps";
+
+impl BootstrapParams {
+    /// The bootstraps that the `bootstrap` ops of `program` mean, one per number of slots; none if it has none.
+    pub fn of_program(program: &Func<Ckks>) -> Result<Vec<BootstrapParams>, AttrError> {
+        if program.meta.contains_key(PROGRAM_META) { program.meta(PROGRAM_META) } else { Ok(Vec::new()) }
+    }
+
+    /// Puts `bootstraps` into `program`, which carries them as text with everything else.
+    pub fn set_in_program(program: &mut Func<Ckks>, bootstraps: &Vec<BootstrapParams>) {
+        program.set_meta(PROGRAM_META, bootstraps);
+    }
+}
 
 /// Why a bootstrap does not fit a parameter set.
 #[derive(Clone, Debug, PartialEq, Error)]

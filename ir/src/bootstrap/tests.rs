@@ -157,3 +157,18 @@ fn the_printed_form_reads_back() {
         assert_eq!(BootstrapParams::from_attr(Some(&attr)).unwrap(), b);
     }
 }
+
+#[test]
+fn programs_carry_their_bootstraps_as_text() {
+    use crate::ckks::{CiphertextType, Op};
+    use crate::text::{ConstSource, parse_func, print_func};
+    let mut program = Func::<Ckks>::new("refresh");
+    assert!(BootstrapParams::of_program(&program).unwrap().is_empty());
+    let x = program.add_input(CiphertextType::canonical(1, 2048, 2), None);
+    let y = program.push(Op::Bootstrap { x, level: 6 }).unwrap();
+    program.set_outputs(vec![y]);
+    let list = vec![bootstrap(), BootstrapParams { log_slots: 10, ..bootstrap() }];
+    BootstrapParams::set_in_program(&mut program, &list);
+    let parsed: Func<Ckks> = parse_func(&print_func(&program), &ConstSource::default()).unwrap();
+    assert_eq!(BootstrapParams::of_program(&parsed).unwrap(), list);
+}
