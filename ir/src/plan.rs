@@ -123,6 +123,9 @@ pub struct Considered {
     pub digit_limbs: usize,
     /// Special primes.
     pub special_primes: usize,
+    /// The bootstrap in words; empty for a chain that holds the whole program.
+    #[serde(default)]
+    pub bootstrap: String,
     /// Predicted seconds.
     pub seconds: f64,
     /// Predicted bytes of keys.

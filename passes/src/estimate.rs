@@ -6,6 +6,7 @@
 //! | Requires | a scheduled program that verifies |
 //! | Computes | seconds per op from the cost table; live ciphertexts and working memory; switching keys; encoded weights; errors by the average-case model ([`crate::analysis::noise`]) |
 
+use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::func::Func;
 use fhec_ir::params::Params;
@@ -73,7 +74,8 @@ pub fn estimate(
     ram: Option<u64>,
     shapes: &mut CircuitShapes,
 ) -> Estimate {
-    let prices = OpCosts::new(params, costs);
+    let bootstraps = BootstrapParams::of_program(func).unwrap_or_default();
+    let prices = OpCosts::new(params, costs).with_bootstraps(&bootstraps);
     let op_seconds: Vec<f64> = func.ops().iter().map(|data| prices.seconds(func, data, shapes)).collect();
     let op_plaintext_bytes: Vec<u64> =
         func.ops().iter().map(|data| prices.plaintext_bytes(func, data, shapes)).collect();

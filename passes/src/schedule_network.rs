@@ -4,23 +4,34 @@
 //! The ring decides how many slots there are, layouts depend on the slots, and costs on both; so every ring and digit
 //! size that security admits is compiled to the end and estimated, and the fastest that keeps precision and memory wins.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Ckks;
 use fhec_ir::func::{Func, Stage};
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
 use fhec_ir::params::{LOG_N_RANGE, Params};
 use fhec_ir::plan::{Considered, PassRow};
+use fhec_ir::scale::Level;
 use fhec_ir::verify::{VerifyErrors, verify};
 use thiserror::Error;
 
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::{CostTable, RingShape};
-use crate::analysis::mul_depth::mul_depth;
+use crate::analysis::mul_depth::{levels_used, mul_depth};
 use crate::analysis::op_cost::OpCosts;
-use crate::ckks::choose_params::{self, ChooseParamsError, ParamOptions, Scales, WANTED_OUTPUT_ERROR};
+use crate::bootstrap::sets::{BootstrapSet, SetError};
+use crate::ckks::choose_bootstrap_params::{self, SineCache};
+use crate::ckks::choose_params::{
+    self, ChooseParamsError, ParamOptions, Scales, WANTED_BOOTSTRAPPED_OUTPUT_ERROR, WANTED_OUTPUT_ERROR,
+};
 use crate::ckks::lower_packed::{LowerPackedError, lower_packed};
+use crate::ckks::place_bootstraps::{BootstrapPlacement, PlaceBootstrapsError, place_bootstraps};
 use crate::ckks::place_relinearizations::place_relinearizations;
 use crate::ckks::place_rescales::place_rescales;
+use crate::ckks::placement::Placement;
 use crate::ckks::schedule::schedule;
 use crate::ckks::select_rotation_keys::{KeyBudgetError, select_rotation_keys};
 use crate::estimate::{Estimate, estimate};
@@ -34,11 +45,16 @@ pub struct ScheduleOptions {
     pub params: ParamOptions,
     /// Which layouts may be used.
     pub packing: Packing,
+    /// How bootstraps are placed.
+    pub bootstrap_placement: BootstrapPlacement,
     /// Prices.
     pub costs: CostTable,
     /// Run the verifier after each pass in release builds too.
     pub verify_each: bool,
 }
+
+/// Rings in which a modulus chain with bootstrapping fits.
+const BOOTSTRAPPED_RINGS: std::ops::RangeInclusive<u32> = 15..=17;
 
 /// A program ready to run, and why it is as it is.
 #[derive(Clone, Debug)]
@@ -70,6 +86,10 @@ pub enum ScheduleError {
     #[error(transparent)]
     LowerPacked(#[from] LowerPackedError),
     #[error(transparent)]
+    BootstrapParams(#[from] SetError),
+    #[error(transparent)]
+    PlaceBootstraps(#[from] PlaceBootstrapsError),
+    #[error(transparent)]
     Keys(#[from] KeyBudgetError),
     #[error("after pass `{pass}`: {errors}")]
     Verify { pass: &'static str, errors: VerifyErrors },
@@ -95,54 +115,45 @@ pub fn schedule_network(
     let asked = &options.params;
     // The program's outputs are the network's over this factor.
     let factor = func.meta::<Option<f64>>("output_factor").ok().flatten().unwrap_or(1.0);
-    let wanted = asked.precision_bits.unwrap_or((factor / WANTED_OUTPUT_ERROR).log2());
-    let mut search =
-        Search { options, wanted, considered: Vec::new(), best: None, most_precise: None, least_bytes: None };
+    let bits = |error: f64| asked.precision_bits.unwrap_or((factor / error).log2());
     // Depth does not depend on the ring.
     let probe = asked.max_log_n.min(15);
-    let mut probed = Some((probe, to_packed(func, probe, options, &mut |_, _| ())?.0));
-    let depth = probed.as_ref().map_or(0, |(_, packed)| mul_depth(packed));
-    let first_ring = crate::security::table::MAX_LOG_QP.iter().map(|row| row.log_n).min();
-    let rings = first_ring.unwrap_or(*LOG_N_RANGE.start()).max(*LOG_N_RANGE.start())..=asked.max_log_n;
-    let mut accepted_rings = 0;
-    for log_n in rings {
-        let candidates = |scales, considered: &mut Vec<Considered>| {
-            choose_params::candidates(log_n, depth, scales, asked, considered)
-        };
-        let preferred = candidates(Scales::Preferred, &mut search.considered)?;
-        if preferred.is_empty() {
-            continue;
-        }
-        let packed = match probed.take_if(|(probed, _)| *probed == log_n) {
-            Some((_, packed)) => packed,
-            None => to_packed(func, log_n, options, &mut |_, _| ())?.0,
-        };
-        let mut shapes = CircuitShapes::default();
-        let mut accepted = false;
-        for params in preferred {
-            accepted |= search.consider(&packed, params, &mut shapes)?;
-        }
-        if !accepted && search.most_precise.is_some() {
-            for params in candidates(Scales::Beyond, &mut search.considered)? {
-                accepted |= search.consider(&packed, params, &mut shapes)?;
-            }
-        }
-        accepted_rings += usize::from(accepted);
-        // A larger ring pays only where tensors fit it better; the one after the first that works is enough to see.
-        if accepted_rings == 2 {
-            break;
-        }
+    let probed = to_packed(func, probe, options, &mut |_, _| ())?.0;
+    let depth = mul_depth(&probed);
+    let mut search = Search {
+        func,
+        options,
+        packed: BTreeMap::from([(probe, Rc::new(probed))]),
+        wanted: bits(WANTED_OUTPUT_ERROR),
+        considered: Vec::new(),
+        best: None,
+        most_precise: None,
+        least_bytes: None,
+    };
+    search.without_bootstraps(depth)?;
+    if search.best.is_none() {
+        search.wanted = bits(WANTED_BOOTSTRAPPED_OUTPUT_ERROR);
+        search.with_bootstraps()?;
     }
-    let (params, row) = search.chosen(depth)?;
+    let (candidate, row) = search.chosen(depth)?;
     search.considered[row].verdict = "chosen".into();
     let mut passes = Vec::new();
-    let (packed, rows) = to_packed(func, params.log_n(), options, after)?;
+    let (packed, rows) = to_packed(func, candidate.params.log_n(), options, after)?;
     passes.extend(rows);
     let mut shapes = CircuitShapes::default();
-    let (program, rows) = to_ckks(&packed, &params, options, &mut shapes, after)?;
+    let (program, rows) = to_ckks(&packed, &candidate, options, &mut shapes, after)?;
     passes.extend(rows);
+    let Candidate { params, .. } = candidate;
     let estimate = estimate(&program, &params, &options.costs, asked.ram, &mut shapes);
     Ok(Scheduled { packed, program, params, estimate, considered: search.considered, passes, shapes })
+}
+
+/// Parameters to compile for.
+#[derive(Clone, Debug)]
+struct Candidate {
+    params: Params,
+    /// Of all slots; `None` for a chain that holds the whole program.
+    bootstrap: Option<BootstrapParams>,
 }
 
 /// Lowers a network into the slots of a ring.
@@ -173,14 +184,28 @@ fn to_packed(
 /// Gives a packed program levels, scales, keys and an order.
 fn to_ckks(
     packed: &Func<Packed>,
-    params: &Params,
+    candidate: &Candidate,
     options: &ScheduleOptions,
     shapes: &mut CircuitShapes,
     after: &mut dyn FnMut(&'static str, Snapshot<'_>),
 ) -> Result<(Func<Ckks>, Vec<PassRow>), ScheduleError> {
-    let costs = OpCosts::new(params, &options.costs);
+    let Candidate { params, bootstrap } = candidate;
+    let costs = OpCosts::new(params, &options.costs).with_bootstraps(bootstrap.as_slice());
     let mut passes = Passes { options, rows: Vec::new() };
-    let func = lower_packed(packed, params, &options.costs, shapes)?;
+    let placement = match bootstrap {
+        None => Placement::without_bootstraps(packed),
+        Some(bootstrap) => {
+            let method = options.bootstrap_placement;
+            let (placement, seconds) = place_bootstraps(packed, bootstrap, method, &costs, shapes)?;
+            let report = format!("{} values refreshed, {seconds:.2} s predicted", placement.bootstraps());
+            passes.rows.push(PassRow { pass: "place_bootstraps".into(), report });
+            placement
+        }
+    };
+    let mut func = lower_packed(packed, &placement, params, &options.costs, shapes)?;
+    if let Some(bootstrap) = bootstrap {
+        BootstrapParams::set_in_program(&mut func, &vec![bootstrap.clone()]);
+    }
     passes.done("lower_packed", &func, format!("{} levels", params.top_level()))?;
     after("lower_packed", Snapshot::Ckks(&func));
 
@@ -242,26 +267,137 @@ impl Passes<'_> {
 
 /// Parameter sets seen so far.
 struct Search<'a> {
+    func: &'a Func<Nn>,
     options: &'a ScheduleOptions,
+    /// The network in the slots of a ring, by `log2` of its degree.
+    packed: BTreeMap<u32, Rc<Func<Packed>>>,
     considered: Vec<Considered>,
     /// Bits of precision wanted.
     wanted: f64,
     /// Seconds, parameters and row of the fastest acceptable set.
-    best: Option<(f64, Params, usize)>,
+    best: Option<(f64, Candidate, usize)>,
     /// Bits, parameters and row of the most precise set that fits the memory but not the precision.
-    most_precise: Option<(f64, Params, usize)>,
+    most_precise: Option<(f64, Candidate, usize)>,
     /// Of all sets that failed by memory alone, the least that would do.
     least_bytes: Option<u64>,
 }
 
 impl Search<'_> {
+    fn packed(&mut self, log_n: u32) -> Result<Rc<Func<Packed>>, ScheduleError> {
+        if let Some(known) = self.packed.get(&log_n) {
+            return Ok(known.clone());
+        }
+        let made = Rc::new(to_packed(self.func, log_n, self.options, &mut |_, _| ())?.0);
+        self.packed.insert(log_n, made.clone());
+        Ok(made)
+    }
+
+    /// Chains that hold the whole program.
+    fn without_bootstraps(&mut self, depth: u32) -> Result<(), ScheduleError> {
+        let asked = &self.options.params;
+        let first_ring = crate::security::table::MAX_LOG_QP.iter().map(|row| row.log_n).min();
+        let rings = first_ring.unwrap_or(*LOG_N_RANGE.start()).max(*LOG_N_RANGE.start())..=asked.max_log_n;
+        let mut accepted_rings = 0;
+        for log_n in rings {
+            let candidates = |scales, considered: &mut Vec<Considered>| {
+                choose_params::candidates(log_n, depth, scales, asked, considered)
+            };
+            let preferred = candidates(Scales::Preferred, &mut self.considered)?;
+            if preferred.is_empty() {
+                continue;
+            }
+            let packed = self.packed(log_n)?;
+            let mut shapes = CircuitShapes::default();
+            let mut accepted = false;
+            for params in preferred {
+                accepted |= self.consider(&packed, Candidate { params, bootstrap: None }, &mut shapes)?;
+            }
+            if !accepted && self.most_precise.is_some() {
+                for params in candidates(Scales::Beyond, &mut self.considered)? {
+                    accepted |= self.consider(&packed, Candidate { params, bootstrap: None }, &mut shapes)?;
+                }
+            }
+            accepted_rings += usize::from(accepted);
+            // A larger ring pays only where tensors fit it better; the one after the first that works is enough to see.
+            if accepted_rings == 2 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Chains with bootstrapping: all are placed, those with the least predicted time compiled to the end.
+    fn with_bootstraps(&mut self) -> Result<(), ScheduleError> {
+        const COMPILED: usize = 4;
+        let asked = &self.options.params;
+        let (mut sines, mut shapes) = (SineCache::default(), CircuitShapes::default());
+        let mut placed: Vec<(f64, Candidate)> = Vec::new();
+        for log_n in BOOTSTRAPPED_RINGS.filter(|&log_n| log_n <= asked.max_log_n) {
+            let packed = self.packed(log_n)?;
+            let least = most_levels_used(&packed) as Level;
+            let sets = choose_bootstrap_params::candidates(log_n, least, asked, &mut sines)?;
+            placed.extend(self.place(&packed, sets, &mut shapes)?);
+        }
+        placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut accepted = 0;
+        for (_, candidate) in placed {
+            let packed = self.packed(candidate.params.log_n())?;
+            accepted += usize::from(self.consider(&packed, candidate, &mut shapes)?);
+            if accepted == COMPILED {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets for one ring with the predicted seconds of the program. How many bootstraps there are depends on the levels
+    /// between them alone, near enough, so all are placed on one set for each number of levels, and the best again.
+    fn place(
+        &self,
+        packed: &Func<Packed>,
+        sets: Vec<BootstrapSet>,
+        shapes: &mut CircuitShapes,
+    ) -> Result<Vec<(f64, Candidate)>, ScheduleError> {
+        const PLACED: usize = 24;
+        let options = self.options;
+        let place = |set: &BootstrapSet, shapes: &mut CircuitShapes| {
+            let costs = OpCosts::new(&set.params, &options.costs);
+            place_bootstraps(packed, &set.bootstrap, options.bootstrap_placement, &costs, shapes)
+        };
+        let mut counts: BTreeMap<Level, usize> = BTreeMap::new();
+        let mut ranked = Vec::new();
+        for set in sets {
+            let levels = set.bootstrap.usable_levels();
+            let count = match counts.get(&levels) {
+                Some(&known) => known,
+                None => {
+                    let count = place(&set, shapes)?.0.bootstraps();
+                    counts.insert(levels, count);
+                    count
+                }
+            };
+            let each = OpCosts::new(&set.params, &options.costs).bootstrap(&set.bootstrap);
+            ranked.push((count as f64 * each, set));
+        }
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+        ranked.truncate(PLACED);
+        let mut placed = Vec::new();
+        for (_, set) in ranked {
+            let seconds = place(&set, shapes)?.1;
+            let BootstrapSet { params, bootstrap, .. } = set;
+            placed.push((seconds, Candidate { params, bootstrap: Some(bootstrap) }));
+        }
+        Ok(placed)
+    }
+
     /// Compiles and estimates one set; true if it satisfies what was asked.
     fn consider(
         &mut self,
         packed: &Func<Packed>,
-        params: Params,
+        candidate: Candidate,
         shapes: &mut CircuitShapes,
     ) -> Result<bool, ScheduleError> {
+        let params = &candidate.params;
         let asked = &self.options.params;
         let mut row = Considered {
             log_n: params.log_n(),
@@ -269,9 +405,10 @@ impl Search<'_> {
             log_scale: params.literal().log_scale,
             digit_limbs: params.digit_limbs(),
             special_primes: params.p().len(),
+            bootstrap: candidate.bootstrap.as_ref().map(in_words).unwrap_or_default(),
             ..Considered::default()
         };
-        let program = match to_ckks(packed, &params, self.options, shapes, &mut |_, _| ()) {
+        let program = match to_ckks(packed, &candidate, self.options, shapes, &mut |_, _| ()) {
             Ok((program, _)) => program,
             Err(ScheduleError::Keys(error)) => {
                 let without = asked.ram.unwrap_or(0).saturating_sub(error.budget);
@@ -283,7 +420,7 @@ impl Search<'_> {
             }
             Err(error) => return Err(error),
         };
-        let estimate = estimate(&program, &params, &self.options.costs, asked.ram, shapes);
+        let estimate = estimate(&program, params, &self.options.costs, asked.ram, shapes);
         (row.seconds, row.key_bytes) = (estimate.seconds, estimate.key_bytes);
         let index = self.considered.len();
         let bits = estimate.error_bits_worst;
@@ -293,14 +430,14 @@ impl Search<'_> {
             false
         } else if bits < self.wanted {
             if self.most_precise.as_ref().is_none_or(|(most, ..)| bits > *most) {
-                self.most_precise = Some((bits, params, index));
+                self.most_precise = Some((bits, candidate, index));
             }
             row.verdict =
                 format!("outputs would have errors of 2^-{bits:.1}, wanted are 2^-{:.1}", self.wanted);
             false
         } else {
             if self.best.as_ref().is_none_or(|(seconds, ..)| estimate.seconds < *seconds) {
-                self.best = Some((estimate.seconds, params, index));
+                self.best = Some((estimate.seconds, candidate, index));
             }
             row.verdict = "slower".into();
             true
@@ -313,16 +450,16 @@ impl Search<'_> {
         self.least_bytes = Some(self.least_bytes.map_or(needed, |least| least.min(needed)));
     }
 
-    fn chosen(&mut self, depth: u32) -> Result<(Params, usize), ScheduleError> {
-        if let Some((_, params, row)) = self.best.take() {
-            return Ok((params, row));
+    fn chosen(&mut self, depth: u32) -> Result<(Candidate, usize), ScheduleError> {
+        if let Some((_, candidate, row)) = self.best.take() {
+            return Ok((candidate, row));
         }
         let asked = &self.options.params;
         // What was not asked for is a wish.
         if asked.precision_bits.is_none()
-            && let Some((_, params, row)) = self.most_precise.take()
+            && let Some((_, candidate, row)) = self.most_precise.take()
         {
-            return Ok((params, row));
+            return Ok((candidate, row));
         }
         Err(match (&self.most_precise, self.least_bytes) {
             (Some((best, ..)), _) => ChooseParamsError::Precision { depth, wanted: self.wanted, best: *best },
@@ -336,6 +473,22 @@ impl Search<'_> {
         }
         .into())
     }
+}
+
+/// Levels that the op with the most levels uses.
+fn most_levels_used(func: &Func<Packed>) -> u32 {
+    func.ops().iter().map(|data| levels_used(&data.op)).max().unwrap_or(0)
+}
+
+/// A bootstrap in words.
+fn in_words(bootstrap: &BootstrapParams) -> String {
+    let BootstrapParams { coeffs_to_slots, slots_to_coeffs, cosine, double_angles, .. } = bootstrap;
+    let (cts, stc) = (coeffs_to_slots.len(), slots_to_coeffs.len());
+    let levels = bootstrap.usable_levels();
+    format!(
+        "{levels} levels between bootstraps; {cts} + {stc} matrices, cosine of degree {}, {double_angles} doublings",
+        cosine.degree()
+    )
 }
 
 #[cfg(test)]

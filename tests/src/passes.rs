@@ -12,6 +12,7 @@ use fhec_passes::analysis::op_cost::OpCosts;
 use fhec_passes::ckks::lower_packed::lower_packed;
 use fhec_passes::ckks::place_relinearizations::place_relinearizations;
 use fhec_passes::ckks::place_rescales::place_rescales;
+use fhec_passes::ckks::placement::Placement;
 use fhec_passes::ckks::schedule::schedule;
 use fhec_passes::ckks::select_rotation_keys::select_rotation_keys;
 use fhec_passes::lower_nn::{LayoutOptions, Packing, lower_nn};
@@ -81,7 +82,8 @@ fn common(case: &Case) -> Result<Outcome, Failure> {
 fn levels(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program::<Packed>()?;
     let mut shapes = CircuitShapes::default();
-    let lowered = lower_packed(&before, &case.params()?, &CostTable::default(), &mut shapes);
+    let placement = Placement::without_bootstraps(&before);
+    let lowered = lower_packed(&before, &placement, &case.params()?, &CostTable::default(), &mut shapes);
     let after = lowered.map_err(Failure::refused)?;
     same(&run_packed_random(&before)?, &run_ckks_random(&after)?)?;
     Outcome::of(&after)

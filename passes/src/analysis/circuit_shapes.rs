@@ -14,13 +14,14 @@ use fhec_ir::polynomial::Polynomial;
 use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::tensor::ConstPool;
 
-use super::linear_cost::Rotations;
+use super::linear_cost::{LinearCounts, Rotations, counts};
 use super::noise::internal_gain;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct CircuitShapes {
     maps: HashMap<String, Rc<Rotations>>,
+    counts: HashMap<String, Rc<Vec<(usize, LinearCounts)>>>,
     polynomials: HashMap<Vec<u64>, Rc<PolynomialShape>>,
     gains: HashMap<Vec<u64>, f64>,
 }
@@ -30,6 +31,19 @@ impl CircuitShapes {
     pub fn rotations(&mut self, map: &LinearMap, consts: &ConstPool) -> Rc<Rotations> {
         let compute = || Rc::new(map.rotations(consts));
         self.maps.entry(format!("{map:?}")).or_insert_with(compute).clone()
+    }
+
+    /// Counts of `map` for every baby step.
+    pub fn counts(&mut self, map: &LinearMap, consts: &ConstPool) -> Rc<Vec<(usize, LinearCounts)>> {
+        let key = format!("{map:?}");
+        if let Some(known) = self.counts.get(&key) {
+            return known.clone();
+        }
+        let (rotations, period) = (self.rotations(map, consts), map.input.period);
+        let steps = (0..=period.trailing_zeros()).map(|log| 1 << log);
+        let made: Rc<Vec<_>> = Rc::new(steps.map(|step| (step, counts(&rotations, period, step))).collect());
+        self.counts.insert(key, made.clone());
+        made
     }
 
     /// Evaluation scheme of `polynomial`.

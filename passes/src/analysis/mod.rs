@@ -2,6 +2,7 @@
 
 pub mod circuit_shapes;
 pub mod cost;
+pub mod elimination;
 pub mod linear_cost;
 pub mod live_bytes;
 pub mod mul_depth;

@@ -1,26 +1,37 @@
 //! Seconds and working memory of one ckks op.
 
+use fhec_ir::bootstrap::{BootstrapParams, DftMatrix};
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, OpData, StageOp};
+use fhec_ir::packed::{self, Packed};
 use fhec_ir::params::Params;
+use fhec_ir::polynomial_shape::{OpCounts, PolynomialShape};
 use fhec_ir::scale::Level;
 
 use super::circuit_shapes::CircuitShapes;
 use super::cost::{CostTable, OpKind, RingShape};
-use super::linear_cost::{LinearPrices, counts};
+use super::linear_cost::{LinearCounts, LinearPrices, counts};
 
 /// Prices ops of functions under given parameters.
 pub struct OpCosts<'a> {
     params: &'a Params,
     costs: &'a CostTable,
     ring: RingShape,
+    /// Seconds of one bootstrap, by number of slots.
+    bootstraps: Vec<(usize, f64)>,
 }
 
 impl<'a> OpCosts<'a> {
     /// Prices under `params`.
     pub fn new(params: &'a Params, costs: &'a CostTable) -> Self {
-        OpCosts { params, costs, ring: RingShape::of(params) }
+        OpCosts { params, costs, ring: RingShape::of(params), bootstraps: Vec::new() }
+    }
+
+    /// The same for programs that use `bootstraps`.
+    pub fn with_bootstraps(mut self, bootstraps: &[BootstrapParams]) -> Self {
+        self.bootstraps = bootstraps.iter().map(|b| (b.slots(), self.bootstrap(b))).collect();
+        self
     }
 
     /// Prices of linear maps at `level`.
@@ -38,40 +49,119 @@ impl<'a> OpCosts<'a> {
         self.costs.seconds(self.ring, OpKind::Rescale, self.params.limbs(level), usize::from(size))
     }
 
-    /// Seconds of an op. Bootstraps are not priced.
+    /// Seconds of a level drop to `level`: a product with a constant at the level above, and a rescale from there.
+    pub fn level_drop(&self, level: Level) -> f64 {
+        self.at(OpKind::MulPlain, level + 1, 2) + self.at(OpKind::Rescale, level + 1, 2)
+    }
+
+    fn at(&self, kind: OpKind, level: Level, size: u8) -> f64 {
+        self.costs.seconds(self.ring, kind, self.params.limbs(level), usize::from(size))
+    }
+
+    /// Seconds of a polynomial of one ciphertext at `level`.
+    pub fn polynomial(&self, shape: &PolynomialShape, level: Level) -> f64 {
+        let level_seconds = |(depth, count): (usize, OpCounts)| {
+            let level = level - depth as Level;
+            count.products as f64 * (self.at(OpKind::Mul, level, 2) + self.at(OpKind::Add, level, 3))
+                + count.relinearizations as f64 * self.key_switch(level)
+                + count.rescales as f64 * self.at(OpKind::Rescale, level, 2)
+        };
+        shape.counts_by_depth().into_iter().enumerate().map(level_seconds).sum()
+    }
+
+    /// Seconds of an op of a packed program whose operands are at `level`, with the rescale and relinearisation it will
+    /// have.
+    pub fn packed_seconds(
+        &self,
+        func: &Func<Packed>,
+        op: &packed::Op,
+        level: Level,
+        shapes: &mut CircuitShapes,
+    ) -> f64 {
+        let Some(&operand) = op.operands().first() else { return 0.0 };
+        let each = match op {
+            packed::Op::LinearMap { map, .. } => {
+                let (counts, prices) = (shapes.counts(map, &func.consts), self.linear(level));
+                let rescale = |counts: &LinearCounts| counts.outputs as f64 * self.rescale(level, 2);
+                let seconds = counts.iter().map(|(_, counts)| prices.seconds(counts) + rescale(counts));
+                return seconds.fold(f64::INFINITY, f64::min);
+            }
+            packed::Op::Polynomial { polynomial, .. } => self.polynomial(&shapes.polynomial(polynomial), level),
+            packed::Op::Add { .. } | packed::Op::Sub { .. } => self.at(OpKind::Add, level, 2),
+            packed::Op::AddPlain { .. } | packed::Op::AddScalar { .. } => self.at(OpKind::Add, level, 1),
+            packed::Op::Mul { .. } => {
+                self.at(OpKind::Mul, level, 2) + self.key_switch(level) + self.rescale(level, 2)
+            }
+            packed::Op::MulPlain { .. } | packed::Op::MulScalar { .. } => {
+                self.at(OpKind::MulPlain, level, 2) + self.rescale(level, 2)
+            }
+            packed::Op::Rotate { .. } | packed::Op::Conjugate { .. } => self.key_switch(level),
+        };
+        each * func.ty(operand).vectors as f64
+    }
+
+    /// Seconds of a bootstrap of one ciphertext.
+    pub fn bootstrap(&self, bootstrap: &BootstrapParams) -> f64 {
+        self.bootstrap_phases(bootstrap).iter().map(|(_, seconds)| seconds).sum()
+    }
+
+    /// The same by phase, as [`crate::analysis`] users and measurements name them.
+    pub fn bootstrap_phases(&self, bootstrap: &BootstrapParams) -> [(&'static str, f64); 5] {
+        let transform = |matrices: Vec<(DftMatrix, Level)>| {
+            let matrix = |(matrix, level): (DftMatrix, Level)| {
+                let giants = matrix.giant_steps().saturating_sub(1);
+                let babies = matrix.baby_rotations().iter().filter(|&&rotation| rotation != 0).count();
+                let diagonals = matrix.diagonals();
+                let counts = LinearCounts { babies, giants, diagonals, decompositions: 1, outputs: 1 };
+                self.linear(level).seconds(&counts) + self.rescale(level, 2)
+            };
+            matrices.into_iter().map(matrix).sum::<f64>()
+        };
+        let (raised, sine) = (bootstrap.raised_level(), bootstrap.sine_input_level());
+        let trace = bootstrap.trace_rotations(self.params).len() as f64 * self.key_switch(raised);
+        // One pair of polynomials over all primes, transformed, multiplied by a pair of keys and divided.
+        let raise = self.costs.seconds(self.ring, OpKind::ModDown, self.params.limbs(raised), 2);
+        let doubling = |step: u32| {
+            let level = sine - (bootstrap.cosine.depth() + step) as Level;
+            self.at(OpKind::Mul, level, 2) + self.key_switch(level) + self.rescale(level, 2)
+        };
+        let mut reduce = self.polynomial(&PolynomialShape::new(&bootstrap.cosine), sine);
+        reduce += (0..bootstrap.double_angles).map(doubling).sum::<f64>();
+        if let Some(arcsine) = &bootstrap.arcsine {
+            let level = bootstrap.sine_output_level() + arcsine.depth() as Level;
+            reduce += self.polynomial(&PolynomialShape::new(arcsine), level);
+        }
+        [
+            ("slots_to_coeffs", transform(bootstrap.slots_to_coeffs_matrices())),
+            ("raise_modulus", raise),
+            ("coeffs_to_slots", trace + transform(bootstrap.coeffs_to_slots_matrices())),
+            ("real_part", self.key_switch(sine)),
+            ("sine", reduce),
+        ]
+    }
+
+    /// Seconds of an op.
     pub fn seconds(&self, func: &Func<Ckks>, data: &OpData<Ckks>, shapes: &mut CircuitShapes) -> f64 {
         let Some(&operand) = data.op.operands().first() else { return 0.0 };
         let x = func.ty(operand);
         let result = func.ty(data.result);
-        let at = |kind, level: Level, size: u8| {
-            self.costs.seconds(self.ring, kind, self.params.limbs(level), usize::from(size))
-        };
         let each = match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let rotations = shapes.rotations(map, &func.consts);
                 return self.linear(x.level).seconds(&counts(&rotations, map.input.period, *baby_step));
             }
-            Op::Polynomial { polynomial, .. } => {
-                let by_depth = shapes.polynomial(polynomial).counts_by_depth();
-                let level_seconds = |(depth, count): (usize, fhec_ir::polynomial_shape::OpCounts)| {
-                    let level = x.level - depth as Level;
-                    count.products as f64 * (at(OpKind::Mul, level, 2) + at(OpKind::Add, level, 3))
-                        + count.relinearizations as f64 * self.key_switch(level)
-                        + count.rescales as f64 * at(OpKind::Rescale, level, 2)
-                };
-                by_depth.into_iter().enumerate().map(level_seconds).sum()
-            }
-            Op::Add { .. } | Op::Sub { .. } => at(OpKind::Add, x.level, result.size),
-            Op::AddPlain { .. } | Op::AddScalar { .. } => at(OpKind::Add, x.level, 1),
-            Op::Mul { .. } => at(OpKind::Mul, x.level, 2),
-            Op::MulPlain { .. } | Op::MulScalar { .. } => at(OpKind::MulPlain, x.level, x.size),
+            Op::Polynomial { polynomial, .. } => self.polynomial(&shapes.polynomial(polynomial), x.level),
+            Op::Add { .. } | Op::Sub { .. } => self.at(OpKind::Add, x.level, result.size),
+            Op::AddPlain { .. } | Op::AddScalar { .. } => self.at(OpKind::Add, x.level, 1),
+            Op::Mul { .. } => self.at(OpKind::Mul, x.level, 2),
+            Op::MulPlain { .. } | Op::MulScalar { .. } => self.at(OpKind::MulPlain, x.level, x.size),
             Op::Rotate { .. } | Op::Conjugate { .. } | Op::Relinearize { .. } => self.key_switch(x.level),
-            Op::Rescale { .. } => at(OpKind::Rescale, x.level, x.size),
-            // A product with a constant at the level above the target, and a rescale from there.
-            Op::LevelDrop { level, .. } => {
-                at(OpKind::MulPlain, level + 1, 2) + at(OpKind::Rescale, level + 1, 2)
+            Op::Rescale { .. } => self.at(OpKind::Rescale, x.level, x.size),
+            Op::LevelDrop { level, .. } => self.level_drop(*level),
+            Op::Bootstrap { .. } => {
+                let found = self.bootstraps.iter().find(|(slots, _)| *slots == x.slots);
+                found.map_or(0.0, |(_, seconds)| *seconds)
             }
-            Op::Bootstrap { .. } => 0.0,
         };
         each * x.vectors as f64
     }

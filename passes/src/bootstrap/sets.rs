@@ -6,6 +6,7 @@
 
 use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftStep, Order};
 use fhec_ir::params::{FixedScale, Params, ParamsError, ParamsLiteral, Secret};
+use fhec_ir::polynomial::Polynomial;
 use fhec_ir::prime::ntt_primes_near;
 use fhec_ir::scale::Level;
 use thiserror::Error;
@@ -52,7 +53,7 @@ pub enum SetError {
 #[derive(Clone, Debug)]
 pub struct Recipe {
     /// Name.
-    pub name: &'static str,
+    pub name: String,
     /// `log2` of the ring degree.
     pub log_n: u32,
     /// Security level promised.
@@ -86,11 +87,20 @@ pub struct Recipe {
     /// Bits of the primes of coefficients to slots.
     pub coeffs_to_slots_bits: u32,
     /// Butterflies and baby steps per matrix.
-    pub coeffs_to_slots: &'static [(u32, u32)],
+    pub coeffs_to_slots: Vec<(u32, u32)>,
     /// Butterflies and baby steps per matrix.
-    pub slots_to_coeffs: &'static [(u32, u32)],
+    pub slots_to_coeffs: Vec<(u32, u32)>,
     /// Bits and number of the special primes; the number is also that of chain primes per key-switching digit.
     pub special: (u32, usize),
+}
+
+/// The polynomials of a reduction modulo `q0`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinePolynomials {
+    /// Of the scaled cosine.
+    pub cosine: Polynomial,
+    /// Of the arcsine, if any.
+    pub arcsine: Option<Polynomial>,
 }
 
 /// The set called `name`.
@@ -102,7 +112,7 @@ pub fn named(name: &str) -> Result<BootstrapSet, SetError> {
 pub fn recipe(name: &str) -> Result<Recipe, SetError> {
     let uniform = Secret::UniformTernary;
     let base = Recipe {
-        name: "n15-128",
+        name: "n15-128".into(),
         log_n: 15,
         security_bits: 128,
         secret: uniform,
@@ -119,13 +129,13 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         sine_bits: 45,
         doubling_bits: 41,
         coeffs_to_slots_bits: 39,
-        coeffs_to_slots: &[(4, 4), (5, 8), (5, 8)],
-        slots_to_coeffs: &[(7, 16), (7, 16)],
+        coeffs_to_slots: vec![(4, 4), (5, 8), (5, 8)],
+        slots_to_coeffs: vec![(7, 16), (7, 16)],
         // A few bits above the digits: key switching then adds less noise than rescaling.
         special: (47, 3),
     };
     let wide = Recipe {
-        name: "n16-128",
+        name: "n16-128".into(),
         log_n: 16,
         arcsine_degree: Some(3),
         q0_bits: 50,
@@ -136,15 +146,15 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         sine_bits: 49,
         doubling_bits: 46,
         coeffs_to_slots_bits: 46,
-        coeffs_to_slots: &[(5, 8), (5, 8), (5, 8)],
-        slots_to_coeffs: &[(5, 8), (5, 8), (5, 8)],
+        coeffs_to_slots: vec![(5, 8), (5, 8), (5, 8)],
+        slots_to_coeffs: vec![(5, 8), (5, 8), (5, 8)],
         special: (50, 10),
         ..base.clone()
     };
     let found = match name {
         "n15-128" => base,
         "n15-98" => Recipe {
-            name: "n15-98",
+            name: "n15-98".into(),
             security_bits: 98,
             application_levels: 10,
             log_message_ratio: 10,
@@ -154,11 +164,11 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         },
         "n16-128" => wide,
         "n16-98" => {
-            Recipe { name: "n16-98", security_bits: 98, application_levels: 21, special: (50, 13), ..wide }
+            Recipe { name: "n16-98".into(), security_bits: 98, application_levels: 21, special: (50, 13), ..wide }
         }
         // At 192 bits an ephemeral secret of weight 32 no longer hides at q0 p: 64 does, for a larger K.
         "n16-192" => Recipe {
-            name: "n16-192",
+            name: "n16-192".into(),
             security_bits: 192,
             ephemeral_weight: Some(64),
             bound: 21,
@@ -173,12 +183,12 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             sine_bits: 47,
             doubling_bits: 43,
             coeffs_to_slots_bits: 42,
-            slots_to_coeffs: &[(7, 16), (8, 16)],
+            slots_to_coeffs: vec![(7, 16), (8, 16)],
             special: (49, 5),
             ..wide
         },
         "n17-256" => Recipe {
-            name: "n17-256",
+            name: "n17-256".into(),
             log_n: 17,
             security_bits: 256,
             ephemeral_weight: Some(64),
@@ -188,13 +198,13 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             arcsine_degree: None,
             log_message_ratio: 10,
             application_levels: 15,
-            coeffs_to_slots: &[(6, 8), (5, 8), (5, 8)],
-            slots_to_coeffs: &[(5, 8), (5, 8), (6, 8)],
+            coeffs_to_slots: vec![(6, 8), (5, 8), (5, 8)],
+            slots_to_coeffs: vec![(5, 8), (5, 8), (6, 8)],
             ..wide
         },
         // arXiv 2106.07229: 60-bit q0, scale 50, 11 + 18 levels, K = 17, degrees 54 and 5, two doublings.
         "lee2021" => Recipe {
-            name: "lee2021",
+            name: "lee2021".into(),
             security_bits: 98,
             secret: Secret::SparseTernary { hamming_weight: 64 },
             ephemeral_weight: None,
@@ -210,8 +220,8 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             sine_bits: 50,
             doubling_bits: 50,
             coeffs_to_slots_bits: 50,
-            coeffs_to_slots: &[(4, 4), (4, 4), (4, 4), (3, 4)],
-            slots_to_coeffs: &[(5, 8), (5, 8), (5, 8)],
+            coeffs_to_slots: vec![(4, 4), (4, 4), (4, 4), (3, 4)],
+            slots_to_coeffs: vec![(5, 8), (5, 8), (5, 8)],
             special: (60, 4),
             ..wide
         },
@@ -223,13 +233,24 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
 impl Recipe {
     /// Finds primes, computes polynomials, checks everything.
     pub fn build(&self) -> Result<BootstrapSet, SetError> {
-        let fail_params = |error| SetError::Params { name: self.name.to_owned(), error };
+        self.build_with(self.sine()?)
+    }
+
+    /// The polynomials of the reduction: they depend on the bound, the message ratio, the doublings and the degrees alone.
+    pub fn sine(&self) -> Result<SinePolynomials, SetError> {
         let approximation = |error| SetError::Approximation { name: self.name.to_owned(), error };
         let ratio = f64::from(self.log_message_ratio);
         let cosine = sine::cosine(self.bound, self.double_angles, ratio, self.cosine_degree);
         let cosine = cosine.map_err(approximation)?.polynomial;
         let arcsine = self.arcsine_degree.map(|degree| sine::arcsine(ratio, degree)).transpose();
         let arcsine = arcsine.map_err(approximation)?.map(|fit| fit.polynomial);
+        Ok(SinePolynomials { cosine, arcsine })
+    }
+
+    /// [`Self::build`] with polynomials that are there already: those of [`Self::sine`].
+    pub fn build_with(&self, sine: SinePolynomials) -> Result<BootstrapSet, SetError> {
+        let fail_params = |error| SetError::Params { name: self.name.to_owned(), error };
+        let SinePolynomials { cosine, arcsine } = sine;
         let steps = |list: &[(u32, u32)]| -> Vec<DftStep> {
             list.iter().map(|&(butterflies, baby_steps)| DftStep { butterflies, baby_steps }).collect()
         };
@@ -241,8 +262,8 @@ impl Recipe {
             cosine,
             double_angles: self.double_angles,
             arcsine,
-            coeffs_to_slots: steps(self.coeffs_to_slots),
-            slots_to_coeffs: steps(self.slots_to_coeffs),
+            coeffs_to_slots: steps(&self.coeffs_to_slots),
+            slots_to_coeffs: steps(&self.slots_to_coeffs),
             output_level: self.slots_to_coeffs.len() as Level + self.application_levels as Level,
         };
         let params = self.params(&bootstrap).map_err(|error| match error {

@@ -3,12 +3,14 @@
 //! | | |
 //! |---|---|
 //! | Stage    | packed → ckks |
-//! | Requires | polynomials over `[-1, 1]`; depth at most the chain's levels; no unused ops |
-//! | Ensures  | every value is computed at the lowest level that still reaches the outputs at level 0; the program verifies |
+//! | Requires | polynomials over `[-1, 1]`; a [`Placement`] within the chain's levels; no unused ops |
+//! | Ensures  | every value is at its placement's level, refreshed at most once; outputs are at level 0; the program verifies |
 //! | Leaves   | rescale and relinearise right after each product; baby steps cheapest one by one |
 //! | Fails    | [`LowerPackedError`] |
-//! | Method   | levels from the outputs upwards ([`crate::analysis::mul_depth`]); inputs arrive at the level they are needed at; [`super::match_scales`] |
+//! | Method   | levels are those of the placement ([`super::placement`], [`super::place_bootstraps`]); inputs arrive at theirs; [`super::match_scales`] |
 //! | Tests    | `tests/filetests/packed/lower_packed/` |
+
+use std::collections::BTreeMap;
 
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::entity::Value;
@@ -19,10 +21,11 @@ use fhec_ir::scale::Level;
 use thiserror::Error;
 
 use super::match_scales::Matcher;
+use super::placement::Placement;
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::CostTable;
 use crate::analysis::linear_cost::cheapest_baby_step;
-use crate::analysis::mul_depth::{levels_needed, levels_used, mul_depth};
+use crate::analysis::mul_depth::levels_used;
 use crate::analysis::op_cost::OpCosts;
 
 /// Why a packed program has no ckks form under the given parameters.
@@ -40,33 +43,41 @@ pub enum LowerPackedError {
 /// The ckks form of `func` under `params`.
 pub fn lower_packed(
     func: &Func<Packed>,
+    placement: &Placement,
     params: &Params,
     costs: &CostTable,
     shapes: &mut CircuitShapes,
 ) -> Result<Func<Ckks>, LowerPackedError> {
-    let (depth, levels) = (mul_depth(func), u32::from(params.top_level()));
-    if depth > levels {
-        return Err(LowerPackedError::Depth { depth, levels });
+    let (needed, levels) = (placement.top(), params.top_level());
+    if needed > levels {
+        return Err(LowerPackedError::Depth { depth: needed.into(), levels: levels.into() });
     }
-    let needed = levels_needed(func);
     let prices = OpCosts::new(params, costs);
     let mut rewriter = Rewriter::<Packed, Ckks>::new(func);
     let mut matcher = Matcher::default();
+    let mut refreshed = BTreeMap::new();
     for &input in func.inputs() {
         let ty = func.ty(input);
         if ty.slots != params.slots() {
             return Err(LowerPackedError::Slots { found: ty.slots, slots: params.slots() });
         }
-        let level = needed[input.index()].unwrap_or(0) as Level;
+        let level = placement.level[input.index()].unwrap_or(0);
         let ty = CiphertextType::canonical(ty.vectors, ty.slots, level);
         let new = rewriter.func.add_input(ty, func.value_name(input));
         rewriter.replace(input, new);
     }
     for data in func.ops() {
-        let Some(below) = needed[data.result.index()] else { continue };
-        let level = (below + levels_used(&data.op)) as Level;
+        let Some(below) = placement.level[data.result.index()] else { continue };
+        let level = below + levels_used(&data.op) as Level;
         let name = func.value_name(data.result);
-        let mut step = Step { rewriter: &mut rewriter, matcher: &mut matcher, level, name };
+        let mut step = Step {
+            placement,
+            rewriter: &mut rewriter,
+            matcher: &mut matcher,
+            refreshed: &mut refreshed,
+            level,
+            name,
+        };
         let new = step.lower(&data.op, &prices, shapes).map_err(|reason| LowerPackedError::Op {
             op: fhec_ir::func::StageOp::mnemonic(&data.op).into(),
             value: name.map_or_else(|| data.result.to_string(), str::to_string),
@@ -92,8 +103,11 @@ pub fn lower_packed(
 
 /// One op on its way.
 struct Step<'a> {
+    placement: &'a Placement,
     rewriter: &'a mut Rewriter<Packed, Ckks>,
     matcher: &'a mut Matcher,
+    /// Results of bootstraps, by old value.
+    refreshed: &'a mut BTreeMap<Value, Value>,
     /// Where the op's operands have to be.
     level: Level,
     name: Option<&'a str>,
@@ -101,7 +115,18 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn operand(&mut self, value: Value) -> Result<Value, String> {
-        let new = self.rewriter.get(value);
+        let mut new = self.rewriter.get(value);
+        let target = self.placement.refreshed[value.index()];
+        if let Some(level) = target.filter(|_| self.rewriter.func.ty(new).level < self.level) {
+            new = match self.refreshed.get(&value) {
+                Some(&known) => known,
+                None => {
+                    let made = self.rewriter.func.push(Op::Bootstrap { x: new, level })?;
+                    self.refreshed.insert(value, made);
+                    made
+                }
+            };
+        }
         self.matcher.bring(&mut self.rewriter.func, new, self.level)
     }
 

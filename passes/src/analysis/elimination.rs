@@ -1,0 +1,233 @@
+//! The least sum of costs of few variables each, exactly, by eliminating one variable after the other.
+//!
+//! Variables have finite domains; a cost depends on a few of them. Eliminating a variable replaces all costs it occurs in by
+//! one cost of its neighbours, the least over its values (dynamic programming over a tree decomposition; Dechter, *Bucket
+//! elimination*, 1999). In a chain that is the shortest path; where paths fork and meet again, the inner ones go first
+//! and each becomes one cost of its ends. What counts is how many neighbours a variable has at most when its turn comes: one
+//! in chains, two in series-parallel graphs, hardly more in networks.
+
+use thiserror::Error;
+
+/// Largest table of one cost.
+const MAX_TABLE: usize = 1 << 23;
+
+/// The variables hang together so closely that a table would be too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{variables} values depend on each other at once")]
+pub struct TooEntangled {
+    /// How many variables one table would have.
+    pub variables: usize,
+}
+
+/// Costs of several variables; infinite costs forbid.
+#[derive(Clone, Debug)]
+struct Cost {
+    /// Ascending.
+    scope: Vec<usize>,
+    /// The last variable of the scope counts fastest.
+    table: Vec<f64>,
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug, Default)]
+pub struct Elimination {
+    domains: Vec<usize>,
+    costs: Vec<Cost>,
+}
+
+/// What an eliminated variable is, given its neighbours.
+struct Eliminated {
+    variable: usize,
+    scope: Vec<usize>,
+    best: Vec<u32>,
+}
+
+impl Elimination {
+    /// A variable with values `0..domain`; its number.
+    pub fn variable(&mut self, domain: usize) -> usize {
+        self.domains.push(domain);
+        self.domains.len() - 1
+    }
+
+    /// Adds a cost of one variable.
+    pub fn unary(&mut self, variable: usize, cost: impl FnMut(usize) -> f64) {
+        let table = (0..self.domains[variable]).map(cost).collect();
+        self.costs.push(Cost { scope: vec![variable], table });
+    }
+
+    /// Adds a cost of two different variables.
+    pub fn pair(&mut self, a: usize, b: usize, mut cost: impl FnMut(usize, usize) -> f64) {
+        assert_ne!(a, b, "a cost of two variables");
+        let (low, high) = (a.min(b), a.max(b));
+        let mut table = Vec::with_capacity(self.domains[low] * self.domains[high]);
+        for x in 0..self.domains[low] {
+            table.extend((0..self.domains[high]).map(|y| if a < b { cost(x, y) } else { cost(y, x) }));
+        }
+        self.costs.push(Cost { scope: vec![low, high], table });
+    }
+
+    /// The least sum and values that have it; `None` if every choice is forbidden. Of equally good values the smallest is
+    /// taken, so the result is the same every time.
+    pub fn minimize(mut self) -> Result<Option<(f64, Vec<usize>)>, TooEntangled> {
+        let mut rest: Vec<usize> = (0..self.domains.len()).collect();
+        let (mut order, mut total) = (Vec::new(), 0.0);
+        while !rest.is_empty() {
+            let fewest = rest.iter().enumerate().map(|(i, &v)| (self.neighbours(v).len(), i)).min();
+            let (_, index) = fewest.expect("there are variables left");
+            let variable = rest.remove(index);
+            let (eliminated, cost) = self.eliminate(variable)?;
+            match cost.scope.is_empty() {
+                true => total += cost.table[0],
+                false => self.costs.push(cost),
+            }
+            order.push(eliminated);
+        }
+        if total.is_infinite() {
+            return Ok(None);
+        }
+        let mut values = vec![0; self.domains.len()];
+        for Eliminated { variable, scope, best } in order.iter().rev() {
+            let place = scope.iter().fold(0, |place, &v| place * self.domains[v] + values[v]);
+            values[*variable] = best[place] as usize;
+        }
+        Ok(Some((total, values)))
+    }
+
+    fn neighbours(&self, variable: usize) -> Vec<usize> {
+        let with = self.costs.iter().filter(|cost| cost.scope.contains(&variable));
+        let mut all: Vec<usize> = with.flat_map(|cost| cost.scope.iter().copied()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.retain(|&v| v != variable);
+        all
+    }
+
+    fn eliminate(&mut self, variable: usize) -> Result<(Eliminated, Cost), TooEntangled> {
+        let scope = self.neighbours(variable);
+        let size = scope.iter().try_fold(1usize, |size, &v| size.checked_mul(self.domains[v]));
+        let size = size
+            .filter(|&size| size <= MAX_TABLE)
+            .ok_or(TooEntangled { variables: scope.len() + 1 })?;
+        let (with, without) =
+            std::mem::take(&mut self.costs).into_iter().partition(|cost| cost.scope.contains(&variable));
+        self.costs = without;
+        let with: Vec<Cost> = with;
+        // Distance in each table between neighbouring values of each variable of the scope, and of the variable itself.
+        let strides: Vec<(Vec<usize>, usize)> = with
+            .iter()
+            .map(|cost| {
+                let stride = |v: usize| {
+                    let Some(position) = cost.scope.iter().position(|&s| s == v) else { return 0 };
+                    cost.scope[position + 1..].iter().map(|&s| self.domains[s]).product()
+                };
+                (scope.iter().map(|&v| stride(v)).collect(), stride(variable))
+            })
+            .collect();
+        let (mut table, mut best) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        let mut values = vec![0usize; scope.len()];
+        let mut sums = vec![0.0; self.domains[variable]];
+        for _ in 0..size {
+            sums.fill(0.0);
+            for (cost, (by_scope, own)) in with.iter().zip(&strides) {
+                let start: usize = values.iter().zip(by_scope).map(|(value, stride)| value * stride).sum();
+                for (x, sum) in sums.iter_mut().enumerate() {
+                    *sum += cost.table[start + x * own];
+                }
+            }
+            let least = sums.iter().enumerate().fold((0, f64::INFINITY), |least, (x, &sum)| {
+                if sum < least.1 { (x, sum) } else { least }
+            });
+            best.push(least.0 as u32);
+            table.push(least.1);
+            for position in (0..scope.len()).rev() {
+                values[position] += 1;
+                if values[position] < self.domains[scope[position]] {
+                    break;
+                }
+                values[position] = 0;
+            }
+        }
+        Ok((Eliminated { variable, scope: scope.clone(), best }, Cost { scope, table }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All combinations, the definition of a minimum.
+    fn brute_force(model: &Elimination) -> f64 {
+        let count: usize = model.domains.iter().product();
+        let value = |mut index: usize| {
+            let mut values = vec![0; model.domains.len()];
+            for (value, domain) in values.iter_mut().zip(&model.domains) {
+                *value = index % domain;
+                index /= domain;
+            }
+            let of = |cost: &Cost| {
+                cost.table[cost.scope.iter().fold(0, |place, &v| place * model.domains[v] + values[v])]
+            };
+            model.costs.iter().map(of).sum::<f64>()
+        };
+        (0..count).map(value).fold(f64::INFINITY, f64::min)
+    }
+
+    #[test]
+    fn random_graphs_match_all_combinations() {
+        let mut state = 7u64;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) % below
+        };
+        for _ in 0..60 {
+            let mut model = Elimination::default();
+            let count = 3 + next(4) as usize;
+            for _ in 0..count {
+                let domain = 2 + next(3) as usize;
+                let variable = model.variable(domain);
+                let costs: Vec<f64> = (0..domain).map(|_| next(50) as f64).collect();
+                model.unary(variable, |x| costs[x]);
+            }
+            for _ in 0..count + next(3) as usize {
+                let (a, b) = (next(count as u64) as usize, next(count as u64) as usize);
+                if a != b {
+                    let salt = next(1000) as usize;
+                    let forbid = next(5);
+                    model.pair(a, b, |x, y| match (x * 31 + y * 17 + salt) % 23 {
+                        r if (r as u64) < forbid => f64::INFINITY,
+                        r => r as f64,
+                    });
+                }
+            }
+            let expected = brute_force(&model);
+            match model.clone().minimize().unwrap() {
+                None => assert!(expected.is_infinite()),
+                Some((total, values)) => {
+                    assert!((total - expected).abs() < 1e-9);
+                    let of = |cost: &Cost| {
+                        let scope = cost.scope.iter();
+                        cost.table[scope.fold(0, |place, &v| place * model.domains[v] + values[v])]
+                    };
+                    let sum: f64 = model.costs.iter().map(of).sum();
+                    assert!((sum - expected).abs() < 1e-9);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_knot_is_refused_and_a_contradiction_found() {
+        let mut knot = Elimination::default();
+        let variables: Vec<usize> = (0..8).map(|_| knot.variable(40)).collect();
+        for (i, &a) in variables.iter().enumerate() {
+            for &b in &variables[..i] {
+                knot.pair(a, b, |x, y| (x + y) as f64);
+            }
+        }
+        assert!(matches!(knot.minimize(), Err(TooEntangled { .. })));
+        let mut never = Elimination::default();
+        let x = never.variable(3);
+        never.unary(x, |_| f64::INFINITY);
+        assert_eq!(never.minimize(), Ok(None));
+    }
+}

@@ -1,0 +1,174 @@
+//! Parameter sets with bootstrapping that are worth compiling for.
+//!
+//! | | |
+//! |---|---|
+//! | Stage    | packed |
+//! | Requires | the largest number of levels that one op of the program uses |
+//! | Ensures  | sets that keep the security level for both secrets, each with a bootstrap of all slots |
+//! | Method   | profiles of the named sets ([`crate::bootstrap::sets`]) varied in application levels, special primes, matrices of the transforms, and degree and doublings of the cosine; everything that the limit on `log2(QP)` admits. The caller ranks them by predicted cost |
+//!
+//! A profile fixes sizes of primes, and with them the precision of a bootstrap: *compact* 32-bit levels (about 16 bits), *wide*
+//! 40-bit levels (about 22 bits).
+
+use std::collections::BTreeMap;
+
+use fhec_ir::scale::Level;
+
+use super::choose_params::ParamOptions;
+use crate::bootstrap::sets::{BootstrapSet, Recipe, SetError, SinePolynomials, recipe};
+use crate::security::{self, SecurityError};
+
+/// Largest number of special primes, and of chain primes per digit, tried.
+const MAX_SPECIAL: usize = 8;
+/// Application levels tried beyond the least.
+const MORE_LEVELS: u32 = 16;
+
+/// Polynomials of the sine that were computed already.
+#[derive(Clone, Debug, Default)]
+pub struct SineCache {
+    known: BTreeMap<(u32, u32, usize, Option<usize>, u32), SinePolynomials>,
+}
+
+impl SineCache {
+    fn of(&mut self, recipe: &Recipe) -> Result<SinePolynomials, SetError> {
+        let Recipe { bound, double_angles, cosine_degree, arcsine_degree, log_message_ratio, .. } = *recipe;
+        let key = (bound, double_angles, cosine_degree, arcsine_degree, log_message_ratio);
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
+        }
+        let made = recipe.sine()?;
+        self.known.insert(key, made.clone());
+        Ok(made)
+    }
+}
+
+/// All sets for one ring whose bootstraps leave at least `least_levels` levels.
+pub fn candidates(
+    log_n: u32,
+    least_levels: Level,
+    options: &ParamOptions,
+    sines: &mut SineCache,
+) -> Result<Vec<BootstrapSet>, SetError> {
+    let name = || format!("n{log_n}-{}", options.security_bits);
+    let limit = match security::max_log_qp(log_n, options.secret, options.security_bits) {
+        Ok(limit) => f64::from(limit),
+        Err(SecurityError::OutOfReach { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(SetError::Security { name: name(), error }),
+    };
+    let mut sets = Vec::new();
+    for profile in profiles(log_n, options.security_bits)? {
+        for variant in variants(profile) {
+            for application_levels in u32::from(least_levels)..=u32::from(least_levels) + MORE_LEVELS {
+                for special in 1..=MAX_SPECIAL {
+                    let recipe = Recipe {
+                        application_levels,
+                        special: (special_bits(&variant, special), special),
+                        secret: options.secret,
+                        ..variant.clone()
+                    };
+                    if log_qp(&recipe) > limit {
+                        break;
+                    }
+                    match recipe.build_with(sines.of(&recipe)?) {
+                        Ok(set) => sets.push(set),
+                        // Primes are not exactly their size.
+                        Err(SetError::Security { error: SecurityError::TooLarge { .. }, .. }) => break,
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+    Ok(sets)
+}
+
+/// The named sets' sizes for this ring and security level.
+fn profiles(log_n: u32, security_bits: u32) -> Result<Vec<Recipe>, SetError> {
+    let like = |name: &str| -> Result<Recipe, SetError> {
+        Ok(Recipe { name: format!("n{log_n}-{security_bits}"), log_n, security_bits, ..recipe(name)? })
+    };
+    Ok(match (log_n, security_bits) {
+        (..15, _) => Vec::new(),
+        // At 192 bits and more the ephemeral secret must be denser.
+        (_, 192..) => vec![like("n16-192")?],
+        (15, _) => vec![like("n15-98")?],
+        _ => vec![like("n15-98")?, like("n16-128")?],
+    })
+}
+
+/// A profile with other transforms and another cosine.
+fn variants(profile: Recipe) -> Vec<Recipe> {
+    let log_slots = profile.log_n - 1;
+    let mut list = Vec::new();
+    let cosines = match profile.arcsine_degree {
+        // Doublings cost a product each; a degree as high as the last one's saves a level and takes more products.
+        None if profile.bound <= 14 => vec![(profile.cosine_degree, profile.double_angles), (62, 1)],
+        _ => vec![(profile.cosine_degree, profile.double_angles)],
+    };
+    for (cosine_degree, double_angles) in cosines {
+        for coeffs_to_slots in [3, 4] {
+            for slots_to_coeffs in [2, 3] {
+                list.push(Recipe {
+                    cosine_degree,
+                    double_angles,
+                    coeffs_to_slots: matrices(log_slots, coeffs_to_slots),
+                    slots_to_coeffs: matrices(log_slots, slots_to_coeffs),
+                    ..profile.clone()
+                });
+            }
+        }
+    }
+    list
+}
+
+/// Butterflies spread evenly over `count` matrices, each with the power of two of baby steps next to the square root of
+/// its diagonals.
+fn matrices(log_slots: u32, count: u32) -> Vec<(u32, u32)> {
+    let butterflies = |index: u32| (log_slots + index) / count;
+    (0..count).map(|index| (butterflies(index), 1 << butterflies(index).div_ceil(2))).collect()
+}
+
+/// Bits of special primes that hold a digit of as many chain primes, with a bit or two to spare so that key switching adds
+/// less noise than rescaling.
+fn special_bits(recipe: &Recipe, special: usize) -> u32 {
+    let largest = recipe.sine_bits.max(recipe.q0_bits);
+    if special == 1 { (largest + 2).min(50) } else { (largest + 1).min(50) }
+}
+
+/// `log2(QP)` as planned.
+fn log_qp(recipe: &Recipe) -> f64 {
+    let depth = |degree: usize| usize::BITS - degree.leading_zeros();
+    let doublings = recipe.double_angles + recipe.arcsine_degree.map_or(0, depth);
+    let bits = recipe.q0_bits
+        + recipe.slots_to_coeffs_bits * recipe.slots_to_coeffs.len() as u32
+        + recipe.application_bits * recipe.application_levels
+        + recipe.doubling_bits * doublings
+        + recipe.sine_bits * depth(recipe.cosine_degree)
+        + recipe.coeffs_to_slots_bits * recipe.coeffs_to_slots.len() as u32
+        + recipe.special.0 * recipe.special.1 as u32;
+    f64::from(bits) - 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_keep_security_levels_and_butterflies() {
+        let mut sines = SineCache::default();
+        for (log_n, security_bits, least) in [(15, 98, 8), (15, 128, 4), (16, 128, 10)] {
+            let options = ParamOptions { security_bits, ..ParamOptions::default() };
+            let sets = candidates(log_n, least, &options, &mut sines).unwrap();
+            assert!(sets.len() > 4, "2^{log_n} at {security_bits} bits: {} sets", sets.len());
+            for set in &sets {
+                set.check_security().unwrap();
+                assert!(set.bootstrap.usable_levels() >= least);
+                assert_eq!(set.security_bits, security_bits);
+            }
+        }
+        let none = candidates(15, 30, &ParamOptions::default(), &mut sines).unwrap();
+        assert!(none.is_empty());
+        assert_eq!(matrices(14, 3), [(4, 4), (5, 8), (5, 8)]);
+        assert_eq!(matrices(14, 2), [(7, 16), (7, 16)]);
+    }
+}

@@ -1,0 +1,282 @@
+//! Where ciphertexts are refreshed, and at which level every op runs.
+//!
+//! | | |
+//! |---|---|
+//! | Stage    | packed, for a chain with bootstrapping |
+//! | Requires | a packed program for the ring's slots; no unused ops |
+//! | Ensures  | a [`Placement`]: operands of every op reach its level, products of ciphertexts stay in the application's levels, refreshed values are at the bootstrap's input level or above; outputs reach level 0 |
+//! | Fails    | [`PlaceBootstrapsError`] |
+//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not), exactly, by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left |
+//! | Tests    | `tests/filetests/packed/place_bootstraps/`, unit tests below |
+//!
+//! The cost of an op falls with its level, that of a bootstrap does not depend on it: so ops with many key switches move to the
+//! bottom of a window, and a value that two branches need is refreshed once. Compositions are several polynomials in
+//! packed programs, so they may be cut between any two.
+
+use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::entity::Value;
+use fhec_ir::func::{Func, StageOp};
+use fhec_ir::packed::{Op, Packed};
+use fhec_ir::scale::Level;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::placement::Placement;
+use crate::analysis::circuit_shapes::CircuitShapes;
+use crate::analysis::elimination::{Elimination, TooEntangled};
+use crate::analysis::mul_depth::levels_used;
+use crate::analysis::op_cost::OpCosts;
+
+/// How bootstraps are placed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootstrapPlacement {
+    /// With the least predicted time.
+    #[default]
+    Optimal,
+    /// As late as possible.
+    Lazy,
+}
+
+/// Why bootstraps cannot be placed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
+pub enum PlaceBootstrapsError {
+    #[error("{op} (result {value}) uses {needed} levels, between bootstraps there are {levels}")]
+    TooDeep { op: &'static str, value: String, needed: u32, levels: Level },
+    #[error("no levels satisfy all ops of the program, with {levels} between bootstraps")]
+    Nowhere { levels: Level },
+    #[error("the program's branches cannot be placed optimally ({0}); use lazy placement")]
+    Entangled(#[from] TooEntangled),
+}
+
+/// The levels that a bootstrap leaves to the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    /// A refreshed value is made here or above; products of ciphertexts end here or above.
+    bottom: Level,
+    /// Results of bootstraps.
+    top: Level,
+}
+
+impl Window {
+    /// The lowest level the result of `op` may be made at. Below the window segments of the chain end at every level, and
+    /// only products with plaintexts cross such ends.
+    fn lowest(self, op: &Op) -> Level {
+        match op {
+            Op::Polynomial { .. } | Op::Mul { .. } => self.bottom,
+            _ => 0,
+        }
+    }
+}
+
+/// See the [module](self). The second result is the predicted cost in seconds, bootstraps included.
+pub fn place_bootstraps(
+    func: &Func<Packed>,
+    bootstrap: &BootstrapParams,
+    method: BootstrapPlacement,
+    costs: &OpCosts,
+    shapes: &mut CircuitShapes,
+) -> Result<(Placement, f64), PlaceBootstrapsError> {
+    let window = Window { bottom: bootstrap.input_level(), top: bootstrap.output_level };
+    let live = live(func);
+    for data in func.ops().iter().filter(|data| live[data.result.index()]) {
+        let (needed, levels) = (levels_used(&data.op), window.top - window.lowest(&data.op));
+        if needed > u32::from(levels) {
+            let value = func.value_name(data.result).map_or_else(|| data.result.to_string(), str::to_string);
+            return Err(PlaceBootstrapsError::TooDeep { op: data.op.mnemonic(), value, needed, levels });
+        }
+    }
+    let prices = Prices { func, costs, bootstrap: costs.bootstrap(bootstrap) };
+    let states = match method {
+        BootstrapPlacement::Optimal => optimal(func, &live, window, &prices, shapes)?,
+        BootstrapPlacement::Lazy => lazy(func, &live, window),
+    };
+    let seconds = prices.of_placement(&live, &states, shapes);
+    Ok((with_targets(func, &live, states), seconds))
+}
+
+/// A value's place: the level it is made at, and whether it is refreshed as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct State {
+    level: Level,
+    refreshed: bool,
+}
+
+impl State {
+    fn from_index(index: usize) -> Self {
+        State { level: (index / 2) as Level, refreshed: index % 2 == 1 }
+    }
+
+    fn count(window: Window) -> usize {
+        2 * (usize::from(window.top) + 1)
+    }
+
+    /// Whether it can be an operand at `level`.
+    fn reaches(self, level: Level, window: Window) -> bool {
+        level <= self.level || self.refreshed && level <= window.top
+    }
+}
+
+/// Per value whether an output depends on it.
+fn live(func: &Func<Packed>) -> Vec<bool> {
+    let mut live = vec![false; func.value_count()];
+    func.outputs().iter().for_each(|output| live[output.index()] = true);
+    for data in func.ops().iter().rev() {
+        if live[data.result.index()] {
+            data.op.operands().iter().for_each(|operand| live[operand.index()] = true);
+        }
+    }
+    live
+}
+
+/// Predicted seconds of ops and bootstraps.
+struct Prices<'a> {
+    func: &'a Func<Packed>,
+    costs: &'a OpCosts<'a>,
+    /// Of one ciphertext.
+    bootstrap: f64,
+}
+
+impl Prices<'_> {
+    /// Seconds of `value` in `state`: of the op that makes it, by `op_seconds` of its operands' level, of its bootstraps, and of
+    /// bringing outputs to level 0.
+    fn unary(&self, value: Value, state: State, op_seconds: f64) -> f64 {
+        let vectors = self.func.ty(value).vectors as f64;
+        let refresh = if state.refreshed { self.bootstrap } else { 0.0 };
+        let is_output = self.func.outputs().contains(&value);
+        let drop = if is_output { self.drop(state.level, 0) } else { 0.0 };
+        op_seconds + vectors * (refresh + drop)
+    }
+
+    /// Seconds of bringing a ciphertext from one level to another.
+    fn drop(&self, from: Level, to: Level) -> f64 {
+        if from > to { self.costs.level_drop(to) } else { 0.0 }
+    }
+
+    /// Seconds of using `value`, in `state`, as an operand at `level`.
+    fn operand(&self, value: Value, state: State, level: Level) -> f64 {
+        // A refreshed value is brought to the level wanted by its bootstrap.
+        let drop = if level <= state.level { self.drop(state.level, level) } else { 0.0 };
+        self.func.ty(value).vectors as f64 * drop
+    }
+
+    fn of_placement(&self, live: &[bool], states: &[State], shapes: &mut CircuitShapes) -> f64 {
+        let mut sum = 0.0;
+        for &input in self.func.inputs().iter().filter(|input| live[input.index()]) {
+            sum += self.unary(input, states[input.index()], 0.0);
+        }
+        for data in self.func.ops().iter().filter(|data| live[data.result.index()]) {
+            let state = states[data.result.index()];
+            let level = state.level + levels_used(&data.op) as Level;
+            let seconds = self.costs.packed_seconds(self.func, &data.op, level, shapes);
+            sum += self.unary(data.result, state, seconds);
+            for operand in distinct(&data.op) {
+                sum += self.operand(operand, states[operand.index()], level);
+            }
+        }
+        sum
+    }
+}
+
+fn distinct(op: &Op) -> Vec<Value> {
+    let mut operands = op.operands();
+    operands.dedup();
+    operands
+}
+
+/// One variable per value, one cost per value and per use.
+fn optimal(
+    func: &Func<Packed>,
+    live: &[bool],
+    window: Window,
+    prices: &Prices,
+    shapes: &mut CircuitShapes,
+) -> Result<Vec<State>, PlaceBootstrapsError> {
+    let mut model = Elimination::default();
+    let mut variables = vec![None; func.value_count()];
+    let mut variable = |model: &mut Elimination, value: Value| {
+        variables[value.index()] = Some(model.variable(State::count(window)));
+        variables[value.index()]
+    };
+    let allowed = |state: State| !state.refreshed || state.level >= window.bottom;
+    for &input in func.inputs().iter().filter(|input| live[input.index()]) {
+        let Some(index) = variable(&mut model, input) else { continue };
+        model.unary(index, |state| {
+            let state = State::from_index(state);
+            if allowed(state) { prices.unary(input, state, 0.0) } else { f64::INFINITY }
+        });
+    }
+    let mut pairs = Vec::new();
+    for data in func.ops().iter().filter(|data| live[data.result.index()]) {
+        let Some(index) = variable(&mut model, data.result) else { continue };
+        let (used, lowest) = (levels_used(&data.op) as Level, window.lowest(&data.op));
+        let runs_at = |state: State| Some(state.level + used).filter(|&level| level <= window.top);
+        let by_level: Vec<f64> = (0..=window.top)
+            .map(|level| match level.checked_sub(used) {
+                Some(result) if result >= lowest => prices.costs.packed_seconds(func, &data.op, level, shapes),
+                _ => f64::INFINITY,
+            })
+            .collect();
+        model.unary(index, |state| {
+            let state = State::from_index(state);
+            match runs_at(state).filter(|_| allowed(state)) {
+                Some(level) => prices.unary(data.result, state, by_level[usize::from(level)]),
+                None => f64::INFINITY,
+            }
+        });
+        pairs.extend(distinct(&data.op).into_iter().map(|operand| (operand, data.result, used)));
+    }
+    for (operand, result, used) in pairs {
+        let (Some(a), Some(b)) = (variables[operand.index()], variables[result.index()]) else { continue };
+        model.pair(a, b, |from, to| {
+            let (from, level) = (State::from_index(from), State::from_index(to).level + used);
+            if from.reaches(level, window) { prices.operand(operand, from, level) } else { f64::INFINITY }
+        });
+    }
+    let Some((_, values)) = model.minimize()? else {
+        return Err(PlaceBootstrapsError::Nowhere { levels: window.top - window.bottom });
+    };
+    let state = |variable: &Option<usize>| variable.map_or(State::default(), |v| State::from_index(values[v]));
+    Ok(variables.iter().map(state).collect())
+}
+
+/// Every op as high as its operands are; operands that have too few levels left are refreshed.
+fn lazy(func: &Func<Packed>, live: &[bool], window: Window) -> Vec<State> {
+    let mut states = vec![State::default(); func.value_count()];
+    for &input in func.inputs() {
+        states[input.index()] = State { level: window.top, refreshed: false };
+    }
+    for data in func.ops().iter().filter(|data| live[data.result.index()]) {
+        let used = levels_used(&data.op) as Level;
+        let available = |state: State| if state.refreshed { window.top } else { state.level };
+        let operands = distinct(&data.op);
+        for operand in &operands {
+            let state = &mut states[operand.index()];
+            state.refreshed |= available(*state) < used + window.bottom;
+        }
+        let level = operands.iter().map(|operand| available(states[operand.index()])).min();
+        let level = level.unwrap_or(window.top);
+        states[data.result.index()] = State { level: level - used, refreshed: false };
+    }
+    states
+}
+
+/// Bootstraps go as high as somebody needs.
+fn with_targets(func: &Func<Packed>, live: &[bool], states: Vec<State>) -> Placement {
+    let mut refreshed = vec![None; states.len()];
+    for data in func.ops().iter().filter(|data| live[data.result.index()]) {
+        let level = states[data.result.index()].level + levels_used(&data.op) as Level;
+        for operand in data.op.operands() {
+            if level > states[operand.index()].level {
+                let target: &mut Option<Level> = &mut refreshed[operand.index()];
+                *target = Some(level.max(target.unwrap_or(0)));
+            }
+        }
+    }
+    let level = states.iter().zip(live).map(|(state, live)| live.then_some(state.level)).collect();
+    Placement { level, refreshed }
+}
+
+#[cfg(test)]
+mod tests;

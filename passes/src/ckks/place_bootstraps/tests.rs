@@ -1,0 +1,113 @@
+use super::*;
+use crate::analysis::cost::CostTable;
+use crate::bootstrap::sets::{BootstrapSet, Recipe, recipe};
+use fhec_ir::text::{ConstSource, parse_func};
+
+/// The set `n15-128` with `levels` levels between bootstraps, security aside.
+fn set(levels: u32) -> BootstrapSet {
+    let recipe = Recipe { application_levels: levels, security_bits: 98, ..recipe("n15-98").unwrap() };
+    recipe.build().unwrap()
+}
+
+fn parse(body: &str) -> Func<Packed> {
+    parse_func(&format!("func packed test {{ {body} }}"), &ConstSource::default()).unwrap()
+}
+
+/// A polynomial that uses `depth` levels.
+fn polynomial(depth: u32) -> String {
+    let zeros = vec!["0.0"; (1 << (depth - 1)) as usize].join(", ");
+    format!("{{polynomial={{domain=[-1.0, 1.0], chebyshev=[{zeros}, 1.0]}}}}")
+}
+
+/// Every state of every value, the definition.
+fn brute_force(func: &Func<Packed>, set: &BootstrapSet, costs: &OpCosts) -> f64 {
+    let window = Window { bottom: set.bootstrap.input_level(), top: set.bootstrap.output_level };
+    let prices = Prices { func, costs, bootstrap: costs.bootstrap(&set.bootstrap) };
+    let live = live(func);
+    let mut shapes = CircuitShapes::default();
+    let (count, values) = (State::count(window), func.value_count());
+    let mut best = f64::INFINITY;
+    'states: for index in 0..count.pow(values as u32) {
+        let state = |value: usize| State::from_index(index / count.pow(value as u32) % count);
+        let states: Vec<State> = (0..values).map(state).collect();
+        if states.iter().any(|state| state.refreshed && state.level < window.bottom) {
+            continue;
+        }
+        for data in func.ops() {
+            let state = states[data.result.index()];
+            let level = state.level + levels_used(&data.op) as Level;
+            let reach = |value: &Value| states[value.index()].reaches(level, window);
+            if level > window.top || state.level < window.lowest(&data.op) || !data.op.operands().iter().all(reach) {
+                continue 'states;
+            }
+        }
+        best = best.min(prices.of_placement(&live, &states, &mut shapes));
+    }
+    best
+}
+
+#[test]
+fn optimal_matches_all_placements_of_small_graphs() {
+    let set = set(2);
+    let table = CostTable::default();
+    let costs = OpCosts::new(&set.params, &table);
+    let [two, one] = [2, 1].map(polynomial);
+    let chain = format!(
+        "input %0 : vec<1, 16384>
+         %1 = polynomial(%0) {two} %2 = polynomial(%1) {one} %3 = polynomial(%2) {two} return %3"
+    );
+    let residual = format!(
+        "input %0 : vec<1, 16384>
+         %1 = polynomial(%0) {two} %2 = polynomial(%1) {two} %3 = add(%1, %2) return %3"
+    );
+    let product = format!(
+        "input %0 : vec<1, 16384>
+         %1 = polynomial(%0) {two} %2 = mul(%0, %1) %3 = mul_scalar(%2) {{factor=0.5}} return %3"
+    );
+    let crossed = format!(
+        "input %0 : vec<1, 16384>
+         %1 = polynomial(%0) {one} %2 = mul(%0, %1) %3 = sub(%2, %1) return %3"
+    );
+    for body in [chain, residual, product, crossed] {
+        let func = parse(&body);
+        let mut shapes = CircuitShapes::default();
+        let placed =
+            place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Optimal, &costs, &mut shapes).unwrap();
+        let expected = brute_force(&func, &set, &costs);
+        assert!((placed.1 / expected - 1.0).abs() < 1e-9, "{body}: {} against {expected}", placed.1);
+        let lazy = place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Lazy, &costs, &mut shapes).unwrap();
+        assert!(lazy.1 >= placed.1 * (1.0 - 1e-9) && lazy.1.is_finite());
+    }
+}
+
+#[test]
+fn a_value_that_two_branches_need_is_refreshed_once() {
+    let set = set(3);
+    let table = CostTable::default();
+    let costs = OpCosts::new(&set.params, &table);
+    let three = polynomial(3);
+    let func = parse(&format!(
+        "input %0 : vec<1, 16384>
+         %1 = polynomial(%0) {three} %2 = polynomial(%1) {three} %3 = polynomial(%1) {three} %4 = add(%2, %3) return %4"
+    ));
+    let mut shapes = CircuitShapes::default();
+    let (placement, _) =
+        place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Optimal, &costs, &mut shapes).unwrap();
+    assert_eq!(placement.bootstraps(), 1);
+    assert!(placement.refreshed[1].is_some());
+}
+
+#[test]
+fn an_op_deeper_than_the_window_is_named() {
+    let set = set(3);
+    let table = CostTable::default();
+    let costs = OpCosts::new(&set.params, &table);
+    let func = parse(&format!("input %0 : vec<1, 16384> %1 = polynomial(%0) {} return %1", polynomial(4)));
+    for method in [BootstrapPlacement::Optimal, BootstrapPlacement::Lazy] {
+        let error = place_bootstraps(&func, &set.bootstrap, method, &costs, &mut CircuitShapes::default());
+        assert_eq!(
+            error.unwrap_err(),
+            PlaceBootstrapsError::TooDeep { op: "polynomial", value: "%1".into(), needed: 4, levels: 3 }
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! Where the values of a packed program are in the chain: what [`super::lower_packed`] follows.
+
+use fhec_ir::func::Func;
+use fhec_ir::packed::Packed;
+use fhec_ir::scale::Level;
+
+use crate::analysis::mul_depth::levels_needed;
+
+/// A level for every value, and which values are refreshed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// By value: the level it is made at; `None` where no output depends on it.
+    pub level: Vec<Option<Level>>,
+    /// By value: the level it is also refreshed to, by one bootstrap that all who need it share.
+    pub refreshed: Vec<Option<Level>>,
+}
+
+impl Placement {
+    /// Without bootstraps: every value at the lowest level from which the outputs, at level 0, can be reached.
+    pub fn without_bootstraps(func: &Func<Packed>) -> Self {
+        let level = levels_needed(func).into_iter().map(|needed| needed.map(|levels| levels as Level)).collect();
+        Placement { level, refreshed: vec![None; func.value_count()] }
+    }
+
+    /// The highest level that any value is made at or refreshed to.
+    pub fn top(&self) -> Level {
+        self.level.iter().chain(&self.refreshed).flatten().copied().max().unwrap_or(0)
+    }
+
+    /// Number of values that are refreshed.
+    pub fn bootstraps(&self) -> usize {
+        self.refreshed.iter().flatten().count()
+    }
+}
