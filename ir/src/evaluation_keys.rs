@@ -1,8 +1,9 @@
-//! Which switching keys a scheduled program needs, and up to which level: asked by the passes that plan memory and
+//! Which keys the server of a scheduled program needs, and up to which level: asked by the passes that plan memory and
 //! by key generation, so that both mean the same keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bootstrap::{BootstrapParams, ProgramBootstrapError};
 use crate::circuit_shape::LinearShape;
 use crate::ckks::{Ckks, Op};
 use crate::func::Func;
@@ -10,27 +11,56 @@ use crate::linear_map::LinearMap;
 use crate::params::Params;
 use crate::scale::Level;
 
-/// Switching keys, each with the highest level it is used at; at lower levels the same key is truncated.
+/// Switching keys, each with the highest level it is used at; at lower levels the same key is truncated. And the keys to
+/// an ephemeral secret and back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvaluationKeys {
-    /// For `relinearize` and for products inside polynomials.
+    /// For `relinearize` and for products inside polynomials and bootstraps.
     pub relinearization: Option<Level>,
     /// By steps to the left, `1..slots`.
     pub rotations: BTreeMap<usize, Level>,
-    /// For `conjugate`.
+    /// For `conjugate` and bootstraps.
     pub conjugation: Option<Level>,
+    /// For bootstraps under an ephemeral secret.
+    pub encapsulation: Option<Encapsulation>,
+}
+
+/// The pair of keys that a modulus is raised with under an ephemeral secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encapsulation {
+    /// Hamming weight of the ephemeral secret.
+    pub weight: u32,
+    /// Level that the modulus is raised to.
+    pub level: Level,
 }
 
 impl EvaluationKeys {
-    /// The keys that `func` uses. Bootstraps bring keys of their own, which are not among them.
-    pub fn of(func: &Func<Ckks>) -> Self {
-        EvaluationKeys::with(func, |map, baby_step| {
+    /// The keys of `func`: of its ops, and of the bootstraps in its meta, which have to be bootstraps of `params`.
+    pub fn of(func: &Func<Ckks>, params: &Params) -> Result<Self, ProgramBootstrapError> {
+        EvaluationKeys::of_ops(func).with_bootstraps(func, params)
+    }
+
+    /// The keys that the ops of `func` use. Bootstraps bring keys of their own, which are not among them.
+    pub fn of_ops(func: &Func<Ckks>) -> Self {
+        EvaluationKeys::of_ops_with(func, |map, baby_step| {
             LinearShape::of(map, &func.consts, baby_step).rotation_set()
         })
     }
 
-    /// [`EvaluationKeys::of`] for a caller who knows the rotations of the linear maps already.
-    pub fn with(
+    /// These keys and those of the bootstraps in the meta of `func`.
+    pub fn with_bootstraps(
+        mut self,
+        func: &Func<Ckks>,
+        params: &Params,
+    ) -> Result<Self, ProgramBootstrapError> {
+        for bootstrap in BootstrapParams::checked_of_program(func, params)? {
+            self.bootstrap(&bootstrap, params);
+        }
+        Ok(self)
+    }
+
+    /// [`EvaluationKeys::of_ops`] for a caller who knows the rotations of the linear maps already.
+    pub fn of_ops_with(
         func: &Func<Ckks>,
         mut rotation_set: impl FnMut(&LinearMap, usize) -> BTreeSet<usize>,
     ) -> Self {
@@ -64,14 +94,27 @@ impl EvaluationKeys {
         }
     }
 
-    /// Levels of all keys, one entry per key.
+    /// Notes the keys of one bootstrap, which fits `params`; all of a program share one ephemeral secret.
+    pub fn bootstrap(&mut self, bootstrap: &BootstrapParams, params: &Params) {
+        let sine = Some(bootstrap.sine_input_level());
+        self.relinearization = self.relinearization.max(sine);
+        self.conjugation = self.conjugation.max(sine);
+        bootstrap.rotations(params).into_iter().for_each(|(steps, level)| self.rotate(steps, level));
+        if let Some(weight) = bootstrap.ephemeral_weight {
+            let level = self.encapsulation.map_or(0, |other| other.level).max(bootstrap.raised_level());
+            self.encapsulation = Some(Encapsulation { weight, level });
+        }
+    }
+
+    /// Levels of all switching keys, one entry per key.
     pub fn levels(&self) -> impl Iterator<Item = Level> + '_ {
         self.relinearization.iter().chain(self.rotations.values()).chain(&self.conjugation).copied()
     }
 
     /// Bytes of all keys with both halves expanded.
     pub fn bytes(&self, params: &Params) -> u64 {
-        self.levels().map(|level| switching_key_bytes(params, level)).sum()
+        let switching: u64 = self.levels().map(|level| switching_key_bytes(params, level)).sum();
+        switching + self.encapsulation.map_or(0, |keys| encapsulation_bytes(params, keys.level))
     }
 }
 
@@ -80,6 +123,13 @@ impl EvaluationKeys {
 pub fn switching_key_bytes(params: &Params, level: Level) -> u64 {
     let limbs = params.limbs(level) + params.p().len();
     (params.digits(level).len() * 2 * limbs * params.ring_degree() * size_of::<u64>()) as u64
+}
+
+/// Bytes of the keys to an ephemeral secret and back up to `level`: one pair of polynomials over the bottom prime and a
+/// special one, one over the chain primes of that level and all special primes.
+fn encapsulation_bytes(params: &Params, level: Level) -> u64 {
+    let limbs = 2 + params.limbs(level) + params.p().len();
+    (2 * limbs * params.ring_degree() * size_of::<u64>()) as u64
 }
 
 #[cfg(test)]
@@ -105,7 +155,7 @@ mod tests {
               return %7
             }"#;
         let func = parse_func(program, &ConstSource::default()).unwrap();
-        let keys = EvaluationKeys::of(&func);
+        let keys = EvaluationKeys::of_ops(&func);
         assert_eq!(keys.rotations, BTreeMap::from([(1, 3), (2, 3), (15, 5)]));
         assert_eq!((keys.relinearization, keys.conjugation), (Some(2), None));
     }

@@ -45,7 +45,9 @@ pub struct Estimate {
     pub op_plaintext_bytes: Vec<u64>,
     /// Live ciphertexts.
     pub live: LiveBytes,
-    /// Switching keys.
+    /// Number of switching keys, those of bootstraps included.
+    pub keys: usize,
+    /// All keys of the server, those of bootstraps included.
     pub key_bytes: u64,
     /// Encoded weights, if all are kept.
     pub plaintext_bytes: u64,
@@ -66,22 +68,24 @@ fn table_bytes(params: &Params) -> u64 {
     ((params.q().len() + params.p().len() + 4) * params.ring_degree() * size_of::<u64>()) as u64
 }
 
-/// Estimates `func`; with `ram`, encoded weights are kept only as far as that leaves room.
+/// Estimates `func`; with `ram`, encoded weights are kept only as far as that leaves room. Errs if the program's bootstraps
+/// are none of `params`.
 pub fn estimate(
     func: &Func<Ckks>,
     params: &Params,
     costs: &CostTable,
     ram: Option<u64>,
     shapes: &mut CircuitShapes,
-) -> Estimate {
-    let bootstraps = BootstrapParams::of_program(func).unwrap_or_default();
+) -> Result<Estimate, String> {
+    let keys = shapes.keys(func, params).map_err(|error| error.to_string())?;
+    let bootstraps = BootstrapParams::of_program(func).map_err(|error| error.to_string())?;
     let prices = OpCosts::new(params, costs).with_bootstraps(&bootstraps);
     let op_seconds: Vec<f64> = func.ops().iter().map(|data| prices.seconds(func, data, shapes)).collect();
     let op_plaintext_bytes: Vec<u64> =
         func.ops().iter().map(|data| prices.plaintext_bytes(func, data, shapes)).collect();
     let op_counts = func.ops().iter().map(|data| op_count(func, &data.op, shapes)).collect();
     let live = live_bytes(func, &prices, shapes);
-    let key_bytes = shapes.keys(func).bytes(params);
+    let key_bytes = keys.bytes(params);
     let plaintext_bytes: u64 = op_plaintext_bytes.iter().sum();
     let fixed = key_bytes + live.peak + table_bytes(params);
     let largest = op_plaintext_bytes.iter().copied().max().unwrap_or(0);
@@ -91,7 +95,7 @@ pub fn estimate(
     let worst = |bits: fn(&ValueNoise, usize) -> f64| {
         outputs().map(|value| bits(&value, params.slots())).fold(f64::INFINITY, f64::min)
     };
-    Estimate {
+    Ok(Estimate {
         seconds: op_seconds.iter().sum(),
         error_bits_mean: worst(|value, _| value.mean_bits()),
         error_bits_worst: worst(ValueNoise::worst_bits),
@@ -100,12 +104,13 @@ pub fn estimate(
         op_counts,
         op_plaintext_bytes,
         live,
+        keys: keys.levels().count(),
         key_bytes,
         plaintext_bytes,
         // One layer's weights have to be there while it runs.
         peak_bytes: fixed + plaintext_bytes.min(room.max(largest)),
         noise,
-    }
+    })
 }
 
 /// Without bootstraps an inference fails only if an output's error reaches the modulus: a Gaussian tail, summed over

@@ -1,7 +1,6 @@
 //! The plan of a compile: its decisions and predictions in the schema of [`fhec_ir::plan`].
 
 use fhec_ir::ckks::Op;
-use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::StageOp;
 use fhec_ir::layout::Layout;
 use fhec_ir::plan::{OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION};
@@ -44,7 +43,7 @@ pub fn plan(
         diagonals: total(|count| count.diagonals),
         multiplications: total(|count| count.multiplications),
         levels: u32::from(params.top_level()),
-        keys: EvaluationKeys::of(program).levels().count(),
+        keys: estimate.keys,
         key_bytes: estimate.key_bytes,
         predicted_seconds: estimate.seconds,
         cost_table: format!("{}, {} threads", costs.machine, costs.threads),

@@ -145,6 +145,7 @@ pub fn schedule_network(
     passes.extend(rows);
     let Candidate { params, .. } = candidate;
     let estimate = estimate(&program, &params, &options.costs, asked.ram, &mut shapes);
+    let estimate = estimate.map_err(malformed("estimate"))?;
     Ok(Scheduled { packed, program, params, estimate, considered: search.considered, passes, shapes })
 }
 
@@ -222,10 +223,14 @@ fn to_ckks(
     passes.done("place_rescales", &func, format!("{saved} rescales saved"))?;
     after("place_rescales", Snapshot::Ckks(&func));
 
-    let budget = options.params.ram.map(|ram| {
-        let without = estimate(&func, params, &options.costs, Some(0), shapes);
-        ram.saturating_sub(without.peak_bytes - without.key_bytes)
-    });
+    let budget = match options.params.ram {
+        Some(ram) => {
+            let without = estimate(&func, params, &options.costs, Some(0), shapes);
+            let without = without.map_err(malformed("estimate"))?;
+            Some(ram.saturating_sub(without.peak_bytes - without.key_bytes))
+        }
+        None => None,
+    };
     let chosen = select_rotation_keys(&func, params, budget, &options.costs, shapes);
     let (func, keys) = chosen.map_err(malformed("select_rotation_keys"))??;
     let report =
@@ -421,6 +426,7 @@ impl Search<'_> {
             Err(error) => return Err(error),
         };
         let estimate = estimate(&program, params, &self.options.costs, asked.ram, shapes);
+        let estimate = estimate.map_err(malformed("estimate"))?;
         (row.seconds, row.key_bytes) = (estimate.seconds, estimate.key_bytes);
         let index = self.considered.len();
         let bits = estimate.error_bits_worst;

@@ -30,6 +30,7 @@ pub struct Args {
 struct Report {
     seconds: f64,
     evaluation_keys: usize,
+    memory_bytes: usize,
     evaluation_key_bytes: Option<u64>,
     peak_rss_bytes: Option<u64>,
 }
@@ -40,19 +41,21 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     files::refuse_existing(&args.dir)?;
     let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
     let client = Client::generate(&program.artifact, &context)?;
-    let evaluation = client.evaluation_keys()?;
-    files::write_keys(&args.dir, &context, client.secret(), &client.public_key()?, &evaluation)?;
+    let keys = client.evaluation_keys()?;
+    files::write_keys(&args.dir, &context, client.secret(), &client.public_key()?, &keys)?;
     let report = Report {
         seconds: start.elapsed().as_secs_f64(),
-        evaluation_keys: evaluation.iter().count(),
+        evaluation_keys: keys.count(),
+        memory_bytes: keys.bytes(),
         evaluation_key_bytes: files::evaluation_key_bytes(&args.dir),
         peak_rss_bytes: peak_rss_bytes(),
     };
     let out = Output::new(common.json);
     out.json(&report)?;
     out.text(&format!(
-        "{} evaluation keys, {} on disk, in {:.1} s\n{}: secret.key stays with you, evaluation.keys goes to the server\n",
+        "{} evaluation keys, {} in memory, {} on disk, in {:.1} s\n{}: secret.key stays with you, evaluation.keys goes to the server\n",
         report.evaluation_keys,
+        human_bytes(report.memory_bytes as u64),
         report.evaluation_key_bytes.map_or("unknown size".into(), human_bytes),
         report.seconds,
         args.dir.display(),

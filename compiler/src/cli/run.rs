@@ -95,7 +95,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         "N = 2^{}, log QP = {:.0}: {} evaluation keys, {} in memory, made in {keygen_seconds:.1} s\n",
         program.plan.log_n,
         program.plan.log_qp,
-        keys.iter().count(),
+        keys.count(),
         human_bytes(key_bytes as u64)
     ))?;
     let start = Instant::now();

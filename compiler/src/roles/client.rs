@@ -4,9 +4,9 @@ use fhec_ir::artifact::Artifact;
 use fhec_ir::layout::Layout;
 use fhec_ir::scale::Level;
 use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor};
-use fhec_runtime::exec;
+use fhec_runtime::exec::ProgramKeys;
 use fhec_runtime::ring::{Context, Seed};
-use fhec_runtime::rlwe::{Ciphertext, EvaluationKeys, PublicKey, SecretKey};
+use fhec_runtime::rlwe::{Ciphertext, PublicKey, SecretKey};
 
 use super::RoleError;
 
@@ -56,10 +56,10 @@ impl<'a> Client<'a> {
         Ok(PublicKey::generate(self.context, &self.secret, &Seed::random()?))
     }
 
-    /// The evaluation keys that the program needs, each up to the level it is used at.
-    pub fn evaluation_keys(&self) -> Result<EvaluationKeys, RoleError> {
-        let requests = exec::keys::requests(&self.artifact.program, &self.artifact.params);
-        Ok(EvaluationKeys::generate(self.context, &self.secret, &Seed::random()?, &requests)?)
+    /// The keys that the server needs for the program and its bootstraps, each up to the level it is used at.
+    pub fn evaluation_keys(&self) -> Result<ProgramKeys, RoleError> {
+        let program = &self.artifact.program;
+        Ok(ProgramKeys::generate(self.context, &self.secret, &Seed::random()?, program)?)
     }
 
     /// Encrypts an image: preprocessed, `[c][y][x]`.

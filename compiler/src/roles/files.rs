@@ -14,6 +14,7 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use fhec_runtime::FormatError;
+use fhec_runtime::exec::ProgramKeys;
 use fhec_runtime::ring::Context;
 use fhec_runtime::rlwe::{Ciphertext, EvaluationKeys, PublicKey, ReadError, SecretKey};
 use thiserror::Error;
@@ -54,13 +55,13 @@ pub fn write_keys(
     context: &Context,
     secret: &SecretKey,
     public: &PublicKey,
-    evaluation: &EvaluationKeys,
+    keys: &ProgramKeys,
 ) -> Result<(), ExchangeError> {
     fs::create_dir_all(folder).map_err(|source| ExchangeError::Folder { path: folder.to_owned(), source })?;
     refuse_existing(folder)?;
     // The secret key comes last: a folder that has it has the others.
     files::write_atomically(&folder.join(EVALUATION), Access::Ordinary, |mut w| {
-        evaluation.write(context, &mut w)
+        keys.evaluation().write(context, &mut w)
     })?;
     let bytes = public.to_bytes(context);
     files::write_atomically(&folder.join(PUBLIC), Access::Ordinary, |w| w.write_all(&bytes))?;
@@ -96,12 +97,14 @@ pub fn read_public_key(folder: &Path, context: &Context) -> Result<PublicKey, Ex
     PublicKey::from_bytes(context, &bytes).map_err(|source| ExchangeError::Format { path, source })
 }
 
-/// Reads the evaluation keys and expands their uniform halves.
-pub fn read_evaluation_keys(folder: &Path, context: &Context) -> Result<EvaluationKeys, ExchangeError> {
+/// Reads the keys of the server and expands their uniform halves.
+pub fn read_evaluation_keys(folder: &Path, context: &Context) -> Result<ProgramKeys, ExchangeError> {
     let path = folder.join(EVALUATION);
     let file = File::open(&path).map_err(|source| FileError::Read { path: path.clone(), source })?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
-    EvaluationKeys::read(context, &mut reader).map_err(|source| ExchangeError::Read { path, source })
+    let keys = EvaluationKeys::read(context, &mut reader);
+    let keys = keys.map_err(|source| ExchangeError::Read { path: path.clone(), source })?;
+    Ok(ProgramKeys::new(keys, None).expect("there is only one part"))
 }
 
 /// Size in bytes of the evaluation key file.

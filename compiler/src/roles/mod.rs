@@ -45,6 +45,12 @@ pub enum RoleError {
     Eval(#[from] fhec_runtime::EvalError),
     #[error(transparent)]
     Exec(#[from] fhec_runtime::exec::ExecError),
+    #[error(transparent)]
+    Keys(#[from] fhec_runtime::exec::KeysError),
+    #[error(transparent)]
+    Bootstraps(#[from] fhec_ir::bootstrap::ProgramBootstrapError),
+    #[error("a bootstrap of the program cannot be prepared: {0}")]
+    Setup(#[from] fhec_runtime::circuits::bootstrap::SetupError),
     #[error("the system gives no random numbers: {0}")]
     Randomness(#[from] fhec_runtime::ring::RandomnessError),
 }

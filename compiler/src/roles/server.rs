@@ -1,9 +1,14 @@
 //! The server: runs the program with public keys alone.
 
+use std::sync::Arc;
+
 use fhec_ir::artifact::Artifact;
-use fhec_runtime::exec::{self, Observer};
+use fhec_ir::bootstrap::BootstrapParams;
+use fhec_runtime::circuits::bootstrap::{Bootstrapper, Bootstrapping};
+use fhec_runtime::ckks::FactorEncoder;
+use fhec_runtime::exec::{self, Observer, ProgramKeys};
 use fhec_runtime::ring::Context;
-use fhec_runtime::rlwe::{Ciphertext, EvaluationKeys};
+use fhec_runtime::rlwe::Ciphertext;
 
 use super::RoleError;
 use super::client::check_bundle;
@@ -11,27 +16,38 @@ use super::client::check_bundle;
 /// Bytes that encoded diagonals may keep between images: enough for any network without bootstraps.
 const CACHE_BYTES: usize = 4 << 30;
 
-/// Holder of evaluation keys for one program.
+/// Holder of the public keys that one program is run with.
 pub struct Server<'a> {
     artifact: &'a Artifact,
     context: &'a Context,
-    keys: EvaluationKeys,
+    keys: ProgramKeys,
 }
 
 impl<'a> Server<'a> {
     /// A server with `keys`.
-    pub fn new(artifact: &'a Artifact, context: &'a Context, keys: EvaluationKeys) -> Self {
+    pub fn new(artifact: &'a Artifact, context: &'a Context, keys: ProgramKeys) -> Self {
         Server { artifact, context, keys }
     }
 
-    /// Encodes the program's weights, so that images need not wait for it, and returns what evaluates them.
+    /// Encodes the matrices of the program's bootstraps and its weights, so that images need not wait for it, and returns
+    /// what evaluates them.
     pub fn ready(&self) -> Result<Evaluation<'_>, RoleError> {
         let program = &self.artifact.program;
-        let backend = exec::ckks::Encrypted::new(self.context, &self.keys, program, CACHE_BYTES);
-        // Checked before encoding: with the wrong keys nobody waits for it.
+        let bootstraps = BootstrapParams::checked_of_program(program, self.context.params())?;
+        let encoder = FactorEncoder::new(self.context);
+        let bootstrappers = bootstraps.into_iter().map(|b| Ok(Arc::new(Bootstrapper::new(b, &encoder)?)));
+        let bootstrapping = Bootstrapping {
+            bootstrappers: bootstrappers.collect::<Result<_, RoleError>>()?,
+            encapsulation: self.keys.encapsulation(),
+        };
+        let bootstrap_bytes = bootstrapping.bootstrappers.iter().map(|b| b.bytes()).sum();
+        let keys = self.keys.evaluation();
+        let backend = exec::ckks::Encrypted::new(self.context, keys, program, CACHE_BYTES)
+            .with_bootstrapping(bootstrapping);
+        // Checked before weights are encoded: with the wrong keys nobody waits for it.
         exec::Backend::check_program(&backend, program)?;
         backend.preload()?;
-        Ok(Evaluation { artifact: self.artifact, backend })
+        Ok(Evaluation { artifact: self.artifact, backend, bootstrap_bytes })
     }
 }
 
@@ -39,12 +55,13 @@ impl<'a> Server<'a> {
 pub struct Evaluation<'a> {
     artifact: &'a Artifact,
     backend: exec::ckks::Encrypted<'a>,
+    bootstrap_bytes: usize,
 }
 
 impl Evaluation<'_> {
-    /// Bytes of encoded weights kept.
+    /// Bytes of encoded weights kept, and of the matrices of bootstraps.
     pub fn weight_bytes(&self) -> usize {
-        self.backend.cache().bytes()
+        self.backend.cache().bytes() + self.bootstrap_bytes
     }
 
     /// Runs the program on an encrypted image; `progress` is told the number of ops done.

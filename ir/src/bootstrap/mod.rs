@@ -19,6 +19,7 @@
 //! sine, on the real part, refreshes all of them.
 
 mod dft;
+mod program;
 
 use num_bigint::BigUint;
 use std::collections::BTreeMap;
@@ -26,14 +27,13 @@ use std::f64::consts::PI;
 use thiserror::Error;
 
 use crate::attr::{AsAttr, Attr, AttrError};
-use crate::ckks::Ckks;
-use crate::func::Func;
 use crate::params::{Params, Secret};
 use crate::polynomial::Polynomial;
 use crate::record_attr;
 use crate::scale::{ExactScale, Level};
 
 pub use dft::{DftMatrix, DftStep};
+pub use program::ProgramBootstrapError;
 
 /// Smallest `log2` of the number of slots that a bootstrap serves.
 pub const MIN_LOG_SLOTS: u32 = 4;
@@ -104,21 +104,6 @@ record_attr!(BootstrapParams {
     slots_to_coeffs,
     output_level,
 });
-
-/// Name of the meta entry of a ckks program that holds its bootstraps.
-const PROGRAM_META: &str = "bootstraps";
-
-impl BootstrapParams {
-    /// The bootstraps that the `bootstrap` ops of `program` mean, one per number of slots; none if it has none.
-    pub fn of_program(program: &Func<Ckks>) -> Result<Vec<BootstrapParams>, AttrError> {
-        if program.meta.contains_key(PROGRAM_META) { program.meta(PROGRAM_META) } else { Ok(Vec::new()) }
-    }
-
-    /// Puts `bootstraps` into `program`, which carries them as text with everything else.
-    pub fn set_in_program(program: &mut Func<Ckks>, bootstraps: &Vec<BootstrapParams>) {
-        program.set_meta(PROGRAM_META, bootstraps);
-    }
-}
 
 /// Why a bootstrap does not fit a parameter set.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -309,7 +294,7 @@ impl BootstrapParams {
             ("slots to coefficients", &self.slots_to_coeffs),
         ];
         for (what, steps) in maps {
-            let found = steps.iter().map(|step| step.butterflies).sum();
+            let found = steps.iter().fold(0u32, |sum, step| sum.saturating_add(step.butterflies));
             if found != self.log_slots || steps.iter().any(|step| step.butterflies == 0) {
                 return Err(BootstrapError::Butterflies { what, found, expected: self.log_slots });
             }
@@ -333,7 +318,15 @@ impl BootstrapParams {
         if self.ephemeral_weight.is_none() && params.secret() == Secret::UniformTernary {
             return Err(BootstrapError::DenseSecret);
         }
-        let (needed, top) = (self.raised_level(), params.top_level());
+        // In wide numbers: those of a file may wrap around in narrow ones.
+        let sine = u64::from(self.cosine.depth()) + u64::from(self.double_angles);
+        let sine = sine + self.arcsine.as_ref().map_or(0, |p| u64::from(p.depth()));
+        let transforms = match self.order {
+            Order::SlotsToCoeffsFirst => self.coeffs_to_slots.len(),
+            Order::SlotsToCoeffsLast => self.coeffs_to_slots.len() + self.slots_to_coeffs.len(),
+        };
+        let needed = u64::from(self.output_level) + sine + transforms as u64;
+        let (needed, top) = (Level::try_from(needed).unwrap_or(Level::MAX), params.top_level());
         if needed > top || self.output_level <= self.input_level() {
             return Err(BootstrapError::Levels { needed, top });
         }

@@ -1,4 +1,7 @@
 use super::*;
+use crate::ckks::{CiphertextType, Ckks, Op};
+use crate::evaluation_keys::{EvaluationKeys, switching_key_bytes};
+use crate::func::Func;
 use crate::params::{FixedScale, ParamsLiteral, Secret};
 use crate::prime::ntt_primes_near;
 
@@ -138,6 +141,13 @@ fn misfits_are_named() {
     assert!(matches!(check(|b| b.coeffs_to_slots[0].butterflies = 4), BootstrapError::Butterflies { .. }));
     assert!(matches!(check(|b| b.slots_to_coeffs[0].baby_steps = 3), BootstrapError::BabySteps { .. }));
     assert!(matches!(check(|b| b.output_level = 7), BootstrapError::Levels { needed: 18, top: 17 }));
+    // What a file may say, too.
+    let huge = |b: &mut BootstrapParams| {
+        b.slots_to_coeffs = vec![step(1 << 31, 8), step((1 << 31) + 11, 8)];
+    };
+    assert!(matches!(check(huge), BootstrapError::Butterflies { .. }));
+    assert!(matches!(check(|b| b.output_level = Level::MAX), BootstrapError::Levels { .. }));
+    assert!(matches!(check(|b| b.double_angles = 1 << 16), BootstrapError::Levels { .. }));
     assert!(matches!(check(|b| b.ephemeral_weight = None), BootstrapError::DenseSecret));
     assert!(matches!(check(|b| b.bound = 1), BootstrapError::Bound { .. }));
     let odd = |b: &mut BootstrapParams| {
@@ -160,7 +170,6 @@ fn the_printed_form_reads_back() {
 
 #[test]
 fn programs_carry_their_bootstraps_as_text() {
-    use crate::ckks::{CiphertextType, Op};
     use crate::text::{ConstSource, parse_func, print_func};
     let mut program = Func::<Ckks>::new("refresh");
     assert!(BootstrapParams::of_program(&program).unwrap().is_empty());
@@ -171,4 +180,49 @@ fn programs_carry_their_bootstraps_as_text() {
     BootstrapParams::set_in_program(&mut program, &list);
     let parsed: Func<Ckks> = parse_func(&print_func(&program), &ConstSource::default()).unwrap();
     assert_eq!(BootstrapParams::of_program(&parsed).unwrap(), list);
+}
+
+#[test]
+fn the_keys_of_a_program_include_those_of_its_bootstraps() {
+    let params = params();
+    let mut program = Func::<Ckks>::new("refresh");
+    let x = program.add_input(CiphertextType::canonical(1, 1024, 2), None);
+    let y = program.push(Op::Rotate { x, steps: 8 }).unwrap();
+    let z = program.push(Op::Bootstrap { x: y, level: 6 }).unwrap();
+    let z = program.push(Op::Rotate { x: z, steps: 3 }).unwrap();
+    program.set_outputs(vec![z]);
+    let few = BootstrapParams {
+        log_slots: 10,
+        coeffs_to_slots: vec![step(3, 4), step(3, 4), step(4, 4)],
+        slots_to_coeffs: vec![step(5, 4), step(5, 4)],
+        ..bootstrap()
+    };
+    let list = vec![bootstrap(), few.clone()];
+    BootstrapParams::set_in_program(&mut program, &list);
+    let keys = EvaluationKeys::of(&program, &params).unwrap();
+    assert_eq!((keys.relinearization, keys.conjugation), (Some(14), Some(14)));
+    // Of the program alone, of both, and of the trace of the smaller bootstrap.
+    assert_eq!((keys.rotations[&3], keys.rotations[&8], keys.rotations[&1024]), (6, 15, 17));
+    let of_ops = EvaluationKeys::of_ops(&program);
+    assert_eq!(of_ops.rotations.into_iter().collect::<Vec<_>>(), [(3, 6), (8, 2)]);
+    let encapsulation = keys.encapsulation.unwrap();
+    assert_eq!((encapsulation.weight, encapsulation.level), (32, 17));
+    let switching: u64 = keys.levels().map(|level| switching_key_bytes(&params, level)).sum();
+    let limbs = 2 + params.q().len() + params.p().len();
+    assert_eq!(keys.bytes(&params), switching + (2 * limbs * params.ring_degree() * 8) as u64);
+
+    let of = |list: Vec<BootstrapParams>| {
+        let mut program = program.clone();
+        BootstrapParams::set_in_program(&mut program, &list);
+        EvaluationKeys::of(&program, &params).unwrap_err()
+    };
+    let mut wrong = bootstrap();
+    wrong.output_level = 7;
+    assert!(matches!(of(vec![wrong]), ProgramBootstrapError::Misfit(BootstrapError::Levels { .. })));
+    assert!(matches!(of(vec![few.clone(), few.clone()]), ProgramBootstrapError::Twice { slots: 1024 }));
+    let mut denser = few;
+    denser.ephemeral_weight = Some(64);
+    assert!(matches!(of(vec![bootstrap(), denser]), ProgramBootstrapError::EphemeralWeights));
+    program.meta.insert("bootstraps".into(), Attr::Int(3));
+    assert!(matches!(EvaluationKeys::of(&program, &params), Err(ProgramBootstrapError::Meta(_))));
 }

@@ -6,10 +6,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
+use fhec_ir::bootstrap::ProgramBootstrapError;
 use fhec_ir::ckks::Ckks;
 use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::Func;
 use fhec_ir::linear_map::LinearMap;
+use fhec_ir::params::Params;
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::tensor::ConstPool;
@@ -59,11 +61,16 @@ impl CircuitShapes {
         *self.gains.entry(key).or_insert_with(|| internal_gain(polynomial, &shape))
     }
 
-    /// Switching keys of `func`.
-    pub fn keys(&mut self, func: &Func<Ckks>) -> EvaluationKeys {
-        EvaluationKeys::with(func, |map, baby_step| {
+    /// Keys of `func` and of its bootstraps.
+    pub fn keys(
+        &mut self,
+        func: &Func<Ckks>,
+        params: &Params,
+    ) -> Result<EvaluationKeys, ProgramBootstrapError> {
+        let of_ops = EvaluationKeys::of_ops_with(func, |map, baby_step| {
             rotation_set(&self.rotations(map, &func.consts), baby_step)
-        })
+        });
+        of_ops.with_bootstraps(func, params)
     }
 }
 

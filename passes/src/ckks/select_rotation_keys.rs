@@ -69,7 +69,7 @@ pub fn select_rotation_keys(
                 continue;
             }
             let (mut rewritten, split_count) = rewrite(func, &maps, &steps, split)?;
-            let keys = shapes.keys(&rewritten);
+            let keys = shapes.keys(&rewritten, params).map_err(|error| error.to_string())?;
             let bytes = keys.bytes(params);
             record(&mut rewritten, &keys);
             let result = (rewritten, KeyReport { keys, bytes, split: split_count });

@@ -115,6 +115,11 @@ impl EncapsulationKeys {
         self.id
     }
 
+    /// Highest level that the modulus can be raised to.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
         self.to_ephemeral.bytes() + self.from_ephemeral.bytes()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
+use fhec_ir::evaluation_keys;
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::linear_map::{LinearMap, PlainTensor};
 use fhec_ir::params::Params;
@@ -16,12 +17,11 @@ use super::backend::{Backend, Site};
 use super::error::{ExecError, level_reason};
 use super::keys;
 use crate::circuits::bootstrap::Bootstrapping;
-use crate::circuits::bootstrap::keys::key_requests;
 use crate::circuits::linear_transform::{DiagonalRows, EncodedMap};
 use crate::ckks::{Encoding, Evaluator, FactorEncoder};
 use crate::error::EvalError;
 use crate::ring::Context;
-use crate::rlwe::{Ciphertext, EvaluationKeys, ExtendedCiphertext};
+use crate::rlwe::{Ciphertext, EvaluationKeys, ExtendedCiphertext, KeyRequest};
 
 /// Encoded diagonals of linear maps, kept as long as they fit into a number of bytes. Maps that do not fit are encoded
 /// every time they run.
@@ -214,7 +214,7 @@ impl Backend for Encrypted<'_> {
         }
         let params = self.evaluator.context().params();
         check_levels(func, params)?;
-        let mut requests = keys::requests(func, params);
+        let mut needed = evaluation_keys::EvaluationKeys::of_ops(func);
         for (op, data) in func.ops().iter().enumerate() {
             if let Op::Bootstrap { x, level } = data.op {
                 let mnemonic = data.op.mnemonic();
@@ -233,10 +233,10 @@ impl Backend for Encrypted<'_> {
                     reason,
                     params: params.name().into(),
                 })?;
-                requests.extend(key_requests(self.evaluator.context(), bootstrapper.bootstrap_params()));
+                needed.bootstrap(bootstrapper.bootstrap_params(), params);
             }
         }
-        let missing = keys::missing(&requests, self.evaluator.keys());
+        let missing = keys::missing(&KeyRequest::of_set(&needed, params), self.evaluator.keys());
         if !missing.is_empty() {
             return Err(ExecError::MissingKeys { key: self.evaluator.keys().id(), missing });
         }

@@ -1,27 +1,100 @@
-//! Evaluation keys that a program needs.
+//! The keys that a program needs on the server's side.
 
+use fhec_ir::bootstrap::ProgramBootstrapError;
 use fhec_ir::ckks::Ckks;
 use fhec_ir::evaluation_keys;
 use fhec_ir::func::Func;
 use fhec_ir::params::Params;
+use thiserror::Error;
 
-use crate::ring::automorphism::{conjugation_element, rotation_element};
-use crate::rlwe::{EvaluationKeys, KeyKind, KeyRequest};
+use crate::circuits::mod_raise::EncapsulationKeys;
+use crate::error::EvalError;
+use crate::ring::{Context, ContextError, Seed};
+use crate::rlwe::{EvaluationKeys, KeyId, KeyRequest, SecretKey};
 
-/// The keys of `func`, each up to the highest level it is used at: what to generate.
-pub fn requests(func: &Func<Ckks>, params: &Params) -> Vec<KeyRequest> {
-    of_set(&evaluation_keys::EvaluationKeys::of(func), params)
+/// Why the keys of a program cannot be made.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum KeysError {
+    #[error(transparent)]
+    Bootstraps(#[from] ProgramBootstrapError),
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    #[error("the encapsulation keys belong to key {encapsulation}, the evaluation keys to {evaluation}")]
+    Foreign { evaluation: KeyId, encapsulation: KeyId },
 }
 
-/// A set of keys as requests.
-pub fn of_set(keys: &evaluation_keys::EvaluationKeys, params: &Params) -> Vec<KeyRequest> {
-    let degree = params.ring_degree();
-    let galois = |element, level| KeyRequest { kind: KeyKind::Galois { element }, level };
-    let rotations = keys.rotations.iter();
-    let rotations = rotations.map(|(&steps, &level)| galois(rotation_element(steps as i64, degree), level));
-    let conjugation = keys.conjugation.map(|level| galois(conjugation_element(degree), level));
-    let relinearization = keys.relinearization.map(KeyRequest::relinearization);
-    relinearization.into_iter().chain(rotations).chain(conjugation).collect()
+/// All that a server needs to run one program on ciphertexts of one secret key. It is public.
+#[derive(Debug)]
+pub struct ProgramKeys {
+    evaluation: EvaluationKeys,
+    encapsulation: Option<EncapsulationKeys>,
+}
+
+impl ProgramKeys {
+    /// Puts keys of the same secret key together.
+    pub fn new(
+        evaluation: EvaluationKeys,
+        encapsulation: Option<EncapsulationKeys>,
+    ) -> Result<Self, KeysError> {
+        match &encapsulation {
+            Some(keys) if keys.id() != evaluation.id() => {
+                Err(KeysError::Foreign { evaluation: evaluation.id(), encapsulation: keys.id() })
+            }
+            _ => Ok(ProgramKeys { evaluation, encapsulation }),
+        }
+    }
+
+    /// Makes the keys of `program` and of its bootstraps, each once and up to the highest level it is used at, from
+    /// `seed`, on all threads.
+    pub fn generate(
+        context: &Context,
+        secret: &SecretKey,
+        seed: &Seed,
+        program: &Func<Ckks>,
+    ) -> Result<Self, KeysError> {
+        let params = context.params();
+        let needed = evaluation_keys::EvaluationKeys::of(program, params)?;
+        let requests = KeyRequest::of_set(&needed, params);
+        let evaluation = EvaluationKeys::generate(context, secret, seed, &requests)?;
+        let encapsulation = needed
+            .encapsulation
+            .map(|keys| EncapsulationKeys::generate(context, secret, keys.weight, keys.level, seed))
+            .transpose()?;
+        ProgramKeys::new(evaluation, encapsulation)
+    }
+
+    /// Name of the secret key.
+    pub fn id(&self) -> KeyId {
+        self.evaluation.id()
+    }
+
+    /// The switching keys.
+    pub fn evaluation(&self) -> &EvaluationKeys {
+        &self.evaluation
+    }
+
+    /// The keys to the ephemeral secret of the program's bootstraps and back.
+    pub fn encapsulation(&self) -> Option<&EncapsulationKeys> {
+        self.encapsulation.as_ref()
+    }
+
+    /// Number of keys, the pair of an encapsulation counted as two.
+    pub fn count(&self) -> usize {
+        self.evaluation.iter().count() + 2 * usize::from(self.encapsulation.is_some())
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.evaluation.bytes() + self.encapsulation.as_ref().map_or(0, EncapsulationKeys::bytes)
+    }
+}
+
+/// The keys of the ops of `func`, each up to the highest level it is used at. Those of its bootstraps are not among them.
+pub fn requests(func: &Func<Ckks>, params: &Params) -> Vec<KeyRequest> {
+    KeyRequest::of_set(&evaluation_keys::EvaluationKeys::of_ops(func), params)
 }
 
 /// The requests that `keys` do not meet.

@@ -6,7 +6,7 @@
 //! | [`ckks`] | ciphertexts: the encrypted run, with its cache of encoded diagonals |
 //! | [`clear`] | exact slots |
 //! | [`noisy`], [`noise`] | slots with modelled errors, and the model |
-//! | [`keys`] | evaluation keys that a program needs |
+//! | [`keys`] | the keys that a server needs for a program |
 //! | [`observer`] | progress, trace, cancellation |
 //!
 //! Ops run in program order, each on all threads; a value is dropped after its last use. Results are the same for every
@@ -34,6 +34,7 @@ pub use backend::{Backend, Site};
 pub use ckks::Encrypted;
 pub use clear::Clear;
 pub use error::ExecError;
+pub use keys::{KeysError, ProgramKeys};
 pub use noisy::{EncryptionKind, Noisy, Simulation};
 pub use observer::{Observer, Trace};
 

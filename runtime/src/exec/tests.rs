@@ -262,7 +262,7 @@ fn what_does_not_fit_is_refused_before_any_work() {
         assert!(matches!(run(&keys, ciphertexts.clone()), ExecError::MissingKeys { .. }));
     }
     let bytes: usize = machine.keys.iter().map(crate::rlwe::SwitchingKey::bytes).sum();
-    let predicted = fhec_ir::evaluation_keys::EvaluationKeys::of(&func).bytes(params);
+    let predicted = fhec_ir::evaluation_keys::EvaluationKeys::of_ops(&func).bytes(params);
     assert_eq!(bytes as u64, predicted, "the keys are those that were announced");
 
     let keys = &machine.keys;

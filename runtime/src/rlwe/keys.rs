@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use fhec_ir::evaluation_keys;
+use fhec_ir::params::Params;
 use fhec_ir::scale::Level;
+use rayon::prelude::*;
 
 use super::secret::{KeyId, SecretKey};
 use super::switching_key::SwitchingKey;
@@ -59,6 +62,18 @@ impl KeyRequest {
     pub fn conjugation(context: &Context, level: Level) -> Self {
         KeyRequest { kind: KeyKind::Galois { element: conjugation_element(context.ring_degree()) }, level }
     }
+
+    /// The switching keys of a set as requests.
+    pub fn of_set(keys: &evaluation_keys::EvaluationKeys, params: &Params) -> Vec<KeyRequest> {
+        let degree = params.ring_degree();
+        let galois = |element, level| KeyRequest { kind: KeyKind::Galois { element }, level };
+        let rotations = keys.rotations.iter();
+        let rotations =
+            rotations.map(|(&steps, &level)| galois(rotation_element(steps as i64, degree), level));
+        let conjugation = keys.conjugation.map(|level| galois(conjugation_element(degree), level));
+        let relinearization = keys.relinearization.map(KeyRequest::relinearization);
+        relinearization.into_iter().chain(rotations).chain(conjugation).collect()
+    }
 }
 
 /// The evaluation keys of one secret key. They are public: the server holds them.
@@ -74,7 +89,8 @@ impl EvaluationKeys {
         EvaluationKeys { id, keys: BTreeMap::new() }
     }
 
-    /// Generates the requested keys, each once, up to the highest level asked for. Rotations by 0 need none.
+    /// Generates the requested keys, each once, up to the highest level asked for, on all threads. Rotations by 0 need
+    /// none.
     pub fn generate(
         context: &Context,
         secret: &SecretKey,
@@ -91,11 +107,12 @@ impl EvaluationKeys {
             *level = request.level.max(*level);
         }
         levels.remove(&KeyKind::Galois { element: 1 });
-        let mut keys = Self::new(secret.id());
-        for (kind, level) in levels {
-            keys.keys.insert(kind, SwitchingKey::generate(context, secret, seed, kind, level));
-        }
-        Ok(keys)
+        // Keys have parts that only one thread works on, so several are made at a time.
+        let keys = levels.into_par_iter().map(|(kind, level)| {
+            let key = SwitchingKey::generate(context, secret, seed, kind, level);
+            (kind, key)
+        });
+        Ok(EvaluationKeys { id: secret.id(), keys: keys.collect() })
     }
 
     /// Adds a key, replacing one of the same kind.

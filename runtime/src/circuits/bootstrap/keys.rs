@@ -1,6 +1,7 @@
 //! Keys of a bootstrap.
 
 use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::evaluation_keys;
 
 use crate::circuits::mod_raise::EncapsulationKeys;
 use crate::ring::{Context, ContextError, Seed};
@@ -8,11 +9,9 @@ use crate::rlwe::{KeyRequest, SecretKey};
 
 /// The evaluation keys that `bootstrap` uses, each up to the highest level it is used at.
 pub fn key_requests(context: &Context, bootstrap: &BootstrapParams) -> Vec<KeyRequest> {
-    let sine = bootstrap.sine_input_level();
-    let rotations = bootstrap.rotations(context.params());
-    let mut requests = vec![KeyRequest::relinearization(sine), KeyRequest::conjugation(context, sine)];
-    requests.extend(rotations.iter().map(|(&r, &level)| KeyRequest::rotation(context, r as i64, level)));
-    requests
+    let mut keys = evaluation_keys::EvaluationKeys::default();
+    keys.bootstrap(bootstrap, context.params());
+    KeyRequest::of_set(&keys, context.params())
 }
 
 /// The encapsulation keys that `bootstrap` uses, if it has an ephemeral secret.

@@ -10,6 +10,8 @@
 
 pub mod keys;
 
+use std::sync::Arc;
+
 use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftMatrix, Order};
 use fhec_ir::scale::Level;
 use thiserror::Error;
@@ -35,17 +37,17 @@ pub enum SetupError {
 }
 
 /// The bootstraps of a program, one per number of slots, with the encapsulation keys they share.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Bootstrapping<'a> {
     /// Ready to run.
-    pub bootstrappers: &'a [Bootstrapper],
+    pub bootstrappers: Vec<Arc<Bootstrapper>>,
     /// Needed where there is an ephemeral secret.
     pub encapsulation: Option<&'a EncapsulationKeys>,
 }
 
-impl<'a> Bootstrapping<'a> {
+impl Bootstrapping<'_> {
     /// The bootstrap of `slots` slots from `from` to `to`; what is missing otherwise.
-    pub fn find(&self, slots: usize, from: Level, to: Level) -> Result<&'a Bootstrapper, String> {
+    pub fn find(&self, slots: usize, from: Level, to: Level) -> Result<&Bootstrapper, String> {
         let found = self.bootstrappers.iter().find(|b| b.bootstrap.slots() == slots);
         let Some(found) = found else {
             return Err(format!("there is no bootstrap of {slots} slots"));
@@ -56,10 +58,18 @@ impl<'a> Bootstrapping<'a> {
                 "a bootstrap from level {from} to {to}; this one starts from {input} or above and reaches {output}"
             ));
         }
-        if found.bootstrap.ephemeral_weight.is_some() && self.encapsulation.is_none() {
-            return Err("the bootstrap needs encapsulation keys".into());
+        let raised = found.bootstrap.raised_level();
+        match (found.bootstrap.ephemeral_weight, self.encapsulation) {
+            (Some(_), None) => Err("the bootstrap needs encapsulation keys".into()),
+            (None, Some(_)) => {
+                Err("the bootstrap has no use for the encapsulation keys that came with it".into())
+            }
+            (Some(_), Some(keys)) if keys.level() < raised => Err(format!(
+                "the bootstrap raises to level {raised}, the encapsulation keys reach level {}",
+                keys.level()
+            )),
+            _ => Ok(found),
         }
-        Ok(found)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Bootstraps of a toy ring with the chain of a real one, against the message and the clear reduction.
 
 use std::f64::consts::PI;
+use std::sync::Arc;
 
 use fhec_ir::bootstrap::{BootstrapParams, DftStep, Order};
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
@@ -91,7 +92,7 @@ struct Rig {
     secret: SecretKey,
     keys: EvaluationKeys,
     encapsulation: Option<EncapsulationKeys>,
-    bootstrapper: Bootstrapper,
+    bootstrapper: Arc<Bootstrapper>,
 }
 
 impl Rig {
@@ -102,7 +103,7 @@ impl Rig {
         let requests = key_requests(&context, &bootstrap);
         let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
         let encapsulation = encapsulation_keys(&context, &secret, &bootstrap, &seed).unwrap();
-        let bootstrapper = Bootstrapper::new(bootstrap, &FactorEncoder::new(&context)).unwrap();
+        let bootstrapper = Arc::new(Bootstrapper::new(bootstrap, &FactorEncoder::new(&context)).unwrap());
         Rig { context, secret, keys, encapsulation, bootstrapper }
     }
 
@@ -282,9 +283,11 @@ fn programs_bootstrap() {
         execute(&func, &without, inputs(), &mut ()),
         Err(ExecError::Unsupported { op: 0, mnemonic: "bootstrap", .. })
     ));
-    let bootstrapping =
-        |bootstrappers| Bootstrapping { bootstrappers, encapsulation: rig.encapsulation.as_ref() };
-    let with = without.with_bootstrapping(bootstrapping(std::slice::from_ref(&rig.bootstrapper)));
+    let bootstrapping = || Bootstrapping {
+        bootstrappers: vec![Arc::clone(&rig.bootstrapper)],
+        encapsulation: rig.encapsulation.as_ref(),
+    };
+    let with = without.with_bootstrapping(bootstrapping());
     let outputs = execute(&func, &with, inputs(), &mut ()).unwrap();
     let found = rig.decrypt(&outputs[0][0]);
     assert!(worst(&found, |i| 0.5 * sine(message[i].re, ratio)) < 2f64.powi(-18));
@@ -293,11 +296,9 @@ fn programs_bootstrap() {
     let x = high.add_input(CiphertextType::canonical(1, 1 << 6, 2), None);
     let y = high.push(Op::Bootstrap { x, level: 6 }).unwrap();
     high.set_outputs(vec![y]);
-    let backend = Encrypted::new(&rig.context, &rig.keys, &high, 0)
-        .with_bootstrapping(bootstrapping(std::slice::from_ref(&rig.bootstrapper)));
+    let backend = Encrypted::new(&rig.context, &rig.keys, &high, 0).with_bootstrapping(bootstrapping());
     assert!(matches!(execute(&high, &backend, inputs(), &mut ()), Err(ExecError::Params { .. })));
     let no_keys = EvaluationKeys::new(rig.secret.id());
-    let backend = Encrypted::new(&rig.context, &no_keys, &func, 0)
-        .with_bootstrapping(bootstrapping(std::slice::from_ref(&rig.bootstrapper)));
+    let backend = Encrypted::new(&rig.context, &no_keys, &func, 0).with_bootstrapping(bootstrapping());
     assert!(matches!(execute(&func, &backend, inputs(), &mut ()), Err(ExecError::MissingKeys { .. })));
 }

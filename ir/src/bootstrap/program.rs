@@ -1,0 +1,65 @@
+//! The bootstraps of a program: text in its meta, read back and checked.
+
+use thiserror::Error;
+
+use super::{BootstrapError, BootstrapParams};
+use crate::attr::AttrError;
+use crate::ckks::Ckks;
+use crate::func::Func;
+use crate::params::Params;
+
+/// Name of the meta entry of a ckks program that holds its bootstraps.
+const PROGRAM_META: &str = "bootstraps";
+
+/// Why the bootstraps of a program cannot be used.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum ProgramBootstrapError {
+    /// The meta entry is not what it should be.
+    #[error("the program's bootstraps cannot be read: {0}")]
+    Meta(#[from] AttrError),
+    /// One is none of the program's parameters.
+    #[error("a bootstrap of the program does not fit its parameters: {0}")]
+    Misfit(#[from] BootstrapError),
+    /// There can be one encapsulation only.
+    #[error(
+        "the program's bootstraps raise the modulus under ephemeral secrets of different Hamming weights"
+    )]
+    EphemeralWeights,
+    /// Which of two is meant is not clear.
+    #[error("the program has two bootstraps of {slots} slots")]
+    Twice {
+        /// The number of slots.
+        slots: usize,
+    },
+}
+
+impl BootstrapParams {
+    /// The bootstraps that the `bootstrap` ops of `program` mean, one per number of slots; none if it has none.
+    pub fn of_program(program: &Func<Ckks>) -> Result<Vec<BootstrapParams>, AttrError> {
+        if program.meta.contains_key(PROGRAM_META) { program.meta(PROGRAM_META) } else { Ok(Vec::new()) }
+    }
+
+    /// [`BootstrapParams::of_program`] of a program that may come from anywhere: each bootstrap is one of `params`, and
+    /// all share one ephemeral secret or have none.
+    pub fn checked_of_program(
+        program: &Func<Ckks>,
+        params: &Params,
+    ) -> Result<Vec<BootstrapParams>, ProgramBootstrapError> {
+        let bootstraps = Self::of_program(program)?;
+        for (index, bootstrap) in bootstraps.iter().enumerate() {
+            bootstrap.validate(params)?;
+            if bootstrap.ephemeral_weight != bootstraps[0].ephemeral_weight {
+                return Err(ProgramBootstrapError::EphemeralWeights);
+            }
+            if bootstraps[..index].iter().any(|other| other.log_slots == bootstrap.log_slots) {
+                return Err(ProgramBootstrapError::Twice { slots: bootstrap.slots() });
+            }
+        }
+        Ok(bootstraps)
+    }
+
+    /// Puts `bootstraps` into `program`, which carries them as text with everything else.
+    pub fn set_in_program(program: &mut Func<Ckks>, bootstraps: &Vec<BootstrapParams>) {
+        program.set_meta(PROGRAM_META, bootstraps);
+    }
+}
