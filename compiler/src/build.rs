@@ -10,7 +10,9 @@ use fhec_ir::nn::Nn;
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::print_func;
 use fhec_passes::ckks::choose_params::ChooseParamsError;
+use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::compile::{self, CompileError, Compiled, Options};
+use fhec_passes::lower_nn::Packing;
 use fhec_passes::nn::approximate::ReluMethod;
 use fhec_passes::nn::calibrate::{Range, Source};
 use fhec_passes::schedule_network::ScheduleError;
@@ -54,6 +56,10 @@ pub struct Request {
     pub relu_alpha: Option<f64>,
     /// Memory that keys may take.
     pub ram_bytes: u64,
+    /// How tensors are laid out.
+    pub packing: Packing,
+    /// How bootstraps are placed.
+    pub bootstrap_placement: BootstrapPlacement,
     /// Verify after every pass.
     pub verify_each: bool,
 }
@@ -66,6 +72,8 @@ impl Default for Request {
             margin: 1.5,
             relu_alpha: None,
             ram_bytes: 16 << 30,
+            packing: Packing::Auto,
+            bootstrap_placement: BootstrapPlacement::Optimal,
             verify_each: false,
         }
     }
@@ -156,6 +164,8 @@ fn build(
     options.nn.calibrate.margin = request.margin;
     options.nn.verify_each = request.verify_each;
     options.schedule.verify_each = request.verify_each;
+    options.schedule.packing = request.packing;
+    options.schedule.bootstrap_placement = request.bootstrap_placement;
     options.schedule.params.security_bits = request.security;
     options.schedule.params.ram = Some(request.ram_bytes);
     let mut alpha = request.relu_alpha.unwrap_or(RELU_ALPHA);

@@ -1,11 +1,15 @@
 //! The plan of a compile: its decisions and predictions in the schema of [`fhec_ir::plan`].
 
+use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Op;
+use fhec_ir::entity::Value;
 use fhec_ir::func::StageOp;
 use fhec_ir::layout::Layout;
+use fhec_ir::params::Secret;
 use fhec_ir::plan::{OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION};
 
 use crate::analysis::cost::CostTable;
+use crate::bootstrap::failure::log2_failure;
 use crate::report::Report;
 use crate::schedule_network::Scheduled;
 use crate::security::{self, SecurityError};
@@ -49,13 +53,32 @@ pub fn plan(
         cost_table: format!("{}, {} threads", costs.machine, costs.threads),
         predicted_peak_bytes: estimate.peak_bytes,
         predicted_log2_error: worst_stddev.fold(0.0, f64::max).log2(),
-        log2_failure_probability: None,
+        log2_failure_probability: failure_probability(scheduled),
         ranges,
         ops: op_rows(scheduled),
         considered: considered.clone(),
         passes: before.chain(passes.iter().cloned()).collect(),
         notes: notes(scheduled, reports),
     })
+}
+
+/// Bound of the probability that any bootstrap of the program fails, `log2`; `None` without bootstraps.
+fn failure_probability(scheduled: &Scheduled) -> Option<f64> {
+    let Scheduled { program, params, .. } = scheduled;
+    let main_weight = match params.secret() {
+        Secret::SparseTernary { hamming_weight } => Some(hamming_weight),
+        Secret::UniformTernary => None,
+    };
+    let bootstraps = BootstrapParams::of_program(program).ok()?;
+    let of_size = |bootstrap: &BootstrapParams| {
+        let of_slots = |value: Value| program.ty(value).slots == bootstrap.slots();
+        let ops = program.ops().iter().filter(|data| matches!(data.op, Op::Bootstrap { x, .. } if of_slots(x)));
+        let times = ops.map(|data| program.ty(data.result).vectors).sum();
+        let weight = bootstrap.ephemeral_weight.or(main_weight)?;
+        Some(log2_failure(weight, bootstrap.bound, bootstrap.slots(), times).exp2())
+    };
+    let sum: f64 = bootstraps.iter().filter_map(of_size).sum();
+    (!bootstraps.is_empty()).then(|| sum.log2())
 }
 
 fn count(scheduled: &Scheduled, is: impl Fn(&Op) -> bool) -> usize {
@@ -124,7 +147,7 @@ fn notes(scheduled: &Scheduled, reports: &[Report]) -> Vec<String> {
         estimate.error_bits_worst, estimate.error_bits_mean
     ));
     notes.push(format!("encoded weights take {} bytes if all are kept in memory", estimate.plaintext_bytes));
-    if scheduled.params.secret() != fhec_ir::params::Secret::UniformTernary {
+    if scheduled.params.secret() != Secret::UniformTernary {
         notes.push(
             "the secret is sparse: published attacks on sparse secrets that the estimator does not know may cost less"
                 .into(),

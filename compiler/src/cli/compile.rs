@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
+use fhec_passes::lower_nn::Packing;
 
 use super::args::{ByteSize, Common, Numbers};
 use super::inspect::summary;
@@ -55,6 +57,12 @@ pub struct Args {
     /// Memory that keys may take
     #[arg(long, value_name = "SIZE", default_value = "16GiB")]
     ram: ByteSize,
+    /// How tensors are laid out in ciphertexts
+    #[arg(long, value_enum, default_value_t = PackingChoice::Auto)]
+    packing: PackingChoice,
+    /// Where ciphertexts are refreshed: with the least predicted time, or as late as possible
+    #[arg(long, value_enum, default_value_t = PlacementChoice::Optimal)]
+    bootstrap_placement: PlacementChoice,
     /// Print the program at this stage instead of the plan
     #[arg(long, value_name = "STAGE")]
     emit: Option<Stage>,
@@ -74,6 +82,26 @@ pub enum Stage {
     Ckks,
 }
 
+/// `--packing`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PackingChoice {
+    /// Whatever is predicted to be fastest
+    Auto,
+    /// Channels interleaved in the gaps that strides leave
+    Multiplexed,
+    /// One channel per ciphertext
+    Channel,
+}
+
+/// `--bootstrap-placement`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PlacementChoice {
+    /// Least predicted time
+    Optimal,
+    /// As late as possible
+    Lazy,
+}
+
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let preprocess = preprocess(&args)?;
     let calibration = match (&args.calibration, &args.ranges) {
@@ -87,6 +115,15 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         margin: args.margin,
         relu_alpha: args.relu_alpha,
         ram_bytes: args.ram.0,
+        packing: match args.packing {
+            PackingChoice::Auto => Packing::Auto,
+            PackingChoice::Multiplexed => Packing::Multiplexed,
+            PackingChoice::Channel => Packing::Channel,
+        },
+        bootstrap_placement: match args.bootstrap_placement {
+            PlacementChoice::Optimal => BootstrapPlacement::Optimal,
+            PlacementChoice::Lazy => BootstrapPlacement::Lazy,
+        },
         verify_each: args.verify_each,
     };
     let built = build::from_file(&args.model, preprocess, &request)?;

@@ -32,6 +32,7 @@ struct Report {
     class_name: String,
     logits: Vec<f64>,
     imaginary_residue: f64,
+    spare_residue: f64,
     overflow: bool,
 }
 
@@ -55,6 +56,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         class_name: program.class_name(class),
         logits: answer.logits,
         imaginary_residue: answer.imaginary_residue,
+            spare_residue: answer.spare_residue,
         overflow: answer.overflow,
     };
     let out = Output::new(common.json);

@@ -183,6 +183,9 @@ fn considered(plan: &Plan) -> String {
             human_bytes(set.key_bytes),
             set.verdict
         );
+        if !set.bootstrap.is_empty() {
+            let _ = writeln!(text, "{:>15}{}", "", set.bootstrap);
+        }
     }
     text
 }

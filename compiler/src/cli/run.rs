@@ -57,6 +57,7 @@ struct ImageReport {
     label: Option<u8>,
     seconds: f64,
     imaginary_residue: f64,
+    spare_residue: f64,
     overflow: bool,
 }
 
@@ -127,6 +128,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             reference_logits,
             seconds,
             imaginary_residue: answer.imaginary_residue,
+            spare_residue: answer.spare_residue,
             overflow: answer.overflow,
         };
         out.text(&table(&program, &source, &report))?;

@@ -18,13 +18,19 @@ pub struct Answer {
     /// Largest imaginary part in any slot. Programs compute on real slots, so it is noise: about as large as the error
     /// of the logits before they are scaled, and huge when an evaluation has gone wrong.
     pub imaginary_residue: f64,
+    /// Largest distance of any slot from what the logits say it holds: spare slots hold 0, and where the answer repeats all
+    /// copies are equal. Noise, and huge when an evaluation has gone wrong anywhere: a value that leaves its range
+    /// overflows in all coefficients of its ciphertext, and so in all slots.
+    pub spare_residue: f64,
     /// Whether the evaluation has gone wrong for certain: slots that are not finite, larger than what an intact
-    /// ciphertext of this level can hold, or far from real.
+    /// ciphertext of this level can hold, far from real, or different where they must agree.
     pub overflow: bool,
 }
 
 /// Above this an imaginary part is no noise: programs keep values within about 1 and errors below 2^-10.
 const MAX_IMAGINARY_RESIDUE: f64 = 1.0 / 64.0;
+/// Above this spare slots and copies are not what they should be: as for imaginary parts.
+const MAX_SPARE_RESIDUE: f64 = 1.0 / 64.0;
 
 /// Holder of a secret key for one program.
 pub struct Client<'a> {
@@ -93,9 +99,20 @@ impl<'a> Client<'a> {
         let params = self.context.params();
         // Slots of random residues are about sqrt(N/12) q / D: an intact message stays below q / 2 D.
         let capacity = (params.log_q(level) - params.canonical_scale(level).log2() - 1.0).exp2();
-        let overflow = !finite || largest > capacity || imaginary_residue > MAX_IMAGINARY_RESIDUE;
-        Ok(Answer { logits, imaginary_residue, overflow })
+        let spare_residue = spare_residue(&layout, &slots);
+        let overflow = !finite
+            || largest > capacity
+            || imaginary_residue > MAX_IMAGINARY_RESIDUE
+            || spare_residue > MAX_SPARE_RESIDUE;
+        Ok(Answer { logits, imaginary_residue, spare_residue, overflow })
     }
+}
+
+/// Largest distance of `slots` from a tensor in `layout`: from zero in spare slots, from the first copy in the others.
+fn spare_residue(layout: &Layout, slots: &[Vec<f64>]) -> f64 {
+    let expected = layout.pack(&layout.unpack(slots));
+    let pairs = slots.iter().flatten().zip(expected.iter().flatten());
+    pairs.fold(0.0, |worst, (found, expected)| worst.max((found - expected).abs()))
 }
 
 /// Encrypts an image with a public key alone.
