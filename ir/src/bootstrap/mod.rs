@@ -19,6 +19,7 @@
 //! sine, on the real part, refreshes all of them.
 
 mod dft;
+mod reduction;
 
 use num_bigint::BigUint;
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::record_attr;
 use crate::scale::{ExactScale, Level};
 
 pub use dft::{DftMatrix, DftStep};
+pub use reduction::Reduction;
 
 /// Smallest `log2` of the number of slots that a bootstrap serves.
 pub const MIN_LOG_SLOTS: u32 = 4;
@@ -142,6 +144,8 @@ pub enum BootstrapError {
     Bound { bound: u32 },
     #[error("without an ephemeral secret the main secret must be sparse")]
     DenseSecret,
+    #[error("the errors of slots to coefficients last are not modelled")]
+    NotModelled,
     #[error(
         "the message ratio q0 / D_0 is 2^{log_ratio:.1}; between 2^1 and 2^20 the sine is near its argument and above the noise"
     )]
