@@ -163,7 +163,6 @@ pub fn run(options: &Options) -> Result<Report> {
                 if step == 0 {
                     first.add(&found, &message);
                     predicted += predicted_error(&noise, &message);
-                    if std::env::var_os("DBG").is_some() { let mut e = Errors::default(); e.add(&found, &message); eprintln!("msg {index}: measured {:?} predicted {:.2} {:?}", e.bits(), -(predicted_error(&noise,&message)/message.len() as f64).log2(), noise.phases); }
                 }
                 if step + 1 == options.chain {
                     last.add(&found, &message);
@@ -219,8 +218,6 @@ fn message(index: usize, slots: usize, seed: u64) -> Vec<f64> {
         0 => vec![1.0; slots],
         1 => (0..slots).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect(),
         2 => vec![0.0; slots],
-        5 => (0..slots).map(|i| (i as f64 * 0.37).sin() * 0.1).collect(),
-        6 => (0..slots).map(|i| (i as f64 * 0.37).sin() * 0.001).collect(),
         _ => {
             let mut state = seed ^ (index as u64) << 32;
             (0..slots).map(|_| (split_mix(&mut state) >> 11) as f64 / 2f64.powi(52) - 1.0).collect()

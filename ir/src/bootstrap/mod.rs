@@ -144,6 +144,12 @@ pub enum BootstrapError {
     Bound { bound: u32 },
     #[error("without an ephemeral secret the main secret must be sparse")]
     DenseSecret,
+    #[error("the program has no bootstrap of {slots} slots")]
+    Missing { slots: usize },
+    #[error(
+        "a bootstrap from level {from} to {to}; this one starts from {input} or above and reaches {output}"
+    )]
+    Reach { from: Level, to: Level, input: Level, output: Level },
     #[error("the errors of slots to coefficients last are not modelled")]
     NotModelled,
     #[error(

@@ -63,6 +63,12 @@ impl Reduction {
         messages.iter_mut().for_each(|y| *y *= self.factor());
     }
 
+    /// Derivative by the message, the cosine's polynomial taken as exact: `cos(2 pi m / rho)`, or 1 where an arcsine undoes the
+    /// sine.
+    pub fn slope(&self, message: f64) -> f64 {
+        if self.arcsine.is_some() { 1.0 } else { (2.0 * PI * message / self.ratio).cos() }
+    }
+
     /// `2 t^2 - 1`.
     fn squared_argument(&self, message: f64, integer: f64) -> f64 {
         let residue = message / self.ratio;

@@ -83,13 +83,25 @@ pub struct IntegerNoise {
 }
 
 impl BootstrapNoise {
+    /// Of that one among `bootstraps` that serves `slots` slots: what a `bootstrap` op means.
+    ///
+    /// # Errors
+    /// If there is none, and as [`Self::new`].
+    pub fn of_slots(
+        bootstraps: &[BootstrapParams],
+        params: &Params,
+        slots: usize,
+        from: Level,
+        to: Level,
+    ) -> Result<Self, BootstrapError> {
+        let found = bootstraps.iter().find(|b| b.log_slots < usize::BITS && b.slots() == slots);
+        BootstrapNoise::new(found.ok_or(BootstrapError::Missing { slots })?, params, from, to)
+    }
+
     /// Of `bootstrap`, from operands at level `from` to results at level `to`.
     ///
     /// # Errors
-    /// If the bootstrap does not fit `params`, or its order is not [`Order::SlotsToCoeffsFirst`].
-    ///
-    /// # Panics
-    /// If the operand's level is below that of the bootstrap, or the result's above.
+    /// If the bootstrap does not fit `params` or the levels, or its order is not [`Order::SlotsToCoeffsFirst`].
     pub fn new(
         bootstrap: &BootstrapParams,
         params: &Params,
@@ -101,7 +113,9 @@ impl BootstrapNoise {
             return Err(BootstrapError::NotModelled);
         }
         let (input, output) = (bootstrap.input_level(), bootstrap.output_level);
-        assert!(from >= input && to <= output, "levels {from} to {to} of {input} to {output}");
+        if from < input || to > output || from > params.top_level() {
+            return Err(BootstrapError::Reach { from, to, input, output });
+        }
         let model = NoiseModel::new(params, bootstrap.slots());
         let parts = Parts { bootstrap, model, reduction: Reduction::new(bootstrap, params) };
         let drop = |from: Level, to: Level| {
@@ -130,7 +144,8 @@ impl BootstrapNoise {
     /// Mean over the integers of what becomes of `message`, and the variance of the result: that of the error for slots of mean
     /// square `power`, and of the result's own change with the integer.
     pub fn moments(&self, message: f64, power: f64) -> (f64, f64) {
-        let results = || self.integers.iter().map(|i| (self.reduction.apply(message, f64::from(i.integer)), i));
+        let results =
+            || self.integers.iter().map(|i| (self.reduction.apply(message, f64::from(i.integer)), i));
         let mean: f64 = results().map(|(y, i)| i.probability * y).sum();
         let variance = results().map(|(y, i)| i.probability * ((y - mean).powi(2) + self.variance(i, power)));
         (mean, variance.sum())
@@ -221,8 +236,8 @@ impl Parts<'_> {
         let switch = model.key_switch(raised, self.canonical(0)) / slots;
         let traced: f64 = (1..=trace).map(|rotation| 0.25f64.powi(rotation) * switch).sum();
         let growth = f64::from(trace).exp2();
-        let share = (b.argument_factor(params) / (2.0 * slots) / growth)
-            .powf(1.0 / b.coeffs_to_slots.len() as f64);
+        let share =
+            (b.argument_factor(params) / (2.0 * slots) / growth).powf(1.0 / b.coeffs_to_slots.len() as f64);
         let (added, per_energy) = self.transform(&b.coeffs_to_slots_matrices(), share);
         // 2n coefficients of q_0 I.
         let coefficient = q0 * growth / self.canonical(raised);
@@ -270,8 +285,9 @@ impl Parts<'_> {
             variance * reading * reading
         };
         let spread = (self.raising_weight() + 1.0) / 12.0;
-        let weight = |i: i32| (-f64::from(i * i) / (2.0 * spread)).exp();
-        let last = b.bound as i32 - 1;
+        let weight = |i: i32| (-f64::from(i).powi(2) / (2.0 * spread)).exp();
+        // Beyond nine deviations a double adds nothing to a sum of probabilities.
+        let last = f64::from(b.bound - 1).min((9.0 * spread.sqrt()).ceil()) as i32;
         let all: f64 = (-last..=last).map(weight).sum();
         (-last..=last)
             .map(|integer| IntegerNoise {

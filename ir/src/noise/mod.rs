@@ -107,4 +107,3 @@ impl<'a> NoiseModel<'a> {
         self.key_switch_product(level, scale) + self.division(2, scale)
     }
 }
-

@@ -98,8 +98,7 @@ impl<F: Fn(Level) -> f64> Walk<'_, F> {
             (product.giant, quotient)
         };
         let products: Vec<_> = node.products.iter().map(product).collect();
-        let switched =
-            if products.is_empty() { 0.0 } else { self.model.key_switch_product(level, sum) };
+        let switched = if products.is_empty() { 0.0 } else { self.model.key_switch_product(level, sum) };
         let variance = self.model.division(2, target) + switched;
         NoisyNode { products, terms: node.terms.clone(), variance }
     }

@@ -1,6 +1,6 @@
 //! The model of errors ([`NoiseModel`], shared with the compiler's prediction), and normal numbers to draw them from.
 
-
+pub(super) mod bootstrap;
 
 pub use fhec_ir::noise::NoiseModel;
 
@@ -29,9 +29,9 @@ impl NormalStream {
         (ones + uniform) * NORM
     }
 
-    /// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+    /// 64 random bits: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
     #[inline]
-    fn word(&mut self) -> u64 {
+    pub(super) fn word(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.state)
     }
