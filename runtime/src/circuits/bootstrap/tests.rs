@@ -21,6 +21,10 @@ use crate::ring::{Context, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, SecretKey};
 use crate::testing::random_slots;
 
+mod noise;
+
+use noise::excess_bits;
+
 const LOG_N: u32 = 12;
 const BOUND: u32 = 14;
 const LEVELS: u32 = 3;
@@ -202,109 +206,6 @@ fn every_phase_holds_what_it_should() {
         let expected = b.eval_mod.clear(bootstrap, params, t.re) * scales;
         assert!((z.re - expected).abs() < 2f64.powi(-17) && z.im.abs() < 2f64.powi(-17));
     }
-}
-
-/// `log2` of the deviation of `errors` over that of `variance`.
-fn excess_bits(errors: impl Iterator<Item = f64>, variance: f64) -> f64 {
-    let squares: Vec<f64> = errors.map(|e| e * e).collect();
-    (squares.iter().sum::<f64>() / squares.len() as f64 / variance).log2() / 2.0
-}
-
-/// Each phase adds the variance it should. 2048 normal errors show their deviation to 1/64, 0.023 bits; five of those, and as
-/// much for what the model leaves out.
-const PHASE_TOLERANCE: f64 = 0.25;
-
-fn phases_add_their_errors(log_slots: u32, ephemeral: bool, secret: Secret) {
-    let rig = Rig::new(bootstrap(log_slots, false, ephemeral), 10, secret);
-    let (b, evaluator, params) = (&rig.bootstrapper, rig.evaluator(), rig.context.params());
-    let slots = 1usize << log_slots;
-    let noise = BootstrapNoise::new(b.bootstrap_params(), params, 2, 5).unwrap();
-    let message = reals(slots, 21);
-    let power = message.iter().map(|z| z.re * z.re).sum::<f64>() / slots as f64;
-    let gap = params.slots() / slots;
-    let coefficients = |a: &Ciphertext| -> Vec<f64> {
-        let mut poly = Decryptor::new(&rig.context, &rig.secret).decrypt(a).unwrap().poly.clone();
-        poly.to_coefficients(&rig.context);
-        rig.context.centred_coefficients(&poly, 1)
-    };
-    let coefficient = |slot: usize| (slot.reverse_bits() >> (usize::BITS - log_slots)) * gap;
-    let (scale, q0) = (params.canonical_scale(0).to_f64(), params.q()[0] as f64);
-    let check = |phase: &str, errors: &mut dyn Iterator<Item = f64>, variance: f64| {
-        let excess = excess_bits(errors, variance);
-        eprintln!("2^{log_slots} slots, {phase}: {excess:+.3} bits from 2^{:.2}", variance.log2() / 2.0);
-        // Few slots show less: in proportion.
-        let tolerance = PHASE_TOLERANCE * (2048.0 / slots as f64).sqrt();
-        assert!(excess.abs() < tolerance, "{phase}: {excess:+.3} bits");
-    };
-
-    let a = rig.encrypt(&message, 2);
-    let operand = rig.decrypt(&a);
-    let a = b.slots_to_coeffs(&evaluator, a.with_slots(slots)).unwrap();
-    let low = coefficients(&a);
-    let variance = noise.phases.slots_to_coeffs + noise.per_message_square * power;
-    check(
-        "slots to coefficients",
-        &mut (0..slots).map(|i| low[coefficient(i)] / scale - operand[i].re),
-        variance,
-    );
-
-    let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a).unwrap();
-    let raised = coefficients(&a);
-    let residue = |x: f64| x - (x / q0).round() * q0;
-    if ephemeral {
-        let errors = &mut (0..slots).map(|i| residue(raised[coefficient(i)] - low[coefficient(i)]) / scale);
-        check("raising", errors, noise.phases.raise_modulus);
-    } else {
-        assert_eq!(noise.phases.raise_modulus, 0.0);
-    }
-    // The integers have their variance: its relative error is sqrt(2 / slots), of which five.
-    let spread = noise.integers.iter().map(|i| i.probability * f64::from(i.integer).powi(2)).sum::<f64>();
-    let found = (0..slots).map(|i| (raised[coefficient(i)] / q0).round().powi(2)).sum::<f64>() / slots as f64;
-    assert!((found / spread - 1.0).abs() < 5.0 * (2.0 / slots as f64).sqrt(), "{found} for {spread}");
-
-    let a = b.coeffs_to_slots(&evaluator, a).unwrap();
-    let a = b.real_part(&evaluator, a).unwrap();
-    let width = b.bootstrap_params().width();
-    let arguments = rig.decrypt(&a);
-    let message_of = |t: f64| (t * width + 0.25) * q0 / scale;
-    let errors = &mut (0..slots).map(|i| message_of(arguments[i].re) - raised[coefficient(i)] / scale);
-    check("coefficients to slots", errors, noise.phases.coeffs_to_slots);
-
-    // The sine: each slot by its integer, normalised, so that all are one sample.
-    let reduced = rig.decrypt(&b.reduce(&evaluator, &a).unwrap());
-    let errors = &mut (0..slots).map(|i| {
-        let integer = (raised[coefficient(i)] / q0).round();
-        let m = message_of(arguments[i].re) - integer * q0 / scale;
-        let found = noise.integers.iter().find(|n| f64::from(n.integer) == integer).unwrap();
-        (reduced[i].re - noise.reduction().apply(m, integer)) / found.variance.sqrt()
-    });
-    check("sine", errors, 1.0);
-}
-
-#[test]
-fn every_phase_adds_the_error_it_should() {
-    phases_add_their_errors(LOG_N - 1, true, Secret::UniformTernary);
-    phases_add_their_errors(LOG_N - 1, false, Secret::SparseTernary { hamming_weight: 32 });
-    phases_add_their_errors(LOG_N - 4, true, Secret::UniformTernary);
-}
-
-#[test]
-fn what_is_too_large_becomes_what_the_model_says() {
-    let (slots, ratio) = (1 << (LOG_N - 1), 10);
-    let rig = Rig::new(bootstrap(LOG_N - 1, false, true), ratio, Secret::UniformTernary);
-    let params = rig.context.params();
-    let noise = BootstrapNoise::new(rig.bootstrapper.bootstrap_params(), params, 2, 5).unwrap();
-    // Up to 3/4 of the modulus: past the sine's crest, and around once.
-    let message: Vec<Complex> = reals(slots, 23).iter().map(|z| Complex::new(768.0 * z.re, 0.0)).collect();
-    let found = rig.decrypt(&rig.bootstrap(&rig.encrypt(&message, 2), 5).unwrap());
-    // The toy's cosine is right everywhere, so the integer does not matter. Roundings of the matrices grow with the message.
-    let power = message.iter().map(|z| z.re * z.re).sum::<f64>() / slots as f64;
-    let (_, variance) = noise.moments(0.0, power);
-    let errors: Vec<f64> =
-        found.iter().zip(&message).map(|(z, m)| z.re - noise.reduction().apply(m.re, 0.0)).collect();
-    let excess = excess_bits(errors.into_iter(), variance);
-    // Errors before the sine shrink by its slope, so the model is an upper bound here; wrong values would be 2^20 deviations.
-    assert!(excess < 1.0, "{excess:+.2} bits");
 }
 
 #[test]
