@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::Secret;
 use fhec_passes::bootstrap::{failure, sets};
 use fhec_runtime::circuits::bootstrap::Bootstrapper;
@@ -33,7 +34,8 @@ pub struct Options {
 }
 
 /// What was measured. Seconds are wall time; precision is `-log2` of the mean and of the largest absolute error of the
-/// real parts, against the message, over all slots and messages.
+/// real parts, against the message, over all slots and messages; what is predicted is the same mean by
+/// [`fhec_ir::noise::bootstrap`].
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs)]
 pub struct Report {
@@ -51,6 +53,7 @@ pub struct Report {
     pub phases: BTreeMap<&'static str, f64>,
     pub precision_bits_mean: f64,
     pub precision_bits_min: f64,
+    pub predicted_precision_bits_mean: f64,
     pub chain: usize,
     pub chained_precision_bits_mean: f64,
     pub chained_precision_bits_min: f64,
@@ -123,7 +126,9 @@ pub fn run(options: &Options) -> Result<Report> {
     let encoder = Encoder::new(&context);
     let mut encryptor = Encryptor::with_secret_key(&context, &secret, seed.child("bench", 0));
     let decryptor = Decryptor::new(&context, &secret);
+    let noise = BootstrapNoise::new(&bootstrap, params, bootstrap.input_level(), level)?;
     let (mut first, mut last) = (Errors::default(), Errors::default());
+    let mut predicted = 0.0;
     let (mut times, mut cpu_times): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
     let mut phases: BTreeMap<&'static str, f64> = BTreeMap::new();
     for index in 0..options.messages {
@@ -157,6 +162,7 @@ pub fn run(options: &Options) -> Result<Report> {
                 let found = encoder.decode_complex(&decryptor.decrypt(&value)?)?;
                 if step == 0 {
                     first.add(&found, &message);
+                    predicted += predicted_error(&noise, &message);
                 }
                 if step + 1 == options.chain {
                     last.add(&found, &message);
@@ -184,6 +190,7 @@ pub fn run(options: &Options) -> Result<Report> {
         phases,
         precision_bits_mean: mean,
         precision_bits_min: min,
+        predicted_precision_bits_mean: -(predicted / first.count as f64).log2(),
         chain: options.chain,
         chained_precision_bits_mean: chained_mean,
         chained_precision_bits_min: chained_min,
@@ -197,6 +204,12 @@ pub fn run(options: &Options) -> Result<Report> {
         log2_failure_probability: failure::log2_failure(weight, bootstrap.bound, bootstrap.slots(), 1),
         peak_rss_bytes: peak_rss_bytes(),
     })
+}
+
+/// The sum of the mean absolute errors that the model predicts for the slots of `message`.
+fn predicted_error(noise: &BootstrapNoise, message: &[f64]) -> f64 {
+    let power = message.iter().map(|m| m * m).sum::<f64>() / message.len() as f64;
+    message.iter().map(|&m| noise.mean_absolute_error(m, power)).sum()
 }
 
 /// Message number `index`: constants and alternation, the worst for the transforms, then random ones in [-1, 1].

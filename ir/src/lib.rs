@@ -17,6 +17,7 @@
 //! | [`plan`] | what a compile decided and predicts |
 //! | [`circuit_shape`] | rotations and products of the big circuits |
 //! | [`bootstrap`] | bootstrapping as data: levels, matrices, polynomials |
+//! | [`noise`] | how large the errors of operations, polynomials and bootstraps are |
 //! | [`evaluation_keys`] | the switching keys a program needs |
 //! | [`plan`] | what a compile decided and predicted |
 //! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
@@ -39,6 +40,7 @@ pub mod interp;
 pub mod layout;
 pub mod linear_map;
 pub mod nn;
+pub mod noise;
 pub(crate) mod op_table;
 pub mod packed;
 pub mod params;

@@ -20,6 +20,7 @@
 
 mod dft;
 mod program;
+mod reduction;
 
 use num_bigint::BigUint;
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::scale::{ExactScale, Level};
 
 pub use dft::{DftMatrix, DftStep};
 pub use program::ProgramBootstrapError;
+pub use reduction::Reduction;
 
 /// Smallest `log2` of the number of slots that a bootstrap serves.
 pub const MIN_LOG_SLOTS: u32 = 4;
@@ -127,6 +129,14 @@ pub enum BootstrapError {
     Bound { bound: u32 },
     #[error("without an ephemeral secret the main secret must be sparse")]
     DenseSecret,
+    #[error("the program has no bootstrap of {slots} slots")]
+    Missing { slots: usize },
+    #[error(
+        "a bootstrap from level {from} to {to}; this one starts from {input} or above and reaches {output}"
+    )]
+    Reach { from: Level, to: Level, input: Level, output: Level },
+    #[error("the errors of slots to coefficients last are not modelled")]
+    NotModelled,
     #[error(
         "the message ratio q0 / D_0 is 2^{log_ratio:.1}; between 2^1 and 2^20 the sine is near its argument and above the noise"
     )]

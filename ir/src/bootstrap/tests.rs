@@ -226,3 +226,51 @@ fn the_keys_of_a_program_include_those_of_its_bootstraps() {
     program.meta.insert("bootstraps".into(), Attr::Int(3));
     assert!(matches!(EvaluationKeys::of(&program, &params), Err(ProgramBootstrapError::Meta(_))));
 }
+
+/// Chebyshev coefficients of `cos(frequency t)` over `[-1, 1]`, by interpolation.
+fn cosine(frequency: f64, degree: usize) -> Polynomial {
+    let count = degree + 1;
+    let node = |i: usize| PI * (2 * i + 1) as f64 / (2 * count) as f64;
+    let coefficients = (0..count).map(|k| {
+        let terms = (0..count).map(|i| (frequency * node(i).cos()).cos() * (k as f64 * node(i)).cos());
+        let scale = if k == 0 { 1.0 } else { 2.0 };
+        if k % 2 == 0 { scale * terms.sum::<f64>() / count as f64 } else { 0.0 }
+    });
+    Polynomial::chebyshev(coefficients.collect(), [-1.0, 1.0]).unwrap()
+}
+
+/// A message of any size becomes the circuit's polynomials at its point, and those are about the sine.
+#[test]
+fn the_reduction_is_the_circuit_in_the_clear() {
+    let params = params();
+    let mut b = bootstrap();
+    b.cosine = cosine(2.0 * PI * b.width() / 8.0, 30);
+    let q0 = params.q()[0] as f64;
+    let ratio = q0 / params.canonical_scale(0).to_f64();
+    for arcsine in [None, Some(Polynomial::chebyshev(vec![0.0, 1.0, 0.0, 0.25], [-1.0, 1.0]).unwrap())] {
+        b.arcsine = arcsine.clone();
+        let reduction = Reduction::new(&b, &params);
+        assert_eq!(reduction.ratio(), ratio);
+        let mut messages: Vec<f64> = (-300..300).map(|i| f64::from(i) * 0.01).collect();
+        messages.extend([100.0, -400.0]);
+        for integer in -13..=13i32 {
+            let mut all = messages.clone();
+            reduction.apply_all(&mut all, |_| f64::from(integer));
+            for (&m, &found) in messages.iter().zip(&all) {
+                let t = (f64::from(integer) + m / ratio - 0.25) / b.width();
+                let sine = (0..3).fold(b.cosine.eval(t), |c, _| 2.0 * c * c - 1.0);
+                let y = arcsine.as_ref().map_or(sine, |p| p.eval(sine));
+                // Rounding to 2^-53 grows by at most 4^3 in the doublings, and by the ratio 2^10; a few bits for Clenshaw.
+                assert!((found - ratio / (2.0 * PI) * y).abs() < 2f64.powi(-53 + 6 + 10 + 6));
+                assert_eq!(found, reduction.apply(m, f64::from(integer)));
+                // Interpolation of degree 30 is right to 2^-30 here, times 4^3 and the ratio over 2 pi.
+                let ideal = (2.0 * PI * m / ratio).sin();
+                let tolerance = 2f64.powi(-30 + 6 + 8);
+                assert!(arcsine.is_some() || (found - ratio / (2.0 * PI) * ideal).abs() < tolerance);
+            }
+        }
+        // Half the modulus more is another residue: m and m - q0 / D_0 are the same message.
+        assert!((reduction.apply(0.75 * ratio, 2.0) - reduction.apply(-0.25 * ratio, 2.0)).abs() < 1e-9);
+        assert!(reduction.apply(f64::NAN, 0.0).is_nan());
+    }
+}

@@ -8,12 +8,17 @@
 //! How much a polynomial or a product carries on depends on the message: a composition for sign is steep near 0 and flat
 //! elsewhere, and where it is steep the `x` it is multiplied with is small. So errors are followed at sample messages,
 //! slot by slot, from each linear map (whose results spread anew) to the next.
+//!
+//! A bootstrap passes its sample messages through its sine, and adds the variance of [`fhec_ir::noise::bootstrap`], which the
+//! simulator draws its errors from.
 
 use std::collections::HashMap;
 
+use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
+use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::{ERROR_STDDEV, Params, Secret};
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::polynomial_shape::{Node, PolynomialShape};
@@ -87,6 +92,17 @@ impl Sampled {
         })
     }
 
+    /// After a bootstrap.
+    fn refreshed(&self, noise: &BootstrapNoise) -> Self {
+        let power = self.messages.iter().map(|x| x * x).sum::<f64>() / SAMPLES as f64;
+        self.map(|x, v| {
+            // As for polynomials.
+            let x = x.clamp(-1.0, 1.0);
+            let (message, variance) = noise.moments(x, power);
+            (message, noise.reduction().slope(x).powi(2) * v + variance)
+        })
+    }
+
     /// The slot-wise product of different values.
     fn times(&self, other: &Self) -> Self {
         self.zip(other, |(x, v), (y, w)| (x * y, x * x * w + y * y * v))
@@ -109,6 +125,10 @@ impl Sampled {
 /// Errors of all values of `func`, by value; inputs are fresh public-key encryptions of magnitude 1.
 pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> Vec<ValueNoise> {
     let model = Model::new(params);
+    // A program without its bootstraps, or with ones that do not fit, cannot be run: there is nothing to predict, and every
+    // backend says what is wrong.
+    let bootstraps = BootstrapParams::of_program(func).unwrap_or_default();
+    let mut refreshes: HashMap<(usize, Level, Level), Option<BootstrapNoise>> = HashMap::new();
     let mut values = vec![Sampled::spread(0.0, 1, 0.0); func.value_count()];
     for &input in func.inputs() {
         let fresh = model.fresh(func.ty(input).level);
@@ -164,7 +184,13 @@ pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> 
             }
             Op::Rescale { .. } => x.plus(model.rescale(result.level, func.ty(first).size)),
             Op::LevelDrop { .. } => x.plus(model.rescale(result.level, 2)),
-            Op::Bootstrap { .. } => x.clone(),
+            Op::Bootstrap { .. } => {
+                let slots = func.ty(first).slots;
+                let refresh = refreshes.entry((slots, level, result.level)).or_insert_with(|| {
+                    BootstrapNoise::of_slots(&bootstraps, params, slots, level, result.level).ok()
+                });
+                refresh.as_ref().map_or_else(|| x.clone(), |refresh| x.refreshed(refresh))
+            }
         };
         values[data.result.index()] = value;
     }

@@ -6,6 +6,7 @@
 //! | [`ckks`] | ciphertexts: the encrypted run, with its cache of encoded diagonals |
 //! | [`clear`] | exact slots |
 //! | [`noisy`], [`noise`] | slots with modelled errors, and the model |
+//! | [`overflow`] | operands outside the range of what is done to them, as a run of slots can see |
 //! | [`keys`] | the keys that a server needs for a program |
 //! | [`observer`] | progress, trace, cancellation |
 //!
@@ -20,6 +21,7 @@ pub mod keys;
 pub mod noise;
 pub mod noisy;
 pub mod observer;
+pub mod overflow;
 
 use std::time::Instant;
 
@@ -37,6 +39,7 @@ pub use error::ExecError;
 pub use keys::{KeysError, ProgramKeys};
 pub use noisy::{EncryptionKind, Noisy, Simulation};
 pub use observer::{Observer, Trace};
+pub use overflow::Overflow;
 
 /// Runs `func` on `inputs` and returns its outputs.
 ///

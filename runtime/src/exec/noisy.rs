@@ -10,14 +10,20 @@
 //! - the rounding of every diagonal, times the mean square of the slots it multiplies;
 //! - the key switches of giant steps and the last division, at the squared scale, where they are negligible.
 //!
+//! A bootstrap is the function that its polynomials make of every slot, beside a random integer, and one error drawn from the
+//! variance that [`fhec_ir::noise::bootstrap`] gives for that integer. What a message beyond its range becomes is what it becomes
+//! under encryption; but a run of slots can tell ([`Noisy::overflows`]).
+//!
 //! Not modelled, being smaller by tens of bits: roundings of constants, double precision.
 
 use std::collections::BTreeMap;
 
+use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::interp::Bundle;
 use fhec_ir::linear_map::{LinearMap, PlainTensor};
+use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::Params;
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::polynomial_shape::PolynomialShape;
@@ -28,7 +34,9 @@ use super::backend::{Backend, Site};
 use super::ckks::check_levels;
 use super::clear::{Clear, check_bundle};
 use super::error::ExecError;
+use super::noise::bootstrap::RefreshModel;
 use super::noise::{NoiseModel, NormalStream};
+use super::overflow::{Overflow, Overflows};
 use crate::circuits::polynomial::{Arithmetic, Term, evaluate};
 use crate::error::EvalError;
 
@@ -39,6 +47,10 @@ pub struct Simulation<'a> {
     params: &'a Params,
     maps: BTreeMap<usize, MapEnergy>,
     polynomials: BTreeMap<usize, PolynomialShape>,
+    /// By slots, level of the operand and level of the result.
+    bootstraps: BTreeMap<(usize, Level, Level), RefreshModel>,
+    /// The first bootstrap that cannot be simulated, and why.
+    refused: Option<(usize, String)>,
 }
 
 /// Squares of the diagonals of a linear map.
@@ -82,7 +94,14 @@ impl MapEnergy {
 impl<'a> Simulation<'a> {
     /// Prepares `func`, scheduled for `params`.
     pub fn new(func: &'a Func<Ckks>, params: &'a Params) -> Self {
-        let mut simulation = Simulation { func, params, maps: BTreeMap::new(), polynomials: BTreeMap::new() };
+        let mut simulation = Simulation {
+            func,
+            params,
+            maps: BTreeMap::new(),
+            polynomials: BTreeMap::new(),
+            bootstraps: BTreeMap::new(),
+            refused: None,
+        };
         for (index, data) in func.ops().iter().enumerate() {
             match &data.op {
                 Op::LinearMap { map, baby_step, .. } => {
@@ -91,15 +110,31 @@ impl<'a> Simulation<'a> {
                 Op::Polynomial { polynomial, .. } => {
                     simulation.polynomials.insert(index, PolynomialShape::new(polynomial));
                 }
+                Op::Bootstrap { x, level } if simulation.refused.is_none() => {
+                    let x = func.ty(*x);
+                    let prepared = simulation.prepare_bootstrap(x.slots, x.level, *level);
+                    simulation.refused = prepared.err().map(|reason| (index, reason));
+                }
                 _ => {}
             }
         }
         simulation
     }
 
+    fn prepare_bootstrap(&mut self, slots: usize, from: Level, to: Level) -> Result<(), String> {
+        if self.bootstraps.contains_key(&(slots, from, to)) {
+            return Ok(());
+        }
+        let bootstraps = BootstrapParams::of_program(self.func).map_err(|error| error.to_string())?;
+        let noise = BootstrapNoise::of_slots(&bootstraps, self.params, slots, from, to);
+        let noise = noise.map_err(|error| error.to_string())?;
+        self.bootstraps.insert((slots, from, to), RefreshModel::new(noise));
+        Ok(())
+    }
+
     /// The backend of one run. Runs of the same seed are the same, bit for bit.
     pub fn run(&self, seed: u64) -> Noisy<'_> {
-        Noisy { simulation: self, seed }
+        Noisy { simulation: self, seed, overflows: Overflows::default() }
     }
 }
 
@@ -113,10 +148,11 @@ pub enum EncryptionKind {
 }
 
 /// Slots with modelled errors: one run of a [`Simulation`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Noisy<'a> {
     simulation: &'a Simulation<'a>,
     seed: u64,
+    overflows: Overflows,
 }
 
 /// First label of the streams: what they perturb.
@@ -124,6 +160,12 @@ const INPUT: u64 = 0;
 const OP: u64 = 1;
 
 impl Noisy<'_> {
+    /// The operands of polynomials and bootstraps that were outside `[-1, 1]` so far, in program order: what encrypted
+    /// arithmetic cannot see. A little outside does little harm; how much is far depends on the polynomial.
+    pub fn overflows(&self) -> Vec<Overflow> {
+        self.overflows.list()
+    }
+
     /// Input number `input` of the program, encoded and encrypted.
     pub fn encrypt(
         &self,
@@ -175,13 +217,15 @@ impl Backend for Noisy<'_> {
             let (prepared, given) = (self.simulation.func.name.clone(), func.name.clone());
             return Err(ExecError::OtherProgram { prepared, given });
         }
-        for (op, data) in func.ops().iter().enumerate() {
-            if let Op::Bootstrap { .. } = data.op {
-                let mnemonic = data.op.mnemonic();
-                return Err(ExecError::Unsupported { op, mnemonic, backend: "slots with modelled noise" });
+        check_levels(func, self.simulation.params)?;
+        match &self.simulation.refused {
+            None => Ok(()),
+            Some((op, reason)) => {
+                let (mnemonic, params) = (func.ops()[*op].op.mnemonic(), self.simulation.params.name());
+                let (reason, params) = (reason.clone(), params.to_owned());
+                Err(ExecError::Params { op: *op, mnemonic, reason, params })
             }
         }
-        check_levels(func, self.simulation.params)
     }
 
     fn check_input(&self, ty: &CiphertextType, value: &Bundle) -> Result<(), String> {
@@ -218,6 +262,7 @@ impl Backend for Noisy<'_> {
     }
 
     fn polynomial(&self, site: Site<'_>, x: &Bundle, _: &Polynomial) -> Result<Bundle, EvalError> {
+        self.overflows.check(site.index, x);
         let shape = &self.simulation.polynomials[&site.index];
         let model = self.model(site.operand.slots);
         let vectors = x.iter().enumerate().map(|(number, vector)| {
@@ -293,8 +338,16 @@ impl Backend for Noisy<'_> {
         self.rescale(site, x)
     }
 
-    fn bootstrap(&self, _: Site<'_>, _: &Bundle) -> Result<Bundle, EvalError> {
-        unreachable!("refused by check_program")
+    fn bootstrap(&self, site: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
+        self.overflows.check(site.index, x);
+        let levels = (site.operand.slots, site.operand.level, site.result.level);
+        let model = &self.simulation.bootstraps[&levels];
+        let mut y = x.clone();
+        for (number, vector) in y.iter_mut().enumerate() {
+            let mut stream = NormalStream::new(&[self.seed, OP, site.index as u64, number as u64]);
+            model.refresh(vector, &mut stream);
+        }
+        Ok(y)
     }
 }
 

@@ -1,0 +1,318 @@
+//! The error of a bootstrap, per slot: one formula for the simulator and for the compiler's prediction.
+//!
+//! All variances are of the real part of a slot of the result, in units of the squared message. Slots become coefficients and
+//! slots again one to one, and the sine has slope 1 at its message, so what is added on the way reaches the result as it is:
+//!
+//! | phase | error |
+//! |---|---|
+//! | level drops | a division with rounding, if a level is dropped |
+//! | slots to coefficients | see below; a slot variance `s^2` at scale `D_0` is `s^2 / n` in a coefficient |
+//! | to the ephemeral secret and back (ePrint 2022/024) | `N s^2 (q_0 / p)^2 / 12 + (1 + h) / 12` in a coefficient, at scale `D_0`, each with its special primes and its secret's `h` |
+//! | trace to fewer slots | key switch number `i` counts `4^-i`: later rotations double the message, not the error |
+//! | coefficients to slots | see below; twice the real part, `width q_0 / D_0` from the sine's argument to the message |
+//! | real part | a key switch |
+//! | cosine | [`PolynomialNoise`] at `t_I = (I - 1/4) / width` |
+//! | doublings | `v -> (4 c)^2 v`, and a product's relinearisation and rescaling |
+//! | arcsine | slope and [`PolynomialNoise`] at 0 |
+//!
+//! *Transforms.* A level of butterflies is `sqrt 2` times a unitary map, so a matrix of `b` levels with factor `f` multiplies
+//! energies by `g = 2^b f^2`, and errors of a matrix reach the end times the `g` of those after it. Each matrix adds the rounding of
+//! its diagonals, `count * n / 12 / ratio^2 * E|z|^2` for diagonals of full length, less for periodic ones; the
+//! undivided key switches of the baby rotations times the squared diagonals, all of whose entries have modulus `f` or 0; the giant
+//! steps' key switches at the squared scale; and one division. Only the mean of a matrix's error over slots is known: where
+//! messages gather their energy in few slots of a half-done transform, so does the error.
+//!
+//! *The integer.* The slope of the doubled cosine, `2^r |sin| / |sin|` of a `2^r`-th of the angle, depends much on `I`. Raised
+//! coefficients are sums of `h + 1` uniform numbers in `q_0 [-1/2, 1/2]`, so `I` is normal of variance `(h + 1) / 12`; the result's
+//! error is a mixture of normal ones, with heavy tails.
+//!
+//! *Tails.* Roundings are multiplied with the secret, whose slots have squares distributed exponentially around `h`, the same in
+//! every rounding. With all slots of the ring in use errors are therefore nearer to Laplace's distribution than to the normal ones
+//! assumed here: the mean absolute error is 0.1 to 0.2 bits smaller for the same deviation, the largest of 2^14 errors 0.8
+//! bits larger. With few slots each is a mean over many of the ring's, and the difference goes away.
+//!
+//! Not modelled, being smaller by bits: roundings of constants, errors times errors, how the sine's own error depends on
+//! the message.
+
+use std::f64::consts::PI;
+
+use super::polynomial::PolynomialNoise;
+use super::{GAUSSIAN, NoiseModel, ROUNDING};
+use crate::bootstrap::{BootstrapError, BootstrapParams, DftMatrix, Order, Reduction};
+use crate::params::Params;
+use crate::polynomial::Polynomial;
+use crate::polynomial_shape::PolynomialShape;
+use crate::scale::{ExactScale, Level, Scale};
+
+/// The errors of one bootstrap between two levels.
+#[derive(Clone, Debug)]
+pub struct BootstrapNoise {
+    /// Variances that are the same for all slots and messages.
+    pub phases: PhaseVariances,
+    /// Per mean square of the slots of the operand: roundings of the matrices of slots to coefficients.
+    pub per_message_square: f64,
+    /// The integers that occur, ascending, with what the sine adds beside each.
+    pub integers: Vec<IntegerNoise>,
+    reduction: Reduction,
+}
+
+/// By phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PhaseVariances {
+    /// From the operand's level to the bootstrap's, and from the bootstrap's result to the level asked for.
+    pub level_drops: f64,
+    /// Slots to coefficients, without [`BootstrapNoise::per_message_square`].
+    pub slots_to_coeffs: f64,
+    /// Key switches around the raising of the modulus.
+    pub raise_modulus: f64,
+    /// Trace, coefficients to slots and real part.
+    pub coeffs_to_slots: f64,
+}
+
+impl PhaseVariances {
+    /// Of all.
+    pub fn sum(&self) -> f64 {
+        self.level_drops + self.slots_to_coeffs + self.raise_modulus + self.coeffs_to_slots
+    }
+}
+
+/// An integer beside a message where the modulus has been raised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerNoise {
+    /// `I`.
+    pub integer: i32,
+    /// How often it occurs.
+    pub probability: f64,
+    /// What cosine, doublings and arcsine add.
+    pub variance: f64,
+}
+
+impl BootstrapNoise {
+    /// Of that one among `bootstraps` that serves `slots` slots: what a `bootstrap` op means.
+    ///
+    /// # Errors
+    /// If there is none, and as [`Self::new`].
+    pub fn of_slots(
+        bootstraps: &[BootstrapParams],
+        params: &Params,
+        slots: usize,
+        from: Level,
+        to: Level,
+    ) -> Result<Self, BootstrapError> {
+        let found = bootstraps.iter().find(|b| b.log_slots < usize::BITS && b.slots() == slots);
+        BootstrapNoise::new(found.ok_or(BootstrapError::Missing { slots })?, params, from, to)
+    }
+
+    /// Of `bootstrap`, from operands at level `from` to results at level `to`.
+    ///
+    /// # Errors
+    /// If the bootstrap does not fit `params` or the levels, or its order is not [`Order::SlotsToCoeffsFirst`].
+    pub fn new(
+        bootstrap: &BootstrapParams,
+        params: &Params,
+        from: Level,
+        to: Level,
+    ) -> Result<Self, BootstrapError> {
+        bootstrap.validate(params)?;
+        if bootstrap.order != Order::SlotsToCoeffsFirst {
+            return Err(BootstrapError::NotModelled);
+        }
+        let (input, output) = (bootstrap.input_level(), bootstrap.output_level);
+        if from < input || to > output || from > params.top_level() {
+            return Err(BootstrapError::Reach { from, to, input, output });
+        }
+        let model = NoiseModel::new(params, bootstrap.slots());
+        let parts = Parts { bootstrap, model, reduction: Reduction::new(bootstrap, params) };
+        let drop = |from: Level, to: Level| {
+            if from > to { model.division(2, model.scale(Scale::canonical(to))) } else { 0.0 }
+        };
+        let (slots_to_coeffs, per_message_square) = parts.slots_to_coeffs();
+        let phases = PhaseVariances {
+            level_drops: drop(from, input) + drop(output, to),
+            slots_to_coeffs,
+            raise_modulus: parts.raise_modulus(),
+            coeffs_to_slots: parts.coeffs_to_slots(),
+        };
+        Ok(BootstrapNoise { phases, per_message_square, integers: parts.sine(), reduction: parts.reduction })
+    }
+
+    /// The function that is applied to every slot.
+    pub fn reduction(&self) -> &Reduction {
+        &self.reduction
+    }
+
+    /// Variance beside an integer, for slots of mean square `power`.
+    pub fn variance(&self, integer: &IntegerNoise, power: f64) -> f64 {
+        self.phases.sum() + self.per_message_square * power + integer.variance
+    }
+
+    /// Mean over the integers of what becomes of `message`, and the variance of the result: that of the error for slots of mean
+    /// square `power`, and of the result's own change with the integer.
+    pub fn moments(&self, message: f64, power: f64) -> (f64, f64) {
+        let results =
+            || self.integers.iter().map(|i| (self.reduction.apply(message, f64::from(i.integer)), i));
+        let mean: f64 = results().map(|(y, i)| i.probability * y).sum();
+        let variance = results().map(|(y, i)| i.probability * ((y - mean).powi(2) + self.variance(i, power)));
+        (mean, variance.sum())
+    }
+
+    /// Mean absolute distance of the result from `message`, distortion and error.
+    pub fn mean_absolute_error(&self, message: f64, power: f64) -> f64 {
+        let of_integer = |i: &IntegerNoise| {
+            let bias = self.reduction.apply(message, f64::from(i.integer)) - message;
+            i.probability * mean_absolute(bias, self.variance(i, power).sqrt())
+        };
+        self.integers.iter().map(of_integer).sum()
+    }
+}
+
+/// `E|X|` of a normal `X`.
+fn mean_absolute(mean: f64, deviation: f64) -> f64 {
+    let z = mean / deviation;
+    deviation * (2.0 / PI).sqrt() * (-z * z / 2.0).exp() + mean * libm::erf(z / 2f64.sqrt())
+}
+
+struct Parts<'a> {
+    bootstrap: &'a BootstrapParams,
+    model: NoiseModel<'a>,
+    reduction: Reduction,
+}
+
+impl Parts<'_> {
+    fn params(&self) -> &Params {
+        self.model.params()
+    }
+
+    fn slots(&self) -> f64 {
+        self.bootstrap.slots() as f64
+    }
+
+    fn canonical(&self, level: Level) -> f64 {
+        self.model.scale(Scale::canonical(level))
+    }
+
+    /// Hamming weight of the secret under which the modulus is raised.
+    fn raising_weight(&self) -> f64 {
+        self.bootstrap.ephemeral_weight.map_or(self.model.secret_norm(), f64::from)
+    }
+
+    /// Variance of slots after `matrices`, each times `factor`, and the part of it per `E|z|^2` of the operand.
+    fn transform(&self, matrices: &[(DftMatrix, Level)], factor: f64) -> (f64, f64) {
+        let (model, square) = (&self.model, factor * factor);
+        let (mut added, mut per_energy, mut energy) = (0.0, 0.0, 1.0);
+        for (matrix, level) in matrices {
+            let (scale, squared) = (self.canonical(*level), model.scale(Scale::squared(*level)));
+            let entries = f64::from(1u32 << (matrix.high - matrix.low));
+            let gain = entries * square;
+            let rotated = square * (entries - unrotated_entries(matrix));
+            let switched = model.key_switch_product(*level, scale) * rotated
+                + (matrix.giant_steps() - 1) as f64 * model.key_switch(*level, squared);
+            let rounding = model.encoding_of_period(1 << matrix.high, squared / scale);
+            added = added * gain + switched + model.division(2, self.canonical(level - 1));
+            per_energy = per_energy * gain + energy * matrix.diagonals() as f64 * rounding;
+            energy *= gain;
+        }
+        (added, per_energy)
+    }
+
+    fn slots_to_coeffs(&self) -> (f64, f64) {
+        let (added, per_energy) = self.transform(&self.bootstrap.slots_to_coeffs_matrices(), 1.0);
+        (added / self.slots(), per_energy / self.slots())
+    }
+
+    fn raise_modulus(&self) -> f64 {
+        let Some(weight) = self.bootstrap.ephemeral_weight else { return 0.0 };
+        let params = self.params();
+        let q0 = params.q()[0] as f64;
+        let switch = |special: f64, weight: f64| {
+            let ratio = q0 / special;
+            params.ring_degree() as f64 * GAUSSIAN * ratio * ratio * ROUNDING + ROUNDING * (1.0 + weight)
+        };
+        let special: f64 = params.p().iter().map(|&p| p as f64).product();
+        let sum = switch(params.p()[0] as f64, f64::from(weight)) + switch(special, self.model.secret_norm());
+        sum / self.canonical(0).powi(2)
+    }
+
+    fn coeffs_to_slots(&self) -> f64 {
+        let (b, params, model) = (self.bootstrap, self.params(), &self.model);
+        let (slots, q0) = (self.slots(), params.q()[0] as f64);
+        let raised = b.raised_level();
+        let trace = b.trace_rotations(params).len() as i32;
+        let switch = model.key_switch(raised, self.canonical(0)) / slots;
+        let traced: f64 = (1..=trace).map(|rotation| 0.25f64.powi(rotation) * switch).sum();
+        let growth = f64::from(trace).exp2();
+        let share =
+            (b.argument_factor(params) / (2.0 * slots) / growth).powf(1.0 / b.coeffs_to_slots.len() as f64);
+        let (added, per_energy) = self.transform(&b.coeffs_to_slots_matrices(), share);
+        // 2n coefficients of q_0 I.
+        let coefficient = q0 * growth / self.canonical(raised);
+        let energy = 2.0 * slots * coefficient.powi(2) * (self.raising_weight() + 1.0) / 12.0;
+        let level = b.sine_input_level();
+        let argument = 4.0 * (added + per_energy * energy) + model.key_switch(level, self.canonical(level));
+        traced + argument * (b.width() * self.reduction.ratio()).powi(2)
+    }
+
+    fn sine(&self) -> Vec<IntegerNoise> {
+        let (b, params, model) = (self.bootstrap, self.params(), &self.model);
+        let factor = b.sine_factor(params);
+        let amplitude = match b.arcsine {
+            Some(_) => 1.0,
+            None => factor.powf(0.5f64.powi(b.double_angles as i32)),
+        };
+        let scaled = |polynomial: &Polynomial, factor: f64, level: Level| {
+            let scaled = polynomial.scaled(factor).expect("a finite polynomial times a finite factor");
+            PolynomialNoise::new(&PolynomialShape::new(&scaled), model, level)
+        };
+        let mut level = b.sine_input_level();
+        let cosine = scaled(&b.cosine, amplitude, level);
+        level -= b.cosine.depth() as Level;
+        let doublings: Vec<f64> = (0..b.double_angles)
+            .map(|_| {
+                let square = self.canonical(level).powi(2);
+                let divisor = ExactScale::from_integer(&params.rescale_divisor(level)).to_f64();
+                level -= 1;
+                model.division(2, square / divisor) + model.key_switch_product(level + 1, square)
+            })
+            .collect();
+        let arcsine = b.arcsine.as_ref().map(|arcsine| scaled(arcsine, factor, level).at(0.0));
+        // Read at the application's scale.
+        let reading = b.sine_scale(params).to_f64() / self.canonical(b.sine_output_level());
+        let at = |integer: i32| {
+            let start = cosine.at((f64::from(integer) - 0.25) / b.width());
+            let (mut c, mut variance, mut square) = (start.value, start.variance, amplitude * amplitude);
+            for doubling in &doublings {
+                variance = (4.0 * c).powi(2) * variance + doubling;
+                (c, square) = (2.0 * c * c - square, square * square);
+            }
+            if let Some(arcsine) = arcsine {
+                variance = arcsine.slope.powi(2) * variance + arcsine.variance;
+            }
+            variance * reading * reading
+        };
+        let spread = (self.raising_weight() + 1.0) / 12.0;
+        let weight = |i: i32| (-f64::from(i).powi(2) / (2.0 * spread)).exp();
+        // Beyond nine deviations a double adds nothing to a sum of probabilities.
+        let last = f64::from(b.bound - 1).min((9.0 * spread.sqrt()).ceil()) as i32;
+        let all: f64 = (-last..=last).map(weight).sum();
+        (-last..=last)
+            .map(|integer| IntegerNoise {
+                integer,
+                probability: weight(integer) / all,
+                variance: at(integer),
+            })
+            .collect()
+    }
+}
+
+/// How many entries of an average row stand on diagonals whose baby rotation is none: those need no key switch before they
+/// are multiplied.
+fn unrotated_entries(matrix: &DftMatrix) -> f64 {
+    let babies = (matrix.baby_steps as usize).min(matrix.diagonals());
+    let reach = 1usize << (matrix.high - matrix.low);
+    let full = matrix.diagonals() == reach;
+    let entries = |index: usize| {
+        // Diagonal `index` is `index + 1 - reach` strides from the main one; those that do not wrap leave rows out.
+        if full { 1.0 } else { 1.0 - (index + 1).abs_diff(reach) as f64 / reach as f64 }
+    };
+    (0..matrix.diagonals()).filter(|index| matrix.rotation(index % babies) == 0).map(entries).sum()
+}

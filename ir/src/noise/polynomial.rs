@@ -1,0 +1,139 @@
+//! The error that evaluating a polynomial adds to its value.
+//!
+//! Every basis element and every node of a [`PolynomialShape`] ends in a rescaling, and a key switch if there is a product in
+//! it; each adds an independent error, and reaches the result times the derivative of the result by that element or node.
+//! Derivatives are taken backwards, from the result to the operand. Scales are those of the circuit: a basis element has
+//! the product of its factors' scales over the prime, a quotient the scale of the sum over that of its giant step (Bossuat
+//! et al., ePrint 2020/1203, section 5). They matter where a polynomial ends in a segment of another scale.
+
+use std::collections::HashMap;
+
+use super::NoiseModel;
+use crate::polynomial_shape::{Node, PolynomialShape, basis_depth};
+use crate::scale::{ExactScale, Level};
+
+/// The errors inside one evaluation: what does not depend on the operand.
+#[derive(Clone, Debug)]
+pub struct PolynomialNoise {
+    /// In the order of the shape: index, left, right, variance.
+    basis: Vec<(usize, usize, usize, f64)>,
+    root: NoisyNode,
+}
+
+#[derive(Clone, Debug)]
+struct NoisyNode {
+    /// Degree of the giant step, and the quotient.
+    products: Vec<(usize, NoisyNode)>,
+    terms: Vec<(usize, f64)>,
+    variance: f64,
+}
+
+/// A polynomial at one operand.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PolynomialAt {
+    /// Its value.
+    pub value: f64,
+    /// Its derivative: what an error of the operand is multiplied by.
+    pub slope: f64,
+    /// Variance of the error that evaluation adds, in units of the squared message.
+    pub variance: f64,
+}
+
+impl PolynomialNoise {
+    /// Of `shape`, for canonical operands at `level`; the result is canonical, `shape.depth` levels lower.
+    ///
+    /// # Panics
+    /// If there are not enough levels.
+    pub fn new(shape: &PolynomialShape, model: &NoiseModel<'_>, level: Level) -> Self {
+        let params = model.params();
+        let canonical = |level: Level| params.canonical_scale(level).to_f64();
+        let divisor = |level| ExactScale::from_integer(&params.rescale_divisor(level)).to_f64();
+        let mut scales = HashMap::from([(1, canonical(level))]);
+        let basis = shape.basis.iter().map(|element| {
+            let at = level - (basis_depth(element.index) as Level - 1);
+            let sum = scales[&element.left] * scales[&element.right];
+            let scale = sum / divisor(at);
+            scales.insert(element.index, scale);
+            let variance = model.division(2, scale) + model.key_switch_product(at, sum);
+            (element.index, element.left, element.right, variance)
+        });
+        let basis = basis.collect();
+        let out = canonical(level - shape.depth as Level);
+        let walk = Walk { model, scales: &scales, level, divisor: &divisor };
+        PolynomialNoise { basis, root: walk.node(&shape.root, shape.depth.saturating_sub(1) as Level, out) }
+    }
+
+    /// Value, derivative and error at `x`.
+    pub fn at(&self, x: f64) -> PolynomialAt {
+        let mut values = HashMap::from([(0, 1.0), (1, x)]);
+        for &(index, left, right, _) in &self.basis {
+            values.insert(index, 2.0 * values[&left] * values[&right] - values[&(left - right)]);
+        }
+        let mut back = Back { values: &values, slopes: HashMap::new(), variance: 0.0 };
+        let value = back.node(&self.root, 1.0);
+        for &(index, left, right, variance) in self.basis.iter().rev() {
+            let slope = back.slope(index);
+            back.variance += slope * slope * variance;
+            back.add(left, 2.0 * values[&right] * slope);
+            back.add(right, 2.0 * values[&left] * slope);
+            back.add(left - right, -slope);
+        }
+        PolynomialAt { value, slope: back.slope(1), variance: back.variance }
+    }
+}
+
+struct Walk<'a, F> {
+    model: &'a NoiseModel<'a>,
+    scales: &'a HashMap<usize, f64>,
+    level: Level,
+    divisor: &'a F,
+}
+
+impl<F: Fn(Level) -> f64> Walk<'_, F> {
+    fn node(&self, node: &Node, depth: Level, target: f64) -> NoisyNode {
+        let level = self.level - depth;
+        let sum = target * (self.divisor)(level);
+        let product = |product: &crate::polynomial_shape::Product| {
+            let quotient = self.node(&product.quotient, depth - 1, sum / self.scales[&product.giant]);
+            (product.giant, quotient)
+        };
+        let products: Vec<_> = node.products.iter().map(product).collect();
+        let switched = if products.is_empty() { 0.0 } else { self.model.key_switch_product(level, sum) };
+        let variance = self.model.division(2, target) + switched;
+        NoisyNode { products, terms: node.terms.clone(), variance }
+    }
+}
+
+/// Derivatives of the result, collected backwards.
+struct Back<'a> {
+    values: &'a HashMap<usize, f64>,
+    slopes: HashMap<usize, f64>,
+    variance: f64,
+}
+
+impl Back<'_> {
+    fn slope(&self, index: usize) -> f64 {
+        self.slopes.get(&index).copied().unwrap_or(0.0)
+    }
+
+    fn add(&mut self, index: usize, slope: f64) {
+        *self.slopes.entry(index).or_default() += slope;
+    }
+
+    /// The value of `node`; `slope` is the derivative of the result by it.
+    fn node(&mut self, node: &NoisyNode, slope: f64) -> f64 {
+        self.variance += slope * slope * node.variance;
+        let mut value = 0.0;
+        for &(k, coefficient) in &node.terms {
+            value += coefficient * self.values[&k];
+            self.add(k, coefficient * slope);
+        }
+        for (giant, quotient) in &node.products {
+            let other = self.values[giant];
+            let quotient = self.node(quotient, slope * other);
+            self.add(*giant, slope * quotient);
+            value += quotient * other;
+        }
+        value
+    }
+}

@@ -1,0 +1,98 @@
+//! A bootstrap of a real parameter set: encrypted, simulated, predicted.
+
+use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::ckks::{CiphertextType, Ckks, Op};
+use fhec_ir::func::Func;
+use fhec_ir::noise::bootstrap::BootstrapNoise;
+use fhec_passes::analysis::circuit_shapes::CircuitShapes;
+use fhec_passes::analysis::noise::noise;
+use fhec_passes::bootstrap::sets;
+use fhec_runtime::circuits::bootstrap::keys::{encapsulation_keys, key_requests};
+use fhec_runtime::circuits::bootstrap::{Bootstrapper, Bootstrapping};
+use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor, FactorEncoder};
+use fhec_runtime::exec::{Encrypted, EncryptionKind, Simulation, execute};
+use fhec_runtime::ring::{Context, Seed};
+use fhec_runtime::rlwe::{EvaluationKeys, SecretKey};
+
+/// Messages spread evenly over `[-size, size]` in an order without structure.
+fn spread(slots: usize, size: f64) -> Vec<f64> {
+    (0..slots).map(|i| size * ((i * 40_503 % slots * 2 + 1) as f64 / slots as f64 - 1.0)).collect()
+}
+
+/// Bits of the mean and of the largest of `errors`.
+fn bits(errors: impl Iterator<Item = f64>) -> [f64; 2] {
+    let errors: Vec<f64> = errors.map(f64::abs).collect();
+    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+    [-mean.log2(), -errors.iter().copied().fold(0.0, f64::max).log2()]
+}
+
+/// n15-128, all slots, from one level above the bootstrap's operand to one below its result. For messages of full size the cubic
+/// error of the sine counts, for tiny ones nothing but noise.
+///
+/// Half a bit of tolerance for means. What the model leaves out: a slot of the secret is the same in every rounding, and its square is
+/// distributed exponentially over the slots, so that errors are more like Laplace's distribution than like the normal one.
+/// For one deviation its mean is smaller by `log2(2 / sqrt pi)` = 0.17 bits, and the largest of 16384 is about
+/// `ln 16384 / sqrt 2` = 6.9 deviations instead of 4.0, 0.8 bits; the largest varies by a third of a bit from one sample to the next.
+#[test]
+fn encrypted_simulated_and_predicted_errors_agree() {
+    let set = sets::named("n15-128").unwrap();
+    let bootstrap = set.bootstrap.clone();
+    let (slots, from, to) = (bootstrap.slots(), bootstrap.input_level() + 1, bootstrap.output_level - 1);
+    let mut func: Func<Ckks> = Func::new("refresh");
+    let x = func.add_input(CiphertextType::canonical(1, slots, from), None);
+    let y = func.push(Op::Bootstrap { x, level: to }).unwrap();
+    func.set_outputs(vec![y]);
+    BootstrapParams::set_in_program(&mut func, &vec![bootstrap.clone()]);
+
+    let context = Context::new(set.params.clone()).unwrap();
+    let seed = Seed::from_bytes([29; 32]);
+    let secret = SecretKey::generate(&context, &seed);
+    let requests = key_requests(&context, &bootstrap);
+    let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
+    let encapsulation = encapsulation_keys(&context, &secret, &bootstrap, &seed).unwrap();
+    let bootstrapper = Bootstrapper::new(bootstrap.clone(), &FactorEncoder::new(&context)).unwrap();
+    let bootstrapping = Bootstrapping {
+        bootstrappers: std::slice::from_ref(&bootstrapper),
+        encapsulation: encapsulation.as_ref(),
+    };
+    let encrypted = Encrypted::new(&context, &keys, &func, 0).with_bootstrapping(bootstrapping);
+    let (encoder, decryptor) = (Encoder::new(&context), Decryptor::new(&context, &secret));
+    let mut encryptor = Encryptor::with_secret_key(&context, &secret, seed);
+    let simulation = Simulation::new(&func, &set.params);
+    let model = BootstrapNoise::new(&bootstrap, &set.params, from, to).unwrap();
+
+    for size in [1.0, 0.001] {
+        let message = spread(slots, size);
+        let plaintext = encoder.encode(&message, Encoding::message(from)).unwrap();
+        let input = vec![encryptor.encrypt(&plaintext).unwrap()];
+        let result = execute(&func, &encrypted, vec![input], &mut ()).unwrap();
+        let found = encoder.decode(&decryptor.decrypt(&result[0][0]).unwrap()).unwrap();
+        let run = simulation.run(31);
+        let ty = func.ty(func.inputs()[0]);
+        let input = run.encrypt(0, ty, vec![message.clone()], EncryptionKind::SecretKey);
+        let simulated = execute(&func, &run, vec![input], &mut ()).unwrap().remove(0).remove(0);
+
+        let against = |slots: &[f64]| bits(slots.iter().zip(&message).map(|(y, m)| y - m));
+        let ([measured, worst], [simulated, simulated_worst]) = (against(&found), against(&simulated));
+        let power = size * size / 3.0;
+        let [predicted, _] = bits(message.iter().map(|&m| model.mean_absolute_error(m, power)));
+        let report = format!(
+            "messages up to {size}: encrypted {measured:.2} / {worst:.2} bits, simulated {simulated:.2} / {simulated_worst:.2}, predicted {predicted:.2}"
+        );
+        eprintln!("{report}");
+        assert!((measured - simulated).abs() < 0.5 && (measured - predicted).abs() < 0.5, "{report}");
+        assert!((simulated_worst - worst - 0.8).abs() < 0.8, "{report}");
+
+        // What `estimate` adds to the error of the operand, for messages without distortion. It spreads messages over
+        // [-1, 1], whose size hardly matters to the error.
+        if size < 1.0 {
+            let values = noise(&func, &set.params, &mut CircuitShapes::default());
+            let [operand, result] = [func.inputs()[0], func.outputs()[0]].map(|v| values[v.index()].stddev);
+            let estimated = (result * result - operand * operand).sqrt();
+            let squares = found.iter().zip(&message).map(|(y, m)| (y - m).powi(2)).sum::<f64>();
+            let deviation = (squares / slots as f64).sqrt();
+            eprintln!("deviation 2^{:.2}, estimated 2^{:.2}", deviation.log2(), estimated.log2());
+            assert!((deviation / estimated).log2().abs() < 0.5, "{deviation:.2e}, estimated {estimated:.2e}");
+        }
+    }
+}
