@@ -4,19 +4,19 @@
 //! |---|---|---|
 //! | `secret.key` | client | the secret key, readable by its owner alone |
 //! | `public.key` | anyone | encrypts |
-//! | `evaluation.keys` | server | relinearisation and Galois keys, uniform halves as seeds |
+//! | `evaluation.keys` | server | relinearisation, Galois and encapsulation keys, uniform halves as seeds |
 //! | `*.ct` | both | a bundle of ciphertexts of one program |
 //!
 //! Each carries the fingerprint of the parameters and a checksum; what does not fit is refused with a reason.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fhec_runtime::FormatError;
-use fhec_runtime::exec::ProgramKeys;
+use fhec_runtime::exec::{ProgramKeys, ReadError};
 use fhec_runtime::ring::Context;
-use fhec_runtime::rlwe::{Ciphertext, EvaluationKeys, PublicKey, ReadError, SecretKey};
+use fhec_runtime::rlwe::{Ciphertext, PublicKey, SecretKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -60,9 +60,7 @@ pub fn write_keys(
     fs::create_dir_all(folder).map_err(|source| ExchangeError::Folder { path: folder.to_owned(), source })?;
     refuse_existing(folder)?;
     // The secret key comes last: a folder that has it has the others.
-    files::write_atomically(&folder.join(EVALUATION), Access::Ordinary, |mut w| {
-        keys.evaluation().write(context, &mut w)
-    })?;
+    files::write_atomically(&folder.join(EVALUATION), Access::Ordinary, |mut w| keys.write(context, &mut w))?;
     let bytes = public.to_bytes(context);
     files::write_atomically(&folder.join(PUBLIC), Access::Ordinary, |w| w.write_all(&bytes))?;
     let bytes = secret.to_bytes(context);
@@ -101,10 +99,7 @@ pub fn read_public_key(folder: &Path, context: &Context) -> Result<PublicKey, Ex
 pub fn read_evaluation_keys(folder: &Path, context: &Context) -> Result<ProgramKeys, ExchangeError> {
     let path = folder.join(EVALUATION);
     let file = File::open(&path).map_err(|source| FileError::Read { path: path.clone(), source })?;
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    let keys = EvaluationKeys::read(context, &mut reader);
-    let keys = keys.map_err(|source| ExchangeError::Read { path: path.clone(), source })?;
-    Ok(ProgramKeys::new(keys, None).expect("there is only one part"))
+    ProgramKeys::read(context, &file).map_err(|source| ExchangeError::Read { path, source })
 }
 
 /// Size in bytes of the evaluation key file.

@@ -36,7 +36,7 @@ pub use backend::{Backend, Site};
 pub use ckks::Encrypted;
 pub use clear::Clear;
 pub use error::ExecError;
-pub use keys::{KeysError, ProgramKeys};
+pub use keys::{KeysError, ProgramKeys, ReadError};
 pub use noisy::{EncryptionKind, Noisy, Simulation};
 pub use observer::{Observer, Trace};
 pub use overflow::Overflow;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Isa`] | which instruction sets this processor has |
 //! | [`Buffer`] | cache-line aligned storage |
+//! | [`FileWindow`] | a part of a file as memory |
 //! | [`Modulus`] | a prime and arithmetic on single residues |
 //! | [`NttTable`] | the negacyclic number-theoretic transform |
 //! | `elementwise` | sums, differences, products, scalars, reductions between primes, permutations |
@@ -19,7 +20,7 @@
 //!
 //! This is the only module with `unsafe` code. It knows nothing of polynomials, bases, keys or threads.
 
-#![allow(unsafe_code, reason = "vector instructions and aligned storage; the faces here are safe")]
+#![allow(unsafe_code, reason = "vector instructions, aligned storage, mapped files; the faces here are safe")]
 
 mod accumulate;
 #[cfg(target_arch = "x86_64")]
@@ -30,6 +31,7 @@ mod buffer;
 mod elementwise;
 mod error;
 mod isa;
+mod mapped_file;
 mod modulus;
 mod ntt;
 mod scalar;
@@ -47,6 +49,7 @@ pub use elementwise::{
 };
 pub use error::KernelError;
 pub use isa::Isa;
+pub use mapped_file::FileWindow;
 pub use modulus::Modulus;
 pub use ntt::{MAX_LOG_N, MIN_LOG_N, NttTable, evaluation_exponent};
 

@@ -27,4 +27,3 @@ pub use keys::{EvaluationKeys, KeyKind, KeyRequest};
 pub use public::PublicKey;
 pub use secret::{KeyId, SecretKey};
 pub use switching_key::SwitchingKey;
-pub use wire::ReadError;

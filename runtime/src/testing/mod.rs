@@ -61,6 +61,7 @@ pub(crate) fn mixed_context(log_n: u32) -> Context {
     Context::new(Params::new(mixed_literal(log_n)).unwrap()).unwrap()
 }
 
+pub(crate) mod bootstrap;
 pub(crate) mod noise;
 
 /// Complex numbers with both parts uniform in [-1, 1]: `E|z|^2 = 2/3`.

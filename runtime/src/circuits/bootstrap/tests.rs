@@ -3,13 +3,11 @@
 use std::f64::consts::PI;
 use std::sync::Arc;
 
-use fhec_ir::bootstrap::{BootstrapParams, DftStep, Order};
+use fhec_ir::bootstrap::{BootstrapParams, Order};
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::func::Func;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
-use fhec_ir::params::{FixedScale, Params, ParamsLiteral, Secret};
-use fhec_ir::polynomial::Polynomial;
-use fhec_ir::prime::ntt_primes_near;
+use fhec_ir::params::Secret;
 use fhec_ir::scale::Level;
 
 use super::keys::{encapsulation_keys, key_requests};
@@ -20,77 +18,12 @@ use crate::error::EvalError;
 use crate::exec::{Encrypted, ExecError, execute};
 use crate::ring::{Context, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, SecretKey};
+use crate::testing::bootstrap::{BOUND, LOG_N, bootstrap, params};
 use crate::testing::random_slots;
 
 mod noise;
 
 use noise::excess_bits;
-
-const LOG_N: u32 = 12;
-const BOUND: u32 = 14;
-const LEVELS: u32 = 3;
-const LOG_SCALE: u32 = 40;
-const LOG_Q0: u32 = 49;
-const LOG_SINE: u32 = 49;
-
-/// Interpolation at the Chebyshev nodes, the even or odd half.
-fn interpolate(f: impl Fn(f64) -> f64, degree: usize, parity: usize) -> Polynomial {
-    let count = degree + 1;
-    let node = |i: usize| PI * (2 * i + 1) as f64 / (2 * count) as f64;
-    let coefficients = (0..count).map(|k| {
-        let sum: f64 = (0..count).map(|i| f(node(i).cos()) * (k as f64 * node(i)).cos()).sum();
-        let scale = if k == 0 { 1.0 } else { 2.0 };
-        if k % 2 == parity { scale * sum / count as f64 } else { 0.0 }
-    });
-    Polynomial::chebyshev(coefficients.collect(), [-1.0, 1.0]).unwrap()
-}
-
-fn bootstrap(log_slots: u32, arcsine: bool, ephemeral: bool) -> BootstrapParams {
-    let width = f64::from(BOUND) - 0.5;
-    let step = |butterflies, baby_steps| DftStep { butterflies, baby_steps };
-    let third = log_slots / 3;
-    BootstrapParams {
-        log_slots,
-        order: Order::SlotsToCoeffsFirst,
-        ephemeral_weight: ephemeral.then_some(32),
-        bound: BOUND,
-        cosine: interpolate(|t| (2.0 * PI * width * t / 8.0).cos(), 30, 0),
-        double_angles: 3,
-        // Near zero, so a Taylor polynomial will do.
-        arcsine: arcsine.then(|| interpolate(|y| y + y.powi(3) / 6.0, 3, 1)),
-        coeffs_to_slots: vec![step(third, 4), step(third, 4), step(log_slots - 2 * third, 4)],
-        slots_to_coeffs: vec![step(log_slots / 2, 4), step(log_slots - log_slots / 2, 8)],
-        output_level: 2 + LEVELS as Level,
-    }
-}
-
-fn params(bootstrap: &BootstrapParams, log_ratio: u32, secret: Secret) -> Params {
-    let mut primes = ntt_primes_near(1 << LOG_SINE, LOG_N).filter(|&q| q < 1 << 50);
-    let mut take = |count: usize| -> Vec<u64> { primes.by_ref().take(count).collect() };
-    let q0 = take(1);
-    let sine = take(usize::from(bootstrap.sine_depth()));
-    let (transform, special) = (take(3), take(4));
-    let mut small = ntt_primes_near(1 << LOG_SCALE, LOG_N);
-    let mut take = |count: usize| -> Vec<u64> { small.by_ref().take(count).collect() };
-    let (application, bottom) = (take(LEVELS as usize), take(2));
-    let q = [q0, bottom, application, sine, transform].concat();
-    let (input, top) = (bootstrap.sine_input_level(), bootstrap.raised_level());
-    let mut fixed: Vec<FixedScale> =
-        (input..top).rev().map(|level| FixedScale { level, log_scale: LOG_SINE }).collect();
-    fixed.push(FixedScale { level: bootstrap.output_level, log_scale: LOG_SCALE });
-    fixed.extend([1, 0].map(|level| FixedScale { level, log_scale: LOG_Q0 - log_ratio }));
-    let literal = ParamsLiteral {
-        name: "toy-n12-bootstrap".into(),
-        log_n: LOG_N,
-        level_limbs: (1..=q.len()).collect(),
-        q,
-        p: special,
-        digit_limbs: 4,
-        log_scale: LOG_SINE,
-        secret,
-    };
-    Params::segmented(literal, fixed).unwrap()
-}
 
 struct Rig {
     context: Context,

@@ -1,5 +1,10 @@
 //! The keys that a program needs on the server's side.
 
+mod file;
+mod source;
+
+pub use file::ReadError;
+
 use fhec_ir::bootstrap::ProgramBootstrapError;
 use fhec_ir::ckks::Ckks;
 use fhec_ir::evaluation_keys;
@@ -104,3 +109,6 @@ pub fn missing(requests: &[KeyRequest], keys: &EvaluationKeys) -> Vec<KeyRequest
     };
     requests.iter().filter(met).copied().collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! Keys of a program that bootstraps: which they are, and as a file.
+
+use std::sync::Arc;
+
+use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::ckks::{CiphertextType, Ckks, Op};
+use fhec_ir::evaluation_keys;
+use fhec_ir::func::Func;
+use fhec_ir::params::Secret;
+
+use super::{KeysError, ProgramKeys, ReadError};
+use crate::circuits::bootstrap::{Bootstrapper, Bootstrapping};
+use crate::circuits::mod_raise::EncapsulationKeys;
+use crate::ckks::{Encoder, Encoding, Encryptor, FactorEncoder};
+use crate::error::FormatError;
+use crate::exec::{Encrypted, ExecError, execute};
+use crate::ring::{Context, Seed};
+use crate::rlwe::wire::frame::{Header, Kind, seal};
+use crate::rlwe::{Ciphertext, EvaluationKeys, KeyRequest, SecretKey};
+use crate::testing::bootstrap::{bootstrap, params};
+use crate::testing::random_slots;
+
+const LOG_SLOTS: u32 = 6;
+
+struct Rig {
+    context: Context,
+    secret: SecretKey,
+    program: Func<Ckks>,
+    keys: ProgramKeys,
+}
+
+impl Rig {
+    fn new(ephemeral: bool) -> Self {
+        let b = bootstrap(LOG_SLOTS, false, ephemeral);
+        let secret =
+            if ephemeral { Secret::UniformTernary } else { Secret::SparseTernary { hamming_weight: 32 } };
+        let context = Context::new(params(&b, 10, secret)).unwrap();
+        let mut program: Func<Ckks> = Func::new("refresh");
+        let x = program.add_input(CiphertextType::canonical(1, 1 << LOG_SLOTS, 2), None);
+        let y = program.push(Op::Bootstrap { x, level: 4 }).unwrap();
+        let z = program.push(Op::Rotate { x: y, steps: 7 }).unwrap();
+        program.set_outputs(vec![z]);
+        BootstrapParams::set_in_program(&mut program, &vec![b]);
+        let seed = Seed::from_bytes([23; 32]);
+        let secret = SecretKey::generate(&context, &seed);
+        let keys = ProgramKeys::generate(&context, &secret, &seed, &program).unwrap();
+        Rig { context, secret, program, keys }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.keys.write(&self.context, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn bootstrapping<'a>(&self, keys: &'a ProgramKeys) -> Bootstrapping<'a> {
+        let encoder = FactorEncoder::new(&self.context);
+        let bootstraps = BootstrapParams::of_program(&self.program).unwrap();
+        let bootstrappers = bootstraps.into_iter().map(|b| Bootstrapper::new(b, &encoder).map(Arc::new));
+        Bootstrapping {
+            bootstrappers: bootstrappers.collect::<Result<_, _>>().unwrap(),
+            encapsulation: keys.encapsulation(),
+        }
+    }
+
+    fn run(&self, keys: &ProgramKeys) -> Result<Vec<Vec<Ciphertext>>, ExecError> {
+        let values = random_slots(1 << LOG_SLOTS, 1);
+        let plaintext = Encoder::new(&self.context).encode_complex(&values, Encoding::message(2)).unwrap();
+        let mut encryptor =
+            Encryptor::with_secret_key(&self.context, &self.secret, Seed::from_bytes([29; 32]));
+        let input = vec![vec![encryptor.encrypt(&plaintext).unwrap()]];
+        let backend = Encrypted::new(&self.context, keys.evaluation(), &self.program, 0)
+            .with_bootstrapping(self.bootstrapping(keys));
+        execute(&self.program, &backend, input, &mut ())
+    }
+}
+
+#[test]
+fn the_keys_are_those_that_were_predicted_and_no_others() {
+    for ephemeral in [true, false] {
+        let rig = Rig::new(ephemeral);
+        let predicted = evaluation_keys::EvaluationKeys::of(&rig.program, rig.context.params()).unwrap();
+        assert_eq!(rig.keys.bytes() as u64, predicted.bytes(rig.context.params()));
+        assert_eq!(rig.keys.encapsulation().is_some(), ephemeral);
+        let ours = evaluation_keys::EvaluationKeys::of_ops(&rig.program);
+        assert_eq!(ours.rotations.into_iter().collect::<Vec<_>>(), [(7, 4)]);
+        rig.run(&rig.keys).unwrap();
+
+        // One key fewer, and one level less, are noticed before any work.
+        let requests = KeyRequest::of_set(&predicted, rig.context.params());
+        let seed = Seed::from_bytes([23; 32]);
+        for index in 0..requests.len() {
+            let mut fewer = requests.clone();
+            let removed = fewer.remove(index);
+            fewer.extend(removed.level.checked_sub(1).map(|level| KeyRequest { level, ..removed }));
+            let evaluation = EvaluationKeys::generate(&rig.context, &rig.secret, &seed, &fewer).unwrap();
+            let encapsulation = predicted.encapsulation.map(|keys| {
+                EncapsulationKeys::generate(&rig.context, &rig.secret, keys.weight, keys.level, &seed)
+                    .unwrap()
+            });
+            let keys = ProgramKeys::new(evaluation, encapsulation).unwrap();
+            match rig.run(&keys) {
+                Err(ExecError::MissingKeys { missing, .. }) => assert_eq!(missing, [removed]),
+                other => panic!("without {removed:?}: {:?}", other.map(|_| ())),
+            }
+        }
+    }
+}
+
+#[test]
+fn encapsulation_keys_that_do_not_fit_are_refused() {
+    let rig = Rig::new(true);
+    let seed = Seed::from_bytes([31; 32]);
+    let evaluation = || rig.keys.evaluation().clone();
+    let none = ProgramKeys::new(evaluation(), None).unwrap();
+    assert!(matches!(rig.run(&none), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
+    let needed = rig.keys.encapsulation().unwrap().level();
+    let low = EncapsulationKeys::generate(&rig.context, &rig.secret, 32, needed - 1, &seed).unwrap();
+    let low = ProgramKeys::new(evaluation(), Some(low)).unwrap();
+    assert!(matches!(rig.run(&low), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
+    let stranger = SecretKey::generate(&rig.context, &seed);
+    let foreign = EncapsulationKeys::generate(&rig.context, &stranger, 32, needed, &seed).unwrap();
+    assert!(matches!(ProgramKeys::new(evaluation(), Some(foreign)), Err(KeysError::Foreign { .. })));
+}
+
+#[test]
+fn a_file_gives_the_same_keys_back() {
+    for ephemeral in [true, false] {
+        let rig = Rig::new(ephemeral);
+        let bytes = rig.bytes();
+        let file = tempfile::tempfile().unwrap();
+        rig.keys.write(&rig.context, &mut &file).unwrap();
+        let expected = rig.run(&rig.keys).unwrap();
+        for keys in [
+            ProgramKeys::from_bytes(&rig.context, &bytes).unwrap(),
+            ProgramKeys::read(&rig.context, &file).unwrap(),
+        ] {
+            assert_eq!((keys.count(), keys.bytes()), (rig.keys.count(), rig.keys.bytes()));
+            assert_eq!(rig.run(&keys).unwrap(), expected);
+            let mut again = Vec::new();
+            keys.write(&rig.context, &mut again).unwrap();
+            assert!(again == bytes);
+        }
+    }
+}
+
+#[test]
+fn encapsulation_keys_come_back_and_damaged_ones_do_not() {
+    let rig = Rig::new(true);
+    let context = &rig.context;
+    let keys = rig.keys.encapsulation().unwrap();
+    let bytes = keys.to_bytes(context);
+    // Half of the keys, in about 6 of 8 bytes.
+    assert!(bytes.len() < keys.bytes() / 2 + 400);
+    let read = |bytes: &[u8]| EncapsulationKeys::from_bytes(context, bytes);
+    let again = read(&bytes).unwrap();
+    assert_eq!((again.id(), again.level(), again.bytes()), (keys.id(), keys.level(), keys.bytes()));
+    assert!(again.to_bytes(context) == bytes);
+
+    for len in (0..bytes.len()).step_by(9973).chain(0..400) {
+        let cut = read(&bytes[..len]).unwrap_err();
+        assert!(matches!(cut, FormatError::Magic { .. } | FormatError::Length { .. }), "{len}: {cut}");
+    }
+    for position in (0..bytes.len()).step_by(9973).chain(0..400) {
+        let mut flipped = bytes.clone();
+        flipped[position] ^= 1 << (position % 8);
+        assert!(read(&flipped).is_err(), "byte {position}");
+    }
+    let other = Rig::new(false);
+    assert!(matches!(
+        EncapsulationKeys::from_bytes(&other.context, &bytes),
+        Err(FormatError::Fingerprint { .. })
+    ));
+}
+
+#[test]
+fn well_formed_nonsense_is_no_encapsulation_key() {
+    let rig = Rig::new(true);
+    let context = &rig.context;
+    let header = Header {
+        level: 3,
+        uniform_seed: vec![1; 32],
+        ephemeral_seed: vec![2; 32],
+        ephemeral_weight: 32,
+        ..Header::new(context, rig.secret.id())
+    };
+    let read = |header: &Header, body: &[u8]| {
+        EncapsulationKeys::from_bytes(context, &seal(Kind::EncapsulationKeys, header, body)).map(|_| ())
+    };
+    let Err(FormatError::Length { expected, found: 0, .. }) = read(&header, &[]) else {
+        panic!("a body is missing");
+    };
+    assert_eq!(read(&header, &vec![0; expected]), Ok(()));
+    assert!(matches!(read(&header, &vec![0xff; expected]), Err(FormatError::Residue { .. })));
+    let mut behind = vec![0; expected];
+    *behind.last_mut().unwrap() = 0xff;
+    assert!(matches!(read(&header, &behind), Err(FormatError::Residue { .. })));
+    for bad in [
+        Header { level: 70_000, ..header.clone() },
+        Header { uniform_seed: vec![1; 31], ..header.clone() },
+        Header { ephemeral_seed: Vec::new(), ..header.clone() },
+        Header { ephemeral_weight: 0, ..header.clone() },
+        Header { ephemeral_weight: u32::MAX, ..header.clone() },
+        Header { key: vec![1], ..header.clone() },
+    ] {
+        let error = read(&bad, &vec![0; expected]).unwrap_err();
+        assert!(matches!(error, FormatError::Header { .. }), "{bad:?}: {error}");
+    }
+    let higher = Header { level: 4, ..header };
+    assert!(matches!(read(&higher, &vec![0; expected]), Err(FormatError::Length { .. })));
+}
+
+#[test]
+fn damaged_and_assembled_files_are_refused() {
+    let rig = Rig::new(true);
+    let context = &rig.context;
+    let bytes = rig.bytes();
+    let read = |bytes: &[u8]| ProgramKeys::from_bytes(context, bytes).map(|_| ());
+    let refused = |bytes: &[u8]| matches!(read(bytes), Err(ReadError::Format(_)));
+    for len in (0..bytes.len()).step_by(bytes.len() / 61).chain(0..200) {
+        assert!(refused(&bytes[..len]), "{len}");
+    }
+    assert!(refused(&[&bytes[..], &[0]].concat()));
+    for position in (0..bytes.len()).step_by(bytes.len() / 61).chain((0..200).step_by(7)) {
+        let mut flipped = bytes.clone();
+        flipped[position] ^= 1 << (position % 8);
+        assert!(refused(&flipped), "byte {position}");
+    }
+
+    let set = |count: u32, encapsulation: bool| {
+        let header = Header { count, encapsulation, ..Header::new(context, rig.secret.id()) };
+        seal(Kind::ProgramKeys, &header, &[])
+    };
+    let key = rig.keys.evaluation().iter().next().unwrap().to_bytes(context);
+    let encapsulation = rig.keys.encapsulation().unwrap().to_bytes(context);
+    let format = |parts: &[&[u8]]| match read(&parts.concat()) {
+        Err(ReadError::Format(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    read(&[&set(1, true)[..], &key, &encapsulation].concat()).unwrap();
+    assert!(matches!(format(&[&set(u32::MAX, false), &key]), FormatError::Header { .. }));
+    assert!(matches!(format(&[&set(2, false), &key]), FormatError::Magic { .. }));
+    assert!(matches!(format(&[&set(2, false), &key, &key]), FormatError::Header { .. }));
+    assert!(matches!(format(&[&set(1, false), &key, &encapsulation]), FormatError::Header { .. }));
+    assert!(matches!(format(&[&set(1, true), &encapsulation, &key]), FormatError::Magic { .. }));
+    // The prefix of a key that claims everything.
+    let mut huge = key.clone();
+    huge[8..16].fill(0xff);
+    assert!(matches!(format(&[&set(1, false), &huge]), FormatError::Length { .. }));
+    // The format before bootstraps.
+    let mut old = set(0, false);
+    old[5] = 1;
+    assert!(matches!(format(&[&old]), FormatError::Version { found: 1, supported: 2, .. }));
+
+    // Keys of somebody else, in a set of ours.
+    let seed = Seed::from_bytes([37; 32]);
+    let stranger = SecretKey::generate(context, &seed);
+    let theirs = ProgramKeys::generate(context, &stranger, &seed, &rig.program).unwrap();
+    let their_key = theirs.evaluation().iter().next().unwrap().to_bytes(context);
+    let their_pair = theirs.encapsulation().unwrap().to_bytes(context);
+    assert!(matches!(format(&[&set(1, false), &their_key]), FormatError::Header { .. }));
+    assert!(matches!(format(&[&set(1, true), &key, &their_pair]), FormatError::Header { .. }));
+    let other = Rig::new(false);
+    assert!(matches!(
+        ProgramKeys::from_bytes(&other.context, &bytes),
+        Err(ReadError::Format(FormatError::Fingerprint { .. }))
+    ));
+}

@@ -1,0 +1,38 @@
+//! Parts of files as memory.
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+
+use memmap2::{Mmap, MmapOptions};
+
+/// Bytes of a file, read by the operating system when they are touched. They occupy memory only while the window is open.
+///
+/// # Who may change the file
+/// Nobody, while a window on it is open. All files of fhec are written under another name and renamed, which leaves an open
+/// one as it is. Whoever cuts an open file short in place ends the process that has the window (`SIGBUS`); whoever
+/// overwrites it makes bytes change between two looks. Readers of windows therefore check every number they take from them
+/// where they take it, and trust no earlier look.
+pub struct FileWindow(Mmap);
+
+impl FileWindow {
+    /// The `len` bytes at `offset`. An error if the file has no such bytes.
+    pub fn open(file: &File, offset: u64, len: usize) -> io::Result<Self> {
+        let end = offset.checked_add(len as u64);
+        if end.is_none_or(|end| file.metadata().is_ok_and(|metadata| end > metadata.len())) {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        // SAFETY: the mapping is read-only and lies within the file. That nobody changes the file while it is mapped cannot
+        // be enforced; it is the contract above, which holds for files that are replaced by renaming.
+        let map = unsafe { MmapOptions::new().offset(offset).len(len).map(file)? };
+        Ok(FileWindow(map))
+    }
+}
+
+impl Deref for FileWindow {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}

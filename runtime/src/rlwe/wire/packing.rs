@@ -1,0 +1,100 @@
+//! Residues in as many bits as their primes have.
+
+use rayon::prelude::*;
+
+use super::frame::{Kind, check_length};
+use crate::error::FormatError;
+use crate::ring::{Basis, Context, Domain, Poly};
+
+/// Bytes of the packed limbs of these primes.
+pub(crate) fn packed_len(context: &Context, primes: &[usize]) -> usize {
+    primes.iter().map(|&prime| context.ring_degree() / 8 * context.modulus(prime).bits() as usize).sum()
+}
+
+/// Prime of every limb of `copies` polynomials over `basis`.
+pub(crate) fn primes(context: &Context, basis: Basis, copies: usize) -> Vec<usize> {
+    (0..copies).flat_map(|_| (0..context.limbs(basis)).map(|limb| context.prime(basis, limb))).collect()
+}
+
+/// Packs limbs, `[limb][coefficient]` with the given primes.
+pub(crate) fn pack(context: &Context, primes: &[usize], words: &[u64]) -> Vec<u8> {
+    let limbs: Vec<Vec<u8>> = primes
+        .par_iter()
+        .zip(words.par_chunks_exact(context.ring_degree()))
+        .map(|(&prime, words)| {
+            let bits = context.modulus(prime).bits();
+            let mut out = Vec::with_capacity(packed_len(context, &[prime]));
+            let (mut buffer, mut held) = (0u128, 0);
+            for &word in words {
+                buffer |= u128::from(word) << held;
+                held += bits;
+                while held >= 32 {
+                    out.extend_from_slice(&(buffer as u32).to_le_bytes());
+                    buffer >>= 32;
+                    held -= 32;
+                }
+            }
+            // N is a multiple of 8: what is left are whole bytes.
+            out.extend_from_slice(&buffer.to_le_bytes()[..held as usize / 8]);
+            out
+        })
+        .collect();
+    limbs.concat()
+}
+
+/// Unpacks what [`pack`] made into `words`, refusing residues out of range. The length has been checked.
+pub(crate) fn unpack(
+    context: &Context,
+    kind: Kind,
+    primes: &[usize],
+    bytes: &[u8],
+    words: &mut [u64],
+) -> Result<(), FormatError> {
+    let mut rest = bytes;
+    let limbs: Vec<(usize, &[u8])> = primes
+        .iter()
+        .map(|&prime| {
+            let (limb, tail) = rest.split_at(packed_len(context, &[prime]));
+            rest = tail;
+            (prime, limb)
+        })
+        .collect();
+    limbs.into_par_iter().zip(words.par_chunks_exact_mut(context.ring_degree())).try_for_each(
+        |((prime, bytes), words)| {
+            let (q, bits) = (context.modulus(prime).value(), context.modulus(prime).bits());
+            let (mut buffer, mut held, mut next) = (0u128, 0, bytes.iter());
+            for word in words {
+                while held < bits {
+                    buffer |= u128::from(*next.next().expect("the length was checked")) << held;
+                    held += 8;
+                }
+                *word = buffer as u64 & (u64::MAX >> (64 - bits));
+                buffer >>= bits;
+                held -= bits;
+                if *word >= q {
+                    return Err(FormatError::Residue { object: kind.name(), prime: q });
+                }
+            }
+            Ok(())
+        },
+    )
+}
+
+pub(crate) fn unpack_polys(
+    context: &Context,
+    kind: Kind,
+    basis: Basis,
+    count: usize,
+    body: &[u8],
+) -> Result<Vec<Poly>, FormatError> {
+    let primes = primes(context, basis, 1);
+    let len = packed_len(context, &primes);
+    check_length(kind, len * count, body.len())?;
+    body.chunks_exact(len)
+        .map(|bytes| {
+            let mut poly = Poly::zero(context, basis, Domain::Evaluation);
+            unpack(context, kind, &primes, bytes, poly.data_mut())?;
+            Ok(poly)
+        })
+        .collect()
+}
