@@ -59,6 +59,14 @@ pub enum PassError {
         /// What is wrong.
         reason: String,
     },
+    /// An approximated network feeds an activation values that its polynomial is not made for.
+    #[error("{value}: {count} operands leave the polynomial's domain; use a wider margin or a higher degree")]
+    LeavesDomain {
+        /// The activation's result, by name where it has one.
+        value: String,
+        /// How many operands, over all images.
+        count: usize,
+    },
     /// No polynomial was found for an activation.
     #[error("{value}: {source}")]
     Approximation {

@@ -7,6 +7,7 @@
 //! | [`composite`] | sign(x) as a composition of odd minimax polynomials, hence ReLU |
 //! | [`composition_search`] | the degrees of the cheapest composition that reaches a precision |
 //! | [`even_minimax`] | \|x\| as one even minimax polynomial, hence ReLU without a final product |
+//! | [`least_squares`] | polynomials that meet samples on average, and a rectifier everywhere a little |
 //! | [`smooth`] | sigmoid, tanh, SiLU, GELU, exp, ... on a bounded domain |
 //! | [`real`], [`big`] | the two arithmetics they are computed in: `f64` and binary floats of any length |
 //!
@@ -23,6 +24,7 @@ pub mod composite;
 pub mod composition_search;
 mod error;
 pub mod even_minimax;
+pub mod least_squares;
 pub mod real;
 pub mod remez;
 pub mod smooth;

@@ -25,6 +25,7 @@ use fhec_ir::{
 
 use super::{
     calibrate::Ranges,
+    fit_activations::{Fit, Fits},
     scaling::{Scaling, activation_bound, is_activation},
 };
 use crate::{
@@ -50,6 +51,13 @@ pub enum ReluMethod {
     Degrees(Vec<usize>),
     /// A single polynomial x / 2 + g(x), g even of this degree.
     Even(usize),
+    /// These polynomials, by the activation's result; for others the even one of the given degree.
+    Fitted {
+        /// Made by [`fit_activations`](super::fit_activations::fit_activations).
+        fits: Fits,
+        /// Degree for ReLUs that have no fit.
+        otherwise: usize,
+    },
     /// The shallower of a composition and a single polynomial, for an error of at most 2^-alpha on [-1, 1]; the
     /// composition if they are equally deep.
     Shallowest(f64),
@@ -141,7 +149,9 @@ fn check(options: &Options) -> Result<(), PassError> {
         {
             return refuse("relu-degrees", format!("{degrees:?} are not odd degrees up to 127"));
         }
-        ReluMethod::Even(degree) if *degree < 2 || !degree.is_multiple_of(2) || *degree > 510 => {
+        ReluMethod::Even(degree) | ReluMethod::Fitted { otherwise: degree, .. }
+            if *degree < 2 || !degree.is_multiple_of(2) || *degree > 510 =>
+        {
             return refuse("relu-even-degree", format!("{degree} is not an even degree from 2 to 510"));
         }
         _ => {}
@@ -215,6 +225,11 @@ impl Pass<'_> {
                 self.old.value_name(x).map_or(x.to_string(), str::to_string)
             ));
         }
+        if let ReluMethod::Fitted { fits, .. } = &self.options.relu
+            && let Some(fit) = fits.get(&result)
+        {
+            return self.fitted(operand, domain, target, fit, result);
+        }
         match op {
             Op::Relu { .. } => self.relu(operand, domain, target, 0.0, result),
             Op::LeakyRelu { alpha, .. } => self.relu(operand, domain, target, *alpha, result),
@@ -275,12 +290,44 @@ impl Pass<'_> {
         self.push(Op::Mul { x, y: value }, target)
     }
 
+    /// A polynomial made for these operands, and a shift per channel.
+    fn fitted(
+        &mut self,
+        x: Value,
+        domain: f64,
+        target: f64,
+        fit: &Fit,
+        result: Value,
+    ) -> Result<Value, PassError> {
+        let [low, high] = fit.polynomial.domain();
+        if (high / domain - 1.0).abs() > 1e-9 || low != -high {
+            let reason =
+                format!("its polynomial is made for [{low}, {high}], its operand stays within {domain}");
+            let value = self.old.value_name(result).map_or(result.to_string(), str::to_string);
+            return Err(PassError::Range { value, reason });
+        }
+        let polynomial = over(fit.polynomial.coefficients().to_vec(), domain).map_err(self.failed(result))?;
+        let y = self.push(Op::Poly { x, polynomial }, target)?;
+        if fit.shift.iter().all(|shift| *shift == 0.0) {
+            return Ok(y);
+        }
+        // One number per channel, for all positions: an addition of constants, which takes no level.
+        let mut shape = vec![1; self.old.ty(result).shape.len() - 1];
+        shape[0] = fit.shift.len();
+        let shift = Tensor::from_fn(shape, |channel| fit.shift[channel] as f32);
+        let value = self.rewriter.func.add_const(shift);
+        let shift = self.push(Op::Constant { value }, 1.0)?;
+        self.push(Op::Add { x: y, y: shift }, target)
+    }
+
     fn build_relu(&mut self) -> Result<Relu, ApproximationError> {
         let Options { noise, max_depth, .. } = *self.options;
         let (degrees, composite) = match &self.options.relu {
             ReluMethod::Alpha(alpha) => cheapest_relu(*alpha, noise, max_depth)?,
             ReluMethod::Degrees(degrees) => (degrees.clone(), composite::relu(degrees, noise)?),
-            ReluMethod::Even(degree) => return Ok(self.single(even_minimax::relu(*degree)?)),
+            ReluMethod::Even(degree) | ReluMethod::Fitted { otherwise: degree, .. } => {
+                return Ok(self.single(even_minimax::relu(*degree)?));
+            }
             ReluMethod::Shallowest(alpha) => {
                 let composite = cheapest_relu(*alpha, noise, max_depth);
                 // The product with the operand is a level too.

@@ -6,15 +6,21 @@
 //! | [`collect_polynomials`](mod@collect_polynomials) | recognises polynomials written out in products and sums |
 //! | [`simplify`](mod@simplify) | folds linear ops together, least multiplicative depth first |
 //! | [`calibrate`](mod@calibrate) | ranges of all values, from images or by interval arithmetic |
+//! | [`equalize_channels`](mod@equalize_channels) | channels of one size, so that a polynomial's interval suits them all |
+//! | [`fit_activations`](mod@fit_activations) | polynomials for ReLU, fitted to what occurs |
 //! | [`approximate`](mod@approximate) | polynomials in place of activations |
 //! | [`normalize_ranges`](mod@normalize_ranges) | stored values in [-1, 1], every polynomial's domain exactly that |
 //!
-//! [`scaling`](mod@scaling) is the analysis behind the last two: which values must share a factor, and which one.
+//! [`scaling`](mod@scaling) is the analysis behind the last three: which values must share a factor, and which one.
+//! [`agreement`](mod@agreement) is what an approximation is judged by.
 
+pub mod agreement;
 pub mod approximate;
 pub mod calibrate;
 pub mod collect_polynomials;
 pub mod drop_softmax;
+pub mod equalize_channels;
+pub mod fit_activations;
 pub mod normalize_ranges;
 pub mod scaling;
 pub mod simplify;

@@ -22,8 +22,9 @@ mod reduce;
 
 use super::InterpError;
 use crate::entity::Value;
-use crate::func::{Func, Stage, StageOp};
+use crate::func::{Func, OpData, Stage, StageOp};
 use crate::nn::{Nn, Op, activation};
+use crate::polynomial::Polynomial;
 use crate::tensor::{Tensor, element_count};
 
 /// Values with more elements than this (4 GiB) are refused.
@@ -71,8 +72,23 @@ pub fn run_observed(
     Ok(batched.collect())
 }
 
+/// The result of one op of `func` on its operands, for callers that walk a function themselves.
+///
+/// `scratch` is reused from call to call; it starts empty.
+///
+/// # Panics
+/// If [`check_ops`] would refuse `func`, or the operands have other shapes than it declares.
+pub fn eval_op(func: &Func<Nn>, data: &OpData<Nn>, operands: &[&Tensor], scratch: &mut Vec<f32>) -> Tensor {
+    eval(func, &data.op, operands, &func.ty(data.result).shape, scratch)
+}
+
+/// `polynomial` of every element, as the op `poly` has it.
+pub fn eval_polynomial(x: &Tensor, polynomial: &Polynomial) -> Tensor {
+    tensor_of(x.shape(), elementwise::polynomial(x.data(), polynomial))
+}
+
 /// Checks what the kernels below rely on: operands defined before use, declared result shapes true, sizes sane.
-fn check_ops(func: &Func<Nn>) -> Result<(), InterpError> {
+pub fn check_ops(func: &Func<Nn>) -> Result<(), InterpError> {
     let mut defined = vec![false; func.value_count()];
     let too_large = |shape: &[usize]| element_count(shape).is_none_or(|count| count > MAX_ELEMENTS);
     for &input in func.inputs() {

@@ -1,0 +1,253 @@
+//! Fitted activations on a residual network with strided and padded convolutions: equalisation, fit, approximation, scaling.
+
+use fhec_ir::{
+    entity::Value,
+    func::{Func, StageOp},
+    interp,
+    nn::{Nn, Op, TensorType},
+    tensor::Tensor,
+    verify::verify,
+};
+use fhec_passes::{
+    approximation::least_squares::Form,
+    error::PassError,
+    nn::{
+        agreement::{Agreement, compare, outputs},
+        approximate::{self, ReluMethod, approximate},
+        calibrate::{self, Ranges, Source, calibrate},
+        equalize_channels::{channel_factors, channel_magnitudes, equalize_channels},
+        fit_activations::{self, Fits, fit_activations, fitted_activations},
+        normalize_ranges::{OUTPUT_FACTOR, normalize_ranges},
+        scaling::{Scaling, scaling},
+    },
+};
+
+/// Numbers in [-1, 1) from a fixed generator (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+struct Builder {
+    func: Func<Nn>,
+    random: Random,
+}
+
+impl Builder {
+    /// A convolution whose output channels differ in size by up to 8.
+    fn conv(&mut self, x: Value, [c, m, k, stride]: [usize; 4]) -> Value {
+        let gain = (3.0 * 2.0 / (c * k * k) as f32).sqrt();
+        let sizes: Vec<f32> = (0..m).map(|_| (1.5 * self.random.next() - 1.5).exp2()).collect();
+        let taps = c * k * k;
+        let weight = Tensor::from_fn([m, c, k, k], |i| gain * sizes[i / taps] * self.random.next());
+        let bias = Tensor::from_fn([m], |_| 0.1 * self.random.next());
+        let (weight, bias) = (self.func.add_const(weight), Some(self.func.add_const(bias)));
+        self.push(Op::Conv2d {
+            x,
+            weight,
+            bias,
+            strides: [stride; 2],
+            pads: [k / 2; 4],
+            dilations: [1; 2],
+            groups: 1,
+        })
+    }
+
+    fn push(&mut self, op: Op) -> Value {
+        self.func.push(op).expect("a valid op")
+    }
+}
+
+/// Two residual blocks, one with a projection, on 8x8 pictures; the last activation is leaky.
+fn residual() -> Func<Nn> {
+    let mut b = Builder { func: Func::new("residual"), random: Random(3) };
+    let image = b.func.add_input(TensorType::new([1, 3, 8, 8]), Some("image"));
+    let x = b.conv(image, [3, 8, 3, 1]);
+    let x = b.push(Op::Relu { x });
+    let y = b.conv(x, [8, 8, 3, 1]);
+    let y = b.push(Op::Relu { x: y });
+    let y = b.conv(y, [8, 8, 3, 1]);
+    let sum = b.push(Op::Add { x: y, y: x });
+    let x = b.push(Op::Relu { x: sum });
+    let y = b.conv(x, [8, 12, 3, 2]);
+    let shortcut = b.conv(x, [8, 12, 1, 2]);
+    let sum = b.push(Op::Add { x: y, y: shortcut });
+    let x = b.push(Op::LeakyRelu { x: sum, alpha: 0.1 });
+    let x = b.push(Op::ReduceMean { x, axes: vec![2, 3], keep_dims: true });
+    let x = b.push(Op::Reshape { x, shape: vec![1, 12] });
+    let weight = Tensor::from_fn([5, 12], |_| b.random.next());
+    let weight = b.func.add_const(weight);
+    let logits = b.push(Op::Dense { x, weight, bias: None });
+    b.func.set_outputs(vec![logits]);
+    b.func
+}
+
+fn images(count: usize, seed: u64) -> Vec<Vec<Tensor>> {
+    let mut random = Random(seed);
+    (0..count).map(|_| vec![Tensor::from_fn([1, 3, 8, 8], |_| 2.0 * random.next())]).collect()
+}
+
+fn calibrated(func: &Func<Nn>, images: &[Vec<Tensor>]) -> (Ranges, Scaling) {
+    let ranges = calibrate(func, &Source::Images(images), &calibrate::Options::default()).unwrap().0;
+    let factors = scaling(func, &ranges);
+    (ranges, factors)
+}
+
+fn with_fits(func: &Func<Nn>, ranges: &Ranges, factors: &Scaling, fits: Fits) -> (Func<Nn>, Scaling) {
+    let options = approximate::Options {
+        relu: ReluMethod::Fitted { fits, otherwise: 30 },
+        ..approximate::Options::default()
+    };
+    let (approximated, new_factors, _) = approximate(func, ranges, factors, &options).unwrap();
+    verify(&approximated).unwrap();
+    (approximated, new_factors)
+}
+
+fn judge(reference: &Func<Nn>, approximated: &Func<Nn>, images: &[Vec<Tensor>]) -> Agreement {
+    compare(&outputs(reference, images).unwrap(), &outputs(approximated, images).unwrap())
+}
+
+fn count(func: &Func<Nn>, name: &str) -> usize {
+    func.ops().iter().filter(|data| data.op.mnemonic() == name).count()
+}
+
+#[test]
+fn equalised_channels_compute_the_same() {
+    let func = residual();
+    let samples = images(60, 1);
+    let magnitudes = channel_magnitudes(&func, &samples).unwrap();
+    let factors = channel_factors(&func, &magnitudes, 1.0 / 16.0, 1.0);
+    let (equal, report) = equalize_channels(&func, &factors).unwrap();
+    verify(&equal).unwrap();
+    assert_eq!(equal.ops().len(), func.ops().len());
+    // Every convolution and the dense layer touch a channel that is scaled.
+    assert_eq!(report.counts["weights scaled"], 6);
+    let difference = judge(&func, &equal, &images(20, 2));
+    assert!(difference.largest_difference < 1e-4, "{difference:?}");
+    // Channels of the inner activation, which shares its factors with no other, are now equally large.
+    let inner = fitted_activations(&equal)[1];
+    let operand = equal.ops().iter().find(|data| data.result == inner).unwrap().op.operands()[0];
+    let spread = |magnitudes: &[f64]| {
+        let largest = magnitudes.iter().fold(0.0f64, |a, b| a.max(*b));
+        magnitudes.iter().fold(f64::INFINITY, |a, b| a.min(*b)) / largest
+    };
+    let after = channel_magnitudes(&equal, &samples).unwrap();
+    assert!(spread(&magnitudes[operand.index()]) < 0.5);
+    assert!(spread(&after[operand.index()]) > 0.999);
+}
+
+#[test]
+fn fits_follow_the_network_at_no_cost() {
+    let func = residual();
+    let samples = images(80, 1);
+    let test = images(80, 2);
+    let (ranges, factors) = calibrated(&func, &samples);
+    let mut last = f64::INFINITY;
+    for degree in [6, 14, 30, 62] {
+        let fits = fit_activations(&func, &samples, &factors, &[degree; 4], &Default::default()).unwrap();
+        assert!(fits.values().all(|fit| fit.polynomial.degree() == degree));
+        let (approximated, new_factors) = with_fits(&func, &ranges, &factors, fits);
+        // One polynomial and one addition of constants per activation; nothing is multiplied.
+        let found = ["poly", "mul", "add", "relu", "leaky_relu"].map(|op| count(&approximated, op));
+        assert_eq!(found, [4, 0, 2 + 4, 0, 0]);
+        let fitted = judge(&func, &approximated, &test);
+        assert!(fitted.mean_difference < 0.8 * last && fitted.diverged == 0, "{degree}: {fitted:?}");
+        last = fitted.mean_difference;
+        let minimax = approximate::Options { relu: ReluMethod::Even(degree), ..Default::default() };
+        let (minimax, ..) = approximate(&func, &ranges, &factors, &minimax).unwrap();
+        let minimax = judge(&func, &minimax, &test);
+        assert!(fitted.mean_difference < 0.7 * minimax.mean_difference, "{fitted:?} against {minimax:?}");
+
+        // The same on stored values: no product is inserted, and outputs are off by a factor only.
+        let (stored, report) = normalize_ranges(&approximated, &new_factors).unwrap();
+        assert!(!report.counts.contains_key("scaling products inserted"));
+        let factor = stored.meta::<f64>(OUTPUT_FACTOR).unwrap() as f32;
+        for image in &test[..10] {
+            let plain = interp::nn::run(&approximated, image).unwrap().remove(0);
+            let scaled = interp::nn::run(&stored, image).unwrap().remove(0);
+            let close = |(a, b): (&f32, &f32)| (a - b * factor).abs() < 1e-3 * (1.0 + a.abs());
+            assert!(plain.data().iter().zip(scaled.data()).all(close));
+        }
+    }
+}
+
+/// What the walk predicts is what the rewritten network does: on the samples, channels have the means they should.
+#[test]
+fn shifts_make_means_right() {
+    let func = residual();
+    let samples = images(40, 1);
+    let (ranges, factors) = calibrated(&func, &samples);
+    let fits = fit_activations(&func, &samples, &factors, &[6; 4], &Default::default()).unwrap();
+    let (approximated, _) = with_fits(&func, &ranges, &factors, fits);
+    let last = *fitted_activations(&func).last().unwrap();
+    let means = |func: &Func<Nn>, wanted: Value| {
+        let mut sums = vec![0.0f64; 12];
+        for image in &samples {
+            interp::nn::run_observed(func, image, &mut |value, tensor| {
+                if value == wanted {
+                    for (i, v) in tensor.data().iter().enumerate() {
+                        sums[i / 16] += f64::from(*v) / (16.0 * samples.len() as f64);
+                    }
+                }
+            })
+            .unwrap();
+        }
+        sums
+    };
+    // The last addition is that of the last activation's shift.
+    let shifted = approximated.ops().iter().rfind(|data| data.op.mnemonic() == "add").unwrap().result;
+    for (a, b) in means(&func, last).iter().zip(means(&approximated, shifted)) {
+        assert!((a - b).abs() < 1e-5, "{a} and {b}");
+    }
+}
+
+#[test]
+fn threads_change_nothing() {
+    let func = residual();
+    let samples = images(50, 1);
+    let (_, factors) = calibrated(&func, &samples);
+    let fit = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| fit_activations(&func, &samples, &factors, &[14; 4], &Default::default()).unwrap())
+    };
+    let one = fit(1);
+    for fits in [fit(2), fit(5)] {
+        for (a, b) in one.values().zip(fits.values()) {
+            let bits = |numbers: &[f64]| numbers.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(a.polynomial.coefficients()), bits(b.polynomial.coefficients()));
+            assert_eq!(bits(&a.shift), bits(&b.shift));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_fitted_is_refused() {
+    let func = residual();
+    let samples = images(4, 1);
+    let (_, factors) = calibrated(&func, &samples);
+    let defaults = fit_activations::Options::default();
+    let refused = |images: &[Vec<Tensor>], degrees: &[usize], options: &fit_activations::Options| {
+        match fit_activations(&func, images, &factors, degrees, options) {
+            Err(PassError::Option { option, .. }) => option,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refused(&samples, &[6; 3], &defaults), "degrees");
+    assert_eq!(refused(&samples, &[1; 4], &defaults), "degrees");
+    assert_eq!(refused(&[], &[6; 4], &defaults), "calibration");
+    let options = fit_activations::Options { tails: 0.0, form: Form::Full, shift: false };
+    assert_eq!(refused(&samples, &[6; 4], &options), "tails");
+    let wrong = vec![vec![Tensor::scalar(1.0)]];
+    let error = fit_activations(&func, &wrong, &factors, &[6; 4], &defaults).unwrap_err();
+    assert!(matches!(error, PassError::Calibration(_)), "{error}");
+    // Factors that are too small for what occurs.
+    let small = Scaling::new((0..func.value_count()).map(|i| factors.factor(Value::new(i)) / 8.0).collect());
+    let error = fit_activations(&func, &samples, &small, &[6; 4], &defaults).unwrap_err();
+    assert!(matches!(error, PassError::LeavesDomain { .. }), "{error}");
+}
