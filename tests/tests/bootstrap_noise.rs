@@ -1,5 +1,7 @@
 //! A bootstrap of a real parameter set: encrypted, simulated, predicted.
 
+use std::sync::Arc;
+
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::func::Func;
@@ -52,7 +54,7 @@ fn encrypted_simulated_and_predicted_errors_agree() {
     let encapsulation = encapsulation_keys(&context, &secret, &bootstrap, &seed).unwrap();
     let bootstrapper = Bootstrapper::new(bootstrap.clone(), &FactorEncoder::new(&context)).unwrap();
     let bootstrapping = Bootstrapping {
-        bootstrappers: std::slice::from_ref(&bootstrapper),
+        bootstrappers: vec![Arc::new(bootstrapper)],
         encapsulation: encapsulation.as_ref(),
     };
     let encrypted = Encrypted::new(&context, &keys, &func, 0).with_bootstrapping(bootstrapping);

@@ -1,6 +1,8 @@
 //! The errors of the toy's bootstraps against [`fhec_ir::noise::bootstrap`], phase by phase, and the simulator's.
 
 use super::*;
+use fhec_ir::polynomial::Polynomial;
+
 use crate::exec::{EncryptionKind, Overflow, Simulation};
 
 /// `log2` of the deviation of `errors` over that of `variance`.
