@@ -9,6 +9,7 @@ use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::print_func;
+use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::ckks::choose_params::ChooseParamsError;
 use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::compile::{self, CompileError, Compiled, Options};
@@ -56,6 +57,8 @@ pub struct Request {
     pub relu_alpha: Option<f64>,
     /// Memory that keys may take.
     pub ram_bytes: u64,
+    /// What operations cost.
+    pub costs: CostTable,
     /// How tensors are laid out.
     pub packing: Packing,
     /// How bootstraps are placed.
@@ -72,6 +75,7 @@ impl Default for Request {
             margin: 1.5,
             relu_alpha: None,
             ram_bytes: 16 << 30,
+            costs: CostTable::default(),
             packing: Packing::Auto,
             bootstrap_placement: BootstrapPlacement::Optimal,
             verify_each: false,
@@ -164,6 +168,7 @@ fn build(
     options.nn.calibrate.margin = request.margin;
     options.nn.verify_each = request.verify_each;
     options.schedule.verify_each = request.verify_each;
+    options.schedule.costs = request.costs.clone();
     options.schedule.packing = request.packing;
     options.schedule.bootstrap_placement = request.bootstrap_placement;
     options.schedule.params.security_bits = request.security;

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench_bootstrap;
+pub mod bench_costs;
 pub mod build;
 pub mod cli;
 pub mod data;

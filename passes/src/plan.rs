@@ -72,7 +72,8 @@ fn failure_probability(scheduled: &Scheduled) -> Option<f64> {
     let bootstraps = BootstrapParams::of_program(program).ok()?;
     let of_size = |bootstrap: &BootstrapParams| {
         let of_slots = |value: Value| program.ty(value).slots == bootstrap.slots();
-        let ops = program.ops().iter().filter(|data| matches!(data.op, Op::Bootstrap { x, .. } if of_slots(x)));
+        let ops =
+            program.ops().iter().filter(|data| matches!(data.op, Op::Bootstrap { x, .. } if of_slots(x)));
         let times = ops.map(|data| program.ty(data.result).vectors).sum();
         let weight = bootstrap.ephemeral_weight.or(main_weight)?;
         Some(log2_failure(weight, bootstrap.bound, bootstrap.slots(), times).exp2())

@@ -53,10 +53,8 @@ fn encrypted_simulated_and_predicted_errors_agree() {
     let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
     let encapsulation = encapsulation_keys(&context, &secret, &bootstrap, &seed).unwrap();
     let bootstrapper = Bootstrapper::new(bootstrap.clone(), &FactorEncoder::new(&context)).unwrap();
-    let bootstrapping = Bootstrapping {
-        bootstrappers: vec![Arc::new(bootstrapper)],
-        encapsulation: encapsulation.as_ref(),
-    };
+    let bootstrapping =
+        Bootstrapping { bootstrappers: vec![Arc::new(bootstrapper)], encapsulation: encapsulation.as_ref() };
     let encrypted = Encrypted::new(&context, &keys, &func, 0).with_bootstrapping(bootstrapping);
     let (encoder, decryptor) = (Encoder::new(&context), Decryptor::new(&context, &secret));
     let mut encryptor = Encryptor::with_secret_key(&context, &secret, seed);

@@ -1,18 +1,38 @@
 //! `fhec bench`: measurements of this machine.
 
-use anyhow::Result;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
 use clap::Subcommand;
+use fhec_passes::analysis::cost::CostTable;
+use serde::Serialize;
 
 use super::args::Common;
 use super::output::Output;
 use crate::bench_bootstrap::{self, Options, Report};
+use crate::bench_costs;
 use crate::memory::human_bytes;
 
 /// Measure on this machine
 #[derive(clap::Args, Debug)]
+#[command(arg_required_else_help = true)]
 pub struct Args {
+    /// Measure what operations cost here and write the table that predictions use from then on
+    #[arg(long)]
+    calibrate: bool,
+    /// Where the table goes [default: fhec/costs.json in the configuration folder]
+    #[arg(long, value_name = "FILE.json", requires = "calibrate")]
+    costs: Option<PathBuf>,
     #[command(subcommand)]
-    bench: Bench,
+    bench: Option<Bench>,
+}
+
+#[derive(Serialize)]
+struct Calibrated {
+    path: PathBuf,
+    seconds: f64,
+    costs: CostTable,
 }
 
 #[derive(Subcommand, Debug)]
@@ -48,7 +68,10 @@ struct BootstrapArgs {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
-    let Bench::Bootstrap(args) = args.bench;
+    if args.calibrate {
+        calibrate(args.costs, common)?;
+    }
+    let Some(Bench::Bootstrap(args)) = args.bench else { return Ok(()) };
     let options = Options {
         params: args.params,
         slots: args.slots,
@@ -61,6 +84,22 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let out = Output::new(common.json);
     out.json(&report)?;
     out.text(&text(&report))
+}
+
+fn calibrate(path: Option<PathBuf>, common: &Common) -> Result<()> {
+    let path = path.or_else(bench_costs::default_path);
+    let path = path.context("there is no configuration folder; name a file with --costs")?;
+    let start = Instant::now();
+    let costs = bench_costs::measure()?;
+    bench_costs::write(&path, &costs)?;
+    let report = Calibrated { path, seconds: start.elapsed().as_secs_f64(), costs };
+    let out = Output::new(common.json);
+    out.json(&report)?;
+    let mut lines = format!("measured over modelled time, {} threads\n", report.costs.threads);
+    for (kind, factor) in &report.costs.factors {
+        lines += &format!("  {:<12} {factor:.2}\n", format!("{kind:?}"));
+    }
+    out.text(&format!("{lines}written to {} after {:.0} s\n", report.path.display(), report.seconds))
 }
 
 fn text(report: &Report) -> String {

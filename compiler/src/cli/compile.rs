@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::lower_nn::Packing;
 
 use super::args::{ByteSize, Common, Numbers};
 use super::inspect::summary;
 use super::output::{Output, print};
+use crate::bench_costs;
 use crate::build::{self, Calibration, Request};
 use crate::data::Preprocess;
 
@@ -57,6 +59,9 @@ pub struct Args {
     /// Memory that keys may take
     #[arg(long, value_name = "SIZE", default_value = "16GiB")]
     ram: ByteSize,
+    /// What operations cost, as `fhec bench --calibrate` writes it [default: that of this machine, or else a built-in model]
+    #[arg(long, value_name = "FILE.json")]
+    costs: Option<PathBuf>,
     /// How tensors are laid out in ciphertexts
     #[arg(long, value_enum, default_value_t = PackingChoice::Auto)]
     packing: PackingChoice,
@@ -115,6 +120,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         margin: args.margin,
         relu_alpha: args.relu_alpha,
         ram_bytes: args.ram.0,
+        costs: costs(args.costs)?,
         packing: match args.packing {
             PackingChoice::Auto => Packing::Auto,
             PackingChoice::Multiplexed => Packing::Multiplexed,
@@ -138,6 +144,14 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             out.json(&built.program.plan)?;
             out.text(&summary(&built.program.plan))
         }
+    }
+}
+
+/// The table named, or this machine's, or the built-in one.
+fn costs(path: Option<PathBuf>) -> Result<CostTable> {
+    match path.or_else(|| bench_costs::default_path().filter(|path| path.is_file())) {
+        Some(path) => bench_costs::read(&path),
+        None => Ok(CostTable::default()),
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         class_name: program.class_name(class),
         logits: answer.logits,
         imaginary_residue: answer.imaginary_residue,
-            spare_residue: answer.spare_residue,
+        spare_residue: answer.spare_residue,
         overflow: answer.overflow,
     };
     let out = Output::new(common.json);

@@ -105,9 +105,8 @@ impl Elimination {
     fn eliminate(&mut self, variable: usize) -> Result<(Eliminated, Cost), TooEntangled> {
         let scope = self.neighbours(variable);
         let size = scope.iter().try_fold(1usize, |size, &v| size.checked_mul(self.domains[v]));
-        let size = size
-            .filter(|&size| size <= MAX_TABLE)
-            .ok_or(TooEntangled { variables: scope.len() + 1 })?;
+        let size =
+            size.filter(|&size| size <= MAX_TABLE).ok_or(TooEntangled { variables: scope.len() + 1 })?;
         let (with, without) =
             std::mem::take(&mut self.costs).into_iter().partition(|cost| cost.scope.contains(&variable));
         self.costs = without;
@@ -134,9 +133,10 @@ impl Elimination {
                     *sum += cost.table[start + x * own];
                 }
             }
-            let least = sums.iter().enumerate().fold((0, f64::INFINITY), |least, (x, &sum)| {
-                if sum < least.1 { (x, sum) } else { least }
-            });
+            let least = sums
+                .iter()
+                .enumerate()
+                .fold((0, f64::INFINITY), |least, (x, &sum)| if sum < least.1 { (x, sum) } else { least });
             best.push(least.0 as u32);
             table.push(least.1);
             for position in (0..scope.len()).rev() {

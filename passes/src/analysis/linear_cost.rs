@@ -40,7 +40,10 @@ impl LinearPrices {
         let rotate = costs.key_switch(ring, limbs);
         LinearPrices {
             baby: costs.hoisted_rotation(ring, limbs),
-            giant: rotate,
+            // Its result stays over the special primes: only the half that is switched is divided.
+            giant: costs.seconds(ring, OpKind::Decompose, limbs, 2)
+                + costs.hoisted_rotation(ring, limbs)
+                + costs.seconds(ring, OpKind::ModDown, limbs, 2) / 2.0,
             diagonal: costs.diagonal(ring, limbs),
             decompose: costs.seconds(ring, OpKind::Decompose, limbs, 2),
             finish: costs.seconds(ring, OpKind::ModDown, limbs, 2),

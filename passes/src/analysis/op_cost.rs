@@ -86,7 +86,9 @@ impl<'a> OpCosts<'a> {
                 let seconds = counts.iter().map(|(_, counts)| prices.seconds(counts) + rescale(counts));
                 return seconds.fold(f64::INFINITY, f64::min);
             }
-            packed::Op::Polynomial { polynomial, .. } => self.polynomial(&shapes.polynomial(polynomial), level),
+            packed::Op::Polynomial { polynomial, .. } => {
+                self.polynomial(&shapes.polynomial(polynomial), level)
+            }
             packed::Op::Add { .. } | packed::Op::Sub { .. } => self.at(OpKind::Add, level, 2),
             packed::Op::AddPlain { .. } | packed::Op::AddScalar { .. } => self.at(OpKind::Add, level, 1),
             packed::Op::Mul { .. } => {

@@ -163,9 +163,13 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             ..base
         },
         "n16-128" => wide,
-        "n16-98" => {
-            Recipe { name: "n16-98".into(), security_bits: 98, application_levels: 21, special: (50, 13), ..wide }
-        }
+        "n16-98" => Recipe {
+            name: "n16-98".into(),
+            security_bits: 98,
+            application_levels: 21,
+            special: (50, 13),
+            ..wide
+        },
         // At 192 bits an ephemeral secret of weight 32 no longer hides at q0 p: 64 does, for a larger K.
         "n16-192" => Recipe {
             name: "n16-192".into(),

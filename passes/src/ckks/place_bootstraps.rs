@@ -214,7 +214,9 @@ fn optimal(
         let runs_at = |state: State| Some(state.level + used).filter(|&level| level <= window.top);
         let by_level: Vec<f64> = (0..=window.top)
             .map(|level| match level.checked_sub(used) {
-                Some(result) if result >= lowest => prices.costs.packed_seconds(func, &data.op, level, shapes),
+                Some(result) if result >= lowest => {
+                    prices.costs.packed_seconds(func, &data.op, level, shapes)
+                }
                 _ => f64::INFINITY,
             })
             .collect();
@@ -237,7 +239,8 @@ fn optimal(
     let Some((_, values)) = model.minimize()? else {
         return Err(PlaceBootstrapsError::Nowhere { levels: window.top - window.bottom });
     };
-    let state = |variable: &Option<usize>| variable.map_or(State::default(), |v| State::from_index(values[v]));
+    let state =
+        |variable: &Option<usize>| variable.map_or(State::default(), |v| State::from_index(values[v]));
     Ok(variables.iter().map(state).collect())
 }
 

@@ -18,7 +18,8 @@ pub struct Placement {
 impl Placement {
     /// Without bootstraps: every value at the lowest level from which the outputs, at level 0, can be reached.
     pub fn without_bootstraps(func: &Func<Packed>) -> Self {
-        let level = levels_needed(func).into_iter().map(|needed| needed.map(|levels| levels as Level)).collect();
+        let level =
+            levels_needed(func).into_iter().map(|needed| needed.map(|levels| levels as Level)).collect();
         Placement { level, refreshed: vec![None; func.value_count()] }
     }
 

@@ -37,7 +37,10 @@ fn brute_force(func: &Func<Packed>, set: &BootstrapSet, costs: &OpCosts) -> f64 
             let state = states[data.result.index()];
             let level = state.level + levels_used(&data.op) as Level;
             let reach = |value: &Value| states[value.index()].reaches(level, window);
-            if level > window.top || state.level < window.lowest(&data.op) || !data.op.operands().iter().all(reach) {
+            if level > window.top
+                || state.level < window.lowest(&data.op)
+                || !data.op.operands().iter().all(reach)
+            {
                 continue 'states;
             }
         }
@@ -72,10 +75,12 @@ fn optimal_matches_all_placements_of_small_graphs() {
         let func = parse(&body);
         let mut shapes = CircuitShapes::default();
         let placed =
-            place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Optimal, &costs, &mut shapes).unwrap();
+            place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Optimal, &costs, &mut shapes)
+                .unwrap();
         let expected = brute_force(&func, &set, &costs);
         assert!((placed.1 / expected - 1.0).abs() < 1e-9, "{body}: {} against {expected}", placed.1);
-        let lazy = place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Lazy, &costs, &mut shapes).unwrap();
+        let lazy =
+            place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Lazy, &costs, &mut shapes).unwrap();
         assert!(lazy.1 >= placed.1 * (1.0 - 1e-9) && lazy.1.is_finite());
     }
 }
