@@ -28,7 +28,7 @@ pub(super) struct Overflows {
 impl Overflows {
     /// Records what of `x`, the operand of op `op`, is outside. Inside, the cost is one comparison per slot.
     pub(super) fn check(&self, op: usize, x: &Bundle) {
-        let outside = |x: f64| !(x.abs() <= 1.0);
+        let outside = |x: f64| x.abs() > 1.0 || x.is_nan();
         let slots: usize = x.iter().map(|vector| vector.iter().filter(|x| outside(**x)).count()).sum();
         if slots == 0 {
             return;
