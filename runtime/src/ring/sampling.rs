@@ -80,6 +80,25 @@ pub fn uniform_into(out: &mut [u64], modulus: &Modulus, rng: &mut impl Rng) {
     }
 }
 
+/// [`uniform_into`] from the generator keyed by `seed`, several times as fast: words are drawn by the hundred, and kept or
+/// not without a branch, which primes just above a power of two would make a coin toss.
+pub fn uniform_from_seed(out: &mut [u64], modulus: &Modulus, seed: &Seed) {
+    const BLOCK: usize = 128;
+    let (q, mask) = (modulus.value(), u64::MAX >> (64 - modulus.bits()));
+    let (mut rng, mut bytes) = (seed.rng(), [0; 8 * BLOCK]);
+    let mut kept = 0;
+    while kept < out.len() {
+        rng.fill_bytes(&mut bytes);
+        for word in bytes.as_chunks::<8>().0 {
+            let candidate = u64::from_le_bytes(*word) & mask;
+            // Overwritten by the next one unless it is kept.
+            let Some(slot) = out.get_mut(kept) else { break };
+            *slot = candidate;
+            kept += usize::from(candidate < q);
+        }
+    }
+}
+
 /// `round(2^64 P(|X| >= k))` for `k = 1, 2, ...`, where `P(X = x)` is proportional to `exp(-x^2 / (2 * 3.2^2))`.
 /// The tail left out has probability below `2^-64`.
 const GAUSSIAN_TAILS: [u64; 29] = [
@@ -179,6 +198,7 @@ pub(crate) fn reduce_small(out: &mut [u64], small: &[i8], modulus: &Modulus) {
 mod tests {
     use super::*;
     use fhec_ir::params::ERROR_STDDEV;
+    use fhec_ir::prime::ntt_primes_near;
 
     fn rng(label: &str) -> ChaCha20Rng {
         Seed::from_bytes([1; 32]).child(label, 0).rng()
@@ -218,6 +238,23 @@ mod tests {
         sparse_ternary(&mut x, 192, &mut rng("sparse"));
         assert_eq!(x.iter().filter(|&&x| x != 0).count(), 192);
         assert!(x.iter().filter(|&&x| x == 1).count().abs_diff(96) < 5 * 7);
+    }
+
+    #[test]
+    fn fast_uniform_residues_are_the_same() {
+        // Nearly half of the words rejected, nearly none, and some of each.
+        let above = ntt_primes_near(1 << 49, 12).find(|&q| q > 1 << 49).unwrap();
+        let below = ntt_primes_near(1 << 49, 12).find(|&q| q < 1 << 49).unwrap();
+        for q in [above, below, 12289, 3] {
+            let modulus = Modulus::new(q).unwrap();
+            for len in [0, 1, 127, 128, 129, 5000] {
+                let seed = Seed::from_bytes([3; 32]).child("uniform", len as u64);
+                let (mut fast, mut slow) = (vec![u64::MAX; len], vec![0; len]);
+                uniform_from_seed(&mut fast, &modulus, &seed);
+                uniform_into(&mut slow, &modulus, &mut seed.rng());
+                assert_eq!(fast, slow);
+            }
+        }
     }
 
     #[test]

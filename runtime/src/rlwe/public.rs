@@ -4,7 +4,7 @@ use zeroize::Zeroize;
 
 use super::secret::{KeyId, SecretKey, small_poly};
 use crate::kernels;
-use crate::ring::sampling::{gaussian, uniform_into};
+use crate::ring::sampling::{gaussian, uniform_from_seed};
 use crate::ring::{Basis, Context, Domain, Poly, Seed, Work};
 
 /// An encryption of zero, `(-a s + e, a)`, over the whole chain. The uniform half is known by its seed.
@@ -57,7 +57,7 @@ pub(crate) fn uniform_poly(context: &Context, basis: Basis, seed: &[u8; 32]) -> 
     let mut poly = Poly::arbitrary(context, basis, Domain::Evaluation);
     context.each_limb(Work::Heavy, [poly.data_mut()], |limb, [x]| {
         let prime = context.prime(basis, limb);
-        uniform_into(x, context.modulus(prime), &mut seed.child("limb", prime as u64).rng());
+        uniform_from_seed(x, context.modulus(prime), &seed.child("limb", prime as u64));
     });
     poly
 }

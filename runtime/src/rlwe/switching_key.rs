@@ -10,7 +10,7 @@ use super::keys::KeyKind;
 use super::secret::{KeyId, SecretKey};
 use crate::kernels::{self, Buffer};
 use crate::ring::automorphism::inverse_element;
-use crate::ring::sampling::{gaussian, reduce_small, uniform_into};
+use crate::ring::sampling::{gaussian, reduce_small, uniform_from_seed};
 use crate::ring::{Basis, Context, Domain, Poly, Seed};
 
 /// Switches a polynomial that multiplies `from` to one that multiplies `to`: per digit `d`, an encryption under `to` of
@@ -165,8 +165,8 @@ fn expand_uniform(context: &Context, basis: Basis, digits: usize, seed: &[u8; 32
     let mut uniform = Buffer::zeroed(context.limbs(basis) * digits * degree);
     uniform.par_chunks_exact_mut(degree).enumerate().for_each(|(index, x)| {
         let (prime, digit) = (context.prime(basis, index / digits), index % digits);
-        let mut rng = seed.child("limb", (digit as u64) << 32 | prime as u64).rng();
-        uniform_into(x, context.modulus(prime), &mut rng);
+        let seed = seed.child("limb", (digit as u64) << 32 | prime as u64);
+        uniform_from_seed(x, context.modulus(prime), &seed);
     });
     uniform
 }

@@ -32,12 +32,6 @@ impl Source for File {
     }
 
     fn look<T>(&self, offset: u64, len: usize, f: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
-        if std::env::var_os("PREAD").is_some() {
-            use std::os::unix::fs::FileExt;
-            let mut b = vec![0; len];
-            self.read_exact_at(&mut b, offset)?;
-            return Ok(f(&b));
-        }
-        Ok(f(&*FileWindow::open(self, offset, len)?))
+        Ok(f(&FileWindow::open(self, offset, len)?))
     }
 }

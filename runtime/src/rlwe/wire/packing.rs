@@ -62,22 +62,46 @@ pub(crate) fn unpack(
     limbs.into_par_iter().zip(words.par_chunks_exact_mut(context.ring_degree())).try_for_each(
         |((prime, bytes), words)| {
             let (q, bits) = (context.modulus(prime).value(), context.modulus(prime).bits());
-            let (mut buffer, mut held, mut next) = (0u128, 0, bytes.iter());
-            for word in words {
-                while held < bits {
-                    buffer |= u128::from(*next.next().expect("the length was checked")) << held;
-                    held += 8;
-                }
-                *word = buffer as u64 & (u64::MAX >> (64 - bits));
-                buffer >>= bits;
-                held -= bits;
-                if *word >= q {
-                    return Err(FormatError::Residue { object: kind.name(), prime: q });
-                }
+            if unpack_limb(bytes, bits, words) < q {
+                return Ok(());
             }
-            Ok(())
+            Err(FormatError::Residue { object: kind.name(), prime: q })
         },
     )
+}
+
+/// Splits `bytes` into words of `bits` bits each; returns the largest.
+fn unpack_limb(bytes: &[u8], bits: u32, words: &mut [u64]) -> u64 {
+    let mask = u64::MAX >> (64 - bits);
+    let mut largest = 0;
+    // Up to 57 bits lie within eight bytes, wherever in a byte they start. The last ones have no eight bytes left.
+    let wide = if bits <= 57 { bytes.len().saturating_sub(7) * 8 / bits as usize } else { 0 };
+    let (fast, slow) = words.split_at_mut(wide.min(words.len()));
+    for (index, word) in fast.iter_mut().enumerate() {
+        let at = index * bits as usize;
+        let eight: &[u8; 8] = bytes[at / 8..].first_chunk().expect("seven more bytes than words");
+        *word = u64::from_le_bytes(*eight) >> (at % 8) & mask;
+        largest = largest.max(*word);
+    }
+    let at = fast.len() * bits as usize;
+    let mut next = bytes[at / 8..].iter();
+    let (mut buffer, mut held) = (0u128, 0);
+    let inside = (at % 8) as u32;
+    if inside > 0 {
+        buffer = u128::from(*next.next().expect("the length was checked")) >> inside;
+        held = 8 - inside;
+    }
+    for word in slow {
+        while held < bits {
+            buffer |= u128::from(*next.next().expect("the length was checked")) << held;
+            held += 8;
+        }
+        *word = buffer as u64 & mask;
+        buffer >>= bits;
+        held -= bits;
+        largest = largest.max(*word);
+    }
+    largest
 }
 
 pub(crate) fn unpack_polys(
@@ -97,4 +121,27 @@ pub(crate) fn unpack_polys(
             Ok(poly)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_every_width_are_the_bits_they_were() {
+        for bits in 1..=64u32 {
+            for count in [0, 8, 16, 64] {
+                let bytes: Vec<u8> =
+                    (0..count * bits as usize / 8).map(|i| (i * i * 31 + i * 7 + 200) as u8).collect();
+                let bit = |at: usize| u64::from(bytes[at / 8] >> (at % 8) & 1);
+                let expected: Vec<u64> = (0..count)
+                    .map(|i| (0..bits as usize).map(|b| bit(i * bits as usize + b) << b).sum())
+                    .collect();
+                let mut words = vec![0; count];
+                let largest = unpack_limb(&bytes, bits, &mut words);
+                assert_eq!(words, expected, "{bits} bits");
+                assert_eq!(largest, expected.iter().copied().max().unwrap_or(0));
+            }
+        }
+    }
 }
