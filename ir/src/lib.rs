@@ -33,6 +33,7 @@ pub mod attr;
 pub mod bootstrap;
 pub mod circuit_shape;
 pub mod ckks;
+pub mod diagonal;
 pub mod entity;
 pub mod evaluation_keys;
 pub mod func;

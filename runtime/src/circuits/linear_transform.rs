@@ -1,29 +1,34 @@
-//! Linear maps between packed tensors, by baby and giant steps with double hoisting.
+//! Linear maps between packed tensors, by baby and giant steps.
 //!
 //! `y_o = sum_g rot_g( sum_(v, b) rot_-g(diagonal_(o, v, g + b)) * rot_b(x_v) )`, after Halevi and Shoup (CRYPTO 2018,
-//! section 4); with the divisions by `P` postponed (Bossuat et al., ePrint 2020/1203, section 4):
+//! section 4):
 //!
 //! 1. every `x_v` is decomposed once;
-//! 2. per output and giant step, the products of baby rotations and diagonals are summed over the extended basis, where the
-//!    rotations never leave the cache ([`Evaluator::rotate_and_sum_products`]);
-//! 3. per giant step the half to be switched is divided by `P`, switched and added up over the extended basis;
+//! 2. per output and giant step, the products of baby rotations and diagonals are summed
+//!    ([`Evaluator::sum_products`]);
+//! 3. the sums are rotated by their giant steps, and added up with the divisions by `P` postponed;
 //! 4. per output, one last division.
 //!
-//! *Cost*: one decomposition per input; per baby step an inner product with its key; per giant step a key switch and half
-//! a division. Steps and counts are those of [`LinearShape`].
+//! Baby rotations are divided by `P` each, or not at all (double hoisting, Bossuat et al., ePrint 2020/1203, section 4), by the
+//! counts of the map: [`Hoisting`].
 //!
-//! Diagonals come from the map's description. They are encoded at the size of their period ([`FactorEncoder`]), either once
-//! ([`EncodedMap`]) or every time, as many at a time as the working memory allows.
+//! *Cost*: one decomposition per input; per baby step an inner product with its key; per giant step a key switch. Steps and
+//! counts are those of [`LinearShape`].
+//!
+//! Diagonals come from the map's description. They are kept as integers ([`CompactPlaintext`]), either once ([`EncodedMap`])
+//! or made every time, as many at a time as the working memory allows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::circuit_shape::LinearShape;
+use fhec_ir::diagonal::{self, Hoisting, MapCounts};
 use fhec_ir::linear_map::LinearMap;
 use fhec_ir::scale::{Level, Scale};
 use fhec_ir::tensor::ConstPool;
 use rayon::prelude::*;
 
-use crate::ckks::{Evaluator, Factor, FactorEncoder, Hoisted, PlaintextScale};
+use crate::ckks::eval::diagonal_sums::CompactTerms;
+use crate::ckks::{CompactPlaintext, Evaluator, FactorEncoder, Hoisted, PlaintextScale};
 use crate::error::EvalError;
 use crate::rlwe::{Ciphertext, ExtendedCiphertext};
 
@@ -82,7 +87,15 @@ impl DiagonalRows {
 
     /// Bytes of all diagonals, encoded at `level`.
     pub fn encoded_bytes(&self, encoder: &FactorEncoder<'_>, level: Level) -> usize {
-        self.diagonals() * encoder.factor_bytes(self.period, level)
+        self.diagonals() * diagonal::bytes(encoder.encoder().context().params(), level, self.period)
+    }
+
+    /// What decides how its baby rotations are kept.
+    fn counts(&self) -> MapCounts {
+        let terms = self.rows.iter().flat_map(|row| row.terms.iter().map(|(term, _)| *term));
+        let babies: BTreeSet<(usize, usize)> = terms.filter(|(_, baby)| *baby != 0).collect();
+        let giants = self.rows.iter().filter(|row| row.giant != 0).count();
+        MapCounts { babies: babies.len(), giants, diagonals: self.diagonals(), period: self.period }
     }
 
     /// The shape it has; that of the map, without diagonals that cancelled to zero.
@@ -99,28 +112,34 @@ impl DiagonalRows {
 
     /// Encodes every diagonal for operands at `level`.
     pub fn encode(&self, encoder: &FactorEncoder<'_>, level: Level) -> Result<EncodedMap, EvalError> {
-        let rows: Result<Vec<Vec<Factor>>, EvalError> =
+        let rows: Result<Vec<Vec<CompactPlaintext>>, EvalError> =
             self.rows.iter().map(|row| encode_row(row, encoder, level)).collect();
         Ok(EncodedMap { rows: rows?, level })
     }
 }
 
-fn encode_row(row: &Row, encoder: &FactorEncoder<'_>, level: Level) -> Result<Vec<Factor>, EvalError> {
+fn encode_row(
+    row: &Row,
+    encoder: &FactorEncoder<'_>,
+    level: Level,
+) -> Result<Vec<CompactPlaintext>, EvalError> {
     let scale = PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
-    row.terms.par_iter().map(|(_, diagonal)| encoder.encode(diagonal, level, scale)).collect()
+    let word_bytes = diagonal::word_bytes(encoder.encoder().context().params(), level);
+    let encode = |diagonal: &[f64]| encoder.encode_compact(diagonal, level, scale, word_bytes);
+    row.terms.par_iter().map(|(_, diagonal)| encode(diagonal)).collect()
 }
 
 /// All diagonals of a map, encoded for one level.
 #[derive(Clone, Debug)]
 pub struct EncodedMap {
-    rows: Vec<Vec<Factor>>,
+    rows: Vec<Vec<CompactPlaintext>>,
     level: Level,
 }
 
 impl EncodedMap {
-    /// Bytes of residues.
+    /// Bytes of integers.
     pub fn bytes(&self) -> usize {
-        self.rows.iter().flatten().map(Factor::bytes).sum()
+        self.rows.iter().flatten().map(CompactPlaintext::bytes).sum()
     }
 
     /// The level it was encoded for.
@@ -181,12 +200,15 @@ impl Evaluator<'_> {
         };
         let hoisted: Result<Vec<Hoisted<'_>>, EvalError> = inputs.iter().map(|x| self.hoist(x)).collect();
         let hoisted = hoisted?;
-        let limb_bytes = 8 * context.ring_degree();
-        let sum_bytes = 2 * limb_bytes * context.limbs(context.extended_basis(level));
-        let row_bytes = |row: &Row| {
-            let diagonals = if encoded.is_some() { 0 } else { row.terms.len() };
-            sum_bytes + diagonals * encoder.factor_bytes(rows.period, level)
+        let hoisting = Hoisting::cheaper(context.params(), level, rows.counts());
+        let basis = match hoisting {
+            Hoisting::Single => context.basis(level),
+            Hoisting::Double => context.extended_basis(level),
         };
+        let sum_bytes = 2 * 8 * context.ring_degree() * context.limbs(basis);
+        let diagonal_bytes = diagonal::bytes(context.params(), level, rows.period);
+        let row_bytes =
+            |row: &Row| sum_bytes + if encoded.is_some() { 0 } else { row.terms.len() * diagonal_bytes };
         let mut results: Vec<Option<ExtendedCiphertext>> = vec![None; rows.outputs];
         let mut start = 0;
         while start < rows.rows.len() {
@@ -198,7 +220,7 @@ impl Evaluator<'_> {
                 end += 1;
             }
             let part = &rows.rows[start..end];
-            let made: Vec<Vec<Factor>>;
+            let made: Vec<Vec<CompactPlaintext>>;
             let factors = match encoded {
                 Some(encoded) => &encoded.rows[start..end],
                 None => {
@@ -207,56 +229,80 @@ impl Evaluator<'_> {
                     &made
                 }
             };
-            let sums = self.row_sums(&hoisted, part, factors)?;
-            for (row, sum) in part.iter().zip(sums) {
-                match (&mut results[row.output], row.giant) {
-                    (empty @ None, 0) => *empty = Some(sum),
-                    (result, giant) => {
-                        self.add_rotated_assign(result.get_or_insert_with(zero), &sum, giant as i64)?;
-                    }
-                }
+            match hoisting {
+                Hoisting::Single => self.add_chain_rows(&mut results, &hoisted, part, factors, zero)?,
+                Hoisting::Double => self.add_extended_rows(&mut results, &hoisted, part, factors, zero)?,
             }
             start = end;
         }
         Ok(results.into_iter().map(|result| result.unwrap_or_else(zero)).collect())
     }
 
-    /// Per row the sum of its products, over the extended basis.
-    fn row_sums(
+    /// Adds the rotated sums of `rows` to the results of their outputs; baby rotations are divided by `P`.
+    fn add_chain_rows(
         &self,
+        results: &mut [Option<ExtendedCiphertext>],
         hoisted: &[Hoisted<'_>],
         rows: &[Row],
-        factors: &[Vec<Factor>],
-    ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
-        let mut sums: Option<Vec<ExtendedCiphertext>> = None;
+        factors: &[Vec<CompactPlaintext>],
+        zero: impl Fn() -> ExtendedCiphertext,
+    ) -> Result<(), EvalError> {
+        let mut sums: Option<Vec<Ciphertext>> = None;
         for (vector, hoisted) in hoisted.iter().enumerate() {
-            let of_vector = |row: &Row| {
-                let terms = row.terms.iter().enumerate();
-                let mine = terms.filter(|(_, ((input, _), _))| *input == vector);
-                mine.map(|(index, &((_, baby), _))| (index, baby)).collect::<Vec<_>>()
-            };
-            let terms: Vec<Vec<(usize, usize)>> = rows.iter().map(of_vector).collect();
-            let mut babies: Vec<usize> = terms.iter().flatten().map(|&(_, baby)| baby).collect();
-            babies.sort_unstable();
-            babies.dedup();
-            if babies.is_empty() {
-                continue;
-            }
-            let terms: Vec<Vec<(usize, &Factor)>> = terms
-                .iter()
-                .zip(factors)
-                .map(|(row, factors)| {
-                    let position = |baby: &usize| babies.partition_point(|b| b < baby);
-                    row.iter().map(|(index, baby)| (position(baby), &factors[*index])).collect()
-                })
-                .collect();
-            let steps: Vec<i64> = babies.iter().map(|&baby| baby as i64).collect();
+            let Some((steps, terms)) = terms_of(vector, rows, factors) else { continue };
+            let more = self.sum_products(hoisted, &steps, &terms)?;
             match &mut sums {
-                None => sums = Some(self.rotate_and_sum_products(hoisted, &steps, &terms)?),
-                Some(sums) => self.rotate_and_add_products(sums, hoisted, &steps, &terms)?,
+                None => sums = Some(more),
+                Some(sums) => {
+                    for (sum, more) in sums.iter_mut().zip(&more) {
+                        self.add_assign(sum, more)?;
+                    }
+                }
             }
         }
-        Ok(sums.unwrap_or_default())
+        let sums = sums.unwrap_or_default();
+        for (output, result) in results.iter_mut().enumerate() {
+            let of_output = rows.iter().zip(&sums).filter(|(row, _)| row.output == output);
+            let parts: Vec<(&Ciphertext, i64)> =
+                of_output.map(|(row, sum)| (sum, row.giant as i64)).collect();
+            if !parts.is_empty() {
+                self.add_rotations_assign(result.get_or_insert_with(&zero), &parts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// [`Self::add_chain_rows`] without divisions of baby rotations.
+    fn add_extended_rows(
+        &self,
+        results: &mut [Option<ExtendedCiphertext>],
+        hoisted: &[Hoisted<'_>],
+        rows: &[Row],
+        factors: &[Vec<CompactPlaintext>],
+        zero: impl Fn() -> ExtendedCiphertext,
+    ) -> Result<(), EvalError> {
+        let mut sums: Option<Vec<ExtendedCiphertext>> = None;
+        for (vector, hoisted) in hoisted.iter().enumerate() {
+            let Some((steps, terms)) = terms_of(vector, rows, factors) else { continue };
+            let more = self.sum_products_extended(hoisted, &steps, &terms)?;
+            match &mut sums {
+                None => sums = Some(more),
+                Some(sums) => {
+                    for (sum, more) in sums.iter_mut().zip(&more) {
+                        self.add_extended_assign(sum, more)?;
+                    }
+                }
+            }
+        }
+        for (row, sum) in rows.iter().zip(sums.unwrap_or_default()) {
+            match (&mut results[row.output], row.giant) {
+                (empty @ None, 0) => *empty = Some(sum),
+                (result, giant) => {
+                    self.add_rotated_assign(result.get_or_insert_with(&zero), &sum, giant as i64)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_linear_operand(&self, first: &Ciphertext, x: &Ciphertext) -> Result<(), EvalError> {
@@ -273,4 +319,28 @@ impl Evaluator<'_> {
         }
         Ok(())
     }
+}
+
+/// Baby steps of input `vector` in `rows`, and the terms of every row by position among them; none if there are none.
+fn terms_of<'f>(
+    vector: usize,
+    rows: &[Row],
+    factors: &'f [Vec<CompactPlaintext>],
+) -> Option<(Vec<i64>, Vec<CompactTerms<'f>>)> {
+    let mine = |row: &Row| {
+        let terms = row.terms.iter().enumerate();
+        terms.filter(|(_, ((input, _), _))| *input == vector).map(|(i, &((_, baby), _))| (i, baby)).collect()
+    };
+    let terms: Vec<Vec<(usize, usize)>> = rows.iter().map(mine).collect();
+    let babies: BTreeSet<usize> = terms.iter().flatten().map(|&(_, baby)| baby).collect();
+    let babies: Vec<usize> = babies.into_iter().collect();
+    if babies.is_empty() {
+        return None;
+    }
+    let position = |baby: usize| babies.partition_point(|&b| b < baby);
+    let by_position = |(row, factors): (&Vec<(usize, usize)>, &'f Vec<CompactPlaintext>)| {
+        row.iter().map(|&(index, baby)| (position(baby), &factors[index])).collect()
+    };
+    let terms = terms.iter().zip(factors).map(by_position).collect();
+    Some((babies.iter().map(|&baby| baby as i64).collect(), terms))
 }

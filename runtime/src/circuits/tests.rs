@@ -2,6 +2,7 @@
 //! against the shapes.
 
 use fhec_ir::circuit_shape::LinearShape;
+use fhec_ir::diagonal::{Hoisting, MapCounts};
 use fhec_ir::layout::Layout;
 use fhec_ir::linear_map::{LinearKind, LinearMap};
 use fhec_ir::params::{Params, ParamsLiteral};
@@ -110,12 +111,23 @@ fn check_linear(literal: ParamsLiteral, map: &LinearMap, consts: &ConstPool, bab
     }
     let power = packed.iter().flatten().map(|x| x * x).sum::<f64>() / (packed.len() * map.input.slots) as f64;
     let (canonical, below) = (Scale::canonical(level), Scale::canonical(level - 1));
+    // Rotations divided one by one bring a rounding each.
+    let counts = MapCounts {
+        babies: shape.baby_rotations(),
+        giants: shape.giant_rotations(),
+        diagonals: shape.diagonals(),
+        period: map.diagonal_period(),
+    };
+    let rounded = match Hoisting::cheaper(params, level, counts) {
+        Hoisting::Single => noise::division(context, canonical),
+        Hoisting::Double => 0.0,
+    };
     let fresh = noise::encoding(context, canonical) + noise::secret_key_encryption(context, canonical);
     // A diagonal of period p has 2p coefficients, each rounded at q D_(l-1) / D_l.
     let ratio = params.scale(Scale::squared(level)).to_f64() / params.scale(canonical).to_f64();
     let rounding = 2.0 * map.diagonal_period() as f64 / 12.0 / (ratio * ratio);
     let variance = fresh * energy
-        + noise::key_switch_product(context, level, canonical) * rotated
+        + (noise::key_switch_product(context, level, canonical) + rounded) * rotated
         + rounding * products * power
         + noise::division(context, below);
     let expected: Vec<Complex> =
@@ -138,6 +150,24 @@ fn convolutions_of_one_vector() {
         let map = LinearMap::new(kind.clone(), layout.clone(), multiplexed.clone());
         check_linear(mixed_literal(12), &map, &consts, 16, level);
     }
+}
+
+/// The bottom of a chain under many special primes: baby rotations are divided one by one, and 32-bit factors are kept in 4
+/// bytes a coefficient.
+#[test]
+fn maps_over_the_chain_alone() {
+    let mut consts = ConstPool::default();
+    let kind = conv(&mut consts, [8, 8, 3, 3], [1; 2], [1; 4], 1);
+    let layout = Layout { period: 1024, ..Layout::dense([8, 8, 8], 4096) };
+    let map = LinearMap::new(kind, layout.clone(), layout);
+    for level in [2, 6] {
+        check_linear(literal(13, 8, 5, 32), &map, &consts, 16, level);
+    }
+    let kind = conv(&mut consts, [8, 8, 3, 3], [1; 2], [1; 4], 1);
+    let input = Layout { period: 256, ..Layout::dense([8, 8, 8], 4096) };
+    let output = Layout { period: 256, ..Layout::dense([8, 8, 8], 4096) };
+    assert_eq!((input.vectors(), output.vectors()), (2, 2));
+    check_linear(literal(13, 8, 5, 32), &LinearMap::new(kind, input, output), &consts, 8, 2);
 }
 
 #[test]

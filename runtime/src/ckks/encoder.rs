@@ -82,6 +82,24 @@ impl Coefficients {
         }
     }
 
+    /// The same integers, as the coefficients of a polynomial of degree below `degree`.
+    pub(super) fn integers(&self, degree: usize) -> Vec<i64> {
+        let down = 2f64.powi(-self.exponent);
+        let gap = degree / (2 * self.re.len());
+        let mut out = vec![0; degree];
+        for (half, part) in out.chunks_exact_mut(degree / 2).zip([&self.re, &self.im]) {
+            for (x, &value) in half.iter_mut().step_by(gap).zip(part) {
+                *x = (value * down).round() as i64;
+            }
+        }
+        out
+    }
+
+    /// `log2` of [`Coefficients::unit`].
+    pub(super) fn exponent(&self) -> i32 {
+        self.exponent
+    }
+
     /// The power of two that the written integers are to be multiplied with.
     pub(super) fn unit(&self, modulus: &Modulus) -> u64 {
         modulus.pow(modulus.reduce(2), self.exponent as u64)

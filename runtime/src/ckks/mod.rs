@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`plaintext`] | encoded messages and their scales |
 //! | [`periodic`] | factors of short period, at the size of their period |
+//! | [`compact`] | factors kept as integers |
+//! | `subring` | what polynomials of short period are transformed in |
 //! | [`special_fft`] | the canonical embedding |
 //! | [`encoder`] | slots to plaintexts and back |
 //! | [`encryptor`] | encryption under the public or the secret key |
@@ -13,6 +15,7 @@
 //! *Slots*: slot `j` of N/2 is the value at `zeta^(5^j)`, `zeta = e^(i pi / N)`. *Rotation* by `k` is to the left: slot
 //! `i + k` moves to slot `i`.
 
+pub mod compact;
 pub mod decryptor;
 pub mod encoder;
 pub mod encryptor;
@@ -20,7 +23,9 @@ pub mod eval;
 pub mod periodic;
 pub mod plaintext;
 pub mod special_fft;
+mod subring;
 
+pub use compact::CompactPlaintext;
 pub use decryptor::Decryptor;
 pub use encoder::{Encoder, Encoding};
 pub use encryptor::Encryptor;

@@ -4,48 +4,19 @@
 //! transform of degree `2p`, each value standing at `c` places of the full one. Encoding costs `1/c` of a full one, and
 //! so does the memory: diagonals of linear maps are mostly such plaintexts.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use fhec_ir::scale::Level;
 use rayon::prelude::*;
 
+use super::compact::CompactPlaintext;
 use super::encoder::{Encoder, Encoding};
 use super::eval::lazy::ExtendedFactor;
 use super::plaintext::{Complex, Form, Plaintext, PlaintextScale};
+use super::subring::{Subring, Subrings};
 use crate::error::EvalError;
-use crate::kernels::{self, Buffer, MIN_LOG_N, NttTable, evaluation_exponent};
+use crate::kernels::{self, Buffer, MIN_LOG_N};
 use crate::ring::{Basis, Context};
-
-/// Tables of the subring of polynomials in `X^c`: its transforms, and where its values stand in the full transform.
-#[derive(Debug)]
-struct Subring {
-    /// By number of the prime.
-    transforms: Vec<NttTable>,
-    /// Evaluation `i` of the ring is evaluation `index[i]` of the subring.
-    index: Vec<u32>,
-}
-
-impl Subring {
-    fn new(context: &Context, log_n: u32) -> Self {
-        let gap = 1u64 << (context.params().log_n() - log_n);
-        let tables = context.moduli().iter().enumerate().map(|(prime, &modulus)| {
-            let table = NttTable::new(modulus, log_n).expect("a prime of the ring is one of its subrings");
-            let root = modulus.pow(context.transform(prime).root(), gap);
-            assert_eq!(table.root(), root, "roots of unity of both rings belong together");
-            table
-        });
-        // (psi^c)^e for Y = X^c at psi^e: exponents modulo the order 2n of psi^c.
-        let mut position = vec![0u32; 1 << log_n];
-        for i in 0..1usize << log_n {
-            position[evaluation_exponent(log_n, i) as usize / 2] = i as u32;
-        }
-        let mask = (2u64 << log_n) - 1;
-        let exponent = |i| evaluation_exponent(context.params().log_n(), i) & mask;
-        let index = (0..context.ring_degree()).map(|i| position[exponent(i) as usize / 2]).collect();
-        Subring { transforms: tables.collect(), index }
-    }
-}
 
 /// A message of short period in Montgomery form over the extended basis: a factor for sums of products.
 #[derive(Clone, Debug)]
@@ -66,7 +37,7 @@ impl PeriodicPlaintext {
     }
 
     fn degree(&self) -> usize {
-        1 << self.subring.transforms[0].log_n()
+        self.subring.degree()
     }
 }
 
@@ -93,13 +64,13 @@ impl Factor {
 #[derive(Debug)]
 pub struct FactorEncoder<'a> {
     encoder: Encoder<'a>,
-    subrings: Mutex<BTreeMap<u32, Arc<Subring>>>,
+    subrings: Subrings,
 }
 
 impl<'a> FactorEncoder<'a> {
     /// An encoder of `context`.
     pub fn new(context: &'a Context) -> Self {
-        FactorEncoder { encoder: Encoder::new(context), subrings: Mutex::default() }
+        FactorEncoder { encoder: Encoder::new(context), subrings: Subrings::default() }
     }
 
     /// The encoder of plain messages.
@@ -136,6 +107,23 @@ impl<'a> FactorEncoder<'a> {
         self.encode_parts(re, im, level, scale)
     }
 
+    /// Encodes real numbers that repeat over all N/2 slots, as integers: a factor of [`CompactPlaintext`]'s kind, in 4
+    /// or 8 bytes per coefficient as `word_bytes` says, or 8 where they do not fit into 4. *Error*: as that of
+    /// [`Encoder::encode`].
+    pub fn encode_compact(
+        &self,
+        values: &[f64],
+        level: Level,
+        scale: PlaintextScale,
+        word_bytes: usize,
+    ) -> Result<CompactPlaintext, EvalError> {
+        let coefficients =
+            self.encoder.coefficients(values.to_vec(), vec![0.0; values.len()], level, scale)?;
+        let subring = self.subrings.get(self.encoder.context(), self.log_degree(values.len()));
+        let slots = values.len();
+        Ok(CompactPlaintext::new(subring, &coefficients, level, scale, slots, word_bytes))
+    }
+
     fn encode_parts(
         &self,
         re: Vec<f64>,
@@ -150,11 +138,7 @@ impl<'a> FactorEncoder<'a> {
         if log_degree == context.params().log_n() || !slots.is_power_of_two() {
             return self.encoder.encode_parts(re, im, encoding).map(Factor::Full);
         }
-        let subring = {
-            let mut subrings = self.subrings.lock().unwrap_or_else(PoisonError::into_inner);
-            let make = || Arc::new(Subring::new(context, log_degree));
-            Arc::clone(subrings.entry(log_degree).or_insert_with(make))
-        };
+        let subring = self.subrings.get(context, log_degree);
         let coefficients = self.encoder.coefficients(re, im, level, scale)?;
         let degree = 1usize << log_degree;
         let mut carried = Buffer::zeroed(degree);
@@ -165,7 +149,7 @@ impl<'a> FactorEncoder<'a> {
             let prime = context.prime(basis, limb);
             let modulus = context.modulus(prime);
             kernels::reduce_into(context.isa(), out, &carried, self.encoder.carrier(), modulus);
-            subring.transforms[prime].forward(context.isa(), out);
+            subring.transform(context, prime).forward(context.isa(), out);
             let factor = modulus.to_montgomery(coefficients.unit(modulus));
             kernels::mul_scalar_assign(context.isa(), out, factor, modulus);
         });
@@ -216,7 +200,7 @@ impl ExtendedFactor for Factor {
             Factor::Periodic(plaintext) => {
                 let degree = plaintext.degree();
                 let residues = &plaintext.residues[plaintext.basis.limb_of(basis, limb) * degree..][..degree];
-                let index = &plaintext.subring.index[start..][..scratch.len()];
+                let index = &plaintext.subring.index()[start..][..scratch.len()];
                 kernels::permute_into(context.isa(), scratch, residues, index);
                 scratch
             }

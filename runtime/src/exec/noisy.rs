@@ -5,8 +5,8 @@
 //! every rescaling inside.
 //!
 //! A linear map adds, to slot `s` of the result:
-//! - `sum d_s^2` over the diagonals behind baby rotations, times the variance of a key switch without division (those are
-//!   postponed) at the operand's scale;
+//! - `sum d_s^2` over the diagonals behind baby rotations, times the variance of a key switch at the operand's scale, without
+//!   its division where those are postponed ([`Hoisting`]);
 //! - the rounding of every diagonal, times the mean square of the slots it multiplies;
 //! - the key switches of giant steps and the last division, at the squared scale, where they are negligible.
 //!
@@ -16,10 +16,11 @@
 //!
 //! Not modelled, being smaller by tens of bits: roundings of constants, double precision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
+use fhec_ir::diagonal::{Hoisting, MapCounts};
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::interp::Bundle;
 use fhec_ir::linear_map::{LinearMap, PlainTensor};
@@ -62,6 +63,8 @@ struct MapEnergy {
     diagonals: Vec<(usize, usize, usize)>,
     /// Giant rotations per output vector.
     giants: Vec<usize>,
+    /// Baby rotations of all input vectors.
+    babies: usize,
     period: usize,
 }
 
@@ -72,9 +75,10 @@ impl MapEnergy {
             rotated: vec![vec![0.0; period]; outputs],
             diagonals: Vec::new(),
             giants: vec![0; outputs],
+            babies: 0,
             period,
         };
-        let mut giants = std::collections::BTreeSet::new();
+        let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
         for ((output, input), diagonals) in map.diagonals(consts) {
             energy.diagonals.push((output, input, diagonals.len()));
             for (rotation, diagonal) in diagonals {
@@ -83,11 +87,18 @@ impl MapEnergy {
                     energy.giants[output] += 1;
                 }
                 if baby != 0 {
+                    babies.insert((input, baby));
                     energy.rotated[output].iter_mut().zip(diagonal).for_each(|(sum, x)| *sum += x * x);
                 }
             }
         }
+        energy.babies = babies.len();
         energy
+    }
+
+    fn counts(&self) -> MapCounts {
+        let diagonals = self.diagonals.iter().map(|(.., count)| count).sum();
+        MapCounts { babies: self.babies, giants: self.giants.iter().sum(), diagonals, period: self.period }
     }
 }
 
@@ -244,7 +255,10 @@ impl Backend for Noisy<'_> {
         let (scale, squared) = (model.scale(Scale::canonical(level)), model.scale(Scale::squared(level)));
         let power = |v: &Vec<f64>| v.iter().map(|x| x * x).sum::<f64>() / v.len() as f64;
         let powers: Vec<f64> = x.iter().map(power).collect();
-        let switched = model.key_switch_product(level, scale);
+        let switched = match Hoisting::cheaper(model.params(), level, energy.counts()) {
+            Hoisting::Single => model.key_switch(level, scale),
+            Hoisting::Double => model.key_switch_product(level, scale),
+        };
         let rounding = model.encoding_of_period(energy.period, squared / scale);
         let common: Vec<f64> = (0..energy.rotated.len())
             .map(|output| {

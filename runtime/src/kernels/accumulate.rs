@@ -46,6 +46,58 @@ pub fn key_inner_product(
     }
 }
 
+/// Sums of products on a tile: `out_h ← [out_h +] Σ_t factors_t * operands_(columns[t], h) mod q` for both halves `h`.
+///
+/// `operands` holds, column by column, two halves of `out0.len()` residues each, in Montgomery form; the tile is small enough
+/// to stay in the first or second cache while many rows of terms read it. Factor `t` starts at `factors[t * stride]` and is
+/// plain. Its values repeat: with `log_repeat` r, `2^r` neighbouring groups of eight elements are multiplied by the same
+/// eight values, as the evaluations of a polynomial in `X^(2^r)` are in evaluation order. So element `i` takes value
+/// `8 (i / 8 / 2^r) + i mod 8`.
+///
+/// *Panics* if lengths do not fit; the length of the tile is a multiple of eight.
+pub fn tile_products(
+    isa: Isa,
+    out0: &mut [u64],
+    out1: &mut [u64],
+    (factors, stride, log_repeat): (&[u64], usize, u32),
+    (operands, columns): (&[u64], &[u32]),
+    accumulate: bool,
+    m: &Modulus,
+) {
+    let len = out0.len();
+    assert_eq!(out1.len(), len, "outputs of different lengths");
+    assert!(len.is_multiple_of(8), "a tile of {len} residues");
+    assert!(
+        columns.iter().all(|&c| (c as usize + 1) * 2 * len <= operands.len()),
+        "a column outside the operands"
+    );
+    let values = ((len / 8) >> log_repeat) * 8;
+    assert!(values << log_repeat == len, "a tile of {len} residues, values repeated 2^{log_repeat} times");
+    if let Some(last) = columns.len().checked_sub(1) {
+        assert!(last * stride + values <= factors.len(), "one factor per term");
+    }
+    debug_assert_canonical(operands, m);
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 if m.ifma() => {
+            // SAFETY: the value of `isa` was made by detection; lengths, columns and strides were checked above.
+            unsafe {
+                avx512::tile_products(
+                    out0, out1, factors, stride, log_repeat, operands, columns, accumulate, m,
+                )
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 if m.ifma() => {
+            // SAFETY: as above.
+            unsafe {
+                avx2::tile_products(out0, out1, factors, stride, log_repeat, operands, columns, accumulate, m)
+            }
+        }
+        _ => scalar::tile_products(out0, out1, factors, stride, log_repeat, operands, columns, accumulate, m),
+    }
+}
+
 /// `out ← Σ_i sources[i] * factors[i] mod m`: one target prime of a fast basis conversion.
 ///
 /// `factors` are in Montgomery form of `m`. The sources are residues of any primes, canonical for those: words below
@@ -175,6 +227,60 @@ mod tests {
                                     out[i],
                                     exact(start, &digits, &plain(half, i), i, q),
                                     "{isa:?} {q}"
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tile_products_against_big_integers() {
+        for isa in Isa::available() {
+            for bits in PRIME_BITS {
+                let m = ntt_prime(bits, 10, 0);
+                let q = m.value();
+                for (len, terms, log_repeat) in [
+                    (8, 1, 0),
+                    (64, 5, 0),
+                    (48, 3, 1),
+                    (64, 29, 2),
+                    (64, 7, 3),
+                    (24, 300, 0),
+                    (128, 0, 3),
+                    (0, 2, 0),
+                ] {
+                    let mut words = Words(u64::from(bits) << 16 | (len as u64) << 4 | u64::from(log_repeat));
+                    let (width, values) = (terms / 2 + 1, len >> log_repeat);
+                    let stride = values + 8;
+                    let mut operands = words.residues(2 * width * len, q);
+                    if terms == 300 {
+                        // The largest sums there are.
+                        operands.fill(q - 1);
+                    }
+                    let factors = words.residues(stride * terms, q);
+                    let columns: Vec<u32> =
+                        (0..terms).map(|_| (words.word() % width as u64) as u32).collect();
+                    for accumulate in [false, true] {
+                        let initial = [words.residues(len, q), words.residues(len, q)];
+                        let [mut out0, mut out1] = initial.clone();
+                        let (factors, operands) =
+                            ((&factors[..], stride, log_repeat), (&operands[..], &columns[..]));
+                        tile_products(isa, &mut out0, &mut out1, factors, operands, accumulate, &m);
+                        for i in 0..len {
+                            for (half, out) in [&out0, &out1].into_iter().enumerate() {
+                                let start = BigUint::from(if accumulate { initial[half][i] } else { 0 });
+                                let sum = columns.iter().enumerate().fold(start, |sum, (t, &column)| {
+                                    let value = factors.0[t * stride + (i / 8 >> log_repeat) * 8 + i % 8];
+                                    let operand = operands.0[(2 * column as usize + half) * len + i];
+                                    sum + BigUint::from(value) * m.from_montgomery(operand)
+                                });
+                                assert_eq!(
+                                    out[i],
+                                    u64::try_from(sum % q).unwrap(),
+                                    "{isa:?} {q} {len} {terms}"
                                 );
                             }
                         }

@@ -129,6 +129,26 @@ pub fn reduce_into(isa: Isa, out: &mut [u64], a: &[u64], from: &Modulus, m: &Mod
     dispatch!(isa, if m.ifma() && from.ifma(), reduce_into(out, a, from, m))
 }
 
+/// `out ← a mod q`, of signed integers.
+pub fn reduce_i32_into(isa: Isa, out: &mut [u64], a: &[i32], m: &Modulus) {
+    assert_eq!(out.len(), a.len(), "operands of different lengths");
+    dispatch!(isa, if m.ifma(), reduce_i32_into(out, a, m))
+}
+
+/// `out ← a mod q`, of signed integers.
+pub fn reduce_i64_into(isa: Isa, out: &mut [u64], a: &[i64], m: &Modulus) {
+    assert_eq!(out.len(), a.len(), "operands of different lengths");
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 if m.ifma() => {
+            // SAFETY: the value of `isa` was made by detection; the lengths were checked above.
+            unsafe { avx512::reduce_i64_into(out, a, m) }
+        }
+        // Doubles do not hold 64 bits.
+        _ => scalar::reduce_i64_into(out, a, m),
+    }
+}
+
 /// `out[i] ← a[index[i]]`: an automorphism in evaluation order, given its index table.
 ///
 /// *Panics* if an index is not below `a.len()`; `out` is then unspecified.
@@ -250,6 +270,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn signed_integers_reduce() {
+        for_all(|isa, m, [a, ..]| {
+            // All sizes of either sign, and the extremes.
+            let mut wide: Vec<i64> = a
+                .iter()
+                .enumerate()
+                .map(|(i, &x)| (x.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64) >> (i % 63))
+                .collect();
+            let q = m.value() as i64;
+            let extremes = [i64::MIN, i64::MAX, -1, 0, 1, q, -q, (1 << 52) - 1, -(1 << 52), 1 << 53];
+            wide.iter_mut().zip(extremes).for_each(|(x, extreme)| *x = extreme);
+            let q = i128::from(m.value());
+            let mut out = a.clone();
+            reduce_i64_into(isa, &mut out, &wide, m);
+            assert_elements(&out, isa, m, |i| i128::from(wide[i]).rem_euclid(q) as u128);
+            let mut narrow: Vec<i32> = wide.iter().map(|&x| x as i32).collect();
+            narrow.iter_mut().zip([i32::MIN, i32::MAX]).for_each(|(x, extreme)| *x = extreme);
+            reduce_i32_into(isa, &mut out, &narrow, m);
+            assert_elements(&out, isa, m, |i| i128::from(narrow[i]).rem_euclid(q) as u128);
+        });
     }
 
     #[test]

@@ -40,12 +40,12 @@ pub(crate) mod testing;
 #[cfg(target_arch = "x86_64")]
 mod vector_tables;
 
-pub use accumulate::{basis_convert, basis_convert_many, key_inner_product};
+pub use accumulate::{basis_convert, basis_convert_many, key_inner_product, tile_products};
 pub use buffer::Buffer;
 pub use elementwise::{
     add_assign, add_into, add_scalar_assign, mul_add_assign, mul_assign, mul_into, mul_montgomery_add_assign,
-    mul_montgomery_into, mul_scalar_assign, neg_assign, permute_into, reduce_into, sub_assign, sub_into,
-    sub_mul_scalar_into,
+    mul_montgomery_into, mul_scalar_assign, neg_assign, permute_into, reduce_i32_into, reduce_i64_into,
+    reduce_into, sub_assign, sub_into, sub_mul_scalar_into,
 };
 pub use error::KernelError;
 pub use isa::Isa;

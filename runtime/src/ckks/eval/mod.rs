@@ -9,10 +9,12 @@
 //! | [`mul`] | products, relinearisation |
 //! | [`rescale`] | rescale, level changes |
 //! | [`rotate`] | rotations and conjugation, one at a time or hoisted |
+//! | [`diagonal_sums`] | sums of rotations times many plaintexts kept as integers |
 //! | [`lazy`] | sums of rotated products with one division in the end |
 
 pub mod add;
 pub mod combine;
+pub mod diagonal_sums;
 pub mod lazy;
 pub mod mul;
 pub mod rescale;

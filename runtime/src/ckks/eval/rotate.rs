@@ -204,7 +204,19 @@ impl<'s> LiftedLimb<'s> {
         [out0, out1]: [&mut [u64]; 2],
         scratch: &mut [u64],
     ) {
-        let (context, degree) = (self.context, index.len());
+        let (isa, degree) = (self.context.isa(), index.len());
+        if key.is_none() {
+            return self.switch(key, [out0, out1]);
+        }
+        let (u0, u1) = scratch.split_at_mut(degree);
+        self.switch(key, [&mut *u0, &mut u1[..degree]]);
+        kernels::permute_into(isa, out0, u0, index);
+        kernels::permute_into(isa, out1, &u1[..degree], index);
+    }
+
+    /// [`Self::rotate`] without the permutation.
+    pub(super) fn switch(&self, key: Option<&SwitchingKey>, [out0, out1]: [&mut [u64]; 2]) {
+        let (context, degree) = (self.context, self.context.ring_degree());
         let Some(key) = key else {
             match &self.multiples {
                 Some(multiples) => {
@@ -215,12 +227,9 @@ impl<'s> LiftedLimb<'s> {
             }
             return;
         };
-        let (u0, u1) = scratch.split_at_mut(degree);
-        self.hoisted.decomposition.inner_product(context, key, self.limb, &self.digits, u0, u1);
+        self.hoisted.decomposition.inner_product(context, key, self.limb, &self.digits, out0, out1);
         if let Some(multiples) = &self.multiples {
-            kernels::add_assign(context.isa(), u0, &multiples[..degree], context.modulus(self.limb));
+            kernels::add_assign(context.isa(), out0, &multiples[..degree], context.modulus(self.limb));
         }
-        kernels::permute_into(context.isa(), out0, u0, index);
-        kernels::permute_into(context.isa(), out1, u1, index);
     }
 }

@@ -53,6 +53,53 @@ pub(in crate::kernels) unsafe fn key_inner_product(
     scalar::key_inner_product(body, out0, out1, digits, key0, key1, accumulate, m);
 }
 
+/// See [`crate::kernels::tile_products`].
+///
+/// # Safety
+///
+/// AVX2 and FMA; `q < 2^50`; outputs of one length, a multiple of `8 * 2^log_repeat`; all columns inside `operands`, and a factor
+/// at every stride inside `factors`.
+#[target_feature(enable = "avx2,fma")]
+pub(in crate::kernels) unsafe fn tile_products(
+    out0: &mut [u64],
+    out1: &mut [u64],
+    factors: &[u64],
+    stride: usize,
+    log_repeat: u32,
+    operands: &[u64],
+    columns: &[u32],
+    accumulate: bool,
+    m: &Modulus,
+) {
+    let field = Field::new(m);
+    let (scale, unscale) = (multiplier(m.to_montgomery(1), m), multiplier(m.from_montgomery(1), m));
+    let len = out0.len();
+    for i in (0..len).step_by(LANES) {
+        let value = ((i / 8) >> log_repeat) * 8 + i % 8;
+        // SAFETY: i + LANES <= the length; factors and columns reach as far as the tile does.
+        unsafe {
+            let (p0, p1) = (out0.as_mut_ptr().add(i), out1.as_mut_ptr().add(i));
+            let (mut sum0, mut sum1) = (field.zero, field.zero);
+            if accumulate {
+                sum0 = field.mul(field.load_words(p0), scale);
+                sum1 = field.mul(field.load_words(p1), scale);
+            }
+            for (t, &column) in columns.iter().enumerate() {
+                if t > 0 && t.is_multiple_of(TERMS_AT_ONCE) {
+                    (sum0, sum1) = (field.reduce_lazy(sum0), field.reduce_lazy(sum1));
+                }
+                let operand = operands.as_ptr().add(2 * column as usize * len + i);
+                let x = field.load_words(factors.as_ptr().add(t * stride + value));
+                sum0 = _mm256_add_pd(sum0, mul(x, field.load_words(operand), &field));
+                sum1 = _mm256_add_pd(sum1, mul(x, field.load_words(operand.add(len)), &field));
+            }
+            for (p, sum) in [(p0, sum0), (p1, sum1)] {
+                field.store_words(p, field.canonical(field.mul(field.reduce_lazy(sum), unscale)));
+            }
+        }
+    }
+}
+
 /// See [`crate::kernels::basis_convert`], for sources below `2^52`.
 ///
 /// # Safety

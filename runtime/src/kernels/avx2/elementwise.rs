@@ -345,6 +345,24 @@ pub(in crate::kernels) unsafe fn reduce_into(out: &mut [u64], a: &[u64], from: &
     scalar::reduce_into(&mut out[whole(len)..], &a[whole(len)..], from, m);
 }
 
+/// See [`crate::kernels::reduce_i32_into`].
+///
+/// # Safety
+///
+/// AVX2 and FMA; `q < 2^50`, equal lengths.
+#[target_feature(enable = "avx2,fma")]
+pub(in crate::kernels) unsafe fn reduce_i32_into(out: &mut [u64], a: &[i32], m: &Modulus) {
+    let (field, len) = (Field::new(m), whole(a.len()));
+    for i in (0..len).step_by(LANES) {
+        // SAFETY: i + LANES <= the common length.
+        unsafe {
+            let x = _mm256_cvtepi32_pd(_mm_loadu_si128(a.as_ptr().add(i).cast()));
+            field.store_words(out.as_mut_ptr().add(i), field.canonical(field.reduce_lazy(x)));
+        }
+    }
+    scalar::reduce_i32_into(&mut out[len..], &a[len..], m);
+}
+
 /// Gathers; indices are checked before they are used.
 ///
 /// # Safety

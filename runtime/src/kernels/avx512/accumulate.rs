@@ -136,6 +136,106 @@ impl Operands<'_> {
     }
 }
 
+/// See [`crate::kernels::tile_products`].
+///
+/// # Safety
+///
+/// AVX-512 F and IFMA; `q < 2^50`; outputs of one length, a multiple of `8 * 2^log_repeat`; all columns inside `operands`, and
+/// a factor at every stride inside `factors`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn tile_products(
+    out0: &mut [u64],
+    out1: &mut [u64],
+    factors: &[u64],
+    stride: usize,
+    log_repeat: u32,
+    operands: &[u64],
+    columns: &[u32],
+    accumulate: bool,
+    m: &Modulus,
+) {
+    let len = out0.len();
+    for chunk in chunks(columns.len(), terms_at_once(m.bits(), m)) {
+        let tile = Tile {
+            factors: factors.as_ptr().wrapping_add(chunk.start * stride),
+            stride,
+            log_repeat,
+            operands: operands.as_ptr(),
+            len,
+            columns: &columns[chunk.clone()],
+            add: accumulate || chunk.start > 0,
+        };
+        let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
+        let batches = len / (BATCH * LANES) * (BATCH * LANES);
+        // SAFETY: the caller's promise; the ranges end at or before the length and are whole numbers of batches. With
+        // repetition neighbouring vectors of an even start share a factor.
+        unsafe {
+            if log_repeat == 0 {
+                tile.accumulate::<BATCH, BATCH>(out, 0..batches, m);
+            } else {
+                tile.accumulate::<BATCH, 1>(out, 0..batches, m);
+            }
+            tile.accumulate::<1, 1>(out, batches..len, m);
+        }
+    }
+}
+
+/// Terms of a tile that are reduced at once.
+struct Tile<'a> {
+    factors: *const u64,
+    stride: usize,
+    log_repeat: u32,
+    operands: *const u64,
+    len: usize,
+    columns: &'a [u32],
+    add: bool,
+}
+
+impl Tile<'_> {
+    /// The elements of `range`, `VECTORS` vectors at a time, with as many different `VALUES` of a factor.
+    ///
+    /// # Safety
+    ///
+    /// `range` must lie inside the tile, its length be a multiple of `8 * VECTORS`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn accumulate<const VECTORS: usize, const VALUES: usize>(
+        &self,
+        out: [*mut u64; 2],
+        range: Range<usize>,
+        m: &Modulus,
+    ) {
+        let montgomery = Montgomery::new(m);
+        let zero = montgomery.field.zero;
+        for i in range.step_by(LANES * VECTORS) {
+            let mut sums = [[Sum { low: zero, high: zero }; VECTORS]; 2];
+            let value = ((i / LANES) >> self.log_repeat) * LANES;
+            for (t, &column) in self.columns.iter().enumerate() {
+                // SAFETY: factors and columns reach as far as the tile does.
+                unsafe {
+                    let factor = self.factors.add(t * self.stride + value);
+                    let operand = self.operands.add(2 * column as usize * self.len + i);
+                    let mut x = [zero; VECTORS];
+                    for v in 0..VECTORS {
+                        x[v] = if v < VALUES { load(factor.add(LANES * v)) } else { x[0] };
+                    }
+                    for half in 0..2 {
+                        for v in 0..VECTORS {
+                            sums[half][v].add_product(x[v], load(operand.add(half * self.len + LANES * v)));
+                        }
+                    }
+                }
+            }
+            for half in 0..2 {
+                for v in 0..VECTORS {
+                    // SAFETY: as above.
+                    unsafe { sums[half][v].reduce_into(out[half].add(i + LANES * v), self.add, &montgomery) }
+                }
+            }
+        }
+    }
+}
+
 /// See [`crate::kernels::basis_convert`].
 ///
 /// # Safety

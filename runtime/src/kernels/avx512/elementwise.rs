@@ -356,6 +356,55 @@ pub(in crate::kernels) unsafe fn reduce_into(out: &mut [u64], a: &[u64], from: &
     scalar::reduce_into(&mut out[whole(len)..], &a[whole(len)..], from, m);
 }
 
+/// See [`crate::kernels::reduce_i32_into`].
+///
+/// # Safety
+///
+/// AVX-512 F and IFMA; `q < 2^50`, equal lengths.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn reduce_i32_into(out: &mut [u64], a: &[i32], m: &Modulus) {
+    let (field, len) = (Field::new(m), whole(a.len()));
+    // A multiple of q of at least 2^31 makes every word positive, and keeps it below 2^52.
+    let offset = splat((1u64 << 31).next_multiple_of(m.value()));
+    for i in (0..len).step_by(LANES) {
+        // SAFETY: i + LANES <= the common length.
+        unsafe {
+            let x = _mm512_cvtepi32_epi64(_mm256_loadu_si256(a.as_ptr().add(i).cast()));
+            store(out.as_mut_ptr().add(i), field.reduce(_mm512_add_epi64(x, offset)));
+        }
+    }
+    scalar::reduce_i32_into(&mut out[len..], &a[len..], m);
+}
+
+/// See [`crate::kernels::reduce_i64_into`].
+///
+/// # Safety
+///
+/// AVX-512 F and IFMA; `q < 2^50`, equal lengths.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn reduce_i64_into(out: &mut [u64], a: &[i64], m: &Modulus) {
+    let (field, len) = (Field::new(m), whole(a.len()));
+    let word = multiplier(m.reduce(1 << 52), m);
+    for i in (0..len).step_by(LANES) {
+        // SAFETY: i + LANES <= the common length.
+        unsafe {
+            let x = load(a.as_ptr().add(i).cast());
+            let size = _mm512_abs_epi64(x);
+            let low = field.reduce_lazy(field.zero, _mm512_and_si512(size, field.mask));
+            let high = field.mul_shoup(field.zero, _mm512_srli_epi64::<52>(size), word);
+            // Both below 2q, their sum below 2^52.
+            let residue = field.reduce(_mm512_add_epi64(
+                _mm512_and_si512(low, field.mask),
+                _mm512_and_si512(high, field.mask),
+            ));
+            let negative = _mm512_cmplt_epi64_mask(x, field.zero);
+            let negated = sub(field.zero, residue, field.q);
+            store(out.as_mut_ptr().add(i), _mm512_mask_mov_epi64(residue, negative, negated));
+        }
+    }
+    scalar::reduce_i64_into(&mut out[len..], &a[len..], m);
+}
+
 /// Gathers; indices are checked before they are used.
 ///
 /// # Safety

@@ -40,6 +40,38 @@ pub(in crate::kernels) fn key_inner_product(
     }
 }
 
+/// See [`crate::kernels::tile_products`].
+pub(in crate::kernels) fn tile_products(
+    out0: &mut [u64],
+    out1: &mut [u64],
+    factors: &[u64],
+    stride: usize,
+    log_repeat: u32,
+    operands: &[u64],
+    columns: &[u32],
+    accumulate: bool,
+    m: &Modulus,
+) {
+    let len = out0.len();
+    if !accumulate {
+        out0.fill(0);
+        out1.fill(0);
+    }
+    for chunk in chunks(columns.len()) {
+        for i in 0..len {
+            let value = ((i / 8) >> log_repeat) * 8 + i % 8;
+            let (mut sum0, mut sum1) = (0, 0);
+            for t in chunk.clone() {
+                let (x, column) = (u128::from(factors[t * stride + value]), 2 * columns[t] as usize);
+                sum0 += x * u128::from(operands[column * len + i]);
+                sum1 += x * u128::from(operands[(column + 1) * len + i]);
+            }
+            out0[i] = m.add(out0[i], m.reduce_montgomery(sum0));
+            out1[i] = m.add(out1[i], m.reduce_montgomery(sum1));
+        }
+    }
+}
+
 /// The elements from `start` on of [`crate::kernels::basis_convert`].
 pub(in crate::kernels) fn basis_convert(
     start: usize,

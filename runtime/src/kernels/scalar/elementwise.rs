@@ -89,6 +89,20 @@ pub(in crate::kernels) fn reduce_into(out: &mut [u64], a: &[u64], from: &Modulus
     }
 }
 
+pub(in crate::kernels) fn reduce_i32_into(out: &mut [u64], a: &[i32], m: &Modulus) {
+    for (z, &x) in out.iter_mut().zip(a) {
+        let size = m.reduce(u64::from(x.unsigned_abs()));
+        *z = if x < 0 { m.neg(size) } else { size };
+    }
+}
+
+pub(in crate::kernels) fn reduce_i64_into(out: &mut [u64], a: &[i64], m: &Modulus) {
+    for (z, &x) in out.iter_mut().zip(a) {
+        let size = m.reduce(x.unsigned_abs());
+        *z = if x < 0 { m.neg(size) } else { size };
+    }
+}
+
 pub(in crate::kernels) fn permute_into(out: &mut [u64], a: &[u64], index: &[u32]) {
     for (z, &i) in out.iter_mut().zip(index) {
         *z = a[i as usize];

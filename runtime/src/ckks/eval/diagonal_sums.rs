@@ -1,0 +1,384 @@
+//! Sums of rotations times many plaintexts: what linear maps spend their time on.
+//!
+//! The plaintexts are integers ([`CompactPlaintext`]), whose residues are made per prime when they are used. Per prime:
+//!
+//! 1. the rotations are written as *tiles*: the same few evaluations of all of them in a row, which stay in the first
+//!    cache while all rows of terms are multiplied with them (as whole limbs, dozens of streams a power of two apart would
+//!    throw each other out of every cache);
+//! 2. a group of rows has its plaintexts transformed, as many as stay in the last cache;
+//! 3. the group is multiplied tile by tile.
+//!
+//! Rotations come divided by `P`, over the chain, or not, over all primes: [`Hoisting`] says which is cheaper.
+//!
+//! [`Hoisting`]: fhec_ir::diagonal::Hoisting
+
+use std::sync::Arc;
+
+use fhec_ir::scale::Scale;
+use rayon::prelude::*;
+
+use super::mul::add_special_multiple;
+use super::rotate::{Hoisted, LiftedLimb};
+use super::{Evaluator, check_keys, check_levels, check_scale};
+use crate::ckks::CompactPlaintext;
+use crate::error::EvalError;
+use crate::kernels;
+use crate::ring::automorphism::rotation_element;
+use crate::ring::basis_extension::Tail;
+use crate::ring::pool::PooledBuffer;
+use crate::ring::{Basis, Context, Domain, Poly};
+use crate::rlwe::key_switch::limb_pair;
+use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind, SwitchingKey};
+
+/// One row: `(index of the rotation, plaintext)` of every term.
+pub type CompactTerms<'t> = Vec<(usize, &'t CompactPlaintext)>;
+
+/// Evaluations of one half of one rotation in a tile: 32 rotations fill the first cache.
+const TILE: usize = 64;
+
+/// Words of transformed plaintexts at a time: 8 MiB, a part of the last cache.
+const FACTOR_WORDS: usize = 1 << 20;
+
+/// Words between the plaintexts' residues beyond their number, so that they do not all start in one cache set.
+const FACTOR_PADDING: usize = 72;
+
+/// Evaluations of every row that one task sums up.
+const SPAN: usize = 1 << 11;
+
+/// Sums decomposed at a time in giant steps.
+const GIANTS_AT_ONCE: usize = 8;
+
+impl Evaluator<'_> {
+    /// For every row of `terms`, the sum of `rotation[steps[i]] * factor` over its terms `(i, factor)`; every rotation is
+    /// divided by `P` before. The result is no canonical ciphertext but one at the products' scale.
+    ///
+    /// *Cost*: one lift; per rotation an inner product with its key and a division; per term a transform of the size of its
+    /// period and a product over the chain primes.
+    pub fn sum_products(
+        &self,
+        a: &Hoisted<'_>,
+        steps: &[i64],
+        terms: &[CompactTerms<'_>],
+    ) -> Result<Vec<Ciphertext>, EvalError> {
+        let op = "sum_products";
+        let scale = self.check_compact(op, a, terms)?;
+        let (context, c) = (self.context, a.ciphertext);
+        let elements = self.rotation_elements(a, steps);
+        let rotations = self.divided_rotations(a, &self.galois_keys(op, a, &elements)?);
+        let basis = c.polys()[0].basis();
+        let mut sums = arbitrary(context, basis, terms.len());
+        let mut plan = Products::new(context, basis, &mut sums, &elements, terms);
+        for limb in 0..basis.chain {
+            let columns: Vec<[&[u64]; 2]> = rotations
+                .iter()
+                .map(|rotated| {
+                    let [c0, c1] = match rotated {
+                        Some([c0, c1]) => [c0, c1],
+                        None => [&c.polys()[0], &c.polys()[1]],
+                    };
+                    [c0.limb(limb), c1.limb(limb)]
+                })
+                .collect();
+            plan.limb(limb, &columns);
+        }
+        let sum = |polys: [Poly; 2]| Ciphertext::new(polys.into(), c.level(), scale, c.slots(), c.key());
+        Ok(sums.into_iter().map(sum).collect())
+    }
+
+    /// [`Self::sum_products`] of rotations that are not divided by `P`, over all primes.
+    ///
+    /// *Cost*: one lift; per rotation an inner product with its key; per term a transform of the size of its period and a
+    /// product over all primes.
+    pub fn sum_products_extended(
+        &self,
+        a: &Hoisted<'_>,
+        steps: &[i64],
+        terms: &[CompactTerms<'_>],
+    ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
+        let op = "sum_products_extended";
+        let scale = self.check_compact(op, a, terms)?;
+        let (context, c, basis) = (self.context, a.ciphertext, a.decomposition.basis());
+        let degree = context.ring_degree();
+        let elements = self.rotation_elements(a, steps);
+        let keys = self.galois_keys(op, a, &elements)?;
+        let mut sums = arbitrary(context, basis, terms.len());
+        let mut plan = Products::new(context, basis, &mut sums, &elements, terms);
+        let mut switched = context.scratch(2 * steps.len());
+        let limbs = context.limbs(basis);
+        // The digits of as many limbs as there are threads to lift them.
+        let group = rayon::current_num_threads().min(limbs);
+        let mut scratch = context.scratch(a.decomposition.lift_scratch(group));
+        for start in (0..limbs).step_by(group) {
+            let lifted = lift_all(context, &a.decomposition, start..limbs.min(start + group), &mut scratch);
+            for (limb, digits) in (start..).zip(lifted) {
+                let lifted = LiftedLimb::new(context, a, limb, digits);
+                switched
+                    .par_chunks_exact_mut(2 * degree)
+                    .zip(&keys)
+                    .for_each(|(out, key)| lifted.switch(*key, out.split_at_mut(degree).into()));
+                let columns: Vec<[&[u64]; 2]> =
+                    switched.chunks_exact(2 * degree).map(|pair| pair.split_at(degree).into()).collect();
+                plan.limb(limb, &columns);
+            }
+        }
+        let (level, slots, key) = (c.level(), c.slots(), c.key());
+        Ok(sums.into_iter().map(|polys| ExtendedCiphertext { polys, level, scale, slots, key }).collect())
+    }
+
+    /// `sum += P rotation of a_i left by steps_i`, for all of `parts` `(a, steps)`: giant steps of sums over the chain.
+    /// *Level, scale*: equal.
+    ///
+    /// *Cost*: one key switch each, without a division.
+    pub fn add_rotations_assign(
+        &self,
+        sum: &mut ExtendedCiphertext,
+        parts: &[(&Ciphertext, i64)],
+    ) -> Result<(), EvalError> {
+        let op = "add_rotations";
+        let context = self.context;
+        let mut switched: Vec<(&Ciphertext, &SwitchingKey, Arc<Vec<u32>>)> = Vec::new();
+        let mut unrotated = Vec::new();
+        for &(a, steps) in parts {
+            super::check_size(op, 2, a)?;
+            check_keys(op, a.key(), self.keys.id())?;
+            check_keys(op, sum.key, a.key())?;
+            check_levels(op, sum.level, a.level())?;
+            check_scale(op, sum.scale, a.scale())?;
+            let element = rotation_element(steps.rem_euclid(a.slots() as i64), context.ring_degree());
+            if element == 1 {
+                unrotated.push(a);
+            } else {
+                let key = self.keys.get(op, KeyKind::Galois { element }, a.level())?;
+                switched.push((a, key, context.automorphism(element)));
+            }
+        }
+        for a in unrotated {
+            for (sum, c) in sum.polys.iter_mut().zip(a.polys()) {
+                add_special_multiple(context, sum, c);
+            }
+        }
+        for batch in switched.chunks(GIANTS_AT_ONCE) {
+            let decompositions: Vec<Decomposition<'_>> = batch
+                .par_iter()
+                .map(|(a, ..)| Decomposition::new(context, &a.polys()[1], sum.level))
+                .collect();
+            let outputs = sum.polys.iter_mut().map(Poly::data_mut).collect();
+            context.each_group(1, outputs, |limbs, mut outputs| {
+                let (limb, isa, degree) = (limbs.start, context.isa(), context.ring_degree());
+                let mut scratch =
+                    context.scratch(decompositions.iter().map(|d| d.lift_scratch(1)).max().unwrap_or(0));
+                let mut switched = context.scratch(3);
+                let (u0, rest) = switched.split_at_mut(degree);
+                let (u1, image) = rest.split_at_mut(degree);
+                for (decomposition, (a, key, index)) in decompositions.iter().zip(batch) {
+                    let basis = decomposition.basis();
+                    let modulus = context.modulus(context.prime(basis, limb));
+                    let lifted = decomposition.lift(context, limbs.clone(), &mut scratch);
+                    decomposition.inner_product(context, key, limb, &lifted[0], u0, u1);
+                    if limb < basis.chain {
+                        image.copy_from_slice(a.polys()[0].limb(limb));
+                        kernels::mul_scalar_assign(isa, image, context.special_product(limb), modulus);
+                        kernels::add_assign(isa, u0, image, modulus);
+                    }
+                    for (sum, u) in limb_pair(context, &mut outputs, 0).into_iter().zip([&*u0, &*u1]) {
+                        kernels::permute_into(isa, image, u, index);
+                        kernels::add_assign(isa, sum, image, modulus);
+                    }
+                }
+            });
+        }
+        let slots = parts.iter().map(|(a, _)| a.slots()).max().unwrap_or(0);
+        sum.slots = sum.slots.max(slots);
+        Ok(())
+    }
+
+    /// The rotations of a hoisted ciphertext by the keys' elements, divided by `P` but not yet permuted; none for the
+    /// identity, which is the ciphertext. One after the other per thread, so that what is to be divided stays in the cache.
+    fn divided_rotations(&self, a: &Hoisted<'_>, keys: &[Option<&SwitchingKey>]) -> Vec<Option<[Poly; 2]>> {
+        let (context, c, decomposition) = (self.context, a.ciphertext, &a.decomposition);
+        let basis = decomposition.basis();
+        let limbs = context.limbs(basis);
+        let mut scratch = context.scratch(decomposition.lift_scratch(limbs));
+        let lifted = lift_all(context, decomposition, 0..limbs, &mut scratch);
+        let rotate = |key: &SwitchingKey| {
+            let [mut u0, mut u1] = [(); 2].map(|()| Poly::arbitrary(context, basis, Domain::Evaluation));
+            for (limb, digits) in lifted.iter().enumerate() {
+                decomposition.inner_product(context, key, limb, digits, u0.limb_mut(limb), u1.limb_mut(limb));
+            }
+            let tails = [Tail { add: Some(&c.polys()[0]), permute: None }, Tail::default()];
+            context.divide_round([&u0, &u1], basis.chain, tails)
+        };
+        keys.par_iter().map(|key| key.map(rotate)).collect()
+    }
+
+    /// Checks all plaintexts; returns the scale of the products.
+    fn check_compact(
+        &self,
+        op: &'static str,
+        a: &Hoisted<'_>,
+        terms: &[CompactTerms<'_>],
+    ) -> Result<Scale, EvalError> {
+        let c = a.ciphertext;
+        let mut scale = None;
+        for (_, factor) in terms.iter().flatten() {
+            if factor.level() < c.level() {
+                return Err(EvalError::LevelTooLow { op, needed: c.level(), found: factor.level() });
+            }
+            let product = factor.scale().product(c.scale(), self.context.params());
+            let mismatch =
+                EvalError::PlaintextScaleMismatch { op, ciphertext: c.scale(), plaintext: factor.scale() };
+            let product = product.ok_or(mismatch)?;
+            check_scale(op, *scale.get_or_insert(product), product)?;
+        }
+        Ok(scale.unwrap_or(c.scale()))
+    }
+}
+
+fn arbitrary(context: &Context, basis: Basis, count: usize) -> Vec<[Poly; 2]> {
+    (0..count).map(|_| [(); 2].map(|()| Poly::arbitrary(context, basis, Domain::Evaluation))).collect()
+}
+
+/// The digits modulo the primes of the limbs `limbs`, `[limb][digit]`, on all threads.
+fn lift_all<'s>(
+    context: &Context,
+    decomposition: &'s Decomposition<'_>,
+    limbs: std::ops::Range<usize>,
+    scratch: &'s mut [u64],
+) -> Vec<Vec<&'s [u64]>> {
+    let words = decomposition.lift_scratch(1) * context.ring_degree();
+    let lift = |(limb, scratch)| {
+        let mut lifted = decomposition.lift(context, limb..limb + 1, scratch);
+        lifted.pop().expect("one limb lifted")
+    };
+    limbs.into_par_iter().zip(scratch.par_chunks_exact_mut(words)).with_max_len(1).map(lift).collect()
+}
+
+/// Rows of products, prime by prime.
+struct Products<'p> {
+    context: &'p Context,
+    basis: Basis,
+    sums: &'p mut [[Poly; 2]],
+    /// The permutation of every rotation; none for the identity.
+    indices: Vec<Option<Arc<Vec<u32>>>>,
+    terms: &'p [CompactTerms<'p>],
+    /// The rotations of each row's terms.
+    columns: Vec<Vec<u32>>,
+    /// Ranges of rows whose plaintexts are transformed together.
+    groups: Vec<std::ops::Range<usize>>,
+    /// Words between plaintexts.
+    stride: usize,
+    log_repeat: u32,
+    /// `[tile][rotation][half][evaluation]`.
+    tiles: PooledBuffer,
+    factors: PooledBuffer,
+}
+
+impl<'p> Products<'p> {
+    fn new(
+        context: &'p Context,
+        basis: Basis,
+        sums: &'p mut [[Poly; 2]],
+        elements: &[u64],
+        terms: &'p [CompactTerms<'p>],
+    ) -> Self {
+        let first = terms.iter().flatten().next().map(|(_, factor)| *factor);
+        let (values, log_repeat) = first.map_or((0, 0), |factor| (factor.values(), factor.log_repeat()));
+        assert!(
+            terms.iter().flatten().all(|(_, factor)| factor.values() == values),
+            "the plaintexts of a sum have one period"
+        );
+        let stride = values + FACTOR_PADDING;
+        let at_once = (FACTOR_WORDS / stride).max(1);
+        let (mut groups, mut start, mut count, mut most) = (Vec::new(), 0, 0, 0);
+        for (row, terms) in terms.iter().enumerate() {
+            if row > start && count + terms.len() > at_once {
+                groups.push(start..row);
+                (start, count) = (row, 0);
+            }
+            count += terms.len();
+            most = most.max(count);
+        }
+        groups.push(start..terms.len());
+        let index = |&element: &u64| (element != 1).then(|| context.automorphism(element));
+        Products {
+            context,
+            basis,
+            sums,
+            indices: elements.iter().map(index).collect(),
+            terms,
+            columns: terms.iter().map(|row| row.iter().map(|&(i, _)| i as u32).collect()).collect(),
+            groups,
+            stride,
+            log_repeat,
+            tiles: context.scratch(2 * elements.len()),
+            factors: context.pool().take(most * stride),
+        }
+    }
+
+    /// One limb of all sums, from that limb of both halves of every rotation, not yet permuted.
+    fn limb(&mut self, limb: usize, columns: &[[&[u64]; 2]]) {
+        let (context, width) = (self.context, columns.len());
+        let (isa, prime) = (context.isa(), context.prime(self.basis, limb));
+        let modulus = context.modulus(prime);
+        let indices = &self.indices;
+        self.tiles.par_chunks_exact_mut(2 * width.max(1) * TILE).enumerate().for_each(|(tile, out)| {
+            let range = tile * TILE..(tile + 1) * TILE;
+            for ((out, column), index) in out.chunks_exact_mut(2 * TILE).zip(columns).zip(indices) {
+                for (out, half) in out.chunks_exact_mut(TILE).zip(column) {
+                    match index {
+                        Some(index) => kernels::permute_into(isa, out, half, &index[range.clone()]),
+                        None => out.copy_from_slice(&half[range.clone()]),
+                    }
+                }
+            }
+            // One operand of the products has to be in Montgomery form; there are fewer rotations than plaintexts.
+            kernels::mul_scalar_assign(isa, out, modulus.to_montgomery(1), modulus);
+        });
+        for rows in self.groups.clone() {
+            let terms: Vec<&CompactPlaintext> =
+                self.terms[rows.clone()].iter().flatten().map(|&(_, factor)| factor).collect();
+            self.factors.par_chunks_exact_mut(self.stride).zip(&terms).for_each(|(out, factor)| {
+                factor.evaluate(context, prime, &mut out[..factor.values()]);
+            });
+            self.multiply(limb, rows, width);
+        }
+    }
+
+    /// One limb of the sums of `rows`, whose plaintexts are at hand.
+    fn multiply(&mut self, limb: usize, rows: std::ops::Range<usize>, width: usize) {
+        let (context, stride, log_repeat) = (self.context, self.stride, self.log_repeat);
+        let modulus = context.modulus(context.prime(self.basis, limb));
+        let degree = context.ring_degree();
+        let (tiles, factors, columns) = (&self.tiles, &self.factors, &self.columns[rows.clone()]);
+        let halves = self.sums[rows].iter_mut().flatten();
+        let mut rest: Vec<_> =
+            halves.map(|half| half.limb_mut(limb).chunks_exact_mut(SPAN.min(degree))).collect();
+        let spans: Vec<(usize, Vec<&mut [u64]>)> = (0..degree)
+            .step_by(SPAN)
+            .map(|start| (start, rest.iter_mut().filter_map(Iterator::next).collect()))
+            .collect();
+        spans.into_par_iter().with_max_len(1).for_each(|(start, mut outputs)| {
+            let length = outputs.first().map_or(0, |out| out.len());
+            for offset in (0..length).step_by(TILE) {
+                let at = start + offset;
+                let operands = &tiles[2 * width * at..][..2 * width * TILE];
+                let mut term = 0;
+                for (outs, columns) in outputs.chunks_exact_mut(2).zip(columns) {
+                    let [out0, out1] = outs else { unreachable!("halves come in pairs") };
+                    let (out0, out1) = (&mut out0[offset..][..TILE], &mut out1[offset..][..TILE]);
+                    let factors = &factors[(term * stride + (at >> log_repeat)).min(factors.len())..];
+                    kernels::tile_products(
+                        context.isa(),
+                        out0,
+                        out1,
+                        (factors, stride, log_repeat),
+                        (operands, columns),
+                        false,
+                        modulus,
+                    );
+                    term += columns.len();
+                }
+            }
+        });
+    }
+}
