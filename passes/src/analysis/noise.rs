@@ -261,15 +261,15 @@ fn rms(consts: &ConstPool, plain: &PlainTensor) -> f64 {
     (data.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / data.len().max(1) as f64).sqrt()
 }
 
-/// Largest Euclidean norm of a row.
+/// Root mean square over rows of a row's Euclidean norm: what an error of independent slots is multiplied with on average.
+/// The largest row would overstate errors by a factor per layer, which in deep networks leaves nothing.
 fn row_norm(map: &LinearMap, consts: &ConstPool) -> f64 {
     match &map.kind {
         LinearKind::Conv2d { weight, .. } | LinearKind::Dense { weight } => {
             let weight = &consts[*weight];
             let rows = weight.shape().first().copied().unwrap_or(1).max(1);
-            let row = |chunk: &[f32]| chunk.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>().sqrt();
-            let length = (weight.data().len() / rows).max(1);
-            weight.data().chunks(length).map(row).fold(0.0, f64::max)
+            let squares: f64 = weight.data().iter().map(|&w| f64::from(w).powi(2)).sum();
+            (squares / rows as f64).sqrt()
         }
         LinearKind::Place { .. } => 1.0,
     }
