@@ -221,6 +221,12 @@ fn damaged_and_assembled_files_are_refused() {
         assert!(refused(&bytes[..len]), "{len}");
     }
     assert!(refused(&[&bytes[..], &[0]].concat()));
+    let file = tempfile::tempfile().unwrap();
+    rig.keys.write(context, &mut &file).unwrap();
+    for len in [bytes.len() - 1, bytes.len() / 2, 4096, 100, 1, 0] {
+        file.set_len(len as u64).unwrap();
+        assert!(matches!(ProgramKeys::read(context, &file), Err(ReadError::Format(_))), "{len}");
+    }
     for position in (0..bytes.len()).step_by(bytes.len() / 61).chain((0..200).step_by(7)) {
         let mut flipped = bytes.clone();
         flipped[position] ^= 1 << (position % 8);
