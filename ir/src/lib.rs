@@ -16,6 +16,7 @@
 //! | [`artifact`] | the file a compile produces |
 //! | [`plan`] | what a compile decided and predicts |
 //! | [`circuit_shape`] | rotations and products of the big circuits |
+//! | [`diagonal`] | what diagonals of linear maps take, and how they are multiplied |
 //! | [`bootstrap`] | bootstrapping as data: levels, matrices, polynomials |
 //! | [`evaluation_keys`] | the switching keys a program needs |
 //! | [`plan`] | what a compile decided and predicted |

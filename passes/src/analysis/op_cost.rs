@@ -1,6 +1,7 @@
 //! Seconds and working memory of one ckks op.
 
 use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::diagonal;
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, OpData, StageOp};
 use fhec_ir::params::Params;
@@ -49,7 +50,8 @@ impl<'a> OpCosts<'a> {
         let each = match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let rotations = shapes.rotations(map, &func.consts);
-                return self.linear(x.level).seconds(&counts(&rotations, map.input.period, *baby_step));
+                let counts = counts(&rotations, map.input.period, *baby_step);
+                return self.linear(x.level).seconds(&counts, map.diagonal_period());
             }
             Op::Polynomial { polynomial, .. } => {
                 let by_depth = shapes.polynomial(polynomial).counts_by_depth();
@@ -94,7 +96,8 @@ impl<'a> OpCosts<'a> {
         match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
-                digits + (counts.babies + 2) as u64 * extended
+                // Rotations, and a sum for every giant step, an output's own included.
+                digits + (counts.babies + counts.giants + 2 * counts.outputs) as u64 * extended
             }
             Op::Polynomial { polynomial, .. } => {
                 let elements = shapes.polynomial(polynomial).basis.len() + 4;
@@ -113,8 +116,8 @@ impl<'a> OpCosts<'a> {
         match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
-                let extended = self.ring.ciphertext_bytes(1, self.params.limbs(x.level) + self.ring.special);
-                counts.diagonals as u64 * extended
+                let bytes = diagonal::bytes(self.params, x.level, map.diagonal_period());
+                counts.diagonals as u64 * bytes as u64
             }
             Op::AddPlain { .. } | Op::MulPlain { .. } => x.vectors as u64 * polynomial,
             _ => 0,
