@@ -16,6 +16,7 @@
 //! | [`artifact`] | the file a compile produces |
 //! | [`plan`] | what a compile decided and predicts |
 //! | [`circuit_shape`] | rotations and products of the big circuits |
+//! | [`diagonal`] | what diagonals of linear maps take, and how they are multiplied |
 //! | [`bootstrap`] | bootstrapping as data: levels, matrices, polynomials |
 //! | [`noise`] | how large the errors of operations, polynomials and bootstraps are |
 //! | [`evaluation_keys`] | the switching keys a program needs |

@@ -142,9 +142,17 @@ impl CostTable {
         self.seconds(ring, OpKind::KeyProduct, limbs, 2)
     }
 
-    /// Seconds of one product with a diagonal over chain and special primes, which has to be read from memory.
-    pub fn diagonal(&self, ring: RingShape, limbs: usize) -> f64 {
-        self.seconds(ring, OpKind::MulPlain, limbs + ring.special, 2)
+    /// Seconds of one product with a diagonal that takes the share `2^-log_gap` of a polynomial: per prime, of `primes`,
+    /// its residues are made of its integers by a transform of that size and two passes, and both halves of a ciphertext
+    /// in cache are multiplied. From memory come the integers.
+    pub fn diagonal(&self, ring: RingShape, primes: usize, log_gap: u32) -> f64 {
+        let (n, primes, share) = (ring.n(), primes as f64, 0.5f64.powi(log_gap as i32));
+        let log_degree = ring.log_n.saturating_sub(log_gap);
+        let passes = 2.0 * n * share * self.tail_ns;
+        let compute = primes * (self.ntt_ns(log_degree) + passes + 2.0 * n * self.product_ns);
+        let bytes = primes * n * share * 4.0;
+        let factor = self.factors.get(&OpKind::MulPlain).copied().unwrap_or(1.0);
+        factor * (compute / self.speedup).max(bytes / self.bytes_per_ns) * 1e-9
     }
 
     fn ntt_ns(&self, log_n: u32) -> f64 {

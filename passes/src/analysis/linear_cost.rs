@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use fhec_ir::params::LOG_N_RANGE;
+
 use super::cost::{CostTable, OpKind, RingShape};
 
 /// Rotations of a map by `(output vector, input vector)`, as `LinearMap::rotations` gives them.
@@ -23,11 +25,19 @@ pub struct LinearCounts {
 }
 
 /// Seconds of each operation of a linear map.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LinearPrices {
     baby: f64,
+    /// A baby step divided by the special primes.
+    divided_baby: f64,
     giant: f64,
-    diagonal: f64,
+    /// A giant step of a sum over the chain, which needs no division.
+    chain_giant: f64,
+    /// By `log2` of the share of a polynomial that a diagonal takes: over chain and special primes, and over the chain.
+    diagonal: Vec<[f64; 2]>,
+    /// One that is kept evaluated over chain and special primes, as those of bootstraps are.
+    evaluated_diagonal: f64,
+    log_n: u32,
     decompose: f64,
     finish: f64,
     /// A rotation on its own, after the map.
@@ -38,24 +48,49 @@ impl LinearPrices {
     /// Prices at `limbs` chain primes.
     pub fn at(costs: &CostTable, ring: RingShape, limbs: usize) -> Self {
         let rotate = costs.key_switch(ring, limbs);
+        let division = costs.seconds(ring, OpKind::ModDown, limbs, 2);
+        let decompose = costs.seconds(ring, OpKind::Decompose, limbs, 2);
+        let baby = costs.hoisted_rotation(ring, limbs);
+        let smallest = *LOG_N_RANGE.start();
+        let diagonal = (0..=ring.log_n.saturating_sub(smallest))
+            .map(|log_gap| [limbs + ring.special, limbs].map(|primes| costs.diagonal(ring, primes, log_gap)));
         LinearPrices {
-            baby: costs.hoisted_rotation(ring, limbs),
-            // Its result stays over the special primes: only the half that is switched is divided.
-            giant: costs.seconds(ring, OpKind::Decompose, limbs, 2)
-                + costs.hoisted_rotation(ring, limbs)
-                + costs.seconds(ring, OpKind::ModDown, limbs, 2) / 2.0,
-            diagonal: costs.diagonal(ring, limbs),
-            decompose: costs.seconds(ring, OpKind::Decompose, limbs, 2),
-            finish: costs.seconds(ring, OpKind::ModDown, limbs, 2),
+            baby,
+            divided_baby: baby + division,
+            // One half is divided before it is decomposed.
+            giant: decompose + baby + division / 2.0,
+            chain_giant: decompose + baby,
+            diagonal: diagonal.collect(),
+            evaluated_diagonal: costs.seconds(ring, OpKind::MulPlain, limbs + ring.special, 2),
+            log_n: ring.log_n,
+            decompose,
+            finish: division,
             rotate,
         }
     }
 
-    /// Seconds of a map with these counts.
-    pub fn seconds(&self, counts: &LinearCounts) -> f64 {
+    /// Seconds of a map with these counts whose diagonals have period `period`, at the cheaper of both hoistings.
+    pub fn seconds(&self, counts: &LinearCounts, period: usize) -> f64 {
+        let log_gap = self.log_n.saturating_sub(period.max(1).ilog2() + 1) as usize;
+        let [extended, chain] = self.diagonal[log_gap.min(self.diagonal.len() - 1)];
+        let diagonals = counts.diagonals as f64;
+        let double =
+            self.baby * counts.babies as f64 + self.giant * counts.giants as f64 + extended * diagonals;
+        let single = self.divided_baby * counts.babies as f64
+            + self.chain_giant * counts.giants as f64
+            + chain * diagonals;
+        double.min(single)
+            + self.decompose * counts.decompositions as f64
+            + self.finish * counts.outputs as f64
+    }
+}
+
+impl LinearPrices {
+    /// Seconds of a matrix of a bootstrap: double hoisting, with diagonals that are kept evaluated.
+    pub fn evaluated(&self, counts: &LinearCounts) -> f64 {
         self.baby * counts.babies as f64
             + self.giant * counts.giants as f64
-            + self.diagonal * counts.diagonals as f64
+            + self.evaluated_diagonal * counts.diagonals as f64
             + self.decompose * counts.decompositions as f64
             + self.finish * counts.outputs as f64
     }
@@ -83,16 +118,19 @@ pub fn counts(rotations: &Rotations, period: usize, baby_step: usize) -> LinearC
     }
 }
 
-/// The cheapest power of two as baby step, with its counts; the smaller one on a tie.
+/// The cheapest power of two as baby step, with its counts; the smaller one on a tie. Rotations are below `period`,
+/// diagonals repeat after `diagonal_period` slots.
 pub fn cheapest_baby_step(
     rotations: &Rotations,
     period: usize,
+    diagonal_period: usize,
     prices: &LinearPrices,
 ) -> (usize, LinearCounts) {
+    let seconds = |counts: &LinearCounts| prices.seconds(counts, diagonal_period);
     let mut best = (1, counts(rotations, period, 1));
     for log in 1..=period.trailing_zeros() {
         let candidate = (1 << log, counts(rotations, period, 1 << log));
-        if prices.seconds(&candidate.1) < prices.seconds(&best.1) {
+        if seconds(&candidate.1) < seconds(&best.1) {
             best = candidate;
         }
     }
@@ -119,8 +157,11 @@ pub fn cheapest_fold(
     prices: &LinearPrices,
 ) -> (usize, f64) {
     let seconds = |fold: usize| {
-        let (_, counts) = cheapest_baby_step(&folded(rotations, output_period, fold), period, prices);
-        prices.seconds(&counts) + f64::from(fold.trailing_zeros()) * counts.outputs as f64 * prices.rotate
+        let longest = period.max(output_period);
+        let folded = folded(rotations, output_period, fold);
+        let (_, counts) = cheapest_baby_step(&folded, period, longest, prices);
+        prices.seconds(&counts, longest)
+            + f64::from(fold.trailing_zeros()) * counts.outputs as f64 * prices.rotate
     };
     let folds = (0..=max_fold.max(1).trailing_zeros()).map(|log| (1 << log, seconds(1 << log)));
     folds.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((1, 0.0))

@@ -2,6 +2,7 @@
 
 use fhec_ir::bootstrap::{BootstrapParams, DftMatrix};
 use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::diagonal;
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, OpData, StageOp};
 use fhec_ir::packed::{self, Packed};
@@ -83,7 +84,7 @@ impl<'a> OpCosts<'a> {
             packed::Op::LinearMap { map, .. } => {
                 let (counts, prices) = (shapes.counts(map, &func.consts), self.linear(level));
                 let rescale = |counts: &LinearCounts| counts.outputs as f64 * self.rescale(level, 2);
-                let seconds = counts.iter().map(|(_, counts)| prices.seconds(counts) + rescale(counts));
+                let seconds = counts.iter().map(|(_, counts)| prices.seconds(counts, map.diagonal_period()) + rescale(counts));
                 return seconds.fold(f64::INFINITY, f64::min);
             }
             packed::Op::Polynomial { polynomial, .. } => {
@@ -115,7 +116,7 @@ impl<'a> OpCosts<'a> {
                 let babies = matrix.baby_rotations().iter().filter(|&&rotation| rotation != 0).count();
                 let diagonals = matrix.diagonals();
                 let counts = LinearCounts { babies, giants, diagonals, decompositions: 1, outputs: 1 };
-                self.linear(level).seconds(&counts) + self.rescale(level, 2)
+                self.linear(level).evaluated(&counts) + self.rescale(level, 2)
             };
             matrices.into_iter().map(matrix).sum::<f64>()
         };
@@ -150,7 +151,8 @@ impl<'a> OpCosts<'a> {
         let each = match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let rotations = shapes.rotations(map, &func.consts);
-                return self.linear(x.level).seconds(&counts(&rotations, map.input.period, *baby_step));
+                let counts = counts(&rotations, map.input.period, *baby_step);
+                return self.linear(x.level).seconds(&counts, map.diagonal_period());
             }
             Op::Polynomial { polynomial, .. } => self.polynomial(&shapes.polynomial(polynomial), x.level),
             Op::Add { .. } | Op::Sub { .. } => self.at(OpKind::Add, x.level, result.size),
@@ -186,7 +188,8 @@ impl<'a> OpCosts<'a> {
         match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
-                digits + (counts.babies + 2) as u64 * extended
+                // Rotations, and a sum for every giant step, an output's own included.
+                digits + (counts.babies + counts.giants + 2 * counts.outputs) as u64 * extended
             }
             Op::Polynomial { polynomial, .. } => {
                 let elements = shapes.polynomial(polynomial).basis.len() + 4;
@@ -205,8 +208,8 @@ impl<'a> OpCosts<'a> {
         match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
-                let extended = self.ring.ciphertext_bytes(1, self.params.limbs(x.level) + self.ring.special);
-                counts.diagonals as u64 * extended
+                let bytes = diagonal::bytes(self.params, x.level, map.diagonal_period());
+                counts.diagonals as u64 * bytes as u64
             }
             Op::AddPlain { .. } | Op::MulPlain { .. } => x.vectors as u64 * polynomial,
             _ => 0,

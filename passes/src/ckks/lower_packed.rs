@@ -150,7 +150,8 @@ impl Step<'_> {
                 let x = self.operand(*x)?;
                 let rotations = shapes.rotations(map, &self.rewriter.func.consts);
                 let period = map.input.period;
-                let (baby_step, _) = cheapest_baby_step(&rotations, period, &prices.linear(self.level));
+                let prices = prices.linear(self.level);
+                let (baby_step, _) = cheapest_baby_step(&rotations, period, map.diagonal_period(), &prices);
                 self.rescaled(Op::LinearMap { x, map: map.clone(), baby_step })
             }
             packed::Op::Polynomial { x, polynomial } => {

@@ -108,7 +108,7 @@ fn maps(
         let period = map.input.period;
         let linear = prices.linear(level);
         let choice = |log: u32| {
-            let seconds = linear.seconds(&counts(&rotations, period, 1 << log));
+            let seconds = linear.seconds(&counts(&rotations, period, 1 << log), map.diagonal_period());
             (1usize << log, seconds, rotation_set(&rotations, 1 << log))
         };
         maps.push(MapChoices { op, level, choices: (0..=period.trailing_zeros()).map(choice).collect() });

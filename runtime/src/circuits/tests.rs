@@ -15,6 +15,7 @@ use super::linear_transform::DiagonalRows;
 use super::polynomial::{Arithmetic, Term, evaluate};
 use crate::ckks::{Complex, Encoder, Encoding, Encryptor, Evaluator, FactorEncoder};
 use crate::error::EvalError;
+use crate::kernels::Isa;
 use crate::ring::{Context, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, KeyRequest, SecretKey};
 use crate::testing::noise;
@@ -69,6 +70,16 @@ impl Setup {
     }
 }
 
+fn hoisting(params: &Params, level: Level, map: &LinearMap, shape: &LinearShape) -> Hoisting {
+    let counts = MapCounts {
+        babies: shape.baby_rotations(),
+        giants: shape.giant_rotations(),
+        diagonals: shape.diagonals(),
+        period: map.diagonal_period(),
+    };
+    Hoisting::cheaper(params, level, counts)
+}
+
 /// Runs `map` encrypted, with only the keys its shape names, and compares slots, rotations and the error.
 fn check_linear(literal: ParamsLiteral, map: &LinearMap, consts: &ConstPool, baby_step: usize, level: Level) {
     let name = literal.name.clone();
@@ -112,13 +123,7 @@ fn check_linear(literal: ParamsLiteral, map: &LinearMap, consts: &ConstPool, bab
     let power = packed.iter().flatten().map(|x| x * x).sum::<f64>() / (packed.len() * map.input.slots) as f64;
     let (canonical, below) = (Scale::canonical(level), Scale::canonical(level - 1));
     // Rotations divided one by one bring a rounding each.
-    let counts = MapCounts {
-        babies: shape.baby_rotations(),
-        giants: shape.giant_rotations(),
-        diagonals: shape.diagonals(),
-        period: map.diagonal_period(),
-    };
-    let rounded = match Hoisting::cheaper(params, level, counts) {
+    let rounded = match hoisting(params, level, map, &shape) {
         Hoisting::Single => noise::division(context, canonical),
         Hoisting::Double => 0.0,
     };
@@ -159,15 +164,56 @@ fn maps_over_the_chain_alone() {
     let mut consts = ConstPool::default();
     let kind = conv(&mut consts, [8, 8, 3, 3], [1; 2], [1; 4], 1);
     let layout = Layout { period: 1024, ..Layout::dense([8, 8, 8], 4096) };
-    let map = LinearMap::new(kind, layout.clone(), layout);
-    for level in [2, 6] {
+    let map = LinearMap::new(kind.clone(), layout.clone(), layout);
+    let params = Params::new(literal(13, 8, 5, 32)).unwrap();
+    for (level, expected) in [(2, Hoisting::Single), (7, Hoisting::Single)] {
+        assert_eq!(hoisting(&params, level, &map, &LinearShape::of(&map, &consts, 16)), expected);
         check_linear(literal(13, 8, 5, 32), &map, &consts, 16, level);
     }
-    let kind = conv(&mut consts, [8, 8, 3, 3], [1; 2], [1; 4], 1);
-    let input = Layout { period: 256, ..Layout::dense([8, 8, 8], 4096) };
-    let output = Layout { period: 256, ..Layout::dense([8, 8, 8], 4096) };
-    assert_eq!((input.vectors(), output.vectors()), (2, 2));
-    check_linear(literal(13, 8, 5, 32), &LinearMap::new(kind, input, output), &consts, 8, 2);
+    let layout = Layout { period: 256, ..Layout::dense([8, 8, 8], 4096) };
+    assert_eq!(layout.vectors(), 2);
+    let map = LinearMap::new(kind, layout.clone(), layout);
+    assert_eq!(hoisting(&params, 2, &map, &LinearShape::of(&map, &consts, 8)), Hoisting::Single);
+    check_linear(literal(13, 8, 5, 32), &map, &consts, 8, 2);
+    // Three taps per channel: few diagonals.
+    let kind = conv(&mut consts, [8, 1, 1, 3], [1; 2], [0, 1, 0, 1], 8);
+    let layout = Layout::dense([8, 16, 16], 4096);
+    let map = LinearMap::new(kind, layout, Layout { period: 2048, ..Layout::dense([8, 16, 16], 4096) });
+    assert_eq!(hoisting(&params, 2, &map, &LinearShape::of(&map, &consts, 16)), Hoisting::Double);
+    check_linear(literal(13, 8, 5, 32), &map, &consts, 16, 2);
+}
+
+#[test]
+fn maps_depend_neither_on_threads_nor_on_instruction_sets() {
+    let mut consts = ConstPool::default();
+    let kind = conv(&mut consts, [4, 4, 3, 3], [1; 2], [1; 4], 1);
+    let layout = Layout { period: 512, ..Layout::dense([4, 8, 8], 2048) };
+    let map = LinearMap::new(kind, layout.clone(), layout);
+    for (special, baby_step, expected) in [(4, 8, Hoisting::Single), (1, 256, Hoisting::Double)] {
+        let literal = literal(12, 4, special, 40);
+        let shape = LinearShape::of(&map, &consts, baby_step);
+        let params = Params::new(literal.clone()).unwrap();
+        assert_eq!(hoisting(&params, 3, &map, &shape), expected);
+        let run = |threads: usize, isa: Isa| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut setup = Setup::new(literal.clone(), shape.rotation_set(), 3);
+                setup.context = Context::with_isa(params.clone(), isa).unwrap();
+                let values = (0..2048).map(|i| f64::from(i % 61) / 61.0).collect();
+                let x = setup.encrypt(&[values], 3);
+                let rows = DiagonalRows::new(&map, &consts, baby_step);
+                let evaluator = Evaluator::new(&setup.context, &setup.keys);
+                let y = evaluator.linear_map(&x, &rows, None, &FactorEncoder::new(&setup.context)).unwrap();
+                y[0].polys().iter().flat_map(|p| p.data().iter().copied()).collect::<Vec<u64>>()
+            })
+        };
+        let reference = run(1, Isa::SCALAR);
+        for isa in Isa::available() {
+            for threads in [1, 2, 3] {
+                assert!(run(threads, isa) == reference, "{expected:?}, {isa:?}, {threads} threads");
+            }
+        }
+    }
 }
 
 #[test]
