@@ -14,15 +14,18 @@ use fhec_passes::ckks::choose_params::ChooseParamsError;
 use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::compile::{self, CompileError, Compiled, Options};
 use fhec_passes::lower_nn::Packing;
+use fhec_passes::nn::activations::Activations;
 use fhec_passes::nn::approximate::ReluMethod;
 use fhec_passes::nn::calibrate::{Range, Source};
+use fhec_passes::nn::fit_network::Fitting;
+use fhec_passes::pipeline::{NnOptions, run_nn};
 use fhec_passes::schedule_network::ScheduleError;
 use serde::Deserialize;
 
 use crate::cli::Stage;
 use crate::data::{Dataset, Preprocess};
 use crate::embedded;
-use crate::files;
+use crate::files::{self, Access};
 use crate::onnx;
 use crate::program::Program;
 
@@ -30,7 +33,7 @@ use crate::program::Program;
 const RELU_ALPHA: f64 = 13.0;
 /// The least precise ReLU that is chosen without being asked for.
 const LEAST_RELU_ALPHA: f64 = 8.0;
-/// Ranges files are a few lines per activation.
+/// Files of ranges and of fitted activations are a few lines per activation.
 const MAX_RANGES_BYTES: u64 = 16 << 20;
 
 /// Where activation ranges come from.
@@ -44,6 +47,23 @@ pub enum Calibration {
     BesideModel,
 }
 
+/// How ReLU is approximated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Relu {
+    /// With calibration images, fitted so that [`AGREEMENT`] percent of images keep their class; as `net.activations.json` beside
+    /// `net.onnx` says; or else to 13 bits, or less if levels are short.
+    Default,
+    /// To this many bits.
+    Alpha(f64),
+    /// Fitted to calibration images so that this share of images, in percent, keeps its class.
+    Agreement(f64),
+    /// One polynomial of this depth per activation, fitted to calibration images, or minimax without.
+    Depth(u32),
+}
+
+/// The share of images that keep their class where none is asked for, in percent.
+pub const AGREEMENT: f64 = 99.5;
+
 /// What is asked of a compile.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -53,8 +73,8 @@ pub struct Request {
     pub calibration: Calibration,
     /// What measured ranges are multiplied with.
     pub margin: f64,
-    /// Precision of ReLU in bits; `None` for 13, or less if levels are short.
-    pub relu_alpha: Option<f64>,
+    /// How ReLU is approximated.
+    pub relu: Relu,
     /// Memory that keys may take.
     pub ram_bytes: u64,
     /// What operations cost.
@@ -73,7 +93,7 @@ impl Default for Request {
             security: 128,
             calibration: Calibration::BesideModel,
             margin: 1.5,
-            relu_alpha: None,
+            relu: Relu::Default,
             ram_bytes: 16 << 30,
             costs: CostTable::default(),
             packing: Packing::Auto,
@@ -136,9 +156,29 @@ pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Resu
         _ => None,
     };
     let ranges = ranges_file.map(|file| read_ranges(&file)).transpose()?;
+    let beside = path.with_extension("activations.json");
+    let known = match (&request.calibration, request.relu) {
+        (Calibration::BesideModel, Relu::Default) if beside.is_file() => Some(read_activations(&beside)?),
+        _ => None,
+    };
     let name = path.file_stem().map_or("network".into(), |stem| stem.to_string_lossy().into_owned());
-    build(imported.func, &name, preprocess, images, ranges, request)
+    build(imported.func, &name, preprocess, images, ranges, known, request)
         .with_context(|| format!("cannot compile {}", path.display()))
+}
+
+/// Fits polynomials to the ReLUs of the model in `path`, on the images of a file; `relu` is an agreement or a depth.
+pub fn calibrate(path: &Path, preprocess: &Preprocess, images: &Path, relu: Relu) -> Result<Activations> {
+    let imported = onnx::import(path).with_context(|| format!("cannot import {}", path.display()))?;
+    let images = open_calibration(&imported.func, images, preprocess)?;
+    let mut options = NnOptions::default();
+    options.fit.fitting = match relu {
+        Relu::Agreement(percent) => Fitting::Agreement(percent / 100.0),
+        Relu::Depth(depth) => Fitting::Depth(depth),
+        Relu::Default | Relu::Alpha(_) => bail!("fits are made for an agreement or a depth"),
+    };
+    let result = run_nn(&imported.func, &Source::Images(&images), &options, &mut |_, _| ())
+        .with_context(|| format!("cannot fit the activations of {}", path.display()))?;
+    result.activations.context("no polynomial was fitted")
 }
 
 /// Compiles the network that comes with the program, at 128 bits.
@@ -146,7 +186,8 @@ pub fn embedded() -> Result<Built> {
     let imported = onnx::import_bytes(embedded::MODEL, None, &onnx::ImportOptions::default())
         .context("cannot import the embedded network")?;
     let ranges = parse_ranges(embedded::CALIBRATION).context("the embedded network's ranges")?;
-    build(imported.func, embedded::NAME, embedded::preprocess()?, None, Some(ranges), &Request::default())
+    let preprocess = embedded::preprocess()?;
+    build(imported.func, embedded::NAME, preprocess, None, Some(ranges), None, &Request::default())
 }
 
 fn build(
@@ -155,6 +196,7 @@ fn build(
     preprocess: Preprocess,
     images: Option<Vec<Vec<Tensor>>>,
     ranges: Option<BTreeMap<String, Range>>,
+    known: Option<Activations>,
     request: &Request,
 ) -> Result<Built> {
     network.name = identifier(name);
@@ -173,7 +215,19 @@ fn build(
     options.schedule.bootstrap_placement = request.bootstrap_placement;
     options.schedule.params.security_bits = request.security;
     options.schedule.params.ram = Some(request.ram_bytes);
-    let mut alpha = request.relu_alpha.unwrap_or(RELU_ALPHA);
+    options.nn.fit.fitting = match (request.relu, known) {
+        (_, Some(activations)) => Fitting::Known(activations),
+        (Relu::Agreement(percent), None) => Fitting::Agreement(percent / 100.0),
+        (Relu::Depth(depth), None) => Fitting::Depth(depth),
+        (Relu::Default, None) if images.is_some() => Fitting::Agreement(AGREEMENT / 100.0),
+        (Relu::Default | Relu::Alpha(_), None) => Fitting::Off,
+    };
+    let mut alpha = match request.relu {
+        Relu::Alpha(alpha) => alpha,
+        _ => RELU_ALPHA,
+    };
+    // Only a precision that nobody asked for is lowered.
+    let lowered = request.relu == Relu::Default && options.nn.fit.fitting == Fitting::Off;
     let compiled = loop {
         options.nn.approximate.relu = ReluMethod::Alpha(alpha);
         let too_deep = match compile::compile(&network, &source, &options, &mut |_, _| ()) {
@@ -185,14 +239,14 @@ fn build(
         };
         // A shallower ReLU helps where the depth is near what a ring holds, not where it is a multiple of that.
         let hopeless = matches!(too_deep, ChooseParamsError::NeedsBootstrapping { depth, max_levels, .. } if depth > 2 * max_levels);
-        if request.relu_alpha.is_some() || hopeless || alpha - 1.0 < LEAST_RELU_ALPHA {
+        if !lowered || hopeless || alpha - 1.0 < LEAST_RELU_ALPHA {
             return Err(too_deep.into());
         }
         alpha -= 1.0;
     };
     let mut plan = compiled.plan.clone();
     plan.network = network.name.clone();
-    if alpha < request.relu_alpha.unwrap_or(RELU_ALPHA) {
+    if lowered && alpha < RELU_ALPHA {
         plan.notes.push(format!(
             "ReLU has {alpha} bits of precision instead of {RELU_ALPHA}: more levels do not fit"
         ));
@@ -235,6 +289,24 @@ fn read_ranges(path: &Path) -> Result<BTreeMap<String, Range>> {
     let bytes = files::read(path, MAX_RANGES_BYTES)?;
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
     parse_ranges(&text).with_context(|| format!("cannot read the ranges in {}", path.display()))
+}
+
+fn read_activations(path: &Path) -> Result<Activations> {
+    let bytes = files::read(path, MAX_RANGES_BYTES)?;
+    serde_json::from_slice(&bytes)
+        .with_context(|| format!("cannot read the fitted activations in {}", path.display()))
+}
+
+/// Writes fitted activations, one per line, where a compile finds them when named `net.activations.json` beside `net.onnx`.
+pub fn write_activations(path: &Path, activations: &Activations) -> Result<()> {
+    let Activations { fitted_images, judged_images, agreeing_images, activations } = activations;
+    let rows: Result<Vec<String>, _> = activations.iter().map(serde_json::to_string).collect();
+    let text = format!(
+        "{{\"fitted_images\": {fitted_images}, \"judged_images\": {judged_images}, \"agreeing_images\": {agreeing_images}, \"activations\": [\n{}\n]}}\n",
+        rows?.join(",\n")
+    );
+    files::write_atomically(path, Access::Ordinary, |out| out.write_all(text.as_bytes()))?;
+    Ok(())
 }
 
 fn parse_ranges(text: &str) -> Result<BTreeMap<String, Range>> {

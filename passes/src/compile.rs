@@ -11,6 +11,7 @@ use fhec_ir::text::print_func;
 use thiserror::Error;
 
 use crate::error::PassError;
+use crate::nn::activations::Activations;
 use crate::nn::calibrate::Source;
 use crate::pipeline::{NnOptions, NnResult, run_nn};
 use crate::report::Report;
@@ -41,6 +42,8 @@ pub struct Compiled {
     pub params: Params,
     /// What was decided and predicted.
     pub plan: Plan,
+    /// Fitted polynomials of the activations, if there are any.
+    pub activations: Option<Activations>,
     /// Reports of the passes on networks.
     pub reports: Vec<Report>,
 }
@@ -86,7 +89,7 @@ pub fn compile(
     options: &Options,
     after: &mut dyn FnMut(&'static str, Stage<'_>),
 ) -> Result<Compiled, CompileError> {
-    let NnResult { reference, func: nn, ranges, reports } =
+    let NnResult { reference, func: nn, ranges, activations, reports } =
         run_nn(func, source, &options.nn, &mut |pass, func| after(pass, Stage::Nn(func)))?;
     let scheduled = schedule_network(&nn, &options.schedule, &mut |pass, snapshot| match snapshot {
         Snapshot::Packed(func) => after(pass, Stage::Packed(func)),
@@ -95,5 +98,5 @@ pub fn compile(
     let security_bits = options.schedule.params.security_bits;
     let plan = crate::plan::plan(&scheduled, security_bits, &options.schedule.costs, ranges, &reports)?;
     let (packed, program, params) = (scheduled.packed, scheduled.program, scheduled.params);
-    Ok(Compiled { reference, nn, packed, program, params, plan, reports })
+    Ok(Compiled { reference, nn, packed, program, params, plan, activations, reports })
 }

@@ -67,6 +67,14 @@ pub enum PassError {
         /// How many operands, over all images.
         count: usize,
     },
+    /// Fitted activations do not belong to the network, or hold unusable numbers.
+    #[error("fitted activations: {value}: {reason}; make them again from sample images")]
+    Activations {
+        /// The activation, or the network.
+        value: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// No polynomial was found for an activation.
     #[error("{value}: {source}")]
     Approximation {

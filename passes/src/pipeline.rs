@@ -13,11 +13,16 @@ use fhec_ir::{
 };
 
 use crate::{
+    approximation::least_squares::Form,
     error::PassError,
     nn::{
-        approximate, calibrate,
+        activations::Activations,
+        approximate::{self, ReluMethod},
+        calibrate,
+        choose_degrees::degree_at,
         collect_polynomials::collect_polynomials,
         drop_softmax::drop_softmax,
+        fit_network::{self, Fitting, Prepared, fit_network},
         normalize_ranges::normalize_ranges,
         scaling::{activation_bound, is_activation, scaling},
         simplify,
@@ -32,6 +37,9 @@ pub struct NnOptions {
     pub simplify: simplify::Options,
     /// Of `calibrate`.
     pub calibrate: calibrate::Options,
+    /// Of the fits of ReLUs, which are off by default. Where they are not, they take the place of
+    /// [`approximate::Options::relu`]; a depth without sample images means the minimax polynomial of that depth.
+    pub fit: fit_network::Options,
     /// Of `approximate`.
     pub approximate: approximate::Options,
     /// Run the verifier after each pass in release builds too.
@@ -47,6 +55,8 @@ pub struct NnResult {
     pub func: Func<Nn>,
     /// Input range of each activation.
     pub ranges: Vec<RangeRow>,
+    /// Fitted polynomials, if there are any.
+    pub activations: Option<Activations>,
     /// One per pass, in order.
     pub reports: Vec<Report>,
 }
@@ -67,20 +77,47 @@ pub fn run_nn(
     let func = runner.run(&func, after, collect_polynomials)?;
     let reference = runner.run(&func, after, |func| simplify::simplify(func, &options.simplify))?;
 
-    let ranges = runner.analyse(&reference, |func| calibrate::calibrate(func, source, &options.calibrate))?;
-    let factors = scaling(&reference, &ranges);
+    let start = Instant::now();
+    let prepared = fit_network(&reference, source, &options.calibrate, &options.fit)?;
+    let mut approximation = options.approximate.clone();
+    let (exact, ranges, factors, activations) = match prepared {
+        Some(Prepared { func, ranges, factors, fits, activations, reports }) => {
+            runner.record(reports, start, &func);
+            approximation.relu = ReluMethod::Fitted { fits, otherwise: WITHOUT_FIT };
+            (func, ranges, factors, Some(activations))
+        }
+        None => {
+            if let Fitting::Depth(depth) = options.fit.fitting {
+                approximation.relu = ReluMethod::Even(even_degree(depth)?);
+            }
+            let ranges =
+                runner.analyse(&reference, |func| calibrate::calibrate(func, source, &options.calibrate))?;
+            let factors = scaling(&reference, &ranges);
+            (reference.clone(), ranges, factors, None)
+        }
+    };
 
     let mut new_factors = factors.clone();
-    let func = runner.run(&reference, after, |func| {
-        let (func, scaling, report) =
-            approximate::approximate(func, &ranges, &factors, &options.approximate)?;
+    let func = runner.run(&exact, after, |func| {
+        let (func, scaling, report) = approximate::approximate(func, &ranges, &factors, &approximation)?;
         new_factors = scaling;
         Ok((func, report))
     })?;
     let func = runner.run(&func, after, |func| normalize_ranges(func, &new_factors))?;
 
-    let ranges = range_rows(&reference, &ranges, source);
-    Ok(NnResult { reference, func, ranges, reports: runner.reports })
+    let ranges = range_rows(&exact, &ranges, source);
+    Ok(NnResult { reference, func, ranges, activations, reports: runner.reports })
+}
+
+/// Degree of ReLUs that cannot be fitted: parts of `clip`.
+const WITHOUT_FIT: usize = 126;
+
+/// The largest even degree at `depth`.
+fn even_degree(depth: u32) -> Result<usize, PassError> {
+    match depth {
+        2..=9 => Ok(degree_at(depth, Form::EvenAndLinear)),
+        _ => Err(PassError::Option { option: "relu-depth", reason: format!("{depth} is not from 2 to 9") }),
+    }
 }
 
 /// What each activation's polynomial is made for.
@@ -132,6 +169,18 @@ impl Runner {
         self.reports.push(report);
         after(name, &result);
         Ok(result)
+    }
+
+    /// Keeps reports of passes that ran together; `func` is what they left.
+    fn record<S: Stage>(&mut self, reports: Vec<Report>, start: Instant, func: &Func<S>) {
+        let last = reports.len().saturating_sub(1);
+        for (index, mut report) in reports.into_iter().enumerate() {
+            (report.ops_before, report.ops_after) = (func.ops().len(), func.ops().len());
+            if index == last {
+                report.time = start.elapsed();
+            }
+            self.reports.push(report);
+        }
     }
 
     fn analyse<S: Stage, R>(

@@ -8,19 +8,20 @@ use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::lower_nn::Packing;
 
-use super::args::{ByteSize, Common, Numbers};
+use super::args::{ByteSize, Common};
 use super::inspect::summary;
+use super::normalisation::Normalisation;
 use super::output::{Output, print};
 use crate::bench_costs;
-use crate::build::{self, Calibration, Request};
-use crate::data::Preprocess;
+use crate::build::{self, Calibration, Relu, Request};
 
 /// Compile an ONNX network into a homomorphic program
 ///
 /// Decides polynomial activations, packing, parameters, levels, scales and keys for the security level asked for,
 /// and prints the plan. Normalisation comes from --mean/--std/--scale, from --preprocess, or from a TOML file beside the
 /// model (net.toml for net.onnx). Activation ranges come from --calibration images, from --ranges, from a file
-/// net.calibration.json beside the model, or else from interval arithmetic, which is sound but wide.
+/// net.calibration.json beside the model, or else from interval arithmetic, which is sound but wide. ReLUs are fitted to
+/// calibration images; without images, those of net.activations.json beside the model are used, if `fhec calibrate` made one.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// ONNX model
@@ -32,29 +33,28 @@ pub struct Args {
     /// Security level in bits, by the lattice estimator's table
     #[arg(long, value_name = "BITS", default_value = "128", value_parser = ["98", "128", "192", "256"])]
     security: String,
-    /// Means subtracted per channel, e.g. 0.485,0.456,0.406
-    #[arg(long, value_name = "A,B,C", conflicts_with = "preprocess", requires = "std")]
-    mean: Option<Numbers>,
-    /// Standard deviations divided by per channel
-    #[arg(long, value_name = "A,B,C", conflicts_with = "preprocess", requires = "mean")]
-    std: Option<Numbers>,
-    /// What pixels are divided by before the mean is subtracted [default: 255]
-    #[arg(long, value_name = "S", conflicts_with = "preprocess")]
-    scale: Option<f32>,
-    /// TOML file with scale, mean, std and classes
-    #[arg(long, value_name = "FILE.toml")]
-    preprocess: Option<PathBuf>,
+    #[command(flatten)]
+    normalisation: Normalisation,
     /// Images that activation ranges are measured on; never those the result is judged by
     #[arg(long, value_name = "DATA", conflicts_with = "ranges")]
     calibration: Option<PathBuf>,
     /// JSON file with measured activation ranges
     #[arg(long, value_name = "FILE.json")]
     ranges: Option<PathBuf>,
-    /// What measured ranges are multiplied with
+    /// What measured ranges are multiplied with; fitted ReLUs have bounds of their own
     #[arg(long, value_name = "M", default_value_t = 1.5)]
     margin: f64,
-    /// Precision of ReLU in bits: its error is at most 2^-A of the range. Default: 13, less if levels are short
-    #[arg(long, value_name = "A")]
+    /// Share of images in percent that must keep their class, for ReLUs as polynomials of the least depth that are fitted to the
+    /// calibration images and judged on those not fitted to. Best given images that the network was not trained on.
+    /// Default: 99.5, if there are calibration images
+    #[arg(long, value_name = "P", requires = "calibration")]
+    agreement: Option<f64>,
+    /// Levels per ReLU: one polynomial of degree 2^D - 2, fitted to the calibration images, or minimax without
+    #[arg(long, value_name = "D", conflicts_with = "agreement")]
+    relu_depth: Option<u32>,
+    /// Precision of ReLU in bits: its error is at most 2^-A of the range. Default without calibration images: 13, less if
+    /// levels are short
+    #[arg(long, value_name = "A", conflicts_with_all = ["agreement", "relu_depth"])]
     relu_alpha: Option<f64>,
     /// Memory that keys may take
     #[arg(long, value_name = "SIZE", default_value = "16GiB")]
@@ -108,7 +108,7 @@ enum PlacementChoice {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
-    let preprocess = preprocess(&args)?;
+    let preprocess = args.normalisation.preprocess(&args.model)?;
     let calibration = match (&args.calibration, &args.ranges) {
         (Some(images), _) => Calibration::Images(images.clone()),
         (None, Some(file)) => Calibration::Ranges(file.clone()),
@@ -118,7 +118,12 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         security: args.security.parse().context("--security")?,
         calibration,
         margin: args.margin,
-        relu_alpha: args.relu_alpha,
+        relu: match (args.agreement, args.relu_depth, args.relu_alpha) {
+            (Some(percent), ..) => Relu::Agreement(percent),
+            (_, Some(depth), _) => Relu::Depth(depth),
+            (.., Some(alpha)) => Relu::Alpha(alpha),
+            (None, None, None) => Relu::Default,
+        },
         ram_bytes: args.ram.0,
         costs: costs(args.costs)?,
         packing: match args.packing {
@@ -155,23 +160,3 @@ fn costs(path: Option<PathBuf>) -> Result<CostTable> {
     }
 }
 
-fn preprocess(args: &Args) -> Result<Preprocess> {
-    if let Some(path) = &args.preprocess {
-        return Ok(Preprocess::open(path)?);
-    }
-    if args.mean.is_some() || args.scale.is_some() {
-        let list =
-            |numbers: &Option<Numbers>| numbers.as_ref().map(|numbers| numbers.0.clone()).unwrap_or_default();
-        let (mean, std) = (list(&args.mean), list(&args.std));
-        return Ok(Preprocess::new(args.scale.unwrap_or(255.0), mean, std)?);
-    }
-    match Preprocess::beside(&args.model)? {
-        Some(preprocess) => Ok(preprocess),
-        None => {
-            tracing::warn!(
-                "no normalisation given: pixels are only divided by 255 (see --mean, --std, --preprocess)"
-            );
-            Ok(Preprocess::default())
-        }
-    }
-}

@@ -2,12 +2,14 @@
 
 mod args;
 mod bench;
+mod calibrate;
 mod compile;
 mod decrypt;
 mod encrypt;
 mod eval;
 mod inspect;
 mod keygen;
+mod normalisation;
 mod output;
 mod progress;
 mod run;
@@ -54,6 +56,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Compile(compile::Args),
+    Calibrate(calibrate::Args),
     Inspect(inspect::Args),
     Run(run::Args),
     Simulate(simulate::Args),
@@ -75,6 +78,7 @@ pub fn execute(cli: Cli) -> Result<()> {
             .with_context(|| format!("cannot start {threads} worker threads"))?;
     }
     match command {
+        Command::Calibrate(args) => calibrate::execute(args, &common),
         Command::Compile(args) => compile::execute(args, &common),
         Command::Inspect(args) => inspect::execute(args, &common),
         Command::Run(args) => run::execute(args, &common),

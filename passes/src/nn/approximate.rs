@@ -314,7 +314,7 @@ impl Pass<'_> {
         // One number per channel, for all positions: an addition of constants, which takes no level.
         let mut shape = vec![1; self.old.ty(result).shape.len() - 1];
         shape[0] = fit.shift.len();
-        let shift = Tensor::from_fn(shape, |channel| fit.shift[channel] as f32);
+        let shift = Tensor::from_fn(shape, |channel| fit.shift[channel]);
         let value = self.rewriter.func.add_const(shift);
         let shift = self.push(Op::Constant { value }, 1.0)?;
         self.push(Op::Add { x: y, y: shift }, target)

@@ -71,7 +71,7 @@ pub enum Source<'a> {
     Images(&'a [Vec<Tensor>]),
     /// Ranges of some values by name, for inputs in the given range.
     Table {
-        /// Ranges by the name of the value.
+        /// Ranges by the name of the value, or its number as printed (`%7`) if it has none.
         ranges: &'a BTreeMap<String, Range>,
         /// Of all inputs.
         input: Range,
@@ -116,6 +116,14 @@ impl Ranges {
         self.ranges[value.index()].max_abs() * self.margins[value.index()]
     }
 
+    /// Sets what the magnitude of `value` may be taken to stay below, if its range is not that of zero alone.
+    pub fn set_bound(&mut self, value: Value, bound: f64) {
+        let largest = self.ranges[value.index()].max_abs();
+        if largest > 0.0 {
+            self.margins[value.index()] = bound / largest;
+        }
+    }
+
     /// Whether the range was seen on samples, as opposed to computed from what is.
     pub fn measured(&self, value: Value) -> bool {
         self.measured[value.index()]
@@ -157,7 +165,7 @@ pub fn calibrate(
             Ranges { ranges, margins, measured, expected }
         }
         Source::Table { ranges, input } => {
-            let named = |value: Value| func.value_name(value).and_then(|name| ranges.get(name)).copied();
+            let named = |value: Value| ranges.get(&name(func, value)).copied();
             let known: BTreeMap<Value, Range> =
                 (0..func.value_count()).map(Value::new).filter_map(|v| Some((v, named(v)?))).collect();
             report.count("values from the table", known.len());

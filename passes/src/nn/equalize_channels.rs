@@ -3,11 +3,11 @@
 //! | | |
 //! |---|---|
 //! | Stage    | nn → nn |
-//! | Requires | a verified function; the largest magnitude of every channel of what rectifiers read ([`channel_magnitudes`]) |
+//! | Requires | a verified function; a bound for every channel of what rectifiers read ([`channel_bounds`]) |
 //! | Ensures  | the same function up to rounding of weights; no op more |
 //! | Leaves   | channels that reach an op which does not keep a factor per channel: inputs, outputs, dense layers on flattened planes, other activations |
 //! | Method   | for c > 0, ReLU(c x) = c ReLU(x), so a channel may be divided by a number where a convolution writes it and multiplied where the next one reads it (cross-layer equalisation: Nagel et al., ICCV 2019, arXiv 1906.04721). Values joined by additions share their numbers |
-//! | Tests    | below |
+//! | Tests    | below, `passes/tests/fitted_activations.rs` |
 //!
 //! A polynomial is made for one interval, and where channels differ in size the small ones use the middle of it only, where a
 //! polynomial for ReLU is worst.
@@ -25,19 +25,62 @@ use crate::{error::PassError, report::Report};
 
 const PASS: &str = "equalize-channels";
 
-/// The largest magnitude per channel (dimension 1), by value; empty where none is known.
-pub type ChannelMagnitudes = Vec<Vec<f64>>;
+/// A number per channel (dimension 1), by value; empty where none is known.
+pub type ChannelBounds = Vec<Vec<f64>>;
 
-/// Measures the operands of rectifiers on images.
-pub fn channel_magnitudes(func: &Func<Nn>, images: &[Vec<Tensor>]) -> Result<ChannelMagnitudes, PassError> {
+/// What the magnitudes of a channel are taken to stay below, from the largest of each image.
+///
+/// Largest values of many follow a Gumbel distribution (Fisher and Tippett 1928), which two moments determine. A factor on the
+/// largest of all would be too much for channels whose largest values are all alike, and too little for those that have rare peaks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tail {
+    /// The bound is exceeded by one image in e^this, for each channel by itself.
+    pub log_odds: f64,
+    /// The bound is at least this times the largest value seen.
+    pub margin: f64,
+}
+
+impl Default for Tail {
+    fn default() -> Tail {
+        Tail { log_odds: 14.0, margin: 1.25 }
+    }
+}
+
+/// Largest magnitudes per image: their number, sum, sum of squares, and the largest of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Peaks {
+    count: f64,
+    sum: f64,
+    squares: f64,
+    largest: f64,
+}
+
+impl Peaks {
+    fn bound(self, tail: Tail) -> f64 {
+        let mean = self.sum / self.count;
+        let deviation = (self.squares / self.count - mean * mean).max(0.0).sqrt();
+        // A Gumbel distribution with location m and scale b has mean m + 0.5772 b and variance (pi b)^2 / 6.
+        let scale = deviation * 6f64.sqrt() / std::f64::consts::PI;
+        let location = mean - 0.577_215_664_901_532_9 * scale;
+        (location + tail.log_odds * scale).max(tail.margin * self.largest)
+    }
+}
+
+/// Bounds of the operands of rectifiers, from images.
+pub fn channel_bounds(
+    func: &Func<Nn>,
+    images: &[Vec<Tensor>],
+    tail: Tail,
+) -> Result<ChannelBounds, PassError> {
     let mut wanted = vec![false; func.value_count()];
     for data in func.ops() {
         if let Op::Relu { x } | Op::LeakyRelu { x, .. } = data.op {
             wanted[x.index()] = func.ty(x).shape.len() >= 2;
         }
     }
-    let one = |image: &Vec<Tensor>| {
-        let mut magnitudes = vec![Vec::new(); func.value_count()];
+    let one = |(index, image): (usize, &Vec<Tensor>)| {
+        let mut peaks = vec![Vec::new(); func.value_count()];
+        let mut bad = None;
         interp::nn::run_observed(func, image, &mut |value, tensor| {
             if !wanted[value.index()] {
                 return;
@@ -48,52 +91,76 @@ pub fn channel_magnitudes(func: &Func<Nn>, images: &[Vec<Tensor>]) -> Result<Cha
             for (i, v) in tensor.data().iter().enumerate() {
                 let at = &mut largest[i / plane % channels];
                 *at = at.max(f64::from(v.abs()));
+                if !v.is_finite() {
+                    bad.get_or_insert(value);
+                }
             }
-            magnitudes[value.index()] = largest;
+            peaks[value.index()] = largest;
         })?;
-        Ok(magnitudes)
+        match bad {
+            Some(value) => {
+                let value = func.value_name(value).map_or(value.to_string(), str::to_string);
+                Err(PassError::NonFiniteActivation { value, image: index })
+            }
+            None => Ok(peaks),
+        }
     };
-    let all: Result<Vec<ChannelMagnitudes>, PassError> = images.par_iter().map(one).collect();
-    let larger = |mut a: ChannelMagnitudes, b: ChannelMagnitudes| {
-        for (a, b) in a.iter_mut().zip(b) {
-            if a.is_empty() {
-                *a = b;
-            } else {
-                a.iter_mut().zip(b).for_each(|(a, b)| *a = a.max(b));
+    let all: Result<Vec<Vec<Vec<f64>>>, PassError> = images.par_iter().enumerate().map(one).collect();
+    let mut peaks: Vec<Vec<Peaks>> = vec![Vec::new(); func.value_count()];
+    for image in all? {
+        for (peaks, largest) in peaks.iter_mut().zip(image) {
+            peaks.resize(largest.len(), Peaks::default());
+            for (peak, largest) in peaks.iter_mut().zip(largest) {
+                peak.count += 1.0;
+                peak.sum += largest;
+                peak.squares += largest * largest;
+                peak.largest = peak.largest.max(largest);
             }
         }
-        a
-    };
-    Ok(all?.into_iter().reduce(larger).unwrap_or_else(|| vec![Vec::new(); func.value_count()]))
+    }
+    Ok(peaks.iter().map(|peaks| peaks.iter().map(|peak| peak.bound(tail)).collect()).collect())
 }
 
 /// What every channel of every value is divided by; empty where it is 1.
-pub type ChannelFactors = Vec<Vec<f64>>;
+pub type ChannelFactors = Vec<Vec<f32>>;
 
-/// Chooses factors. A channel's factor is its magnitude over that of the largest channel, at least `least`, to the power `strength`;
-/// where several rectifiers read the class, the largest of theirs.
-pub fn channel_factors(
-    func: &Func<Nn>,
-    magnitudes: &ChannelMagnitudes,
-    least: f64,
-    strength: f64,
-) -> ChannelFactors {
+/// Chooses factors. A channel's factor is its bound over that of the largest channel, at least `least`; where several rectifiers
+/// read the class, the largest of theirs.
+pub fn channel_factors(func: &Func<Nn>, bounds: &ChannelBounds, least: f64) -> ChannelFactors {
     let mut classes = Classes::of(func);
     let mut factors: ChannelFactors = vec![Vec::new(); func.value_count()];
-    for (index, magnitudes) in magnitudes.iter().enumerate() {
+    for (index, bounds) in bounds.iter().enumerate() {
         let class = classes.find(index);
-        let top = magnitudes.iter().fold(0.0f64, |top, m| top.max(*m));
+        let top = bounds.iter().fold(0.0f64, |top, m| top.max(*m));
         if classes.pinned[class] || top == 0.0 {
             continue;
         }
-        let of = |m: &f64| (m / top).max(least).powf(strength);
+        let of = |m: &f64| (m / top).max(least) as f32;
         if factors[class].is_empty() {
-            factors[class] = magnitudes.iter().map(of).collect();
+            factors[class] = bounds.iter().map(of).collect();
         } else {
-            factors[class].iter_mut().zip(magnitudes).for_each(|(f, m)| *f = f.max(of(m)));
+            factors[class].iter_mut().zip(bounds).for_each(|(f, m)| *f = f.max(of(m)));
         }
     }
     (0..func.value_count()).map(|index| factors[classes.find(index)].clone()).collect()
+}
+
+/// Spreads factors that are given for some values (others empty) to all that must share them.
+///
+/// # Errors
+/// A value whose factors differ from those of another it must share them with, or that cannot have any.
+pub fn share_factors(func: &Func<Nn>, given: &ChannelFactors) -> Result<ChannelFactors, Value> {
+    let mut classes = Classes::of(func);
+    let mut factors: ChannelFactors = vec![Vec::new(); func.value_count()];
+    for (index, given) in given.iter().enumerate().filter(|(_, given)| !given.is_empty()) {
+        let class = classes.find(index);
+        let other = &mut factors[class];
+        if classes.pinned[class] || !(other.is_empty() || other == given) {
+            return Err(Value::new(index));
+        }
+        other.clone_from(given);
+    }
+    Ok((0..func.value_count()).map(|index| factors[classes.find(index)].clone()).collect())
 }
 
 /// Values that share their channels' factors.
@@ -168,12 +235,22 @@ impl Classes {
     }
 }
 
+/// Bounds of whole values whose channels are divided by `factors`.
+pub fn bounds_after(bounds: &ChannelBounds, factors: &ChannelFactors) -> Vec<Option<f64>> {
+    let one = |(bounds, factors): (&Vec<f64>, &Vec<f32>)| {
+        let factor = |c: usize| f64::from(factors.get(c).copied().unwrap_or(1.0));
+        bounds.iter().enumerate().map(|(c, bound)| bound / factor(c)).reduce(f64::max)
+    };
+    bounds.iter().zip(factors).map(one).collect()
+}
+
 /// Divides every channel by its factor.
 pub fn equalize_channels(func: &Func<Nn>, factors: &ChannelFactors) -> Result<(Func<Nn>, Report), PassError> {
     let malformed = |message| PassError::Malformed { pass: PASS, message };
     let mut report = Report::new(PASS);
     let mut rewriter = Rewriter::same_stage(func);
-    let factor = |value: Value, channel: usize| factors[value.index()].get(channel).copied().unwrap_or(1.0);
+    let factor =
+        |value: Value, channel: usize| f64::from(factors[value.index()].get(channel).copied().unwrap_or(1.0));
     let plain = |value: Value| factors[value.index()].is_empty();
     for data in func.ops() {
         let (x, out) = match &data.op {
@@ -238,5 +315,30 @@ fn add(func: &mut Func<Nn>, shape: &[usize], at: &dyn Fn(usize) -> f64) -> Resul
     match tensor.data().iter().find(|v| !v.is_finite()) {
         Some(value) => Err(PassError::NonFiniteConstant { pass: PASS, value: f64::from(*value) }),
         None => Ok(func.add_const(tensor)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_follow_the_spread_of_peaks() {
+        let peaks = |values: &[f64]| {
+            values.iter().fold(Peaks::default(), |p, v| Peaks {
+                count: p.count + 1.0,
+                sum: p.sum + v,
+                squares: p.squares + v * v,
+                largest: p.largest.max(*v),
+            })
+        };
+        let tail = Tail::default();
+        // All alike: the margin decides.
+        assert_eq!(peaks(&[2.0; 100]).bound(tail), 2.5);
+        // Quantiles of a Gumbel distribution with location 3 and scale 0.5.
+        let values: Vec<f64> =
+            (0..20_000).map(|i| 3.0 - 0.5 * (-((f64::from(i) + 0.5) / 20_000.0).ln()).ln()).collect();
+        let bound = peaks(&values).bound(Tail { log_odds: 14.0, margin: 1.0 });
+        assert!((bound - 10.0).abs() < 0.02, "{bound}");
     }
 }

@@ -26,7 +26,10 @@ use fhec_ir::{
 };
 use rayon::prelude::*;
 
-use super::scaling::Scaling;
+use super::{
+    agreement::{Agreement, compare},
+    scaling::Scaling,
+};
 use crate::{
     approximation::{
         chebyshev::polynomial,
@@ -61,7 +64,7 @@ pub struct Fit {
     /// On [-f, f], f the factor of the operand.
     pub polynomial: Polynomial,
     /// One number per channel, dimension 1 of the operand.
-    pub shift: Vec<f64>,
+    pub shift: Vec<f32>,
 }
 
 /// Fits by the result of the activation.
@@ -83,41 +86,118 @@ pub fn fit_activations(
     degrees: &[usize],
     options: &Options,
 ) -> Result<Fits, PassError> {
-    check(func, images, degrees, options)?;
-    let mut states: Vec<State> = images.iter().map(|image| State::new(func, image)).collect();
-    let last_uses = func.last_uses();
-    let activations = fitted_activations(func);
-    let mut fits = Fits::new();
-    for (index, data) in func.ops().iter().enumerate() {
-        let fit = match activations.iter().position(|&value| value == data.result) {
-            Some(position) => {
-                let fit = fit_one(func, index, &mut states, scaling, degrees[position], options)?;
-                fits.insert(data.result, fit.clone());
-                Some(fit)
-            }
-            None => None,
-        };
-        let ended: Vec<Value> =
-            data.op.operands().into_iter().filter(|v| last_uses[v.index()] == Some(index)).collect();
-        states.par_iter_mut().for_each(|state| state.step(func, index, fit.as_ref(), &ended));
+    let mut walk = Walk::new(func, images, &[], scaling, options)?;
+    if degrees.len() != walk.activations.len() {
+        let reason = format!("{} degrees for {} activations", degrees.len(), walk.activations.len());
+        return Err(PassError::Option { option: "degrees", reason });
     }
-    Ok(fits)
+    for &degree in degrees {
+        walk.fit_next(degree)?;
+    }
+    Ok(walk.fits)
+}
+
+/// Images on their way through a network whose activations are fitted one after another.
+///
+/// A clone shares the values computed so far, so that several continuations can be tried.
+#[derive(Clone)]
+pub struct Walk<'a> {
+    func: &'a Func<Nn>,
+    scaling: &'a Scaling,
+    options: &'a Options,
+    activations: Vec<Value>,
+    last_uses: Vec<Option<usize>>,
+    /// The op that comes next.
+    next: usize,
+    /// Images that polynomials are fitted to, and images that only go along.
+    fitted: Vec<State>,
+    judged: Vec<State>,
+    fits: Fits,
+}
+
+impl<'a> Walk<'a> {
+    /// Starts with `images` to fit to and images to be `judged` by, if any.
+    pub fn new(
+        func: &'a Func<Nn>,
+        images: &[Vec<Tensor>],
+        judged: &[Vec<Tensor>],
+        scaling: &'a Scaling,
+        options: &'a Options,
+    ) -> Result<Walk<'a>, PassError> {
+        check(func, images, judged, options)?;
+        let start = |images: &[Vec<Tensor>]| images.iter().map(|image| State::new(func, image)).collect();
+        Ok(Walk {
+            func,
+            scaling,
+            options,
+            activations: fitted_activations(func),
+            last_uses: func.last_uses(),
+            next: 0,
+            fitted: start(images),
+            judged: start(judged),
+            fits: Fits::new(),
+        })
+    }
+
+    /// Activations that have no fit yet.
+    pub fn left(&self) -> usize {
+        self.activations.len() - self.fits.len()
+    }
+
+    /// Goes on to the next activation, fits a polynomial of `degree` (2 to 511), and steps over it.
+    ///
+    /// # Panics
+    /// If none is [left](Walk::left).
+    pub fn fit_next(&mut self, degree: usize) -> Result<(), PassError> {
+        if !(2..=511).contains(&degree) {
+            let reason = format!("{degree} is not between 2 and 511");
+            return Err(PassError::Option { option: "degrees", reason });
+        }
+        let result = self.activations[self.fits.len()];
+        while self.func.ops()[self.next].result != result {
+            self.step(None);
+        }
+        let fit = fit_one(self.func, self.next, &self.fitted, self.scaling, degree, self.options)?;
+        self.step(Some(&fit));
+        self.fits.insert(result, fit);
+        Ok(())
+    }
+
+    /// Goes on to the end, and says how well the judged images' first outputs agree.
+    ///
+    /// # Panics
+    /// If an activation is [left](Walk::left).
+    pub fn finish(mut self) -> (Fits, Agreement) {
+        assert_eq!(self.left(), 0, "all activations have a fit");
+        while self.next < self.func.ops().len() {
+            self.step(None);
+        }
+        let Some(&output) = self.func.outputs().first() else { return (self.fits, Agreement::default()) };
+        let outputs = |of: fn(&State) -> &[Option<Tensor>]| -> Vec<Vec<f32>> {
+            self.judged.iter().map(|state| live(of(state), output).data().to_vec()).collect()
+        };
+        let agreement = compare(&outputs(|state| &state.exact), &outputs(|state| &state.approximated));
+        (self.fits, agreement)
+    }
+
+    fn step(&mut self, fit: Option<&Fit>) {
+        let (func, index, last_uses) = (self.func, self.next, &self.last_uses);
+        let operands = func.ops()[index].op.operands();
+        let ended: Vec<Value> =
+            operands.into_iter().filter(|value| last_uses[value.index()] == Some(index)).collect();
+        let states = self.fitted.par_iter_mut().chain(&mut self.judged);
+        states.for_each(|state| state.step(func, index, fit, &ended));
+        self.next += 1;
+    }
 }
 
 fn check(
     func: &Func<Nn>,
     images: &[Vec<Tensor>],
-    degrees: &[usize],
+    judged: &[Vec<Tensor>],
     options: &Options,
 ) -> Result<(), PassError> {
     let refuse = |option, reason: String| Err(PassError::Option { option, reason });
-    let count = fitted_activations(func).len();
-    if degrees.len() != count {
-        return refuse("degrees", format!("{} degrees for {count} activations", degrees.len()));
-    }
-    if let Some(degree) = degrees.iter().find(|degree| !(2..=511).contains(*degree)) {
-        return refuse("degrees", format!("{degree} is not between 2 and 511"));
-    }
     if !(options.tails > 0.0 && options.tails.is_finite()) {
         return refuse("tails", format!("{} is not positive", options.tails));
     }
@@ -125,7 +205,7 @@ fn check(
         return refuse("calibration", "there is no image to fit to".into());
     }
     interp::nn::check_ops(func)?;
-    for image in images {
+    for image in images.iter().chain(judged) {
         if image.len() != func.inputs().len() {
             let (expected, found) = (func.inputs().len(), image.len());
             return Err(InterpError::InputCount { expected, found }.into());
@@ -141,6 +221,7 @@ fn check(
 }
 
 /// One image on its way through the network.
+#[derive(Clone)]
 struct State {
     /// Live values by index: with exact activations, and with approximated ones.
     exact: Vec<Option<Tensor>>,
@@ -185,14 +266,14 @@ fn apply(fit: &Fit, x: &Tensor) -> Tensor {
     let plane: usize = y.shape()[2..].iter().product();
     let channels = fit.shift.len();
     let data = y.data();
-    Tensor::from_fn(y.shape().to_vec(), |i| data[i] + fit.shift[i / plane % channels] as f32)
+    Tensor::from_fn(y.shape().to_vec(), |i| data[i] + fit.shift[i / plane % channels])
 }
 
 /// The fit of the activation at op `index`, whose operand all states hold.
 fn fit_one(
     func: &Func<Nn>,
     index: usize,
-    states: &mut [State],
+    states: &[State],
     scaling: &Scaling,
     degree: usize,
     options: &Options,
@@ -220,12 +301,13 @@ fn fit_one(
     }
     let failed = |source| PassError::Approximation { value: name(), source };
     let coefficients = fit_rectifier(&samples, slope, options.tails, options.form, degree).map_err(failed)?;
-    let scaled = coefficients.iter().map(|c| c * bound).collect();
+    // Rounded so that a file of them gives the same program; 24 bits are more than encryption keeps.
+    let scaled = coefficients.iter().map(|c| f64::from(*c as f32) * bound).collect();
     let polynomial = polynomial(scaled, [-bound, bound]).map_err(failed)?;
     let shape = &func.ty(x).shape;
     let channels = shape[1];
     let plane: usize = shape[2..].iter().product();
-    let mut shift = vec![0.0; channels];
+    let mut shift = vec![0.0f32; channels];
     if options.shift {
         let differences = |part: &[State]| {
             let mut sums = vec![0.0; channels];
@@ -242,7 +324,7 @@ fn fit_one(
             all.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         });
         let elements = (states.len() * shape[0] * plane) as f64;
-        shift = sums.iter().map(|sum| sum / elements).collect();
+        shift = sums.iter().map(|sum| (sum / elements) as f32).collect();
     }
     Ok(Fit { polynomial, shift })
 }

@@ -7,20 +7,23 @@
 //! | [`simplify`](mod@simplify) | folds linear ops together, least multiplicative depth first |
 //! | [`calibrate`](mod@calibrate) | ranges of all values, from images or by interval arithmetic |
 //! | [`equalize_channels`](mod@equalize_channels) | channels of one size, so that a polynomial's interval suits them all |
-//! | [`fit_activations`](mod@fit_activations) | polynomials for ReLU, fitted to what occurs |
+//! | [`fit_network`](mod@fit_network) | polynomials for ReLU, fitted to what occurs: [`fit_activations`](mod@fit_activations) for given degrees, [`choose_degrees`](mod@choose_degrees) for an agreement asked for, [`activations`](mod@activations) as a file |
 //! | [`approximate`](mod@approximate) | polynomials in place of activations |
 //! | [`normalize_ranges`](mod@normalize_ranges) | stored values in [-1, 1], every polynomial's domain exactly that |
 //!
 //! [`scaling`](mod@scaling) is the analysis behind the last three: which values must share a factor, and which one.
 //! [`agreement`](mod@agreement) is what an approximation is judged by.
 
+pub mod activations;
 pub mod agreement;
 pub mod approximate;
 pub mod calibrate;
+pub mod choose_degrees;
 pub mod collect_polynomials;
 pub mod drop_softmax;
 pub mod equalize_channels;
 pub mod fit_activations;
+pub mod fit_network;
 pub mod normalize_ranges;
 pub mod scaling;
 pub mod simplify;

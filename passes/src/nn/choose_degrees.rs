@@ -1,0 +1,125 @@
+//! The degrees of fitted activations that cost least for the agreement asked for.
+//!
+//! Depth is what counts: a level less per activation is worth more than any number of products. So first the least depth is found at
+//! which polynomials of one degree for all activations agree often enough with the exact network; then, from the first activation
+//! to the last, each one's depth is lowered as long as the agreement holds. Every candidate is fitted anew from the
+//! lowered activation on, and judged on images that nothing is fitted to.
+
+use fhec_ir::{func::Func, nn::Nn, tensor::Tensor};
+
+use super::{
+    agreement::Agreement,
+    fit_activations::{Fits, Options, Walk, fitted_activations},
+    scaling::Scaling,
+};
+use crate::{approximation::least_squares::Form, error::PassError};
+
+/// Depths that are tried.
+pub const DEPTHS: std::ops::RangeInclusive<u32> = 3..=8;
+
+/// Fits and how they were judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Depth per activation, in the order of [`fitted_activations`].
+    pub depths: Vec<u32>,
+    /// The polynomials.
+    pub fits: Fits,
+    /// On the judged images.
+    pub agreement: Agreement,
+}
+
+/// The largest degree of `form` at `depth`: `ceil(log2(degree + 1))` levels.
+pub fn degree_at(depth: u32, form: Form) -> usize {
+    match form {
+        Form::Full => (1 << depth) - 1,
+        Form::EvenAndLinear => (1 << depth) - 2,
+    }
+}
+
+/// Fits polynomials of one depth (2 to 9) to all activations.
+pub fn uniform_depth(
+    func: &Func<Nn>,
+    images: &[Vec<Tensor>],
+    judged: &[Vec<Tensor>],
+    scaling: &Scaling,
+    depth: u32,
+    options: &Options,
+) -> Result<Choice, PassError> {
+    if !(2..=9).contains(&depth) {
+        return Err(PassError::Option {
+            option: "relu-depth",
+            reason: format!("{depth} is not from 2 to 9"),
+        });
+    }
+    let walk = Walk::new(func, images, judged, scaling, options)?;
+    let depths = vec![depth; walk.left()];
+    finish(walk, depths, options)
+}
+
+/// The cheapest choice whose agreement is at least `target` (0 to 1) with no image diverged; if none is, the one that agrees most often.
+pub fn choose_degrees(
+    func: &Func<Nn>,
+    images: &[Vec<Tensor>],
+    judged: &[Vec<Tensor>],
+    scaling: &Scaling,
+    target: f64,
+    options: &Options,
+) -> Result<Choice, PassError> {
+    if !(0.0..=1.0).contains(&target) {
+        let reason = format!("{} % is not between 0 and 100", target * 100.0);
+        return Err(PassError::Option { option: "agreement", reason });
+    }
+    if judged.is_empty() {
+        let reason = "there is no image to judge by".to_string();
+        return Err(PassError::Option { option: "calibration", reason });
+    }
+    let reached = |agreement: &Agreement| agreement.share() >= target && agreement.diverged == 0;
+    let mut walk = Walk::new(func, images, judged, scaling, options)?;
+    let count = fitted_activations(func).len();
+    let mut best: Option<Choice> = None;
+    for depth in DEPTHS {
+        let choice = match finish(walk.clone(), vec![depth; count], options) {
+            // So coarse that values leave their domains.
+            Err(PassError::LeavesDomain { .. }) => continue,
+            other => other?,
+        };
+        tracing::debug!(depth, agreement = ?choice.agreement, "fits of one depth");
+        let better = |best: &Choice| choice.agreement.agreeing > best.agreement.agreeing;
+        if reached(&choice.agreement) || best.as_ref().is_none_or(better) {
+            best = Some(choice);
+        }
+        if best.as_ref().is_some_and(|best| reached(&best.agreement)) {
+            break;
+        }
+    }
+    let Some(mut best) = best else {
+        let reason = "values leave their domains at every degree; use a wider margin".to_string();
+        return Err(PassError::Option { option: "margin", reason });
+    };
+    if !reached(&best.agreement) {
+        return Ok(best);
+    }
+    for index in 0..count {
+        while best.depths[index] > *DEPTHS.start() {
+            let mut depths = best.depths.clone();
+            depths[index] -= 1;
+            match finish(walk.clone(), depths, options) {
+                Ok(lower) if reached(&lower.agreement) => best = lower,
+                Ok(_) | Err(PassError::LeavesDomain { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        tracing::debug!(index, depth = best.depths[index], agreement = ?best.agreement, "depth lowered");
+        walk.fit_next(degree_at(best.depths[index], options.form))?;
+    }
+    Ok(best)
+}
+
+/// Fits what is left of `depths` and judges the whole.
+fn finish(mut walk: Walk<'_>, depths: Vec<u32>, options: &Options) -> Result<Choice, PassError> {
+    for &depth in &depths[depths.len() - walk.left()..] {
+        walk.fit_next(degree_at(depth, options.form))?;
+    }
+    let (fits, agreement) = walk.finish();
+    Ok(Choice { depths, fits, agreement })
+}

@@ -1,0 +1,187 @@
+//! Fitted activations for a whole network: channels equalised, ranges measured, polynomials chosen; or all of it taken from a file.
+
+use fhec_ir::{entity::Value, func::Func, nn::Nn, tensor::Tensor};
+
+use super::{
+    activations::Activations,
+    agreement::Agreement,
+    calibrate::{self, Ranges, Source, calibrate},
+    choose_degrees::{choose_degrees, uniform_depth},
+    equalize_channels::{Tail, bounds_after, channel_bounds, channel_factors, equalize_channels},
+    fit_activations::{self, Fits},
+    scaling::{Scaling, scaling},
+};
+use crate::{error::PassError, report::Report};
+
+/// Images that fits are made and judged with; ranges are measured on all there are. A few hundred give the same polynomials.
+const MAX_IMAGES: usize = 2_000;
+
+/// Whether and how ReLUs are fitted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Fitting {
+    /// They are not.
+    #[default]
+    Off,
+    /// To sample images, one depth for all.
+    Depth(u32),
+    /// To sample images, at the least depth at which this share of images (0 to 1) keeps its class.
+    Agreement(f64),
+    /// They were.
+    Known(Activations),
+}
+
+/// Options of [`fit_network`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Where polynomials come from.
+    pub fitting: Fitting,
+    /// How they are fitted.
+    pub fit: fit_activations::Options,
+    /// No channel is multiplied by more than the inverse of this to fill its range.
+    pub least_factor: f64,
+    /// How bounds are taken from images; a margin for calibration does not matter to what is fitted.
+    pub tail: Tail,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            fitting: Fitting::Off,
+            fit: fit_activations::Options::default(),
+            least_factor: 1.0 / 16.0,
+            tail: Tail::default(),
+        }
+    }
+}
+
+/// A network that is ready for [`approximate`](mod@super::approximate).
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The network with equalised channels; values are numbered as before.
+    pub func: Func<Nn>,
+    /// Of its values.
+    pub ranges: Ranges,
+    /// Of its values.
+    pub factors: Scaling,
+    /// For its activations.
+    pub fits: Fits,
+    /// The same as data.
+    pub activations: Activations,
+    /// What was done, pass by pass.
+    pub reports: Vec<Report>,
+}
+
+/// Fits all activations of `func`, or takes those that are known. `None` if nothing is to be fitted, or there are no images to fit to.
+pub fn fit_network(
+    func: &Func<Nn>,
+    source: &Source<'_>,
+    calibration: &calibrate::Options,
+    options: &Options,
+) -> Result<Option<Prepared>, PassError> {
+    match (&options.fitting, source) {
+        (Fitting::Off, _) | (Fitting::Depth(_), Source::Table { .. } | Source::Intervals(_)) => Ok(None),
+        (Fitting::Agreement(_), Source::Table { .. } | Source::Intervals(_)) => {
+            let reason = "agreement is measured on sample images; give some".to_string();
+            Err(PassError::Option { option: "agreement", reason })
+        }
+        (Fitting::Known(activations), _) => known(func, source, calibration, activations).map(Some),
+        (_, Source::Images(images)) => fitted(func, images, calibration, options).map(Some),
+    }
+}
+
+fn fitted(
+    func: &Func<Nn>,
+    images: &[Vec<Tensor>],
+    calibration: &calibrate::Options,
+    options: &Options,
+) -> Result<Prepared, PassError> {
+    let bounds = channel_bounds(func, images, options.tail)?;
+    let channels = channel_factors(func, &bounds, options.least_factor);
+    let (func, equalized) = equalize_channels(func, &channels)?;
+    let (mut ranges, calibrated) = calibrate(&func, &Source::Images(images), calibration)?;
+    for (index, bound) in bounds_after(&bounds, &channels).into_iter().enumerate() {
+        bound.into_iter().for_each(|bound| ranges.set_bound(Value::new(index), bound));
+    }
+    let factors = scaling(&func, &ranges);
+    // Two of five are fitted to, so that an agreement of 99.5 % can be told from one of 99 % with a thousand images.
+    let (mut to_fit, mut to_judge) = (Vec::new(), Vec::new());
+    for (index, image) in images.iter().take(MAX_IMAGES).enumerate() {
+        let part = if index % 5 < 2 { &mut to_fit } else { &mut to_judge };
+        part.push(image.clone());
+    }
+    let choice = match options.fitting {
+        Fitting::Agreement(target) => {
+            choose_degrees(&func, &to_fit, &to_judge, &factors, target, &options.fit)?
+        }
+        Fitting::Depth(depth) => uniform_depth(&func, &to_fit, &to_judge, &factors, depth, &options.fit)?,
+        Fitting::Off | Fitting::Known(_) => unreachable!("the caller looks at these"),
+    };
+    let mut report = Report::new("fit-activations");
+    for depth in &choice.depths {
+        report.count(&format!("depth {depth}"), 1);
+    }
+    report.note(in_words(to_fit.len(), &choice.agreement));
+    if let Fitting::Agreement(target) = options.fitting
+        && (choice.agreement.share() < target || choice.agreement.diverged > 0)
+    {
+        report.note(format!("{:.2} % were asked for; no depth that is tried reaches that", target * 100.0));
+    }
+    let activations =
+        Activations::new(&func, &channels, &factors, &choice.fits, to_fit.len(), &choice.agreement);
+    let reports = vec![equalized, calibrated, report];
+    Ok(Prepared { func, ranges, factors, fits: choice.fits, activations, reports })
+}
+
+fn in_words(fitted: usize, agreement: &Agreement) -> String {
+    let Agreement { images, agreeing, diverged, largest_difference, mean_difference } = agreement;
+    let mut words = format!("ReLUs are polynomials fitted to {fitted} images");
+    if *images > 0 {
+        words += &format!(
+            "; on {images} others {agreeing} keep their class ({:.2} %), outputs differ by {largest_difference:.3} at most, {mean_difference:.4} on average",
+            agreement.share() * 100.0
+        );
+    }
+    if *diverged > 0 {
+        words += &format!(", and {diverged} leave the polynomials' domains: use a wider margin");
+    }
+    words
+}
+
+fn known(
+    func: &Func<Nn>,
+    source: &Source<'_>,
+    calibration: &calibrate::Options,
+    activations: &Activations,
+) -> Result<Prepared, PassError> {
+    let channels = activations.channel_factors(func)?;
+    let (func, equalized) = equalize_channels(func, &channels)?;
+    let mut known = activations.ranges(calibration.margin);
+    let (ranges, calibrated) = match source {
+        Source::Images(_) => {
+            let reason = "known polynomials have their own ranges; images would give others".to_string();
+            return Err(PassError::Option { option: "calibration", reason });
+        }
+        Source::Table { ranges, input } => {
+            // Ranges of operands in the table are those before equalisation.
+            for (name, range) in *ranges {
+                known.entry(name.clone()).or_insert(*range);
+            }
+            calibrate(&func, &Source::Table { ranges: &known, input: *input }, calibration)?
+        }
+        Source::Intervals(input) => {
+            calibrate(&func, &Source::Table { ranges: &known, input: *input }, calibration)?
+        }
+    };
+    let factors = scaling(&func, &ranges);
+    let fits = activations.fits(&func)?;
+    let mut report = Report::new("fit-activations");
+    for fit in fits.values() {
+        report.count(&format!("depth {}", fit.polynomial.depth()), 1);
+    }
+    let Activations { fitted_images, judged_images, agreeing_images, .. } = activations;
+    report.note(format!(
+        "ReLUs are polynomials from a file, fitted to {fitted_images} images; on {judged_images} others {agreeing_images} kept their class"
+    ));
+    let reports = vec![equalized, calibrated, report];
+    Ok(Prepared { func, ranges, factors, fits, activations: activations.clone(), reports })
+}
