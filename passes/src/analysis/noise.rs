@@ -49,6 +49,10 @@ impl ValueNoise {
     }
 }
 
+/// Root mean square of the results of linear maps and sums where weights and operands alone would suggest more. Stored values are at most 1 in size, the
+/// margin of their ranges included, and bell-shaped: a quarter is two thirds of the way to the margin at 2.7 deviations. Messages
+/// spread wider would sit at the ends of the polynomials' domains, where slopes are steep and no value of a network is.
+const TYPICAL_MAGNITUDE: f64 = 0.25;
 /// Sample messages per value.
 const SAMPLES: usize = 256;
 
@@ -81,6 +85,12 @@ impl Sampled {
         let right = other.messages.iter().copied().zip(other.variances.iter().copied());
         let (messages, variances) = left.zip(right).map(|(x, y)| f(x, y)).unzip();
         Sampled { messages, variances }
+    }
+
+    /// With messages made smaller where their root mean square is above [`TYPICAL_MAGNITUDE`].
+    fn within_typical(self) -> Self {
+        let factor = (TYPICAL_MAGNITUDE / self.noise().magnitude).min(1.0);
+        self.map(|x, v| (factor * x, v))
     }
 
     /// After `polynomial`, which is evaluated without errors of its own.
@@ -142,8 +152,8 @@ pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> 
         let level = func.ty(first).level;
         let result = func.ty(data.result);
         let value = match &data.op {
-            Op::Add { .. } => x.zip(y, |(x, v), (y, w)| (x + y, v + w)),
-            Op::Sub { .. } => x.zip(y, |(x, v), (y, w)| (x - y, v + w)),
+            Op::Add { .. } => x.zip(y, |(x, v), (y, w)| (x + y, v + w)).within_typical(),
+            Op::Sub { .. } => x.zip(y, |(x, v), (y, w)| (x - y, v + w)).within_typical(),
             // A square carries one error twice, not two independent ones.
             Op::Mul { .. } if operands[0] == operands[1] => x.map(|x, v| (x * x, 4.0 * x * x * v)),
             Op::Mul { .. } => x.times(y),
@@ -168,7 +178,7 @@ pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> 
                 let encoded = x.magnitude * per_output.sqrt() * model.rounding / model.scale(level);
                 let switched = x.stddev.hypot(model.key_switch(level) / model.scale(level));
                 let stddev = (norm * switched).hypot(encoded);
-                Sampled::spread(norm * x.magnitude, 53, stddev * stddev)
+                Sampled::spread((norm * x.magnitude).min(TYPICAL_MAGNITUDE), 53, stddev * stddev)
             }
             Op::Polynomial { polynomial, .. } => {
                 let gain = shapes.gain(polynomial);
