@@ -22,8 +22,10 @@ use fhec_ir::{
 };
 use fhec_passes::{
     nn::{
+        activations::Activations,
         approximate::ReluMethod,
         calibrate::{Range, Source},
+        fit_network::Fitting,
     },
     pipeline::{NnOptions, NnResult, run_nn},
 };
@@ -153,6 +155,55 @@ fn resnet20_on_images() {
         );
         assert!(changed <= wrong && worst < difference, "{relu:?}: {changed}, {worst}");
     }
+}
+
+/// ReLUs fitted to a few images: half the depth of a composition that is as good.
+#[test]
+fn fitted_resnet20_on_images() {
+    let Some(data) = data() else { return };
+    let func = onnx::import(data.join("models/resnet20_cifar10_pre.onnx")).unwrap().func;
+    let preprocess = Preprocess::new(255.0, vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]).unwrap();
+    let cifar = |file: &str, count| images(&data.join("cifar10").join(file), [3, 32, 32], &preprocess, count);
+    let (calibration, test) = (cifar("calibration_1000.bin", 200), cifar("test_batch_a.bin", 100));
+    for (depth, wrong, difference) in [(5, 4, 4.0), (6, 2, 2.0), (7, 1, 1.0)] {
+        let mut options = NnOptions::default();
+        options.fit.fitting = Fitting::Depth(depth);
+        let start = Instant::now();
+        let result = run_nn(&func, &Source::Images(&calibration), &options, &mut |_, _| ()).unwrap();
+        let time = start.elapsed();
+        let [polynomials, products, sums] = ["poly", "mul", "add"].map(|op| count(&result.func, op));
+        // A shift for each of 19 activations beside the 9 residual sums; nothing is multiplied, so nothing takes a level.
+        assert_eq!([polynomials, products, sums], [19, 0, 9 + 19]);
+        let (changed, worst) = compare(&result, &test);
+        eprintln!(
+            "depth {depth}: {changed} of {} images change class, logits by at most {worst:.4}; passes {time:.1?}",
+            test.len()
+        );
+        assert!(changed <= wrong && worst < difference, "{depth}: {changed}, {worst}");
+    }
+}
+
+/// The fits that come with the repository's ResNet-20 belong to it, and keep the class of the sample pictures.
+#[test]
+fn the_fitted_activations_of_the_repository() {
+    let func = onnx::import(models().join("resnet20.onnx")).unwrap().func;
+    let preprocess = Preprocess::open(models().join("resnet20.toml")).unwrap();
+    let text = std::fs::read_to_string(models().join("resnet20.activations.json")).unwrap();
+    let activations: Activations = serde_json::from_str(&text).unwrap();
+    let ranges = table("resnet20");
+    let mut options = NnOptions::default();
+    options.fit.fitting = Fitting::Known(activations);
+    let source = Source::Table { ranges: &ranges, input: Range::new(-2.0, 2.2) };
+    let result = run_nn(&func, &source, &options, &mut |_, _| ()).unwrap();
+    assert_eq!(["poly", "mul"].map(|op| count(&result.func, op)), [19, 0]);
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(models().join("scenes")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let scenes: Vec<Vec<Tensor>> =
+        paths.iter().map(|path| images(path, [3, 32, 32], &preprocess, 1).remove(0)).collect();
+    let (changed, worst) = compare(&result, &scenes);
+    eprintln!("{changed} of {} sample pictures change class, logits by at most {worst:.4}", scenes.len());
+    assert!(changed == 0 && worst < 2.0, "{changed}, {worst}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub struct Tail {
 
 impl Default for Tail {
     fn default() -> Tail {
-        Tail { log_odds: 14.0, margin: 1.25 }
+        Tail { log_odds: 18.0, margin: 1.25 }
     }
 }
 
