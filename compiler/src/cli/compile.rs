@@ -159,4 +159,3 @@ fn costs(path: Option<PathBuf>) -> Result<CostTable> {
         None => Ok(CostTable::default()),
     }
 }
-

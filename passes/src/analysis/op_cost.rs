@@ -84,7 +84,9 @@ impl<'a> OpCosts<'a> {
             packed::Op::LinearMap { map, .. } => {
                 let (counts, prices) = (shapes.counts(map, &func.consts), self.linear(level));
                 let rescale = |counts: &LinearCounts| counts.outputs as f64 * self.rescale(level, 2);
-                let seconds = counts.iter().map(|(_, counts)| prices.seconds(counts, map.diagonal_period()) + rescale(counts));
+                let seconds = counts
+                    .iter()
+                    .map(|(_, counts)| prices.seconds(counts, map.diagonal_period()) + rescale(counts));
                 return seconds.fold(f64::INFINITY, f64::min);
             }
             packed::Op::Polynomial { polynomial, .. } => {

@@ -56,7 +56,8 @@ pub fn uniform_depth(
     finish(walk, depths, options)
 }
 
-/// The cheapest choice whose agreement is at least `target` (0 to 1) with no image diverged; if none is, the one that agrees most often.
+/// The cheapest choice whose agreement, on the judged images and as expected on others, is at least `target` (0 to 1) with no image
+/// diverged; if none is, the one with the fewest changes of class to expect.
 pub fn choose_degrees(
     func: &Func<Nn>,
     images: &[Vec<Tensor>],
@@ -73,7 +74,7 @@ pub fn choose_degrees(
         let reason = "there is no image to judge by".to_string();
         return Err(PassError::Option { option: "calibration", reason });
     }
-    let reached = |agreement: &Agreement| agreement.share() >= target && agreement.diverged == 0;
+    let reached = |agreement: &Agreement| agreement.reaches(target);
     let mut walk = Walk::new(func, images, judged, scaling, options)?;
     let count = fitted_activations(func).len();
     let mut best: Option<Choice> = None;
@@ -84,7 +85,7 @@ pub fn choose_degrees(
             other => other?,
         };
         tracing::debug!(depth, agreement = ?choice.agreement, "fits of one depth");
-        let better = |best: &Choice| choice.agreement.agreeing > best.agreement.agreeing;
+        let better = |best: &Choice| choice.agreement.expected_changes < best.agreement.expected_changes;
         if reached(&choice.agreement) || best.as_ref().is_none_or(better) {
             best = Some(choice);
         }

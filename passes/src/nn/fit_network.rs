@@ -122,7 +122,7 @@ fn fitted(
     }
     report.note(in_words(to_fit.len(), &choice.agreement));
     if let Fitting::Agreement(target) = options.fitting
-        && (choice.agreement.share() < target || choice.agreement.diverged > 0)
+        && !choice.agreement.reaches(target)
     {
         report.note(format!("{:.2} % were asked for; no depth that is tried reaches that", target * 100.0));
     }
@@ -133,12 +133,14 @@ fn fitted(
 }
 
 fn in_words(fitted: usize, agreement: &Agreement) -> String {
-    let Agreement { images, agreeing, diverged, largest_difference, mean_difference } = agreement;
+    let Agreement { images, agreeing, diverged, largest_difference, mean_difference, expected_changes } =
+        agreement;
     let mut words = format!("ReLUs are polynomials fitted to {fitted} images");
     if *images > 0 {
         words += &format!(
-            "; on {images} others {agreeing} keep their class ({:.2} %), outputs differ by {largest_difference:.3} at most, {mean_difference:.4} on average",
-            agreement.share() * 100.0
+            "; on {images} others {agreeing} keep their class ({:.2} %), outputs differ by {largest_difference:.3} at most, {mean_difference:.4} on average; of images unlike these {:.2} % are expected to change their class",
+            agreement.share() * 100.0,
+            expected_changes * 100.0
         );
     }
     if *diverged > 0 {
