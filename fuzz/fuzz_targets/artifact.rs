@@ -1,18 +1,20 @@
 //! Any bytes as a compiled program: as the file itself, and, since the checksum stops nearly all of those, as the
-//! payload of a file whose header is right, and as the text of a function.
+//! payload of a file whose header is right, and as the text of a function. The keys of bootstraps in it are counted.
 
 #![no_main]
 
 use fhec_ir::artifact::{Artifact, FORMAT_VERSION};
 use fhec_ir::ckks::Ckks;
+use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
 use fhec_ir::text::{ConstSource, parse_func};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = Artifact::from_bytes(bytes);
-    let _ = Artifact::from_bytes(&file(bytes));
+    for artifact in [Artifact::from_bytes(bytes), Artifact::from_bytes(&file(bytes))].into_iter().flatten() {
+        let _ = EvaluationKeys::default().with_bootstraps(&artifact.program, &artifact.params);
+    }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = parse_func::<Nn>(text, &ConstSource::default());
         let _ = parse_func::<Packed>(text, &ConstSource::default());

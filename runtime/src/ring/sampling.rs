@@ -80,8 +80,8 @@ pub fn uniform_into(out: &mut [u64], modulus: &Modulus, rng: &mut impl Rng) {
     }
 }
 
-/// [`uniform_into`] from the generator keyed by `seed`, several times as fast: words are drawn by the hundred, and kept or
-/// not without a branch, which primes just above a power of two would make a coin toss.
+/// [`uniform_into`] from the generator keyed by `seed`: words are drawn by the hundred, and kept or not without a branch,
+/// which primes just above a power of two would make a coin toss.
 pub fn uniform_from_seed(out: &mut [u64], modulus: &Modulus, seed: &Seed) {
     const BLOCK: usize = 128;
     let (q, mask) = (modulus.value(), u64::MAX >> (64 - modulus.bits()));
