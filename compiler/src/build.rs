@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use crate::cli::Stage;
 use crate::data::{Dataset, Preprocess};
-use crate::embedded;
+use crate::embedded::Embedded;
 use crate::files::{self, Access};
 use crate::onnx;
 use crate::program::Program;
@@ -181,13 +181,14 @@ pub fn calibrate(path: &Path, preprocess: &Preprocess, images: &Path, relu: Relu
     result.activations.context("no polynomial was fitted")
 }
 
-/// Compiles the network that comes with the program, at 128 bits.
-pub fn embedded() -> Result<Built> {
-    let imported = onnx::import_bytes(embedded::MODEL, None, &onnx::ImportOptions::default())
+/// Compiles a network that comes with the program.
+pub fn embedded(network: &Embedded, request: &Request) -> Result<Built> {
+    let imported = onnx::import_bytes(network.model, None, &onnx::ImportOptions::default())
         .context("cannot import the embedded network")?;
-    let ranges = parse_ranges(embedded::CALIBRATION).context("the embedded network's ranges")?;
-    let preprocess = embedded::preprocess()?;
-    build(imported.func, embedded::NAME, preprocess, None, Some(ranges), None, &Request::default())
+    let ranges = parse_ranges(network.calibration).context("the embedded network's ranges")?;
+    let activations = network.activations.map(serde_json::from_str).transpose();
+    let activations = activations.context("the embedded network's activations")?;
+    build(imported.func, network.name, network.preprocess()?, None, Some(ranges), activations, request)
 }
 
 fn build(
@@ -251,7 +252,9 @@ fn build(
             "ReLU has {alpha} bits of precision instead of {RELU_ALPHA}: more levels do not fit"
         ));
     }
-    if images.is_none() && ranges.is_none() {
+    let measured =
+        images.is_some() || ranges.is_some() || matches!(options.nn.fit.fitting, Fitting::Known(_));
+    if !measured {
         plan.notes.push(
             "activation ranges are from interval arithmetic: sound, but wide; calibrate with sample images"
                 .into(),

@@ -522,6 +522,19 @@ mod tests {
         format!("{{polynomial={{domain=[-1.0, 1.0], chebyshev=[{}]}}}}", coefficients.join(", "))
     }
 
+    /// Weights as small as trained and normalised ones, so that every polynomial stays in its domain.
+    fn small_weights(func: &mut Func<Nn>) {
+        let scaled = |tensor: &Tensor| {
+            let fan_in: usize = tensor.shape().iter().skip(1).product::<usize>().max(4);
+            Tensor::from_fn(tensor.shape(), |i| tensor.data()[i] * 0.5 / (fan_in as f32).sqrt())
+        };
+        let consts: Vec<Tensor> = func.consts.iter().map(|(_, tensor)| scaled(tensor)).collect();
+        func.consts = Default::default();
+        consts.into_iter().for_each(|tensor| {
+            func.consts.add(tensor);
+        });
+    }
+
     /// The shapes of a LeNet with poolings folded into the convolutions after them.
     fn lenet(degree: usize) -> Func<Nn> {
         let mut func = parse(&format!(
@@ -539,16 +552,7 @@ mod tests {
              return %6",
             activation = relu(degree)
         ));
-        // Weights as small as trained and normalised ones, so that every polynomial stays in its domain.
-        let scaled = |tensor: &Tensor| {
-            let fan_in: usize = tensor.shape().iter().skip(1).product::<usize>().max(4);
-            Tensor::from_fn(tensor.shape(), |i| tensor.data()[i] * 0.5 / (fan_in as f32).sqrt())
-        };
-        let consts: Vec<Tensor> = func.consts.iter().map(|(_, tensor)| scaled(tensor)).collect();
-        func.consts = Default::default();
-        consts.into_iter().for_each(|tensor| {
-            func.consts.add(tensor);
-        });
+        small_weights(&mut func);
         func
     }
 
@@ -650,6 +654,61 @@ mod tests {
             precise,
             Err(ScheduleError::Params(ChooseParamsError::Precision { wanted: 45.0, .. }))
         ));
+    }
+
+    /// Pictures whose tensors take several ciphertexts: 16 x 64 x 64 takes four of 2^14 slots, and a stride leaves fewer.
+    #[test]
+    fn a_residual_network_on_large_pictures_spans_ciphertexts() {
+        let conv = |x: usize, weight: usize, stride: usize, pad: usize| {
+            format!(
+                "conv2d(%{x}) {{weight=@{weight}, strides=[{stride}, {stride}], pads=[{pad}, {pad}, {pad}, {pad}], dilations=[1, 1], groups=1}}"
+            )
+        };
+        let mut network = parse(&format!(
+            "const @0 : f32[16, 3, 3, 3] = random(1) const @1 : f32[16, 16, 3, 3] = random(2)
+             const @2 : f32[32, 16, 3, 3] = random(3) const @3 : f32[32, 16, 1, 1] = random(4)
+             const @4 : f32[32, 32, 3, 3] = random(5) const @5 : f32[10, 32] = random(6)
+             input %0 : f32[1, 3, 64, 64] \"image\"
+             %1 = {} %2 = poly(%1) {relu}
+             %3 = {} %4 = poly(%3) {relu} %5 = {} %6 = add(%2, %5) %7 = poly(%6) {relu}
+             %8 = {} %9 = poly(%8) {relu} %10 = {} %11 = {} %12 = add(%10, %11) %13 = poly(%12) {relu}
+             %14 = reduce_mean(%13) {{axes=[2, 3], keep_dims=false}} %15 = dense(%14) {{weight=@5}}
+             return %15",
+            conv(0, 0, 1, 1),
+            conv(2, 1, 1, 1),
+            conv(4, 1, 1, 1),
+            conv(7, 2, 2, 1),
+            conv(9, 4, 1, 1),
+            conv(7, 3, 2, 0),
+            relu = relu(30)
+        ));
+        small_weights(&mut network);
+        let params = ParamOptions { max_log_n: 15, ..ParamOptions::default() };
+        let options = ScheduleOptions { params, ..ScheduleOptions::default() };
+        let scheduled = schedule_network(&network, &options, &mut |_, _| ()).unwrap();
+        check(&network, &scheduled);
+        let program = &scheduled.program;
+        let vectors = program.ops().iter().map(|data| program.ty(data.result).vectors).max();
+        assert_eq!(vectors, Some(4));
+        let bootstraps = program.ops().iter().filter(|data| matches!(data.op, Op::Bootstrap { .. }));
+        assert!(bootstraps.map(|data| program.ty(data.result).vectors).sum::<usize>() > 4);
+    }
+
+    /// The stem of a network on 224 x 224 pictures: 16 x 112 x 112 takes 13 ciphertexts of 2^14 slots.
+    #[test]
+    fn a_stem_on_224_x_224_pictures_lowers() {
+        let mut network = parse(&format!(
+            "const @0 : f32[16, 3, 7, 7] = random(1)
+             input %0 : f32[1, 3, 224, 224] \"image\"
+             %1 = conv2d(%0) {{weight=@0, strides=[2, 2], pads=[3, 3, 3, 3], dilations=[1, 1], groups=1}}
+             %2 = poly(%1) {} return %2",
+            relu(14)
+        ));
+        small_weights(&mut network);
+        let options = ScheduleOptions::default();
+        let (packed, _) = to_packed(&network, 15, &options, &mut |_, _| ()).unwrap();
+        let vectors = packed.ops().iter().map(|data| packed.ty(data.result).vectors).max().unwrap();
+        assert!((13..=16).contains(&vectors), "{vectors}");
     }
 
     #[test]

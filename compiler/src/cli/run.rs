@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::args::Common;
@@ -12,7 +12,7 @@ use super::output::Output;
 use super::progress;
 use crate::build;
 use crate::data::Dataset;
-use crate::embedded;
+use crate::embedded::Example;
 use crate::memory::{human_bytes, peak_rss_bytes};
 use crate::program::{Program, argmax};
 use crate::roles::{Client, Server};
@@ -20,12 +20,18 @@ use crate::roles::{Client, Server};
 /// Classify images under encryption, all roles on this machine
 ///
 /// Makes fresh keys, encrypts each image, runs the program on ciphertexts, decrypts, and prints the logits beside those
-/// of the plain network with its exact activations. Without arguments: the embedded MNIST network and a digit.
+/// of the plain network with its exact activations. Without arguments: a ResNet-20 that comes with the program, and a picture.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Compiled program; default: the embedded MNIST network, compiled on the spot at 128 bits
+    /// Compiled program; default: a network that comes with this one, compiled on the spot
     #[arg(value_name = "OUT")]
     program: Option<PathBuf>,
+    /// Which of the networks that come with this program
+    #[arg(long, value_enum, default_value_t = Example::Resnet20, conflicts_with = "program")]
+    example: Example,
+    /// Security level in bits at which it is compiled
+    #[arg(long, value_name = "BITS", default_value = "128", value_parser = ["98", "128"], conflicts_with = "program")]
+    security: String,
     /// Image file: PNG, JPEG, .npy, .npz, CIFAR-10 records or MNIST IDX
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -67,10 +73,13 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         Some(path) => Program::open(path)?,
         None => {
             let start = Instant::now();
-            let program = build::embedded()?.program;
+            let network = args.example.network();
+            let security = args.security.parse().context("--security")?;
+            let request = build::Request { security, ..build::Request::default() };
+            let program = build::embedded(network, &request)?.program;
             out.text(&format!(
                 "compiled the embedded network {} at {} bits of security in {:.1} s\n",
-                embedded::NAME,
+                network.name,
                 program.plan.security_bits,
                 start.elapsed().as_secs_f64()
             ))?;
@@ -157,9 +166,10 @@ fn images(args: &Args, program: &Program) -> Result<(Dataset, String)> {
     match (&args.input, &args.program) {
         (Some(path), _) => Ok((program.open_images(path)?, path.display().to_string())),
         (None, None) => {
-            let digit =
-                Dataset::from_bytes(embedded::DIGIT.to_vec(), embedded::DIGIT_NAME, program.image_shape()?)?;
-            Ok((digit, embedded::DIGIT_NAME.to_string()))
+            let network = args.example.network();
+            let shape = program.image_shape()?;
+            let picture = Dataset::from_bytes(network.picture.to_vec(), network.picture_name, shape)?;
+            Ok((picture, network.picture_name.to_string()))
         }
         (None, Some(_)) => bail!("--input FILE says which image to classify"),
     }
