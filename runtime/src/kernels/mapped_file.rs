@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn windows_show_what_is_there_and_nothing_else() {
-        let bytes: Vec<u8> = (0..20_000u32).map(|i| (i * i >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..20_000u32).map(|i| ((i * i) >> 3) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         for (offset, len) in
