@@ -63,7 +63,7 @@ pub struct Estimate {
     pub log2_failure_probability: f64,
 }
 
-/// Bytes of transform tables: compressed twiddles both ways and the automorphisms' index tables.
+/// Bytes of transform tables: compressed twiddles both ways and the automorphisms' permutations.
 fn table_bytes(params: &Params) -> u64 {
     ((params.q().len() + params.p().len() + 4) * params.ring_degree() * size_of::<u64>()) as u64
 }

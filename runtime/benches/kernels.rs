@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use fhec_runtime::kernels::{
-    Buffer, Isa, Modulus, NttTable, basis_convert, basis_convert_many, key_inner_product, mul_into,
-    mul_montgomery_into, permute_into, sub_mul_scalar_into,
+    Buffer, Isa, Modulus, NttTable, Permutation, basis_convert, basis_convert_many, gather_into,
+    key_inner_product, mul_into, mul_montgomery_into, permute_add_assign, permute_into, sub_mul_scalar_into,
 };
 
 /// Limbs of a ciphertext and its special primes at the top level.
@@ -146,8 +146,6 @@ fn elementwise(c: &mut Criterion) {
     let m = primes(50).next().unwrap();
     let (x, y) = (residues(1 << log_n, &m, 0), residues(1 << log_n, &m, 1));
     let mut out = Buffer::zeroed(1 << log_n);
-    // An automorphism visits the slots in an order like this one: far jumps, all different.
-    let index: Vec<u32> = (0..1u32 << log_n).map(|i| i.wrapping_mul(5) % (1 << log_n)).collect();
     let name = |kernel: &str| format!("{kernel}/{}/50/2^{log_n}", isa.name());
     group.bench_function(name("mul"), |b| b.iter(|| mul_into(isa, &mut out, &x, &y, &m)));
     group.bench_function(name("mul-montgomery"), |b| {
@@ -156,8 +154,37 @@ fn elementwise(c: &mut Criterion) {
     group.bench_function(name("sub-mul-scalar"), |b| {
         b.iter(|| sub_mul_scalar_into(isa, &mut out, &x, &y, black_box(12345), &m))
     });
-    group.bench_function(name("permute"), |b| b.iter(|| permute_into(isa, &mut out, &x, &index)));
 }
 
-criterion_group!(kernels, warm_transforms, cold_transforms, inner_products, basis_conversions, elementwise);
+/// A rotation of one limb in cache: as a permutation of blocks, added to a sum, and by its index table.
+fn permutations(c: &mut Criterion) {
+    let mut group = group(c, "permutation");
+    for log_n in [15, 16] {
+        let m = primes(50).next().unwrap();
+        let (x, mut out) = (residues(1 << log_n, &m, 0), residues(1 << log_n, &m, 1));
+        let permutation = Permutation::new(log_n, 5u64.pow(7));
+        let index: Vec<u32> = (0..1 << log_n).map(|i| permutation.source(i) as u32).collect();
+        let sets = if log_n == 16 { Isa::available() } else { vec![Isa::detect()] };
+        for isa in sets {
+            let name = |kernel: &str| format!("{kernel}/{}/50/2^{log_n}", isa.name());
+            group.bench_function(name("permute"), |b| {
+                b.iter(|| permute_into(isa, &mut out, &x, &permutation))
+            });
+            group.bench_function(name("permute-add"), |b| {
+                b.iter(|| permute_add_assign(isa, &mut out, &x, &permutation, &m))
+            });
+            group.bench_function(name("gather"), |b| b.iter(|| gather_into(isa, &mut out, &x, &index)));
+        }
+    }
+}
+
+criterion_group!(
+    kernels,
+    warm_transforms,
+    cold_transforms,
+    inner_products,
+    basis_conversions,
+    elementwise,
+    permutations
+);
 criterion_main!(kernels);

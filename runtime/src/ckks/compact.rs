@@ -103,7 +103,7 @@ impl CompactPlaintext {
             Some(order) => {
                 let mut values = context.pool().take(self.subring.degree());
                 transformed(&mut values);
-                kernels::permute_into(isa, out, &values, order);
+                kernels::gather_into(isa, out, &values, order);
             }
         }
     }

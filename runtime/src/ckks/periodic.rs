@@ -201,7 +201,7 @@ impl ExtendedFactor for Factor {
                 let degree = plaintext.degree();
                 let residues = &plaintext.residues[plaintext.basis.limb_of(basis, limb) * degree..][..degree];
                 let index = &plaintext.subring.index()[start..][..scratch.len()];
-                kernels::permute_into(context.isa(), scratch, residues, index);
+                kernels::gather_into(context.isa(), scratch, residues, index);
                 scratch
             }
         }

@@ -273,7 +273,7 @@ mod tests {
                             for (half, out) in [&out0, &out1].into_iter().enumerate() {
                                 let start = BigUint::from(if accumulate { initial[half][i] } else { 0 });
                                 let sum = columns.iter().enumerate().fold(start, |sum, (t, &column)| {
-                                    let value = factors.0[t * stride + (i / 8 >> log_repeat) * 8 + i % 8];
+                                    let value = factors.0[t * stride + ((i / 8) >> log_repeat) * 8 + i % 8];
                                     let operand = operands.0[(2 * column as usize + half) * len + i];
                                     sum + BigUint::from(value) * m.from_montgomery(operand)
                                 });

@@ -149,14 +149,6 @@ pub fn reduce_i64_into(isa: Isa, out: &mut [u64], a: &[i64], m: &Modulus) {
     }
 }
 
-/// `out[i] ← a[index[i]]`: an automorphism in evaluation order, given its index table.
-///
-/// *Panics* if an index is not below `a.len()`; `out` is then unspecified.
-pub fn permute_into(isa: Isa, out: &mut [u64], a: &[u64], index: &[u32]) {
-    assert_eq!(out.len(), index.len(), "one index per output");
-    dispatch!(isa, if true, permute_into(out, a, index))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,34 +285,6 @@ mod tests {
             reduce_i32_into(isa, &mut out, &narrow, m);
             assert_elements(&out, isa, m, |i| i128::from(narrow[i]).rem_euclid(q) as u128);
         });
-    }
-
-    #[test]
-    fn permutations_gather() {
-        for isa in Isa::available() {
-            for len in LENGTHS {
-                let mut words = Words(9 + len as u64);
-                let a = words.residues(len, 1 << 61);
-                let index: Vec<u32> = (0..len).map(|_| (words.word() % len.max(1) as u64) as u32).collect();
-                let mut out = Buffer::zeroed(len);
-                permute_into(isa, &mut out, &a, &index);
-                assert!((0..len).all(|i| out[i] == a[index[i] as usize]));
-            }
-        }
-    }
-
-    #[test]
-    fn an_index_out_of_range_panics_in_every_set() {
-        for isa in Isa::available() {
-            for (position, index) in [(0, 64), (9, u32::MAX), (66, 64), (5, 1 << 31)] {
-                let result = std::panic::catch_unwind(|| {
-                    let mut table = vec![0u32; 67];
-                    table[position] = index;
-                    permute_into(isa, &mut [0; 67], &[0; 64], &table);
-                });
-                assert!(result.is_err(), "{} accepted index {index}", isa.name());
-            }
-        }
     }
 
     #[test]

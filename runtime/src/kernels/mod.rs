@@ -7,7 +7,8 @@
 //! | [`FileWindow`] | a part of a file as memory |
 //! | [`Modulus`] | a prime and arithmetic on single residues |
 //! | [`NttTable`] | the negacyclic number-theoretic transform |
-//! | `elementwise` | sums, differences, products, scalars, reductions between primes, permutations |
+//! | `elementwise` | sums, differences, products, scalars, reductions between primes |
+//! | [`Permutation`] | automorphisms in evaluation order |
 //! | `accumulate` | sums of products: key switching's inner product and basis conversion |
 //! | `scalar` | the definition of every kernel, portable |
 //! | `avx2` | four lanes, products in double precision with FMA, primes below `2^50` |
@@ -34,6 +35,7 @@ mod isa;
 mod mapped_file;
 mod modulus;
 mod ntt;
+mod permutation;
 mod scalar;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -44,14 +46,15 @@ pub use accumulate::{basis_convert, basis_convert_many, key_inner_product, tile_
 pub use buffer::Buffer;
 pub use elementwise::{
     add_assign, add_into, add_scalar_assign, mul_add_assign, mul_assign, mul_into, mul_montgomery_add_assign,
-    mul_montgomery_into, mul_scalar_assign, neg_assign, permute_into, reduce_i32_into, reduce_i64_into,
-    reduce_into, sub_assign, sub_into, sub_mul_scalar_into,
+    mul_montgomery_into, mul_scalar_assign, neg_assign, reduce_i32_into, reduce_i64_into, reduce_into,
+    sub_assign, sub_into, sub_mul_scalar_into,
 };
 pub use error::KernelError;
 pub use isa::Isa;
 pub use mapped_file::FileWindow;
 pub use modulus::Modulus;
 pub use ntt::{MAX_LOG_N, MIN_LOG_N, NttTable, evaluation_exponent};
+pub use permutation::{Permutation, gather_into, permute_add_assign, permute_blocks_into, permute_into};
 
 /// Panics in debug builds if a residue is not canonical.
 #[inline]

@@ -1,9 +1,9 @@
 //! `X -> X^g` as a permutation of evaluations, and the Galois elements of slot rotations.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::kernels::evaluation_exponent;
+use crate::kernels::Permutation;
 
 /// Generator of the rotation group: powers of 5 and -1 make up all odd residues modulo 2N.
 pub const ROTATION_GENERATOR: u64 = 5;
@@ -42,47 +42,31 @@ pub fn inverse_element(element: u64, ring_degree: usize) -> u64 {
     inverse & (2 * ring_degree as u64 - 1)
 }
 
-/// Index tables of automorphisms in evaluation order, made on first use.
-///
-/// The table of `g` reads `out[i] = in[table[i]]` for `out = in(X^g)`: evaluation `i` is taken at `psi^e(i)`, so the
-/// new one is the old one at `psi^(e(i) g)`.
+/// Permutations of evaluations by automorphisms, made on first use.
 #[derive(Debug)]
 pub struct Automorphisms {
     log_n: u32,
-    /// `position[(e - 1) / 2]` is the index at which the value at `psi^e` stands.
-    position: OnceLock<Vec<u32>>,
-    tables: RwLock<BTreeMap<u64, Arc<Vec<u32>>>>,
+    permutations: RwLock<BTreeMap<u64, Arc<Permutation>>>,
 }
 
 impl Automorphisms {
-    /// Tables of the ring of degree `2^log_n`.
+    /// Those of the ring of degree `2^log_n`.
     pub fn new(log_n: u32) -> Self {
-        Automorphisms { log_n, position: OnceLock::new(), tables: RwLock::default() }
+        Automorphisms { log_n, permutations: RwLock::default() }
     }
 
-    /// Index table of `X -> X^element`.
+    /// The permutation of `X -> X^element`.
     ///
     /// # Panics
     /// If `element` is even.
-    pub fn index(&self, element: u64) -> Arc<Vec<u32>> {
-        assert!(element % 2 == 1, "X -> X^{element} is no automorphism");
-        let degree = 1usize << self.log_n;
-        let mask = 2 * degree as u64 - 1;
-        let element = element & mask;
-        if let Some(table) = self.tables.read().unwrap_or_else(PoisonError::into_inner).get(&element) {
-            return Arc::clone(table);
+    pub fn permutation(&self, element: u64) -> Arc<Permutation> {
+        let element = element & ((2 << self.log_n) - 1);
+        if let Some(found) = self.permutations.read().unwrap_or_else(PoisonError::into_inner).get(&element) {
+            return Arc::clone(found);
         }
-        let exponent = |index| evaluation_exponent(self.log_n, index);
-        let position = self.position.get_or_init(|| {
-            let mut position = vec![0u32; degree];
-            (0..degree).for_each(|index| position[exponent(index) as usize / 2] = index as u32);
-            position
-        });
-        let table: Vec<u32> = (0..degree)
-            .map(|index| position[(exponent(index).wrapping_mul(element) & mask) as usize / 2])
-            .collect();
-        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(tables.entry(element).or_insert_with(|| Arc::new(table)))
+        let permutation = Arc::new(Permutation::new(self.log_n, element));
+        let mut permutations = self.permutations.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(permutations.entry(element).or_insert(permutation))
     }
 }
 
@@ -105,12 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn tables_compose_like_the_group() {
-        let tables = Automorphisms::new(10);
+    fn permutations_compose_like_the_group() {
+        let all = Automorphisms::new(10);
         let (a, b) = (rotation_element(3, 1 << 10), conjugation_element(1 << 10));
-        let (ta, tb, tab) = (tables.index(a), tables.index(b), tables.index(a * b));
+        let (of_a, of_b, of_both) = (all.permutation(a), all.permutation(b), all.permutation(a * b));
         for i in 0..1 << 10 {
-            assert_eq!(tab[i], ta[tb[i] as usize]);
+            assert_eq!(of_both.source(i), of_a.source(of_b.source(i)));
         }
     }
 }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::basis::Basis;
 use super::context::{Context, Work};
 use super::poly::{Domain, Poly};
-use crate::kernels::{self, Isa, Modulus};
+use crate::kernels::{self, Isa, Modulus, Permutation};
 
 /// Constants of the conversion from a set of primes to every other prime of a context.
 pub(crate) struct BasisConversion {
@@ -139,7 +139,7 @@ pub(crate) struct Tail<'a> {
     /// Added, over at least the primes kept.
     pub(crate) add: Option<&'a Poly>,
     /// Then permuted: an automorphism.
-    pub(crate) permute: Option<&'a [u32]>,
+    pub(crate) permute: Option<&'a Permutation>,
 }
 
 impl Context {
@@ -200,8 +200,8 @@ impl Context {
                         if let Some(addend) = tails[k].add {
                             kernels::add_assign(isa, target, addend.limb(limb), modulus);
                         }
-                        if let Some(index) = tails[k].permute {
-                            kernels::permute_into(isa, out, &quotient, index);
+                        if let Some(permutation) = tails[k].permute {
+                            kernels::permute_into(isa, out, &quotient, permutation);
                         }
                     }
                 }

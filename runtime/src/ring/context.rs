@@ -14,7 +14,7 @@ use super::automorphism::Automorphisms;
 use super::basis::Basis;
 use super::basis_extension::BasisConversion;
 use super::pool::{BufferPool, PooledBuffer};
-use crate::kernels::{Isa, KernelError, Modulus, NttTable};
+use crate::kernels::{Isa, KernelError, Modulus, NttTable, Permutation};
 
 /// Why a context cannot be made from a parameter set.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -42,7 +42,7 @@ pub enum ContextError {
 /// One parameter set, ready to compute with: a value, handed down by reference.
 ///
 /// Primes are numbered chain first, then special. Tables are built at construction, conversion constants and
-/// automorphism indices on first use.
+/// permutations of automorphisms on first use.
 pub struct Context {
     params: Params,
     isa: Isa,
@@ -174,8 +174,8 @@ impl Context {
     }
 
     /// The permutation of evaluations that `X -> X^element` is; see [`Automorphisms`].
-    pub fn automorphism(&self, element: u64) -> Arc<Vec<u32>> {
-        self.automorphisms.index(element)
+    pub fn automorphism(&self, element: u64) -> Arc<Permutation> {
+        self.automorphisms.permutation(element)
     }
 
     /// The pool of buffers behind polynomials and scratch space.

@@ -197,10 +197,10 @@ impl Poly {
     pub fn automorphism_into(&self, context: &Context, out: &mut Poly, element: u64) {
         assert_eq!(self.domain, Domain::Evaluation, "automorphisms permute evaluations");
         assert_eq!(self.basis, out.basis, "automorphism between bases");
-        let index = context.automorphism(element);
+        let permutation = context.automorphism(element);
         out.domain = Domain::Evaluation;
         context.each_limb(Work::Light, [&mut out.data], |limb, [x]| {
-            kernels::permute_into(context.isa(), x, self.limb(limb), &index);
+            kernels::permute_into(context.isa(), x, self.limb(limb), &permutation);
         });
     }
 }

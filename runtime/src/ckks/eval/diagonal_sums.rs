@@ -22,7 +22,7 @@ use super::rotate::{Hoisted, LiftedLimb};
 use super::{Evaluator, check_keys, check_levels, check_scale};
 use crate::ckks::CompactPlaintext;
 use crate::error::EvalError;
-use crate::kernels;
+use crate::kernels::{self, Permutation};
 use crate::ring::automorphism::rotation_element;
 use crate::ring::basis_extension::Tail;
 use crate::ring::pool::PooledBuffer;
@@ -33,7 +33,7 @@ use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind, Switch
 /// One row: `(index of the rotation, plaintext)` of every term.
 pub type CompactTerms<'t> = Vec<(usize, &'t CompactPlaintext)>;
 
-/// Evaluations of one half of one rotation in a tile: 32 rotations fill the first cache.
+/// Evaluations of one half of one rotation in a tile: 32 rotations fill the first cache. One block of a permutation.
 const TILE: usize = 64;
 
 /// Words of transformed plaintexts at a time: 8 MiB, a part of the last cache.
@@ -136,7 +136,7 @@ impl Evaluator<'_> {
     ) -> Result<(), EvalError> {
         let op = "add_rotations";
         let context = self.context;
-        let mut switched: Vec<(&Ciphertext, &SwitchingKey, Arc<Vec<u32>>)> = Vec::new();
+        let mut switched: Vec<(&Ciphertext, &SwitchingKey, Arc<Permutation>)> = Vec::new();
         let mut unrotated = Vec::new();
         for &(a, steps) in parts {
             super::check_size(op, 2, a)?;
@@ -170,7 +170,7 @@ impl Evaluator<'_> {
                 let mut switched = context.scratch(3);
                 let (u0, rest) = switched.split_at_mut(degree);
                 let (u1, image) = rest.split_at_mut(degree);
-                for (decomposition, (a, key, index)) in decompositions.iter().zip(batch) {
+                for (decomposition, (a, key, permutation)) in decompositions.iter().zip(batch) {
                     let basis = decomposition.basis();
                     let modulus = context.modulus(context.prime(basis, limb));
                     let lifted = decomposition.lift(context, limbs.clone(), &mut scratch);
@@ -181,8 +181,7 @@ impl Evaluator<'_> {
                         kernels::add_assign(isa, u0, image, modulus);
                     }
                     for (sum, u) in limb_pair(context, &mut outputs, 0).into_iter().zip([&*u0, &*u1]) {
-                        kernels::permute_into(isa, image, u, index);
-                        kernels::add_assign(isa, sum, image, modulus);
+                        kernels::permute_add_assign(isa, sum, u, permutation, modulus);
                     }
                 }
             });
@@ -259,7 +258,7 @@ struct Products<'p> {
     basis: Basis,
     sums: &'p mut [[Poly; 2]],
     /// The permutation of every rotation; none for the identity.
-    indices: Vec<Option<Arc<Vec<u32>>>>,
+    permutations: Vec<Option<Arc<Permutation>>>,
     terms: &'p [CompactTerms<'p>],
     /// The rotations of each row's terms.
     columns: Vec<Vec<u32>>,
@@ -299,12 +298,12 @@ impl<'p> Products<'p> {
             most = most.max(count);
         }
         groups.push(start..terms.len());
-        let index = |&element: &u64| (element != 1).then(|| context.automorphism(element));
+        let permutation = |&element: &u64| (element != 1).then(|| context.automorphism(element));
         Products {
             context,
             basis,
             sums,
-            indices: elements.iter().map(index).collect(),
+            permutations: elements.iter().map(permutation).collect(),
             terms,
             columns: terms.iter().map(|row| row.iter().map(|&(i, _)| i as u32).collect()).collect(),
             groups,
@@ -320,14 +319,16 @@ impl<'p> Products<'p> {
         let (context, width) = (self.context, columns.len());
         let (isa, prime) = (context.isa(), context.prime(self.basis, limb));
         let modulus = context.modulus(prime);
-        let indices = &self.indices;
+        let permutations = &self.permutations;
         self.tiles.par_chunks_exact_mut(2 * width.max(1) * TILE).enumerate().for_each(|(tile, out)| {
-            let range = tile * TILE..(tile + 1) * TILE;
-            for ((out, column), index) in out.chunks_exact_mut(2 * TILE).zip(columns).zip(indices) {
+            for ((out, column), permutation) in out.chunks_exact_mut(2 * TILE).zip(columns).zip(permutations)
+            {
                 for (out, half) in out.chunks_exact_mut(TILE).zip(column) {
-                    match index {
-                        Some(index) => kernels::permute_into(isa, out, half, &index[range.clone()]),
-                        None => out.copy_from_slice(&half[range.clone()]),
+                    match permutation {
+                        Some(permutation) => {
+                            kernels::permute_blocks_into(isa, out, half, permutation, tile);
+                        }
+                        None => out.copy_from_slice(&half[tile * TILE..][..TILE]),
                     }
                 }
             }

@@ -108,7 +108,7 @@ impl Evaluator<'_> {
         let context = self.context;
         let elements = self.rotation_elements(a, steps);
         let keys = self.galois_keys(op, a, &elements)?;
-        let indices: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
+        let permutations: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
         let basis = a.decomposition.basis();
         let outputs = sums.iter_mut().flat_map(|sum| sum.polys.iter_mut().map(Poly::data_mut)).collect();
         context.each_group(a.decomposition.group(context), outputs, |limbs, mut outputs| {
@@ -123,9 +123,11 @@ impl Evaluator<'_> {
             for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
                 let modulus = context.modulus(context.prime(basis, limb));
                 let lifted = LiftedLimb::new(context, a, limb, digits);
-                for ((outs, key), index) in rotated.chunks_exact_mut(2 * degree).zip(&keys).zip(&indices) {
+                for ((outs, key), permutation) in
+                    rotated.chunks_exact_mut(2 * degree).zip(&keys).zip(&permutations)
+                {
                     let (out0, out1) = outs.split_at_mut(degree);
-                    lifted.rotate(*key, index, [out0, out1], &mut pair);
+                    lifted.rotate(*key, permutation, [out0, out1], &mut pair);
                 }
                 for (outs, terms) in outputs.chunks_exact_mut(2).zip(terms) {
                     let [out0, out1] = limb_pair(context, outs, i);
@@ -171,24 +173,22 @@ impl Evaluator<'_> {
             return self.add_extended_assign(sum, a);
         }
         let key = self.keys.get(op, KeyKind::Galois { element }, a.level)?;
-        let index = context.automorphism(element);
+        let permutation = context.automorphism(element);
         let basis = a.polys[1].basis();
         let [divided] = context.divide_round([&a.polys[1]], basis.chain, [Tail::default()]);
         let decomposition = Decomposition::new(context, &divided, a.level);
         let outputs = sum.polys.iter_mut().map(Poly::data_mut).collect();
         context.each_group(decomposition.group(context), outputs, |limbs, mut outputs| {
             let mut scratch = context.scratch(decomposition.lift_scratch(limbs.len()));
-            let mut switched = context.scratch(3);
-            let (u0, rest) = switched.split_at_mut(context.ring_degree());
-            let (u1, image) = rest.split_at_mut(context.ring_degree());
+            let mut switched = context.scratch(2);
+            let (u0, u1) = switched.split_at_mut(context.ring_degree());
             let lifted = decomposition.lift(context, limbs.clone(), &mut scratch);
             for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
                 let (isa, modulus) = (context.isa(), context.modulus(context.prime(basis, limb)));
                 decomposition.inner_product(context, key, limb, &digits, u0, u1);
                 kernels::add_assign(isa, u0, a.polys[0].limb(limb), modulus);
                 for (sum, u) in limb_pair(context, &mut outputs, i).into_iter().zip([&*u0, &*u1]) {
-                    kernels::permute_into(isa, image, u, &index);
-                    kernels::add_assign(isa, sum, image, modulus);
+                    kernels::permute_add_assign(isa, sum, u, &permutation, modulus);
                 }
             }
         });

@@ -2,7 +2,7 @@
 
 use super::{Evaluator, check_keys, check_size};
 use crate::error::EvalError;
-use crate::kernels;
+use crate::kernels::{self, Permutation};
 use crate::ring::automorphism::{conjugation_element, rotation_element};
 use crate::ring::basis_extension::Tail;
 use crate::ring::pool::PooledBuffer;
@@ -54,8 +54,8 @@ impl Evaluator<'_> {
 
     /// Divides by `P`, adds `c_0`, permutes.
     fn finish_automorphism(&self, a: &Ciphertext, switched: [&Poly; 2], element: u64) -> Ciphertext {
-        let index = self.context.automorphism(element);
-        let permute = Some(&index[..]);
+        let permutation = self.context.automorphism(element);
+        let permute = Some(&*permutation);
         let tails = [Tail { add: Some(&a.polys()[0]), permute }, Tail { add: None, permute }];
         let polys = self.context.divide_round(switched, a.polys()[0].limbs(), tails);
         Ciphertext::new(polys.into(), a.level(), a.scale(), a.slots(), a.key())
@@ -121,7 +121,7 @@ impl Evaluator<'_> {
                 key: ciphertext.key(),
             })
             .collect();
-        let indices: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
+        let permutations: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
         let outputs = rotated.iter_mut().flat_map(|r| r.polys.iter_mut().map(Poly::data_mut)).collect();
         context.each_group(a.decomposition.group(context), outputs, |limbs, mut outputs| {
             let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
@@ -129,8 +129,8 @@ impl Evaluator<'_> {
             let lifted = a.decomposition.lift(context, limbs.clone(), &mut scratch);
             for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
                 let lifted = LiftedLimb::new(context, a, limb, digits);
-                for ((outs, key), index) in outputs.chunks_exact_mut(2).zip(&keys).zip(&indices) {
-                    lifted.rotate(*key, index, limb_pair(context, outs, i), &mut pair);
+                for ((outs, key), permutation) in outputs.chunks_exact_mut(2).zip(&keys).zip(&permutations) {
+                    lifted.rotate(*key, permutation, limb_pair(context, outs, i), &mut pair);
                 }
             }
         });
@@ -200,18 +200,18 @@ impl<'s> LiftedLimb<'s> {
     pub(super) fn rotate(
         &self,
         key: Option<&SwitchingKey>,
-        index: &[u32],
+        permutation: &Permutation,
         [out0, out1]: [&mut [u64]; 2],
         scratch: &mut [u64],
     ) {
-        let (isa, degree) = (self.context.isa(), index.len());
+        let (isa, degree) = (self.context.isa(), permutation.degree());
         if key.is_none() {
             return self.switch(key, [out0, out1]);
         }
         let (u0, u1) = scratch.split_at_mut(degree);
         self.switch(key, [&mut *u0, &mut u1[..degree]]);
-        kernels::permute_into(isa, out0, u0, index);
-        kernels::permute_into(isa, out1, &u1[..degree], index);
+        kernels::permute_into(isa, out0, u0, permutation);
+        kernels::permute_into(isa, out1, &u1[..degree], permutation);
     }
 
     /// [`Self::rotate`] without the permutation.

@@ -106,7 +106,7 @@ unsafe fn zip_add_residues(
 /// `w` in all lanes.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn splat(w: u64) -> Words {
+pub(super) fn splat(w: u64) -> Words {
     _mm256_set1_epi64x(w as i64)
 }
 
@@ -120,7 +120,7 @@ fn wrap(x: Words, q: Words) -> Words {
 /// `a + b mod q`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add(a: Words, b: Words, q: Words) -> Words {
+pub(super) fn add(a: Words, b: Words, q: Words) -> Words {
     wrap(_mm256_sub_epi64(_mm256_add_epi64(a, b), q), q)
 }
 
@@ -361,25 +361,4 @@ pub(in crate::kernels) unsafe fn reduce_i32_into(out: &mut [u64], a: &[i32], m: 
         }
     }
     scalar::reduce_i32_into(&mut out[len..], &a[len..], m);
-}
-
-/// Gathers; indices are checked before they are used.
-///
-/// # Safety
-///
-/// AVX2; `out` and `index` of equal lengths.
-#[target_feature(enable = "avx2,fma")]
-pub(in crate::kernels) unsafe fn permute_into(out: &mut [u64], a: &[u64], index: &[u32]) {
-    let len = index.len();
-    let bound = splat(a.len() as u64);
-    for i in (0..whole(len)).step_by(LANES) {
-        // SAFETY: i + LANES <= len; all four indices are below the length of `a` when they are used.
-        unsafe {
-            let indices = _mm256_cvtepu32_epi64(_mm_loadu_si128(index.as_ptr().add(i).cast()));
-            let valid = _mm256_castsi256_pd(_mm256_cmpgt_epi64(bound, indices));
-            assert_eq!(_mm256_movemask_pd(valid), 0b1111, "an index is not below {}", a.len());
-            store(out.as_mut_ptr().add(i), _mm256_i64gather_pd::<8>(a.as_ptr().cast(), indices));
-        }
-    }
-    scalar::permute_into(&mut out[whole(len)..], a, &index[whole(len)..]);
 }

@@ -53,7 +53,7 @@ unsafe fn zip_add(acc: *mut u64, a: *const u64, b: *const u64, len: usize, f: im
 /// `a + b mod q`.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add(a: V, b: V, q: V) -> V {
+pub(super) fn add(a: V, b: V, q: V) -> V {
     conditional_subtract(_mm512_add_epi64(a, b), q)
 }
 
@@ -403,26 +403,4 @@ pub(in crate::kernels) unsafe fn reduce_i64_into(out: &mut [u64], a: &[i64], m: 
         }
     }
     scalar::reduce_i64_into(&mut out[len..], &a[len..], m);
-}
-
-/// Gathers; indices are checked before they are used.
-///
-/// # Safety
-///
-/// AVX-512 F; `out` and `index` of equal lengths.
-#[target_feature(enable = "avx512f,avx512ifma")]
-pub(in crate::kernels) unsafe fn permute_into(out: &mut [u64], a: &[u64], index: &[u32]) {
-    let len = index.len();
-    let bound = splat(a.len() as u64);
-    for i in (0..whole(len)).step_by(LANES) {
-        // SAFETY: i + LANES <= len, and lanes whose index is not below the length of `a` are not gathered.
-        unsafe {
-            let indices = _mm512_cvtepu32_epi64(_mm256_loadu_si256(index.as_ptr().add(i).cast()));
-            let valid = _mm512_cmplt_epu64_mask(indices, bound);
-            assert_eq!(valid, 0xff, "an index is not below {}", a.len());
-            let values = _mm512_mask_i64gather_epi64::<8>(bound, valid, indices, a.as_ptr().cast());
-            store(out.as_mut_ptr().add(i), values);
-        }
-    }
-    scalar::permute_into(&mut out[whole(len)..], a, &index[whole(len)..]);
 }

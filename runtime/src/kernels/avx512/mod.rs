@@ -3,8 +3,9 @@
 //! | file | subject |
 //! |---|---|
 //! | `vector` | loads, constants of a prime, Shoup's and Barrett's reductions, transposition |
-//! | `elementwise` | sums, products, scalars, reductions, permutations |
+//! | `elementwise` | sums, products, scalars, reductions |
 //! | `accumulate` | sums of products |
+//! | `permutation` | automorphisms, gathers |
 //! | `ntt`, `ntt_forward`, `ntt_inverse` | the transform |
 
 mod accumulate;
@@ -12,14 +13,16 @@ mod elementwise;
 mod ntt;
 mod ntt_forward;
 mod ntt_inverse;
+mod permutation;
 mod vector;
 
 pub(super) use accumulate::{basis_convert, key_inner_product, tile_products};
 pub(super) use elementwise::{
     add_assign, add_into, add_scalar_assign, mul_add_assign, mul_assign, mul_into, mul_montgomery_add_assign,
-    mul_montgomery_into, mul_scalar_assign, neg_assign, permute_into, reduce_i32_into, reduce_i64_into,
-    reduce_into, sub_assign, sub_into, sub_mul_scalar_into,
+    mul_montgomery_into, mul_scalar_assign, neg_assign, reduce_i32_into, reduce_i64_into, reduce_into,
+    sub_assign, sub_into, sub_mul_scalar_into,
 };
 pub(super) use ntt::tables;
 pub(super) use ntt_forward::forward;
 pub(super) use ntt_inverse::inverse;
+pub(super) use permutation::{gather_into, permute_add_assign, permute_into};

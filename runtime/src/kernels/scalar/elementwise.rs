@@ -102,9 +102,3 @@ pub(in crate::kernels) fn reduce_i64_into(out: &mut [u64], a: &[i64], m: &Modulu
         *z = if x < 0 { m.neg(size) } else { size };
     }
 }
-
-pub(in crate::kernels) fn permute_into(out: &mut [u64], a: &[u64], index: &[u32]) {
-    for (z, &i) in out.iter_mut().zip(index) {
-        *z = a[i as usize];
-    }
-}

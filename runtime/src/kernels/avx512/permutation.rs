@@ -1,0 +1,135 @@
+//! Permutations; see [`crate::kernels::permutation`] for what each computes.
+
+use std::arch::x86_64::*;
+
+use super::elementwise::add;
+use super::vector::{LANES, V, load, splat, store, whole};
+use crate::kernels::permutation::{BLOCK, Permutation, Turn, reverse_octal, split};
+use crate::kernels::{Modulus, scalar};
+
+/// One block of 64: `put(word of the block, vector)` for the eight vectors of the result, given `g` modulo 8.
+///
+/// # Safety
+///
+/// AVX-512 F; `block` is valid for reading 64 words.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+unsafe fn permute_block<const G: usize>(block: *const u64, turn: &Turn, put: impl Fn(usize, V)) {
+    // SAFETY: an array of eight bytes.
+    let lanes = unsafe { _mm512_cvtepu8_epi64(_mm_loadu_si64(turn.lanes.as_ptr())) };
+    // SAFETY: eight vectors of 64 words.
+    let rows: [V; 8] =
+        std::array::from_fn(|row| unsafe { load(block.add(LANES * reverse_octal((G * row) & 7))) });
+    // Every lane turns by its own amount, digit by digit; lanes change places with the first.
+    let turned1: [V; 8] =
+        std::array::from_fn(|row| _mm512_permutex2var_epi64(rows[row], lanes, rows[(row + 1) & 7]));
+    let turned2: [V; 8] = std::array::from_fn(|row| {
+        _mm512_mask_blend_epi64(turn.masks[0], turned1[row], turned1[(row + 2) & 7])
+    });
+    for row in 0..8 {
+        let x = _mm512_mask_blend_epi64(turn.masks[1], turned2[row], turned2[(row + 4) & 7]);
+        put(LANES * reverse_octal(row), x);
+    }
+}
+
+/// `put(vector of out, vector of the permuted a)` for every vector of the blocks `blocks`, given `g` modulo 8.
+///
+/// # Safety
+///
+/// AVX-512 F; `out` has 64 words per block, `a` the degree of the permutation, and `blocks` are of it.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+unsafe fn permute<const G: usize>(
+    out: &mut [u64],
+    a: &[u64],
+    permutation: &Permutation,
+    blocks: &[u32],
+    put: impl Fn(*mut u64, V),
+) {
+    for (out, &entry) in out.chunks_exact_mut(BLOCK).zip(blocks) {
+        let (source, carry) = split(entry);
+        let (block, out) = (&a[source..][..BLOCK], out.as_mut_ptr());
+        // SAFETY: both blocks have 64 words.
+        unsafe {
+            permute_block::<G>(block.as_ptr(), &permutation.turns[carry], |word, x| put(out.add(word), x))
+        }
+    }
+}
+
+/// [`permute`] for any permutation.
+///
+/// # Safety
+///
+/// As for [`permute`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+unsafe fn permute_any(
+    out: &mut [u64],
+    a: &[u64],
+    permutation: &Permutation,
+    blocks: &[u32],
+    put: impl Fn(*mut u64, V),
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match permutation.multiplier {
+            1 => permute::<1>(out, a, permutation, blocks, put),
+            3 => permute::<3>(out, a, permutation, blocks, put),
+            5 => permute::<5>(out, a, permutation, blocks, put),
+            _ => permute::<7>(out, a, permutation, blocks, put),
+        }
+    }
+}
+
+/// # Safety
+///
+/// AVX-512 F; `out` has 64 words per block, `a` the degree of the permutation, and `blocks` are of it.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn permute_into(
+    out: &mut [u64],
+    a: &[u64],
+    permutation: &Permutation,
+    blocks: &[u32],
+) {
+    // SAFETY: the caller's promise; vectors are written where `permute` says.
+    unsafe { permute_any(out, a, permutation, blocks, |out, x| store(out, x)) }
+}
+
+/// # Safety
+///
+/// AVX-512 F; both slices have the degree of the permutation.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn permute_add_assign(
+    sum: &mut [u64],
+    a: &[u64],
+    permutation: &Permutation,
+    m: &Modulus,
+) {
+    let q = splat(m.value());
+    // SAFETY: the caller's promise; vectors are read and written where `permute` says.
+    unsafe {
+        permute_any(sum, a, permutation, &permutation.blocks, |sum, x| store(sum, add(load(sum), x, q)))
+    }
+}
+
+/// Gathers; indices are checked before they are used.
+///
+/// # Safety
+///
+/// AVX-512 F; `out` and `index` of equal lengths.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn gather_into(out: &mut [u64], a: &[u64], index: &[u32]) {
+    let len = index.len();
+    let bound = splat(a.len() as u64);
+    for i in (0..whole(len)).step_by(LANES) {
+        // SAFETY: i + LANES <= len, and lanes whose index is not below the length of `a` are not gathered.
+        unsafe {
+            let indices = _mm512_cvtepu32_epi64(_mm256_loadu_si256(index.as_ptr().add(i).cast()));
+            let valid = _mm512_cmplt_epu64_mask(indices, bound);
+            assert_eq!(valid, 0xff, "an index is not below {}", a.len());
+            let values = _mm512_mask_i64gather_epi64::<8>(bound, valid, indices, a.as_ptr().cast());
+            store(out.as_mut_ptr().add(i), values);
+        }
+    }
+    scalar::gather_into(&mut out[whole(len)..], a, &index[whole(len)..]);
+}
