@@ -200,8 +200,7 @@ impl ExtendedFactor for Factor {
             Factor::Periodic(plaintext) => {
                 let degree = plaintext.degree();
                 let residues = &plaintext.residues[plaintext.basis.limb_of(basis, limb) * degree..][..degree];
-                let index = &plaintext.subring.index()[start..][..scratch.len()];
-                kernels::gather_into(context.isa(), scratch, residues, index);
+                plaintext.subring.expand(context.isa(), scratch, residues, start);
                 scratch
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::kernels::{NttTable, evaluation_exponent};
+use crate::kernels::{self, Isa, NttTable, evaluation_exponent};
 use crate::ring::Context;
 
 /// Values stand in groups of eight, which repeat up to eight times.
@@ -15,8 +15,6 @@ pub(super) struct Subring {
     log_degree: u32,
     /// By number of the prime; empty for the ring itself, whose transforms the context has.
     transforms: Vec<NttTable>,
-    /// Evaluation `i` of the ring is evaluation `index[i]` of the subring.
-    index: Vec<u32>,
     /// Group `k` of the ring's evaluations, eight of them, is group `k >> log_repeat` of those taken in this order. Empty
     /// for the ring itself, where nothing repeats.
     order: Vec<u32>,
@@ -42,16 +40,17 @@ impl Subring {
         }
         let mask = (2u64 << log_degree) - 1;
         let exponent = |i| evaluation_exponent(log_n, i) & mask;
-        let index: Vec<u32> =
-            (0..context.ring_degree()).map(|i| position[exponent(i) as usize / 2]).collect();
+        // Evaluation `i` of the ring is this one of the subring.
+        let index = |i: usize| position[exponent(i) as usize / 2];
         // Exponents in bit-reversed order agree modulo 2n for `c` neighbours; the transposition of blocks of 64 makes
         // whole groups of eight of them.
         let log_repeat = log_gap.min(MAX_LOG_REPEAT);
         let mut order: Vec<u32> = Vec::new();
         if log_gap > 0 {
-            order.extend(index.chunks_exact(8).step_by(1 << log_repeat).flatten());
+            let groups = (0..context.ring_degree() / 8).step_by(1 << log_repeat);
+            order.extend(groups.flat_map(|group| (8 * group..8 * group + 8).map(index)));
         }
-        Subring { log_degree, transforms: tables.collect(), index, order, log_repeat }
+        Subring { log_degree, transforms: tables.collect(), order, log_repeat }
     }
 
     /// Its degree.
@@ -64,9 +63,23 @@ impl Subring {
         self.transforms.get(prime).unwrap_or_else(|| context.transform(prime))
     }
 
-    /// Evaluation `i` of the ring is evaluation `index[i]` of the subring.
-    pub(super) fn index(&self) -> &[u32] {
-        &self.index
+    /// The ring's evaluations from `start` on, as many as `out` takes, of the polynomial with the evaluations `values`. Both
+    /// numbers are multiples of 64.
+    ///
+    /// Each group of eight is gathered once and then repeated.
+    pub(super) fn expand(&self, isa: Isa, out: &mut [u64], values: &[u64], start: usize) {
+        assert!(
+            start.is_multiple_of(64) && out.len().is_multiple_of(64),
+            "whole groups with their repetitions"
+        );
+        let Some(order) = self.order() else { return out.copy_from_slice(&values[start..][..out.len()]) };
+        let (count, run) = (out.len() >> self.log_repeat, 8usize << self.log_repeat);
+        kernels::gather_into(isa, &mut out[..count], values, &order[start >> self.log_repeat..][..count]);
+        // From the last group on: no group is overwritten before it is read.
+        for group in (0..count / 8).rev() {
+            let values: [u64; 8] = std::array::from_fn(|i| out[8 * group + i]);
+            out[run * group..][..run].as_chunks_mut().0.fill(values);
+        }
     }
 
     /// The evaluations of the subring, in the order in which the ring repeats them; `None` as they are.
@@ -97,21 +110,30 @@ mod tests {
     use super::*;
     use crate::testing::context;
 
+    /// Evaluations of polynomials in `X^c` are those of the subring, where exponents agree.
     #[test]
-    fn groups_of_eight_repeat() {
+    fn expanded_evaluations_are_those_of_the_ring() {
         let context = context(15, 1, 1);
+        let modulus = context.modulus(0);
         for log_degree in 10..=15 {
             let subring = Subring::new(&context, log_degree);
-            let degree = 1 << log_degree;
-            assert_eq!((subring.degree(), subring.index.len()), (degree, 1 << 15));
-            let Some(order) = subring.order() else {
-                assert!(log_degree == 15 && subring.index.iter().enumerate().all(|(i, &x)| i == x as usize));
-                assert_eq!(subring.log_repeat(), 0);
-                continue;
-            };
-            assert_eq!(order.len(), degree.max((1 << 15) / 8));
-            for (group, values) in subring.index.chunks_exact(8).enumerate() {
-                assert_eq!(values, &order[(group >> subring.log_repeat()) * 8..][..8], "2^{log_degree}");
+            let degree = 1usize << log_degree;
+            assert_eq!(subring.degree(), degree);
+            assert_eq!(subring.log_repeat(), (15 - log_degree).min(3));
+            assert_eq!(subring.order().map(<[u32]>::len), (log_degree < 15).then_some(degree.max(1 << 12)));
+            let mut values: Vec<u64> = (0..degree as u64).map(|i| modulus.reduce(i * i + 7)).collect();
+            let mut ring = vec![0; 1 << 15];
+            ring.iter_mut().step_by(1 << (15 - log_degree)).zip(&values).for_each(|(x, &y)| *x = y);
+            context.transform(0).forward(context.isa(), &mut ring);
+            subring.transform(&context, 0).forward(context.isa(), &mut values);
+            for (start, length) in
+                [(0, 1 << 15), (0, 64), (64, 128), (5 << 10, 1 << 10), ((1 << 15) - 64, 64)]
+            {
+                for isa in Isa::available() {
+                    let mut out = vec![1; length];
+                    subring.expand(isa, &mut out, &values, start);
+                    assert!(out == ring[start..][..length], "2^{log_degree}, {length} from {start}, {isa:?}");
+                }
             }
         }
     }

@@ -114,8 +114,10 @@ impl Evaluator<'_> {
         context.each_group(a.decomposition.group(context), outputs, |limbs, mut outputs| {
             let degree = context.ring_degree();
             let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
-            let (mut pair, mut rotated) = (context.scratch(2), context.scratch(2 * steps.len()));
-            // By blocks, so that factors which are made on the way stay in the nearest cache.
+            let mut pair = context.scratch(2);
+            // Halves of rotations do not all start in one cache set.
+            let stride = degree + ROTATED_PADDING;
+            let mut rotated = context.pool().take(2 * steps.len() * stride);
             let block = FACTOR_BLOCK.min(degree);
             let longest = terms.iter().map(Vec::len).max().unwrap_or(0);
             let mut expanded = context.scratch((longest * block).div_ceil(degree));
@@ -124,16 +126,18 @@ impl Evaluator<'_> {
                 let modulus = context.modulus(context.prime(basis, limb));
                 let lifted = LiftedLimb::new(context, a, limb, digits);
                 for ((outs, key), permutation) in
-                    rotated.chunks_exact_mut(2 * degree).zip(&keys).zip(&permutations)
+                    rotated.chunks_exact_mut(2 * stride).zip(&keys).zip(&permutations)
                 {
-                    let (out0, out1) = outs.split_at_mut(degree);
-                    lifted.rotate(*key, permutation, [out0, out1], &mut pair);
+                    let (out0, out1) = outs.split_at_mut(stride);
+                    let outs = [&mut out0[..degree], &mut out1[..degree]];
+                    lifted.rotate(*key, permutation, outs, &mut pair);
                 }
-                for (outs, terms) in outputs.chunks_exact_mut(2).zip(terms) {
-                    let [out0, out1] = limb_pair(context, outs, i);
-                    for start in (0..degree).step_by(block) {
+                // All rows block by block: the blocks of the rotations stay in the cache from row to row.
+                for start in (0..degree).step_by(block) {
+                    for (outs, terms) in outputs.chunks_exact_mut(2).zip(terms) {
+                        let [out0, out1] = limb_pair(context, outs, i);
                         let half = |half: usize| -> Vec<&[u64]> {
-                            let start = |i: usize| (2 * i + half) * degree + start;
+                            let start = |i: usize| (2 * i + half) * stride + start;
                             terms.iter().map(|&(i, _)| &rotated[start(i)..][..block]).collect()
                         };
                         let factors: Vec<&[u64]> = terms
@@ -251,8 +255,12 @@ fn check_sum(op: &'static str, a: &ExtendedCiphertext, b: &ExtendedCiphertext) -
     check_scale(op, a.scale, b.scale)
 }
 
-/// Residues of a factor that are handled at a time.
-const FACTOR_BLOCK: usize = 1 << 12;
+/// Residues of a factor, and of every rotation, that are handled at a time: those of a dozen rotations stay in the second
+/// cache.
+const FACTOR_BLOCK: usize = 1 << 10;
+
+/// Words between halves of rotations beyond their number.
+const ROTATED_PADDING: usize = 72;
 
 /// A plaintext to multiply extended ciphertexts with: over the extended basis, in Montgomery form.
 pub trait ExtendedFactor: Sync {
