@@ -8,10 +8,8 @@ use fhec_compiler::onnx;
 use fhec_ir::interp::{nn, run_ckks};
 use fhec_ir::layout::Layout;
 use fhec_ir::tensor::Tensor;
-use fhec_passes::ckks::choose_params::ChooseParamsError;
 use fhec_passes::compile::{CompileError, Compiled, Options, Stage, compile};
 use fhec_passes::nn::calibrate::{Range, Source};
-use fhec_passes::schedule_network::ScheduleError;
 
 fn model(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name)
@@ -67,16 +65,23 @@ fn the_mnist_network_compiles_and_the_program_computes_it() {
 }
 
 #[test]
-fn resnet_20_is_lowered_and_asks_for_bootstrapping() {
-    let error = compile_model("resnet20", Range::new(-3.0, 3.0)).unwrap_err();
-    eprintln!("{error}");
-    let CompileError::Schedule(ScheduleError::Params(ChooseParamsError::NeedsBootstrapping {
-        depth,
-        max_levels,
-        ..
-    })) = error
-    else {
-        panic!("{error}")
-    };
-    assert!(depth > 100 && max_levels < 50);
+fn resnet_20_is_bootstrapped_at_128_bits() {
+    let compiled = compile_model("resnet20", Range::new(-3.0, 3.0)).unwrap();
+    let Compiled { nn: network, program, plan, params, .. } = &compiled;
+    fhec_passes::security::check(params, 128).unwrap();
+    assert!((9..=60).contains(&plan.bootstraps), "{}", plan.bootstraps);
+    assert!(plan.log2_failure_probability.is_some_and(|log2| log2 < -40.0));
+    // 802 for all convolutions is the count of a uniform layout with the best steps per layer.
+    let rotations: usize = plan.ops.iter().filter(|op| op.op == "linear_map").map(|op| op.rotations).sum();
+    assert!(rotations <= 802, "{rotations}");
+    let image = Tensor::from_fn([1, 3, 32, 32], |i| ((i * 7919) % 2003) as f32 / 1000.0 - 1.0);
+    let expected = nn::run(network, std::slice::from_ref(&image)).unwrap();
+    let [input]: [Layout; 1] = program.meta("input_layout").unwrap();
+    let [output]: [Layout; 1] = program.meta("output_layout").unwrap();
+    let elements: Vec<f64> = image.data().iter().map(|&x| f64::from(x)).collect();
+    let result = run_ckks(program, &[input.pack(&elements)]).unwrap();
+    for (found, expected) in output.unpack(&result[0]).iter().zip(expected[0].data()) {
+        // The network is run in single precision.
+        assert!((found - f64::from(*expected)).abs() < 1e-3, "lowering changed {expected} to {found}");
+    }
 }
