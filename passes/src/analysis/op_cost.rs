@@ -110,7 +110,18 @@ impl<'a> OpCosts<'a> {
         self.bootstrap_phases(bootstrap).iter().map(|(_, seconds)| seconds).sum()
     }
 
-    /// The same by phase, as [`crate::analysis`] users and measurements name them.
+    /// Bytes of its encoded matrices, each diagonal at the size of its period.
+    pub fn bootstrap_bytes(&self, bootstrap: &BootstrapParams) -> u64 {
+        let matrices =
+            bootstrap.coeffs_to_slots_matrices().into_iter().chain(bootstrap.slots_to_coeffs_matrices());
+        let bytes = |(matrix, level): (DftMatrix, Level)| {
+            let limbs = self.params.limbs(level) + self.ring.special;
+            ((matrix.diagonals() * limbs * size_of::<u64>()) as u64) << (matrix.high + 1)
+        };
+        matrices.map(bytes).sum()
+    }
+
+    /// Seconds of a bootstrap of one ciphertext by phase, under the names that measurements have.
     pub fn bootstrap_phases(&self, bootstrap: &BootstrapParams) -> [(&'static str, f64); 5] {
         let transform = |matrices: Vec<(DftMatrix, Level)>| {
             let matrix = |(matrix, level): (DftMatrix, Level)| {
