@@ -188,6 +188,14 @@ fn table(program: &Program, source: &str, report: &ImageReport) -> String {
         let _ =
             writeln!(text, "{name:>12} {plain:>10.4} {encrypted:>10.4} {:>10.1e}{mark}", encrypted - plain);
     }
+    if report.overflow {
+        let _ = writeln!(
+            text,
+            "encrypted answer: refused, it decrypts to noise (spare slots {:.1e} from 0): a value left its range, {:.2} s",
+            report.spare_residue, report.seconds
+        );
+        return text;
+    }
     let verdict =
         if report.class == report.reference_class { "the same class as" } else { "ANOTHER CLASS THAN" };
     let _ = writeln!(
