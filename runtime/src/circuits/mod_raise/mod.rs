@@ -50,7 +50,7 @@ pub fn mod_raise(
                 return Err(EvalError::LevelTooHigh { op, top: keys.level(), found: level });
             }
             let small = &keys.small;
-            let c1 = raise(small, q0, &coefficients(context, &a.polys()[1]), Basis::extended(1));
+            let c1 = raise(small, q0, &coefficients(context, &a.polys()[1]), Basis::extended(1, 1));
             let ephemeral = keys.to_ephemeral.switch(small, &a.polys()[0], &c1);
             let [c0, c1] = ephemeral.map(|poly| coefficients(small, &poly));
             let c0 = raise(context, q0, &c0, context.basis(level));
