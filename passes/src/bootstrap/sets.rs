@@ -129,7 +129,7 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         sine_bits: 45,
         doubling_bits: 41,
         coeffs_to_slots_bits: 39,
-        coeffs_to_slots: vec![(4, 4), (5, 8), (5, 8)],
+        coeffs_to_slots: vec![(6, 64), (4, 8), (4, 8)],
         slots_to_coeffs: vec![(7, 16), (7, 16)],
         // A few bits above the digits: key switching then adds less noise than rescaling.
         special: (47, 3),
@@ -146,7 +146,7 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         sine_bits: 49,
         doubling_bits: 46,
         coeffs_to_slots_bits: 46,
-        coeffs_to_slots: vec![(5, 8), (5, 8), (5, 8)],
+        coeffs_to_slots: vec![(6, 64), (5, 16), (4, 8)],
         slots_to_coeffs: vec![(5, 8), (5, 8), (5, 8)],
         special: (50, 10),
         ..base.clone()

@@ -173,6 +173,12 @@ impl Context {
         self.special_product[prime]
     }
 
+    /// The product of the first `special` special primes modulo prime number `prime`.
+    pub(crate) fn product_of_special(&self, prime: usize, special: usize) -> u64 {
+        let m = &self.moduli[prime];
+        self.params.p()[..special].iter().fold(1, |product, &p| m.mul(product, m.reduce(p)))
+    }
+
     /// The permutation of evaluations that `X -> X^element` is; see [`Automorphisms`].
     pub fn automorphism(&self, element: u64) -> Arc<Permutation> {
         self.automorphisms.permutation(element)
