@@ -1,0 +1,50 @@
+//! Models that `fhec compile` refuses, through the binary: one message that names what is wrong, and no file.
+
+mod onnx_models;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use onnx_models::*;
+use onnx_protobuf::ModelProto;
+use protobuf::Message;
+
+fn fhec(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
+    command.args(arguments).stdin(Stdio::null()).output().expect("fhec starts")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are text")
+}
+
+/// Compiles `model`, which must fail with all of `parts` in the message, and leave the model alone in its folder.
+fn refused(model: &ModelProto, arguments: &[&str], parts: &[&str]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, out) = (folder.path().join("net.onnx"), folder.path().join("net.fhec"));
+    fs::write(&path, model.write_to_bytes().expect("a model")).expect("it is written");
+    let output = fhec(&[&["compile", text(&path), "-o", text(&out)], arguments].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(!errors.contains("panicked") && output.stdout.is_empty(), "{errors}");
+    let messages: Vec<&str> = errors.lines().filter(|line| line.starts_with("error: ")).collect();
+    let [message] = messages[..] else { panic!("one message was expected: {errors}") };
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+}
+
+#[test]
+fn max_pools_are_named_with_what_can_be_lowered() {
+    let mut m = model(13, &[1, 2, 4, 4]);
+    let pool = node(&mut m, "MaxPool", &["x"], &["features/pooled"]);
+    attr(pool, "kernel_shape", Value::Ints(vec![2, 2]));
+    node(&mut m, "Relu", &["features/pooled"], &["y"]);
+    refused(
+        &m,
+        &[],
+        &["MaxPool", "`features/pooled`", "train the network with AveragePool", "what can be lowered: Conv"],
+    );
+}
