@@ -47,9 +47,8 @@ fn artifact(set: &BootstrapSet, slots: usize) -> Artifact {
     );
     let mut program: Func<Ckks> = parse_func(&text, &ConstSource::default()).expect("it is a program");
     BootstrapParams::set_in_program(&mut program, &vec![bootstrap]);
-    let network: Func<Nn> =
-        parse_func("func nn none {\n input %0 : f32[1, 1]\n return %0\n}", &ConstSource::default())
-            .expect("it is a network");
+    let network = format!("func nn none {{\n input %0 : f32[1, {slots}]\n return %0\n}}");
+    let network: Func<Nn> = parse_func(&network, &ConstSource::default()).expect("it is a network");
     let artifact = Artifact {
         program,
         network,

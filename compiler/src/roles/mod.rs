@@ -40,6 +40,8 @@ pub enum RoleError {
         found_slots: usize,
     },
     #[error(transparent)]
+    Artifact(#[from] fhec_ir::artifact::ArtifactError),
+    #[error(transparent)]
     Context(#[from] fhec_runtime::ring::ContextError),
     #[error(transparent)]
     Eval(#[from] fhec_runtime::EvalError),
