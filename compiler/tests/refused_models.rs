@@ -48,3 +48,32 @@ fn max_pools_are_named_with_what_can_be_lowered() {
         &["MaxPool", "`features/pooled`", "train the network with AveragePool", "what can be lowered: Conv"],
     );
 }
+
+/// `y = x W` after a flattening: compiles in no time.
+fn dense(channels: i64) -> ModelProto {
+    let mut m = model(13, &[1, channels, 2, 2]);
+    let inputs = 4 * channels;
+    let weights: Vec<f32> = (0..3 * inputs).map(|i| i as f32 / 100.0).collect();
+    store(&mut m, floats("w", &[inputs, 3], &weights));
+    node(&mut m, "Flatten", &["x"], &["flat"]);
+    node(&mut m, "MatMul", &["flat", "w"], &["y"]);
+    m
+}
+
+#[test]
+fn means_and_deviations_are_one_or_one_per_channel() {
+    for (channels, numbers, found) in [(3, "0.5,0.5", "2 numbers"), (1, "0.1,0.2,0.3", "3 numbers")] {
+        let arguments = ["--mean", numbers, "--std", numbers];
+        let needed = format!("but {channels} channels need {channels}");
+        refused(&dense(channels), &arguments, &["net.onnx", "mean", found, &needed]);
+    }
+}
+
+#[test]
+fn networks_with_several_outputs_are_named_with_them() {
+    let mut m = dense(1);
+    node(&mut m, "Relu", &["y"], &["z"]);
+    let other = onnx_protobuf::ValueInfoProto { name: "z".into(), ..Default::default() };
+    m.graph.mut_or_insert_default().output.push(other);
+    refused(&m, &[], &["2 outputs (`y`, `z`)", "only networks with one are run"]);
+}
