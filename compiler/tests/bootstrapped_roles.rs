@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fhec_compiler::roles::{Client, RoleError, Server, files};
+use fhec_compiler::roles::{Client, KeyFolder, RoleError, Server, files};
 use fhec_ir::artifact::Artifact;
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Ckks;
@@ -76,7 +76,9 @@ fn bits(artifact: &Artifact, slots: usize) -> (f64, f64) {
     let predicted = EvaluationKeys::of(&artifact.program, &artifact.params).expect("bootstraps fit");
     assert_eq!(bytes as u64, predicted.bytes(&artifact.params));
     let made = start.elapsed();
-    files::write_keys(folder.path(), &context, client.secret(), &client.public_key().unwrap(), &keys)
+    KeyFolder::claim(folder.path())
+        .unwrap()
+        .write(&context, client.secret(), &client.public_key().unwrap(), &keys)
         .expect("keys are written");
     drop(keys);
     let written = start.elapsed();

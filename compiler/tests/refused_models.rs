@@ -77,3 +77,26 @@ fn networks_with_several_outputs_are_named_with_them() {
     m.graph.mut_or_insert_default().output.push(other);
     refused(&m, &[], &["2 outputs (`y`, `z`)", "only networks with one are run"]);
 }
+
+#[test]
+fn operators_that_are_not_known_are_named_with_those_that_are() {
+    let mut m = model(13, &[1, 2, 4, 4]);
+    node(&mut m, "InstanceNormalization", &["x"], &["y"]);
+    refused(
+        &m,
+        &[],
+        &["cannot import", "InstanceNormalization_0", "train with BatchNormalization", "Supported are: Add"],
+    );
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_named_with_their_place() {
+    for (value, word) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+        let mut m = dense(1);
+        let mut weights = vec![0.5; 12];
+        weights[7] = value;
+        m.graph.mut_or_insert_default().initializer.clear();
+        store(&mut m, floats("w", &[4, 3], &weights));
+        refused(&m, &[], &["`w`", word, "7"]);
+    }
+}

@@ -469,6 +469,14 @@ mod tests {
         ));
     }
 
+    /// A seed that is refused would leave the fuzzer nothing to vary.
+    #[test]
+    fn the_seed_of_the_fuzz_target_is_an_artifact() {
+        let seed =
+            Message::decode(&include_bytes!("../../fuzz/seeds/artifact/bootstrap_message")[..]).unwrap();
+        Artifact::from_message(seed).unwrap();
+    }
+
     #[test]
     fn layouts_that_do_not_describe_the_program_are_errors() {
         let changed = |meta: &str, change: &dyn Fn(&mut Vec<Layout>)| {
