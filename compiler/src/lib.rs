@@ -9,6 +9,7 @@
 //! | [`roles`] | client and server, and the files between them |
 //! | [`simulator`] | answers of a compiled program without encryption |
 //! | [`bench_bootstrap`] | measuring bootstraps |
+//! | [`report`] | plans for people: screens, tables, graphs, pages |
 //! | [`cli`] | the command line |
 //! | [`embedded`] | the network that comes with the program |
 //! | [`files`] | files that are either whole or not there |
@@ -26,5 +27,6 @@ pub mod files;
 pub mod memory;
 pub mod onnx;
 pub mod program;
+pub mod report;
 pub mod roles;
 pub mod simulator;

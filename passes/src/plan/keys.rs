@@ -1,0 +1,76 @@
+//! Rows of the plan by key.
+
+use std::collections::BTreeMap;
+
+use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::evaluation_keys::{EvaluationKeys, encapsulation_bytes, switching_key_bytes};
+use fhec_ir::params::Params;
+use fhec_ir::plan::{KeyKind, KeyRow};
+use fhec_ir::scale::Level;
+
+use crate::analysis::circuit_shapes::{CircuitShapes, rotation_set};
+use crate::analysis::layers::Layers;
+use crate::schedule_network::Scheduled;
+
+/// A key by kind and steps, in the order of the rows.
+type Name = (KeyKind, Option<usize>);
+
+/// One row per key of the program.
+pub(super) fn key_rows(
+    scheduled: &Scheduled,
+    layers: &Layers,
+    bootstraps: &[BootstrapParams],
+) -> Vec<KeyRow> {
+    let Scheduled { program, params, shapes, .. } = scheduled;
+    let mut shapes: CircuitShapes = shapes.clone();
+    let mut rows: BTreeMap<Name, KeyRow> = BTreeMap::new();
+    for (index, data) in program.ops().iter().enumerate() {
+        let keys = EvaluationKeys::of_op_with(program, &data.op, |map, baby_step| {
+            rotation_set(&shapes.rotations(map, &program.consts), baby_step)
+        });
+        for (name, level) in names(&keys) {
+            let row = note(&mut rows, name, level);
+            row.ops += 1;
+            let layer = layers.name(index);
+            if row.layers.last().is_none_or(|last| last != layer) && !row.layers.iter().any(|l| l == layer) {
+                row.layers.push(layer.to_string());
+            }
+        }
+    }
+    for bootstrap in bootstraps {
+        let mut keys = EvaluationKeys::default();
+        keys.bootstrap(bootstrap, params);
+        for (name, level) in names(&keys) {
+            note(&mut rows, name, level).bootstraps = true;
+        }
+    }
+    rows.into_values().map(|row| KeyRow { bytes: bytes(params, &row), ..row }).collect()
+}
+
+fn names(keys: &EvaluationKeys) -> Vec<(Name, Level)> {
+    let one = |kind, level: Option<Level>| level.map(|level| ((kind, None), level));
+    let rotations =
+        keys.rotations.iter().map(|(&steps, &level)| Some(((KeyKind::Rotation, Some(steps)), level)));
+    rotations
+        .chain([
+            one(KeyKind::Relinearization, keys.relinearization),
+            one(KeyKind::Conjugation, keys.conjugation),
+            one(KeyKind::Encapsulation, keys.encapsulation.map(|pair| pair.level)),
+        ])
+        .flatten()
+        .collect()
+}
+
+fn note(rows: &mut BTreeMap<Name, KeyRow>, name: Name, level: Level) -> &mut KeyRow {
+    let row = rows.entry(name).or_insert_with(|| KeyRow { kind: name.0, steps: name.1, ..KeyRow::default() });
+    row.level = row.level.max(level.into());
+    row
+}
+
+fn bytes(params: &Params, row: &KeyRow) -> u64 {
+    let level = row.level as Level;
+    match row.kind {
+        KeyKind::Encapsulation => encapsulation_bytes(params, level),
+        _ => switching_key_bytes(params, level),
+    }
+}
