@@ -9,6 +9,7 @@
 //! | [`roles`] | client and server, and the files between them |
 //! | [`simulator`] | answers of a compiled program without encryption |
 //! | [`bench_bootstrap`] | measuring bootstraps |
+//! | [`profile`] | a run op by op, and its trace file |
 //! | [`report`] | plans for people: screens, tables, graphs, pages |
 //! | [`cli`] | the command line |
 //! | [`embedded`] | the network that comes with the program |
@@ -26,6 +27,7 @@ pub mod embedded;
 pub mod files;
 pub mod memory;
 pub mod onnx;
+pub mod profile;
 pub mod program;
 pub mod report;
 pub mod roles;

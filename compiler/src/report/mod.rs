@@ -8,10 +8,11 @@
 //! | [`keys`] | keys: levels, bytes, who uses them |
 //! | [`params`] | the modulus chain and the parameter sets considered |
 //! | [`ranges`], [`passes`] | activations; what each pass did |
+//! | [`measured`] | measured times beside predicted ones |
 //! | [`dot`] | the program as a Graphviz graph |
 //! | [`table`], [`names`] | columns; names of layers as people write them |
 //!
-//! All of it is text made from a [`crate::program::Program`] or its plan; nothing here decides or measures.
+//! All of it is text made from a [`crate::program::Program`], its plan, and the trace of a run; nothing here decides or measures.
 
 pub mod bootstraps;
 pub mod dot;
@@ -19,6 +20,7 @@ pub mod keys;
 pub mod layers;
 pub mod layouts;
 pub mod levels;
+pub mod measured;
 pub mod names;
 pub mod ops;
 pub mod params;
