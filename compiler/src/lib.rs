@@ -9,6 +9,10 @@
 //! | [`roles`] | client and server, and the files between them |
 //! | [`simulator`] | answers of a compiled program without encryption |
 //! | [`bench_bootstrap`] | measuring bootstraps |
+//! | [`plan_diff`] | two plans compared |
+//! | [`gates`] | limits that a plan has to keep |
+//! | [`profile`] | a run op by op, and its trace file |
+//! | [`report`] | plans for people: screens, tables, graphs, pages |
 //! | [`cli`] | the command line |
 //! | [`embedded`] | the network that comes with the program |
 //! | [`files`] | files that are either whole or not there |
@@ -23,8 +27,12 @@ pub mod cli;
 pub mod data;
 pub mod embedded;
 pub mod files;
+pub mod gates;
 pub mod memory;
 pub mod onnx;
+pub mod plan_diff;
+pub mod profile;
 pub mod program;
+pub mod report;
 pub mod roles;
 pub mod simulator;

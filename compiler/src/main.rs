@@ -3,16 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use fhec_compiler::cli::{Cli, execute};
+use fhec_compiler::cli::{Cli, code_of_error, execute};
 
 fn main() -> ExitCode {
     match execute(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => exit.into(),
         Err(error) => {
             // One line, causes included; nothing to do if standard error is gone.
             use std::io::Write;
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
+            code_of_error(&error)
         }
     }
 }

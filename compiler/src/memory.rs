@@ -2,8 +2,17 @@
 
 /// Largest resident set of this process so far, in bytes; `None` where the system does not tell.
 pub fn peak_rss_bytes() -> Option<u64> {
+    status_bytes("VmHWM:")
+}
+
+/// Resident set of this process now, in bytes; `None` where the system does not tell.
+pub fn rss_bytes() -> Option<u64> {
+    status_bytes("VmRSS:")
+}
+
+fn status_bytes(field: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
@@ -45,6 +54,7 @@ mod tests {
     fn the_peak_covers_what_is_touched() {
         let block = vec![1u8; 64 << 20];
         assert!(block.iter().map(|&b| u64::from(b)).sum::<u64>() == 64 << 20);
+        assert!(rss_bytes().unwrap() >= 64 << 20);
         assert!(peak_rss_bytes().unwrap() >= 64 << 20);
     }
 }

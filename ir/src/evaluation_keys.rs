@@ -70,24 +70,44 @@ impl EvaluationKeys {
     ) -> Self {
         let mut keys = EvaluationKeys::default();
         for data in func.ops() {
-            let Some(&operand) = crate::func::StageOp::operands(&data.op).first() else { continue };
-            let ty = func.ty(operand);
-            match &data.op {
-                Op::LinearMap { map, baby_step, .. } => {
-                    rotation_set(map, *baby_step).into_iter().for_each(|steps| keys.rotate(steps, ty.level));
-                }
-                Op::Rotate { steps, .. } => {
-                    keys.rotate(steps.rem_euclid(ty.slots as i64) as usize, ty.level);
-                }
-                Op::Conjugate { .. } => keys.conjugation = keys.conjugation.max(Some(ty.level)),
-                Op::Relinearize { .. } => keys.relinearization = keys.relinearization.max(Some(ty.level)),
-                Op::Polynomial { polynomial, .. } if polynomial.degree() > 1 => {
-                    keys.relinearization = keys.relinearization.max(Some(ty.level));
-                }
-                _ => {}
-            }
+            keys.note(func, &data.op, &mut rotation_set);
         }
         keys
+    }
+
+    /// The keys that one op of `func` uses; those of a bootstrap are [`EvaluationKeys::bootstrap`].
+    pub fn of_op_with(
+        func: &Func<Ckks>,
+        op: &Op,
+        mut rotation_set: impl FnMut(&LinearMap, usize) -> BTreeSet<usize>,
+    ) -> Self {
+        let mut keys = EvaluationKeys::default();
+        keys.note(func, op, &mut rotation_set);
+        keys
+    }
+
+    fn note(
+        &mut self,
+        func: &Func<Ckks>,
+        op: &Op,
+        rotation_set: &mut impl FnMut(&LinearMap, usize) -> BTreeSet<usize>,
+    ) {
+        let Some(&operand) = crate::func::StageOp::operands(op).first() else { return };
+        let ty = func.ty(operand);
+        match op {
+            Op::LinearMap { map, baby_step, .. } => {
+                rotation_set(map, *baby_step).into_iter().for_each(|steps| self.rotate(steps, ty.level));
+            }
+            Op::Rotate { steps, .. } => {
+                self.rotate(steps.rem_euclid(ty.slots as i64) as usize, ty.level);
+            }
+            Op::Conjugate { .. } => self.conjugation = self.conjugation.max(Some(ty.level)),
+            Op::Relinearize { .. } => self.relinearization = self.relinearization.max(Some(ty.level)),
+            Op::Polynomial { polynomial, .. } if polynomial.degree() > 1 => {
+                self.relinearization = self.relinearization.max(Some(ty.level));
+            }
+            _ => {}
+        }
     }
 
     /// Notes a rotation at `level`; rotating by nothing needs no key.
@@ -135,7 +155,7 @@ pub fn switching_key_bytes(params: &Params, level: Level) -> u64 {
 
 /// Bytes of the keys to an ephemeral secret and back: a pair of polynomials over the bottom prime and a special one, and one
 /// per rotation over the chain primes of the level and the special primes they have.
-fn encapsulation_bytes(params: &Params, keys: &Encapsulation) -> u64 {
+pub fn encapsulation_bytes(params: &Params, keys: &Encapsulation) -> u64 {
     let limbs = 2 + keys.rotations.len() * (params.limbs(keys.level) + keys.special);
     (2 * limbs * params.ring_degree() * size_of::<u64>()) as u64
 }

@@ -1,9 +1,17 @@
 //! The plan: everything that a compile decided and predicts, as data that people and pipelines read.
 //!
 //! It travels in the artifact as JSON; `fhec inspect --json` prints it. Field names of the first level are a contract:
-//! within one [`SCHEMA_VERSION`] none is renamed or removed.
+//! within one [`SCHEMA_VERSION`] none is renamed or removed. Fields that came later are empty in the plans of older artifacts.
+
+mod bootstrap;
+mod key;
+mod layer;
 
 use serde::{Deserialize, Serialize};
+
+pub use bootstrap::{Alternative, BootstrapRow, Need};
+pub use key::{KeyKind, KeyRow};
+pub use layer::LayerRow;
 
 /// Version of the schema, raised when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -52,6 +60,21 @@ pub struct Plan {
     /// `log2` of the probability that the program fails because a bootstrap does; `None` without bootstraps, where nothing
     /// can fail that way.
     pub log2_failure_probability: Option<f64>,
+    /// Of the peak, what is there all the time: keys, tables of transforms, matrices of bootstraps, encoded weights.
+    #[serde(default)]
+    pub resident_bytes: u64,
+    /// How often the approximated activations kept the class of sample images; `None` where a compile had no images to tell.
+    #[serde(default)]
+    pub agreement: Option<Agreement>,
+    /// The plan by layers, in the order of their first ops.
+    #[serde(default)]
+    pub layers: Vec<LayerRow>,
+    /// Why each bootstrap is where it is, in program order.
+    #[serde(default)]
+    pub bootstrap_sites: Vec<BootstrapRow>,
+    /// The keys one by one: relinearization, rotations by steps, conjugation, encapsulation.
+    #[serde(default)]
+    pub evaluation_keys: Vec<KeyRow>,
     /// Range of each activation's input and where it comes from.
     pub ranges: Vec<RangeRow>,
     /// One row per op of the scheduled program that costs something.
@@ -62,6 +85,24 @@ pub struct Plan {
     pub passes: Vec<PassRow>,
     /// Warnings and remarks for the user.
     pub notes: Vec<String>,
+}
+
+/// Classes of sample images under approximated and exact activations, without encryption.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Images that polynomials were fitted to; none of them is judged.
+    pub fitted_images: usize,
+    /// Images that were judged.
+    pub judged_images: usize,
+    /// Of those, how many kept their class.
+    pub agreeing_images: usize,
+}
+
+impl Agreement {
+    /// Share of judged images that kept their class; 0 without any.
+    pub fn share(&self) -> f64 {
+        self.agreeing_images as f64 / self.judged_images.max(1) as f64
+    }
 }
 
 /// The input range of an activation.
@@ -108,6 +149,15 @@ pub struct OpRow {
     pub layout: String,
     /// `log2` of the predicted error (standard deviation) of the result.
     pub log2_error: f64,
+    /// The layer it belongs to, as index into the plan's layers.
+    #[serde(default)]
+    pub layer: usize,
+    /// Bytes of its encoded weights.
+    #[serde(default)]
+    pub plaintext_bytes: u64,
+    /// Bytes of ciphertexts alive while it runs, its working memory included.
+    #[serde(default)]
+    pub live_bytes: u64,
 }
 
 /// A parameter set that was considered.
@@ -130,6 +180,12 @@ pub struct Considered {
     pub seconds: f64,
     /// Predicted bytes of keys.
     pub key_bytes: u64,
+    /// Predicted peak of memory; 0 where the set was given up before it was known.
+    #[serde(default)]
+    pub peak_bytes: u64,
+    /// Bootstraps, counted per ciphertext.
+    #[serde(default)]
+    pub bootstraps: usize,
     /// `chosen`, or why not.
     pub verdict: String,
 }

@@ -96,7 +96,9 @@ pub fn compile(
         Snapshot::Ckks(func) => after(pass, Stage::Ckks(func)),
     })?;
     let security_bits = options.schedule.params.security_bits;
-    let plan = crate::plan::plan(&scheduled, security_bits, &options.schedule.costs, ranges, &reports)?;
+    let costs = &options.schedule.costs;
+    let mut plan = crate::plan::plan(&scheduled, func, security_bits, costs, ranges, &reports)?;
+    plan.agreement = activations.as_ref().map(Activations::agreement);
     let (packed, program, params) = (scheduled.packed, scheduled.program, scheduled.params);
     Ok(Compiled { reference, nn, packed, program, params, plan, activations, reports })
 }

@@ -1,22 +1,30 @@
 //! The plan of a compile: its decisions and predictions in the schema of [`fhec_ir::plan`].
 
+mod bootstraps;
+mod keys;
+mod layers;
+
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Op;
 use fhec_ir::entity::Value;
-use fhec_ir::func::StageOp;
+use fhec_ir::func::{Func, StageOp};
 use fhec_ir::layout::Layout;
+use fhec_ir::nn::Nn;
 use fhec_ir::params::Secret;
 use fhec_ir::plan::{OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION};
 
 use crate::analysis::cost::CostTable;
+use crate::analysis::layers::Layers;
 use crate::bootstrap::failure::log2_failure;
 use crate::report::Report;
 use crate::schedule_network::Scheduled;
 use crate::security::{self, SecurityError};
 
-/// The plan of `scheduled`. `security_bits` is the level that was asked for; `ranges` and `reports` are those of the passes before.
+/// The plan of `scheduled`, which was made from `network`. `security_bits` is the level that was asked for; `ranges` and `reports`
+/// are those of the passes before.
 pub fn plan(
     scheduled: &Scheduled,
+    network: &Func<Nn>,
     security_bits: u32,
     costs: &CostTable,
     ranges: Vec<RangeRow>,
@@ -29,6 +37,10 @@ pub fn plan(
     let limit = security::max_log_qp(log_n, secret, security_bits)?;
     let total = |of: fn(&crate::estimate::OpCount) -> usize| estimate.op_counts.iter().map(of).sum();
     let before = reports.iter().map(|report| PassRow { pass: report.pass.into(), report: in_words(report) });
+    let layers = Layers::of(program);
+    let ops = op_rows(scheduled, &layers);
+    // A program that was scheduled has bootstraps of its parameters, or none.
+    let bootstraps = BootstrapParams::of_program(program).unwrap_or_default();
     let worst_stddev = program.outputs().iter().map(|output| estimate.noise[output.index()].stddev);
     Ok(Plan {
         schema_version: SCHEMA_VERSION,
@@ -54,8 +66,13 @@ pub fn plan(
         predicted_peak_bytes: estimate.peak_bytes,
         predicted_log2_error: worst_stddev.fold(0.0, f64::max).log2(),
         log2_failure_probability: failure_probability(scheduled),
+        resident_bytes: estimate.peak_bytes - estimate.live.peak,
+        agreement: None,
+        layers: layers::layer_rows(scheduled, &layers, &ops, network),
+        bootstrap_sites: bootstraps::bootstrap_rows(scheduled, &layers, costs),
+        evaluation_keys: keys::key_rows(scheduled, &layers, &bootstraps),
         ranges,
-        ops: op_rows(scheduled),
+        ops,
         considered: considered.clone(),
         passes: before.chain(passes.iter().cloned()).collect(),
         notes: notes(scheduled, reports),
@@ -87,7 +104,7 @@ fn count(scheduled: &Scheduled, is: impl Fn(&Op) -> bool) -> usize {
     func.ops().iter().filter(|data| is(&data.op)).map(|data| func.ty(data.result).vectors).sum()
 }
 
-fn op_rows(scheduled: &Scheduled) -> Vec<OpRow> {
+fn op_rows(scheduled: &Scheduled, layers: &Layers) -> Vec<OpRow> {
     let Scheduled { program, estimate, .. } = scheduled;
     let row = |(index, data): (usize, &fhec_ir::func::OpData<fhec_ir::ckks::Ckks>)| {
         let result = program.ty(data.result);
@@ -110,6 +127,9 @@ fn op_rows(scheduled: &Scheduled) -> Vec<OpRow> {
             seconds: estimate.op_seconds[index],
             layout,
             log2_error: estimate.noise[data.result.index()].stddev.log2(),
+            layer: layers.of_op[index],
+            plaintext_bytes: estimate.op_plaintext_bytes[index],
+            live_bytes: estimate.live.per_op[index],
         }
     };
     program.ops().iter().enumerate().map(row).collect()

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fhec_ir::bootstrap::BootstrapParams;
-use fhec_ir::ckks::Ckks;
+use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, Stage};
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
@@ -73,6 +74,28 @@ pub struct Scheduled {
     pub passes: Vec<PassRow>,
     /// Shapes of the program's circuits.
     pub shapes: CircuitShapes,
+    /// How its bootstraps were placed; `None` for a chain that holds the whole program.
+    pub placed: Option<PlacedBootstraps>,
+}
+
+/// The placement of a program's bootstraps.
+#[derive(Clone, Debug)]
+pub struct PlacedBootstraps {
+    /// The bootstrap.
+    pub bootstrap: BootstrapParams,
+    /// Where the values of the packed program are.
+    pub placement: Placement,
+    /// Predicted seconds of the packed program so placed.
+    pub seconds: f64,
+    /// The `bootstrap` ops of the scheduled program, each with the value of the packed program that it refreshes, in order.
+    pub sites: Vec<(usize, Value)>,
+}
+
+/// A program with levels, scales, keys and an order.
+struct Lowered {
+    program: Func<Ckks>,
+    passes: Vec<PassRow>,
+    placed: Option<PlacedBootstraps>,
 }
 
 /// Why there is no scheduled program.
@@ -141,12 +164,13 @@ pub fn schedule_network(
     let (packed, rows) = to_packed(func, candidate.params.log_n(), options, after)?;
     passes.extend(rows);
     let mut shapes = CircuitShapes::default();
-    let (program, rows) = to_ckks(&packed, &candidate, options, &mut shapes, after)?;
-    passes.extend(rows);
+    let lowered = to_ckks(&packed, &candidate, options, &mut shapes, after)?;
+    passes.extend(lowered.passes);
+    let (program, placed) = (lowered.program, lowered.placed);
     let Candidate { params, .. } = candidate;
     let estimate = estimate(&program, &params, &options.costs, asked.ram, &mut shapes);
     let estimate = estimate.map_err(malformed("estimate"))?;
-    Ok(Scheduled { packed, program, params, estimate, considered: search.considered, passes, shapes })
+    Ok(Scheduled { packed, program, params, estimate, considered: search.considered, passes, shapes, placed })
 }
 
 /// Parameters to compile for.
@@ -189,18 +213,18 @@ fn to_ckks(
     options: &ScheduleOptions,
     shapes: &mut CircuitShapes,
     after: &mut dyn FnMut(&'static str, Snapshot<'_>),
-) -> Result<(Func<Ckks>, Vec<PassRow>), ScheduleError> {
+) -> Result<Lowered, ScheduleError> {
     let Candidate { params, bootstrap } = candidate;
     let costs = OpCosts::new(params, &options.costs).with_bootstraps(bootstrap.as_slice());
     let mut passes = Passes { options, rows: Vec::new() };
-    let placement = match bootstrap {
-        None => Placement::without_bootstraps(packed),
+    let (placement, seconds) = match bootstrap {
+        None => (Placement::without_bootstraps(packed), 0.0),
         Some(bootstrap) => {
             let method = options.bootstrap_placement;
             let (placement, seconds) = place_bootstraps(packed, bootstrap, method, &costs, shapes)?;
             let report = format!("{} values refreshed, {seconds:.2} s predicted", placement.bootstraps());
             passes.rows.push(PassRow { pass: "place_bootstraps".into(), report });
-            placement
+            (placement, seconds)
         }
     };
     let mut func = lower_packed(packed, &placement, params, &options.costs, shapes)?;
@@ -232,16 +256,48 @@ fn to_ckks(
         None => None,
     };
     let chosen = select_rotation_keys(&func, params, budget, &options.costs, shapes);
-    let (func, keys) = chosen.map_err(malformed("select_rotation_keys"))??;
+    let (mut func, keys) = chosen.map_err(malformed("select_rotation_keys"))??;
     let report =
         format!("{} keys, {} bytes, {} rotations split", keys.keys.levels().count(), keys.bytes, keys.split);
     passes.done("select_rotation_keys", &func, report)?;
     after("select_rotation_keys", Snapshot::Ckks(&func));
 
-    let (func, [before, now]) = schedule(&func, &costs, shapes).map_err(malformed("schedule"))?;
+    // No pass before this one changes the order of bootstraps.
+    let refreshed = placement.refresh_order(packed);
+    tag_bootstraps(&mut func, &refreshed);
+    let (mut func, [before, now]) = schedule(&func, &costs, shapes).map_err(malformed("schedule"))?;
+    let sites = untag_bootstraps(&mut func);
     passes.done("schedule", &func, format!("peak of live bytes {before} -> {now}"))?;
     after("schedule", Snapshot::Ckks(&func));
-    Ok((func, passes.rows))
+    let placed = bootstrap.clone().map(|bootstrap| PlacedBootstraps { bootstrap, placement, seconds, sites });
+    Ok(Lowered { program: func, passes: passes.rows, placed })
+}
+
+fn bootstrap_results(func: &Func<Ckks>) -> Vec<(usize, Value)> {
+    let ops = func.ops().iter().enumerate();
+    ops.filter(|(_, data)| matches!(data.op, Op::Bootstrap { .. }))
+        .map(|(i, data)| (i, data.result))
+        .collect()
+}
+
+/// Names the results of bootstraps, which have no names of their own, after the packed values they refresh.
+fn tag_bootstraps(func: &mut Func<Ckks>, refreshed: &[Value]) {
+    let results = bootstrap_results(func);
+    debug_assert_eq!(results.len(), refreshed.len(), "a bootstrap per refreshed value");
+    for ((_, result), value) in results.into_iter().zip(refreshed) {
+        func.set_value_name(result, Some(value.index().to_string()));
+    }
+}
+
+/// Takes the names of [`tag_bootstraps`] away and returns what they said.
+fn untag_bootstraps(func: &mut Func<Ckks>) -> Vec<(usize, Value)> {
+    let mut sites = Vec::new();
+    for (op, result) in bootstrap_results(func) {
+        let index = func.value_name(result).and_then(|name| name.parse().ok());
+        sites.extend(index.map(|index| (op, Value::new(index))));
+        func.set_value_name(result, None);
+    }
+    sites
 }
 
 fn malformed(pass: &'static str) -> impl Fn(String) -> ScheduleError {
@@ -414,7 +470,7 @@ impl Search<'_> {
             ..Considered::default()
         };
         let program = match to_ckks(packed, &candidate, self.options, shapes, &mut |_, _| ()) {
-            Ok((program, _)) => program,
+            Ok(lowered) => lowered.program,
             Err(ScheduleError::Keys(error)) => {
                 let without = asked.ram.unwrap_or(0).saturating_sub(error.budget);
                 self.out_of_memory(error.needed.saturating_add(without));
@@ -428,6 +484,9 @@ impl Search<'_> {
         let estimate = estimate(&program, params, &self.options.costs, asked.ram, shapes);
         let estimate = estimate.map_err(malformed("estimate"))?;
         (row.seconds, row.key_bytes) = (estimate.seconds, estimate.key_bytes);
+        row.peak_bytes = estimate.peak_bytes;
+        row.bootstraps =
+            bootstrap_results(&program).into_iter().map(|(_, result)| program.ty(result).vectors).sum();
         let index = self.considered.len();
         let bits = estimate.error_bits_worst;
         let accepted = if asked.ram.is_some_and(|ram| estimate.peak_bytes > ram) {

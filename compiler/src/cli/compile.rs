@@ -9,6 +9,7 @@ use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::lower_nn::Packing;
 
 use super::args::{ByteSize, Common};
+use super::gates::GateArgs;
 use super::inspect::summary;
 use super::normalisation::Normalisation;
 use super::output::{Output, print};
@@ -74,6 +75,8 @@ pub struct Args {
     /// Verify the program after every pass
     #[arg(long)]
     verify_each: bool,
+    #[command(flatten)]
+    gates: GateArgs,
 }
 
 /// A stage of the IR.
@@ -138,6 +141,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         verify_each: args.verify_each,
     };
     let built = build::from_file(&args.model, preprocess, &request)?;
+    args.gates.gates().check(&built.program.plan)?;
     if let Some(path) = &args.output {
         let bytes = built.program.write(path)?;
         tracing::info!(path = %path.display(), bytes, "artifact written");

@@ -5,13 +5,17 @@ mod bench;
 mod calibrate;
 mod compile;
 mod decrypt;
+mod diff;
 mod encrypt;
 mod eval;
+mod exit;
+mod gates;
 mod inspect;
 mod keygen;
 mod normalisation;
 mod output;
 mod progress;
+mod quantities;
 mod run;
 mod simulate;
 
@@ -20,6 +24,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 pub use compile::Stage;
+pub use exit::{Exit, code_of_error};
 pub use output::print;
 
 use args::Common;
@@ -44,7 +49,10 @@ use args::Common;
         fhec encrypt net.fhec --keys keys --input cat.png -o cat.ct\n  \
         fhec eval net.fhec --keys keys cat.ct -o answer.ct\n  \
         fhec decrypt net.fhec --keys keys answer.ct\n\n\
-        Exit codes: 0 success, 1 an error (one message on standard error), 2 wrong usage."
+        Two versions of a program:\n  \
+        fhec diff old.fhec new.fhec --tolerance 5%\n\n\
+        Exit codes: 0 success, 1 an error (one message on standard error), 2 wrong usage, 3 a plan beyond the limits \
+        asked for (compile --max-...), 4 something got worse (diff)."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -58,6 +66,7 @@ enum Command {
     Compile(compile::Args),
     Calibrate(calibrate::Args),
     Inspect(inspect::Args),
+    Diff(diff::Args),
     Run(run::Args),
     Simulate(simulate::Args),
     Keygen(keygen::Args),
@@ -68,7 +77,7 @@ enum Command {
 }
 
 /// Sets up logging and threads and runs the subcommand.
-pub fn execute(cli: Cli) -> Result<()> {
+pub fn execute(cli: Cli) -> Result<Exit> {
     let Cli { common, command } = cli;
     start_logging(&common);
     if let Some(threads) = common.threads {
@@ -81,6 +90,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Calibrate(args) => calibrate::execute(args, &common),
         Command::Compile(args) => compile::execute(args, &common),
         Command::Inspect(args) => inspect::execute(args, &common),
+        Command::Diff(args) => return diff::execute(args, &common),
         Command::Run(args) => run::execute(args, &common),
         Command::Simulate(args) => simulate::execute(args, &common),
         Command::Keygen(args) => keygen::execute(args, &common),
@@ -88,7 +98,8 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Eval(args) => eval::execute(args, &common),
         Command::Decrypt(args) => decrypt::execute(args, &common),
         Command::Bench(args) => bench::execute(args, &common),
-    }
+    }?;
+    Ok(Exit::Success)
 }
 
 fn start_logging(common: &Common) {

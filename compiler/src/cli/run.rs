@@ -1,7 +1,7 @@
 //! `fhec run`: encrypt, evaluate and decrypt on one machine, beside the plain network.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,9 @@ use crate::build;
 use crate::data::Dataset;
 use crate::embedded::Example;
 use crate::memory::{human_bytes, peak_rss_bytes};
+use crate::profile::{OpTime, Recorder, layer_seconds, write_trace};
 use crate::program::{Program, argmax};
+use crate::report::measured::{MeasuredLayer, measured, measured_layers};
 use crate::roles::{Client, Server};
 
 /// Classify images under encryption, all roles on this machine
@@ -41,6 +43,9 @@ pub struct Args {
     /// How many images
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: usize,
+    /// Record every op: a trace for ui.perfetto.dev or chrome://tracing, and a table of measured and predicted time per layer
+    #[arg(long, value_name = "TRACE.json")]
+    profile: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +56,9 @@ struct Report {
     predicted_seconds: f64,
     predicted_peak_bytes: u64,
     peak_rss_bytes: Option<u64>,
+    /// With `--profile`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<MeasuredLayer>>,
 }
 
 #[derive(Serialize)]
@@ -117,13 +125,18 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         human_bytes(evaluation.weight_bytes() as u64)
     ))?;
     let mut reports = Vec::new();
+    let mut recorder = Recorder::default();
     for index in args.index..last {
         let image = images.input(index, &program.preprocess)?;
         let reference_logits = program.reference_logits(&image)?;
         let bundle = client.encrypt(&image)?;
         let bar = progress::bar(common, "evaluating", program.artifact.program.ops().len());
         let start = Instant::now();
-        let answer = evaluation.evaluate(bundle, |done| bar.set_position(done as u64));
+        let progress = |done| bar.set_position(done as u64);
+        let answer = match args.profile {
+            Some(_) => evaluation.evaluate_observed(bundle, &mut recorder.image(progress)),
+            None => evaluation.evaluate(bundle, progress),
+        };
         bar.finish_and_clear();
         let answer = answer?;
         let seconds = start.elapsed().as_secs_f64();
@@ -143,6 +156,10 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         out.text(&table(&program, &source, &report))?;
         reports.push(report);
     }
+    let layers = match &args.profile {
+        Some(path) => Some(profile(path, &program, &recorder.finish())?),
+        None => None,
+    };
     let report = Report {
         images: reports,
         keygen_seconds,
@@ -150,8 +167,12 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         predicted_seconds: program.plan.predicted_seconds,
         predicted_peak_bytes: program.plan.predicted_peak_bytes,
         peak_rss_bytes: peak_rss_bytes(),
+        layers,
     };
     out.json(&report)?;
+    if let Some(layers) = &report.layers {
+        out.text(&measured(layers))?;
+    }
     out.text(&closing(&report))?;
     match report.images.iter().find(|image| image.overflow) {
         Some(image) => bail!(
@@ -160,6 +181,13 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         ),
         None => Ok(()),
     }
+}
+
+/// Writes the trace and sums it up by layer.
+fn profile(path: &Path, program: &Program, ops: &[OpTime]) -> Result<Vec<MeasuredLayer>> {
+    write_trace(path, program, ops)?;
+    tracing::info!(path = %path.display(), ops = ops.len(), "trace written");
+    Ok(measured_layers(&program.plan, &layer_seconds(&program.plan, ops)))
 }
 
 fn images(args: &Args, program: &Program) -> Result<(Dataset, String)> {

@@ -70,13 +70,22 @@ impl Evaluation<'_> {
         image: Vec<Ciphertext>,
         progress: impl FnMut(usize),
     ) -> Result<Vec<Ciphertext>, RoleError> {
+        self.evaluate_observed(image, &mut Progress(progress))
+    }
+
+    /// Runs the program on an encrypted image; `observer` is told of every op.
+    pub fn evaluate_observed(
+        &self,
+        image: Vec<Ciphertext>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Ciphertext>, RoleError> {
         let program = &self.artifact.program;
         let &[input] = program.inputs() else {
             return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
         };
         let ty = program.ty(input);
         check_bundle("an encrypted image", &image, ty.vectors, ty.slots, ty.level)?;
-        let mut outputs = exec::execute(program, &self.backend, vec![image], &mut Progress(progress))?;
+        let mut outputs = exec::execute(program, &self.backend, vec![image], observer)?;
         match (outputs.pop(), outputs.is_empty()) {
             (Some(output), true) => Ok(output),
             _ => Err(RoleError::Program { what: "output", reason: "there is not exactly one".into() }),

@@ -3,6 +3,7 @@
 pub mod circuit_shapes;
 pub mod cost;
 pub mod elimination;
+pub mod layers;
 pub mod linear_cost;
 pub mod live_bytes;
 pub mod mul_depth;

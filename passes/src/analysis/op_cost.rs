@@ -123,15 +123,23 @@ impl<'a> OpCosts<'a> {
 
     /// Seconds of a bootstrap of one ciphertext by phase, under the names that measurements have.
     pub fn bootstrap_phases(&self, bootstrap: &BootstrapParams) -> [(&'static str, f64); 5] {
-        let transform = |matrices: Vec<(DftMatrix, Level)>| {
-            let matrix = |(matrix, level): (DftMatrix, Level)| {
+        let transform = |matrices: &[(DftMatrix, Level)]| {
+            let matrix = |&(matrix, level): &(DftMatrix, Level)| {
                 let giants = matrix.giant_steps().saturating_sub(1);
                 let babies = matrix.baby_rotations().iter().filter(|&&rotation| rotation != 0).count();
                 let diagonals = matrix.diagonals();
                 let counts = LinearCounts { babies, giants, diagonals, decompositions: 1, outputs: 1 };
                 self.linear(level).evaluated(&counts) + self.rescale(level, 2)
             };
-            matrices.into_iter().map(matrix).sum::<f64>()
+            matrices.iter().map(matrix).sum::<f64>()
+        };
+        let (to_slots, to_coeffs) =
+            (bootstrap.coeffs_to_slots_matrices(), bootstrap.slots_to_coeffs_matrices());
+        let to_slots = match to_slots.split_first() {
+            Some((first, rest)) if bootstrap.raises_into_slots(self.params) => {
+                self.raising_matrix(first) + transform(rest)
+            }
+            _ => transform(&to_slots),
         };
         let (raised, sine) = (bootstrap.raised_level(), bootstrap.sine_input_level());
         let trace = bootstrap.trace_rotations(self.params).len() as f64 * self.key_switch(raised);
@@ -148,12 +156,23 @@ impl<'a> OpCosts<'a> {
             reduce += self.polynomial(&PolynomialShape::new(arcsine), level);
         }
         [
-            ("slots_to_coeffs", transform(bootstrap.slots_to_coeffs_matrices())),
+            ("slots_to_coeffs", transform(&to_coeffs)),
             ("raise_modulus", raise),
-            ("coeffs_to_slots", trace + transform(bootstrap.coeffs_to_slots_matrices())),
+            ("coeffs_to_slots", trace + to_slots),
             ("real_part", self.key_switch(sine)),
             ("sine", reduce),
         ]
+    }
+
+    /// Seconds of a matrix that is applied on the way back from the ephemeral secret: per rotation a product with a key without
+    /// digits and one with the diagonal, and a division.
+    fn raising_matrix(&self, (matrix, level): &(DftMatrix, Level)) -> f64 {
+        let limbs = self.params.limbs(*level);
+        let special = BootstrapParams::raising_special_primes(self.params);
+        let ring = RingShape { special, digit_limbs: limbs, ..self.ring };
+        let seconds = |kind, limbs| self.costs.seconds(ring, kind, limbs, 2);
+        let rotation = seconds(OpKind::KeyProduct, limbs) + seconds(OpKind::MulPlain, limbs + special);
+        rotation * matrix.diagonals() as f64 + seconds(OpKind::ModDown, limbs) + self.rescale(*level, 2)
     }
 
     /// Seconds of an op.

@@ -106,17 +106,28 @@ fn variants(profile: Recipe) -> Vec<Recipe> {
         _ => vec![(profile.cosine_degree, profile.double_angles)],
     };
     for (cosine_degree, double_angles) in cosines {
-        for coeffs_to_slots in [3, 4] {
+        for coeffs_to_slots in [raising_matrices(log_slots, 3), raising_matrices(log_slots, 4)] {
             for slots_to_coeffs in [2, 3] {
                 list.push(Recipe {
                     cosine_degree,
                     double_angles,
-                    coeffs_to_slots: matrices(log_slots, coeffs_to_slots),
+                    coeffs_to_slots: coeffs_to_slots.clone(),
                     slots_to_coeffs: matrices(log_slots, slots_to_coeffs),
                     ..profile.clone()
                 });
             }
         }
+    }
+    list
+}
+
+/// [`matrices`], the first of which takes the butterflies that the division leaves over and has baby steps only: it is applied on the
+/// way back from the ephemeral secret, where rotations are cheap.
+fn raising_matrices(log_slots: u32, count: u32) -> Vec<(u32, u32)> {
+    let mut list = matrices(log_slots, count);
+    list.reverse();
+    if let Some((butterflies, baby_steps)) = list.first_mut() {
+        *baby_steps = 1 << *butterflies;
     }
     list
 }
@@ -170,5 +181,6 @@ mod tests {
         assert!(none.is_empty());
         assert_eq!(matrices(14, 3), [(4, 4), (5, 8), (5, 8)]);
         assert_eq!(matrices(14, 2), [(7, 16), (7, 16)]);
+        assert_eq!(raising_matrices(14, 3), [(5, 32), (5, 8), (4, 4)]);
     }
 }

@@ -13,6 +13,8 @@
 //! bottom of a window, and a value that two branches need is refreshed once. Compositions are several polynomials in
 //! packed programs, so they may be cut between any two.
 
+use std::collections::BTreeSet;
+
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, StageOp};
@@ -89,11 +91,27 @@ pub fn place_bootstraps(
     }
     let prices = Prices { func, costs, bootstrap: costs.bootstrap(bootstrap) };
     let states = match method {
-        BootstrapPlacement::Optimal => optimal(func, &live, window, &prices, shapes)?,
+        BootstrapPlacement::Optimal => optimal(func, &live, window, &BTreeSet::new(), &prices, shapes)?,
         BootstrapPlacement::Lazy => lazy(func, &live, window),
     };
     let seconds = prices.of_placement(&live, &states, shapes);
     Ok((with_targets(func, &live, states), seconds))
+}
+
+/// The placement with the least predicted seconds of all that refresh none of `avoided`; `None` if there is none.
+pub fn place_bootstraps_without(
+    func: &Func<Packed>,
+    bootstrap: &BootstrapParams,
+    avoided: &BTreeSet<Value>,
+    costs: &OpCosts,
+    shapes: &mut CircuitShapes,
+) -> Option<(Placement, f64)> {
+    let window = Window { bottom: bootstrap.input_level(), top: bootstrap.output_level };
+    let live = live(func);
+    let prices = Prices { func, costs, bootstrap: costs.bootstrap(bootstrap) };
+    let states = optimal(func, &live, window, avoided, &prices, shapes).ok()?;
+    let seconds = prices.of_placement(&live, &states, shapes);
+    Some((with_targets(func, &live, states), seconds))
 }
 
 /// A value's place: the level it is made at, and whether it is refreshed as well.
@@ -185,11 +203,12 @@ fn distinct(op: &Op) -> Vec<Value> {
     operands
 }
 
-/// One variable per value, one cost per value and per use.
+/// One variable per value, one cost per value and per use; values that are `avoided` are not refreshed.
 fn optimal(
     func: &Func<Packed>,
     live: &[bool],
     window: Window,
+    avoided: &BTreeSet<Value>,
     prices: &Prices,
     shapes: &mut CircuitShapes,
 ) -> Result<Vec<State>, PlaceBootstrapsError> {
@@ -199,12 +218,14 @@ fn optimal(
         variables[value.index()] = Some(model.variable(State::count(window)));
         variables[value.index()]
     };
-    let allowed = |state: State| !state.refreshed || state.level >= window.bottom;
+    let allowed = |value: Value, state: State| {
+        !state.refreshed || state.level >= window.bottom && !avoided.contains(&value)
+    };
     for &input in func.inputs().iter().filter(|input| live[input.index()]) {
         let Some(index) = variable(&mut model, input) else { continue };
         model.unary(index, |state| {
             let state = State::from_index(state);
-            if allowed(state) { prices.unary(input, state, 0.0) } else { f64::INFINITY }
+            if allowed(input, state) { prices.unary(input, state, 0.0) } else { f64::INFINITY }
         });
     }
     let mut pairs = Vec::new();
@@ -222,7 +243,7 @@ fn optimal(
             .collect();
         model.unary(index, |state| {
             let state = State::from_index(state);
-            match runs_at(state).filter(|_| allowed(state)) {
+            match runs_at(state).filter(|_| allowed(data.result, state)) {
                 Some(level) => prices.unary(data.result, state, by_level[usize::from(level)]),
                 None => f64::INFINITY,
             }

@@ -1,10 +1,11 @@
 //! Where the values of a packed program are in the chain: what [`super::lower_packed`] follows.
 
-use fhec_ir::func::Func;
+use fhec_ir::entity::Value;
+use fhec_ir::func::{Func, StageOp};
 use fhec_ir::packed::Packed;
 use fhec_ir::scale::Level;
 
-use crate::analysis::mul_depth::levels_needed;
+use crate::analysis::mul_depth::{levels_needed, levels_used};
 
 /// A level for every value, and which values are refreshed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,22 @@ impl Placement {
     /// The highest level that any value is made at or refreshed to.
     pub fn top(&self) -> Level {
         self.level.iter().chain(&self.refreshed).flatten().copied().max().unwrap_or(0)
+    }
+
+    /// The values of `func` that are refreshed, in the order in which ops first need the refreshed ones.
+    pub fn refresh_order(&self, func: &Func<Packed>) -> Vec<Value> {
+        let mut order = Vec::new();
+        for data in func.ops() {
+            let Some(below) = self.level[data.result.index()] else { continue };
+            let level = below + levels_used(&data.op) as Level;
+            for operand in data.op.operands() {
+                let short = self.level[operand.index()].is_some_and(|made_at| made_at < level);
+                if short && self.refreshed[operand.index()].is_some() && !order.contains(&operand) {
+                    order.push(operand);
+                }
+            }
+        }
+        order
     }
 
     /// Number of values that are refreshed.

@@ -94,6 +94,12 @@ impl Activations {
         }
     }
 
+    /// What the polynomials were judged by.
+    pub fn agreement(&self) -> fhec_ir::plan::Agreement {
+        let Activations { fitted_images, judged_images, agreeing_images, .. } = *self;
+        fhec_ir::plan::Agreement { fitted_images, judged_images, agreeing_images }
+    }
+
     /// Levels that each polynomial takes.
     pub fn depths(&self) -> impl Iterator<Item = u32> + '_ {
         self.activations.iter().map(|row| row.chebyshev.len().next_power_of_two().trailing_zeros())

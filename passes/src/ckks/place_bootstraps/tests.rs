@@ -19,8 +19,8 @@ fn polynomial(depth: u32) -> String {
     format!("{{polynomial={{domain=[-1.0, 1.0], chebyshev=[{zeros}, 1.0]}}}}")
 }
 
-/// Every state of every value, the definition.
-fn brute_force(func: &Func<Packed>, set: &BootstrapSet, costs: &OpCosts) -> f64 {
+/// Every state of every value, the definition; `avoided` are not refreshed.
+fn brute_force(func: &Func<Packed>, set: &BootstrapSet, avoided: &BTreeSet<Value>, costs: &OpCosts) -> f64 {
     let window = Window { bottom: set.bootstrap.input_level(), top: set.bootstrap.output_level };
     let prices = Prices { func, costs, bootstrap: costs.bootstrap(&set.bootstrap) };
     let live = live(func);
@@ -30,6 +30,9 @@ fn brute_force(func: &Func<Packed>, set: &BootstrapSet, costs: &OpCosts) -> f64 
     'states: for index in 0..count.pow(values as u32) {
         let state = |value: usize| State::from_index(index / count.pow(value as u32) % count);
         let states: Vec<State> = (0..values).map(state).collect();
+        if avoided.iter().any(|value| states[value.index()].refreshed) {
+            continue;
+        }
         if states.iter().any(|state| state.refreshed && state.level < window.bottom) {
             continue;
         }
@@ -77,11 +80,24 @@ fn optimal_matches_all_placements_of_small_graphs() {
         let placed =
             place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Optimal, &costs, &mut shapes)
                 .unwrap();
-        let expected = brute_force(&func, &set, &costs);
+        let expected = brute_force(&func, &set, &BTreeSet::new(), &costs);
         assert!((placed.1 / expected - 1.0).abs() < 1e-9, "{body}: {} against {expected}", placed.1);
         let lazy =
             place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Lazy, &costs, &mut shapes).unwrap();
         assert!(lazy.1 >= placed.1 * (1.0 - 1e-9) && lazy.1.is_finite());
+        for value in func.inputs().iter().copied().chain(func.ops().iter().map(|data| data.result)) {
+            let avoided = BTreeSet::from([value]);
+            let expected = brute_force(&func, &set, &avoided, &costs);
+            let found = place_bootstraps_without(&func, &set.bootstrap, &avoided, &costs, &mut shapes);
+            match found {
+                None => assert!(expected.is_infinite(), "{body} without {value}: {expected}"),
+                Some((placement, seconds)) => {
+                    assert!((seconds / expected - 1.0).abs() < 1e-9, "{body} without {value}: {seconds}");
+                    assert!(placement.refreshed[value.index()].is_none());
+                    assert_eq!(placement.refresh_order(&func).len(), placement.bootstraps());
+                }
+            }
+        }
     }
 }
 

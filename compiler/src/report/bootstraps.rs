@@ -1,0 +1,66 @@
+//! Why each bootstrap is where it is.
+
+use std::fmt::Write;
+
+use fhec_ir::plan::{Alternative, BootstrapRow, Plan};
+
+use super::names::short;
+
+/// A few lines per bootstrap.
+pub fn bootstraps(plan: &Plan) -> String {
+    let mut text = "\nbootstraps\n".to_string();
+    if plan.bootstrap_sites.is_empty() {
+        text += "  none: one modulus chain holds the whole program\n";
+    }
+    for (index, site) in plan.bootstrap_sites.iter().enumerate() {
+        write_site(&mut text, index, site);
+    }
+    text
+}
+
+fn write_site(text: &mut String, index: usize, site: &BootstrapRow) {
+    let BootstrapRow { op, ciphertexts, level_before, levels_reserved, level_after, seconds, .. } = site;
+    let free = level_before.saturating_sub(*levels_reserved);
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{:>4}  op {op} refreshes {}: level {level_before} to {level_after}, {ciphertexts} ciphertext{}, {seconds:.3} s",
+        index + 1,
+        short(&site.value),
+        if *ciphertexts == 1 { "" } else { "s" },
+    );
+    let needs: Vec<String> = site
+        .needed_by
+        .iter()
+        .map(|need| {
+            let layer = short(&need.layer);
+            format!(
+                "op {} ({} of {layer}, at level {}, uses {})",
+                need.op, need.kind, need.level, need.levels_used
+            )
+        })
+        .collect();
+    let _ = writeln!(
+        text,
+        "      needed by {}; of the {level_before} levels before, {levels_reserved} are the bootstrap's own, {free} free",
+        needs.join(", ")
+    );
+    let _ = writeln!(text, "      without it here: {}", in_words(&site.without_value));
+    let _ = writeln!(text, "      without any in the layer that makes it: {}", in_words(&site.without_layer));
+}
+
+fn in_words(alternative: &Option<Alternative>) -> String {
+    const SHOWN: usize = 3;
+    let Some(Alternative { extra_seconds, bootstraps, instead }) = alternative else {
+        return "there is no way to place the others".into();
+    };
+    let mut places: Vec<String> = instead.iter().take(SHOWN).map(|value| short(value)).collect();
+    if instead.len() > SHOWN {
+        places.push(format!("{} more", instead.len() - SHOWN));
+    }
+    let places = match places.is_empty() {
+        true => "no other value refreshed".to_string(),
+        false => format!("refreshing {} instead", places.join(", ")),
+    };
+    format!("{extra_seconds:+.3} s, {bootstraps} bootstraps, {places}")
+}

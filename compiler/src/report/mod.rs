@@ -1,0 +1,30 @@
+//! A plan for people: the first screen, tables, a graph, plots and a page.
+//!
+//! | module | shows |
+//! |---|---|
+//! | [`summary`] | the first screen |
+//! | [`layers`], [`levels`], [`layouts`], [`ops`] | layers; the level of every value; where tensors sit; every op |
+//! | [`bootstraps`] | why each bootstrap is where it is |
+//! | [`keys`] | keys: levels, bytes, who uses them |
+//! | [`params`] | the modulus chain and the parameter sets considered |
+//! | [`ranges`], [`passes`] | activations; what each pass did |
+//! | [`measured`] | measured times beside predicted ones |
+//! | [`dot`] | the program as a Graphviz graph |
+//! | [`table`], [`names`] | columns; names of layers as people write them |
+//!
+//! All of it is text made from a [`crate::program::Program`], its plan, and the trace of a run; nothing here decides or measures.
+
+pub mod bootstraps;
+pub mod dot;
+pub mod keys;
+pub mod layers;
+pub mod layouts;
+pub mod levels;
+pub mod measured;
+pub mod names;
+pub mod ops;
+pub mod params;
+pub mod passes;
+pub mod ranges;
+pub mod summary;
+pub mod table;

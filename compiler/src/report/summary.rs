@@ -1,0 +1,89 @@
+//! The first screen.
+
+use std::fmt::Write;
+
+use fhec_ir::plan::Plan;
+
+use crate::memory::human_bytes;
+
+/// What a program is and takes, in one screen.
+pub fn summary(plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:>14}  {value}");
+    };
+    row("network", format!("{}: {} layers, {} ops", plan.network, plan.layers.len(), plan.ops.len()));
+    row("security", format!("{} bits ({})", plan.security_bits, plan.security_source));
+    row("ring", format!("N = 2^{}, log QP = {:.1}, secret {}", plan.log_n, plan.log_qp, plan.secret));
+    row("levels", levels(plan));
+    row("bootstraps", bootstraps(plan));
+    row("failure", failure(plan));
+    row("rotations", format!("{}, {} diagonals", plan.rotations, plan.diagonals));
+    row("products", format!("{} of two ciphertexts", plan.multiplications));
+    row("keys", format!("{}, {} in memory", plan.keys, human_bytes(plan.key_bytes)));
+    row("time", format!("{:.1} s predicted ({})", plan.predicted_seconds, plan.cost_table));
+    row("memory", memory(plan));
+    row(
+        "precision",
+        format!(
+            "errors of stored outputs are 2^{:.1} (standard deviation, predicted)",
+            plan.predicted_log2_error
+        ),
+    );
+    row("agreement", agreement(plan));
+    for note in &plan.notes {
+        row("note", note.clone());
+    }
+    text
+}
+
+/// Levels of the chain, and those that a bootstrap leaves to the program.
+fn levels(plan: &Plan) -> String {
+    let usable = plan.bootstrap_sites.iter().map(|site| site.level_after - site.levels_reserved).max();
+    let between = usable.map_or(String::new(), |levels| format!(", {levels} between bootstraps"));
+    format!("{}{between}; scale 2^{}", plan.levels, plan.log_scale)
+}
+
+fn bootstraps(plan: &Plan) -> String {
+    let seconds: f64 = plan.bootstrap_sites.iter().map(|site| site.seconds).sum();
+    match plan.bootstrap_sites.is_empty() {
+        true => plan.bootstraps.to_string(),
+        false => format!(
+            "{}, {seconds:.1} s or {:.0} % of the time",
+            plan.bootstraps,
+            100.0 * seconds / plan.predicted_seconds
+        ),
+    }
+}
+
+fn failure(plan: &Plan) -> String {
+    match plan.log2_failure_probability {
+        Some(log2) => format!("2^{log2:.1} per inference that a bootstrap fails"),
+        None => "no bootstraps, none of theirs can fail".into(),
+    }
+}
+
+fn memory(plan: &Plan) -> String {
+    let peak = human_bytes(plan.predicted_peak_bytes);
+    match plan.resident_bytes {
+        0 => format!("{peak} peak predicted"),
+        resident => format!(
+            "{peak} peak predicted: keys {}, weights and tables {}, ciphertexts {}",
+            human_bytes(plan.key_bytes),
+            human_bytes(resident.saturating_sub(plan.key_bytes)),
+            human_bytes(plan.predicted_peak_bytes - resident)
+        ),
+    }
+}
+
+fn agreement(plan: &Plan) -> String {
+    match &plan.agreement {
+        Some(agreement) => format!(
+            "{:.2} % of {} sample images keep their class under the approximated activations",
+            100.0 * agreement.share(),
+            agreement.judged_images
+        ),
+        None => "not measured when compiled; `fhec simulate` measures it".into(),
+    }
+}

@@ -1,0 +1,329 @@
+//! What `fhec inspect` says about a plan, against the program itself: counts and sums are made again from the artifact.
+//!
+//! The programs are the ResNet-20 with its bootstraps and the MNIST CNN without any.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use fhec_compiler::program::Program;
+use fhec_ir::ckks::Op;
+use fhec_ir::evaluation_keys::EvaluationKeys;
+use fhec_ir::func::StageOp;
+use fhec_ir::plan::{KeyKind, Plan};
+
+fn fhec(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fhec")).args(arguments).output().expect("fhec starts")
+}
+
+fn succeeds(arguments: &[&str]) -> String {
+    let output = fhec(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "fhec {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("output is text")
+}
+
+struct Compiled {
+    folder: tempfile::TempDir,
+    program: Program,
+}
+
+impl Compiled {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("net.fhec")
+    }
+
+    fn inspect(&self, flags: &[&str]) -> String {
+        let path = self.path();
+        let mut arguments = vec!["inspect", path.to_str().expect("paths of tests are text")];
+        arguments.extend(flags);
+        succeeds(&arguments)
+    }
+}
+
+fn compile(model: &str, security: &str) -> Compiled {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(model);
+    let out = folder.path().join("net.fhec");
+    let [model, path] = [&model, &out].map(|path| path.to_str().expect("paths of tests are text"));
+    succeeds(&["compile", model, "--security", security, "-o", path]);
+    let program = Program::open(&out).expect("it was just written");
+    Compiled { folder, program }
+}
+
+fn resnet20() -> &'static Compiled {
+    static COMPILED: OnceLock<Compiled> = OnceLock::new();
+    COMPILED.get_or_init(|| compile("resnet20.onnx", "98"))
+}
+
+fn mnist() -> &'static Compiled {
+    static COMPILED: OnceLock<Compiled> = OnceLock::new();
+    COMPILED.get_or_init(|| compile("mnist_cnn.onnx", "128"))
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
+}
+
+#[test]
+fn layers_share_out_the_ops_and_their_costs() {
+    for compiled in [resnet20(), mnist()] {
+        let Program { plan, artifact, .. } = &compiled.program;
+        let mut seen = BTreeSet::new();
+        for (index, layer) in plan.layers.iter().enumerate() {
+            for &op in &layer.ops {
+                assert!(seen.insert(op), "op {op} is in two layers");
+                assert_eq!(plan.ops[op].layer, index);
+            }
+            let own = || layer.ops.iter().map(|&op| &plan.ops[op]);
+            assert!(close(layer.seconds, own().map(|op| op.seconds).sum()), "{}", layer.name);
+        }
+        assert_eq!(seen.len(), artifact.program.ops().len());
+        let seconds: f64 = plan.layers.iter().map(|layer| layer.seconds).sum();
+        assert!(close(seconds, plan.predicted_seconds));
+        let total = |of: fn(&fhec_ir::plan::LayerRow) -> usize| plan.layers.iter().map(of).sum::<usize>();
+        assert_eq!(total(|layer| layer.rotations), plan.rotations);
+        assert_eq!(total(|layer| layer.diagonals), plan.diagonals);
+        assert_eq!(total(|layer| layer.multiplications), plan.multiplications);
+        assert_eq!(total(|layer| layer.bootstraps), plan.bootstraps);
+        // Every op of the network is in exactly one layer, the softmax of networks that have one aside.
+        let sources: Vec<&String> = plan.layers.iter().flat_map(|layer| &layer.sources).collect();
+        assert_eq!(sources.len(), artifact.network.ops().len());
+        assert_eq!(sources.iter().collect::<BTreeSet<_>>().len(), sources.len());
+        let live = plan.ops.iter().map(|op| op.live_bytes).max().unwrap();
+        assert_eq!(plan.resident_bytes + live, plan.predicted_peak_bytes);
+        // Levels along ops are those of the program.
+        for (row, data) in plan.ops.iter().zip(artifact.program.ops()) {
+            assert_eq!(row.level_out, u32::from(artifact.program.ty(data.result).level));
+        }
+    }
+}
+
+#[test]
+fn layers_are_named_as_in_the_model() {
+    let plan = &mnist().program.plan;
+    let names: Vec<&str> = plan.layers.iter().map(|layer| layer.name.as_str()).collect();
+    let expected = [
+        "/bn1/BatchNormalization_output_0",
+        "/act1/Relu_output_0",
+        "/bn2/BatchNormalization_output_0",
+        "/act2/Relu_output_0",
+        "logits",
+    ];
+    assert_eq!(names, expected);
+    // A pool before a convolution is folded into it.
+    let kinds = ["average_pool", "conv2d", "batch_norm"];
+    assert_eq!(plan.layers[2].sources.len(), kinds.len());
+    assert!(plan.layers[2].sources.iter().zip(kinds).all(|(source, kind)| source.starts_with(kind)));
+    let text = mnist().inspect(&["--layers"]);
+    for layer in &plan.layers {
+        let row = text
+            .lines()
+            .find(|line| line.contains(&format!("  {}  ", fhec_compiler::report::names::short(&layer.name))));
+        let row = row.unwrap_or_else(|| panic!("{} has no row in\n{text}", layer.name));
+        assert!(row.contains(&format!("{:.1}", layer.seconds * 1e3)), "{row}");
+        assert!(row.contains(&format!("{}>{}", layer.level_in, layer.level_out)), "{row}");
+    }
+}
+
+#[test]
+fn every_bootstrap_says_what_needs_it_and_what_it_would_cost_elsewhere() {
+    let compiled = resnet20();
+    let Program { plan, artifact, .. } = &compiled.program;
+    let ops: Vec<usize> = artifact
+        .program
+        .ops()
+        .iter()
+        .enumerate()
+        .filter_map(|(index, data)| matches!(data.op, Op::Bootstrap { .. }).then_some(index))
+        .collect();
+    let sites: Vec<usize> = plan.bootstrap_sites.iter().map(|site| site.op).collect();
+    assert_eq!(sites, ops);
+    assert!(!ops.is_empty());
+    let definitions = artifact.program.definitions();
+    let values: BTreeSet<&str> = plan.bootstrap_sites.iter().map(|site| site.value.as_str()).collect();
+    for site in &plan.bootstrap_sites {
+        // The value refreshed is the operand of the op.
+        let operand = artifact.program.ops()[site.op].op.operands()[0];
+        assert_eq!(artifact.program.value_name(operand), Some(site.value.as_str()));
+        assert_eq!(plan.ops[definitions[operand.index()].unwrap()].level_out, site.level_before);
+        assert!(site.level_before >= site.levels_reserved && site.level_after > site.level_before);
+        // Somebody cannot do with the levels that were left.
+        let short =
+            |need: &&fhec_ir::plan::Need| need.level > site.level_before && need.level <= site.level_after;
+        assert!(site.needed_by.iter().any(|need| short(&need) && need.levels_used > 0), "{}", site.value);
+        // A refreshed value is read only by those that need it or can use it.
+        assert!(!site.needed_by.is_empty());
+        // The placement is optimal: anything else costs as much or more, and forbidding more never costs less.
+        let [value, layer] = [&site.without_value, &site.without_layer];
+        let extra = value.as_ref().map_or(f64::INFINITY, |other| other.extra_seconds);
+        let extra_layer = layer.as_ref().map_or(f64::INFINITY, |other| other.extra_seconds);
+        assert!(extra >= -1e-9 && extra_layer >= extra - 1e-9, "{}: {extra}, {extra_layer}", site.value);
+        for other in [value, layer].into_iter().flatten() {
+            assert!(!other.instead.contains(&site.value));
+            assert!(other.instead.iter().all(|name| !values.contains(name.as_str())));
+            // Each further bootstrap costs its time; nothing in this network is cheap enough to hide one.
+            let more = other.bootstraps as f64 - plan.bootstraps as f64;
+            assert!(other.extra_seconds > more * site.seconds * 0.9, "{}", site.value);
+        }
+    }
+    // Somewhere the second best place costs something: otherwise the numbers tell nothing.
+    let costs = |site: &&fhec_ir::plan::BootstrapRow| {
+        site.without_layer.as_ref().is_some_and(|other| other.extra_seconds > 0.001)
+    };
+    assert!(plan.bootstrap_sites.iter().any(|site| costs(&site)));
+    let text = compiled.inspect(&["--bootstraps"]);
+    assert_eq!(text.matches(" refreshes ").count(), ops.len());
+    assert_eq!(text.matches("needed by op ").count(), ops.len());
+    assert!(mnist().inspect(&["--bootstraps"]).contains("none: one modulus chain holds"));
+}
+
+#[test]
+fn keys_add_up_and_name_their_users() {
+    for compiled in [resnet20(), mnist()] {
+        let Program { plan, artifact, .. } = &compiled.program;
+        let needed = EvaluationKeys::of(&artifact.program, &artifact.params).unwrap();
+        assert_eq!(needed.bytes(&artifact.params), plan.key_bytes);
+        assert_eq!(plan.evaluation_keys.iter().map(|key| key.bytes).sum::<u64>(), plan.key_bytes);
+        let rotations: Vec<(usize, u32)> = plan
+            .evaluation_keys
+            .iter()
+            .filter(|key| key.kind == KeyKind::Rotation)
+            .map(|key| (key.steps.unwrap(), key.level))
+            .collect();
+        let expected: Vec<(usize, u32)> =
+            needed.rotations.iter().map(|(&steps, &level)| (steps, u32::from(level))).collect();
+        assert_eq!(rotations, expected);
+        let level = |kind| plan.evaluation_keys.iter().find(|key| key.kind == kind).map(|key| key.level);
+        assert_eq!(level(KeyKind::Relinearization), needed.relinearization.map(u32::from));
+        assert_eq!(level(KeyKind::Encapsulation), needed.encapsulation.map(|pair| u32::from(pair.level)));
+        for key in &plan.evaluation_keys {
+            assert!(key.bootstraps || key.ops > 0, "nobody uses {}", key.name());
+            assert_eq!(key.ops == 0, key.layers.is_empty());
+        }
+        let text = compiled.inspect(&["--keys"]);
+        assert!(plan.evaluation_keys.iter().all(|key| text.contains(&key.name())));
+    }
+}
+
+#[test]
+fn every_value_has_a_level_and_a_bar_as_long() {
+    let compiled = resnet20();
+    let func = &compiled.program.artifact.program;
+    let text = compiled.inspect(&["--levels"]);
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|words| words.first().is_some_and(|word| word.starts_with('%')))
+        .collect();
+    let values = func.inputs().iter().copied().chain(func.ops().iter().map(|data| data.result));
+    assert_eq!(rows.len(), func.value_count());
+    for (row, value) in rows.iter().zip(values) {
+        let level = usize::from(func.ty(value).level);
+        assert_eq!(row[0], value.to_string());
+        assert_eq!(row[1], level.to_string());
+        if level > 0 {
+            assert_eq!(row[2], "=".repeat(level));
+        }
+    }
+    assert_eq!(text.matches("= bootstrap ").count(), compiled.program.plan.bootstraps);
+}
+
+#[test]
+fn layouts_and_weights_are_per_layer() {
+    let compiled = mnist();
+    let plan = &compiled.program.plan;
+    let maps = plan.ops.iter().filter(|op| op.op == "linear_map").count();
+    let rows = plan.layers.iter().filter(|layer| !layer.layout.is_empty()).count();
+    assert_eq!(rows, maps);
+    let text = compiled.inspect(&["--layouts"]);
+    for layer in plan.layers.iter().filter(|layer| !layer.layout.is_empty()) {
+        assert!(text.lines().any(|line| line.contains(&layer.layout)), "{text}");
+        assert!(layer.plaintext_bytes > 0);
+    }
+}
+
+#[test]
+fn the_graph_has_every_op_and_every_use() {
+    for compiled in [resnet20(), mnist()] {
+        let func = &compiled.program.artifact.program;
+        let graph = compiled.inspect(&["--dot"]);
+        assert!(graph.starts_with("digraph ") && graph.ends_with("}\n"));
+        assert_eq!(graph.matches('{').count(), graph.matches('}').count());
+        let uses: usize = func.ops().iter().map(|data| data.op.operands().len()).sum();
+        assert_eq!(graph.matches(" -> ").count(), uses);
+        assert_eq!(graph.matches(" [label=").count(), func.value_count());
+        assert_eq!(graph.matches("shape=house").count(), compiled.program.plan.bootstraps);
+    }
+}
+
+#[test]
+fn the_first_screen_fits_a_screen_and_says_what_the_plan_says() {
+    for compiled in [resnet20(), mnist()] {
+        let plan = &compiled.program.plan;
+        let text = compiled.inspect(&[]);
+        assert!(text.lines().count() <= 24, "{text}");
+        let row = |name: &str| {
+            let line = text.lines().find(|line| line.trim_start().starts_with(name));
+            line.unwrap_or_else(|| panic!("no {name} in\n{text}")).to_string()
+        };
+        assert!(row("security").contains(&format!("{} bits", plan.security_bits)));
+        assert!(row("security").contains("lattice-estimator"));
+        assert!(row("ring").contains(&format!("2^{}", plan.log_n)));
+        assert!(row("bootstraps").contains(&plan.bootstraps.to_string()));
+        assert!(row("rotations").contains(&plan.rotations.to_string()));
+        assert!(row("time").contains(&format!("{:.1} s", plan.predicted_seconds)));
+    }
+    // 598 of 600 images, as models/resnet20.activations.json has it.
+    assert!(resnet20().inspect(&[]).contains("99.67 % of 600 sample images"));
+    assert!(mnist().inspect(&[]).contains("not measured when compiled"));
+}
+
+#[test]
+fn plans_of_older_artifacts_are_still_read() {
+    let json = resnet20().program.plan.to_json().unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let plan = value.as_object_mut().unwrap();
+    for newer in ["layers", "bootstrap_sites", "evaluation_keys", "agreement", "resident_bytes"] {
+        assert!(plan.remove(newer).is_some(), "{newer}");
+    }
+    let old = Plan::from_json(&value.to_string()).unwrap();
+    assert!(old.layers.is_empty() && old.bootstraps == resnet20().program.plan.bootstraps);
+    let mut program = resnet20().program.clone();
+    program.artifact.plan_json = value.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.fhec");
+    program.write(&path).unwrap();
+    let path = path.to_str().unwrap();
+    assert!(succeeds(&["inspect", path]).contains(&format!("bootstraps  {}", old.bootstraps)));
+    let refused = fhec(&["inspect", path, "--layers"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("compile the network again"));
+}
+
+#[test]
+fn every_field_of_a_plan_is_documented() {
+    let documentation = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
+    let documentation = std::fs::read_to_string(documentation).unwrap();
+    fn names(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    found.insert(name.clone());
+                    names(value, found);
+                }
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    let json: serde_json::Value = serde_json::from_str(&resnet20().inspect(&["--json"])).unwrap();
+    assert_eq!(json["schema_version"], fhec_ir::plan::SCHEMA_VERSION);
+    names(&json, &mut found);
+    assert!(found.len() > 60, "{}", found.len());
+    let absent: Vec<&String> =
+        found.iter().filter(|name| !documentation.contains(&format!("`{name}`"))).collect();
+    assert!(absent.is_empty(), "not in docs/json.md: {absent:?}");
+}

@@ -1,0 +1,91 @@
+//! `fhec run --profile`: the trace against the program, the plan and the clock. The network is the MNIST CNN with polynomial
+//! activations of degree 3: real parameters, small keys.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use fhec_compiler::profile::{TraceError, layer_seconds, read_trace};
+use fhec_compiler::program::Program;
+use serde_json::Value;
+
+fn fhec(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_fhec")).args(arguments).output().expect("fhec starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "fhec {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("output is text")
+}
+
+#[test]
+fn a_trace_has_one_event_per_op_and_adds_up_to_the_run() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (program, trace) = (path("net.fhec"), path("trace.json"));
+    let model = models.join("mnist_cnn_deg3.onnx");
+    fhec(&["compile", model.to_str().unwrap(), "-o", &program]);
+    let digit = models.join("digits/digit_7_a.png");
+    let report = fhec(&["run", &program, "--input", digit.to_str().unwrap(), "--profile", &trace, "--json"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let seconds = report["images"][0]["seconds"].as_f64().unwrap();
+
+    let program_file = Program::open(Path::new(&program)).unwrap();
+    let plan = &program_file.plan;
+    let json: Value = serde_json::from_slice(&fs::read(&trace).unwrap()).unwrap();
+    let events = json["traceEvents"].as_array().unwrap();
+    let ops: Vec<&Value> = events.iter().filter(|event| event["ph"] == "X").collect();
+    assert_eq!(ops.len(), plan.ops.len());
+    let (mut end, mut total) = (0.0, 0.0);
+    for (event, row) in ops.iter().zip(&plan.ops) {
+        assert_eq!(event["name"], row.op.as_str());
+        assert_eq!(event["args"]["op"], row.index);
+        assert_eq!(event["args"]["predicted_seconds"], row.seconds);
+        assert_eq!(event["args"]["level_out"], row.level_out);
+        assert_eq!(event["args"]["layer"], plan.layers[row.layer].name.as_str());
+        let [ts, dur] = ["ts", "dur"].map(|key| event[key].as_f64().unwrap());
+        assert!(ts >= end, "op {} starts before the one before it ends", row.index);
+        assert_eq!(event["args"]["fused"], dur == 0.0);
+        (end, total) = (ts + dur, total + dur / 1e6);
+    }
+    // Ops run one after the other and nothing else takes long.
+    assert!(total <= seconds && total > 0.9 * seconds, "{total} of {seconds} s");
+    #[cfg(target_os = "linux")]
+    {
+        let counters: Vec<&Value> = events.iter().filter(|event| event["ph"] == "C").collect();
+        assert_eq!(counters.len(), ops.len());
+        let peak = report["peak_rss_bytes"].as_u64().unwrap();
+        let mut before = 0;
+        for counter in counters {
+            let [now, most] =
+                ["resident_bytes", "peak_bytes"].map(|key| counter["args"][key].as_u64().unwrap());
+            assert!(now <= most && most <= peak && most >= before);
+            before = most;
+        }
+    }
+
+    // Per layer, from the report and from the file.
+    let layers = report["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), plan.layers.len());
+    let read = read_trace(Path::new(&trace), &program_file).unwrap();
+    let by_layer = layer_seconds(plan, &read);
+    for ((layer, row), measured) in layers.iter().zip(&plan.layers).zip(&by_layer) {
+        assert_eq!(layer["name"], row.name.as_str());
+        assert_eq!(layer["predicted_seconds"], row.seconds);
+        assert!((layer["measured_seconds"].as_f64().unwrap() - measured).abs() < 1e-9);
+    }
+    assert!((by_layer.iter().sum::<f64>() - total).abs() < 1e-6);
+
+    // Traces of other programs and other files are refused.
+    let other = path("other.fhec");
+    fhec(&["compile", model.to_str().unwrap(), "--security", "192", "-o", &other]);
+    let other = Program::open(Path::new(&other)).unwrap();
+    assert!(matches!(read_trace(Path::new(&trace), &other), Err(TraceError::OtherProgram { .. })));
+    let text = fs::read_to_string(&trace).unwrap();
+    for damaged in
+        ["[]".to_string(), text.replace("\"op\":0,", "\"op\":100000,"), text[..text.len() / 2].into()]
+    {
+        let file = path("damaged.json");
+        fs::write(&file, damaged).unwrap();
+        assert!(matches!(read_trace(Path::new(&file), &program_file), Err(TraceError::Malformed { .. })));
+    }
+}

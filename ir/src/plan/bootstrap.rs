@@ -1,0 +1,56 @@
+//! Why each bootstrap of a plan is where it is.
+
+use serde::{Deserialize, Serialize};
+
+/// One bootstrap.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BootstrapRow {
+    /// The op, as index into the plan's ops.
+    pub op: usize,
+    /// The value that is refreshed: its name, or the layer it belongs to and its place there.
+    pub value: String,
+    /// Layer that needs it.
+    pub layer: String,
+    /// Ciphertexts that are refreshed.
+    pub ciphertexts: usize,
+    /// Level before.
+    pub level_before: u32,
+    /// Of these, the levels that the bootstrap itself needs at the bottom of the chain: nothing else can use them.
+    pub levels_reserved: u32,
+    /// Level after.
+    pub level_after: u32,
+    /// The ops that read the refreshed value.
+    pub needed_by: Vec<Need>,
+    /// Predicted seconds of all its ciphertexts.
+    pub seconds: f64,
+    /// The best placement of the whole program in which this value is not refreshed; `None` if there is none.
+    pub without_value: Option<Alternative>,
+    /// The best placement in which no value of the layer that computes this value is refreshed; `None` if there is none.
+    pub without_layer: Option<Alternative>,
+}
+
+/// An op that reads a refreshed value.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Need {
+    /// The op, as index into the plan's ops.
+    pub op: usize,
+    /// Its mnemonic.
+    pub kind: String,
+    /// Its layer.
+    pub layer: String,
+    /// Level it runs at.
+    pub level: u32,
+    /// Levels it uses up, the rescale after it included.
+    pub levels_used: u32,
+}
+
+/// Another placement of the program's bootstraps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// Predicted seconds beyond those of the chosen placement; not negative where placement is optimal.
+    pub extra_seconds: f64,
+    /// Values it refreshes, counted per ciphertext.
+    pub bootstraps: usize,
+    /// Values it refreshes that the chosen placement does not.
+    pub instead: Vec<String>,
+}

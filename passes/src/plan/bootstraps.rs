@@ -1,0 +1,159 @@
+//! Rows of the plan by bootstrap: what needs it, and what the program would cost without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::entity::Value;
+use fhec_ir::func::{Func, OpData, StageOp};
+use fhec_ir::packed::Packed;
+use fhec_ir::plan::{Alternative, BootstrapRow, Need};
+
+use crate::analysis::circuit_shapes::CircuitShapes;
+use crate::analysis::cost::CostTable;
+use crate::analysis::layers::Layers;
+use crate::analysis::op_cost::OpCosts;
+use crate::ckks::place_bootstraps::place_bootstraps_without;
+use crate::schedule_network::{PlacedBootstraps, Scheduled};
+
+/// One row per `bootstrap` op of the program.
+pub(super) fn bootstrap_rows(scheduled: &Scheduled, layers: &Layers, costs: &CostTable) -> Vec<BootstrapRow> {
+    let Some(placed) = &scheduled.placed else { return Vec::new() };
+    let Scheduled { program, estimate, .. } = scheduled;
+    let mut other_places = OtherPlaces::new(scheduled, placed, costs);
+    let row = |&(op, value): &(usize, Value)| {
+        let data = &program.ops()[op];
+        let (x, result) = (program.ty(data.op.operands()[0]), program.ty(data.result));
+        let [without_value, without_layer] = other_places.of(value);
+        BootstrapRow {
+            op,
+            value: other_places.name(value),
+            layer: layers.name(op).to_string(),
+            ciphertexts: result.vectors,
+            level_before: u32::from(x.level),
+            levels_reserved: u32::from(placed.bootstrap.input_level()),
+            level_after: u32::from(result.level),
+            needed_by: needs(program, data.result, layers),
+            seconds: estimate.op_seconds[op],
+            without_value,
+            without_layer,
+        }
+    };
+    placed.sites.iter().map(row).collect()
+}
+
+/// Ops that read `value`, at its level or, after a drop, below.
+fn needs(program: &Func<Ckks>, value: Value, layers: &Layers) -> Vec<Need> {
+    let mut needs = Vec::new();
+    for (op, data) in program.ops().iter().enumerate() {
+        if !data.op.operands().contains(&value) {
+            continue;
+        }
+        if let Op::LevelDrop { .. } = data.op {
+            needs.extend(self::needs(program, data.result, layers));
+            continue;
+        }
+        needs.push(Need {
+            op,
+            kind: data.op.mnemonic().into(),
+            layer: layers.name(op).to_string(),
+            level: u32::from(program.ty(data.op.operands()[0]).level),
+            levels_used: levels_used(data),
+        });
+    }
+    needs.sort_by_key(|need| need.op);
+    needs
+}
+
+fn levels_used(data: &OpData<Ckks>) -> u32 {
+    match &data.op {
+        Op::Polynomial { polynomial, .. } => polynomial.depth(),
+        Op::LinearMap { .. }
+        | Op::Mul { .. }
+        | Op::MulPlain { .. }
+        | Op::MulScalar { .. }
+        | Op::Rescale { .. } => 1,
+        Op::Add { .. }
+        | Op::Sub { .. }
+        | Op::AddPlain { .. }
+        | Op::AddScalar { .. }
+        | Op::Rotate { .. }
+        | Op::Conjugate { .. }
+        | Op::Relinearize { .. }
+        | Op::LevelDrop { .. }
+        | Op::Bootstrap { .. } => 0,
+    }
+}
+
+/// Places the bootstraps of a program again, with some places forbidden.
+struct OtherPlaces<'a> {
+    packed: &'a Func<Packed>,
+    placed: &'a PlacedBootstraps,
+    costs: OpCosts<'a>,
+    shapes: CircuitShapes,
+    layers: Layers,
+    definitions: Vec<Option<usize>>,
+    /// Placements without any value of a layer.
+    known: BTreeMap<usize, Option<Alternative>>,
+}
+
+impl<'a> OtherPlaces<'a> {
+    fn new(scheduled: &'a Scheduled, placed: &'a PlacedBootstraps, costs: &'a CostTable) -> Self {
+        OtherPlaces {
+            packed: &scheduled.packed,
+            placed,
+            costs: OpCosts::new(&scheduled.params, costs)
+                .with_bootstraps(std::slice::from_ref(&placed.bootstrap)),
+            shapes: scheduled.shapes.clone(),
+            layers: Layers::of(&scheduled.packed),
+            definitions: scheduled.packed.definitions(),
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Without refreshing `value`, and without refreshing any value of its layer.
+    fn of(&mut self, value: Value) -> [Option<Alternative>; 2] {
+        let own = self.best_without(&BTreeSet::from([value]));
+        let Some(op) = self.definitions[value.index()] else { return [own.clone(), own] };
+        let layer = self.layers.of_op[op];
+        if !self.known.contains_key(&layer) {
+            let of_layer = self.packed.ops().iter().zip(&self.layers.of_op);
+            let values =
+                of_layer.filter(|(_, of_op)| **of_op == layer).map(|(data, _)| data.result).collect();
+            let found = self.best_without(&values);
+            self.known.insert(layer, found);
+        }
+        [own, self.known[&layer].clone()]
+    }
+
+    fn best_without(&mut self, avoided: &BTreeSet<Value>) -> Option<Alternative> {
+        let (placement, seconds) = place_bootstraps_without(
+            self.packed,
+            &self.placed.bootstrap,
+            avoided,
+            &self.costs,
+            &mut self.shapes,
+        )?;
+        let refreshed = placement.refresh_order(self.packed);
+        let chosen: BTreeSet<Value> = self.placed.sites.iter().map(|&(_, value)| value).collect();
+        let new = refreshed.iter().filter(|value| !chosen.contains(value));
+        Some(Alternative {
+            extra_seconds: seconds - self.placed.seconds,
+            bootstraps: refreshed.iter().map(|&value| self.packed.ty(value).vectors).sum(),
+            instead: new.map(|&value| self.name(value)).collect(),
+        })
+    }
+
+    /// The name of a value; where it has none, its layer and what it is there.
+    fn name(&self, value: Value) -> String {
+        match (self.packed.value_name(value), self.definitions[value.index()]) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(op)) => {
+                let mnemonic = self.packed.ops()[op].op.mnemonic();
+                let before = &self.layers.of_op[..op];
+                let place = before.iter().filter(|&&layer| layer == self.layers.of_op[op]).count() + 1;
+                format!("{}, {mnemonic} (step {place})", self.layers.name(op))
+            }
+            (None, None) => value.to_string(),
+        }
+    }
+}
