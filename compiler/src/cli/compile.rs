@@ -8,7 +8,7 @@ use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::lower_nn::Packing;
 
-use super::args::{ByteSize, Common};
+use super::args::{ByteSize, Common, Import};
 use super::inspect::summary;
 use super::normalisation::Normalisation;
 use super::output::{Output, print};
@@ -33,6 +33,8 @@ pub struct Args {
     /// Security level in bits, by the lattice estimator's table
     #[arg(long, value_name = "BITS", default_value = "128", value_parser = ["98", "128", "192", "256"])]
     security: String,
+    #[command(flatten)]
+    import: Import,
     #[command(flatten)]
     normalisation: Normalisation,
     /// Images that activation ranges are measured on; never those the result is judged by
@@ -136,6 +138,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             PlacementChoice::Lazy => BootstrapPlacement::Lazy,
         },
         verify_each: args.verify_each,
+        import: args.import.options()?,
     };
     let built = build::from_file(&args.model, preprocess, &request)?;
     if let Some(path) = &args.output {
