@@ -75,7 +75,7 @@ pub struct Request {
     pub margin: f64,
     /// How ReLU is approximated.
     pub relu: Relu,
-    /// Memory that keys may take.
+    /// Memory that evaluating may take: keys, ciphertexts, tables and encoded weights.
     pub ram_bytes: u64,
     /// What operations cost.
     pub costs: CostTable,
@@ -252,12 +252,12 @@ fn build(
         let too_deep = match compile::compile(&network, &source, &options, &mut |_, _| ()) {
             Ok(compiled) => break compiled,
             Err(CompileError::Schedule(ScheduleError::Params(
-                error @ (ChooseParamsError::NeedsBootstrapping { .. } | ChooseParamsError::Precision { .. }),
+                error @ (ChooseParamsError::TooDeep { .. } | ChooseParamsError::Precision { .. }),
             ))) => error,
             Err(error) => return Err(error.into()),
         };
         // A shallower ReLU helps where the depth is near what a ring holds, not where it is a multiple of that.
-        let hopeless = matches!(too_deep, ChooseParamsError::NeedsBootstrapping { depth, max_levels, .. } if depth > 2 * max_levels);
+        let hopeless = matches!(too_deep, ChooseParamsError::TooDeep { depth, max_levels, .. } if depth > 2 * max_levels);
         if !lowered || hopeless || alpha - 1.0 < LEAST_RELU_ALPHA {
             return Err(too_deep.into());
         }

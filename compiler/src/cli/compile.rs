@@ -58,7 +58,7 @@ pub struct Args {
     /// levels are short
     #[arg(long, value_name = "A", conflicts_with_all = ["agreement", "relu_depth"])]
     relu_alpha: Option<f64>,
-    /// Memory that keys may take
+    /// Memory that evaluating may take: keys, ciphertexts, tables and encoded weights
     #[arg(long, value_name = "SIZE", default_value = "16GiB")]
     ram: ByteSize,
     /// What operations cost, as `fhec bench --calibrate` writes it [default: that of this machine, or else a built-in model]

@@ -80,11 +80,11 @@ impl Default for ParamOptions {
 #[allow(missing_docs)]
 pub enum ChooseParamsError {
     #[error(
-        "the network needs {depth} levels, and without bootstrapping a ring of degree 2^{max_log_n} holds about \
-         {max_levels} at {security_bits} bits of security; use shallower activations (a lower degree, or \
-         polynomial ones), a lower security level, or bootstrapping"
+        "the network needs {depth} levels, a ring of degree 2^{max_log_n} holds about {max_levels} at {security_bits} bits of \
+         security, and no parameters with bootstrapping keep that level either; use shallower activations (a lower degree, or \
+         polynomial ones) or a lower security level"
     )]
-    NeedsBootstrapping { depth: u32, max_levels: u32, max_log_n: u32, security_bits: u32 },
+    TooDeep { depth: u32, max_levels: u32, max_log_n: u32, security_bits: u32 },
     #[error(
         "no ring holds {depth} levels with an output error below 2^-{wanted}; the best found is 2^-{best:.1}; \
          ask for less precision or use shallower activations"
