@@ -226,5 +226,7 @@ fn too_deep_a_network_is_bootstrapped() {
     let error = schedule_network(&network, &options, &mut |_, _| ()).unwrap_err();
     assert!(matches!(error, ScheduleError::Params(ChooseParamsError::TooDeep { depth: 200, .. })), "{error}");
     let message = error.to_string();
-    assert!(message.contains("no parameters with bootstrapping") && message.ends_with("a lower security level"));
+    assert!(
+        message.contains("no parameters with bootstrapping") && message.ends_with("a lower security level")
+    );
 }
