@@ -8,6 +8,7 @@ use serde_json::json;
 use super::args::{Common, Import};
 use super::normalisation::Normalisation;
 use super::output::Output;
+use super::progress;
 use crate::build::{self, AGREEMENT, Relu};
 
 /// Fit polynomials to a network's ReLUs on sample images
@@ -41,8 +42,10 @@ pub struct Args {
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let preprocess = args.normalisation.preprocess(&args.model)?;
     let relu = args.relu_depth.map_or(Relu::Agreement(args.agreement), Relu::Depth);
+    let spinner = progress::spinner(common, "fitting activations");
     let activations =
         build::calibrate(&args.model, &args.import.options()?, &preprocess, &args.calibration, relu)?;
+    drop(spinner);
     let output = args.output.unwrap_or_else(|| args.model.with_extension("activations.json"));
     build::write_activations(&output, &activations)?;
     let depths: Vec<u32> = activations.depths().collect();

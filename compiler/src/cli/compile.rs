@@ -12,6 +12,7 @@ use super::args::{ByteSize, Common, Import};
 use super::inspect::summary;
 use super::normalisation::Normalisation;
 use super::output::{Output, print};
+use super::progress;
 use crate::bench_costs;
 use crate::build::{self, Calibration, Relu, Request};
 
@@ -140,7 +141,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         verify_each: args.verify_each,
         import: args.import.options()?,
     };
+    let spinner = progress::spinner(common, "compiling");
     let built = build::from_file(&args.model, preprocess, &request)?;
+    drop(spinner);
     if let Some(path) = &args.output {
         let bytes = built.program.write(path)?;
         tracing::info!(path = %path.display(), bytes, "artifact written");
