@@ -26,7 +26,7 @@ use crate::cli::Stage;
 use crate::data::{Dataset, Preprocess};
 use crate::embedded::Embedded;
 use crate::files::{self, Access};
-use crate::onnx;
+use crate::onnx::{self, ImportOptions};
 use crate::program::{Program, check_network, image_shape};
 
 /// Precision of ReLU in bits where levels allow it, the one of the 2021 ResNet-20 (arXiv 2106.07229).
@@ -75,7 +75,7 @@ pub struct Request {
     pub margin: f64,
     /// How ReLU is approximated.
     pub relu: Relu,
-    /// Memory that keys may take.
+    /// Memory that evaluating may take: keys, ciphertexts, tables and encoded weights.
     pub ram_bytes: u64,
     /// What operations cost.
     pub costs: CostTable,
@@ -85,6 +85,8 @@ pub struct Request {
     pub bootstrap_placement: BootstrapPlacement,
     /// Verify after every pass.
     pub verify_each: bool,
+    /// How a model file is read.
+    pub import: ImportOptions,
 }
 
 impl Default for Request {
@@ -99,6 +101,7 @@ impl Default for Request {
             packing: Packing::Auto,
             bootstrap_placement: BootstrapPlacement::Optimal,
             verify_each: false,
+            import: ImportOptions::default(),
         }
     }
 }
@@ -143,8 +146,9 @@ fn input_range(preprocess: &Preprocess) -> Range {
 }
 
 /// The network in `path`, if it can be run on images normalised by `preprocess`.
-fn import(path: &Path, preprocess: &Preprocess) -> Result<Func<Nn>> {
-    let imported = onnx::import(path).with_context(|| format!("cannot import {}", path.display()))?;
+fn import(path: &Path, options: &ImportOptions, preprocess: &Preprocess) -> Result<Func<Nn>> {
+    let imported =
+        onnx::import_with(path, options).with_context(|| format!("cannot import {}", path.display()))?;
     check_network(&imported.func, preprocess)
         .with_context(|| format!("cannot run the network in {}", path.display()))?;
     Ok(imported.func)
@@ -152,7 +156,7 @@ fn import(path: &Path, preprocess: &Preprocess) -> Result<Func<Nn>> {
 
 /// Compiles the model in `path`.
 pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built> {
-    let network = import(path, &preprocess)?;
+    let network = import(path, &request.import, &preprocess)?;
     let beside = path.with_extension("calibration.json");
     let ranges_file = match &request.calibration {
         Calibration::Ranges(file) => Some(file.clone()),
@@ -175,23 +179,29 @@ pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Resu
 }
 
 /// Fits polynomials to the ReLUs of the model in `path`, on the images of a file; `relu` is an agreement or a depth.
-pub fn calibrate(path: &Path, preprocess: &Preprocess, images: &Path, relu: Relu) -> Result<Activations> {
-    let network = import(path, preprocess)?;
+pub fn calibrate(
+    path: &Path,
+    options: &ImportOptions,
+    preprocess: &Preprocess,
+    images: &Path,
+    relu: Relu,
+) -> Result<Activations> {
+    let network = import(path, options, preprocess)?;
     let images = open_calibration(&network, images, preprocess)?;
-    let mut options = NnOptions::default();
-    options.fit.fitting = match relu {
+    let mut passes = NnOptions::default();
+    passes.fit.fitting = match relu {
         Relu::Agreement(percent) => Fitting::Agreement(percent / 100.0),
         Relu::Depth(depth) => Fitting::Depth(depth),
         Relu::Default | Relu::Alpha(_) => bail!("fits are made for an agreement or a depth"),
     };
-    let result = run_nn(&network, &Source::Images(&images), &options, &mut |_, _| ())
+    let result = run_nn(&network, &Source::Images(&images), &passes, &mut |_, _| ())
         .with_context(|| format!("cannot fit the activations of {}", path.display()))?;
     result.activations.context("no polynomial was fitted")
 }
 
 /// Compiles a network that comes with the program.
 pub fn embedded(network: &Embedded, request: &Request) -> Result<Built> {
-    let imported = onnx::import_bytes(network.model, None, &onnx::ImportOptions::default())
+    let imported = onnx::import_bytes(network.model, None, &ImportOptions::default())
         .context("cannot import the embedded network")?;
     let ranges = parse_ranges(network.calibration).context("the embedded network's ranges")?;
     let activations = network.activations.map(serde_json::from_str).transpose();
@@ -242,12 +252,12 @@ fn build(
         let too_deep = match compile::compile(&network, &source, &options, &mut |_, _| ()) {
             Ok(compiled) => break compiled,
             Err(CompileError::Schedule(ScheduleError::Params(
-                error @ (ChooseParamsError::NeedsBootstrapping { .. } | ChooseParamsError::Precision { .. }),
+                error @ (ChooseParamsError::TooDeep { .. } | ChooseParamsError::Precision { .. }),
             ))) => error,
             Err(error) => return Err(error.into()),
         };
         // A shallower ReLU helps where the depth is near what a ring holds, not where it is a multiple of that.
-        let hopeless = matches!(too_deep, ChooseParamsError::NeedsBootstrapping { depth, max_levels, .. } if depth > 2 * max_levels);
+        let hopeless = matches!(too_deep, ChooseParamsError::TooDeep { depth, max_levels, .. } if depth > 2 * max_levels);
         if !lowered || hopeless || alpha - 1.0 < LEAST_RELU_ALPHA {
             return Err(too_deep.into());
         }

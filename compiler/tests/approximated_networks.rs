@@ -1,8 +1,8 @@
 //! Real networks through the passes on the nn stage: the program on stored values, with polynomials for
 //! activations, against the network itself.
 //!
-//! The networks of `models/` come with the repository. The rest needs the reference data: directory `FHEC_DATA`, or
-//! `../shared/data` beside the workspace; those tests skip without.
+//! The networks of `models/` come with the repository. The rest needs the reference data
+//! (`fhec_test_data`), and says so where there is none.
 
 use std::{
     collections::BTreeMap,
@@ -36,13 +36,7 @@ fn models() -> PathBuf {
 }
 
 fn data() -> Option<PathBuf> {
-    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let path = std::env::var_os("FHEC_DATA").map_or_else(default, PathBuf::from);
-    if path.join("models").is_dir() {
-        return Some(path);
-    }
-    eprintln!("skipped: no reference data in `{}` (set FHEC_DATA)", path.display());
-    None
+    fhec_test_data::folder_with("models")
 }
 
 fn images(path: &Path, shape: [usize; 3], preprocess: &Preprocess, count: usize) -> Vec<Vec<Tensor>> {

@@ -171,6 +171,22 @@ fn the_same_compile_gives_the_same_bytes() {
     assert!(fs::read(a).unwrap() == fs::read(b).unwrap());
 }
 
+/// Progress is for terminals: where standard error is none, nothing of it is written.
+#[test]
+fn progress_is_not_written_into_pipes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, keys) = (folder.path().join("net.fhec"), folder.path().join("keys"));
+    let model = models().join("mnist_cnn_deg3.onnx");
+    for arguments in [
+        &["compile", text(&model), "-o", text(&program)][..],
+        &["keygen", text(&program), "--dir", text(&keys)],
+    ] {
+        let output = fhec(arguments);
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+    }
+}
+
 #[test]
 fn damaged_and_foreign_files_are_refused() {
     let shared = shared();

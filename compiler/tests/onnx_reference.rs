@@ -1,6 +1,6 @@
 //! Real networks, imported and run by the nn interpreter, against onnxruntime's logits.
 //!
-//! Needs the reference data: directory `FHEC_DATA`, or `../shared/data` beside the workspace. Skips without.
+//! Needs the reference data (`fhec_test_data`), and says so where there is none.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,13 +22,7 @@ const IMAGES: usize = 100;
 const TOLERANCE: f32 = 1e-4;
 
 fn data() -> Option<PathBuf> {
-    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let path = std::env::var_os("FHEC_DATA").map_or_else(default, PathBuf::from);
-    if path.join("models").is_dir() {
-        return Some(path);
-    }
-    eprintln!("skipped: no reference data in `{}` (set FHEC_DATA)", path.display());
-    None
+    fhec_test_data::folder_with("models")
 }
 
 /// Runs `model` on the first images of `images` and compares with `expected/<logits>_logits_0_999.npy`.

@@ -100,3 +100,36 @@ fn weights_that_are_no_numbers_are_named_with_their_place() {
         refused(&m, &[], &["`w`", word, "7"]);
     }
 }
+
+/// A network for images of any size: their shape comes from the command line.
+#[test]
+fn shapes_that_a_model_leaves_open_are_given() {
+    let mut m = model(13, &[0, 1, 0, 0]);
+    store(&mut m, floats("w", &[2, 1, 3, 3], &[0.1; 18]));
+    node(&mut m, "Conv", &["x", "w"], &["features"]);
+    node(&mut m, "GlobalAveragePool", &["features"], &["pooled"]);
+    node(&mut m, "Flatten", &["pooled"], &["y"]);
+    refused(&m, &[], &["input `x`", "dimension 2", "is open", "--input-shape"]);
+    refused(&m, &["--input-shape", "1,8,8"], &["input `x`", "[1, 8, 8]", "4 dimensions"]);
+    refused(&m, &["--input-shape", "z=1,1,8,8"], &["`z`", "the inputs are `x`"]);
+    refused(&m, &["--input-shape", "1,1,8,8", "--input-shape", "x=1,1,4,4"], &["`x`", "two shapes"]);
+    refused(&m, &["--input-shape", "x=1,3,8,8"], &["Conv"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("net.onnx"), m.write_to_bytes().unwrap()).unwrap();
+    for (shape, size) in [("1,1,8,8", 8), ("x=1,1,6,6", 6)] {
+        let (model, out) = (path("net.onnx"), path("net.fhec"));
+        let output = fhec(&["compile", text(&model), "--input-shape", shape, "-o", text(&out)]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let program = fhec_compiler::program::Program::open(&out).unwrap();
+        assert_eq!(program.image_shape().unwrap(), [1, size, size]);
+    }
+    let (model, images) = (path("net.onnx"), path("images.npy"));
+    let arguments = ["calibrate", text(&model), "--calibration", text(&images), "--input-shape", "1,8,8"];
+    let output = fhec(&arguments);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("4 dimensions"));
+    // Wrong usage is told by the parser of arguments.
+    let output = fhec(&["compile", "net.onnx", "--input-shape", "1x3", "-o", "net.fhec"]);
+    assert_eq!(output.status.code(), Some(2));
+}

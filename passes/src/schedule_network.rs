@@ -529,7 +529,7 @@ impl Search<'_> {
         Err(match (&self.most_precise, self.least_bytes) {
             (Some((best, ..)), _) => ChooseParamsError::Precision { depth, wanted: self.wanted, best: *best },
             (None, Some(needed)) => ChooseParamsError::Memory { needed, ram: asked.ram.unwrap_or(0) },
-            (None, None) => ChooseParamsError::NeedsBootstrapping {
+            (None, None) => ChooseParamsError::TooDeep {
                 depth,
                 max_levels: choose_params::max_levels(asked),
                 max_log_n: asked.max_log_n,

@@ -6,6 +6,8 @@
 //! |---|---|
 //! | `test: PASS` | the pass to run |
 //! | `images: N` | ranges come from N random inputs in [-1, 1) (the default is 16) |
+//! | `degrees: A B ..` | of `fit-activations`, one per activation; the result is the network with the fits in place |
+//! | `least: F` | of `equalize-channels`: the smallest factor (default 1/16) |
 //! | `intervals: LOW HIGH` | ranges come from interval arithmetic |
 //! | `margin: M` | of `calibrate`; the default here is 1 |
 //! | `relu: alpha A`, `relu: degrees A B ..`, `relu: even N`, `relu: shallowest A`, `smooth: error E`, `smooth: degree N` | of `approximate` |
@@ -14,7 +16,7 @@
 //! | `check: TEXT`, `not: TEXT` | the printed result contains, does not contain TEXT |
 //! | `note: TEXT` | the pass notes something that contains TEXT |
 //! | `error: TEXT` | the pass refuses, with a message that contains TEXT |
-//! | `out:` | the printed result follows, commented; `FHEC_BLESS=1` rewrites it |
+//! | `out:` | the printed result follows, commented; for `calibrate` a range per value; `FHEC_BLESS=1` rewrites it |
 //!
 //! Besides, every program is printed and parsed again, verified before and after, and run before and after on random inputs.
 
@@ -40,6 +42,8 @@ use fhec_passes::{
         calibrate::{self, Range, Ranges, Source, calibrate},
         collect_polynomials::collect_polynomials,
         drop_softmax::drop_softmax,
+        equalize_channels::{Tail, channel_bounds, channel_factors, equalize_channels},
+        fit_activations::{self, fit_activations},
         normalize_ranges::{OUTPUT_FACTOR, normalize_ranges},
         scaling::{Scaling, scaling},
         simplify::{self, simplify},
@@ -128,10 +132,10 @@ fn run_file(path: &Path) -> Result<(), String> {
             Err(error) => Err(format!("expected an error with `{expected}`, found `{error}`")),
         };
     }
-    let (result, report) = outcome.map_err(|e| e.to_string())?;
+    let Outcome { func: result, report, text: said } = outcome.map_err(|e| e.to_string())?;
     verify(&result).map_err(|e| format!("after: {e}"))?;
     compare(&func, &result, &directives)?;
-    let printed = print_func(&result);
+    let printed = said.unwrap_or_else(|| print_func(&result));
     for line in directives.all("count") {
         let (op, expected) = line.split_once(' ').ok_or("count: OP N")?;
         let found = result.ops().iter().filter(|data| data.op.mnemonic() == op).count();
@@ -182,10 +186,26 @@ fn ranges_of(func: &Func<Nn>, directives: &Directives<'_>) -> Result<(Ranges, Re
         let ends: Vec<f64> = ends.split_whitespace().map(|end| end.parse().expect("a number")).collect();
         return calibrate(func, &Source::Intervals(Range::new(ends[0], ends[1])), &options);
     }
+    calibrate(func, &Source::Images(&images_of(func, directives)), &options)
+}
+
+fn images_of(func: &Func<Nn>, directives: &Directives<'_>) -> Vec<Vec<Tensor>> {
     let mut random = Random(1);
-    let count = directives.number("images", 16.0) as usize;
-    let images: Vec<_> = (0..count).map(|_| random.inputs(func)).collect();
-    calibrate(func, &Source::Images(&images), &options)
+    (0..directives.number("images", 16.0) as usize).map(|_| random.inputs(func)).collect()
+}
+
+/// What a pass left, or an analysis said.
+struct Outcome {
+    func: Func<Nn>,
+    report: Report,
+    /// In place of the printed function.
+    text: Option<String>,
+}
+
+impl From<(Func<Nn>, Report)> for Outcome {
+    fn from((func, report): (Func<Nn>, Report)) -> Outcome {
+        Outcome { func, report, text: None }
+    }
 }
 
 fn approximated(
@@ -213,27 +233,51 @@ fn approximated(
     approximate(func, &ranges, &scaling(func, &ranges), &options)
 }
 
-fn run_pass(func: &Func<Nn>, directives: &Directives<'_>) -> Result<(Func<Nn>, Report), PassError> {
-    match directives.one("test").expect("`; test: PASS`") {
-        "drop-softmax" => Ok(drop_softmax(func)),
-        "collect-polynomials" => collect_polynomials(func),
-        "simplify" => simplify(func, &simplify::Options::default()),
+fn run_pass(func: &Func<Nn>, directives: &Directives<'_>) -> Result<Outcome, PassError> {
+    Ok(match directives.one("test").expect("`; test: PASS`") {
+        "drop-softmax" => drop_softmax(func).into(),
+        "collect-polynomials" => collect_polynomials(func)?.into(),
+        "simplify" => simplify(func, &simplify::Options::default())?.into(),
         "calibrate" => {
             let (ranges, mut report) = ranges_of(func, directives)?;
+            let mut text = String::new();
             for index in 0..func.value_count() {
                 let Range { min, max } = ranges.range(Value::new(index));
-                report.note(format!("%{index} in [{min}, {max}]"));
+                let line = format!("%{index} in [{min}, {max}]");
+                let _ = writeln!(text, "{line}, bound {}", ranges.bound(Value::new(index)));
+                report.note(line);
             }
-            Ok((func.clone(), report))
+            Outcome { func: func.clone(), report, text: Some(text) }
         }
-        "approximate" => approximated(func, directives).map(|(func, _, report)| (func, report)),
+        "equalize-channels" => {
+            let bounds = channel_bounds(func, &images_of(func, directives), Tail::default())?;
+            let factors = channel_factors(func, &bounds, directives.number("least", 1.0 / 16.0));
+            equalize_channels(func, &factors)?.into()
+        }
+        "fit-activations" => {
+            let degrees = directives.one("degrees").unwrap_or_default();
+            let degrees: Vec<usize> =
+                degrees.split_whitespace().map(|degree| degree.parse().expect("a number")).collect();
+            let (ranges, _) = ranges_of(func, directives)?;
+            let factors = scaling(func, &ranges);
+            let options = fit_activations::Options::default();
+            let fits = fit_activations(func, &images_of(func, directives), &factors, &degrees, &options)?;
+            let relu = ReluMethod::Fitted { fits, otherwise: 126 };
+            let options = approximate::Options { relu, ..approximate::Options::default() };
+            let (func, _, report) = approximate(func, &ranges, &factors, &options)?;
+            (func, report).into()
+        }
+        "approximate" => {
+            let (func, _, report) = approximated(func, directives)?;
+            (func, report).into()
+        }
         // With activations: what they become, on stored values.
         "normalize-ranges" => {
             let (func, scaling, _) = approximated(func, directives)?;
-            normalize_ranges(&func, &scaling)
+            normalize_ranges(&func, &scaling)?.into()
         }
         other => panic!("unknown pass `{other}`"),
-    }
+    })
 }
 
 /// Both functions on random inputs, outputs multiplied with their factor.

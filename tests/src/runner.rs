@@ -11,7 +11,7 @@
 //! | `error: TEXT` | the pass refuses, with a message that contains TEXT |
 //! | `out:` | the printed result follows, commented; `FHEC_BLESS=1` rewrites it |
 //!
-//! A pass may read directives of its own. Besides, every program is printed and parsed again, verified before and after,
+//! An analysis has text for a result: what it chose or predicts. A pass may read directives of its own. Besides, every program is printed and parsed again, verified before and after,
 //! and run before and after on random inputs.
 
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub struct Case<'a> {
     text: &'a str,
 }
 
-/// What a pass made of a program: printed, with the mnemonics of its ops.
+/// What a pass made of a program: printed, with the mnemonics of its ops; or what an analysis says.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The result as text.
@@ -48,6 +48,12 @@ impl Outcome {
         verify(func).map_err(|e| Failure::Broken(format!("after: {e}")))?;
         let ops = func.ops().iter().map(|data| data.op.mnemonic()).collect();
         Ok(Outcome { printed: print_func(func), ops })
+    }
+
+    /// What an analysis says, as lines of text: there is no program to count ops in.
+    pub fn text(lines: impl IntoIterator<Item = String>) -> Self {
+        let printed = lines.into_iter().map(|line| line + "\n").collect();
+        Outcome { printed, ops: Vec::new() }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
+use anyhow::{Result, ensure};
 use clap::Args;
+
+use crate::onnx::ImportOptions;
 
 /// A number of bytes: `16GiB`, `500MB`, `4096`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +69,62 @@ impl FromStr for Numbers {
     }
 }
 
+/// The shape of a model's input: `1,3,32,32`, or `image=1,3,32,32`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputShape {
+    /// Empty for the only input.
+    name: String,
+    shape: Vec<usize>,
+}
+
+impl FromStr for InputShape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // Names of tensors may hold the sign, shapes may not.
+        let (name, shape) = text.rsplit_once('=').unwrap_or(("", text));
+        let number = |item: &str| match item.trim().parse() {
+            Ok(size @ 1..) => Ok(size),
+            _ => Err(format!("`{item}` is no dimension; write for example 1,3,32,32 or image=1,3,32,32")),
+        };
+        let shape = shape.split(',').map(number).collect::<Result<_, _>>()?;
+        Ok(InputShape { name: name.to_string(), shape })
+    }
+}
+
+/// How a model is read.
+#[derive(Args, Clone, Debug)]
+pub struct Import {
+    /// Shape of the input, for models that leave dimensions open: 1,3,32,32, or NAME=1,3,32,32 for one of several inputs
+    #[arg(long, value_name = "SHAPE")]
+    input_shape: Vec<InputShape>,
+}
+
+impl Import {
+    /// The same for the importer.
+    pub fn options(&self) -> Result<ImportOptions> {
+        let mut options = ImportOptions::default();
+        for InputShape { name, shape } in &self.input_shape {
+            let other = options.input_shapes.insert(name.clone(), shape.clone());
+            ensure!(other.is_none(), "--input-shape is given twice for the same input");
+        }
+        Ok(options)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn input_shapes() {
+        let shape = |text: &str| text.parse::<InputShape>().map(|shape| (shape.name, shape.shape));
+        assert_eq!(shape("1,3,32,32"), Ok((String::new(), vec![1, 3, 32, 32])));
+        assert_eq!(shape("a=b=1, 2"), Ok(("a=b".into(), vec![1, 2])));
+        for bad in ["", "x=", "1,,2", "1,0", "1,-3", "1x3", "3=x"] {
+            assert!(shape(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes() {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::json;
 
-use super::args::Common;
+use super::args::{Common, Import};
 use super::normalisation::Normalisation;
 use super::output::Output;
+use super::progress;
 use crate::build::{self, AGREEMENT, Relu};
 
 /// Fit polynomials to a network's ReLUs on sample images
@@ -27,6 +28,8 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE.json")]
     output: Option<PathBuf>,
     #[command(flatten)]
+    import: Import,
+    #[command(flatten)]
     normalisation: Normalisation,
     /// Share of images in percent that must keep their class, at the least depth
     #[arg(long, value_name = "P", default_value_t = AGREEMENT)]
@@ -39,7 +42,10 @@ pub struct Args {
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let preprocess = args.normalisation.preprocess(&args.model)?;
     let relu = args.relu_depth.map_or(Relu::Agreement(args.agreement), Relu::Depth);
-    let activations = build::calibrate(&args.model, &preprocess, &args.calibration, relu)?;
+    let spinner = progress::spinner(common, "fitting activations");
+    let activations =
+        build::calibrate(&args.model, &args.import.options()?, &preprocess, &args.calibration, relu)?;
+    drop(spinner);
     let output = args.output.unwrap_or_else(|| args.model.with_extension("activations.json"));
     build::write_activations(&output, &activations)?;
     let depths: Vec<u32> = activations.depths().collect();

@@ -8,11 +8,12 @@ use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::lower_nn::Packing;
 
-use super::args::{ByteSize, Common};
+use super::args::{ByteSize, Common, Import};
 use super::gates::GateArgs;
 use super::inspect::summary;
 use super::normalisation::Normalisation;
 use super::output::{Output, print};
+use super::progress;
 use crate::bench_costs;
 use crate::build::{self, Calibration, Relu, Request};
 
@@ -34,6 +35,8 @@ pub struct Args {
     /// Security level in bits, by the lattice estimator's table
     #[arg(long, value_name = "BITS", default_value = "128", value_parser = ["98", "128", "192", "256"])]
     security: String,
+    #[command(flatten)]
+    import: Import,
     #[command(flatten)]
     normalisation: Normalisation,
     /// Images that activation ranges are measured on; never those the result is judged by
@@ -57,7 +60,7 @@ pub struct Args {
     /// levels are short
     #[arg(long, value_name = "A", conflicts_with_all = ["agreement", "relu_depth"])]
     relu_alpha: Option<f64>,
-    /// Memory that keys may take
+    /// Memory that evaluating may take: keys, ciphertexts, tables and encoded weights
     #[arg(long, value_name = "SIZE", default_value = "16GiB")]
     ram: ByteSize,
     /// What operations cost, as `fhec bench --calibrate` writes it [default: that of this machine, or else a built-in model]
@@ -139,8 +142,11 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             PlacementChoice::Lazy => BootstrapPlacement::Lazy,
         },
         verify_each: args.verify_each,
+        import: args.import.options()?,
     };
+    let spinner = progress::spinner(common, "compiling");
     let built = build::from_file(&args.model, preprocess, &request)?;
+    drop(spinner);
     args.gates.gates().check(&built.program.plan)?;
     if let Some(path) = &args.output {
         let bytes = built.program.write(path)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::args::Common;
 use super::output::Output;
+use super::progress;
 use crate::memory::{human_bytes, peak_rss_bytes};
 use crate::program::Program;
 use crate::roles::{Client, KeyFolder, files};
@@ -40,10 +41,12 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let start = Instant::now();
     let program = Program::open(&args.program)?;
     let folder = KeyFolder::claim(&args.dir)?;
+    let spinner = progress::spinner(common, "making keys");
     let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
     let client = Client::generate(&program.artifact, &context)?;
     let keys = client.evaluation_keys()?;
     folder.write(&context, client.secret(), &client.public_key()?, &keys)?;
+    drop(spinner);
     let report = Report {
         seconds: start.elapsed().as_secs_f64(),
         evaluation_keys: keys.count(),

@@ -448,14 +448,7 @@ fn sample_digits_and_their_normalisation_are_read() {
 
 #[test]
 fn mnist_and_cifar_as_published_are_read() {
-    let folder = std::env::var("FHEC_DATA").map_or_else(
-        |_| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
-        PathBuf::from,
-    );
-    if !folder.is_dir() {
-        eprintln!("skipped: no MNIST and CIFAR-10 files; name their folder in FHEC_DATA");
-        return;
-    }
+    let Some(folder) = fhec_test_data::folder_with("mnist") else { return };
     let mnist = Dataset::open(folder.join("mnist/t10k_a-images-idx3-ubyte.gz"), [1, 28, 28]).unwrap();
     assert_eq!((mnist.len(), &mnist.labels().unwrap()[..5]), (5000, &[7, 2, 1, 0, 4][..]));
     let cifar = Dataset::open(folder.join("cifar10/test_batch_a.bin"), cifar::SHAPE).unwrap();

@@ -35,8 +35,9 @@ pub(super) fn import(
     let mut emitter = Emitter::new(&func_name(&graph.name), size);
     let mut known: BTreeMap<&str, Operand> = BTreeMap::new();
     let mut inputs = Vec::new();
+    let given = given_shapes(&names, options)?;
     for input in names.inputs.iter() {
-        let shape = input_shape(input, options)?;
+        let shape = input_shape(input, given.get(input.name.as_str()).copied())?;
         let operand = emitter.input(&input.name, shape);
         let operand = operand.map_err(|error| match error {
             EmitError::Misfit(reason) | EmitError::TooLarge(reason) => input_error(input, reason),
@@ -222,8 +223,40 @@ fn input_error(input: &ValueInfoProto, reason: String) -> ImportError {
     ImportError::Input { name: input.name.clone(), reason }
 }
 
+/// The shapes that `options` give, each for an input that is there and of as many dimensions as the model says.
+fn given_shapes<'a>(
+    names: &Names<'a>,
+    options: &'a ImportOptions,
+) -> Result<BTreeMap<&'a str, &'a [usize]>, ImportError> {
+    let mut given = BTreeMap::new();
+    for (name, shape) in &options.input_shapes {
+        let error = |reason: String| ImportError::Input { name: name.clone(), reason };
+        let known = || names.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join("`, `");
+        let input = match names.inputs[..] {
+            [only] if name.is_empty() => Some(only),
+            _ => names.inputs.iter().copied().find(|input| input.name == *name),
+        };
+        let what =
+            if name.is_empty() { "a shape without a name is given" } else { "a shape is given for it" };
+        let input = input.ok_or_else(|| error(format!("{what}, the inputs are `{}`", known())))?;
+        let rank = input.type_.as_ref().filter(|ty| ty.has_tensor_type() && ty.tensor_type().shape.is_some());
+        let rank = rank.map(|ty| ty.tensor_type().shape.dim.len());
+        if shape.contains(&0) || rank.is_some_and(|rank| rank != shape.len()) {
+            let dimensions = rank.map_or("any number of".into(), |rank| rank.to_string());
+            return Err(input_error(
+                input,
+                format!("the shape {shape:?} is given for it, it has {dimensions} dimensions of at least 1"),
+            ));
+        }
+        if given.insert(input.name.as_str(), shape.as_slice()).is_some() {
+            return Err(input_error(input, "two shapes are given for it".into()));
+        }
+    }
+    Ok(given)
+}
+
 /// Shape of an input; an open first dimension is the batch and becomes 1.
-fn input_shape(input: &ValueInfoProto, options: &ImportOptions) -> Result<Vec<usize>, ImportError> {
+fn input_shape(input: &ValueInfoProto, given: Option<&[usize]>) -> Result<Vec<usize>, ImportError> {
     let error = |reason: String| input_error(input, reason);
     let Some(type_proto::Value::TensorType(ty)) = input.type_.as_ref().and_then(|ty| ty.value.as_ref())
     else {
@@ -234,10 +267,11 @@ fn input_shape(input: &ValueInfoProto, options: &ImportOptions) -> Result<Vec<us
         let advice = "let the network take floats and normalise integers before it";
         return Err(error(format!("its elements are {element:?}; {advice}")));
     }
-    if let Some(shape) = options.input_shapes.get(&input.name) {
-        return Ok(shape.clone());
+    if let Some(shape) = given {
+        return Ok(shape.to_vec());
     }
-    let shape = ty.shape.as_ref().ok_or_else(|| error("it has no shape; give one".into()))?;
+    let advice = "give the input's shape (--input-shape 1,3,32,32)";
+    let shape = ty.shape.as_ref().ok_or_else(|| error(format!("it has no shape; {advice}")))?;
     let mut dimensions = Vec::new();
     for (axis, dimension) in shape.dim.iter().enumerate() {
         let size = match &dimension.value {
@@ -249,9 +283,7 @@ fn input_shape(input: &ValueInfoProto, options: &ImportOptions) -> Result<Vec<us
             Some(dimension::Value::DimParam(name)) => format!(" (`{name}`)"),
             _ => String::new(),
         };
-        let open = || {
-            error(format!("dimension {axis}{symbol} is open; only the batch may be, give the input's shape"))
-        };
+        let open = || error(format!("dimension {axis}{symbol} is open; only the batch may be, {advice}"));
         dimensions.push(size.ok_or_else(open)?);
     }
     Ok(dimensions)

@@ -60,7 +60,8 @@ pub struct Imported {
 /// Choices of [`import_with`].
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
-    /// Shapes of inputs, by name, for dimensions that the model leaves open or to fix another batch.
+    /// Shapes of inputs, by name, for dimensions that the model leaves open or to fix another batch. The empty name stands for
+    /// the only input.
     pub input_shapes: BTreeMap<String, Vec<usize>>,
 }
 

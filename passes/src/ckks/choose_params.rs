@@ -7,6 +7,7 @@
 //! | Ensures  | parameters that hold its depth, keep the security level asked for, and whose predicted output error and memory are within what was asked |
 //! | Fails    | [`ChooseParamsError`] |
 //! | Method   | for every number of digits the largest scale that the limit on `log2(QP)` admits, up to a cap beyond which more bits buy nothing; each is compiled and estimated; the fastest one that satisfies wins |
+//! | Tests    | `tests/filetests/packed/choose_params/`, unit tests below |
 //!
 //! All primes are below `2^50`, the fast path of the kernels. Chain primes are chosen top down, each the unused prime
 //! nearest to `D_l^2 / 2^log_scale`, so that canonical scales stay within a fraction of a bit of `2^log_scale`. The
@@ -79,11 +80,11 @@ impl Default for ParamOptions {
 #[allow(missing_docs)]
 pub enum ChooseParamsError {
     #[error(
-        "the network needs {depth} levels, and without bootstrapping a ring of degree 2^{max_log_n} holds about \
-         {max_levels} at {security_bits} bits of security; use shallower activations (a lower degree, or \
-         polynomial ones), a lower security level, or bootstrapping"
+        "the network needs {depth} levels, a ring of degree 2^{max_log_n} holds about {max_levels} at {security_bits} bits of \
+         security, and no parameters with bootstrapping keep that level either; use shallower activations (a lower degree, or \
+         polynomial ones) or a lower security level"
     )]
-    NeedsBootstrapping { depth: u32, max_levels: u32, max_log_n: u32, security_bits: u32 },
+    TooDeep { depth: u32, max_levels: u32, max_log_n: u32, security_bits: u32 },
     #[error(
         "no ring holds {depth} levels with an output error below 2^-{wanted}; the best found is 2^-{best:.1}; \
          ask for less precision or use shallower activations"

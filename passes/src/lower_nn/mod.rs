@@ -7,7 +7,7 @@
 //! | Ensures  | the same function of the image; `meta input_layout`, `meta output_layout`: one layout per input and output |
 //! | Leaves   | constants that nothing names are gone; levels and scales unsaid |
 //! | Fails    | [`LowerError`], naming op and tensor; [`check_lowerable`] says the same before activations are approximated |
-//! | Method   | ops to steps on tensors ([`program`]), a layout per tensor ([`choose_layout`]), steps to ops ([`emit`]) |
+//! | Method   | ops to steps on tensors ([`program`]), a layout per tensor ([`choose_layout`]), steps to ops (`emit`) |
 //! | Tests    | `tests/filetests/packed/lower/`, `tests.rs` beside this file |
 //!
 //! | file | ops |

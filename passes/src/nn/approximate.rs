@@ -8,7 +8,7 @@
 //! | Leaves   | `max_pool` and `softmax`, which [`check_lowerable`](crate::lower_nn::check_lowerable) refuses; weights and values unscaled ([`super::normalize_ranges`] comes next) |
 //! | Fails    | [`PassError::Approximation`], [`PassError::Option`] |
 //! | Method   | ReLU(x) = x (1 + s(x / f)) / 2 with s a composition of odd minimax polynomials for sign (2020/834, 2105.10879), or x / 2 + g(x) with g even; the rest by minimax polynomials |
-//! | Tests    | `tests/filetests/nn/approximate/`, unit tests below |
+//! | Tests    | `tests/filetests/nn/approximate/`, `passes/tests/nn_pipeline.rs` |
 //!
 //! Leaky ReLU is the same with another last polynomial. Clip is a sum of ReLUs:
 //! low + ReLU(x - low) - ReLU(x - high), less what the range of x makes idle.

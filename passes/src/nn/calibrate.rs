@@ -7,7 +7,7 @@
 //! | Ensures  | a range for every value that contains all it took on the samples, or all it can take |
 //! | Fails    | [`PassError::Calibration`], [`PassError::NonFiniteActivation`], [`PassError::Option`] |
 //! | Method   | the cleartext interpreter on sample images, in parallel; or interval arithmetic, which is sound and far too wide for deep networks; or a table of ranges by name, completed by interval arithmetic |
-//! | Tests    | below |
+//! | Tests    | `tests/filetests/nn/calibrate/`, `passes/tests/nn_pipeline.rs` |
 //!
 //! A range from samples says nothing about other inputs: what the program is built for is the largest magnitude times a margin,
 //! [`Ranges::bound`]. Beyond it polynomials grow fast.

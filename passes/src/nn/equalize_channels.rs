@@ -7,7 +7,7 @@
 //! | Ensures  | the same function up to rounding of weights; no op more |
 //! | Leaves   | channels that reach an op which does not keep a factor per channel: inputs, outputs, dense layers on flattened planes, other activations |
 //! | Method   | for c > 0, ReLU(c x) = c ReLU(x), so a channel may be divided by a number where a convolution writes it and multiplied where the next one reads it (cross-layer equalisation: Nagel et al., ICCV 2019, arXiv 1906.04721). Values joined by additions share their numbers |
-//! | Tests    | below, `passes/tests/fitted_activations.rs` |
+//! | Tests    | `tests/filetests/nn/equalize_channels/`, below, `passes/tests/fitted_activations.rs` |
 //!
 //! A polynomial is made for one interval, and where channels differ in size the small ones use the middle of it only, where a
 //! polynomial for ReLU is worst.

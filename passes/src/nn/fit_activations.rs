@@ -8,7 +8,7 @@
 //! | Leaves   | other activations, which count as exact here: [`approximate`](mod@super::approximate) makes them so to many bits |
 //! | Fails    | [`PassError::Option`], [`PassError::Calibration`], [`PassError::Approximation`], [`PassError::LeavesDomain`] |
 //! | Method   | every image is walked through the network twice at once, with exact and with approximated activations; a layer's polynomial is the least-squares map from what the *approximated* network feeds it to what the *exact* one outputs there, plus an even weight over the domain for tails; then a shift per channel makes means equal |
-//! | Tests    | below, `compiler/tests/fitted_activations.rs` |
+//! | Tests    | `tests/filetests/nn/fit_activations/`, `passes/tests/fitted_activations.rs` |
 //!
 //! Fitting in order lets a layer make good a part of what the layers before it did wrong. The shift per channel is an
 //! addition of constants and takes no level. A factor per channel would have to reach the next linear map past residual additions, which would take one.

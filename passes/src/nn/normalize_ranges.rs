@@ -7,7 +7,7 @@
 //! | Ensures  | each value is the old one divided by its factor, so magnitudes are at most 1 as far as ranges hold (what a ReLU multiplies its operand with may exceed that, by the ratio of its factors, where its result joins a sum); every `poly` has the domain [-1, 1]; `meta output_factor` is what outputs are multiplied with |
 //! | Leaves   | inputs as they were |
 //! | Method   | factors go into weights, biases, coefficients and constant operands; only where an op has none, a product with a constant is inserted |
-//! | Tests    | `tests/filetests/nn/normalize_ranges/`, unit tests below |
+//! | Tests    | `tests/filetests/nn/normalize_ranges/`, `passes/tests/nn_random.rs` |
 
 use fhec_ir::{
     entity::{Const, Value},

@@ -8,7 +8,7 @@
 //! | Leaves   | no `batch_norm`; names of values at the end of what was folded |
 //! | Fails    | [`PassError::NonFiniteConstant`] if a folded weight is not finite (a variance below zero) |
 //! | Method   | the network becomes one term of an e-graph (Willsey et al., POPL 2021, `egg`); the rules of `simplify/rules.rs` are applied until nothing changes; of all equal programs the one with the least multiplicative depth, then fewest ops is taken |
-//! | Tests    | `tests/filetests/nn/simplify/`, unit tests against the interpreter below |
+//! | Tests    | `tests/filetests/nn/simplify/`, random networks in `passes/tests/nn_random.rs` |
 //!
 //! What folds: batch normalisation and scalar arithmetic into convolutions and dense layers on either side, through
 //! pools, pads, flattening and additions; pads into convolutions and pools; average and global pools into the convolution

@@ -219,4 +219,14 @@ fn too_deep_a_network_is_bootstrapped() {
     // 200 levels, of which a window holds a whole number of polynomials of five.
     assert_eq!(bootstraps, 40usize.div_ceil(usize::from(levels) / 5) - 1);
     assert_eq!(scheduled.considered.iter().filter(|row| row.verdict == "chosen").count(), 1);
+
+    // No bootstrapping fits a small ring, and nobody is advised to try it.
+    let params = ParamOptions { max_log_n: 13, ..ParamOptions::default() };
+    let options = ScheduleOptions { params, ..ScheduleOptions::default() };
+    let error = schedule_network(&network, &options, &mut |_, _| ()).unwrap_err();
+    assert!(matches!(error, ScheduleError::Params(ChooseParamsError::TooDeep { depth: 200, .. })), "{error}");
+    let message = error.to_string();
+    assert!(
+        message.contains("no parameters with bootstrapping") && message.ends_with("a lower security level")
+    );
 }

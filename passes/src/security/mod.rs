@@ -81,8 +81,6 @@ pub fn check(params: &Params, bits: u32) -> Result<(), SecurityError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
-
     const SPARSE: fn(u32) -> Secret = |hamming_weight| Secret::SparseTernary { hamming_weight };
 
     #[test]
@@ -136,13 +134,9 @@ mod tests {
     /// Compares every cell with the estimator's output, where that file is at hand.
     #[test]
     fn the_table_is_that_of_the_estimator() {
-        let root = std::env::var_os("FHEC_DATA").map(PathBuf::from);
-        let root =
-            root.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")));
-        let Ok(text) = std::fs::read_to_string(root.join("security/max_log_qp.json")) else {
-            eprintln!("skipped: no security/max_log_qp.json under {}", root.display());
-            return;
-        };
+        const FILE: &str = "security/max_log_qp.json";
+        let Some(folder) = fhec_test_data::folder_with(FILE) else { return };
+        let text = std::fs::read_to_string(folder.join(FILE)).unwrap();
         let records: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
         let mut compared = 0;
         for record in records.iter().filter(|r| r["cost_model"] == "MATZOV") {
