@@ -144,7 +144,7 @@ pub fn run(options: &Options) -> Result<Report> {
             clock.lap("slots_to_coeffs");
             let x = bootstrapper.raise_modulus(&evaluator, encapsulation.as_ref(), &x)?;
             clock.lap("raise_modulus");
-            let x = bootstrapper.coeffs_to_slots(&evaluator, x)?;
+            let x = bootstrapper.coeffs_to_slots(&evaluator, encapsulation.as_ref(), x)?;
             clock.lap("coeffs_to_slots");
             let x = bootstrapper.real_part(&evaluator, x)?;
             clock.lap("real_part");

@@ -27,7 +27,7 @@ use crate::data::{Dataset, Preprocess};
 use crate::embedded::Embedded;
 use crate::files::{self, Access};
 use crate::onnx;
-use crate::program::Program;
+use crate::program::{Program, check_network, image_shape};
 
 /// Precision of ReLU in bits where levels allow it, the one of the 2021 ResNet-20 (arXiv 2106.07229).
 const RELU_ALPHA: f64 = 13.0;
@@ -142,9 +142,17 @@ fn input_range(preprocess: &Preprocess) -> Range {
     ends.fold(Range::new(0.0, 0.0), |range, x| Range::new(range.min.min(x), range.max.max(x)))
 }
 
+/// The network in `path`, if it can be run on images normalised by `preprocess`.
+fn import(path: &Path, preprocess: &Preprocess) -> Result<Func<Nn>> {
+    let imported = onnx::import(path).with_context(|| format!("cannot import {}", path.display()))?;
+    check_network(&imported.func, preprocess)
+        .with_context(|| format!("cannot run the network in {}", path.display()))?;
+    Ok(imported.func)
+}
+
 /// Compiles the model in `path`.
 pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built> {
-    let imported = onnx::import(path).with_context(|| format!("cannot import {}", path.display()))?;
+    let network = import(path, &preprocess)?;
     let beside = path.with_extension("calibration.json");
     let ranges_file = match &request.calibration {
         Calibration::Ranges(file) => Some(file.clone()),
@@ -152,7 +160,7 @@ pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Resu
         _ => None,
     };
     let images = match &request.calibration {
-        Calibration::Images(file) => Some(open_calibration(&imported.func, file, &preprocess)?),
+        Calibration::Images(file) => Some(open_calibration(&network, file, &preprocess)?),
         _ => None,
     };
     let ranges = ranges_file.map(|file| read_ranges(&file)).transpose()?;
@@ -162,21 +170,21 @@ pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Resu
         _ => None,
     };
     let name = path.file_stem().map_or("network".into(), |stem| stem.to_string_lossy().into_owned());
-    build(imported.func, &name, preprocess, images, ranges, known, request)
+    build(network, &name, preprocess, images, ranges, known, request)
         .with_context(|| format!("cannot compile {}", path.display()))
 }
 
 /// Fits polynomials to the ReLUs of the model in `path`, on the images of a file; `relu` is an agreement or a depth.
 pub fn calibrate(path: &Path, preprocess: &Preprocess, images: &Path, relu: Relu) -> Result<Activations> {
-    let imported = onnx::import(path).with_context(|| format!("cannot import {}", path.display()))?;
-    let images = open_calibration(&imported.func, images, preprocess)?;
+    let network = import(path, preprocess)?;
+    let images = open_calibration(&network, images, preprocess)?;
     let mut options = NnOptions::default();
     options.fit.fitting = match relu {
         Relu::Agreement(percent) => Fitting::Agreement(percent / 100.0),
         Relu::Depth(depth) => Fitting::Depth(depth),
         Relu::Default | Relu::Alpha(_) => bail!("fits are made for an agreement or a depth"),
     };
-    let result = run_nn(&imported.func, &Source::Images(&images), &options, &mut |_, _| ())
+    let result = run_nn(&network, &Source::Images(&images), &options, &mut |_, _| ())
         .with_context(|| format!("cannot fit the activations of {}", path.display()))?;
     result.activations.context("no polynomial was fitted")
 }
@@ -278,11 +286,7 @@ fn identifier(name: &str) -> String {
 }
 
 fn open_calibration(network: &Func<Nn>, path: &Path, preprocess: &Preprocess) -> Result<Vec<Vec<Tensor>>> {
-    let &[input] = network.inputs() else { bail!("calibration needs a network with one input") };
-    let shape = &network.ty(input).shape;
-    let &[1, c, h, w] = shape.as_slice() else {
-        bail!("calibration needs one image as input, the network takes {shape:?}")
-    };
+    let [c, h, w] = image_shape(network)?;
     let dataset = Dataset::open(path, [c, h, w])?;
     let image = |index| Ok(vec![Tensor::new([1, c, h, w], dataset.input(index, preprocess)?)?]);
     (0..dataset.len()).map(image).collect()

@@ -27,6 +27,14 @@ pub enum Access {
     OwnerOnly,
 }
 
+/// Beginning and end of the names that files have while they are written.
+const TEMPORARY: (&str, &str) = (".fhec-", ".tmp");
+
+/// Whether a file of this name was being written: a killed process leaves it.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
+}
+
 /// Writes a file through `write` under a temporary name in the same folder, flushes it to disk, and renames it: a
 /// full disk or a killed process leaves the old file, or none, never half of one.
 pub fn write_atomically(
@@ -41,7 +49,7 @@ pub fn write_atomically(
     };
     // Dropped on every early return, which removes it.
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".fhec-").suffix(".tmp");
+    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

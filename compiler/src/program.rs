@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fhec_ir::artifact::Artifact;
+use fhec_ir::func::Func;
 use fhec_ir::interp;
+use fhec_ir::nn::Nn;
 use fhec_ir::plan::Plan;
 use fhec_ir::tensor::Tensor;
 
@@ -31,9 +33,8 @@ impl Program {
         let plan = Plan::from_json(&artifact.plan_json).context("the artifact's plan cannot be read")?;
         let preprocess = serde_json::from_str(&artifact.preprocess_json)
             .context("the artifact's normalisation cannot be read")?;
-        let program = Program { artifact, plan, preprocess };
-        program.image_shape()?;
-        Ok(program)
+        check_network(&artifact.network, &preprocess)?;
+        Ok(Program { artifact, plan, preprocess })
     }
 
     /// Reads an artifact file.
@@ -53,19 +54,7 @@ impl Program {
 
     /// Shape of the images the network takes: channels, height, width.
     pub fn image_shape(&self) -> Result<ImageShape> {
-        let network = &self.artifact.network;
-        let &[input] = network.inputs() else {
-            bail!(
-                "the network has {} inputs; only networks with one image as input are run",
-                network.inputs().len()
-            )
-        };
-        match network.ty(input).shape[..] {
-            [1, c, h, w] => Ok([c, h, w]),
-            ref other => {
-                bail!("the network's input has shape {other:?}, expected [1, channels, height, width]")
-            }
-        }
+        image_shape(&self.artifact.network)
     }
 
     /// Opens images of the network's shape.
@@ -86,6 +75,46 @@ impl Program {
     pub fn class_name(&self, class: usize) -> String {
         self.preprocess.classes().get(class).cloned().unwrap_or_else(|| class.to_string())
     }
+}
+
+/// Shape of the images that `network` takes: channels, height, width.
+///
+/// # Errors
+/// If it takes anything but one image.
+pub fn image_shape(network: &Func<Nn>) -> Result<ImageShape> {
+    let &[input] = network.inputs() else {
+        bail!(
+            "the network has {} inputs; only networks with one image as input are run",
+            network.inputs().len()
+        )
+    };
+    match network.ty(input).shape[..] {
+        [1, c, h, w] => Ok([c, h, w]),
+        ref other => {
+            bail!("the network's input has shape {other:?}, expected [1, channels, height, width]")
+        }
+    }
+}
+
+/// Checks that `network` can be run on images normalised by `preprocess`: one image goes in, of as many channels as there are means
+/// and deviations, and one tensor comes out.
+pub fn check_network(network: &Func<Nn>, preprocess: &Preprocess) -> Result<()> {
+    let [channels, ..] = image_shape(network)?;
+    preprocess.check_channels(channels).context("the normalisation does not fit the network's input")?;
+    if let outputs @ ([] | [_, _, ..]) = network.outputs() {
+        let names: Vec<String> = outputs
+            .iter()
+            .map(|&output| {
+                network.value_name(output).map_or_else(|| output.to_string(), |name| format!("`{name}`"))
+            })
+            .collect();
+        bail!(
+            "the network has {} outputs ({}); only networks with one are run: export it with the one that is wanted",
+            outputs.len(),
+            names.join(", ")
+        )
+    }
+    Ok(())
 }
 
 /// Index of the largest logit, the first one on a tie.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fhec_compiler::roles::{Client, RoleError, Server, files};
+use fhec_compiler::roles::{Client, KeyFolder, RoleError, Server, files};
 use fhec_ir::artifact::Artifact;
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Ckks;
@@ -47,9 +47,8 @@ fn artifact(set: &BootstrapSet, slots: usize) -> Artifact {
     );
     let mut program: Func<Ckks> = parse_func(&text, &ConstSource::default()).expect("it is a program");
     BootstrapParams::set_in_program(&mut program, &vec![bootstrap]);
-    let network: Func<Nn> =
-        parse_func("func nn none {\n input %0 : f32[1, 1]\n return %0\n}", &ConstSource::default())
-            .expect("it is a network");
+    let network = format!("func nn none {{\n input %0 : f32[1, {slots}]\n return %0\n}}");
+    let network: Func<Nn> = parse_func(&network, &ConstSource::default()).expect("it is a network");
     let artifact = Artifact {
         program,
         network,
@@ -77,7 +76,9 @@ fn bits(artifact: &Artifact, slots: usize) -> (f64, f64) {
     let predicted = EvaluationKeys::of(&artifact.program, &artifact.params).expect("bootstraps fit");
     assert_eq!(bytes as u64, predicted.bytes(&artifact.params));
     let made = start.elapsed();
-    files::write_keys(folder.path(), &context, client.secret(), &client.public_key().unwrap(), &keys)
+    KeyFolder::claim(folder.path())
+        .unwrap()
+        .write(&context, client.secret(), &client.public_key().unwrap(), &keys)
         .expect("keys are written");
     drop(keys);
     let written = start.elapsed();

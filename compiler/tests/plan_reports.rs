@@ -197,7 +197,10 @@ fn keys_add_up_and_name_their_users() {
         assert_eq!(rotations, expected);
         let level = |kind| plan.evaluation_keys.iter().find(|key| key.kind == kind).map(|key| key.level);
         assert_eq!(level(KeyKind::Relinearization), needed.relinearization.map(u32::from));
-        assert_eq!(level(KeyKind::Encapsulation), needed.encapsulation.map(|pair| u32::from(pair.level)));
+        assert_eq!(
+            level(KeyKind::Encapsulation),
+            needed.encapsulation.as_ref().map(|pair| u32::from(pair.level))
+        );
         for key in &plan.evaluation_keys {
             assert!(key.bootstraps || key.ops > 0, "nobody uses {}", key.name());
             assert_eq!(key.ops == 0, key.layers.is_empty());

@@ -1,11 +1,14 @@
 //! Any bytes as a compiled program: as the file itself, and, since the checksum stops nearly all of those, as the
-//! payload of a file whose header is right, and as the text of a function. The keys of bootstraps in it are counted.
+//! payload of a file whose header is right, and as the text of a function. The keys of bootstraps in it are counted; inputs are
+//! packed as a client does before encryption, and bundles of the outputs' types unpacked as after decryption.
 
 #![no_main]
 
 use fhec_ir::artifact::{Artifact, FORMAT_VERSION};
 use fhec_ir::ckks::Ckks;
+use fhec_ir::entity::Value;
 use fhec_ir::evaluation_keys::EvaluationKeys;
+use fhec_ir::layout::Layout;
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
 use fhec_ir::text::{ConstSource, parse_func};
@@ -14,6 +17,10 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     for artifact in [Artifact::from_bytes(bytes), Artifact::from_bytes(&file(bytes))].into_iter().flatten() {
         let _ = EvaluationKeys::default().with_bootstraps(&artifact.program, &artifact.params);
+        let inputs = artifact.input_layouts().expect("layouts were checked");
+        move_elements(&artifact, &inputs, artifact.program.inputs());
+        let outputs = artifact.output_layouts().expect("layouts were checked");
+        move_elements(&artifact, &outputs, artifact.program.outputs());
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = parse_func::<Nn>(text, &ConstSource::default());
@@ -21,6 +28,25 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = parse_func::<Ckks>(text, &ConstSource::default());
     }
 });
+
+/// Larger bundles are left out, so that memory is not what is tested.
+const MAX_SLOTS: usize = 1 << 22;
+
+/// Elements into vectors of the bundles' types and back.
+fn move_elements(artifact: &Artifact, layouts: &[Layout], bundles: &[Value]) {
+    assert_eq!(layouts.len(), bundles.len());
+    for (layout, &bundle) in layouts.iter().zip(bundles) {
+        let ty = artifact.program.ty(bundle);
+        if ty.vectors * ty.slots > MAX_SLOTS || layout.elements() > MAX_SLOTS {
+            continue;
+        }
+        let elements: Vec<f64> = (0..layout.elements()).map(|i| i as f64).collect();
+        let vectors = layout.pack(&elements);
+        assert_eq!((vectors.len(), vectors[0].len()), (ty.vectors, ty.slots));
+        assert_eq!(layout.unpack(&vectors), elements);
+        layout.unpack(&vec![vec![0.0; ty.slots]; ty.vectors]);
+    }
+}
 
 /// A file around the message `message`; see `fhec_ir::artifact` for its layout.
 fn file(message: &[u8]) -> Vec<u8> {

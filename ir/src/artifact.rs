@@ -10,7 +10,8 @@
 //!
 //! Programs travel in their text form with the tensors beside them, named by digest, so one printer and one parser
 //! serve people, tests and files. Readers trust nothing: the digest is checked before anything is decompressed, the
-//! decompressed size is bounded, programs are parsed, typed and verified, tensors checked against their shapes.
+//! decompressed size is bounded, programs are parsed, typed and verified, tensors checked against their shapes, layouts of
+//! inputs and outputs against the program's types and the network's tensors.
 
 use std::io::Read;
 
@@ -18,11 +19,13 @@ use prost::Message as _;
 use thiserror::Error;
 
 use crate::ckks::Ckks;
+use crate::entity::Value;
 use crate::func::{Func, Stage};
+use crate::layout::Layout;
 use crate::nn::Nn;
 use crate::params::{FixedScale, Params, ParamsError, ParamsLiteral, Secret};
 use crate::scale::Level;
-use crate::tensor::{ConstPool, Tensor};
+use crate::tensor::{ConstPool, Tensor, element_count};
 use crate::text::{ConstSource, ParseError, parse_func, print_func};
 use crate::verify::{VerifyErrors, verify};
 
@@ -33,6 +36,8 @@ const HEADER_BYTES: usize = 48;
 /// Bound on the decompressed payload: far above any network this compiler handles.
 const MAX_PAYLOAD_BYTES: u64 = 2 << 30;
 const COMPRESSION_LEVEL: i32 = 9;
+/// Bound on the slots of one input or output, 8 GiB as numbers: a layout of few elements may ask for many more vectors.
+const MAX_BUNDLE_SLOTS: usize = 1 << 30;
 
 /// What a compile produces.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +86,8 @@ pub enum ArtifactError {
     Verify { stage: &'static str, errors: VerifyErrors },
     #[error("the artifact's program does not fit its parameters: {0}")]
     Misfit(String),
+    #[error("the artifact's `{meta}` does not describe its program: {reason}; compile the model again")]
+    Layouts { meta: &'static str, reason: String },
 }
 
 /// Protobuf form of an [`Artifact`].
@@ -261,13 +268,74 @@ impl Artifact {
                 )));
             }
         }
-        Ok(Artifact {
+        let artifact = Artifact {
             program,
             network,
             params,
             plan_json: message.plan,
             preprocess_json: message.preprocess,
-        })
+        };
+        artifact.input_layouts()?;
+        artifact.output_layouts()?;
+        Ok(artifact)
+    }
+
+    /// Where the elements of each input go. What is returned packs the network's inputs into bundles of the program's types.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Layouts`]; not if the artifact was read from bytes.
+    pub fn input_layouts(&self) -> Result<Vec<Layout>, ArtifactError> {
+        self.layouts("input_layout", self.program.inputs(), self.network.inputs())
+    }
+
+    /// Where the elements of each output are. What is returned unpacks bundles of the program's types into the network's outputs.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Layouts`]; not if the artifact was read from bytes.
+    pub fn output_layouts(&self) -> Result<Vec<Layout>, ArtifactError> {
+        self.layouts("output_layout", self.program.outputs(), self.network.outputs())
+    }
+
+    fn layouts(
+        &self,
+        meta: &'static str,
+        bundles: &[Value],
+        tensors: &[Value],
+    ) -> Result<Vec<Layout>, ArtifactError> {
+        let error = |reason: String| ArtifactError::Layouts { meta, reason };
+        let layouts: Vec<Layout> = self.program.meta(meta).map_err(|e| error(e.to_string()))?;
+        if (layouts.len(), layouts.len()) != (bundles.len(), tensors.len()) {
+            return Err(error(format!(
+                "there are {} layouts for {} bundles and {} tensors",
+                layouts.len(),
+                bundles.len(),
+                tensors.len()
+            )));
+        }
+        for ((layout, &bundle), &tensor) in layouts.iter().zip(bundles).zip(tensors) {
+            layout.validate().map_err(|e| error(e.to_string()))?;
+            let ty = self.program.ty(bundle);
+            if (layout.vectors(), layout.slots) != (ty.vectors, ty.slots) {
+                return Err(error(format!(
+                    "the layout takes {} vectors of {} slots, {bundle} is {} of {}",
+                    layout.vectors(),
+                    layout.slots,
+                    ty.vectors,
+                    ty.slots
+                )));
+            }
+            if layout.vectors().saturating_mul(layout.slots) > MAX_BUNDLE_SLOTS {
+                return Err(error(format!("the layout takes more than {MAX_BUNDLE_SLOTS} slots")));
+            }
+            let shape = &self.network.ty(tensor).shape;
+            if element_count(shape) != Some(layout.elements()) {
+                return Err(error(format!(
+                    "the layout holds {} elements, the network's tensor has shape {shape:?}",
+                    layout.elements()
+                )));
+            }
+        }
+        Ok(layouts)
     }
 }
 
@@ -313,6 +381,8 @@ mod tests {
             return %2
         }";
         let program = "func ckks net {
+            meta input_layout = [{shape=[64, 1, 1], gap=1, multiplex=1, plane=[1, 1], period=64, slots=4096}]
+            meta output_layout = [{shape=[10, 1, 1], gap=1, multiplex=1, plane=[1, 1], period=64, slots=4096}]
             const @0 : f32[10, 64] = random(1)
             input %0 : ct<1, 4096, 3, D3, 2> \"image\"
             %1 = linear_map(%0) {map={kind={dense=@0}, input={shape=[64, 1, 1], gap=1, multiplex=1, plane=[1, 1], period=64, slots=4096}, output={shape=[10, 1, 1], gap=1, multiplex=1, plane=[1, 1], period=64, slots=4096}}, baby_step=8}
@@ -397,5 +467,51 @@ mod tests {
             Artifact::from_bytes(&seal(&message.encode_to_vec())),
             Err(ArtifactError::Misfit(_))
         ));
+    }
+
+    /// A seed that is refused would leave the fuzzer nothing to vary.
+    #[test]
+    fn the_seed_of_the_fuzz_target_is_an_artifact() {
+        let seed =
+            Message::decode(&include_bytes!("../../fuzz/seeds/artifact/bootstrap_message")[..]).unwrap();
+        Artifact::from_message(seed).unwrap();
+    }
+
+    #[test]
+    fn layouts_that_do_not_describe_the_program_are_errors() {
+        let changed = |meta: &str, change: &dyn Fn(&mut Vec<Layout>)| {
+            let mut artifact = artifact();
+            let mut layouts: Vec<Layout> = artifact.program.meta(meta).unwrap();
+            change(&mut layouts);
+            artifact.program.set_meta(meta, &layouts);
+            Artifact::from_bytes(&artifact.to_bytes())
+        };
+        type Change = &'static dyn Fn(&mut Vec<Layout>);
+        let changes: [(Change, &str); 7] = [
+            (&|layouts| layouts.clear(), "0 layouts for 1 bundles"),
+            (&|layouts| layouts.push(layouts[0].clone()), "2 layouts"),
+            (&|layouts| layouts[0].slots = 128, "vectors of 128 slots"),
+            (&|layouts| layouts[0].gap = 0, "gap"),
+            // Each element in a vector of its own: a reader would look for vectors that are not there.
+            (&|layouts| layouts[0].period = 1, "1 of 4096"),
+            (&|layouts| layouts[0].shape[0] -= 1, "elements"),
+            (&|layouts| layouts[0].plane = [1 << 10, 1 << 6], "vectors"),
+        ];
+        for meta in ["input_layout", "output_layout"] {
+            assert!(changed(meta, &|_| ()).is_ok());
+            for (change, part) in changes {
+                let error = changed(meta, change).expect_err(part);
+                let message = error.to_string();
+                assert!(
+                    matches!(error, ArtifactError::Layouts { meta: found, .. } if found == meta),
+                    "{message}"
+                );
+                assert!(message.contains(part), "`{part}` is not in: {message}");
+            }
+            let mut artifact = artifact();
+            artifact.program.meta.remove(meta);
+            let error = Artifact::from_bytes(&artifact.to_bytes()).unwrap_err();
+            assert!(matches!(error, ArtifactError::Layouts { .. }), "{error}");
+        }
     }
 }

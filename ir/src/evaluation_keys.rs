@@ -25,13 +25,17 @@ pub struct EvaluationKeys {
     pub encapsulation: Option<Encapsulation>,
 }
 
-/// The pair of keys that a modulus is raised with under an ephemeral secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The keys that a modulus is raised with under an ephemeral secret: one to it, and back from it one per rotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encapsulation {
     /// Hamming weight of the ephemeral secret.
     pub weight: u32,
     /// Level that the modulus is raised to.
     pub level: Level,
+    /// Number of special primes of the keys back.
+    pub special: usize,
+    /// Steps to the left that the keys back rotate by, 0 among them where nothing else is done on the way.
+    pub rotations: BTreeSet<usize>,
 }
 
 impl EvaluationKeys {
@@ -121,8 +125,12 @@ impl EvaluationKeys {
         self.conjugation = self.conjugation.max(sine);
         bootstrap.rotations(params).into_iter().for_each(|(steps, level)| self.rotate(steps, level));
         if let Some(weight) = bootstrap.ephemeral_weight {
-            let level = self.encapsulation.map_or(0, |other| other.level).max(bootstrap.raised_level());
-            self.encapsulation = Some(Encapsulation { weight, level });
+            let rotations = bootstrap.raising_rotations(params);
+            let special = BootstrapParams::raising_special_primes(params);
+            let none = || Encapsulation { weight, level: 0, special, rotations: BTreeSet::new() };
+            let keys = self.encapsulation.get_or_insert_with(none);
+            keys.level = keys.level.max(bootstrap.raised_level());
+            keys.rotations.extend(rotations);
         }
     }
 
@@ -134,7 +142,7 @@ impl EvaluationKeys {
     /// Bytes of all keys with both halves expanded.
     pub fn bytes(&self, params: &Params) -> u64 {
         let switching: u64 = self.levels().map(|level| switching_key_bytes(params, level)).sum();
-        switching + self.encapsulation.map_or(0, |keys| encapsulation_bytes(params, keys.level))
+        switching + self.encapsulation.as_ref().map_or(0, |keys| encapsulation_bytes(params, keys))
     }
 }
 
@@ -145,10 +153,10 @@ pub fn switching_key_bytes(params: &Params, level: Level) -> u64 {
     (params.digits(level).len() * 2 * limbs * params.ring_degree() * size_of::<u64>()) as u64
 }
 
-/// Bytes of the keys to an ephemeral secret and back up to `level`: one pair of polynomials over the bottom prime and a
-/// special one, one over the chain primes of that level and all special primes.
-pub fn encapsulation_bytes(params: &Params, level: Level) -> u64 {
-    let limbs = 2 + params.limbs(level) + params.p().len();
+/// Bytes of the keys to an ephemeral secret and back: a pair of polynomials over the bottom prime and a special one, and one
+/// per rotation over the chain primes of the level and the special primes they have.
+fn encapsulation_bytes(params: &Params, keys: &Encapsulation) -> u64 {
+    let limbs = 2 + keys.rotations.len() * (params.limbs(keys.level) + keys.special);
     (2 * limbs * params.ring_degree() * size_of::<u64>()) as u64
 }
 

@@ -3,7 +3,7 @@
 use fhec_ir::{interp::InterpError, verify::VerifyErrors};
 use thiserror::Error;
 
-use crate::approximation::ApproximationError;
+use crate::{approximation::ApproximationError, lower_nn::LowerError};
 
 /// Why a pass returned no program.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -24,6 +24,9 @@ pub enum PassError {
         /// The broken rule.
         message: String,
     },
+    /// The network has an op that cannot be lowered, however its activations are approximated.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
     /// A constant leaves the range of `f32`, or was not a number to begin with.
     #[error("pass `{pass}` folds constants to {value}; check the network's weights and variances")]
     NonFiniteConstant {

@@ -15,6 +15,7 @@ use fhec_ir::{
 use crate::{
     approximation::least_squares::Form,
     error::PassError,
+    lower_nn::check_lowerable,
     nn::{
         activations::Activations,
         approximate::{self, ReluMethod},
@@ -63,7 +64,8 @@ pub struct NnResult {
 
 /// Takes a network as imported to one that `lower` understands.
 ///
-/// `after` is shown the function after each pass, by the pass's name.
+/// `after` is shown the function after each pass, by the pass's name. What can never be lowered is refused once the
+/// network is simplified, before it is run on anything.
 pub fn run_nn(
     func: &Func<Nn>,
     source: &calibrate::Source<'_>,
@@ -76,6 +78,9 @@ pub fn run_nn(
     let func = runner.run(func, after, |func| Ok(drop_softmax(func)))?;
     let func = runner.run(&func, after, collect_polynomials)?;
     let reference = runner.run(&func, after, |func| simplify::simplify(func, &options.simplify))?;
+
+    // Calibration and fits take minutes: what cannot be lowered is said before.
+    check_lowerable(&reference)?;
 
     let start = Instant::now();
     let prepared = fit_network(&reference, source, &options.calibrate, &options.fit)?;

@@ -271,6 +271,16 @@ fn bad_input_is_refused() {
             "{error:?}"
         );
     }
+    // What cannot be lowered is said before the network is run: these images could not be.
+    let mut pooled = Func::<Nn>::new("pooled");
+    let x = pooled.add_input(TensorType::new([1, 1, 28, 28]), Some("image"));
+    let pool = Op::MaxPool { x, kernel: [2, 2], strides: [2, 2], pads: [0; 4], dilations: [1, 1] };
+    let y = pooled.push_named(pool, Some("features/pool")).unwrap();
+    pooled.set_outputs(vec![y]);
+    let error = run(&pooled, &Source::Images(&nan), &|_| ());
+    let named =
+        matches!(&error, Some(PassError::Lower(e)) if (&*e.op, &*e.value) == ("max_pool", "features/pool"));
+    assert!(named, "{error:?}");
     let hopeless = run(&func, &Source::Images(&good), &|o| o.approximate.max_depth = 4);
     assert!(matches!(hopeless, Some(PassError::Approximation { .. })), "{hopeless:?}");
 }

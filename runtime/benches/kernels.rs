@@ -90,17 +90,19 @@ fn inner_products(c: &mut Criterion) {
         let moduli: Vec<_> = primes(bits).take(LIMBS).collect();
         let streams: Vec<Vec<Buffer>> = moduli
             .iter()
-            .map(|m| (0..3 * DIGITS as u64).map(|s| residues(1 << log_n, m, s << 20)).collect())
+            .map(|m| (0..DIGITS as u64).map(|s| residues(1 << log_n, m, s << 20)).collect())
             .collect();
+        let keys: Vec<Buffer> =
+            moduli.iter().map(|m| residues(2 * DIGITS << log_n, m, (DIGITS as u64) << 20)).collect();
         let operands = |log_len: u32| -> Vec<Vec<&[u64]>> {
             streams.iter().map(|limb| limb.iter().map(|s| &s[..1 << log_len]).collect()).collect()
         };
         let mut out = [Buffer::zeroed(1 << log_n), Buffer::zeroed(1 << log_n)];
-        let mut run = |operands: &[Vec<&[u64]>], limb: usize| {
-            let (digits, keys) = operands[limb].split_at(DIGITS);
-            let (key0, key1) = keys.split_at(DIGITS);
-            let [out0, out1] = out.each_mut().map(|o| &mut o[..digits[0].len()]);
-            key_inner_product(isa, out0, out1, digits, key0, key1, false, &moduli[limb]);
+        let mut run = |digits: &[Vec<&[u64]>], limb: usize| {
+            let len = digits[limb][0].len();
+            let [out0, out1] = out.each_mut().map(|o| &mut o[..len]);
+            let key = (&keys[limb][..2 * DIGITS * len], DIGITS);
+            key_inner_product(isa, out0, out1, &digits[limb], key, &moduli[limb]);
         };
         let whole = operands(log_n);
         let mut next = 0;

@@ -125,6 +125,16 @@ pub enum EvalError {
         /// Whether keys are needed.
         needed: bool,
     },
+    /// No key from the ephemeral secret rotates so far.
+    #[error(
+        "{op}: the encapsulation keys do not rotate by {steps} on the way back from the ephemeral secret"
+    )]
+    MissingRaisingKey {
+        /// The operation.
+        op: &'static str,
+        /// Steps to the left.
+        steps: usize,
+    },
     /// A number of values that is no power of two up to N/2.
     #[error("{found} values: the number of slots must be a power of two, at most {max}")]
     SlotCount {

@@ -10,12 +10,13 @@ use super::args::Common;
 use super::output::Output;
 use crate::memory::{human_bytes, peak_rss_bytes};
 use crate::program::Program;
-use crate::roles::{Client, files};
+use crate::roles::{Client, KeyFolder, files};
 
 /// Make the keys that a compiled program needs
 ///
 /// Writes secret.key (stays with the client, readable by its owner alone), public.key (encrypts) and evaluation.keys
-/// (goes to the server). Existing keys are never overwritten.
+/// (goes to the server). Existing keys are never overwritten; what a key generation
+/// left that was killed is replaced.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program
@@ -38,11 +39,11 @@ struct Report {
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let start = Instant::now();
     let program = Program::open(&args.program)?;
-    files::refuse_existing(&args.dir)?;
+    let folder = KeyFolder::claim(&args.dir)?;
     let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
     let client = Client::generate(&program.artifact, &context)?;
     let keys = client.evaluation_keys()?;
-    files::write_keys(&args.dir, &context, client.secret(), &client.public_key()?, &keys)?;
+    folder.write(&context, client.secret(), &client.public_key()?, &keys)?;
     let report = Report {
         seconds: start.elapsed().as_secs_f64(),
         evaluation_keys: keys.count(),

@@ -148,12 +148,12 @@ fn encrypt_with(
 
 /// Where the image goes.
 pub(crate) fn input_layout(artifact: &Artifact) -> Result<Layout, RoleError> {
-    single_layout(artifact, "input_layout")
+    single("input", artifact.input_layouts()?)
 }
 
 /// Where the answer is.
 pub(crate) fn output_layout(artifact: &Artifact) -> Result<Layout, RoleError> {
-    single_layout(artifact, "output_layout")
+    single("output", artifact.output_layouts()?)
 }
 
 /// What stored outputs are multiplied with.
@@ -162,12 +162,9 @@ pub(crate) fn output_factor(artifact: &Artifact) -> Result<f64, RoleError> {
     factor.map_err(|e| RoleError::Program { what: "output factor", reason: e.to_string() })
 }
 
-fn single_layout(artifact: &Artifact, what: &'static str) -> Result<Layout, RoleError> {
-    let error = |reason: String| RoleError::Program { what, reason };
-    let layouts: Vec<Layout> = artifact.program.meta(what).map_err(|e| error(e.to_string()))?;
-    let [layout] =
-        <[Layout; 1]>::try_from(layouts).map_err(|l| error(format!("{} layouts instead of one", l.len())))?;
-    layout.validate().map_err(|e| error(e.to_string()))?;
+fn single(what: &'static str, layouts: Vec<Layout>) -> Result<Layout, RoleError> {
+    let [layout] = <[Layout; 1]>::try_from(layouts)
+        .map_err(|layouts| RoleError::Program { what, reason: format!("there are {}", layouts.len()) })?;
     Ok(layout)
 }
 

@@ -7,7 +7,7 @@
 //! | `evaluation.keys` | server | relinearisation, Galois and encapsulation keys, uniform halves as seeds |
 //! | `*.ct` | both | a bundle of ciphertexts of one program |
 //!
-//! Each carries the fingerprint of the parameters and a checksum; what does not fit is refused with a reason.
+//! Keys are written by [`KeyFolder`](super::KeyFolder). Each carries the fingerprint of the parameters and a checksum; what does not fit is refused with a reason.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,11 +20,12 @@ use fhec_runtime::rlwe::{Ciphertext, PublicKey, SecretKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::key_folder::refuse_unfinished;
 use crate::files::{self, Access, FileError};
 
-const SECRET: &str = "secret.key";
-const PUBLIC: &str = "public.key";
-const EVALUATION: &str = "evaluation.keys";
+pub(super) const SECRET: &str = "secret.key";
+pub(super) const PUBLIC: &str = "public.key";
+pub(super) const EVALUATION: &str = "evaluation.keys";
 /// Secret and public keys are far smaller; a bundle of ciphertexts is not larger.
 const MAX_BYTES: u64 = 8 << 30;
 const BUNDLE_MAGIC: &[u8; 4] = b"FHEB";
@@ -41,39 +42,19 @@ pub enum ExchangeError {
     Folder { path: PathBuf, source: io::Error },
     #[error("{} exists already; keys are never overwritten: name another folder or remove it", .path.display())]
     KeysExist { path: PathBuf },
+    #[error("keys are being made in {} right now; wait for it, or name another folder", .path.display())]
+    KeysBusy { path: PathBuf },
+    #[error(
+        "the keys in {} are not whole: `fhec keygen` was stopped before the secret key was written; run it again for this folder",
+        .path.display()
+    )]
+    KeysUnfinished { path: PathBuf },
     #[error("{}: {source}", .path.display())]
     Format { path: PathBuf, source: FormatError },
     #[error("{}: {source}", .path.display())]
     Read { path: PathBuf, source: ReadError },
     #[error("{}: {reason}", .path.display())]
     Bundle { path: PathBuf, reason: String },
-}
-
-/// Writes the three key files into `folder`, which is made if need be.
-pub fn write_keys(
-    folder: &Path,
-    context: &Context,
-    secret: &SecretKey,
-    public: &PublicKey,
-    keys: &ProgramKeys,
-) -> Result<(), ExchangeError> {
-    fs::create_dir_all(folder).map_err(|source| ExchangeError::Folder { path: folder.to_owned(), source })?;
-    refuse_existing(folder)?;
-    // The secret key comes last: a folder that has it has the others.
-    files::write_atomically(&folder.join(EVALUATION), Access::Ordinary, |mut w| keys.write(context, &mut w))?;
-    let bytes = public.to_bytes(context);
-    files::write_atomically(&folder.join(PUBLIC), Access::Ordinary, |w| w.write_all(&bytes))?;
-    let bytes = secret.to_bytes(context);
-    files::write_atomically(&folder.join(SECRET), Access::OwnerOnly, |w| w.write_all(&bytes))?;
-    Ok(())
-}
-
-/// Errs if `folder` has key files: a lost secret key cannot be made again.
-pub fn refuse_existing(folder: &Path) -> Result<(), ExchangeError> {
-    match [SECRET, PUBLIC, EVALUATION].iter().map(|name| folder.join(name)).find(|path| path.exists()) {
-        Some(path) => Err(ExchangeError::KeysExist { path }),
-        None => Ok(()),
-    }
 }
 
 /// Whether `folder` has a secret key.
@@ -90,6 +71,7 @@ pub fn read_secret_key(folder: &Path, context: &Context) -> Result<SecretKey, Ex
 
 /// Reads the public key.
 pub fn read_public_key(folder: &Path, context: &Context) -> Result<PublicKey, ExchangeError> {
+    refuse_unfinished(folder)?;
     let path = folder.join(PUBLIC);
     let bytes = files::read(&path, MAX_BYTES)?;
     PublicKey::from_bytes(context, &bytes).map_err(|source| ExchangeError::Format { path, source })
@@ -97,6 +79,7 @@ pub fn read_public_key(folder: &Path, context: &Context) -> Result<PublicKey, Ex
 
 /// Reads the keys of the server and expands their uniform halves.
 pub fn read_evaluation_keys(folder: &Path, context: &Context) -> Result<ProgramKeys, ExchangeError> {
+    refuse_unfinished(folder)?;
     let path = folder.join(EVALUATION);
     let file = File::open(&path).map_err(|source| FileError::Read { path: path.clone(), source })?;
     ProgramKeys::read(context, &file).map_err(|source| ExchangeError::Read { path, source })

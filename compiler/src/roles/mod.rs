@@ -10,11 +10,13 @@
 
 mod client;
 pub mod files;
+mod key_folder;
 mod server;
 
 use thiserror::Error;
 
 pub use client::{Answer, Client, encrypt_with_public_key};
+pub use key_folder::KeyFolder;
 pub use server::{Evaluation, Server};
 
 pub(crate) use client::{input_layout, output_factor, output_layout};
@@ -39,6 +41,8 @@ pub enum RoleError {
         found: u16,
         found_slots: usize,
     },
+    #[error(transparent)]
+    Artifact(#[from] fhec_ir::artifact::ArtifactError),
     #[error(transparent)]
     Context(#[from] fhec_runtime::ring::ContextError),
     #[error(transparent)]

@@ -17,6 +17,12 @@
 //!
 //! Real messages fill the slots; as coefficients they fill the lower half of a polynomial, so that one evaluation of the
 //! sine, on the real part, refreshes all of them.
+//!
+//! *The first matrix of coefficients to slots.* A raised ciphertext under the ephemeral secret `s'` has coefficients below `q0`. Its
+//! product with a key needs no digits, so a pair of polynomials, `(-a s + e + P s'(X^g), a)`, rotates it by `g` *and* brings it to the main
+//! secret, with one product per prime where a key switch takes as many as there are digits, and with few special primes. Where
+//! all slots are in use and all diagonals of the first matrix are baby steps, that matrix is applied so, on the way back
+//! from the ephemeral secret ([`BootstrapParams::raises_into_slots`]): many rotations, no decomposition.
 
 mod dft;
 mod program;
@@ -239,15 +245,44 @@ impl BootstrapParams {
             .collect()
     }
 
+    /// Whether the first matrix of coefficients to slots is applied by keys from the ephemeral secret.
+    pub fn raises_into_slots(&self, params: &Params) -> bool {
+        let matrix = self.coeffs_to_slots_matrices().first().map(|(matrix, _)| *matrix);
+        let without_giants = matrix.is_some_and(|matrix| matrix.giant_steps() == 1);
+        self.ephemeral_weight.is_some() && without_giants && self.trace_rotations(params).is_empty()
+    }
+
+    /// Rotations that keys from the ephemeral secret are needed for: those of the first matrix, or none but the identity.
+    pub fn raising_rotations(&self, params: &Params) -> Vec<usize> {
+        match self.coeffs_to_slots_matrices().first() {
+            Some((matrix, _)) if self.raises_into_slots(params) => matrix.baby_rotations(),
+            _ => vec![0],
+        }
+    }
+
+    /// Number of special primes that keys from the ephemeral secret have: the fewest whose product is so far above `q0` that their
+    /// errors, `N s^2 (q_0 / P)^2 / 12`, stay well below the rounding error of a division, `(1 + h) / 12`.
+    pub fn raising_special_primes(params: &Params) -> usize {
+        const MARGIN_BITS: f64 = 3.5;
+        let mut bits = -params.log_q(0) - MARGIN_BITS;
+        let enough = params.p().iter().position(|&p| {
+            bits += (p as f64).log2();
+            bits >= 0.0
+        });
+        enough.map_or(params.p().len(), |index| index + 1)
+    }
+
     /// Rotations that project a raised polynomial to the subring of `slots` values, largest first; empty when full.
     pub fn trace_rotations(&self, params: &Params) -> Vec<usize> {
         (self.log_slots..params.log_n() - 1).rev().map(|log| 1 << log).collect()
     }
 
-    /// Rotations to the left in use, each with the highest level it is used at.
+    /// Rotations to the left by key switches, each with the highest level it is used at.
     pub fn rotations(&self, params: &Params) -> BTreeMap<usize, Level> {
         let mut rotations = BTreeMap::new();
-        let matrices = self.coeffs_to_slots_matrices().into_iter().chain(self.slots_to_coeffs_matrices());
+        let raising = usize::from(self.raises_into_slots(params));
+        let coeffs_to_slots = self.coeffs_to_slots_matrices().into_iter().skip(raising);
+        let matrices = coeffs_to_slots.chain(self.slots_to_coeffs_matrices());
         let of_matrices = matrices.flat_map(|(matrix, level)| {
             matrix.rotations().into_iter().map(move |rotation| (rotation, level)).collect::<Vec<_>>()
         });

@@ -205,7 +205,7 @@ fn the_keys_of_a_program_include_those_of_its_bootstraps() {
     assert_eq!((keys.rotations[&3], keys.rotations[&8], keys.rotations[&1024]), (6, 15, 17));
     let of_ops = EvaluationKeys::of_ops(&program);
     assert_eq!(of_ops.rotations.into_iter().collect::<Vec<_>>(), [(3, 6), (8, 2)]);
-    let encapsulation = keys.encapsulation.unwrap();
+    let encapsulation = keys.encapsulation.clone().unwrap();
     assert_eq!((encapsulation.weight, encapsulation.level), (32, 17));
     let switching: u64 = keys.levels().map(|level| switching_key_bytes(&params, level)).sum();
     let limbs = 2 + params.q().len() + params.p().len();

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | level drops | a division with rounding, if a level is dropped |
 //! | slots to coefficients | see below; a slot variance `s^2` at scale `D_0` is `s^2 / n` in a coefficient |
-//! | to the ephemeral secret and back (ePrint 2022/024) | `N s^2 (q_0 / p)^2 / 12 + (1 + h) / 12` in a coefficient, at scale `D_0`, each with its special primes and its secret's `h` |
+//! | to the ephemeral secret and back (ePrint 2022/024) | `N s^2 (q_0 / p)^2 / 12 + (1 + h) / 12` in a coefficient, at scale `D_0`, each with its special primes and its secret's `h`; the way back counts as part of the first matrix where that is applied on it |
 //! | trace to fewer slots | key switch number `i` counts `4^-i`: later rotations double the message, not the error |
 //! | coefficients to slots | see below; twice the real part, `width q_0 / D_0` from the sine's argument to the message |
 //! | real part | a key switch |
@@ -197,16 +197,21 @@ impl Parts<'_> {
     }
 
     /// Variance of slots after `matrices`, each times `factor`, and the part of it per `E|z|^2` of the operand.
-    fn transform(&self, matrices: &[(DftMatrix, Level)], factor: f64) -> (f64, f64) {
+    fn transform(&self, matrices: &[(DftMatrix, Level)], factor: f64, raising: bool) -> (f64, f64) {
         let (model, square) = (&self.model, factor * factor);
         let (mut added, mut per_energy, mut energy) = (0.0, 0.0, 1.0);
-        for (matrix, level) in matrices {
+        for (index, (matrix, level)) in matrices.iter().enumerate() {
             let (scale, squared) = (self.canonical(*level), model.scale(Scale::squared(*level)));
             let entries = f64::from(1u32 << (matrix.high - matrix.low));
             let gain = entries * square;
             let rotated = square * (entries - unrotated_entries(matrix));
-            let switched = model.key_switch_product(*level, scale) * rotated
-                + (matrix.giant_steps() - 1) as f64 * model.key_switch(*level, squared);
+            let switched = if raising && index == 0 {
+                // Every rotation, the one by nothing included, is a product with a key from the ephemeral secret.
+                self.slots() * self.raising_product() / (scale * scale) * gain
+            } else {
+                model.key_switch_product(*level, scale) * rotated
+                    + (matrix.giant_steps() - 1) as f64 * model.key_switch(*level, squared)
+            };
             let rounding = model.encoding_of_period(1 << matrix.high, squared / scale);
             added = added * gain + switched + model.division(2, self.canonical(level - 1));
             per_energy = per_energy * gain + energy * matrix.diagonals() as f64 * rounding;
@@ -216,7 +221,7 @@ impl Parts<'_> {
     }
 
     fn slots_to_coeffs(&self) -> (f64, f64) {
-        let (added, per_energy) = self.transform(&self.bootstrap.slots_to_coeffs_matrices(), 1.0);
+        let (added, per_energy) = self.transform(&self.bootstrap.slots_to_coeffs_matrices(), 1.0, false);
         (added / self.slots(), per_energy / self.slots())
     }
 
@@ -228,9 +233,19 @@ impl Parts<'_> {
             let ratio = q0 / special;
             params.ring_degree() as f64 * GAUSSIAN * ratio * ratio * ROUNDING + ROUNDING * (1.0 + weight)
         };
-        let special: f64 = params.p().iter().map(|&p| p as f64).product();
-        let sum = switch(params.p()[0] as f64, f64::from(weight)) + switch(special, self.model.secret_norm());
+        let mut sum = switch(params.p()[0] as f64, f64::from(weight));
+        if !self.bootstrap.raises_into_slots(params) {
+            sum += self.raising_product() + ROUNDING * (1.0 + self.model.secret_norm());
+        }
         sum / self.canonical(0).powi(2)
+    }
+
+    /// Variance in a coefficient of a product with a key from the ephemeral secret, divided by the special primes it has.
+    fn raising_product(&self) -> f64 {
+        let params = self.params();
+        let special = &params.p()[..BootstrapParams::raising_special_primes(params)];
+        let ratio = params.q()[0] as f64 / special.iter().map(|&p| p as f64).product::<f64>();
+        params.ring_degree() as f64 * GAUSSIAN * ratio * ratio * ROUNDING
     }
 
     fn coeffs_to_slots(&self) -> f64 {
@@ -243,7 +258,8 @@ impl Parts<'_> {
         let growth = f64::from(trace).exp2();
         let share =
             (b.argument_factor(params) / (2.0 * slots) / growth).powf(1.0 / b.coeffs_to_slots.len() as f64);
-        let (added, per_energy) = self.transform(&b.coeffs_to_slots_matrices(), share);
+        let (added, per_energy) =
+            self.transform(&b.coeffs_to_slots_matrices(), share, b.raises_into_slots(params));
         // 2n coefficients of q_0 I.
         let coefficient = q0 * growth / self.canonical(raised);
         let energy = 2.0 * slots * coefficient.powi(2) * (self.raising_weight() + 1.0) / 12.0;

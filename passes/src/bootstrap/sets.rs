@@ -129,7 +129,7 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         sine_bits: 45,
         doubling_bits: 41,
         coeffs_to_slots_bits: 39,
-        coeffs_to_slots: vec![(4, 4), (5, 8), (5, 8)],
+        coeffs_to_slots: vec![(5, 32), (5, 8), (4, 8)],
         slots_to_coeffs: vec![(7, 16), (7, 16)],
         // A few bits above the digits: key switching then adds less noise than rescaling.
         special: (47, 3),
@@ -146,7 +146,7 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         sine_bits: 49,
         doubling_bits: 46,
         coeffs_to_slots_bits: 46,
-        coeffs_to_slots: vec![(5, 8), (5, 8), (5, 8)],
+        coeffs_to_slots: vec![(5, 32), (5, 16), (5, 8)],
         slots_to_coeffs: vec![(5, 8), (5, 8), (5, 8)],
         special: (50, 10),
         ..base.clone()
@@ -368,21 +368,24 @@ impl BootstrapSet {
             .map_err(|error| SetError::Security { name, error })
     }
 
-    /// The bootstrap of fewer slots on the same parameters: the same matrices without their lowest butterflies.
+    /// The bootstrap of `slots` slots on the same parameters: of fewer than all, with as many matrices, so that levels stay, and
+    /// butterflies spread evenly.
     pub fn with_slots(&self, slots: usize) -> Result<BootstrapParams, SetError> {
         let max = self.params.slots();
         if !slots.is_power_of_two() || slots > max || slots < 1 << fhec_ir::bootstrap::MIN_LOG_SLOTS {
             return Err(SetError::Slots { slots, max });
         }
         let mut bootstrap = self.bootstrap.clone();
+        if slots == max {
+            return Ok(bootstrap);
+        }
         bootstrap.log_slots = slots.trailing_zeros();
-        // Every matrix stays, so that levels stay; butterflies are spread evenly.
         for steps in [&mut bootstrap.coeffs_to_slots, &mut bootstrap.slots_to_coeffs] {
             let mut rest = bootstrap.log_slots;
             let count = steps.len() as u32;
             for (index, step) in steps.iter_mut().enumerate() {
                 step.butterflies = rest / (count - index as u32);
-                step.baby_steps = step.baby_steps.min(1 << step.butterflies);
+                step.baby_steps = 1 << step.butterflies.div_ceil(2);
                 rest -= step.butterflies;
             }
         }

@@ -7,6 +7,7 @@ use fhec_ir::polynomial::Polynomial;
 use fhec_ir::tensor::Tensor;
 
 use super::Lowering;
+use super::error::LOWERABLE;
 use super::program::{Step, TensorId};
 
 impl Lowering<'_> {
@@ -44,14 +45,21 @@ impl Lowering<'_> {
     }
 }
 
+/// Why an op that is no polynomial stays out.
 pub(super) fn not_a_polynomial(op: &Op) -> String {
-    let hint = match op {
-        Op::Softmax { .. } => "drop it: apply softmax to the decrypted logits, the class is the same",
-        Op::MaxPool { .. } => "run `approximate` first, which turns it into comparisons by polynomials",
-        _ => "run `approximate` first, which puts a polynomial in its place",
-    };
-    format!(
-        "`{}` is not a polynomial, and only polynomials can be evaluated under encryption; {hint}",
-        op.mnemonic()
-    )
+    match op {
+        Op::Softmax { .. } => format!(
+            "a softmax is left to the client where it is the last op, for it can be applied to the decrypted logits and the class \
+             is the same; this one is used inside the network; {LOWERABLE}"
+        ),
+        Op::MaxPool { .. } => format!(
+            "a maximum is no polynomial, and only sums, products and polynomials can be evaluated under encryption; train the \
+             network with AveragePool or a strided Conv in its place; {LOWERABLE}"
+        ),
+        _ => format!(
+            "`{}` is not a polynomial, and only polynomials can be evaluated under encryption; run `approximate` first, \
+             which puts a polynomial in its place",
+            op.mnemonic()
+        ),
+    }
 }

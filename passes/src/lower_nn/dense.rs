@@ -4,6 +4,7 @@ use fhec_ir::entity::{Const, Value};
 use fhec_ir::linear_map::LinearKind;
 use fhec_ir::tensor::Tensor;
 
+use super::error::LOWERABLE;
 use super::program::{Step, TensorId};
 use super::{Lowering, Operand};
 
@@ -53,10 +54,9 @@ impl Lowering<'_> {
                 let transposed = Tensor::from_fn([m, k], |i| matrix.data()[i % k * m + i / k]);
                 Ok(self.matrix(x, transposed, name))
             }
-            _ => {
-                Err("a product of two encrypted matrices is not supported; one side must be a constant"
-                    .into())
-            }
+            _ => Err(format!(
+                "a product of two encrypted matrices is not supported; the right side must be a constant; {LOWERABLE}"
+            )),
         }
     }
 

@@ -3,6 +3,7 @@
 use fhec_ir::entity::{Const, Value};
 use fhec_ir::tensor::Tensor;
 
+use super::error::LOWERABLE;
 use super::program::{Step, TensorId};
 use super::{Lowering, Operand};
 
@@ -76,7 +77,7 @@ impl Lowering<'_> {
             Operand::Constant(c) if c.data().contains(&0.0) => Err("a divisor is zero".into()),
             Operand::Constant(c) => self.mul_constant(x, &c, result, |v| 1.0 / v, name),
             Operand::Tensor(_) => {
-                Err("the divisor is encrypted; only division by constants is supported".into())
+                Err(format!("the divisor is encrypted; only division by constants is supported; {LOWERABLE}"))
             }
         }
     }

@@ -2,14 +2,60 @@
 
 use thiserror::Error;
 
-/// Names the op, the value and what to do.
+/// Names the op as ONNX and as the IR call it, the tensor it computes, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("cannot lower `{op}` (result `{value}`): {reason}")]
+#[error("cannot lower {}: {reason}", subject(op, value))]
 pub struct LowerError {
-    /// Mnemonic of the op.
+    /// Mnemonic of the op, or the step of lowering that failed.
     pub op: String,
     /// Its result's name in the network, or its number.
     pub value: String,
     /// What is in the way, and what can be done.
     pub reason: String,
+}
+
+/// What a network may consist of, in the words of ONNX: ends the messages about ops that can never be lowered.
+pub const LOWERABLE: &str = "what can be lowered: Conv, Gemm, MatMul and Div with a constant, BatchNormalization, Add, Sub, Mul, \
+     AveragePool, GlobalAveragePool, ReduceMean, Pad, Slice, Concat, Flatten, Reshape, Squeeze, Unsqueeze, Transpose, and by \
+     polynomials Relu, LeakyRelu, Clip, Sigmoid, Tanh, Swish, Gelu, Exp; what cannot: MaxPool, GlobalMaxPool, Softmax before the \
+     network's end, MatMul and Div of two encrypted tensors";
+
+/// The operator of ONNX that an op comes from. Values of a network carry the names of the model's tensors, nodes have none.
+fn onnx_operator(mnemonic: &str) -> Option<&'static str> {
+    Some(match mnemonic {
+        "conv2d" => "Conv",
+        "dense" => "Gemm",
+        "batch_norm" => "BatchNormalization",
+        "constant" => "Constant",
+        "matmul" => "MatMul",
+        "add" => "Add",
+        "sub" => "Sub",
+        "mul" => "Mul",
+        "div" => "Div",
+        "relu" => "Relu",
+        "leaky_relu" => "LeakyRelu",
+        "clip" => "Clip",
+        "sigmoid" => "Sigmoid",
+        "tanh" => "Tanh",
+        "silu" => "Swish",
+        "gelu" => "Gelu",
+        "exp" => "Exp",
+        "softmax" => "Softmax",
+        "max_pool" => "MaxPool",
+        "average_pool" => "AveragePool",
+        "reduce_mean" => "ReduceMean",
+        "pad" => "Pad",
+        "reshape" => "Reshape",
+        "transpose" => "Transpose",
+        "concat" => "Concat",
+        "slice" => "Slice",
+        _ => return None,
+    })
+}
+
+fn subject(op: &str, value: &str) -> String {
+    match onnx_operator(op) {
+        Some(onnx) => format!("the {onnx} that computes the tensor `{value}` (`{op}`)"),
+        None => format!("`{op}` (result `{value}`)"),
+    }
 }

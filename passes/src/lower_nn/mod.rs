@@ -6,9 +6,9 @@
 //! | Requires | activations replaced by `poly`; one image per batch |
 //! | Ensures  | the same function of the image; `meta input_layout`, `meta output_layout`: one layout per input and output |
 //! | Leaves   | constants that nothing names are gone; levels and scales unsaid |
-//! | Fails    | [`LowerError`], naming op and value |
+//! | Fails    | [`LowerError`], naming op and tensor; [`check_lowerable`] says the same before activations are approximated |
 //! | Method   | ops to steps on tensors ([`program`]), a layout per tensor ([`choose_layout`]), steps to ops ([`emit`]) |
-//! | Tests    | `tests/filetests/nn/lower/` |
+//! | Tests    | `tests/filetests/packed/lower/`, `tests.rs` beside this file |
 //!
 //! | file | ops |
 //! |---|---|
@@ -40,7 +40,7 @@ use fhec_ir::packed::Packed;
 use fhec_ir::tensor::Tensor;
 
 pub use choose_layout::{LayoutOptions, Packing};
-pub use error::LowerError;
+pub use error::{LOWERABLE, LowerError};
 
 use program::{Step, TensorId, TensorProgram};
 
@@ -51,10 +51,20 @@ pub fn lower_nn(func: &Func<Nn>, options: &LayoutOptions) -> Result<Func<Packed>
     emit::emit(func, &program, &layouts, options.slots)
 }
 
+/// Errs where [`lower_nn`] will once activations are polynomials, so that nobody waits for calibration and fits first.
+/// Layouts are not chosen here: what fails is an op, or a shape.
+pub fn check_lowerable(func: &Func<Nn>) -> Result<(), LowerError> {
+    steps(func, Activations::Approximated).map(|_| ())
+}
+
 /// The network as steps on tensors.
 pub fn to_steps(func: &Func<Nn>) -> Result<TensorProgram, LowerError> {
-    let mut lowering =
-        Lowering { func, program: TensorProgram::default(), operands: vec![None; func.value_count()] };
+    steps(func, Activations::Refused)
+}
+
+fn steps(func: &Func<Nn>, activations: Activations) -> Result<TensorProgram, LowerError> {
+    let (program, operands) = (TensorProgram::default(), vec![None; func.value_count()]);
+    let mut lowering = Lowering { func, activations, program, operands };
     for &input in func.inputs() {
         let shape = lowering.image_shape(&func.ty(input).shape);
         let shape = shape.map_err(|reason| lowering.error("input", input, reason))?;
@@ -81,9 +91,19 @@ enum Operand {
     Constant(Tensor),
 }
 
+/// What an activation means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activations {
+    /// It should have been approximated.
+    Refused,
+    /// It will be: a step on every element stands for its polynomial.
+    Approximated,
+}
+
 /// State of [`to_steps`]. Methods that lower one kind of op live in that kind's file and return `Err(reason)`.
 struct Lowering<'a> {
     func: &'a Func<Nn>,
+    activations: Activations,
     program: TensorProgram,
     operands: Vec<Option<Operand>>,
 }
@@ -109,16 +129,21 @@ impl Lowering<'_> {
             Op::Mul { x, y } => self.mul(*x, *y, &result, name)?,
             Op::Div { x, y } => self.div(*x, *y, &result, name)?,
             Op::Poly { x, polynomial } => self.poly(*x, polynomial, name)?,
-            Op::Relu { .. }
-            | Op::LeakyRelu { .. }
-            | Op::Clip { .. }
-            | Op::Sigmoid { .. }
-            | Op::Tanh { .. }
-            | Op::Silu { .. }
-            | Op::Gelu { .. }
-            | Op::Exp { .. }
-            | Op::Softmax { .. }
-            | Op::MaxPool { .. } => return Err(activation::not_a_polynomial(&data.op)),
+            Op::Relu { x }
+            | Op::LeakyRelu { x, .. }
+            | Op::Clip { x, .. }
+            | Op::Sigmoid { x }
+            | Op::Tanh { x }
+            | Op::Silu { x }
+            | Op::Gelu { x, .. }
+            | Op::Exp { x } => match self.activations {
+                Activations::Refused => return Err(activation::not_a_polynomial(&data.op)),
+                Activations::Approximated => {
+                    let x = self.tensor(*x)?;
+                    self.program.push_same(Step::MulScalar { x, factor: 1.0 }, name)
+                }
+            },
+            Op::Softmax { .. } | Op::MaxPool { .. } => return Err(activation::not_a_polynomial(&data.op)),
             Op::AveragePool { x, kernel, strides, pads, count_include_pad } => {
                 let window = conv::Window { strides: *strides, pads: *pads, dilations: [1, 1] };
                 self.average_pool(*x, *kernel, window, *count_include_pad, name)?

@@ -186,7 +186,7 @@ fn what_cannot_be_lowered_is_named() {
         (unary("softmax(%0) {axis=1}"), "decrypted logits"),
         (
             unary("max_pool(%0) {kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1]}"),
-            "comparisons",
+            "AveragePool",
         ),
         (unary("div(%0, %0)"), "divisor is encrypted"),
         (unary("matmul(%0, %0)"), "encrypted matrices"),
@@ -194,7 +194,18 @@ fn what_cannot_be_lowered_is_named() {
     for (body, expected) in cases {
         let message = rejected(&body);
         assert!(message.contains(expected) && message.contains("features/out"), "{message}");
+        // Told before anything is approximated, and in the same words.
+        let early = check_lowerable(&parse(&body)).map_err(|error| error.to_string());
+        let activation = body.contains("relu");
+        assert_eq!(early, if activation { Ok(()) } else { Err(message.clone()) });
+        assert_eq!(message.contains(LOWERABLE), !activation, "{message}");
     }
+    let pool = unary("max_pool(%0) {kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1]}");
+    let message = rejected(&pool);
+    assert!(
+        message.starts_with("cannot lower the MaxPool that computes the tensor `features/out`"),
+        "{message}"
+    );
     let batch = rejected("input %0 : f32[2, 3] %1 = add(%0, %0) return %1");
     assert!(batch.contains("2 images"), "{batch}");
     let large =

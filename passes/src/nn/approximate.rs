@@ -5,7 +5,7 @@
 //! | Stage    | nn → nn |
 //! | Requires | a range for every value and the factors made from them ([`super::scaling`]) |
 //! | Ensures  | no `relu`, `leaky_relu`, `clip`, `sigmoid`, `tanh`, `silu`, `gelu`, `exp`; every polynomial's domain is \[-f, f\], f the factor of its operand; ReLU is off by at most 2^-alpha f |
-//! | Leaves   | `max_pool` and `softmax`, which lowering reports; weights and values unscaled ([`super::normalize_ranges`] comes next) |
+//! | Leaves   | `max_pool` and `softmax`, which [`check_lowerable`](crate::lower_nn::check_lowerable) refuses; weights and values unscaled ([`super::normalize_ranges`] comes next) |
 //! | Fails    | [`PassError::Approximation`], [`PassError::Option`] |
 //! | Method   | ReLU(x) = x (1 + s(x / f)) / 2 with s a composition of odd minimax polynomials for sign (2020/834, 2105.10879), or x / 2 + g(x) with g even; the rest by minimax polynomials |
 //! | Tests    | `tests/filetests/nn/approximate/`, unit tests below |

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use fhec_ir::bootstrap::BootstrapParams;
-use fhec_ir::evaluation_keys::{EvaluationKeys, encapsulation_bytes, switching_key_bytes};
-use fhec_ir::params::Params;
+use fhec_ir::evaluation_keys::{EvaluationKeys, switching_key_bytes};
 use fhec_ir::plan::{KeyKind, KeyRow};
 use fhec_ir::scale::Level;
 
@@ -37,14 +36,18 @@ pub(super) fn key_rows(
             }
         }
     }
-    for bootstrap in bootstraps {
-        let mut keys = EvaluationKeys::default();
-        keys.bootstrap(bootstrap, params);
-        for (name, level) in names(&keys) {
-            note(&mut rows, name, level).bootstraps = true;
-        }
+    let mut of_bootstraps = EvaluationKeys::default();
+    bootstraps.iter().for_each(|bootstrap| of_bootstraps.bootstrap(bootstrap, params));
+    for (name, level) in names(&of_bootstraps) {
+        note(&mut rows, name, level).bootstraps = true;
     }
-    rows.into_values().map(|row| KeyRow { bytes: bytes(params, &row), ..row }).collect()
+    // Those of the raising are one row.
+    let raising = EvaluationKeys { encapsulation: of_bootstraps.encapsulation, ..EvaluationKeys::default() };
+    let bytes = |row: &KeyRow| match row.kind {
+        KeyKind::Encapsulation => raising.bytes(params),
+        _ => switching_key_bytes(params, row.level as Level),
+    };
+    rows.into_values().map(|row| KeyRow { bytes: bytes(&row), ..row }).collect()
 }
 
 fn names(keys: &EvaluationKeys) -> Vec<(Name, Level)> {
@@ -55,7 +58,7 @@ fn names(keys: &EvaluationKeys) -> Vec<(Name, Level)> {
         .chain([
             one(KeyKind::Relinearization, keys.relinearization),
             one(KeyKind::Conjugation, keys.conjugation),
-            one(KeyKind::Encapsulation, keys.encapsulation.map(|pair| pair.level)),
+            one(KeyKind::Encapsulation, keys.encapsulation.as_ref().map(|pair| pair.level)),
         ])
         .flatten()
         .collect()
@@ -65,12 +68,4 @@ fn note(rows: &mut BTreeMap<Name, KeyRow>, name: Name, level: Level) -> &mut Key
     let row = rows.entry(name).or_insert_with(|| KeyRow { kind: name.0, steps: name.1, ..KeyRow::default() });
     row.level = row.level.max(level.into());
     row
-}
-
-fn bytes(params: &Params, row: &KeyRow) -> u64 {
-    let level = row.level as Level;
-    match row.kind {
-        KeyKind::Encapsulation => encapsulation_bytes(params, level),
-        _ => switching_key_bytes(params, level),
-    }
 }

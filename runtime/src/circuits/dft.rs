@@ -121,6 +121,12 @@ impl EncodedDft {
         Ok(EncodedDft { matrix, level, rows })
     }
 
+    /// All diagonals of a matrix without giant steps, each with its rotation.
+    pub(crate) fn terms(&self) -> Vec<(usize, &Factor)> {
+        debug_assert_eq!(self.rows.len(), 1, "diagonals of giant steps are rotated back");
+        self.matrix.baby_rotations().into_iter().zip(self.rows.iter().flatten()).collect()
+    }
+
     /// The matrix.
     pub fn matrix(&self) -> &DftMatrix {
         &self.matrix

@@ -11,7 +11,7 @@ use super::plaintext::{Complex, Form, Plaintext, PlaintextScale};
 use super::special_fft::SpecialFft;
 use crate::error::EvalError;
 use crate::kernels::{self, Modulus};
-use crate::ring::{Basis, Context, Domain, Poly, Work};
+use crate::ring::{Context, Domain, Poly, Work};
 
 /// How a message is to be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +148,7 @@ impl<'a> Encoder<'a> {
         let coefficients = self.coefficients(re, im, level, scale)?;
         let context = self.context;
         let isa = context.isa();
-        let basis = Basis { chain: context.params().limbs(level), special };
+        let basis = if special { context.extended_basis(level) } else { context.basis(level) };
         let mut carried = context.scratch(1);
         coefficients.write(&mut carried);
         let mut poly = Poly::arbitrary(context, basis, Domain::Evaluation);
@@ -210,7 +210,7 @@ impl<'a> Encoder<'a> {
     ///
     /// With fewer slots than N/2 the repeated copies are averaged, which removes noise between them.
     pub fn decode_complex(&self, plaintext: &Plaintext) -> Result<Vec<Complex>, EvalError> {
-        if plaintext.form != Form::Residues || plaintext.poly.basis().special {
+        if plaintext.form != Form::Residues || plaintext.poly.basis().special > 0 {
             return Err(EvalError::PlaintextForm {
                 op: "decode",
                 expected: "of plain residues over the chain",

@@ -106,7 +106,7 @@ impl<'a> Encryptor<'a> {
 fn check(plaintext: &Plaintext) -> Result<(Scale, &Poly), EvalError> {
     match plaintext.scale {
         PlaintextScale::Named(scale)
-            if plaintext.form == Form::Residues && !plaintext.poly.basis().special =>
+            if plaintext.form == Form::Residues && plaintext.poly.basis().special == 0 =>
         {
             debug_assert_eq!(plaintext.poly.domain(), Domain::Evaluation);
             Ok((scale, &plaintext.poly))

@@ -143,7 +143,7 @@ impl<'a> FactorEncoder<'a> {
         let degree = 1usize << log_degree;
         let mut carried = Buffer::zeroed(degree);
         coefficients.write(&mut carried);
-        let basis = Basis { chain: context.params().limbs(level), special: true };
+        let basis = context.extended_basis(level);
         let mut residues = Buffer::zeroed(context.limbs(basis) * degree);
         residues.par_chunks_exact_mut(degree).enumerate().for_each(|(limb, out)| {
             let prime = context.prime(basis, limb);

@@ -5,25 +5,67 @@ use super::{Isa, Modulus, debug_assert_canonical, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
-/// `out0 ← [out0 +] Σ_d digits[d] * key0[d] mod q`, and likewise `out1` with `key1`: key switching's inner product.
+/// Residues of one half of one digit that lie together in a switching key: a cache line eight times.
+pub const KEY_BLOCK: usize = 64;
+
+/// `out_h ← Σ_d digits[d] * key_(d, h) mod q` for both halves `h`: key switching's inner product.
 ///
-/// The digits are plain residues, the keys in Montgomery form. With `accumulate` the sums are added to what the
-/// outputs hold, otherwise they replace it. Products are accumulated without reduction, so the cost per digit is two
-/// multiplications and the reads.
+/// The digits are plain residues. The key is in Montgomery form and lies as it is read, `[block][digit][half][element]` with blocks of
+/// [`KEY_BLOCK`]: one stream from memory, where two per digit, a power of two apart, would throw each other out of the first
+/// cache. It may have more digits than there are `digits`: `key_digits` in all. Products are accumulated without reduction, so the
+/// cost per digit is two multiplications and the reads.
+///
+/// *Panics* if lengths do not fit; they are multiples of [`KEY_BLOCK`].
 pub fn key_inner_product(
     isa: Isa,
     out0: &mut [u64],
     out1: &mut [u64],
     digits: &[&[u64]],
-    key0: &[&[u64]],
-    key1: &[&[u64]],
+    (key, key_digits): (&[u64], usize),
+    m: &Modulus,
+) {
+    let len = out0.len();
+    assert!(out1.len() == len && len.is_multiple_of(KEY_BLOCK), "outputs of {len} and {} words", out1.len());
+    assert!(digits.iter().all(|digit| digit.len() == len), "digits of other lengths than the outputs");
+    assert!(digits.len() <= key_digits, "a key of {key_digits} digits for {}", digits.len());
+    assert_eq!(key.len(), 2 * key_digits * len, "the length of a key");
+    for digit in digits {
+        debug_assert_canonical(digit, m);
+    }
+    debug_assert_canonical(key, m);
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 if m.ifma() => {
+            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
+            unsafe { avx512::key_inner_product(out0, out1, digits, key, key_digits, m) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 if m.ifma() => {
+            // SAFETY: as above.
+            unsafe { avx2::key_inner_product(out0, out1, digits, key, key_digits, m) }
+        }
+        _ => scalar::key_inner_product(out0, out1, digits, key, key_digits, m),
+    }
+}
+
+/// `out0 ← [out0 +] Σ_t factors[t] * operands0[t] mod q`, and likewise `out1` with `operands1`.
+///
+/// The factors are plain residues, the operands in Montgomery form. With `accumulate` the sums are added to what the
+/// outputs hold, otherwise they replace it. Products are accumulated without reduction.
+pub fn pair_products(
+    isa: Isa,
+    out0: &mut [u64],
+    out1: &mut [u64],
+    factors: &[&[u64]],
+    operands0: &[&[u64]],
+    operands1: &[&[u64]],
     accumulate: bool,
     m: &Modulus,
 ) {
     let len = out0.len();
     assert_eq!(out1.len(), len, "outputs of different lengths");
-    assert!(digits.len() == key0.len() && digits.len() == key1.len(), "one key pair per digit");
-    for operand in digits.iter().chain(key0).chain(key1) {
+    assert!(factors.len() == operands0.len() && factors.len() == operands1.len(), "one pair per factor");
+    for operand in factors.iter().chain(operands0).chain(operands1) {
         assert_eq!(operand.len(), len, "operands of different lengths");
         debug_assert_canonical(operand, m);
     }
@@ -35,14 +77,14 @@ pub fn key_inner_product(
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 if m.ifma() => {
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
-            unsafe { avx512::key_inner_product(out0, out1, digits, key0, key1, accumulate, m) }
+            unsafe { avx512::pair_products(out0, out1, factors, operands0, operands1, accumulate, m) }
         }
         #[cfg(target_arch = "x86_64")]
         Kind::Avx2 if m.ifma() => {
             // SAFETY: as above.
-            unsafe { avx2::key_inner_product(out0, out1, digits, key0, key1, accumulate, m) }
+            unsafe { avx2::pair_products(out0, out1, factors, operands0, operands1, accumulate, m) }
         }
-        _ => scalar::key_inner_product(0, out0, out1, digits, key0, key1, accumulate, m),
+        _ => scalar::pair_products(0, out0, out1, factors, operands0, operands1, accumulate, m),
     }
 }
 
@@ -191,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn inner_products_against_big_integers() {
+    fn pair_products_against_big_integers() {
         for isa in Isa::available() {
             for bits in PRIME_BITS {
                 let m = ntt_prime(bits, 10, 0);
@@ -210,7 +252,7 @@ mod tests {
                     for accumulate in [false, true] {
                         let initial = [words.residues(len, q), words.residues(len, q)];
                         let [mut out0, mut out1] = initial.clone();
-                        key_inner_product(
+                        pair_products(
                             isa,
                             &mut out0,
                             &mut out1,
@@ -229,6 +271,40 @@ mod tests {
                                     "{isa:?} {q}"
                                 );
                             }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn key_inner_products_against_big_integers() {
+        for isa in Isa::available() {
+            for bits in PRIME_BITS {
+                let m = ntt_prime(bits, 10, 0);
+                let q = m.value();
+                for (len, terms, key_digits) in
+                    [(0, 2, 2), (64, 0, 3), (64, 1, 1), (192, 5, 7), (128, 40, 40), (64, 300, 300)]
+                {
+                    let mut words = Words(3 + bits as u64 + ((len as u64) << 20));
+                    let digits: Vec<_> = (0..terms).map(|_| words.residues(len, q)).collect();
+                    let mut key = words.residues(2 * key_digits * len, q);
+                    if terms == 300 {
+                        // The largest sums there are.
+                        key.fill(q - 1);
+                    }
+                    let mut outs = [words.residues(len, q), words.residues(len, q)];
+                    let [out0, out1] = &mut outs;
+                    key_inner_product(isa, out0, out1, &slices(&digits), (&key, key_digits), &m);
+                    for i in 0..len {
+                        for (half, out) in outs.iter().enumerate() {
+                            let of_digit = |d: usize| {
+                                let block = i / KEY_BLOCK * key_digits + d;
+                                m.from_montgomery(key[(2 * block + half) * KEY_BLOCK + i % KEY_BLOCK])
+                            };
+                            let plain: Vec<u64> = (0..terms).map(of_digit).collect();
+                            assert_eq!(out[i], exact(0, &digits, &plain, i, q), "{isa:?} {q} {len} {terms}");
                         }
                     }
                 }

@@ -42,7 +42,9 @@ pub(crate) mod testing;
 #[cfg(target_arch = "x86_64")]
 mod vector_tables;
 
-pub use accumulate::{basis_convert, basis_convert_many, key_inner_product, tile_products};
+pub use accumulate::{
+    KEY_BLOCK, basis_convert, basis_convert_many, key_inner_product, pair_products, tile_products,
+};
 pub use buffer::Buffer;
 pub use elementwise::{
     add_assign, add_into, add_scalar_assign, mul_add_assign, mul_assign, mul_into, mul_montgomery_add_assign,

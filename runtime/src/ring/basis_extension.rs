@@ -159,7 +159,7 @@ impl Context {
             a.iter().all(|a| a.basis() == basis && a.domain() == Domain::Evaluation),
             "division operands"
         );
-        assert!(chain <= basis.chain && (chain < basis.chain || basis.special), "division by one");
+        assert!(chain <= basis.chain && (chain < basis.chain || basis.special > 0), "division by one");
         let conversion = self.conversion(chain, basis.chain, basis.special);
         let (isa, moduli) = (self.isa(), self.moduli());
         let mut residues = [(); K].map(|()| self.scratch(conversion.sources.len()));
@@ -251,7 +251,7 @@ mod tests {
         for context in [context(11, 9, 3), mixed_context(11)] {
             let (degree, chain) = (context.ring_degree(), context.params().q().len());
             for (start, end, special) in
-                [(0, 1, false), (2, 5, false), (1, 7, false), (chain, chain, true), (3, chain, true)]
+                [(0, 1, 0), (2, 5, 0), (1, 7, 0), (chain, chain, 3), (3, chain, 3), (3, chain, 2)]
             {
                 let conversion = context.conversion(start, end, special);
                 let mut prepared = context.scratch(conversion.sources.len());
@@ -308,9 +308,10 @@ mod tests {
             for (basis, chain) in [
                 (Basis::chain(5), 4),
                 (Basis::chain(6), 3),
-                (Basis::extended(4), 4),
-                (Basis::extended(primes), primes),
-                (Basis::extended(5), 3),
+                (Basis::extended(4, 3), 4),
+                (Basis::extended(primes, 3), primes),
+                (Basis::extended(5, 3), 3),
+                (Basis::extended(5, 1), 4),
             ] {
                 let mut rng = Seed::from_bytes([3; 32]).rng();
                 let mut a = Poly::zero(&context, basis, Domain::Coefficient);

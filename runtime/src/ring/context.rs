@@ -50,7 +50,7 @@ pub struct Context {
     transforms: Vec<NttTable>,
     pool: Arc<BufferPool>,
     automorphisms: Automorphisms,
-    conversions: RwLock<BTreeMap<(usize, usize, bool), Arc<BasisConversion>>>,
+    conversions: RwLock<BTreeMap<(usize, usize, usize), Arc<BasisConversion>>>,
     /// Product of the special primes modulo every prime.
     special_product: Vec<u64>,
 }
@@ -93,8 +93,8 @@ impl Context {
         let (moduli, transforms): (Vec<Modulus>, Vec<NttTable>) = tables?.into_iter().unzip();
         let product = |m: &Modulus| params.p().iter().fold(1, |product, &p| m.mul(product, m.reduce(p)));
         let special_product = moduli.iter().map(product).collect();
-        // Sixteen polynomials, and in small rings what a linear map has in the making.
-        let pool = BufferPool::new(((16 * 8 * primes.len()) << params.log_n()).max(MIN_POOL_BYTES));
+        // Thirty-two polynomials, and in small rings what a linear map has in the making.
+        let pool = BufferPool::new(((32 * 8 * primes.len()) << params.log_n()).max(MIN_POOL_BYTES));
         let automorphisms = Automorphisms::new(params.log_n());
         Ok(Context {
             params,
@@ -136,13 +136,13 @@ impl Context {
     /// # Panics
     /// If `level` is above the top level of the parameters.
     pub fn extended_basis(&self, level: Level) -> Basis {
-        Basis::extended(self.params.limbs(level))
+        Basis::extended(self.params.limbs(level), self.params.p().len())
     }
 
     /// Number of limbs of a polynomial over `basis`.
     #[inline]
     pub fn limbs(&self, basis: Basis) -> usize {
-        basis.chain + if basis.special { self.params.p().len() } else { 0 }
+        basis.limbs()
     }
 
     /// Number, in this context, of the prime of limb `limb` of `basis`.
@@ -173,6 +173,12 @@ impl Context {
         self.special_product[prime]
     }
 
+    /// The product of the first `special` special primes modulo prime number `prime`.
+    pub(crate) fn product_of_special(&self, prime: usize, special: usize) -> u64 {
+        let m = &self.moduli[prime];
+        self.params.p()[..special].iter().fold(1, |product, &p| m.mul(product, m.reduce(p)))
+    }
+
     /// The permutation of evaluations that `X -> X^element` is; see [`Automorphisms`].
     pub fn automorphism(&self, element: u64) -> Arc<Permutation> {
         self.automorphisms.permutation(element)
@@ -188,14 +194,14 @@ impl Context {
         self.pool.take(limbs * self.ring_degree())
     }
 
-    /// Conversion from chain primes `start..end`, and the special primes if `special`, to all other primes.
-    pub(crate) fn conversion(&self, start: usize, end: usize, special: bool) -> Arc<BasisConversion> {
+    /// Conversion from chain primes `start..end` and the first `special` special primes to all other primes.
+    pub(crate) fn conversion(&self, start: usize, end: usize, special: usize) -> Arc<BasisConversion> {
         let key = (start, end, special);
         if let Some(found) = self.conversions.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Arc::clone(found);
         }
         let chain = self.params.q().len();
-        let sources = (start..end).chain(if special { chain..self.moduli.len() } else { 0..0 });
+        let sources = (start..end).chain(chain..chain + special);
         let conversion = Arc::new(BasisConversion::new(&self.moduli, sources.collect()));
         let mut conversions = self.conversions.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(conversions.entry(key).or_insert(conversion))

@@ -102,7 +102,7 @@ impl Poly {
     /// If the polynomial has special limbs or fewer than `chain` limbs.
     pub fn truncate(&mut self, chain: usize) {
         assert!(
-            !self.basis.special && chain <= self.basis.chain,
+            self.basis.special == 0 && chain <= self.basis.chain,
             "truncate {:?} to {chain} limbs",
             self.basis
         );

@@ -43,7 +43,7 @@ impl<'a> Decomposition<'a> {
         let ranges = context.params().digits(level);
         let digits: Vec<(Range<usize>, Arc<BasisConversion>)> = ranges
             .into_iter()
-            .map(|range| (range.clone(), context.conversion(range.start, range.end, false)))
+            .map(|range| (range.clone(), context.conversion(range.start, range.end, 0)))
             .collect();
         let mut residues = context.scratch(input.limbs());
         context.each_limb(Work::Heavy, [&mut residues], |limb, [x]| {
@@ -57,7 +57,7 @@ impl<'a> Decomposition<'a> {
             .zip(quotients.par_chunks_mut(degree))
             .zip(&digits)
             .for_each(|((x, v), (_, conversion))| conversion.prepare(isa, context.moduli(), x, v));
-        Decomposition { input, basis: Basis::extended(input.limbs()), digits, residues, quotients }
+        Decomposition { input, basis: context.extended_basis(level), digits, residues, quotients }
     }
 
     /// The extended basis that the digits are lifted to.
@@ -123,10 +123,8 @@ impl<'a> Decomposition<'a> {
         out0: &mut [u64],
         out1: &mut [u64],
     ) {
-        let (body, uniform): (Vec<&[u64]>, Vec<&[u64]>) =
-            (0..digits.len()).map(|digit| key.limb(self.basis, limb, digit)).unzip();
         let modulus = context.modulus(context.prime(self.basis, limb));
-        kernels::key_inner_product(context.isa(), out0, out1, digits, &body, &uniform, false, modulus);
+        kernels::key_inner_product(context.isa(), out0, out1, digits, key.limb(self.basis, limb), modulus);
     }
 
     /// `P` times the input, switched: `u_0 + u_1 to = P input from + error`, over the extended basis.

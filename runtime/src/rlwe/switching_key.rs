@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 
 use super::keys::KeyKind;
 use super::secret::{KeyId, SecretKey};
-use crate::kernels::{self, Buffer};
+use crate::kernels::{self, Buffer, KEY_BLOCK, Modulus};
 use crate::ring::automorphism::inverse_element;
 use crate::ring::sampling::{gaussian, reduce_small, uniform_from_seed};
 use crate::ring::{Basis, Context, Domain, Poly, Seed};
@@ -19,8 +19,8 @@ use crate::ring::{Basis, Context, Domain, Poly, Seed};
 /// For relinearisation `from = s^2` and `to = s`. For `X -> X^g`, `from = s` and `to = s(X^(1/g))`: the key is applied
 /// *before* the automorphism, so that one decomposition serves many of them (hoisting).
 ///
-/// Both halves are in Montgomery form, `[limb][digit][coefficient]` over the primes of `level` and the special primes:
-/// what one target prime needs lies together, and a lower level reads a part of it.
+/// Both halves are in Montgomery form, over the primes of `level` and the special primes, `[limb]` as
+/// [`kernels::key_inner_product`] reads it: what one target prime needs lies together, and a lower level reads a part of it.
 #[derive(Clone)]
 pub struct SwitchingKey {
     kind: KeyKind,
@@ -30,8 +30,8 @@ pub struct SwitchingKey {
     digits: usize,
     degree: usize,
     uniform_seed: [u8; 32],
-    body: Buffer,
-    uniform: Buffer,
+    /// Both halves.
+    words: Buffer,
 }
 
 impl SwitchingKey {
@@ -63,52 +63,68 @@ impl SwitchingKey {
             gaussian(error, &mut seed.child("error", digit as u64).rng());
         });
         let uniform_seed = seed.child("uniform", 0).bytes();
-        let uniform = expand_uniform(context, basis, digits.len(), &uniform_seed);
-        let mut body = Buffer::zeroed(uniform.len());
-        body.par_chunks_exact_mut(degree).zip(uniform.par_chunks_exact(degree)).enumerate().for_each(
-            |(index, (body, uniform))| {
-                let (limb, digit) = (index / digits.len(), index % digits.len());
-                let prime = context.prime(basis, limb);
-                let modulus = context.modulus(prime);
-                let mut product = context.scratch(1);
+        let public = Seed::from_bytes(uniform_seed);
+        let mut words = Buffer::zeroed(context.limbs(basis) * digits.len() * 2 * degree);
+        words.par_chunks_exact_mut(digits.len() * 2 * degree).enumerate().for_each(|(limb, words)| {
+            let prime = context.prime(basis, limb);
+            let modulus = context.modulus(prime);
+            let target = to.as_ref().map_or(secret.poly().limb_in(basis, limb), |to| to.limb(limb));
+            let mut scratch = context.scratch(3);
+            let (body, rest) = scratch.split_at_mut(degree);
+            let (uniform, product) = rest.split_at_mut(degree);
+            for (digit, range) in digits.iter().enumerate() {
+                expand_uniform(uniform, modulus, &public, digit, prime);
                 reduce_small(body, &errors[digit * degree..][..degree], modulus);
                 context.transform(prime).forward(isa, body);
-                let target = to.as_ref().map_or(secret.poly().limb_in(basis, limb), |to| to.limb(limb));
-                kernels::mul_montgomery_into(isa, &mut product, target, uniform, modulus);
-                kernels::sub_assign(isa, body, &product, modulus);
-                if digits[digit].contains(&limb) {
+                kernels::mul_montgomery_into(isa, product, target, uniform, modulus);
+                kernels::sub_assign(isa, body, product, modulus);
+                if range.contains(&limb) {
                     product.copy_from_slice(from.limb(limb));
-                    kernels::mul_scalar_assign(isa, &mut product, context.special_product(prime), modulus);
-                    kernels::add_assign(isa, body, &product, modulus);
+                    kernels::mul_scalar_assign(isa, product, context.special_product(prime), modulus);
+                    kernels::add_assign(isa, body, product, modulus);
                 }
                 kernels::mul_scalar_assign(isa, body, modulus.to_montgomery(1), modulus);
-                product.zeroize();
-            },
-        );
+                write_half(words, digits.len(), digit, 0, body);
+                write_half(words, digits.len(), digit, 1, uniform);
+            }
+            scratch.zeroize();
+        });
         errors.zeroize();
         from.data_mut().zeroize();
         if let Some(to) = &mut to {
             to.data_mut().zeroize();
         }
         let (id, digits) = (secret.id(), digits.len());
-        SwitchingKey { kind, id, level, basis, digits, degree, uniform_seed, body, uniform }
+        SwitchingKey { kind, id, level, basis, digits, degree, uniform_seed, words }
     }
 
-    /// A key read back: the uniform half is expanded from its seed.
+    /// A key read back, from its body as of [`Self::body`]: the uniform half is expanded from its seed.
     pub(crate) fn from_body(
         context: &Context,
         kind: KeyKind,
         id: KeyId,
         level: Level,
         uniform_seed: [u8; 32],
-        body: Buffer,
+        body: &[u64],
     ) -> Self {
         let basis = context.extended_basis(level);
         let digits = context.params().digits(level).len();
-        let uniform = expand_uniform(context, basis, digits, &uniform_seed);
-        assert_eq!(body.len(), uniform.len(), "a switching key has two halves of one size");
         let degree = context.ring_degree();
-        SwitchingKey { kind, id, level, basis, digits, degree, uniform_seed, body, uniform }
+        let public = Seed::from_bytes(uniform_seed);
+        let mut words = Buffer::zeroed(2 * body.len());
+        assert_eq!(body.len(), context.limbs(basis) * digits * degree, "the body of a switching key");
+        let limbs =
+            words.par_chunks_exact_mut(digits * 2 * degree).zip(body.par_chunks_exact(digits * degree));
+        limbs.enumerate().for_each(|(limb, (words, body))| {
+            let prime = context.prime(basis, limb);
+            let mut uniform = context.scratch(1);
+            for (digit, body) in body.chunks_exact(degree).enumerate() {
+                expand_uniform(&mut uniform, context.modulus(prime), &public, digit, prime);
+                write_half(words, digits, digit, 0, body);
+                write_half(words, digits, digit, 1, &uniform);
+            }
+        });
+        SwitchingKey { kind, id, level, basis, digits, degree, uniform_seed, words }
     }
 
     /// What it is for.
@@ -128,23 +144,34 @@ impl SwitchingKey {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        8 * (self.body.len() + self.uniform.len())
+        8 * self.words.len()
     }
 
     pub(crate) fn uniform_seed(&self) -> &[u8; 32] {
         &self.uniform_seed
     }
 
-    /// `[limb][digit][coefficient]`, Montgomery form.
-    pub(crate) fn body(&self) -> &[u64] {
-        &self.body
+    /// The half that is no seed: `[limb][digit][coefficient]`, Montgomery form.
+    pub(crate) fn body(&self) -> Buffer {
+        let mut body = Buffer::zeroed(self.words.len() / 2);
+        let per_limb = self.digits * self.degree;
+        body.par_chunks_exact_mut(self.degree).enumerate().for_each(|(index, body)| {
+            let (limb, digit) = (index / self.digits, index % self.digits);
+            let words = &self.words[limb * 2 * per_limb..][..2 * per_limb];
+            for (to, from) in
+                body.chunks_exact_mut(KEY_BLOCK).zip(words.chunks_exact(2 * KEY_BLOCK * self.digits))
+            {
+                to.copy_from_slice(&from[2 * KEY_BLOCK * digit..][..KEY_BLOCK]);
+            }
+        });
+        body
     }
 
-    /// Both halves, per digit, for limb `limb` of `basis`, an extended basis contained in the key's.
+    /// What [`kernels::key_inner_product`] takes for limb `limb` of `basis`, an extended basis contained in the key's.
     #[inline]
-    pub(crate) fn limb(&self, basis: Basis, limb: usize, digit: usize) -> (&[u64], &[u64]) {
-        let start = (self.basis.limb_of(basis, limb) * self.digits + digit) * self.degree;
-        (&self.body[start..][..self.degree], &self.uniform[start..][..self.degree])
+    pub(crate) fn limb(&self, basis: Basis, limb: usize) -> (&[u64], usize) {
+        let len = 2 * self.digits * self.degree;
+        (&self.words[self.basis.limb_of(basis, limb) * len..][..len], self.digits)
     }
 }
 
@@ -158,15 +185,15 @@ impl fmt::Debug for SwitchingKey {
     }
 }
 
-/// Uniform residues per limb and digit, each from its own child of the public seed. They *are* the Montgomery form.
-fn expand_uniform(context: &Context, basis: Basis, digits: usize, seed: &[u8; 32]) -> Buffer {
-    let seed = Seed::from_bytes(*seed);
-    let degree = context.ring_degree();
-    let mut uniform = Buffer::zeroed(context.limbs(basis) * digits * degree);
-    uniform.par_chunks_exact_mut(degree).enumerate().for_each(|(index, x)| {
-        let (prime, digit) = (context.prime(basis, index / digits), index % digits);
-        let seed = seed.child("limb", (digit as u64) << 32 | prime as u64);
-        uniform_from_seed(x, context.modulus(prime), &seed);
-    });
-    uniform
+/// Uniform residues of one limb of one digit, from a child of the public seed of their own. They *are* the Montgomery form.
+fn expand_uniform(out: &mut [u64], modulus: &Modulus, public: &Seed, digit: usize, prime: usize) {
+    uniform_from_seed(out, modulus, &public.child("limb", (digit as u64) << 32 | prime as u64));
+}
+
+/// Writes one half of one digit of a limb where it belongs.
+fn write_half(words: &mut [u64], digits: usize, digit: usize, half: usize, residues: &[u64]) {
+    let blocks = words.chunks_exact_mut(2 * KEY_BLOCK * digits);
+    for (to, from) in blocks.zip(residues.chunks_exact(KEY_BLOCK)) {
+        to[(2 * digit + half) * KEY_BLOCK..][..KEY_BLOCK].copy_from_slice(from);
+    }
 }

@@ -49,6 +49,14 @@ pub(crate) fn bootstrap(log_slots: u32, arcsine: bool, ephemeral: bool) -> Boots
     }
 }
 
+/// The bootstrap of all slots whose first matrix is applied on the way back from the ephemeral secret.
+pub(crate) fn raising_into_slots() -> BootstrapParams {
+    let mut bootstrap = bootstrap(LOG_N - 1, false, true);
+    let first = &mut bootstrap.coeffs_to_slots[0];
+    first.baby_steps = 1 << first.butterflies;
+    bootstrap
+}
+
 /// Parameters that `bootstrap` fits, with a message ratio of `2^log_ratio`.
 pub(crate) fn params(bootstrap: &BootstrapParams, log_ratio: u32, secret: Secret) -> Params {
     let mut primes = ntt_primes_near(1 << LOG_SINE, LOG_N).filter(|&q| q < 1 << 50);

@@ -21,7 +21,8 @@ pub fn encapsulation_keys(
     bootstrap: &BootstrapParams,
     seed: &Seed,
 ) -> Result<Option<EncapsulationKeys>, ContextError> {
-    let generate =
-        |weight| EncapsulationKeys::generate(context, secret, weight, bootstrap.raised_level(), seed);
-    bootstrap.ephemeral_weight.map(generate).transpose()
+    let mut keys = evaluation_keys::EvaluationKeys::default();
+    keys.bootstrap(bootstrap, context.params());
+    let generate = |needed| EncapsulationKeys::generate(context, secret, &needed, seed);
+    keys.encapsulation.map(generate).transpose()
 }

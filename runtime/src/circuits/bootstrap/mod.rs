@@ -4,12 +4,14 @@
 //!
 //! 1. *slots to coefficients*, on the lowest primes: real slots become the lower half of the coefficients;
 //! 2. *raise the modulus*, under the ephemeral secret: the coefficients are now `m + q0 I`, modulo the whole chain;
-//! 3. *coefficients to slots*, all scalars folded in; for fewer slots than N/2 after a trace to the subring;
+//! 3. *coefficients to slots*, all scalars folded in: back from the ephemeral secret, with the first matrix where it can be applied
+//!    on the way ([`BootstrapParams::raises_into_slots`]); for fewer slots than N/2 after a trace to the subring;
 //! 4. *real part*, by one conjugation: the imaginary part, where the other half of the coefficients is, goes;
 //! 5. *reduction* modulo `q0` by the sine: the message again, in the slots, far up in the chain.
 
 pub mod keys;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftMatrix, Order};
@@ -19,7 +21,7 @@ use tracing::info_span;
 
 use super::dft::EncodedDft;
 use super::eval_mod::EvalMod;
-use super::mod_raise::{EncapsulationKeys, mod_raise};
+use super::mod_raise::{EncapsulationKeys, Raised};
 use crate::ckks::{Evaluator, FactorEncoder};
 use crate::error::EvalError;
 use crate::rlwe::Ciphertext;
@@ -64,6 +66,10 @@ impl Bootstrapping<'_> {
             (None, Some(_)) => {
                 Err("the bootstrap has no use for the encapsulation keys that came with it".into())
             }
+            (Some(_), Some(keys)) if found.missing_rotation(keys).is_some() => Err(format!(
+                "the encapsulation keys do not rotate by {} on the way back",
+                found.missing_rotation(keys).unwrap_or(0)
+            )),
             (Some(_), Some(keys)) if keys.level() < raised => Err(format!(
                 "the bootstrap raises to level {raised}, the encapsulation keys reach level {}",
                 keys.level()
@@ -82,6 +88,8 @@ pub struct Bootstrapper {
     trace: Vec<usize>,
     shift: f64,
     eval_mod: EvalMod,
+    raises_into_slots: bool,
+    raising_rotations: Vec<usize>,
 }
 
 impl Bootstrapper {
@@ -110,6 +118,8 @@ impl Bootstrapper {
             trace,
             shift: -0.25 / bootstrap.width(),
             eval_mod: EvalMod::new(&bootstrap, params),
+            raises_into_slots: bootstrap.raises_into_slots(params),
+            raising_rotations: bootstrap.raising_rotations(params),
             bootstrap,
         })
     }
@@ -117,6 +127,12 @@ impl Bootstrapper {
     /// The bootstrap it runs.
     pub fn bootstrap_params(&self) -> &BootstrapParams {
         &self.bootstrap
+    }
+
+    /// A rotation that `keys` should do on the way back from the ephemeral secret and do not.
+    fn missing_rotation(&self, keys: &EncapsulationKeys) -> Option<usize> {
+        let there: BTreeSet<usize> = keys.rotations().collect();
+        self.raising_rotations.iter().copied().find(|steps| !there.contains(steps))
     }
 
     /// Bytes of encoded matrices.
@@ -138,7 +154,7 @@ impl Bootstrapper {
         let a = evaluator.level_drop(a, self.bootstrap.input_level())?.with_slots(self.bootstrap.slots());
         let coefficients = self.slots_to_coeffs(evaluator, a)?;
         let raised = self.raise_modulus(evaluator, keys, &coefficients)?;
-        let slots = self.coeffs_to_slots(evaluator, raised)?;
+        let slots = self.coeffs_to_slots(evaluator, keys, raised)?;
         let argument = self.real_part(evaluator, slots)?;
         let reduced = self.reduce(evaluator, &argument)?;
         evaluator.level_drop(&reduced, level)
@@ -177,14 +193,27 @@ impl Bootstrapper {
         evaluator: &Evaluator<'_>,
         keys: Option<&EncapsulationKeys>,
         a: &Ciphertext,
-    ) -> Result<Ciphertext, EvalError> {
+    ) -> Result<Raised, EvalError> {
         let _span = info_span!("raise_modulus").entered();
-        mod_raise(evaluator.context(), keys, a, self.bootstrap.raised_level())
+        Raised::new(evaluator.context(), keys, a, self.bootstrap.raised_level())
     }
 
     /// Step 3. *Level*: from the raised level to that of the sine's argument.
-    pub fn coeffs_to_slots(&self, evaluator: &Evaluator<'_>, a: Ciphertext) -> Result<Ciphertext, EvalError> {
+    pub fn coeffs_to_slots(
+        &self,
+        evaluator: &Evaluator<'_>,
+        keys: Option<&EncapsulationKeys>,
+        a: Raised,
+    ) -> Result<Ciphertext, EvalError> {
         let _span = info_span!("coeffs_to_slots").entered();
+        let context = evaluator.context();
+        if let (true, Some(keys)) = (self.raises_into_slots, keys)
+            && let Some((first, rest)) = self.coeffs_to_slots.split_first()
+        {
+            let a = a.transform(context, keys, &first.terms())?.with_slots(self.bootstrap.slots());
+            return rest.iter().try_fold(a, |x, matrix| evaluator.dft(&x, matrix));
+        }
+        let a = a.switch(context, keys)?;
         // I(X) has all N coefficients: as a message it fills the ring, whatever m does.
         let mut a = a.with_slots(evaluator.context().params().slots());
         for &rotation in &self.trace {

@@ -8,17 +8,19 @@ use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::func::Func;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::Secret;
-use fhec_ir::scale::Level;
+use fhec_ir::scale::{Level, Scale};
 
 use super::keys::{encapsulation_keys, key_requests};
 use super::{Bootstrapper, Bootstrapping, SetupError};
-use crate::circuits::mod_raise::EncapsulationKeys;
-use crate::ckks::{Complex, Decryptor, Encoder, Encoding, Encryptor, Evaluator, FactorEncoder};
+use crate::circuits::mod_raise::{EncapsulationKeys, Raised};
+use crate::ckks::{
+    Complex, Decryptor, Encoder, Encoding, Encryptor, Evaluator, FactorEncoder, PlaintextScale,
+};
 use crate::error::EvalError;
 use crate::exec::{Encrypted, ExecError, execute};
 use crate::ring::{Context, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, SecretKey};
-use crate::testing::bootstrap::{BOUND, LOG_N, bootstrap, params};
+use crate::testing::bootstrap::{BOUND, LOG_N, bootstrap, params, raising_into_slots};
 use crate::testing::random_slots;
 
 mod noise;
@@ -116,7 +118,7 @@ fn every_phase_holds_what_it_should() {
     }
     // Raised: the same plus multiples of q0, fewer than the bound.
     let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a).unwrap();
-    let raised = coefficients(&a);
+    let raised = coefficients(&a.clone().switch(&rig.context, rig.encapsulation.as_ref()).unwrap());
     for (i, x) in raised.iter().enumerate() {
         let integer = (x / q0).round();
         let expected = if i < slots { message[reversed(i)].re } else { 0.0 };
@@ -124,7 +126,7 @@ fn every_phase_holds_what_it_should() {
         assert!(((x - integer * q0) / scale - expected).abs() < 2f64.powi(-28));
     }
     // In the slots: arguments of the sine, real.
-    let a = b.coeffs_to_slots(&evaluator, a).unwrap();
+    let a = b.coeffs_to_slots(&evaluator, rig.encapsulation.as_ref(), a).unwrap();
     let a = b.real_part(&evaluator, a).unwrap();
     let width = b.bootstrap_params().width();
     let arguments = rig.decrypt(&a);
@@ -140,6 +142,39 @@ fn every_phase_holds_what_it_should() {
         let expected = b.eval_mod.clear(bootstrap, params, t.re) * scales;
         assert!((z.re - expected).abs() < 2f64.powi(-17) && z.im.abs() < 2f64.powi(-17));
     }
+}
+
+#[test]
+fn the_first_matrix_is_applied_on_the_way_back() {
+    let (slots, ratio) = (1 << (LOG_N - 1), 10);
+    let rig = Rig::new(raising_into_slots(), ratio, Secret::UniformTernary);
+    let (b, params) = (rig.bootstrapper.bootstrap_params(), rig.context.params());
+    assert!(b.raises_into_slots(params));
+    // Eight keys back, on one special prime or two instead of four, and no switching keys for their rotations.
+    let keys = rig.encapsulation.as_ref().unwrap();
+    assert_eq!(keys.rotations().count(), 8);
+    let (matrix, _) = b.coeffs_to_slots_matrices()[0];
+    let others = |rotation: &usize| *rotation != 0 && !b.rotations(params).contains_key(rotation);
+    assert!(matrix.baby_rotations().iter().filter(|r| others(r)).count() >= 6);
+    let message = random_slots(slots, 3);
+    let result = rig.bootstrap(&rig.encrypt(&message, b.input_level()), 5).unwrap();
+    assert_eq!((result.level(), result.slots()), (5, slots));
+    let error = worst(&rig.decrypt(&result), |i| sine(message[i].re, ratio));
+    assert!(error < 2f64.powi(-17), "2^{:.1}", error.log2());
+    // Diagonals for lower operands, and keys that do not rotate, are refused.
+    let a = rig.encrypt(&message, 0);
+    let raised = Raised::new(&rig.context, Some(keys), &a, b.raised_level()).unwrap();
+    let encoder = FactorEncoder::new(&rig.context);
+    let scale = |level| PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
+    let level = b.raised_level();
+    let high = encoder.encode(&[1.0], level, scale(level)).unwrap();
+    let low = encoder.encode(&[1.0], level - 1, scale(level - 1)).unwrap();
+    assert!(raised.transform(&rig.context, keys, &[(0, &high)]).is_ok());
+    assert!(matches!(raised.transform(&rig.context, keys, &[(0, &low)]), Err(EvalError::LevelTooLow { .. })));
+    assert!(matches!(
+        raised.transform(&rig.context, keys, &[(1, &high)]),
+        Err(EvalError::MissingRaisingKey { steps: 1, .. })
+    ));
 }
 
 #[test]

@@ -1,25 +1,34 @@
 //! The keys of an encapsulation.
 
+use std::collections::BTreeMap;
+
+use fhec_ir::evaluation_keys::Encapsulation;
 use fhec_ir::params::{Params, ParamsLiteral, Secret};
 use fhec_ir::scale::Level;
 use zeroize::Zeroize;
 
+use crate::error::EvalError;
 use crate::kernels;
+use crate::ring::automorphism::rotation_element;
 use crate::ring::basis_extension::Tail;
-use crate::ring::{Context, ContextError, Domain, Poly, Seed, Work};
+use crate::ring::{Basis, Context, ContextError, Domain, Poly, Seed, Work};
 use crate::rlwe::public::{encrypt_zero, uniform_poly};
 use crate::rlwe::secret::small_poly;
 use crate::rlwe::{KeyId, SecretKey};
 
-/// The two keys of an encapsulation, with the small ring that the first one lives in.
+/// The keys of an encapsulation, with the small ring that the one to the ephemeral secret lives in.
 #[derive(Debug)]
 pub struct EncapsulationKeys {
     pub(super) id: KeyId,
     pub(super) hamming_weight: u32,
     pub(super) small: Context,
     pub(super) to_ephemeral: PairKey,
-    pub(super) from_ephemeral: PairKey,
+    /// By steps to the left: from the ephemeral secret, rotated, to the main one.
+    pub(super) from_ephemeral: BTreeMap<usize, PairKey>,
+    /// Public seed of their uniform halves.
+    pub(super) uniform_seed: [u8; 32],
     pub(super) level: Level,
+    pub(super) special: usize,
 }
 
 /// `(-a s' + e + P s, a)` over an extended basis, both halves in Montgomery form.
@@ -27,18 +36,23 @@ pub struct EncapsulationKeys {
 pub(super) struct PairKey {
     pub(super) uniform_seed: [u8; 32],
     pub(super) body: Poly,
-    uniform: Poly,
+    pub(super) uniform: Poly,
 }
 
 impl PairKey {
-    /// From `from` to the secret `to` of `context`.
-    fn generate(context: &Context, to: &SecretKey, from: &[i8], level: Level, seed: &Seed) -> Self {
-        let basis = context.extended_basis(level);
-        let uniform_seed = seed.child("uniform", 0).bytes();
+    /// From `from`, over the chain primes of `basis`, to the secret `to` of `context`.
+    fn generate(
+        context: &Context,
+        to: &SecretKey,
+        from: Poly,
+        basis: Basis,
+        uniform_seed: [u8; 32],
+        seed: &Seed,
+    ) -> Self {
         let (mut body, uniform) = encrypt_zero(context, to, basis, &uniform_seed, seed);
-        let mut multiple = small_poly(context, context.basis(level), from);
+        let mut multiple = from;
         let chain = multiple.limbs() * context.ring_degree();
-        multiple.mul_scalar_assign(context, |prime| context.special_product(prime));
+        multiple.mul_scalar_assign(context, |prime| context.product_of_special(prime, basis.special));
         context.each_limb(Work::Light, [&mut body.data_mut()[..chain]], |limb, [x]| {
             kernels::add_assign(context.isa(), x, multiple.limb(limb), context.modulus(limb));
         });
@@ -97,24 +111,50 @@ pub(super) fn ephemeral_context(context: &Context, hamming_weight: u32) -> Resul
 }
 
 impl EncapsulationKeys {
-    /// Makes an ephemeral secret of Hamming weight `hamming_weight` and the keys to it and back, for raising to `level`. The
-    /// secret is wiped.
+    /// Makes an ephemeral secret and the keys to it and back that are `needed`. The secret is wiped.
     pub fn generate(
         context: &Context,
         secret: &SecretKey,
-        hamming_weight: u32,
-        level: Level,
+        needed: &Encapsulation,
         seed: &Seed,
     ) -> Result<Self, ContextError> {
         let seed = seed.child("encapsulation", 0).child(&format!("{:?}", secret.id().0), 0);
-        let small = ephemeral_context(context, hamming_weight)?;
+        let small = ephemeral_context(context, needed.weight)?;
         let ephemeral = SecretKey::generate(&small, &seed);
-        let to_ephemeral =
-            PairKey::generate(&small, &ephemeral, secret.coefficients(), 0, &seed.child("to", 0));
-        let from_ephemeral =
-            PairKey::generate(context, secret, ephemeral.coefficients(), level, &seed.child("from", 0));
-        let id = secret.id();
-        Ok(EncapsulationKeys { id, hamming_weight, small, to_ephemeral, from_ephemeral, level })
+        let to_ephemeral = {
+            let (seed, basis) = (seed.child("to", 0), small.extended_basis(0));
+            let from = small_poly(&small, small.basis(0), secret.coefficients());
+            PairKey::generate(&small, &ephemeral, from, basis, seed.child("uniform", 0).bytes(), &seed)
+        };
+        let (level, special) = (needed.level, needed.special);
+        let basis = Basis::extended(context.params().limbs(level), special);
+        let seed = seed.child("from", 0);
+        let uniform_seed = seed.child("uniform", 0).bytes();
+        let mut secret_image = small_poly(context, context.basis(level), ephemeral.coefficients());
+        let from_ephemeral = needed.rotations.iter().map(|&steps| {
+            let mut from = Poly::arbitrary(context, secret_image.basis(), Domain::Evaluation);
+            let element = rotation_element(steps as i64, context.ring_degree());
+            secret_image.automorphism_into(context, &mut from, element);
+            // Every key has its own randomness.
+            let seed = seed.child("rotation", steps as u64);
+            (
+                steps,
+                PairKey::generate(context, secret, from, basis, rotation_seed(&uniform_seed, steps), &seed),
+            )
+        });
+        let from_ephemeral = from_ephemeral.collect();
+        secret_image.data_mut().zeroize();
+        let (id, hamming_weight) = (secret.id(), needed.weight);
+        Ok(EncapsulationKeys {
+            id,
+            hamming_weight,
+            small,
+            to_ephemeral,
+            from_ephemeral,
+            uniform_seed,
+            level,
+            special,
+        })
     }
 
     /// Name of the main secret.
@@ -127,8 +167,23 @@ impl EncapsulationKeys {
         self.level
     }
 
+    /// Steps to the left that the keys from the ephemeral secret rotate by.
+    pub fn rotations(&self) -> impl Iterator<Item = usize> + '_ {
+        self.from_ephemeral.keys().copied()
+    }
+
+    /// The key from the ephemeral secret that rotates by `steps`.
+    pub(super) fn rotation(&self, op: &'static str, steps: usize) -> Result<&PairKey, EvalError> {
+        self.from_ephemeral.get(&steps).ok_or(EvalError::MissingRaisingKey { op, steps })
+    }
+
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        self.to_ephemeral.bytes() + self.from_ephemeral.bytes()
+        self.to_ephemeral.bytes() + self.from_ephemeral.values().map(PairKey::bytes).sum::<usize>()
     }
+}
+
+/// Public seed of the uniform half of the key that rotates by `steps`.
+pub(super) fn rotation_seed(uniform_seed: &[u8; 32], steps: usize) -> [u8; 32] {
+    Seed::from_bytes(*uniform_seed).child("rotation", steps as u64).bytes()
 }

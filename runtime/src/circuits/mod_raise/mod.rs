@@ -4,11 +4,16 @@
 //! At level 0 the ciphertext is switched to a secret of small Hamming weight, over `q0 p` with one special prime; its
 //! residues modulo `q0` are then taken as integers modulo the whole chain, where it decrypts to `m + q0 I`; and it is switched
 //! back. What is switched is smaller than `q0` both times, so each key is one pair of polynomials, without digits:
-//! the noise is that of a multiplier below `q0`, divided by the special primes.
+//! the noise is that of a multiplier below `q0`, divided by a few special primes.
 //!
 //! Nothing but the first key is ever published under the ephemeral secret.
 
+//!
+//! On the way back the first matrix of coefficients to slots may be applied ([`Raised::transform`]): its rotations then cost
+//! one product with a key each, where a key switch takes a decomposition and as many products as there are digits.
+
 mod keys;
+mod transform;
 mod wire;
 
 pub use keys::EncapsulationKeys;
@@ -18,47 +23,70 @@ use fhec_ir::scale::{Level, Scale};
 use crate::error::EvalError;
 use crate::kernels::{self, Modulus};
 use crate::ring::{Basis, Context, Domain, Poly, Work};
-use crate::rlwe::Ciphertext;
+use crate::rlwe::{Ciphertext, KeyId};
 
-/// The ciphertext `a`, at level 0, at `level`: it decrypts to `m + q0 I`, with small `I` if the secret is sparse, or
-/// through `keys`.
-///
-/// *Scale*: the canonical one of `level`, by name; the caller knows what the integers mean.
-pub fn mod_raise(
-    context: &Context,
-    keys: Option<&EncapsulationKeys>,
-    a: &Ciphertext,
+/// A ciphertext whose modulus is raised: it decrypts to `m + q0 I`, with small `I`, under the ephemeral secret if there is one.
+#[derive(Clone, Debug)]
+pub struct Raised {
+    c0: Poly,
+    /// Over the basis of the keys from the ephemeral secret.
+    c1: Poly,
     level: Level,
-) -> Result<Ciphertext, EvalError> {
-    let op = "raise modulus";
-    if a.level() != 0 {
-        return Err(EvalError::LevelMismatch { op, left: a.level(), right: 0 });
-    }
-    if a.size() != 2 {
-        return Err(EvalError::SizeMismatch { op, expected: 2, found: a.size() });
-    }
-    let q0 = context.modulus(0);
-    let polys = match keys {
-        None => {
-            [0, 1].map(|i| raise(context, q0, &coefficients(context, &a.polys()[i]), context.basis(level)))
+    slots: usize,
+    key: KeyId,
+}
+
+impl Raised {
+    /// The ciphertext `a`, at level 0, at `level`; under the ephemeral secret of `keys`, or, without, under the main one, which
+    /// must be sparse for `I` to be small.
+    pub fn new(
+        context: &Context,
+        keys: Option<&EncapsulationKeys>,
+        a: &Ciphertext,
+        level: Level,
+    ) -> Result<Self, EvalError> {
+        let op = "raise modulus";
+        if a.level() != 0 {
+            return Err(EvalError::LevelMismatch { op, left: a.level(), right: 0 });
         }
-        Some(keys) => {
-            if keys.id() != a.key() {
-                return Err(EvalError::KeyMismatch { op, left: a.key(), right: keys.id() });
-            }
-            if keys.level() < level {
-                return Err(EvalError::LevelTooHigh { op, top: keys.level(), found: level });
-            }
-            let small = &keys.small;
-            let c1 = raise(small, q0, &coefficients(context, &a.polys()[1]), Basis::extended(1));
-            let ephemeral = keys.to_ephemeral.switch(small, &a.polys()[0], &c1);
-            let [c0, c1] = ephemeral.map(|poly| coefficients(small, &poly));
-            let c0 = raise(context, q0, &c0, context.basis(level));
-            let c1 = raise(context, q0, &c1, context.extended_basis(level));
-            keys.from_ephemeral.switch(context, &c0, &c1)
+        if a.size() != 2 {
+            return Err(EvalError::SizeMismatch { op, expected: 2, found: a.size() });
         }
-    };
-    Ok(Ciphertext::new(polys.into(), level, Scale::canonical(level), a.slots(), a.key()))
+        let q0 = context.modulus(0);
+        let chain = context.basis(level);
+        let (basis, [c0, c1]) = match keys {
+            None => (chain, [0, 1].map(|i| coefficients(context, &a.polys()[i]))),
+            Some(keys) => {
+                if keys.id() != a.key() {
+                    return Err(EvalError::KeyMismatch { op, left: a.key(), right: keys.id() });
+                }
+                if keys.level() < level {
+                    return Err(EvalError::LevelTooHigh { op, top: keys.level(), found: level });
+                }
+                let small = &keys.small;
+                let c1 = raise(small, q0, &coefficients(context, &a.polys()[1]), Basis::extended(1, 1));
+                let ephemeral = keys.to_ephemeral.switch(small, &a.polys()[0], &c1);
+                let basis = Basis::extended(chain.chain, keys.special);
+                (basis, ephemeral.map(|poly| coefficients(small, &poly)))
+            }
+        };
+        let (c0, c1) = (raise(context, q0, &c0, chain), raise(context, q0, &c1, basis));
+        Ok(Raised { c0, c1, level, slots: a.slots(), key: a.key() })
+    }
+
+    /// The ciphertext under the main secret. *Scale*: the canonical one of the level, by name; the caller knows what the
+    /// integers mean.
+    pub fn switch(
+        self,
+        context: &Context,
+        keys: Option<&EncapsulationKeys>,
+    ) -> Result<Ciphertext, EvalError> {
+        let polys = match keys {
+            None => [self.c0, self.c1],
+            Some(keys) => keys.rotation("raise modulus", 0)?.switch(context, &self.c0, &self.c1),
+        };
+        Ok(Ciphertext::new(polys.into(), self.level, Scale::canonical(self.level), self.slots, self.key))
+    }
 }
 
 /// Coefficients modulo the first prime.

@@ -149,7 +149,7 @@ impl Evaluator<'_> {
                         let (rotated0, rotated1) = (half(0), half(1));
                         let (out0, out1) = (&mut out0[start..][..block], &mut out1[start..][..block]);
                         let isa = context.isa();
-                        kernels::key_inner_product(
+                        kernels::pair_products(
                             isa, out0, out1, &factors, &rotated0, &rotated1, accumulate, modulus,
                         );
                     }
@@ -298,7 +298,7 @@ impl ExtendedFactor for Plaintext {
     }
 
     fn is_extended(&self) -> bool {
-        self.form == Form::Montgomery && self.poly.basis().special
+        self.form == Form::Montgomery && self.poly.basis().special > 0
     }
 
     fn block<'s>(

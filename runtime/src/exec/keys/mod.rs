@@ -66,7 +66,7 @@ impl ProgramKeys {
         let evaluation = EvaluationKeys::generate(context, secret, seed, &requests)?;
         let encapsulation = needed
             .encapsulation
-            .map(|keys| EncapsulationKeys::generate(context, secret, keys.weight, keys.level, seed))
+            .map(|keys| EncapsulationKeys::generate(context, secret, &keys, seed))
             .transpose()?;
         ProgramKeys::new(evaluation, encapsulation)
     }
@@ -86,9 +86,10 @@ impl ProgramKeys {
         self.encapsulation.as_ref()
     }
 
-    /// Number of keys, the pair of an encapsulation counted as two.
+    /// Number of keys, those of an encapsulation included.
     pub fn count(&self) -> usize {
-        self.evaluation.iter().count() + 2 * usize::from(self.encapsulation.is_some())
+        let encapsulation = self.encapsulation.as_ref().map_or(0, |keys| 1 + keys.rotations().count());
+        self.evaluation.iter().count() + encapsulation
     }
 
     /// Bytes in memory.

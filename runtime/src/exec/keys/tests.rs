@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
-use fhec_ir::evaluation_keys;
+use fhec_ir::evaluation_keys::{self, Encapsulation};
 use fhec_ir::func::Func;
 use fhec_ir::params::Secret;
 
@@ -94,10 +94,10 @@ fn the_keys_are_those_that_were_predicted_and_no_others() {
             let removed = fewer.remove(index);
             fewer.extend(removed.level.checked_sub(1).map(|level| KeyRequest { level, ..removed }));
             let evaluation = EvaluationKeys::generate(&rig.context, &rig.secret, &seed, &fewer).unwrap();
-            let encapsulation = predicted.encapsulation.map(|keys| {
-                EncapsulationKeys::generate(&rig.context, &rig.secret, keys.weight, keys.level, &seed)
-                    .unwrap()
-            });
+            let encapsulation = predicted
+                .encapsulation
+                .as_ref()
+                .map(|keys| EncapsulationKeys::generate(&rig.context, &rig.secret, keys, &seed).unwrap());
             let keys = ProgramKeys::new(evaluation, encapsulation).unwrap();
             match rig.run(&keys) {
                 Err(ExecError::MissingKeys { missing, .. }) => assert_eq!(missing, [removed]),
@@ -114,12 +114,18 @@ fn encapsulation_keys_that_do_not_fit_are_refused() {
     let evaluation = || rig.keys.evaluation().clone();
     let none = ProgramKeys::new(evaluation(), None).unwrap();
     assert!(matches!(rig.run(&none), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
-    let needed = rig.keys.encapsulation().unwrap().level();
-    let low = EncapsulationKeys::generate(&rig.context, &rig.secret, 32, needed - 1, &seed).unwrap();
+    let needed = evaluation_keys::EvaluationKeys::of(&rig.program, rig.context.params()).unwrap();
+    let needed = needed.encapsulation.unwrap();
+    let low = Encapsulation { level: needed.level - 1, ..needed.clone() };
+    let low = EncapsulationKeys::generate(&rig.context, &rig.secret, &low, &seed).unwrap();
     let low = ProgramKeys::new(evaluation(), Some(low)).unwrap();
     assert!(matches!(rig.run(&low), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
+    let unrotated = Encapsulation { rotations: [1].into(), ..needed.clone() };
+    let unrotated = EncapsulationKeys::generate(&rig.context, &rig.secret, &unrotated, &seed).unwrap();
+    let unrotated = ProgramKeys::new(evaluation(), Some(unrotated)).unwrap();
+    assert!(matches!(rig.run(&unrotated), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
     let stranger = SecretKey::generate(&rig.context, &seed);
-    let foreign = EncapsulationKeys::generate(&rig.context, &stranger, 32, needed, &seed).unwrap();
+    let foreign = EncapsulationKeys::generate(&rig.context, &stranger, &needed, &seed).unwrap();
     assert!(matches!(ProgramKeys::new(evaluation(), Some(foreign)), Err(KeysError::Foreign { .. })));
 }
 
@@ -182,6 +188,8 @@ fn well_formed_nonsense_is_no_encapsulation_key() {
         uniform_seed: vec![1; 32],
         ephemeral_seed: vec![2; 32],
         ephemeral_weight: 32,
+        rotations: vec![0, 3],
+        special: 1,
         ..Header::new(context, rig.secret.id())
     };
     let read = |header: &Header, body: &[u8]| {
@@ -201,6 +209,12 @@ fn well_formed_nonsense_is_no_encapsulation_key() {
         Header { ephemeral_seed: Vec::new(), ..header.clone() },
         Header { ephemeral_weight: 0, ..header.clone() },
         Header { ephemeral_weight: u32::MAX, ..header.clone() },
+        Header { special: 0, ..header.clone() },
+        Header { special: 40, ..header.clone() },
+        Header { rotations: Vec::new(), ..header.clone() },
+        Header { rotations: vec![3, 3], ..header.clone() },
+        Header { rotations: vec![0, 1 << 20], ..header.clone() },
+        Header { rotations: (0..1025).collect(), ..header.clone() },
         Header { key: vec![1], ..header.clone() },
     ] {
         let error = read(&bad, &vec![0; expected]).unwrap_err();

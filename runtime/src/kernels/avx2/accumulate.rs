@@ -4,7 +4,7 @@ use std::arch::x86_64::_mm256_add_pd;
 
 use super::elementwise::{mul, multiplier};
 use super::vector::{Field, LANES, Multiplier, whole};
-use crate::kernels::{Modulus, scalar};
+use crate::kernels::{KEY_BLOCK, Modulus, scalar};
 
 /// Terms below `q` in absolute value whose sum, with a residue, stays below `2^53`.
 const TERMS_AT_ONCE: usize = 7;
@@ -13,19 +13,57 @@ const TERMS_AT_ONCE: usize = 7;
 ///
 /// # Safety
 ///
-/// AVX2 and FMA; all slices of equal lengths, as many keys of each half as digits, `q < 2^50`.
+/// AVX2 and FMA; outputs and digits of one length, a multiple of `KEY_BLOCK`; a key of `2 key_digits` times that, with as many
+/// digits at least; `q < 2^50`.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernels) unsafe fn key_inner_product(
     out0: &mut [u64],
     out1: &mut [u64],
     digits: &[&[u64]],
-    key0: &[&[u64]],
-    key1: &[&[u64]],
+    key: &[u64],
+    key_digits: usize,
+    m: &Modulus,
+) {
+    let field = Field::new(m);
+    // The sums carry the factor 2^52 of the key's form.
+    let unscale = multiplier(m.from_montgomery(1), m);
+    for i in (0..out0.len()).step_by(LANES) {
+        // SAFETY: i + LANES <= the common length, which blocks and vectors divide.
+        unsafe {
+            let block = key.as_ptr().add(i / KEY_BLOCK * key_digits * 2 * KEY_BLOCK + i % KEY_BLOCK);
+            let (mut sum0, mut sum1) = (field.zero, field.zero);
+            for (d, digit) in digits.iter().enumerate() {
+                if d > 0 && d.is_multiple_of(TERMS_AT_ONCE) {
+                    (sum0, sum1) = (field.reduce_lazy(sum0), field.reduce_lazy(sum1));
+                }
+                let (x, key) = (field.load_words(digit.as_ptr().add(i)), block.add(d * 2 * KEY_BLOCK));
+                sum0 = _mm256_add_pd(sum0, mul(x, field.load_words(key), &field));
+                sum1 = _mm256_add_pd(sum1, mul(x, field.load_words(key.add(KEY_BLOCK)), &field));
+            }
+            for (out, sum) in [(out0.as_mut_ptr(), sum0), (out1.as_mut_ptr(), sum1)] {
+                field.store_words(out.add(i), field.canonical(field.mul(field.reduce_lazy(sum), unscale)));
+            }
+        }
+    }
+}
+
+/// See [`crate::kernels::pair_products`].
+///
+/// # Safety
+///
+/// AVX2 and FMA; all slices of equal lengths, as many operands of each half as factors, `q < 2^50`.
+#[target_feature(enable = "avx2,fma")]
+pub(in crate::kernels) unsafe fn pair_products(
+    out0: &mut [u64],
+    out1: &mut [u64],
+    factors: &[&[u64]],
+    operands0: &[&[u64]],
+    operands1: &[&[u64]],
     accumulate: bool,
     m: &Modulus,
 ) {
     let field = Field::new(m);
-    // The sums carry the factor 2^52 of the keys' form, and so must what they are added to.
+    // The sums carry the factor 2^52 of the operands' form, and so must what they are added to.
     let (scale, unscale) = (multiplier(m.to_montgomery(1), m), multiplier(m.from_montgomery(1), m));
     let body = whole(out0.len());
     for i in (0..body).step_by(LANES) {
@@ -37,20 +75,20 @@ pub(in crate::kernels) unsafe fn key_inner_product(
                 sum0 = field.mul(field.load_words(p0), scale);
                 sum1 = field.mul(field.load_words(p1), scale);
             }
-            for (d, ((digit, k0), k1)) in digits.iter().zip(key0).zip(key1).enumerate() {
-                if d > 0 && d.is_multiple_of(TERMS_AT_ONCE) {
+            for (t, ((factor, y0), y1)) in factors.iter().zip(operands0).zip(operands1).enumerate() {
+                if t > 0 && t.is_multiple_of(TERMS_AT_ONCE) {
                     (sum0, sum1) = (field.reduce_lazy(sum0), field.reduce_lazy(sum1));
                 }
-                let x = field.load_words(digit.as_ptr().add(i));
-                sum0 = _mm256_add_pd(sum0, mul(x, field.load_words(k0.as_ptr().add(i)), &field));
-                sum1 = _mm256_add_pd(sum1, mul(x, field.load_words(k1.as_ptr().add(i)), &field));
+                let x = field.load_words(factor.as_ptr().add(i));
+                sum0 = _mm256_add_pd(sum0, mul(x, field.load_words(y0.as_ptr().add(i)), &field));
+                sum1 = _mm256_add_pd(sum1, mul(x, field.load_words(y1.as_ptr().add(i)), &field));
             }
             for (p, sum) in [(p0, sum0), (p1, sum1)] {
                 field.store_words(p, field.canonical(field.mul(field.reduce_lazy(sum), unscale)));
             }
         }
     }
-    scalar::key_inner_product(body, out0, out1, digits, key0, key1, accumulate, m);
+    scalar::pair_products(body, out0, out1, factors, operands0, operands1, accumulate, m);
 }
 
 /// See [`crate::kernels::tile_products`].

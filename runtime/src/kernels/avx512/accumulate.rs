@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::elementwise::Montgomery;
 use super::vector::{LANES, V, conditional_subtract, load, splat, store, whole};
-use crate::kernels::{Modulus, scalar};
+use crate::kernels::{KEY_BLOCK, Modulus, scalar};
 
 /// Vectors of output worked on at a time, enough independent accumulators to hide the multiplier's latency.
 const BATCH: usize = 2;
@@ -63,23 +63,47 @@ impl Sum {
 ///
 /// # Safety
 ///
-/// AVX-512 F and IFMA; all slices of equal lengths, as many keys of each half as digits, `q < 2^50`.
+/// AVX-512 F and IFMA; outputs and digits of one length, a multiple of `KEY_BLOCK`; a key of `2 key_digits` times that, with as
+/// many digits at least; `q < 2^50`.
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(in crate::kernels) unsafe fn key_inner_product(
     out0: &mut [u64],
     out1: &mut [u64],
     digits: &[&[u64]],
-    key0: &[&[u64]],
-    key1: &[&[u64]],
+    key: &[u64],
+    key_digits: usize,
+    m: &Modulus,
+) {
+    for chunk in chunks(digits.len(), terms_at_once(m.bits(), m)) {
+        let key = Blocks { key: key.as_ptr(), digits: key_digits, first: chunk.start };
+        let operands = Operands { factors: &digits[chunk.clone()], pairs: key };
+        let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
+        // SAFETY: the range is that of the outputs, and a multiple of the batch, which divides blocks.
+        unsafe { operands.accumulate::<BATCH>(out, 0..out0.len(), chunk.start > 0, m) }
+    }
+}
+
+/// See [`crate::kernels::pair_products`].
+///
+/// # Safety
+///
+/// AVX-512 F and IFMA; all slices of equal lengths, as many operands of each half as factors, `q < 2^50`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernels) unsafe fn pair_products(
+    out0: &mut [u64],
+    out1: &mut [u64],
+    factors: &[&[u64]],
+    operands0: &[&[u64]],
+    operands1: &[&[u64]],
     accumulate: bool,
     m: &Modulus,
 ) {
     let body = whole(out0.len());
     let batches = body / (BATCH * LANES) * (BATCH * LANES);
-    for chunk in chunks(digits.len(), terms_at_once(m.bits(), m)) {
+    for chunk in chunks(factors.len(), terms_at_once(m.bits(), m)) {
         let add = accumulate || chunk.start > 0;
-        let operands =
-            Operands { digits: &digits[chunk.clone()], keys: [&key0[chunk.clone()], &key1[chunk]] };
+        let pairs = Slices([&operands0[chunk.clone()], &operands1[chunk.clone()]]);
+        let operands = Operands { factors: &factors[chunk], pairs };
         let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
         // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
         unsafe {
@@ -87,21 +111,58 @@ pub(in crate::kernels) unsafe fn key_inner_product(
             operands.accumulate::<1>(out, batches..body, add, m);
         }
     }
-    scalar::key_inner_product(body, out0, out1, digits, key0, key1, accumulate, m);
+    scalar::pair_products(body, out0, out1, factors, operands0, operands1, accumulate, m);
 }
 
-/// Terms of an inner product that are reduced at once.
-struct Operands<'a> {
-    digits: &'a [&'a [u64]],
-    keys: [&'a [&'a [u64]]; 2],
+/// Where both operands of a term are.
+trait Pairs {
+    /// The addresses of element `i`, a multiple of eight, of both operands of term `t`.
+    ///
+    /// # Safety
+    ///
+    /// There must be such a term with eight elements at `i`.
+    unsafe fn at(&self, t: usize, i: usize) -> [*const u64; 2];
 }
 
-impl Operands<'_> {
+/// One slice per term and half.
+struct Slices<'a>([&'a [&'a [u64]]; 2]);
+
+impl Pairs for Slices<'_> {
+    #[inline(always)]
+    unsafe fn at(&self, t: usize, i: usize) -> [*const u64; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.map(|half| half.get_unchecked(t).as_ptr().add(i)) }
+    }
+}
+
+/// A switching key, its terms from `first` on.
+struct Blocks {
+    key: *const u64,
+    digits: usize,
+    first: usize,
+}
+
+impl Pairs for Blocks {
+    #[inline(always)]
+    unsafe fn at(&self, t: usize, i: usize) -> [*const u64; 2] {
+        let start = (i / KEY_BLOCK * self.digits + self.first + t) * 2 * KEY_BLOCK + i % KEY_BLOCK;
+        // SAFETY: the caller's promise.
+        unsafe { [self.key.add(start), self.key.add(start + KEY_BLOCK)] }
+    }
+}
+
+/// Terms of a sum of products that are reduced at once.
+struct Operands<'a, P> {
+    factors: &'a [&'a [u64]],
+    pairs: P,
+}
+
+impl<P: Pairs> Operands<'_, P> {
     /// The elements of `range`, `VECTORS` vectors at a time.
     ///
     /// # Safety
     ///
-    /// `range` must lie inside all slices and outputs, its length be a multiple of `8 * VECTORS`.
+    /// `range` must lie inside all operands and outputs, its length be a multiple of `8 * VECTORS`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     unsafe fn accumulate<const VECTORS: usize>(
@@ -115,14 +176,15 @@ impl Operands<'_> {
         let zero = montgomery.field.zero;
         for i in range.step_by(LANES * VECTORS) {
             let mut sums = [[Sum { low: zero, high: zero }; VECTORS]; 2];
-            for ((digit, key0), key1) in self.digits.iter().zip(self.keys[0]).zip(self.keys[1]) {
+            for (t, factor) in self.factors.iter().enumerate() {
                 for v in 0..VECTORS {
                     let at = i + LANES * v;
                     // SAFETY: at + LANES <= range.end.
                     unsafe {
-                        let x = load(digit.as_ptr().add(at));
-                        sums[0][v].add_product(x, load(key0.as_ptr().add(at)));
-                        sums[1][v].add_product(x, load(key1.as_ptr().add(at)));
+                        let x = load(factor.as_ptr().add(at));
+                        let [y0, y1] = self.pairs.at(t, at);
+                        sums[0][v].add_product(x, load(y0));
+                        sums[1][v].add_product(x, load(y1));
                     }
                 }
             }

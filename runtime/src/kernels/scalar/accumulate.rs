@@ -1,6 +1,6 @@
 //! Sums of products with one reduction per sixteen terms.
 
-use crate::kernels::Modulus;
+use crate::kernels::{KEY_BLOCK, Modulus};
 
 /// Products below `2^122` whose sum is reduced at once. Sixteen stay below `2^126`, and below `2^64 * R` for either `R`
 /// of Montgomery form: with `R = 2^52` one factor is below `2^50`, so products are below `2^111` and sums below `2^115`.
@@ -11,14 +11,40 @@ fn chunks(terms: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     (0..terms).step_by(CHUNK).map(move |start| start..terms.min(start + CHUNK))
 }
 
-/// The elements from `start` on of [`crate::kernels::key_inner_product`].
+/// See [`crate::kernels::key_inner_product`].
 pub(in crate::kernels) fn key_inner_product(
-    start: usize,
     out0: &mut [u64],
     out1: &mut [u64],
     digits: &[&[u64]],
-    key0: &[&[u64]],
-    key1: &[&[u64]],
+    key: &[u64],
+    key_digits: usize,
+    m: &Modulus,
+) {
+    out0.fill(0);
+    out1.fill(0);
+    for chunk in chunks(digits.len()) {
+        for i in 0..out0.len() {
+            let (mut sum0, mut sum1) = (0, 0);
+            for d in chunk.clone() {
+                let at = (i / KEY_BLOCK * key_digits + d) * 2 * KEY_BLOCK + i % KEY_BLOCK;
+                let x = u128::from(digits[d][i]);
+                sum0 += x * u128::from(key[at]);
+                sum1 += x * u128::from(key[at + KEY_BLOCK]);
+            }
+            out0[i] = m.add(out0[i], m.reduce_montgomery(sum0));
+            out1[i] = m.add(out1[i], m.reduce_montgomery(sum1));
+        }
+    }
+}
+
+/// The elements from `start` on of [`crate::kernels::pair_products`].
+pub(in crate::kernels) fn pair_products(
+    start: usize,
+    out0: &mut [u64],
+    out1: &mut [u64],
+    factors: &[&[u64]],
+    operands0: &[&[u64]],
+    operands1: &[&[u64]],
     accumulate: bool,
     m: &Modulus,
 ) {
@@ -26,13 +52,13 @@ pub(in crate::kernels) fn key_inner_product(
         out0[start..].fill(0);
         out1[start..].fill(0);
     }
-    for chunk in chunks(digits.len()) {
+    for chunk in chunks(factors.len()) {
         for i in start..out0.len() {
             let (mut sum0, mut sum1) = (0, 0);
-            for d in chunk.clone() {
-                let x = u128::from(digits[d][i]);
-                sum0 += x * u128::from(key0[d][i]);
-                sum1 += x * u128::from(key1[d][i]);
+            for t in chunk.clone() {
+                let x = u128::from(factors[t][i]);
+                sum0 += x * u128::from(operands0[t][i]);
+                sum1 += x * u128::from(operands1[t][i]);
             }
             out0[i] = m.add(out0[i], m.reduce_montgomery(sum0));
             out1[i] = m.add(out1[i], m.reduce_montgomery(sum1));

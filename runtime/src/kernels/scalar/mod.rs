@@ -8,7 +8,7 @@ mod elementwise;
 mod ntt;
 mod permutation;
 
-pub(super) use accumulate::{basis_convert, key_inner_product, tile_products};
+pub(super) use accumulate::{basis_convert, key_inner_product, pair_products, tile_products};
 pub(super) use elementwise::{
     add_assign, add_into, add_scalar_assign, mul_add_assign, mul_assign, mul_into, mul_montgomery_add_assign,
     mul_montgomery_into, mul_scalar_assign, neg_assign, reduce_i32_into, reduce_i64_into, reduce_into,

@@ -39,6 +39,8 @@ impl Kind {
         match self {
             // 1 had no encapsulation keys.
             Kind::ProgramKeys => 2,
+            // 1 had one key back from the ephemeral secret.
+            Kind::EncapsulationKeys => 2,
             _ => 1,
         }
     }
@@ -81,6 +83,12 @@ pub(crate) struct Header {
     /// Whether encapsulation keys follow the switching keys of a set.
     #[prost(bool, tag = "13")]
     pub(crate) encapsulation: bool,
+    /// Steps to the left of the keys from the ephemeral secret, ascending.
+    #[prost(uint32, repeated, tag = "14")]
+    pub(crate) rotations: Vec<u32>,
+    /// Number of special primes of the keys from the ephemeral secret.
+    #[prost(uint32, tag = "15")]
+    pub(crate) special: u32,
 }
 
 impl Header {

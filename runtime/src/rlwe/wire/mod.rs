@@ -138,7 +138,7 @@ impl SwitchingKey {
             ..Header::new(context, self.id())
         };
         let primes = switching_key_primes(context, self.level());
-        seal(Kind::SwitchingKey, &header, &pack(context, &primes, self.body()))
+        seal(Kind::SwitchingKey, &header, &pack(context, &primes, &self.body()))
     }
 
     /// Most bytes that the body of a key can have with these parameters.
@@ -163,7 +163,7 @@ impl SwitchingKey {
         check_length(kind, packed_len(context, &primes), packed.len())?;
         let mut body = Buffer::zeroed(primes.len() * context.ring_degree());
         unpack(context, kind, &primes, packed, &mut body)?;
-        Ok(SwitchingKey::from_body(context, key_kind, key, level, seed, body))
+        Ok(SwitchingKey::from_body(context, key_kind, key, level, seed, &body))
     }
 }
 

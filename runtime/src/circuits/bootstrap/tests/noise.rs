@@ -15,9 +15,11 @@ pub(super) fn excess_bits(errors: impl Iterator<Item = f64>, variance: f64) -> f
 /// much for what the model leaves out.
 const PHASE_TOLERANCE: f64 = 0.25;
 
-fn phases_add_their_errors(log_slots: u32, ephemeral: bool, secret: Secret) {
-    let rig = Rig::new(bootstrap(log_slots, false, ephemeral), 10, secret);
+fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
+    let (log_slots, ephemeral) = (bootstrap.log_slots, bootstrap.ephemeral_weight.is_some());
+    let rig = Rig::new(bootstrap, 10, secret);
     let (b, evaluator, params) = (&rig.bootstrapper, rig.evaluator(), rig.context.params());
+    let into_slots = b.bootstrap_params().raises_into_slots(params);
     let slots = 1usize << log_slots;
     let noise = BootstrapNoise::new(b.bootstrap_params(), params, 2, 5).unwrap();
     let message = reals(slots, 21);
@@ -50,9 +52,14 @@ fn phases_add_their_errors(log_slots: u32, ephemeral: bool, secret: Secret) {
     );
 
     let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a).unwrap();
-    let raised = coefficients(&a);
+    let mut raised = coefficients(&a.clone().switch(&rig.context, rig.encapsulation.as_ref()).unwrap());
     let residue = |x: f64| x - (x / q0).round() * q0;
-    if ephemeral {
+    let mut transforming = noise.phases.coeffs_to_slots;
+    if into_slots {
+        // The switch back is not part of the bootstrap: only the integers count, and both phases are looked at together.
+        transforming += noise.phases.raise_modulus;
+        raised.iter_mut().zip(&low).for_each(|(x, low)| *x = (*x / q0).round() * q0 + low);
+    } else if ephemeral {
         let errors = &mut (0..slots).map(|i| residue(raised[coefficient(i)] - low[coefficient(i)]) / scale);
         check("raising", errors, noise.phases.raise_modulus);
     } else {
@@ -63,13 +70,13 @@ fn phases_add_their_errors(log_slots: u32, ephemeral: bool, secret: Secret) {
     let found = (0..slots).map(|i| (raised[coefficient(i)] / q0).round().powi(2)).sum::<f64>() / slots as f64;
     assert!((found / spread - 1.0).abs() < 5.0 * (2.0 / slots as f64).sqrt(), "{found} for {spread}");
 
-    let a = b.coeffs_to_slots(&evaluator, a).unwrap();
+    let a = b.coeffs_to_slots(&evaluator, rig.encapsulation.as_ref(), a).unwrap();
     let a = b.real_part(&evaluator, a).unwrap();
     let width = b.bootstrap_params().width();
     let arguments = rig.decrypt(&a);
     let message_of = |t: f64| (t * width + 0.25) * q0 / scale;
     let errors = &mut (0..slots).map(|i| message_of(arguments[i].re) - raised[coefficient(i)] / scale);
-    check("coefficients to slots", errors, noise.phases.coeffs_to_slots);
+    check("coefficients to slots", errors, transforming);
 
     // The sine: each slot by its integer, normalised, so that all are one sample.
     let reduced = rig.decrypt(&b.reduce(&evaluator, &a).unwrap());
@@ -84,9 +91,11 @@ fn phases_add_their_errors(log_slots: u32, ephemeral: bool, secret: Secret) {
 
 #[test]
 fn every_phase_adds_the_error_it_should() {
-    phases_add_their_errors(LOG_N - 1, true, Secret::UniformTernary);
-    phases_add_their_errors(LOG_N - 1, false, Secret::SparseTernary { hamming_weight: 32 });
-    phases_add_their_errors(LOG_N - 4, true, Secret::UniformTernary);
+    let (full, sparse) = (LOG_N - 1, Secret::SparseTernary { hamming_weight: 32 });
+    phases_add_their_errors(bootstrap(full, false, true), Secret::UniformTernary);
+    phases_add_their_errors(raising_into_slots(), Secret::UniformTernary);
+    phases_add_their_errors(bootstrap(full, false, false), sparse);
+    phases_add_their_errors(bootstrap(LOG_N - 4, false, true), Secret::UniformTernary);
 }
 
 #[test]

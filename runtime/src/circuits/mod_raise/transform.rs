@@ -1,0 +1,116 @@
+//! The first matrix of coefficients to slots on the way back from the ephemeral secret.
+//!
+//! Of `(c_0, c_1)` under the ephemeral secret `s'`, with coefficients below `q0`, the rotation by `r` under the main secret is
+//! `(P X_r(c_0), 0) + X_r(c_1) key_r`, divided by `P`, where `X_r` is the automorphism and `key_r` leads from `X_r(s')`. The matrix is
+//! `sum_r diagonal_r * rotation_r`, divided once. Per prime and rotation both polynomials are permuted, multiplied by the key, and by
+//! the diagonal, a few hundred evaluations at a time, so that what streams from memory is the keys and the diagonals.
+
+use fhec_ir::scale::{Level, Scale};
+
+use super::{EncapsulationKeys, Raised};
+use crate::ckks::Factor;
+use crate::ckks::eval::lazy::ExtendedFactor;
+use crate::error::EvalError;
+use crate::kernels;
+use crate::ring::automorphism::rotation_element;
+use crate::ring::basis_extension::Tail;
+use crate::ring::{Context, Domain, Poly};
+use crate::rlwe::Ciphertext;
+use crate::rlwe::key_switch::limb_pair;
+
+/// Evaluations at a time: the scratch space of four polynomials stays in the first cache.
+const BLOCK: usize = 512;
+
+/// Evaluations in a block of a permutation.
+const PERMUTATION_BLOCK: usize = 64;
+
+impl Raised {
+    /// `sum diagonal * rotation` over `terms` `(steps to the left, diagonal)`, rescaled, under the main secret.
+    /// *Diagonals*: extended, encoded for the raised level from its canonical to its squared scale. *Level*: one less.
+    /// *Scale*: canonical.
+    ///
+    /// *Cost*: per prime and term two products with the key and two with the diagonal; one division.
+    pub fn transform(
+        &self,
+        context: &Context,
+        keys: &EncapsulationKeys,
+        terms: &[(usize, &Factor)],
+    ) -> Result<Ciphertext, EvalError> {
+        let op = "transform while raising";
+        let Some(below) = self.level.checked_sub(1) else {
+            return Err(EvalError::LevelTooLow { op, needed: 1, found: 0 });
+        };
+        let mut pairs = Vec::new();
+        for &(steps, diagonal) in terms {
+            self.check(op, diagonal)?;
+            let element = rotation_element(steps as i64, context.ring_degree());
+            pairs.push((keys.rotation(op, steps)?, context.automorphism(element), diagonal));
+        }
+        let basis = self.c1.basis();
+        let mut sums = [(); 2].map(|()| Poly::zero(context, basis, Domain::Evaluation));
+        let outputs = sums.iter_mut().map(Poly::data_mut).collect();
+        context.each_group(1, outputs, |limbs, mut outputs| {
+            let (isa, degree, limb) = (context.isa(), context.ring_degree(), limbs.start);
+            let prime = context.prime(basis, limb);
+            let modulus = context.modulus(prime);
+            let [sum0, sum1] = limb_pair(context, &mut outputs, 0);
+            // `P c_0`, which is zero modulo the special primes.
+            let multiple = (limb < basis.chain).then(|| {
+                let mut multiple = context.scratch(1);
+                multiple.copy_from_slice(self.c0.limb(limb));
+                let product = context.product_of_special(prime, basis.special);
+                kernels::mul_scalar_assign(isa, &mut multiple, product, modulus);
+                multiple
+            });
+            let block = BLOCK.min(degree);
+            let mut scratch = vec![0; 4 * block];
+            let [x, y0, y1, expanded] = quarters(&mut scratch);
+            for (key, permutation, diagonal) in &pairs {
+                let (body, uniform) = (key.body.limb_in(basis, limb), key.uniform.limb_in(basis, limb));
+                for start in (0..degree).step_by(block) {
+                    let first = start / PERMUTATION_BLOCK;
+                    let range = start..start + block;
+                    kernels::permute_blocks_into(isa, x, self.c1.limb(limb), permutation, first);
+                    kernels::mul_montgomery_into(isa, y0, x, &body[range.clone()], modulus);
+                    kernels::mul_montgomery_into(isa, y1, x, &uniform[range.clone()], modulus);
+                    if let Some(multiple) = &multiple {
+                        kernels::permute_blocks_into(isa, x, multiple, permutation, first);
+                        kernels::add_assign(isa, y0, x, modulus);
+                    }
+                    let factor = diagonal.block(context, basis, limb, start, expanded);
+                    kernels::mul_montgomery_add_assign(isa, &mut sum0[range.clone()], y0, factor, modulus);
+                    kernels::mul_montgomery_add_assign(isa, &mut sum1[range], y1, factor, modulus);
+                }
+            }
+        });
+        let [sum0, sum1] = &sums;
+        let polys = context.divide_round([sum0, sum1], context.params().limbs(below), [Tail::default(); 2]);
+        Ok(Ciphertext::new(polys.into(), below, Scale::canonical(below), self.slots, self.key))
+    }
+
+    fn check(&self, op: &'static str, diagonal: &Factor) -> Result<(), EvalError> {
+        if diagonal.level() < self.level {
+            return Err(EvalError::LevelTooLow { op, needed: self.level, found: diagonal.level() });
+        }
+        if !diagonal.is_extended() {
+            return Err(EvalError::PlaintextForm {
+                op,
+                expected: "in Montgomery form over the extended basis",
+            });
+        }
+        Ok(())
+    }
+
+    /// The level raised to.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+}
+
+fn quarters(scratch: &mut [u64]) -> [&mut [u64]; 4] {
+    let quarter = scratch.len() / 4;
+    let (a, rest) = scratch.split_at_mut(quarter);
+    let (b, rest) = rest.split_at_mut(quarter);
+    let (c, d) = rest.split_at_mut(quarter);
+    [a, b, c, d]
+}
