@@ -205,7 +205,10 @@ fn keys_add_up_and_name_their_users() {
             assert!(key.bootstraps || key.ops > 0, "nobody uses {}", key.name());
             assert_eq!(key.ops == 0, key.layers.is_empty());
         }
+        let counted = plan.evaluation_keys.iter().filter(|key| key.kind != KeyKind::Encapsulation).count();
+        assert_eq!(counted, plan.keys);
         let text = compiled.inspect(&["--keys"]);
+        assert!(text.contains(&format!("\n{counted} keys")), "{text}");
         assert!(plan.evaluation_keys.iter().all(|key| text.contains(&key.name())));
     }
 }
