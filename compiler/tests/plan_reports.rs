@@ -197,12 +197,18 @@ fn keys_add_up_and_name_their_users() {
         assert_eq!(rotations, expected);
         let level = |kind| plan.evaluation_keys.iter().find(|key| key.kind == kind).map(|key| key.level);
         assert_eq!(level(KeyKind::Relinearization), needed.relinearization.map(u32::from));
-        assert_eq!(level(KeyKind::Encapsulation), needed.encapsulation.map(|pair| u32::from(pair.level)));
+        assert_eq!(
+            level(KeyKind::Encapsulation),
+            needed.encapsulation.as_ref().map(|pair| u32::from(pair.level))
+        );
         for key in &plan.evaluation_keys {
             assert!(key.bootstraps || key.ops > 0, "nobody uses {}", key.name());
             assert_eq!(key.ops == 0, key.layers.is_empty());
         }
+        let counted = plan.evaluation_keys.iter().filter(|key| key.kind != KeyKind::Encapsulation).count();
+        assert_eq!(counted, plan.keys);
         let text = compiled.inspect(&["--keys"]);
+        assert!(text.contains(&format!("\n{counted} keys")), "{text}");
         assert!(plan.evaluation_keys.iter().all(|key| text.contains(&key.name())));
     }
 }
@@ -255,6 +261,117 @@ fn the_graph_has_every_op_and_every_use() {
         assert_eq!(graph.matches(" -> ").count(), uses);
         assert_eq!(graph.matches(" [label=").count(), func.value_count());
         assert_eq!(graph.matches("shape=house").count(), compiled.program.plan.bootstraps);
+    }
+}
+
+/// Checks that elements are closed in the order they were opened, and returns how many there are of each.
+fn elements(xml: &str) -> std::collections::BTreeMap<String, usize> {
+    let mut counts = std::collections::BTreeMap::new();
+    let mut open: Vec<&str> = Vec::new();
+    for tag in xml.split('<').skip(1) {
+        let (tag, text) = tag.split_once('>').expect("a tag ends");
+        assert!(!text.contains('>'), "unescaped text: {text}");
+        let name = tag.split([' ', '/']).find(|word| !word.is_empty()).expect("a tag has a name");
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name));
+            continue;
+        }
+        *counts.entry(name.to_string()).or_default() += 1;
+        if !tag.ends_with('/') {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?} are not closed");
+    counts
+}
+
+#[test]
+fn plots_show_the_levels_of_the_program() {
+    for compiled in [resnet20(), mnist()] {
+        let Program { plan, .. } = &compiled.program;
+        let folder = compiled.folder.path().join("plots");
+        compiled.inspect(&["--svg", folder.to_str().unwrap()]);
+        let read = |name: &str| std::fs::read_to_string(folder.join(name).with_extension("svg")).unwrap();
+        for name in ["network", "levels", "time", "memory", "errors"] {
+            let svg = read(name);
+            assert!(svg.starts_with("<svg xmlns="), "{name}");
+            assert_eq!(elements(&svg)["svg"], 1, "{name}");
+            assert!(!svg.contains("NaN") && !svg.contains("inf\""), "{name}");
+        }
+        // Bootstraps are the thick lines: their ends, turned back into levels, are those of the plan.
+        let levels = read("levels");
+        let top = plan.ops.iter().map(|op| op.level_in.max(op.level_out)).max().unwrap();
+        let level = |y: f64| f64::from(top) * (1.0 - (y - 30.0) / 260.0);
+        let rises: Vec<(u32, u32)> = levels
+            .lines()
+            .filter(|line| line.starts_with("<polyline") && line.contains("stroke-width=\"5\""))
+            .map(|line| {
+                let points = line.split('"').nth(1).unwrap();
+                let ys =
+                    points.split(' ').map(|point| point.split_once(',').unwrap().1.parse::<f64>().unwrap());
+                let levels: Vec<u32> = ys.map(|y| level(y).round() as u32).collect();
+                (levels[0], levels[1])
+            })
+            .collect();
+        let expected: Vec<(u32, u32)> =
+            plan.bootstrap_sites.iter().map(|site| (site.level_before, site.level_after)).collect();
+        assert_eq!(rises, expected);
+        assert_eq!(elements(&levels).get("polygon").copied().unwrap_or(0), plan.bootstraps);
+        // One triangle per layer that bootstraps, one circle for each of the others.
+        let errors = elements(&read("errors"));
+        let refreshed = plan.layers.iter().filter(|layer| layer.bootstraps > 0).count();
+        assert_eq!(errors.get("polygon").copied().unwrap_or(0), refreshed);
+        // One more circle is part of a pattern.
+        assert_eq!(errors["circle"], 1 + plan.layers.len() - refreshed);
+        // A bar per layer, the share of bootstraps apart, whose lengths add up to the predicted time.
+        let time = read("time");
+        let widths = time.lines().filter(|line| line.starts_with("<rect") && line.contains("<title>"));
+        let widths: Vec<f64> = widths
+            .map(|line| line.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
+            .collect();
+        assert_eq!(widths.len(), 2 * plan.layers.len());
+        let longest = plan.layers.iter().map(|layer| layer.seconds).fold(0.0, f64::max);
+        let seconds = widths.iter().sum::<f64>() / 610.0 * longest;
+        assert!((seconds / plan.predicted_seconds - 1.0).abs() < 0.01, "{seconds}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_else_and_takes_names_as_text() {
+    let compiled = resnet20();
+    let plan = &compiled.program.plan;
+    let path = compiled.folder.path().join("plan.html");
+    compiled.inspect(&["--html", path.to_str().unwrap()]);
+    let page = std::fs::read_to_string(&path).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    assert!(page.contains("default-src 'none'"));
+    let outside = page.replace("http://www.w3.org/2000/svg", "").replace("url(#", "");
+    for word in ["http:", "https:", "src=", "href=", "@import", "url(", "fetch(", "<link", "<iframe"] {
+        assert!(!outside.contains(word), "{word}");
+    }
+    assert_eq!(page.matches("<svg ").count(), 5);
+    let rows: usize = [&plan.layers.len(), &plan.bootstrap_sites.len(), &plan.evaluation_keys.len()]
+        .into_iter()
+        .chain([&plan.considered.len()])
+        .sum();
+    assert_eq!(page.matches("<tr><td").count(), rows);
+    for layer in &plan.layers {
+        assert!(page.contains(&fhec_compiler::report::names::short(&layer.name)), "{}", layer.name);
+    }
+
+    // Names come from a model, and models from anywhere.
+    let mut hostile = compiled.program.clone();
+    let name = "<script>alert('x')</script>\"&";
+    hostile.plan.layers[0].name = name.into();
+    hostile.plan.layers[0].sources.push(name.into());
+    hostile.plan.bootstrap_sites[0].value = name.into();
+    hostile.plan.network = name.into();
+    hostile.plan.notes.push(name.into());
+    let page = fhec_compiler::report::page::page(&hostile, None);
+    assert_eq!(page.matches("<script>").count(), 1);
+    assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;&amp;"));
+    for plot in fhec_compiler::report::plot::plots(&hostile, None) {
+        elements(&plot.svg);
     }
 }
 

@@ -75,6 +75,26 @@ fn a_trace_has_one_event_per_op_and_adds_up_to_the_run() {
     }
     assert!((by_layer.iter().sum::<f64>() - total).abs() < 1e-6);
 
+    // Plots with what was measured: one hatched bar per layer, as long as its time; a dashed line of memory.
+    let plots = path("plots");
+    fhec(&["inspect", &program, "--svg", &plots, "--html", &path("plan.html"), "--trace", &trace]);
+    let time = fs::read_to_string(Path::new(&plots).join("time.svg")).unwrap();
+    let bars: Vec<f64> = time
+        .lines()
+        .filter(|line| line.contains("s measured</title>"))
+        .map(|line| line.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(bars.len(), by_layer.len());
+    let longest =
+        plan.layers.iter().map(|layer| layer.seconds).chain(by_layer.iter().copied()).fold(0.0, f64::max);
+    for (bar, seconds) in bars.iter().zip(&by_layer) {
+        assert!((bar / 610.0 - seconds / longest).abs() < 1e-3);
+    }
+    let page = fs::read_to_string(path("plan.html")).unwrap();
+    assert!(page.contains(&format!("{:.2} s measured", by_layer.iter().sum::<f64>())));
+    #[cfg(target_os = "linux")]
+    assert!(fs::read_to_string(Path::new(&plots).join("memory.svg")).unwrap().contains("stroke-dasharray"));
+
     // Traces of other programs and other files are refused.
     let other = path("other.fhec");
     fhec(&["compile", model.to_str().unwrap(), "--security", "192", "-o", &other]);

@@ -155,7 +155,7 @@ pub fn switching_key_bytes(params: &Params, level: Level) -> u64 {
 
 /// Bytes of the keys to an ephemeral secret and back: a pair of polynomials over the bottom prime and a special one, and one
 /// per rotation over the chain primes of the level and the special primes they have.
-pub fn encapsulation_bytes(params: &Params, keys: &Encapsulation) -> u64 {
+fn encapsulation_bytes(params: &Params, keys: &Encapsulation) -> u64 {
     let limbs = 2 + keys.rotations.len() * (params.limbs(keys.level) + keys.special);
     (2 * limbs * params.ring_degree() * size_of::<u64>()) as u64
 }

@@ -66,7 +66,7 @@ pub struct Plan {
     /// How often the approximated activations kept the class of sample images; `None` where a compile had no images to tell.
     #[serde(default)]
     pub agreement: Option<Agreement>,
-    /// The plan by layers, in the order of their first ops.
+    /// The plan by layers, in the order in which they are done.
     #[serde(default)]
     pub layers: Vec<LayerRow>,
     /// Why each bootstrap is where it is, in program order.

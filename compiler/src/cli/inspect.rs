@@ -1,15 +1,20 @@
 //! `fhec inspect`: what the compiler decided and predicts.
 
+use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use fhec_ir::text::print_func;
 
 use super::args::Common;
 use super::compile::Stage;
 use super::output::{Output, print};
+use crate::files::{self, Access};
+use crate::profile::read_trace;
 use crate::program::Program;
-use crate::report::{bootstraps, dot, keys, layers, layouts, levels, ops, params, passes, ranges};
+use crate::report::{
+    bootstraps, dot, keys, layers, layouts, levels, ops, page, params, passes, plot, ranges,
+};
 
 pub(super) use crate::report::summary::summary;
 
@@ -52,6 +57,15 @@ pub struct Args {
     /// Print the scheduled program as a Graphviz graph instead
     #[arg(long, conflicts_with = "emit")]
     dot: bool,
+    /// Write a page with plots and tables, for a browser or for paper; it needs no other file and no network
+    #[arg(long, value_name = "FILE.html")]
+    html: Option<PathBuf>,
+    /// Write the plots as SVG files: network, levels, time, memory, errors
+    #[arg(long, value_name = "DIR")]
+    svg: Option<PathBuf>,
+    /// Trace of a run of this program (fhec run --profile): plots show what was measured as well
+    #[arg(long, value_name = "TRACE.json")]
+    trace: Option<PathBuf>,
     /// Print a program as text: `nn` (the network as imported) or `ckks` (the scheduled program)
     #[arg(long, value_name = "STAGE")]
     emit: Option<Stage>,
@@ -67,18 +81,38 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         ),
         None => {}
     }
-    let by_layer = args.layers || args.bootstraps || args.keys || args.layouts || args.dot;
+    let drawn = args.html.is_some() || args.svg.is_some();
+    ensure!(drawn || args.trace.is_none(), "--trace goes with --html or --svg");
+    let by_layer = args.layers || args.bootstraps || args.keys || args.layouts || args.dot || drawn;
     ensure!(
         !(by_layer && program.plan.layers.is_empty()),
         "the plan of {} is from before plans had layers; compile the network again",
         args.program.display()
     );
+    draw(&args, &program)?;
     if args.dot {
         return print(&dot::dot(&program));
     }
     let out = Output::new(common.json);
     out.json(&program.plan)?;
     out.text(&text(&args, &program))
+}
+
+/// Writes the page and the plots that were asked for.
+fn draw(args: &Args, program: &Program) -> Result<()> {
+    let trace = args.trace.as_ref().map(|path| read_trace(path, program)).transpose()?;
+    if let Some(path) = &args.html {
+        let page = page::page(program, trace.as_deref());
+        files::write_atomically(path, Access::Ordinary, |out| out.write_all(page.as_bytes()))?;
+    }
+    if let Some(folder) = &args.svg {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        for plot in plot::plots(program, trace.as_deref()) {
+            let path = folder.join(plot.name).with_extension("svg");
+            files::write_atomically(&path, Access::Ordinary, |out| out.write_all(plot.svg.as_bytes()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The first screen and what else was asked for.

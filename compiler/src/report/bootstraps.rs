@@ -5,6 +5,7 @@ use std::fmt::Write;
 use fhec_ir::plan::{Alternative, BootstrapRow, Plan};
 
 use super::names::short;
+use super::table::Table;
 
 /// A few lines per bootstrap.
 pub fn bootstraps(plan: &Plan) -> String {
@@ -16,6 +17,40 @@ pub fn bootstraps(plan: &Plan) -> String {
         write_site(&mut text, index, site);
     }
     text
+}
+
+/// One row per bootstrap.
+pub fn table(plan: &Plan) -> Table {
+    let titles = [
+        "op",
+        "<refreshes",
+        "before",
+        "after",
+        "ct",
+        "seconds",
+        "<needed by",
+        "not here",
+        "not in its layer",
+    ];
+    let mut table = Table::new(&titles);
+    let extra = |other: &Option<Alternative>| {
+        other.as_ref().map_or("impossible".into(), |other| format!("{:+.3} s", other.extra_seconds))
+    };
+    for site in &plan.bootstrap_sites {
+        let needs = site.needed_by.iter().map(|need| format!("{} of {}", need.kind, short(&need.layer)));
+        table.row([
+            site.op.to_string(),
+            short(&site.value),
+            site.level_before.to_string(),
+            site.level_after.to_string(),
+            site.ciphertexts.to_string(),
+            format!("{:.3}", site.seconds),
+            needs.collect::<Vec<_>>().join(", "),
+            extra(&site.without_value),
+            extra(&site.without_layer),
+        ]);
+    }
+    table
 }
 
 fn write_site(text: &mut String, index: usize, site: &BootstrapRow) {
@@ -42,7 +77,7 @@ fn write_site(text: &mut String, index: usize, site: &BootstrapRow) {
         .collect();
     let _ = writeln!(
         text,
-        "      needed by {}; of the {level_before} levels before, {levels_reserved} are the bootstrap's own, {free} free",
+        "      needed by {}; of the {level_before} levels before, {levels_reserved} are for the bootstrap itself, {free} free",
         needs.join(", ")
     );
     let _ = writeln!(text, "      without it here: {}", in_words(&site.without_value));

@@ -1,6 +1,6 @@
 //! The evaluation keys.
 
-use fhec_ir::plan::{KeyRow, Plan};
+use fhec_ir::plan::{KeyKind, KeyRow, Plan};
 
 use super::names::short;
 use super::table::Table;
@@ -9,10 +9,13 @@ use crate::memory::human_bytes;
 /// One row per key, and their sum.
 pub fn keys(plan: &Plan) -> String {
     let bytes: u64 = plan.evaluation_keys.iter().map(|key| key.bytes).sum();
+    // Counted apart in the plan: they switch no ciphertext of the program.
+    let encapsulation = plan.evaluation_keys.iter().any(|key| key.kind == KeyKind::Encapsulation);
+    let and = if encapsulation { " and those of encapsulation" } else { "" };
     format!(
-        "\nevaluation keys, each up to the highest level it is used at\n{}{} in all, {}\n",
+        "\nevaluation keys, each up to the highest level it is used at\n{}{} keys{and}, {}\n",
         table(plan).text(),
-        plan.evaluation_keys.len(),
+        plan.keys,
         human_bytes(bytes)
     )
 }

@@ -10,6 +10,7 @@
 //! | [`ranges`], [`passes`] | activations; what each pass did |
 //! | [`measured`] | measured times beside predicted ones |
 //! | [`dot`] | the program as a Graphviz graph |
+//! | [`plot`], [`page`] | plots as SVG; everything on one HTML page |
 //! | [`table`], [`names`] | columns; names of layers as people write them |
 //!
 //! All of it is text made from a [`crate::program::Program`], its plan, and the trace of a run; nothing here decides or measures.
@@ -23,8 +24,10 @@ pub mod levels;
 pub mod measured;
 pub mod names;
 pub mod ops;
+pub mod page;
 pub mod params;
 pub mod passes;
+pub mod plot;
 pub mod ranges;
 pub mod summary;
 pub mod table;

@@ -7,9 +7,24 @@ pub fn short(name: &str) -> String {
     name.replace("_output_0", "")
 }
 
+/// The end of a name of more than `most` characters: that is where names differ.
+pub fn clipped(name: &str, most: usize) -> String {
+    let count = name.chars().count();
+    match count > most {
+        true => format!("…{}", name.chars().skip(count - most + 1).collect::<String>()),
+        false => name.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        assert_eq!(clipped("layers/ä/Relu", 6), "…/Relu");
+        assert_eq!(clipped("Relu", 4), "Relu");
+    }
 
     #[test]
     fn exporters_trimmings_go() {

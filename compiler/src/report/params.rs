@@ -25,6 +25,11 @@ pub fn chain(program: &Program) -> String {
 
 /// The parameter sets that were looked at, and why one was chosen.
 pub fn considered(plan: &Plan) -> String {
+    format!("\nparameter sets considered\n{}", table(plan).text())
+}
+
+/// The rows.
+pub fn table(plan: &Plan) -> Table {
     let titles = [
         "log N",
         "log QP",
@@ -54,5 +59,5 @@ pub fn considered(plan: &Plan) -> String {
             set.bootstrap.clone(),
         ]);
     }
-    format!("\nparameter sets considered\n{}", table.text())
+    table
 }

@@ -8,34 +8,33 @@ use crate::memory::human_bytes;
 
 /// What a program is and takes, in one screen.
 pub fn summary(plan: &Plan) -> String {
-    let mut text = String::new();
-    let mut row = |name: &str, value: String| {
+    rows(plan).into_iter().fold(String::new(), |mut text, (name, value)| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:>14}  {value}");
-    };
-    row("network", format!("{}: {} layers, {} ops", plan.network, plan.layers.len(), plan.ops.len()));
-    row("security", format!("{} bits ({})", plan.security_bits, plan.security_source));
-    row("ring", format!("N = 2^{}, log QP = {:.1}, secret {}", plan.log_n, plan.log_qp, plan.secret));
-    row("levels", levels(plan));
-    row("bootstraps", bootstraps(plan));
-    row("failure", failure(plan));
-    row("rotations", format!("{}, {} diagonals", plan.rotations, plan.diagonals));
-    row("products", format!("{} of two ciphertexts", plan.multiplications));
-    row("keys", format!("{}, {} in memory", plan.keys, human_bytes(plan.key_bytes)));
-    row("time", format!("{:.1} s predicted ({})", plan.predicted_seconds, plan.cost_table));
-    row("memory", memory(plan));
-    row(
-        "precision",
-        format!(
-            "errors of stored outputs are 2^{:.1} (standard deviation, predicted)",
-            plan.predicted_log2_error
-        ),
-    );
-    row("agreement", agreement(plan));
-    for note in &plan.notes {
-        row("note", note.clone());
-    }
-    text
+        text
+    })
+}
+
+/// The lines of the first screen: what, and how much.
+pub fn rows(plan: &Plan) -> Vec<(String, String)> {
+    let error = plan.predicted_log2_error;
+    let rows = [
+        ("network", format!("{}: {} layers, {} ops", plan.network, plan.layers.len(), plan.ops.len())),
+        ("security", format!("{} bits ({})", plan.security_bits, plan.security_source)),
+        ("ring", format!("N = 2^{}, log QP = {:.1}, secret {}", plan.log_n, plan.log_qp, plan.secret)),
+        ("levels", levels(plan)),
+        ("bootstraps", bootstraps(plan)),
+        ("failure", failure(plan)),
+        ("rotations", format!("{}, {} diagonals", plan.rotations, plan.diagonals)),
+        ("products", format!("{} of two ciphertexts", plan.multiplications)),
+        ("keys", format!("{}, {} in memory", plan.keys, human_bytes(plan.key_bytes))),
+        ("time", format!("{:.1} s predicted ({})", plan.predicted_seconds, plan.cost_table)),
+        ("memory", memory(plan)),
+        ("precision", format!("errors of stored outputs are 2^{error:.1} (standard deviation, predicted)")),
+        ("agreement", agreement(plan)),
+    ];
+    let notes = plan.notes.iter().map(|note| ("note".to_string(), note.clone()));
+    rows.into_iter().map(|(name, value)| (name.to_string(), value)).chain(notes).collect()
 }
 
 /// Levels of the chain, and those that a bootstrap leaves to the program.

@@ -208,7 +208,9 @@ fn the_keys_of_a_program_include_those_of_its_bootstraps() {
     let encapsulation = keys.encapsulation.clone().unwrap();
     assert_eq!((encapsulation.weight, encapsulation.level), (32, 17));
     let switching: u64 = keys.levels().map(|level| switching_key_bytes(&params, level)).sum();
-    let limbs = 2 + params.q().len() + params.p().len();
+    // One key back, that rotates by nothing.
+    assert_eq!(encapsulation.rotations, [0].into());
+    let limbs = 2 + params.q().len() + BootstrapParams::raising_special_primes(&params);
     assert_eq!(keys.bytes(&params), switching + (2 * limbs * params.ring_degree() * 8) as u64);
 
     let of = |list: Vec<BootstrapParams>| {

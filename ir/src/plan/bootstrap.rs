@@ -15,7 +15,8 @@ pub struct BootstrapRow {
     pub ciphertexts: usize,
     /// Level before.
     pub level_before: u32,
-    /// Of these, the levels that the bootstrap itself needs at the bottom of the chain: nothing else can use them.
+    /// Of these, the levels at the bottom of the chain that the bootstrap itself uses: a value that is to be refreshed must have them
+    /// left.
     pub levels_reserved: u32,
     /// Level after.
     pub level_after: u32,

@@ -32,7 +32,7 @@ pub enum KeyKind {
     Rotation,
     /// Complex conjugation.
     Conjugation,
-    /// The pair of keys to the ephemeral secret of bootstraps and back.
+    /// The keys to the ephemeral secret of bootstraps and back, which are counted as one.
     Encapsulation,
 }
 

@@ -12,7 +12,7 @@ use fhec_ir::func::{Func, Stage, StageOp};
 /// Layers of a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
-    /// Names, in the order of the layers' first ops.
+    /// Names, in the order in which the layers are done: of their last ops.
     pub names: Vec<String>,
     /// By op: its layer, as index into the names.
     pub of_op: Vec<usize>,
@@ -36,7 +36,21 @@ impl Layers {
             }
             layers.of_op.push(layer);
         }
-        layers
+        layers.by_last_op()
+    }
+
+    /// An op of a layer may run long before the others, as a value on the side is brought to its level.
+    fn by_last_op(self) -> Self {
+        let mut last = vec![0; self.names.len()];
+        self.of_op.iter().enumerate().for_each(|(op, &layer)| last[layer] = op);
+        let mut order: Vec<usize> = (0..self.names.len()).collect();
+        order.sort_by_key(|&layer| last[layer]);
+        let mut place = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(index, &layer)| place[layer] = index);
+        Layers {
+            names: order.iter().map(|&layer| self.names[layer].clone()).collect(),
+            of_op: self.of_op.iter().map(|&layer| place[layer]).collect(),
+        }
     }
 
     /// The layer that computes `value`, an input's being its name.
@@ -96,6 +110,17 @@ mod tests {
         let layers = Layers::of(&func);
         assert_eq!(layers.names, ["sum", "twice"]);
         assert_eq!(layers.of_op, [0, 0, 1, 1, 1, 1]);
+        // A layer that begins early and ends late comes late.
+        let text = r#"func packed layers {
+            input %0 : vec<1, 16> "image"
+            %1 = rotate(%0) {steps=1}
+            %2 = rotate(%0) {steps=2} "inner"
+            %3 = add(%1, %2) "outer"
+            return %3
+        }"#;
+        let nested: Func<Packed> = parse_func(text, &ConstSource::default()).unwrap();
+        let nested = Layers::of(&nested);
+        assert_eq!((nested.names, nested.of_op), (vec!["inner".into(), "outer".into()], vec![1, 0, 1]));
         // Names that are none of the asked ones are passed over.
         let found = by_use(&func, |name| name == "twice");
         assert_eq!(found[..5], vec![Some("twice".to_string()); 5]);

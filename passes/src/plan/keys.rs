@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fhec_ir::bootstrap::BootstrapParams;
-use fhec_ir::evaluation_keys::{EvaluationKeys, encapsulation_bytes, switching_key_bytes};
+use fhec_ir::evaluation_keys::{EvaluationKeys, switching_key_bytes};
 use fhec_ir::plan::{KeyKind, KeyRow};
 use fhec_ir::scale::Level;
 
@@ -36,17 +36,15 @@ pub(super) fn key_rows(
             }
         }
     }
-    let mut shared = EvaluationKeys::default();
-    for bootstrap in bootstraps {
-        shared.bootstrap(bootstrap, params);
-        let mut keys = EvaluationKeys::default();
-        keys.bootstrap(bootstrap, params);
-        for (name, level) in names(&keys) {
-            note(&mut rows, name, level).bootstraps = true;
-        }
+    let mut of_bootstraps = EvaluationKeys::default();
+    bootstraps.iter().for_each(|bootstrap| of_bootstraps.bootstrap(bootstrap, params));
+    for (name, level) in names(&of_bootstraps) {
+        note(&mut rows, name, level).bootstraps = true;
     }
-    let bytes = |row: &KeyRow| match (row.kind, &shared.encapsulation) {
-        (KeyKind::Encapsulation, Some(keys)) => encapsulation_bytes(params, keys),
+    // Those of the raising are one row.
+    let raising = EvaluationKeys { encapsulation: of_bootstraps.encapsulation, ..EvaluationKeys::default() };
+    let bytes = |row: &KeyRow| match row.kind {
+        KeyKind::Encapsulation => raising.bytes(params),
         _ => switching_key_bytes(params, row.level as Level),
     };
     rows.into_values().map(|row| KeyRow { bytes: bytes(&row), ..row }).collect()
@@ -60,7 +58,7 @@ fn names(keys: &EvaluationKeys) -> Vec<(Name, Level)> {
         .chain([
             one(KeyKind::Relinearization, keys.relinearization),
             one(KeyKind::Conjugation, keys.conjugation),
-            one(KeyKind::Encapsulation, keys.encapsulation.as_ref().map(|keys| keys.level)),
+            one(KeyKind::Encapsulation, keys.encapsulation.as_ref().map(|pair| pair.level)),
         ])
         .flatten()
         .collect()

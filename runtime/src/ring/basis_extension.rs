@@ -250,8 +250,9 @@ mod tests {
     fn conversion_is_the_centred_representative() {
         for context in [context(11, 9, 3), mixed_context(11)] {
             let (degree, chain) = (context.ring_degree(), context.params().q().len());
+            let all = context.params().p().len();
             for (start, end, special) in
-                [(0, 1, 0), (2, 5, 0), (1, 7, 0), (chain, chain, 3), (3, chain, 3), (3, chain, 2)]
+                [(0, 1, 0), (2, 5, 0), (1, 7, 0), (chain, chain, all), (3, chain, all), (3, chain, all - 1)]
             {
                 let conversion = context.conversion(start, end, special);
                 let mut prepared = context.scratch(conversion.sources.len());
@@ -305,12 +306,13 @@ mod tests {
     fn division_rounds_to_the_nearest_integer() {
         for context in [context(11, 9, 3), mixed_context(11)] {
             let (degree, primes) = (context.ring_degree(), context.params().q().len());
+            let all = context.params().p().len();
             for (basis, chain) in [
                 (Basis::chain(5), 4),
                 (Basis::chain(6), 3),
-                (Basis::extended(4, 3), 4),
-                (Basis::extended(primes, 3), primes),
-                (Basis::extended(5, 3), 3),
+                (Basis::extended(4, all), 4),
+                (Basis::extended(primes, all), primes),
+                (Basis::extended(5, all), 3),
                 (Basis::extended(5, 1), 4),
             ] {
                 let mut rng = Seed::from_bytes([3; 32]).rng();
