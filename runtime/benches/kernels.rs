@@ -93,7 +93,7 @@ fn inner_products(c: &mut Criterion) {
             .map(|m| (0..DIGITS as u64).map(|s| residues(1 << log_n, m, s << 20)).collect())
             .collect();
         let keys: Vec<Buffer> =
-            moduli.iter().map(|m| residues(2 * DIGITS << log_n, m, (DIGITS as u64) << 20)).collect();
+            moduli.iter().map(|m| residues((2 * DIGITS) << log_n, m, (DIGITS as u64) << 20)).collect();
         let operands = |log_len: u32| -> Vec<Vec<&[u64]>> {
             streams.iter().map(|limb| limb.iter().map(|s| &s[..1 << log_len]).collect()).collect()
         };
