@@ -143,7 +143,7 @@ impl<'a> OpCosts<'a> {
         };
         let (raised, sine) = (bootstrap.raised_level(), bootstrap.sine_input_level());
         let trace = bootstrap.trace_rotations(self.params).len() as f64 * self.key_switch(raised);
-        // One pair of polynomials over all primes, transformed, multiplied by a pair of keys and divided.
+        // A pair of polynomials over all primes, transformed; about as much as a division of one.
         let raise = self.costs.seconds(self.ring, OpKind::ModDown, self.params.limbs(raised), 2);
         let doubling = |step: u32| {
             let level = sine - (bootstrap.cosine.depth() + step) as Level;

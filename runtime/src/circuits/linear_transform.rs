@@ -205,7 +205,7 @@ impl Evaluator<'_> {
             Hoisting::Single => context.basis(level),
             Hoisting::Double => context.extended_basis(level),
         };
-        let sum_bytes = 2 * 8 * context.ring_degree() * context.limbs(basis);
+        let sum_bytes = 2 * 8 * context.ring_degree() * basis.limbs();
         let diagonal_bytes = diagonal::bytes(context.params(), level, rows.period);
         let row_bytes =
             |row: &Row| sum_bytes + if encoded.is_some() { 0 } else { row.terms.len() * diagonal_bytes };

@@ -87,7 +87,7 @@ impl<'a> FactorEncoder<'a> {
     /// Bytes of a factor of this period at `level`.
     pub fn factor_bytes(&self, period: usize, level: Level) -> usize {
         let context = self.encoder.context();
-        context.limbs(context.extended_basis(level)) << self.log_degree(period) << 3
+        context.extended_basis(level).limbs() << self.log_degree(period) << 3
     }
 
     /// Encodes real numbers that repeat over all N/2 slots; their number is a power of two. The result is a factor
@@ -144,7 +144,7 @@ impl<'a> FactorEncoder<'a> {
         let mut carried = Buffer::zeroed(degree);
         coefficients.write(&mut carried);
         let basis = context.extended_basis(level);
-        let mut residues = Buffer::zeroed(context.limbs(basis) * degree);
+        let mut residues = Buffer::zeroed(basis.limbs() * degree);
         residues.par_chunks_exact_mut(degree).enumerate().for_each(|(limb, out)| {
             let prime = context.prime(basis, limb);
             let modulus = context.modulus(prime);

@@ -56,7 +56,10 @@ pub use isa::Isa;
 pub use mapped_file::FileWindow;
 pub use modulus::Modulus;
 pub use ntt::{MAX_LOG_N, MIN_LOG_N, NttTable, evaluation_exponent};
-pub use permutation::{Permutation, gather_into, permute_add_assign, permute_blocks_into, permute_into};
+pub use permutation::{
+    BLOCK as PERMUTATION_BLOCK, Permutation, gather_into, permute_add_assign, permute_blocks_into,
+    permute_into,
+};
 
 /// Panics in debug builds if a residue is not canonical.
 #[inline]

@@ -6,7 +6,7 @@ use super::{Isa, Modulus, debug_assert_canonical, scalar};
 use super::{avx2, avx512};
 
 /// Evaluations per block.
-pub(super) const BLOCK: usize = 64;
+pub const BLOCK: usize = 64;
 
 /// The three bits of `x`, reversed.
 pub(super) const fn reverse_octal(x: usize) -> usize {

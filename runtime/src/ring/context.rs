@@ -51,8 +51,6 @@ pub struct Context {
     pool: Arc<BufferPool>,
     automorphisms: Automorphisms,
     conversions: RwLock<BTreeMap<(usize, usize, usize), Arc<BasisConversion>>>,
-    /// Product of the special primes modulo every prime.
-    special_product: Vec<u64>,
 }
 
 /// How much a task does per limb, which decides whether threads pay.
@@ -91,21 +89,10 @@ impl Context {
             })
             .collect();
         let (moduli, transforms): (Vec<Modulus>, Vec<NttTable>) = tables?.into_iter().unzip();
-        let product = |m: &Modulus| params.p().iter().fold(1, |product, &p| m.mul(product, m.reduce(p)));
-        let special_product = moduli.iter().map(product).collect();
         // Thirty-two polynomials, and in small rings what a linear map has in the making.
         let pool = BufferPool::new(((32 * 8 * primes.len()) << params.log_n()).max(MIN_POOL_BYTES));
         let automorphisms = Automorphisms::new(params.log_n());
-        Ok(Context {
-            params,
-            isa,
-            moduli,
-            transforms,
-            pool,
-            automorphisms,
-            conversions: RwLock::default(),
-            special_product,
-        })
+        Ok(Context { params, isa, moduli, transforms, pool, automorphisms, conversions: RwLock::default() })
     }
 
     /// The parameter set.
@@ -139,12 +126,6 @@ impl Context {
         Basis::extended(self.params.limbs(level), self.params.p().len())
     }
 
-    /// Number of limbs of a polynomial over `basis`.
-    #[inline]
-    pub fn limbs(&self, basis: Basis) -> usize {
-        basis.limbs()
-    }
-
     /// Number, in this context, of the prime of limb `limb` of `basis`.
     #[inline]
     pub fn prime(&self, basis: Basis, limb: usize) -> usize {
@@ -168,13 +149,8 @@ impl Context {
         &self.transforms[prime]
     }
 
-    /// The product of the special primes modulo prime number `prime`; zero for a special prime.
-    pub(crate) fn special_product(&self, prime: usize) -> u64 {
-        self.special_product[prime]
-    }
-
-    /// The product of the first `special` special primes modulo prime number `prime`.
-    pub(crate) fn product_of_special(&self, prime: usize, special: usize) -> u64 {
+    /// The product of the first `special` special primes modulo prime number `prime`; zero for one of them.
+    pub(crate) fn special_product(&self, prime: usize, special: usize) -> u64 {
         let m = &self.moduli[prime];
         self.params.p()[..special].iter().fold(1, |product, &p| m.mul(product, m.reduce(p)))
     }

@@ -65,9 +65,8 @@ struct BigComposition {
 
 impl BigComposition {
     fn new(context: &Context, basis: Basis) -> Self {
-        let primes: Vec<u64> = (0..context.limbs(basis))
-            .map(|limb| context.modulus(context.prime(basis, limb)).value())
-            .collect();
+        let primes: Vec<u64> =
+            (0..basis.limbs()).map(|limb| context.modulus(context.prime(basis, limb)).value()).collect();
         let modulus: BigUint = primes.iter().map(|&q| BigUint::from(q)).product();
         let idempotents = primes.iter().map(|&q| {
             let others = &modulus / q;

@@ -39,7 +39,7 @@ impl Poly {
 
     /// A polynomial with arbitrary words, to be overwritten in full.
     pub(crate) fn arbitrary(context: &Context, basis: Basis, domain: Domain) -> Self {
-        Poly { data: context.scratch(context.limbs(basis)), degree: context.ring_degree(), basis, domain }
+        Poly { data: context.scratch(basis.limbs()), degree: context.ring_degree(), basis, domain }
     }
 
     /// Primes of the limbs.

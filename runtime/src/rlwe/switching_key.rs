@@ -64,7 +64,7 @@ impl SwitchingKey {
         });
         let uniform_seed = seed.child("uniform", 0).bytes();
         let public = Seed::from_bytes(uniform_seed);
-        let mut words = Buffer::zeroed(context.limbs(basis) * digits.len() * 2 * degree);
+        let mut words = Buffer::zeroed(basis.limbs() * digits.len() * 2 * degree);
         words.par_chunks_exact_mut(digits.len() * 2 * degree).enumerate().for_each(|(limb, words)| {
             let prime = context.prime(basis, limb);
             let modulus = context.modulus(prime);
@@ -80,7 +80,12 @@ impl SwitchingKey {
                 kernels::sub_assign(isa, body, product, modulus);
                 if range.contains(&limb) {
                     product.copy_from_slice(from.limb(limb));
-                    kernels::mul_scalar_assign(isa, product, context.special_product(prime), modulus);
+                    kernels::mul_scalar_assign(
+                        isa,
+                        product,
+                        context.special_product(prime, basis.special),
+                        modulus,
+                    );
                     kernels::add_assign(isa, body, product, modulus);
                 }
                 kernels::mul_scalar_assign(isa, body, modulus.to_montgomery(1), modulus);
@@ -112,7 +117,7 @@ impl SwitchingKey {
         let degree = context.ring_degree();
         let public = Seed::from_bytes(uniform_seed);
         let mut words = Buffer::zeroed(2 * body.len());
-        assert_eq!(body.len(), context.limbs(basis) * digits * degree, "the body of a switching key");
+        assert_eq!(body.len(), basis.limbs() * digits * degree, "the body of a switching key");
         let limbs =
             words.par_chunks_exact_mut(digits * 2 * degree).zip(body.par_chunks_exact(digits * degree));
         limbs.enumerate().for_each(|(limb, (words, body))| {

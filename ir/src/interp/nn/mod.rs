@@ -2,12 +2,12 @@
 //!
 //! | module | ops |
 //! |---|---|
-//! | [`conv`] | `conv2d` |
-//! | [`linear`] | `dense`, `matmul` |
-//! | [`elementwise`] | arithmetic with broadcasting, activations, `poly`, `batch_norm` |
-//! | [`pool`] | `max_pool`, `average_pool` |
-//! | [`reduce`] | `reduce_mean`, `softmax` |
-//! | [`movement`] | `pad`, `transpose`, `concat`, `slice` |
+//! | `conv` | `conv2d` |
+//! | `linear` | `dense`, `matmul` |
+//! | `elementwise` | arithmetic with broadcasting, activations, `poly`, `batch_norm` |
+//! | `pool` | `max_pool`, `average_pool` |
+//! | `reduce` | `reduce_mean`, `softmax` |
+//! | `movement` | `pad`, `transpose`, `concat`, `slice` |
 //!
 //! Matrix products are `f32`; sums of pools, means and softmax, and all transcendental functions, are computed in
 //! `f64` and rounded once. The order of additions inside a matrix product follows the machine's vector width, so

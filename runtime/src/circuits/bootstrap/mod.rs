@@ -11,7 +11,6 @@
 
 pub mod keys;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftMatrix, Order};
@@ -66,15 +65,17 @@ impl Bootstrapping<'_> {
             (None, Some(_)) => {
                 Err("the bootstrap has no use for the encapsulation keys that came with it".into())
             }
-            (Some(_), Some(keys)) if found.missing_rotation(keys).is_some() => Err(format!(
-                "the encapsulation keys do not rotate by {} on the way back",
-                found.missing_rotation(keys).unwrap_or(0)
-            )),
             (Some(_), Some(keys)) if keys.level() < raised => Err(format!(
                 "the bootstrap raises to level {raised}, the encapsulation keys reach level {}",
                 keys.level()
             )),
-            _ => Ok(found),
+            (Some(_), Some(keys)) => match found.raising_rotations.iter().find(|&&r| !keys.rotates(r)) {
+                Some(steps) => {
+                    Err(format!("the encapsulation keys do not rotate by {steps} on the way back"))
+                }
+                None => Ok(found),
+            },
+            (None, None) => Ok(found),
         }
     }
 }
@@ -127,12 +128,6 @@ impl Bootstrapper {
     /// The bootstrap it runs.
     pub fn bootstrap_params(&self) -> &BootstrapParams {
         &self.bootstrap
-    }
-
-    /// A rotation that `keys` should do on the way back from the ephemeral secret and do not.
-    fn missing_rotation(&self, keys: &EncapsulationKeys) -> Option<usize> {
-        let there: BTreeSet<usize> = keys.rotations().collect();
-        self.raising_rotations.iter().copied().find(|steps| !there.contains(steps))
     }
 
     /// Bytes of encoded matrices.

@@ -52,7 +52,7 @@ impl PairKey {
         let (mut body, uniform) = encrypt_zero(context, to, basis, &uniform_seed, seed);
         let mut multiple = from;
         let chain = multiple.limbs() * context.ring_degree();
-        multiple.mul_scalar_assign(context, |prime| context.product_of_special(prime, basis.special));
+        multiple.mul_scalar_assign(context, |prime| context.special_product(prime, basis.special));
         context.each_limb(Work::Light, [&mut body.data_mut()[..chain]], |limb, [x]| {
             kernels::add_assign(context.isa(), x, multiple.limb(limb), context.modulus(limb));
         });
@@ -170,6 +170,11 @@ impl EncapsulationKeys {
     /// Steps to the left that the keys from the ephemeral secret rotate by.
     pub fn rotations(&self) -> impl Iterator<Item = usize> + '_ {
         self.from_ephemeral.keys().copied()
+    }
+
+    /// Whether one of the keys from the ephemeral secret rotates by `steps` to the left.
+    pub fn rotates(&self, steps: usize) -> bool {
+        self.from_ephemeral.contains_key(&steps)
     }
 
     /// The key from the ephemeral secret that rotates by `steps`.

@@ -11,7 +11,7 @@ use super::{EncapsulationKeys, Raised};
 use crate::ckks::Factor;
 use crate::ckks::eval::lazy::ExtendedFactor;
 use crate::error::EvalError;
-use crate::kernels;
+use crate::kernels::{self, PERMUTATION_BLOCK};
 use crate::ring::automorphism::rotation_element;
 use crate::ring::basis_extension::Tail;
 use crate::ring::{Context, Domain, Poly};
@@ -20,9 +20,6 @@ use crate::rlwe::key_switch::limb_pair;
 
 /// Evaluations at a time: the scratch space of four polynomials stays in the first cache.
 const BLOCK: usize = 512;
-
-/// Evaluations in a block of a permutation.
-const PERMUTATION_BLOCK: usize = 64;
 
 impl Raised {
     /// `sum diagonal * rotation` over `terms` `(steps to the left, diagonal)`, rescaled, under the main secret.
@@ -58,7 +55,7 @@ impl Raised {
             let multiple = (limb < basis.chain).then(|| {
                 let mut multiple = context.scratch(1);
                 multiple.copy_from_slice(self.c0.limb(limb));
-                let product = context.product_of_special(prime, basis.special);
+                let product = context.special_product(prime, basis.special);
                 kernels::mul_scalar_assign(isa, &mut multiple, product, modulus);
                 multiple
             });

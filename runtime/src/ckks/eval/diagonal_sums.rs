@@ -22,7 +22,7 @@ use super::rotate::{Hoisted, LiftedLimb};
 use super::{Evaluator, check_keys, check_levels, check_scale};
 use crate::ckks::CompactPlaintext;
 use crate::error::EvalError;
-use crate::kernels::{self, Permutation};
+use crate::kernels::{self, PERMUTATION_BLOCK, Permutation};
 use crate::ring::automorphism::rotation_element;
 use crate::ring::basis_extension::Tail;
 use crate::ring::pool::PooledBuffer;
@@ -34,7 +34,7 @@ use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind, Switch
 pub type CompactTerms<'t> = Vec<(usize, &'t CompactPlaintext)>;
 
 /// Evaluations of one half of one rotation in a tile: 32 rotations fill the first cache. One block of a permutation.
-const TILE: usize = 64;
+const TILE: usize = PERMUTATION_BLOCK;
 
 /// Words of transformed plaintexts at a time: 8 MiB, a part of the last cache.
 const FACTOR_WORDS: usize = 1 << 20;
@@ -104,7 +104,7 @@ impl Evaluator<'_> {
         let mut sums = arbitrary(context, basis, terms.len());
         let mut plan = Products::new(context, basis, &mut sums, &elements, terms);
         let mut switched = context.scratch(2 * steps.len());
-        let limbs = context.limbs(basis);
+        let limbs = basis.limbs();
         // The digits of as many limbs as there are threads to lift them.
         let group = rayon::current_num_threads().min(limbs);
         let mut scratch = context.scratch(a.decomposition.lift_scratch(group));
@@ -177,7 +177,12 @@ impl Evaluator<'_> {
                     decomposition.inner_product(context, key, limb, &lifted[0], u0, u1);
                     if limb < basis.chain {
                         image.copy_from_slice(a.polys()[0].limb(limb));
-                        kernels::mul_scalar_assign(isa, image, context.special_product(limb), modulus);
+                        kernels::mul_scalar_assign(
+                            isa,
+                            image,
+                            context.special_product(limb, basis.special),
+                            modulus,
+                        );
                         kernels::add_assign(isa, u0, image, modulus);
                     }
                     for (sum, u) in limb_pair(context, &mut outputs, 0).into_iter().zip([&*u0, &*u1]) {
@@ -196,7 +201,7 @@ impl Evaluator<'_> {
     fn divided_rotations(&self, a: &Hoisted<'_>, keys: &[Option<&SwitchingKey>]) -> Vec<Option<[Poly; 2]>> {
         let (context, c, decomposition) = (self.context, a.ciphertext, &a.decomposition);
         let basis = decomposition.basis();
-        let limbs = context.limbs(basis);
+        let limbs = basis.limbs();
         let mut scratch = context.scratch(decomposition.lift_scratch(limbs));
         let lifted = lift_all(context, decomposition, 0..limbs, &mut scratch);
         let rotate = |key: &SwitchingKey| {

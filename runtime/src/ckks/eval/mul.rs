@@ -233,13 +233,13 @@ fn pair(a: &Ciphertext) -> [&Poly; 2] {
 
 /// `u += P c` over the chain primes; `P c` is zero modulo the special ones.
 pub(super) fn add_special_multiple(context: &Context, u: &mut Poly, c: &Poly) {
-    let chain = c.limbs();
+    let (chain, special) = (c.limbs(), u.basis().special);
     let data = &mut u.data_mut()[..chain * context.ring_degree()];
     context.each_limb(Work::Light, [data], |limb, [x]| {
         let (isa, modulus) = (context.isa(), context.modulus(limb));
         let mut multiple = context.scratch(1);
         multiple.copy_from_slice(c.limb(limb));
-        kernels::mul_scalar_assign(isa, &mut multiple, context.special_product(limb), modulus);
+        kernels::mul_scalar_assign(isa, &mut multiple, context.special_product(limb, special), modulus);
         kernels::add_assign(isa, x, &multiple, modulus);
     });
 }

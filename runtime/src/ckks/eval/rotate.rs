@@ -188,7 +188,8 @@ impl<'s> LiftedLimb<'s> {
             for (x, c) in multiples.chunks_exact_mut(context.ring_degree()).zip(hoisted.ciphertext.polys()) {
                 x.copy_from_slice(c.limb(limb));
                 let modulus = context.modulus(limb);
-                kernels::mul_scalar_assign(context.isa(), x, context.special_product(limb), modulus);
+                let special = hoisted.decomposition.basis().special;
+                kernels::mul_scalar_assign(context.isa(), x, context.special_product(limb, special), modulus);
             }
             multiples
         });

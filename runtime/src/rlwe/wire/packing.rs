@@ -13,7 +13,7 @@ pub(crate) fn packed_len(context: &Context, primes: &[usize]) -> usize {
 
 /// Prime of every limb of `copies` polynomials over `basis`.
 pub(crate) fn primes(context: &Context, basis: Basis, copies: usize) -> Vec<usize> {
-    (0..copies).flat_map(|_| (0..context.limbs(basis)).map(|limb| context.prime(basis, limb))).collect()
+    (0..copies).flat_map(|_| (0..basis.limbs()).map(|limb| context.prime(basis, limb))).collect()
 }
 
 /// Packs limbs, `[limb][coefficient]` with the given primes.
