@@ -57,6 +57,7 @@ pub struct Report {
     pub chain: usize,
     pub chained_precision_bits_mean: f64,
     pub chained_precision_bits_min: f64,
+    pub predicted_chained_precision_bits_mean: f64,
     pub levels_out: u16,
     pub log_scale_out: f64,
     pub keys: usize,
@@ -128,7 +129,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let decryptor = Decryptor::new(&context, &secret);
     let noise = BootstrapNoise::new(&bootstrap, params, bootstrap.input_level(), level)?;
     let (mut first, mut last) = (Errors::default(), Errors::default());
-    let mut predicted = 0.0;
+    let (mut predicted, mut predicted_last) = (0.0, 0.0);
     let (mut times, mut cpu_times): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
     let mut phases: BTreeMap<&'static str, f64> = BTreeMap::new();
     for index in 0..options.messages {
@@ -162,10 +163,11 @@ pub fn run(options: &Options) -> Result<Report> {
                 let found = encoder.decode_complex(&decryptor.decrypt(&value)?)?;
                 if step == 0 {
                     first.add(&found, &message);
-                    predicted += predicted_error(&noise, &message);
+                    predicted += predicted_error(&noise, &message, 1);
                 }
                 if step + 1 == options.chain {
                     last.add(&found, &message);
+                    predicted_last += predicted_error(&noise, &message, options.chain);
                 }
             }
         }
@@ -194,6 +196,7 @@ pub fn run(options: &Options) -> Result<Report> {
         chain: options.chain,
         chained_precision_bits_mean: chained_mean,
         chained_precision_bits_min: chained_min,
+        predicted_chained_precision_bits_mean: -(predicted_last / last.count as f64).log2(),
         levels_out: levels,
         log_scale_out: params.canonical_scale(level).log2(),
         keys: requests.len(),
@@ -206,10 +209,10 @@ pub fn run(options: &Options) -> Result<Report> {
     })
 }
 
-/// The sum of the mean absolute errors that the model predicts for the slots of `message`.
-fn predicted_error(noise: &BootstrapNoise, message: &[f64]) -> f64 {
+/// The sum of the mean absolute errors that the model predicts for the slots of `message` after `count` bootstraps.
+fn predicted_error(noise: &BootstrapNoise, message: &[f64], count: usize) -> f64 {
     let power = message.iter().map(|m| m * m).sum::<f64>() / message.len() as f64;
-    message.iter().map(|&m| noise.mean_absolute_error(m, power)).sum()
+    message.iter().map(|&m| noise.chained_mean_absolute_error(m, power, count)).sum()
 }
 
 /// Message number `index`: constants and alternation, the worst for the transforms, then random ones in [-1, 1].

@@ -123,12 +123,13 @@ fn text(report: &Report) -> String {
         lines += &format!("  {name:<18} {seconds:.3} s\n");
     }
     lines += &format!(
-        "precision     {:.1} bits mean (predicted {:.1}), {:.1} worst; after {} in a row {:.1} and {:.1}\n",
+        "precision     {:.1} bits mean (predicted {:.1}), {:.1} worst; after {} in a row {:.1} (predicted {:.1}) and {:.1}\n",
         report.precision_bits_mean,
         report.predicted_precision_bits_mean,
         report.precision_bits_min,
         report.chain,
         report.chained_precision_bits_mean,
+        report.predicted_chained_precision_bits_mean,
         report.chained_precision_bits_min
     );
     lines += &format!("levels out    {} of scale 2^{:.1}\n", report.levels_out, report.log_scale_out);

@@ -164,6 +164,19 @@ impl BootstrapNoise {
         };
         self.integers.iter().map(of_integer).sum()
     }
+
+    /// Mean absolute distance from `message` of what `count` bootstraps in a row make of it: distortions follow one another, the
+    /// independent errors of more than one add up to a normal one.
+    pub fn chained_mean_absolute_error(&self, message: f64, power: f64, count: usize) -> f64 {
+        if count == 1 {
+            return self.mean_absolute_error(message, power);
+        }
+        let (result, variance) = (0..count).fold((message, 0.0), |(mean, sum), _| {
+            let (next, variance) = self.moments(mean, power);
+            (next, sum + variance)
+        });
+        mean_absolute(result - message, variance.sqrt())
+    }
 }
 
 /// `E|X|` of a normal `X`.
