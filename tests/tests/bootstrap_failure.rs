@@ -5,7 +5,7 @@ use fhec_ir::prime::ntt_primes_near;
 use fhec_passes::bootstrap::failure::{log2_coefficient_failure, log2_tail};
 use fhec_runtime::circuits::mod_raise::Raised;
 use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor};
-use fhec_runtime::ring::{Context, Seed};
+use fhec_runtime::ring::{Context, Gap, Seed};
 use fhec_runtime::rlwe::SecretKey;
 
 const LOG_N: u32 = 15;
@@ -38,7 +38,8 @@ fn integers(hamming_weight: u32, rounds: u8) -> Vec<u64> {
             (0..degree / 2).map(|i| ((i * 31 + 7 * usize::from(round)) % 97) as f64 / 97.0 - 0.5).collect();
         let plaintext = encoder.encode(&message, Encoding::message(0)).unwrap();
         let mut encryptor = Encryptor::with_secret_key(&context, &secret, seed);
-        let raised = Raised::new(&context, None, &encryptor.encrypt(&plaintext).unwrap(), 1).unwrap();
+        let raised =
+            Raised::new(&context, None, &encryptor.encrypt(&plaintext).unwrap(), 1, Gap::default()).unwrap();
         let raised = raised.switch(&context, None).unwrap();
         // m + q0 I modulo q0 q1: its residue modulo q1 and that of m, small and known modulo q0, give I modulo q1.
         let mut poly = Decryptor::new(&context, &secret).decrypt(&raised).unwrap().poly().clone();
