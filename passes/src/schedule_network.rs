@@ -191,7 +191,7 @@ fn to_packed(
     let layouts = LayoutOptions {
         packing: options.packing,
         costs: options.costs.clone(),
-        ring: RingShape { log_n, special: 3, digit_limbs: 3 },
+        ring: RingShape { log_n, special: 3, digit_limbs: 3, more_digits: 0 },
         ..LayoutOptions::for_slots(1 << (log_n - 1))
     };
     let mut passes = Passes { options, rows: Vec::new() };
@@ -437,7 +437,8 @@ impl Search<'_> {
                     count
                 }
             };
-            let each = OpCosts::new(&set.params, &options.costs).bootstrap(&set.bootstrap);
+            let each = OpCosts::new(&set.params, &options.costs)
+                .bootstrap(&set.bootstrap, set.bootstrap.output_level);
             ranked.push((count as f64 * each, set));
         }
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));

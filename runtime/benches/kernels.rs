@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use fhec_runtime::kernels::{
-    Buffer, Isa, Modulus, NttTable, Permutation, basis_convert, basis_convert_many, gather_into,
+    Buffer, Isa, KeyLimb, Modulus, NttTable, Permutation, basis_convert, basis_convert_many, gather_into,
     key_inner_product, mul_into, mul_montgomery_into, permute_add_assign, permute_into, sub_mul_scalar_into,
 };
 
@@ -101,7 +101,7 @@ fn inner_products(c: &mut Criterion) {
         let mut run = |digits: &[Vec<&[u64]>], limb: usize| {
             let len = digits[limb][0].len();
             let [out0, out1] = out.each_mut().map(|o| &mut o[..len]);
-            let key = (&keys[limb][..2 * DIGITS * len], DIGITS);
+            let key = KeyLimb { words: &keys[limb][..2 * DIGITS * len], digits: DIGITS, absent: 0..0 };
             key_inner_product(isa, out0, out1, &digits[limb], key, &moduli[limb]);
         };
         let whole = operands(log_n);

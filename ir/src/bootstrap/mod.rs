@@ -18,6 +18,9 @@
 //! Real messages fill the slots; as coefficients they fill the lower half of a polynomial, so that one evaluation of the
 //! sine, on the real part, refreshes all of them.
 //!
+//! *Lower results.* A bootstrap to a level below its highest leaves the application's primes above that level out of the chain
+//! ([`BootstrapParams::omitted_primes`]): levels keep their numbers and scales, and have fewer primes.
+//!
 //! *The first matrix of coefficients to slots.* A raised ciphertext under the ephemeral secret `s'` has coefficients below `q0`. Its
 //! product with a key needs no digits, so a pair of polynomials, `(-a s + e + P s'(X^g), a)`, rotates it by `g` *and* brings it to the main
 //! secret, with one product per prime where a key switch takes as many as there are digits, and with few special primes. Where
@@ -31,6 +34,7 @@ mod reduction;
 use num_bigint::BigUint;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
+use std::ops::Range;
 use thiserror::Error;
 
 use crate::attr::{AsAttr, Attr, AttrError};
@@ -200,6 +204,18 @@ impl BootstrapParams {
         }
     }
 
+    /// Level that a bootstrap to level `to` really reaches: `to`, but none of those that slots to coefficients uses; the rest is a
+    /// level drop.
+    pub fn reached_level(&self, to: Level) -> Level {
+        to.max(self.input_level()).min(self.output_level)
+    }
+
+    /// Numbers of the chain primes that a bootstrap to level `to` leaves out: those of the application's levels above. They are missing
+    /// from the raising of the modulus on, so everything that follows is done on fewer primes; switching keys serve any subset.
+    pub fn omitted_primes(&self, params: &Params, to: Level) -> Range<usize> {
+        params.limbs(self.reached_level(to))..params.limbs(self.output_level)
+    }
+
     /// Levels between operand and result that an application may use.
     pub fn usable_levels(&self) -> Level {
         self.output_level - self.input_level()
@@ -318,6 +334,13 @@ impl BootstrapParams {
         let ratio = q0.mul_ratio(&BigUint::from(1u8), params.canonical_scale(0)).to_f64();
         let scales = params.canonical_scale(level).to_f64() / self.sine_scale(params).to_f64();
         scales * ratio / (2.0 * PI)
+    }
+
+    /// [`Self::sine_factor`] of a bootstrap to level `to`, whose result is read at the scale of the level that it reaches.
+    pub fn sine_factor_to(&self, params: &Params, to: Level) -> f64 {
+        let [reached, output] =
+            [self.reached_level(to), self.output_level].map(|level| params.canonical_scale(level).to_f64());
+        self.sine_factor(params) * (reached / output)
     }
 
     /// What the coefficients of a raised polynomial, read at the canonical scale of the raised level, are to be multiplied

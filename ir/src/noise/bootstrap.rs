@@ -59,7 +59,7 @@ pub struct BootstrapNoise {
 /// By phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PhaseVariances {
-    /// From the operand's level to the bootstrap's, and from the bootstrap's result to the level asked for.
+    /// From the operand's level to the bootstrap's, and from the level that is reached to one asked for below the operand's.
     pub level_drops: f64,
     /// Slots to coefficients, without [`BootstrapNoise::per_message_square`].
     pub slots_to_coeffs: f64,
@@ -122,13 +122,20 @@ impl BootstrapNoise {
             return Err(BootstrapError::Reach { from, to, input, output });
         }
         let model = NoiseModel::new(params, bootstrap.slots());
-        let parts = Parts { bootstrap, model, reduction: Reduction::new(bootstrap, params) };
+        // Slots to coefficients are below all primes that are left out.
+        let model = model.without(bootstrap.omitted_primes(params, to));
+        let parts = Parts {
+            bootstrap,
+            model,
+            reached: bootstrap.reached_level(to),
+            reduction: Reduction::new(bootstrap, params),
+        };
         let drop = |from: Level, to: Level| {
             if from > to { model.division(2, model.scale(Scale::canonical(to))) } else { 0.0 }
         };
         let (slots_to_coeffs, per_message_square) = parts.slots_to_coeffs();
         let phases = PhaseVariances {
-            level_drops: drop(from, input) + drop(output, to),
+            level_drops: drop(from, input) + drop(parts.reached, to),
             slots_to_coeffs,
             raise_modulus: parts.raise_modulus(),
             coeffs_to_slots: parts.coeffs_to_slots(),
@@ -188,6 +195,8 @@ fn mean_absolute(mean: f64, deviation: f64) -> f64 {
 struct Parts<'a> {
     bootstrap: &'a BootstrapParams,
     model: NoiseModel<'a>,
+    /// Level of the sine's result, by its primes.
+    reached: Level,
     reduction: Reduction,
 }
 
@@ -283,7 +292,7 @@ impl Parts<'_> {
 
     fn sine(&self) -> Vec<IntegerNoise> {
         let (b, params, model) = (self.bootstrap, self.params(), &self.model);
-        let factor = b.sine_factor(params);
+        let factor = b.sine_factor_to(params, self.reached);
         let amplitude = match b.arcsine {
             Some(_) => 1.0,
             None => factor.powf(0.5f64.powi(b.double_angles as i32)),
@@ -305,7 +314,7 @@ impl Parts<'_> {
             .collect();
         let arcsine = b.arcsine.as_ref().map(|arcsine| scaled(arcsine, factor, level).at(0.0));
         // Read at the application's scale.
-        let reading = b.sine_scale(params).to_f64() / self.canonical(b.sine_output_level());
+        let reading = b.sine_scale(params).to_f64() / self.canonical(self.reached);
         let at = |integer: i32| {
             let start = cosine.at((f64::from(integer) - 0.25) / b.width());
             let (mut c, mut variance, mut square) = (start.value, start.variance, amplitude * amplitude);

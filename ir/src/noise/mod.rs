@@ -22,6 +22,8 @@
 pub mod bootstrap;
 pub mod polynomial;
 
+use std::ops::Range;
+
 use crate::params::{ERROR_STDDEV, Params, Secret};
 use crate::scale::{Level, Scale};
 
@@ -33,12 +35,19 @@ pub(crate) const ROUNDING: f64 = 1.0 / 12.0;
 pub struct NoiseModel<'a> {
     params: &'a Params,
     slots: f64,
+    /// Numbers of chain primes that ciphertexts do not have, from and to.
+    omitted: (usize, usize),
 }
 
 impl<'a> NoiseModel<'a> {
     /// For messages of `slots` slots.
     pub fn new(params: &'a Params, slots: usize) -> Self {
-        NoiseModel { params, slots: slots as f64 }
+        NoiseModel { params, slots: slots as f64, omitted: (0, 0) }
+    }
+
+    /// The same where ciphertexts lack the chain primes `omitted`: digits of key switches are smaller, or none.
+    pub fn without(self, omitted: Range<usize>) -> Self {
+        NoiseModel { omitted: (omitted.start, omitted.end), ..self }
     }
 
     /// The parameters.
@@ -95,8 +104,18 @@ impl<'a> NoiseModel<'a> {
     pub fn key_switch_product(&self, level: Level, scale: f64) -> f64 {
         let params = self.params;
         let log2 = |primes: &[u64]| primes.iter().map(|&q| (q as f64).log2()).sum::<f64>();
-        let digits = params.digits(level).into_iter().map(|digit| {
-            let ratio = (log2(&params.q()[digit]) - log2(params.p())).exp2();
+        let (start, end) = self.omitted;
+        let present = |digit: Range<usize>| {
+            let before = digit.start.min(start)..digit.end.min(start);
+            (before, digit.start.max(end)..digit.end.max(end))
+        };
+        let digits = params.digits(level).into_iter().map(present).map(|(before, after)| {
+            if before.is_empty() && after.is_empty() {
+                return 0.0;
+            }
+            let q = params.q();
+            let after = after.start.min(q.len())..after.end.min(q.len());
+            let ratio = (log2(&q[before]) + log2(&q[after]) - log2(params.p())).exp2();
             params.ring_degree() as f64 * GAUSSIAN * ratio * ratio * ROUNDING
         });
         self.slot(digits.sum(), scale)

@@ -17,12 +17,19 @@ pub struct RingShape {
     pub special: usize,
     /// Chain primes per key-switching digit.
     pub digit_limbs: usize,
+    /// Digits beyond those that so many limbs need: where primes are left out, digits are smaller instead of fewer.
+    pub more_digits: usize,
 }
 
 impl RingShape {
     /// The shape of `params`.
     pub fn of(params: &fhec_ir::params::Params) -> Self {
-        RingShape { log_n: params.log_n(), special: params.p().len(), digit_limbs: params.digit_limbs() }
+        RingShape {
+            log_n: params.log_n(),
+            special: params.p().len(),
+            digit_limbs: params.digit_limbs(),
+            more_digits: 0,
+        }
     }
 
     fn n(&self) -> f64 {
@@ -30,7 +37,7 @@ impl RingShape {
     }
 
     fn digits(&self, limbs: usize) -> usize {
-        limbs.div_ceil(self.digit_limbs)
+        limbs.div_ceil(self.digit_limbs) + self.more_digits
     }
 
     /// Bytes of a ciphertext of `size` polynomials over `limbs` primes.
@@ -170,7 +177,7 @@ impl CostTable {
 mod tests {
     use super::*;
 
-    const RING: RingShape = RingShape { log_n: 16, special: 5, digit_limbs: 5 };
+    const RING: RingShape = RingShape { log_n: 16, special: 5, digit_limbs: 5, more_digits: 0 };
 
     /// The floors computed for 25 + 5 limbs by hand: 210 transforms, 57.3 M conversion products, 300 limb products.
     #[test]

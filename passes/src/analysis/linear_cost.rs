@@ -194,8 +194,11 @@ mod tests {
             let direct = LinearMap { fold, ..map.clone() }.rotations(&consts);
             assert_eq!(folded(&rotations, map.output.period, fold), direct);
         }
-        let prices =
-            LinearPrices::at(&CostTable::default(), RingShape { log_n: 15, special: 2, digit_limbs: 2 }, 8);
+        let prices = LinearPrices::at(
+            &CostTable::default(),
+            RingShape { log_n: 15, special: 2, digit_limbs: 2, more_digits: 0 },
+            8,
+        );
         let (fold, _) = cheapest_fold(&rotations, map.input.period, 16, 64, &prices);
         assert!(fold > 1, "ten outputs of 600 inputs are worth folding");
     }

@@ -1,5 +1,7 @@
 //! Seconds and working memory of one ckks op.
 
+use std::ops::Range;
+
 use fhec_ir::bootstrap::{BootstrapParams, DftMatrix};
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::diagonal;
@@ -19,35 +21,55 @@ pub struct OpCosts<'a> {
     params: &'a Params,
     costs: &'a CostTable,
     ring: RingShape,
-    /// Seconds of one bootstrap, by number of slots.
-    bootstraps: Vec<(usize, f64)>,
+    /// Numbers of chain primes that ciphertexts lack.
+    omitted: Range<usize>,
+    /// Seconds of one bootstrap, by number of slots and level of the result.
+    bootstraps: Vec<(usize, Vec<f64>)>,
 }
 
 impl<'a> OpCosts<'a> {
     /// Prices under `params`.
     pub fn new(params: &'a Params, costs: &'a CostTable) -> Self {
-        OpCosts { params, costs, ring: RingShape::of(params), bootstraps: Vec::new() }
+        OpCosts { params, costs, ring: RingShape::of(params), omitted: 0..0, bootstraps: Vec::new() }
     }
 
     /// The same for programs that use `bootstraps`.
     pub fn with_bootstraps(mut self, bootstraps: &[BootstrapParams]) -> Self {
-        self.bootstraps = bootstraps.iter().map(|b| (b.slots(), self.bootstrap(b))).collect();
+        self.bootstraps = bootstraps.iter().map(|b| (b.slots(), self.bootstraps(b))).collect();
         self
+    }
+
+    /// Chain primes of a ciphertext at `level`.
+    fn limbs(&self, level: Level) -> usize {
+        let all = self.params.limbs(level);
+        all - (all.min(self.omitted.end) - all.min(self.omitted.start))
+    }
+
+    /// The ring, with the digits that such a ciphertext has.
+    fn ring(&self, level: Level) -> RingShape {
+        if self.omitted.is_empty() {
+            return self.ring;
+        }
+        let within =
+            |digit: &Range<usize>| self.omitted.start <= digit.start && digit.end <= self.omitted.end;
+        let digits = self.params.digits(level).iter().filter(|digit| !within(digit)).count();
+        let needed = self.limbs(level).div_ceil(self.ring.digit_limbs);
+        RingShape { more_digits: digits.saturating_sub(needed), ..self.ring }
     }
 
     /// Prices of linear maps at `level`.
     pub fn linear(&self, level: Level) -> LinearPrices {
-        LinearPrices::at(self.costs, self.ring, self.params.limbs(level))
+        LinearPrices::at(self.costs, self.ring(level), self.limbs(level))
     }
 
     /// Seconds of a key switch at `level`.
     pub fn key_switch(&self, level: Level) -> f64 {
-        self.costs.key_switch(self.ring, self.params.limbs(level))
+        self.costs.key_switch(self.ring(level), self.limbs(level))
     }
 
     /// Seconds of a rescale of `size` polynomials from `level`.
     pub fn rescale(&self, level: Level, size: u8) -> f64 {
-        self.costs.seconds(self.ring, OpKind::Rescale, self.params.limbs(level), usize::from(size))
+        self.at(OpKind::Rescale, level, size)
     }
 
     /// Seconds of a level drop to `level`: a product with a constant at the level above, and a rescale from there.
@@ -56,7 +78,7 @@ impl<'a> OpCosts<'a> {
     }
 
     fn at(&self, kind: OpKind, level: Level, size: u8) -> f64 {
-        self.costs.seconds(self.ring, kind, self.params.limbs(level), usize::from(size))
+        self.costs.seconds(self.ring(level), kind, self.limbs(level), usize::from(size))
     }
 
     /// Seconds of a polynomial of one ciphertext at `level`.
@@ -105,9 +127,14 @@ impl<'a> OpCosts<'a> {
         each * func.ty(operand).vectors as f64
     }
 
-    /// Seconds of a bootstrap of one ciphertext.
-    pub fn bootstrap(&self, bootstrap: &BootstrapParams) -> f64 {
-        self.bootstrap_phases(bootstrap).iter().map(|(_, seconds)| seconds).sum()
+    /// Seconds of a bootstrap of one ciphertext to level `to`, from its lowest operand.
+    pub fn bootstrap(&self, bootstrap: &BootstrapParams, to: Level) -> f64 {
+        self.bootstrap_phases(bootstrap, to).iter().map(|(_, seconds)| seconds).sum()
+    }
+
+    /// [`Self::bootstrap`] to every level from 0 on.
+    pub fn bootstraps(&self, bootstrap: &BootstrapParams) -> Vec<f64> {
+        (0..=bootstrap.output_level).map(|to| self.bootstrap(bootstrap, to)).collect()
     }
 
     /// Bytes of its encoded matrices, each diagonal at the size of its period.
@@ -121,8 +148,17 @@ impl<'a> OpCosts<'a> {
         matrices.map(bytes).sum()
     }
 
-    /// Seconds of a bootstrap of one ciphertext by phase, under the names that measurements have.
-    pub fn bootstrap_phases(&self, bootstrap: &BootstrapParams) -> [(&'static str, f64); 5] {
+    /// Seconds of a bootstrap of one ciphertext to level `to` by phase, under the names that measurements have.
+    pub fn bootstrap_phases(&self, bootstrap: &BootstrapParams, to: Level) -> [(&'static str, f64); 6] {
+        let (reached, params) = (bootstrap.reached_level(to), self.params);
+        let dropped = if to < reached { self.level_drop(to) } else { 0.0 };
+        let omitted = bootstrap.omitted_primes(params, to);
+        let lacking = OpCosts { params, costs: self.costs, ring: self.ring, omitted, bootstraps: Vec::new() };
+        let [a, b, c, d, e] = lacking.phases(bootstrap);
+        [a, b, c, d, e, ("level_drop", dropped)]
+    }
+
+    fn phases(&self, bootstrap: &BootstrapParams) -> [(&'static str, f64); 5] {
         let transform = |matrices: &[(DftMatrix, Level)]| {
             let matrix = |&(matrix, level): &(DftMatrix, Level)| {
                 let giants = matrix.giant_steps().saturating_sub(1);
@@ -144,7 +180,7 @@ impl<'a> OpCosts<'a> {
         let (raised, sine) = (bootstrap.raised_level(), bootstrap.sine_input_level());
         let trace = bootstrap.trace_rotations(self.params).len() as f64 * self.key_switch(raised);
         // A pair of polynomials over all primes, transformed; about as much as a division of one.
-        let raise = self.costs.seconds(self.ring, OpKind::ModDown, self.params.limbs(raised), 2);
+        let raise = self.at(OpKind::ModDown, raised, 2);
         let doubling = |step: u32| {
             let level = sine - (bootstrap.cosine.depth() + step) as Level;
             self.at(OpKind::Mul, level, 2) + self.key_switch(level) + self.rescale(level, 2)
@@ -167,9 +203,9 @@ impl<'a> OpCosts<'a> {
     /// Seconds of a matrix that is applied on the way back from the ephemeral secret: per rotation a product with a key without
     /// digits and one with the diagonal, and a division.
     fn raising_matrix(&self, (matrix, level): &(DftMatrix, Level)) -> f64 {
-        let limbs = self.params.limbs(*level);
+        let limbs = self.limbs(*level);
         let special = BootstrapParams::raising_special_primes(self.params);
-        let ring = RingShape { special, digit_limbs: limbs, ..self.ring };
+        let ring = RingShape { special, digit_limbs: limbs, more_digits: 0, ..self.ring };
         let seconds = |kind, limbs| self.costs.seconds(ring, kind, limbs, 2);
         let rotation = seconds(OpKind::KeyProduct, limbs) + seconds(OpKind::MulPlain, limbs + special);
         rotation * matrix.diagonals() as f64 + seconds(OpKind::ModDown, limbs) + self.rescale(*level, 2)
@@ -196,7 +232,7 @@ impl<'a> OpCosts<'a> {
             Op::LevelDrop { level, .. } => self.level_drop(*level),
             Op::Bootstrap { .. } => {
                 let found = self.bootstraps.iter().find(|(slots, _)| *slots == x.slots);
-                found.map_or(0.0, |(_, seconds)| *seconds)
+                found.and_then(|(_, seconds)| seconds.get(usize::from(result.level))).copied().unwrap_or(0.0)
             }
         };
         each * x.vectors as f64

@@ -6,10 +6,10 @@
 //! | Requires | a packed program for the ring's slots; no unused ops |
 //! | Ensures  | a [`Placement`]: operands of every op reach its level, products of ciphertexts stay in the application's levels, refreshed values are at the bootstrap's input level or above; outputs reach level 0 |
 //! | Fails    | [`PlaceBootstrapsError`] |
-//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not), exactly, by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left |
+//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly, by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left |
 //! | Tests    | `tests/filetests/packed/place_bootstraps/`, unit tests below |
 //!
-//! The cost of an op falls with its level, that of a bootstrap does not depend on it: so ops with many key switches move to the
+//! The costs of an op and of a bootstrap fall with its level, that of a bootstrap much less: so ops with many key switches move to the
 //! bottom of a window, and a value that two branches need is refreshed once. Compositions are several polynomials in
 //! packed programs, so they may be cut between any two.
 
@@ -70,6 +70,27 @@ impl Window {
             _ => 0,
         }
     }
+
+    /// All states of a value. Where there are many levels, refreshed values are priced at every second, fourth, ... level, as if they
+    /// were brought to the next of those: tables grow with the cube of the number of states.
+    fn states(self) -> Vec<State> {
+        const MANY: usize = 80;
+        let states = |step: usize| -> Vec<State> {
+            let of_level = |level: Level| {
+                let targets = level.saturating_add(1)..=self.top;
+                let targets = targets.rev().step_by(step).filter(move |_| level >= self.bottom);
+                std::iter::once(None)
+                    .chain(targets.map(Some))
+                    .map(move |refreshed| State { level, refreshed })
+            };
+            (0..=self.top).flat_map(of_level).collect()
+        };
+        let mut step = 1;
+        while states(step).len() > MANY && step < usize::from(self.top) {
+            step *= 2;
+        }
+        states(step)
+    }
 }
 
 /// See the [module](self). The second result is the predicted cost in seconds, bootstraps included.
@@ -89,13 +110,14 @@ pub fn place_bootstraps(
             return Err(PlaceBootstrapsError::TooDeep { op: data.op.mnemonic(), value, needed, levels });
         }
     }
-    let prices = Prices { func, costs, bootstrap: costs.bootstrap(bootstrap) };
-    let states = match method {
+    let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap) };
+    let mut states = match method {
         BootstrapPlacement::Optimal => optimal(func, &live, window, &BTreeSet::new(), &prices, shapes)?,
         BootstrapPlacement::Lazy => lazy(func, &live, window),
     };
+    tighten(func, &live, &mut states);
     let seconds = prices.of_placement(&live, &states, shapes);
-    Ok((with_targets(func, &live, states), seconds))
+    Ok((placement(&live, states), seconds))
 }
 
 /// The placement with the least predicted seconds of all that refresh none of `avoided`; `None` if there is none.
@@ -108,31 +130,24 @@ pub fn place_bootstraps_without(
 ) -> Option<(Placement, f64)> {
     let window = Window { bottom: bootstrap.input_level(), top: bootstrap.output_level };
     let live = live(func);
-    let prices = Prices { func, costs, bootstrap: costs.bootstrap(bootstrap) };
-    let states = optimal(func, &live, window, avoided, &prices, shapes).ok()?;
+    let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap) };
+    let mut states = optimal(func, &live, window, avoided, &prices, shapes).ok()?;
+    tighten(func, &live, &mut states);
     let seconds = prices.of_placement(&live, &states, shapes);
-    Some((with_targets(func, &live, states), seconds))
+    Some((placement(&live, states), seconds))
 }
 
-/// A value's place: the level it is made at, and whether it is refreshed as well.
+/// A value's place: the level it is made at, and the level it is refreshed to as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
     level: Level,
-    refreshed: bool,
+    refreshed: Option<Level>,
 }
 
 impl State {
-    fn from_index(index: usize) -> Self {
-        State { level: (index / 2) as Level, refreshed: index % 2 == 1 }
-    }
-
-    fn count(window: Window) -> usize {
-        2 * (usize::from(window.top) + 1)
-    }
-
     /// Whether it can be an operand at `level`.
-    fn reaches(self, level: Level, window: Window) -> bool {
-        level <= self.level || self.refreshed && level <= window.top
+    fn reaches(self, level: Level) -> bool {
+        level <= self.level || self.refreshed.is_some_and(|target| level <= target)
     }
 }
 
@@ -152,8 +167,8 @@ fn live(func: &Func<Packed>) -> Vec<bool> {
 struct Prices<'a> {
     func: &'a Func<Packed>,
     costs: &'a OpCosts<'a>,
-    /// Of one ciphertext.
-    bootstrap: f64,
+    /// Of one ciphertext, by the level of the result.
+    bootstrap: Vec<f64>,
 }
 
 impl Prices<'_> {
@@ -161,7 +176,7 @@ impl Prices<'_> {
     /// bringing outputs to level 0.
     fn unary(&self, value: Value, state: State, op_seconds: f64) -> f64 {
         let vectors = self.func.ty(value).vectors as f64;
-        let refresh = if state.refreshed { self.bootstrap } else { 0.0 };
+        let refresh = state.refreshed.map_or(0.0, |target| self.bootstrap[usize::from(target)]);
         let is_output = self.func.outputs().contains(&value);
         let drop = if is_output { self.drop(state.level, 0) } else { 0.0 };
         op_seconds + vectors * (refresh + drop)
@@ -213,18 +228,17 @@ fn optimal(
     shapes: &mut CircuitShapes,
 ) -> Result<Vec<State>, PlaceBootstrapsError> {
     let mut model = Elimination::default();
+    let domain = window.states();
     let mut variables = vec![None; func.value_count()];
     let mut variable = |model: &mut Elimination, value: Value| {
-        variables[value.index()] = Some(model.variable(State::count(window)));
+        variables[value.index()] = Some(model.variable(domain.len()));
         variables[value.index()]
     };
-    let allowed = |value: Value, state: State| {
-        !state.refreshed || state.level >= window.bottom && !avoided.contains(&value)
-    };
+    let allowed = |value: Value, state: State| state.refreshed.is_none() || !avoided.contains(&value);
     for &input in func.inputs().iter().filter(|input| live[input.index()]) {
         let Some(index) = variable(&mut model, input) else { continue };
         model.unary(index, |state| {
-            let state = State::from_index(state);
+            let state = domain[state];
             if allowed(input, state) { prices.unary(input, state, 0.0) } else { f64::INFINITY }
         });
     }
@@ -242,7 +256,7 @@ fn optimal(
             })
             .collect();
         model.unary(index, |state| {
-            let state = State::from_index(state);
+            let state = domain[state];
             match runs_at(state).filter(|_| allowed(data.result, state)) {
                 Some(level) => prices.unary(data.result, state, by_level[usize::from(level)]),
                 None => f64::INFINITY,
@@ -253,15 +267,14 @@ fn optimal(
     for (operand, result, used) in pairs {
         let (Some(a), Some(b)) = (variables[operand.index()], variables[result.index()]) else { continue };
         model.pair(a, b, |from, to| {
-            let (from, level) = (State::from_index(from), State::from_index(to).level + used);
-            if from.reaches(level, window) { prices.operand(operand, from, level) } else { f64::INFINITY }
+            let (from, level) = (domain[from], domain[to].level + used);
+            if from.reaches(level) { prices.operand(operand, from, level) } else { f64::INFINITY }
         });
     }
     let Some((_, values)) = model.minimize()? else {
         return Err(PlaceBootstrapsError::Nowhere { levels: window.top - window.bottom });
     };
-    let state =
-        |variable: &Option<usize>| variable.map_or(State::default(), |v| State::from_index(values[v]));
+    let state = |variable: &Option<usize>| variable.map_or(State::default(), |v| domain[values[v]]);
     Ok(variables.iter().map(state).collect())
 }
 
@@ -269,25 +282,27 @@ fn optimal(
 fn lazy(func: &Func<Packed>, live: &[bool], window: Window) -> Vec<State> {
     let mut states = vec![State::default(); func.value_count()];
     for &input in func.inputs() {
-        states[input.index()] = State { level: window.top, refreshed: false };
+        states[input.index()] = State { level: window.top, refreshed: None };
     }
     for data in func.ops().iter().filter(|data| live[data.result.index()]) {
         let used = levels_used(&data.op) as Level;
-        let available = |state: State| if state.refreshed { window.top } else { state.level };
+        let available = |state: State| state.refreshed.unwrap_or(state.level);
         let operands = distinct(&data.op);
         for operand in &operands {
             let state = &mut states[operand.index()];
-            state.refreshed |= available(*state) < used + window.bottom;
+            if available(*state) < used + window.bottom {
+                state.refreshed = Some(window.top);
+            }
         }
         let level = operands.iter().map(|operand| available(states[operand.index()])).min();
         let level = level.unwrap_or(window.top);
-        states[data.result.index()] = State { level: level - used, refreshed: false };
+        states[data.result.index()] = State { level: level - used, refreshed: None };
     }
     states
 }
 
-/// Bootstraps go as high as somebody needs.
-fn with_targets(func: &Func<Packed>, live: &[bool], states: Vec<State>) -> Placement {
+/// Bootstraps go as high as somebody needs, and no higher.
+fn tighten(func: &Func<Packed>, live: &[bool], states: &mut [State]) {
     let mut refreshed = vec![None; states.len()];
     for data in func.ops().iter().filter(|data| live[data.result.index()]) {
         let level = states[data.result.index()].level + levels_used(&data.op) as Level;
@@ -298,8 +313,12 @@ fn with_targets(func: &Func<Packed>, live: &[bool], states: Vec<State>) -> Place
             }
         }
     }
+    states.iter_mut().zip(refreshed).for_each(|(state, target)| state.refreshed = target);
+}
+
+fn placement(live: &[bool], states: Vec<State>) -> Placement {
     let level = states.iter().zip(live).map(|(state, live)| live.then_some(state.level)).collect();
-    Placement { level, refreshed }
+    Placement { level, refreshed: states.iter().map(|state| state.refreshed).collect() }
 }
 
 #[cfg(test)]

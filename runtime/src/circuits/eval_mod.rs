@@ -28,9 +28,9 @@ pub struct EvalMod {
 }
 
 impl EvalMod {
-    /// The reduction of `bootstrap`, a valid one for `params`.
-    pub fn new(bootstrap: &BootstrapParams, params: &Params) -> Self {
-        let factor = bootstrap.sine_factor(params);
+    /// The reduction of `bootstrap`, a valid one for `params`, for results at level `to`.
+    pub fn new(bootstrap: &BootstrapParams, params: &Params, to: Level) -> Self {
+        let factor = bootstrap.sine_factor_to(params, to);
         let scaled = |polynomial: &Polynomial, factor: f64| {
             let scaled = polynomial.scaled(factor).expect("a finite polynomial times a finite factor");
             PolynomialShape::new(&scaled)
@@ -56,7 +56,7 @@ impl EvalMod {
     }
 
     /// What is computed, in the clear: the message that the ciphertext of the result holds when it is read at the scale of
-    /// [`BootstrapParams::sine_scale`].
+    /// [`BootstrapParams::sine_scale`]; of the reduction for results at the highest level.
     pub fn clear(&self, bootstrap: &BootstrapParams, params: &Params, t: f64) -> f64 {
         let factor = bootstrap.sine_factor(params);
         let doublings = bootstrap.double_angles;
@@ -68,7 +68,8 @@ impl EvalMod {
 }
 
 impl Evaluator<'_> {
-    /// The reduction of a canonical ciphertext at its level. The result is canonical at the application's scale.
+    /// The reduction of a canonical ciphertext at its level. The result is canonical at the application's scale, if its level is the
+    /// one that the reduction was made for or, by its primes, is about to be called so.
     pub fn eval_mod(&self, t: &Ciphertext, eval_mod: &EvalMod) -> Result<Ciphertext, EvalError> {
         if t.level() != eval_mod.input_level {
             let (left, right) = (t.level(), eval_mod.input_level);

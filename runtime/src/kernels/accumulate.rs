@@ -1,5 +1,7 @@
 //! Sums of products, reduced once: the safe face.
 
+use std::ops::Range;
+
 use super::isa::Kind;
 use super::{Isa, Modulus, debug_assert_canonical, scalar};
 #[cfg(target_arch = "x86_64")]
@@ -8,12 +10,32 @@ use super::{avx2, avx512};
 /// Residues of one half of one digit that lie together in a switching key: a cache line eight times.
 pub const KEY_BLOCK: usize = 64;
 
+/// One limb of a switching key.
+///
+/// It is in Montgomery form and lies as it is read, `[block][digit][half][element]` with blocks of [`KEY_BLOCK`]: one stream from
+/// memory, where two per digit, a power of two apart, would throw each other out of the first cache.
+#[derive(Clone, Debug)]
+pub struct KeyLimb<'k> {
+    /// Both halves of all digits.
+    pub words: &'k [u64],
+    /// How many digits it has.
+    pub digits: usize,
+    /// Digits that are passed over.
+    pub absent: Range<usize>,
+}
+
+impl KeyLimb<'_> {
+    /// The key's digit that belongs to operand number `index`.
+    #[inline]
+    pub(super) fn digit(&self, index: usize) -> usize {
+        if index < self.absent.start { index } else { index + self.absent.len() }
+    }
+}
+
 /// `out_h ← Σ_d digits[d] * key_(d, h) mod q` for both halves `h`: key switching's inner product.
 ///
-/// The digits are plain residues. The key is in Montgomery form and lies as it is read, `[block][digit][half][element]` with blocks of
-/// [`KEY_BLOCK`]: one stream from memory, where two per digit, a power of two apart, would throw each other out of the first
-/// cache. It may have more digits than there are `digits`: `key_digits` in all. Products are accumulated without reduction, so the
-/// cost per digit is two multiplications and the reads.
+/// The digits are plain residues: those of the key's that are not absent, from the first on. Products are accumulated without
+/// reduction, so the cost per digit is two multiplications and the reads.
 ///
 /// *Panics* if lengths do not fit; they are multiples of [`KEY_BLOCK`].
 pub fn key_inner_product(
@@ -21,30 +43,31 @@ pub fn key_inner_product(
     out0: &mut [u64],
     out1: &mut [u64],
     digits: &[&[u64]],
-    (key, key_digits): (&[u64], usize),
+    key: KeyLimb<'_>,
     m: &Modulus,
 ) {
     let len = out0.len();
     assert!(out1.len() == len && len.is_multiple_of(KEY_BLOCK), "outputs of {len} and {} words", out1.len());
     assert!(digits.iter().all(|digit| digit.len() == len), "digits of other lengths than the outputs");
-    assert!(digits.len() <= key_digits, "a key of {key_digits} digits for {}", digits.len());
-    assert_eq!(key.len(), 2 * key_digits * len, "the length of a key");
+    let needed = digits.len().checked_sub(1).map_or(0, |last| key.digit(last) + 1);
+    assert!(needed <= key.digits, "a key of {} digits for {needed}", key.digits);
+    assert_eq!(key.words.len(), 2 * key.digits * len, "the length of a key");
     for digit in digits {
         debug_assert_canonical(digit, m);
     }
-    debug_assert_canonical(key, m);
+    debug_assert_canonical(key.words, m);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 if m.ifma() => {
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
-            unsafe { avx512::key_inner_product(out0, out1, digits, key, key_digits, m) }
+            unsafe { avx512::key_inner_product(out0, out1, digits, &key, m) }
         }
         #[cfg(target_arch = "x86_64")]
         Kind::Avx2 if m.ifma() => {
             // SAFETY: as above.
-            unsafe { avx2::key_inner_product(out0, out1, digits, key, key_digits, m) }
+            unsafe { avx2::key_inner_product(out0, out1, digits, &key, m) }
         }
-        _ => scalar::key_inner_product(out0, out1, digits, key, key_digits, m),
+        _ => scalar::key_inner_product(out0, out1, digits, &key, m),
     }
 }
 
@@ -284,9 +307,18 @@ mod tests {
             for bits in PRIME_BITS {
                 let m = ntt_prime(bits, 10, 0);
                 let q = m.value();
-                for (len, terms, key_digits) in
-                    [(0, 2, 2), (64, 0, 3), (64, 1, 1), (192, 5, 7), (128, 40, 40), (64, 300, 300)]
-                {
+                for (len, terms, key_digits, absent) in [
+                    (0, 2, 2, 0..0),
+                    (64, 0, 3, 0..0),
+                    (64, 1, 1, 1..1),
+                    (64, 1, 3, 0..2),
+                    (192, 5, 7, 0..0),
+                    (192, 5, 9, 2..5),
+                    (128, 5, 9, 5..8),
+                    (128, 40, 40, 0..0),
+                    (128, 40, 61, 17..38),
+                    (64, 300, 300, 0..0),
+                ] {
                     let mut words = Words(3 + bits as u64 + ((len as u64) << 20));
                     let digits: Vec<_> = (0..terms).map(|_| words.residues(len, q)).collect();
                     let mut key = words.residues(2 * key_digits * len, q);
@@ -296,10 +328,12 @@ mod tests {
                     }
                     let mut outs = [words.residues(len, q), words.residues(len, q)];
                     let [out0, out1] = &mut outs;
-                    key_inner_product(isa, out0, out1, &slices(&digits), (&key, key_digits), &m);
+                    let limb = KeyLimb { words: &key, digits: key_digits, absent: absent.clone() };
+                    key_inner_product(isa, out0, out1, &slices(&digits), limb, &m);
                     for i in 0..len {
                         for (half, out) in outs.iter().enumerate() {
                             let of_digit = |d: usize| {
+                                let d = if d < absent.start { d } else { d + absent.end - absent.start };
                                 let block = i / KEY_BLOCK * key_digits + d;
                                 m.from_montgomery(key[(2 * block + half) * KEY_BLOCK + i % KEY_BLOCK])
                             };

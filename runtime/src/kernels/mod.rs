@@ -43,7 +43,7 @@ pub(crate) mod testing;
 mod vector_tables;
 
 pub use accumulate::{
-    KEY_BLOCK, basis_convert, basis_convert_many, key_inner_product, pair_products, tile_products,
+    KEY_BLOCK, KeyLimb, basis_convert, basis_convert_many, key_inner_product, pair_products, tile_products,
 };
 pub use buffer::Buffer;
 pub use elementwise::{

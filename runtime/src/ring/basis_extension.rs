@@ -11,7 +11,6 @@
 
 use rayon::prelude::*;
 
-use super::basis::Basis;
 use super::context::{Context, Work};
 use super::poly::{Domain, Poly};
 use crate::kernels::{self, Isa, Modulus, Permutation};
@@ -143,7 +142,7 @@ pub(crate) struct Tail<'a> {
 }
 
 impl Context {
-    /// `out <- round(a / D)` over the first `chain` primes, where `D` is the product of all other primes of the basis of
+    /// `out <- round(a / D)` over the first `chain` primes of the basis, where `D` is the product of all other primes of the basis of
     /// the `a`s: rescaling (chain primes), leaving the extended basis (special primes), or both at once. Then the tail.
     ///
     /// *Domain*: evaluation, in and out. *Error*: at most `1/2 + 2^-43` per coefficient. *Cost*, per polynomial: one inverse
@@ -160,7 +159,8 @@ impl Context {
             "division operands"
         );
         assert!(chain <= basis.chain && (chain < basis.chain || basis.special > 0), "division by one");
-        let conversion = self.conversion(chain, basis.chain, basis.special);
+        let (kept, limbs) = (basis.truncated(chain), basis.limbs());
+        let conversion = self.conversion(basis, chain..limbs);
         let (isa, moduli) = (self.isa(), self.moduli());
         let mut residues = [(); K].map(|()| self.scratch(conversion.sources.len()));
         let mut quotients = [(); K].map(|()| self.scratch(conversion.quotient_limbs()));
@@ -171,7 +171,7 @@ impl Context {
             }
         });
         residues.par_iter_mut().zip(&mut quotients).for_each(|(r, q)| conversion.prepare(isa, moduli, r, q));
-        let mut out = [(); K].map(|()| Poly::arbitrary(self, Basis::chain(chain), Domain::Evaluation));
+        let mut out = [(); K].map(|()| Poly::arbitrary(self, kept, Domain::Evaluation));
         let degree = self.ring_degree();
         self.each_group(
             self.lift_group(conversion.sources.len()),
@@ -179,15 +179,15 @@ impl Context {
             |limbs, outs| {
                 let mut scratch = self.scratch(limbs.len());
                 let mut quotient = self.scratch(usize::from(tails.iter().any(|tail| tail.permute.is_some())));
-                let targets: Vec<usize> = limbs.clone().collect();
+                let targets: Vec<usize> = limbs.clone().map(|limb| kept.chain_prime(limb)).collect();
                 for (k, out) in outs.into_iter().enumerate() {
                     let mut remainders: Vec<&mut [u64]> = scratch.chunks_exact_mut(degree).collect();
                     conversion.convert(isa, moduli, &mut remainders, (&residues[k], &quotients[k]), &targets);
-                    for ((out, remainder), limb) in
-                        out.chunks_exact_mut(degree).zip(remainders).zip(limbs.clone())
+                    for (((out, remainder), limb), &prime) in
+                        out.chunks_exact_mut(degree).zip(remainders).zip(limbs.clone()).zip(&targets)
                     {
-                        let (modulus, inverse) = (&moduli[limb], conversion.targets[limb].inverse);
-                        self.transform(limb).forward(isa, remainder);
+                        let (modulus, inverse) = (&moduli[prime], conversion.targets[prime].inverse);
+                        self.transform(prime).forward(isa, remainder);
                         let target = if tails[k].permute.is_some() { &mut quotient[..] } else { &mut *out };
                         kernels::sub_mul_scalar_into(
                             isa,
@@ -198,7 +198,7 @@ impl Context {
                             modulus,
                         );
                         if let Some(addend) = tails[k].add {
-                            kernels::add_assign(isa, target, addend.limb(limb), modulus);
+                            kernels::add_assign(isa, target, addend.limb_in(kept, limb), modulus);
                         }
                         if let Some(permutation) = tails[k].permute {
                             kernels::permute_into(isa, out, &quotient, permutation);
@@ -216,7 +216,7 @@ mod tests {
     use num_bigint::{BigInt, BigUint, Sign};
 
     use super::*;
-    use crate::ring::Seed;
+    use crate::ring::{Basis, Gap, Seed};
     use crate::testing::{context, mixed_context};
 
     fn product(context: &Context, primes: &[usize]) -> BigUint {
@@ -254,7 +254,8 @@ mod tests {
             for (start, end, special) in
                 [(0, 1, 0), (2, 5, 0), (1, 7, 0), (chain, chain, all), (3, chain, all), (3, chain, all - 1)]
             {
-                let conversion = context.conversion(start, end, special);
+                let basis = Basis::extended(end, special);
+                let conversion = context.conversion(basis, start..basis.limbs());
                 let mut prepared = context.scratch(conversion.sources.len());
                 let mut quotients = context.scratch(conversion.quotient_limbs());
                 let mut rng = Seed::from_bytes([7; 32]).rng();
@@ -314,6 +315,10 @@ mod tests {
                 (Basis::extended(primes, all), primes),
                 (Basis::extended(5, all), 3),
                 (Basis::extended(5, 1), 4),
+                // Primes left out below those that are dropped, and beside them.
+                (Basis::chain(6).without(Gap::new(1..3)), 3),
+                (Basis::extended(7, all).without(Gap::new(2..4)), 3),
+                (Basis::extended(7, 1).without(Gap::new(2..6)), 2),
             ] {
                 let mut rng = Seed::from_bytes([3; 32]).rng();
                 let mut a = Poly::zero(&context, basis, Domain::Coefficient);
@@ -334,7 +339,10 @@ mod tests {
                     let rounded: BigInt =
                         num_integer::Integer::div_floor(&(exact * 2 + &divisor), &(&divisor * 2));
                     for limb in 0..chain {
-                        assert_eq!(quotient.limb(limb)[i], residue(&rounded, context.modulus(limb).value()));
+                        assert_eq!(
+                            quotient.limb(limb)[i],
+                            residue(&rounded, context.modulus(quotient.basis().chain_prime(limb)).value())
+                        );
                     }
                 }
             }

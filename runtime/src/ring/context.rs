@@ -50,7 +50,7 @@ pub struct Context {
     transforms: Vec<NttTable>,
     pool: Arc<BufferPool>,
     automorphisms: Automorphisms,
-    conversions: RwLock<BTreeMap<(usize, usize, usize), Arc<BasisConversion>>>,
+    conversions: RwLock<BTreeMap<Vec<usize>, Arc<BasisConversion>>>,
 }
 
 /// How much a task does per limb, which decides whether threads pay.
@@ -126,10 +126,15 @@ impl Context {
         Basis::extended(self.params.limbs(level), self.params.p().len())
     }
 
+    /// Those primes of `basis`, special ones apart, that `level` has: what is left of a ciphertext at a higher level.
+    pub(crate) fn basis_at(&self, basis: Basis, level: Level) -> Basis {
+        basis.below(self.params.limbs(level))
+    }
+
     /// Number, in this context, of the prime of limb `limb` of `basis`.
     #[inline]
     pub fn prime(&self, basis: Basis, limb: usize) -> usize {
-        if limb < basis.chain { limb } else { limb - basis.chain + self.params.q().len() }
+        if limb < basis.chain { basis.chain_prime(limb) } else { limb - basis.chain + self.params.q().len() }
     }
 
     /// Modulus of prime number `prime`.
@@ -170,17 +175,15 @@ impl Context {
         self.pool.take(limbs * self.ring_degree())
     }
 
-    /// Conversion from chain primes `start..end` and the first `special` special primes to all other primes.
-    pub(crate) fn conversion(&self, start: usize, end: usize, special: usize) -> Arc<BasisConversion> {
-        let key = (start, end, special);
-        if let Some(found) = self.conversions.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+    /// Conversion from the primes of the limbs `limbs` of `basis` to all other primes.
+    pub(crate) fn conversion(&self, basis: Basis, limbs: Range<usize>) -> Arc<BasisConversion> {
+        let sources: Vec<usize> = limbs.map(|limb| self.prime(basis, limb)).collect();
+        if let Some(found) = self.conversions.read().unwrap_or_else(PoisonError::into_inner).get(&sources) {
             return Arc::clone(found);
         }
-        let chain = self.params.q().len();
-        let sources = (start..end).chain(chain..chain + special);
-        let conversion = Arc::new(BasisConversion::new(&self.moduli, sources.collect()));
+        let conversion = Arc::new(BasisConversion::new(&self.moduli, sources.clone()));
         let mut conversions = self.conversions.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(conversions.entry(key).or_insert(conversion))
+        Arc::clone(conversions.entry(sources).or_insert(conversion))
     }
 
     /// How many target primes a basis conversion from `sources` primes serves at a time.

@@ -96,7 +96,7 @@ impl Poly {
         self.limb(self.basis.limb_of(basis, limb))
     }
 
-    /// Drops the limbs of all chain primes from `chain` on: the value modulo a divisor of its modulus.
+    /// Keeps the first `chain` limbs only: the value modulo a divisor of its modulus.
     ///
     /// # Panics
     /// If the polynomial has special limbs or fewer than `chain` limbs.
@@ -106,7 +106,7 @@ impl Poly {
             "truncate {:?} to {chain} limbs",
             self.basis
         );
-        self.basis = Basis::chain(chain);
+        self.basis = self.basis.truncated(chain);
         self.data.truncate(chain * self.degree);
     }
 
@@ -114,10 +114,9 @@ impl Poly {
     pub fn restricted(&self, context: &Context, basis: Basis) -> Self {
         assert!(self.basis.contains(basis), "restrict {:?} to {basis:?}", self.basis);
         let mut out = Self::arbitrary(context, basis, self.domain);
-        let special = out.limbs() - basis.chain;
-        let (from, to) = (self.basis.chain * self.degree, basis.chain * self.degree);
-        out.data[..to].copy_from_slice(&self.data[..to]);
-        out.data[to..].copy_from_slice(&self.data[from..][..special * self.degree]);
+        for limb in 0..basis.limbs() {
+            out.limb_mut(limb).copy_from_slice(self.limb_in(basis, limb));
+        }
         out
     }
 

@@ -12,7 +12,7 @@ use fhec_ir::scale::Level;
 use rayon::prelude::*;
 
 use super::switching_key::SwitchingKey;
-use crate::kernels;
+use crate::kernels::{self, KeyLimb};
 use crate::ring::basis_extension::BasisConversion;
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Basis, Context, Domain, Poly, Work};
@@ -21,9 +21,12 @@ use crate::ring::{Basis, Context, Domain, Poly, Work};
 /// not depend on the key. *Cost*: one inverse transform per limb.
 pub struct Decomposition<'a> {
     input: &'a Poly,
-    /// The extended basis of the input's level.
+    /// The basis of the input, with all special primes.
     basis: Basis,
+    /// The limbs of each.
     digits: Vec<(Range<usize>, Arc<BasisConversion>)>,
+    /// Digits of the level that have no prime here.
+    absent: Range<usize>,
     /// `[limb][coefficient]` of the input, prepared for conversion.
     residues: PooledBuffer,
     /// `[digit][coefficient]`; empty where digits are single primes.
@@ -31,33 +34,47 @@ pub struct Decomposition<'a> {
 }
 
 impl<'a> Decomposition<'a> {
-    /// Decomposes `input`, a polynomial over the chain primes of `level` in the evaluation domain.
+    /// Decomposes `input`, a polynomial over the chain primes of `level`, or without those of a gap, in the evaluation domain.
+    ///
+    /// A key's digit is a multiple that is 1 modulo the digit's primes and 0 modulo the others, whichever of them there are:
+    /// where primes are left out, digits have fewer of them, or none.
     pub(crate) fn new(context: &Context, input: &'a Poly, level: Level) -> Self {
-        assert_eq!(
-            input.basis(),
-            context.basis(level),
-            "the input of a key switch has the primes of its level"
+        let basis = input.basis();
+        assert!(
+            context.basis(level).contains(basis) && basis.special == 0,
+            "the input of a key switch has primes of its level"
         );
         assert_eq!(input.domain(), Domain::Evaluation, "ciphertexts are kept as evaluations");
         let (isa, degree) = (context.isa(), context.ring_degree());
         let ranges = context.params().digits(level);
-        let digits: Vec<(Range<usize>, Arc<BasisConversion>)> = ranges
+        let limbs: Vec<Range<usize>> = ranges.into_iter().map(|range| basis.limbs_of(range)).collect();
+        let empty = |limbs: &Range<usize>| limbs.is_empty();
+        let first = limbs.iter().position(empty).unwrap_or(limbs.len());
+        let absent = first..first + limbs[first..].iter().take_while(|limbs| empty(limbs)).count();
+        let digits: Vec<(Range<usize>, Arc<BasisConversion>)> = limbs
             .into_iter()
-            .map(|range| (range.clone(), context.conversion(range.start, range.end, 0)))
+            .filter(|limbs| !limbs.is_empty())
+            .map(|limbs| (limbs.clone(), context.conversion(basis, limbs)))
             .collect();
         let mut residues = context.scratch(input.limbs());
         context.each_limb(Work::Heavy, [&mut residues], |limb, [x]| {
             x.copy_from_slice(input.limb(limb));
-            context.transform(limb).inverse(isa, x);
+            context.transform(basis.chain_prime(limb)).inverse(isa, x);
         });
         let alpha = context.params().digit_limbs();
         let mut quotients = context.scratch(if alpha == 1 { 0 } else { digits.len() });
-        residues
-            .par_chunks_mut(alpha * degree)
+        let mut rest = &mut residues[..];
+        let parts: Vec<&mut [u64]> = digits
+            .iter()
+            .map(|(limbs, _)| rest.split_off_mut(..limbs.len() * degree).expect("a part of each digit"))
+            .collect();
+        parts
+            .into_par_iter()
             .zip(quotients.par_chunks_mut(degree))
             .zip(&digits)
             .for_each(|((x, v), (_, conversion))| conversion.prepare(isa, context.moduli(), x, v));
-        Decomposition { input, basis: context.extended_basis(level), digits, residues, quotients }
+        let basis = basis.with_special(context.params().p().len());
+        Decomposition { input, basis, digits, absent, residues, quotients }
     }
 
     /// The extended basis that the digits are lifted to.
@@ -124,7 +141,9 @@ impl<'a> Decomposition<'a> {
         out1: &mut [u64],
     ) {
         let modulus = context.modulus(context.prime(self.basis, limb));
-        kernels::key_inner_product(context.isa(), out0, out1, digits, key.limb(self.basis, limb), modulus);
+        let (words, all) = key.limb(self.basis, limb);
+        let key = KeyLimb { words, digits: all, absent: self.absent.clone() };
+        kernels::key_inner_product(context.isa(), out0, out1, digits, key, modulus);
     }
 
     /// `P` times the input, switched: `u_0 + u_1 to = P input from + error`, over the extended basis.

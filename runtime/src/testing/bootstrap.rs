@@ -59,6 +59,16 @@ pub(crate) fn raising_into_slots() -> BootstrapParams {
 
 /// Parameters that `bootstrap` fits, with a message ratio of `2^log_ratio`.
 pub(crate) fn params(bootstrap: &BootstrapParams, log_ratio: u32, secret: Secret) -> Params {
+    params_with_digits(bootstrap, log_ratio, secret, 4)
+}
+
+/// The same with as many primes per key-switching digit.
+pub(crate) fn params_with_digits(
+    bootstrap: &BootstrapParams,
+    log_ratio: u32,
+    secret: Secret,
+    digit_limbs: usize,
+) -> Params {
     let mut primes = ntt_primes_near(1 << LOG_SINE, LOG_N).filter(|&q| q < 1 << 50);
     let mut take = |count: usize| -> Vec<u64> { primes.by_ref().take(count).collect() };
     let q0 = take(1);
@@ -79,7 +89,7 @@ pub(crate) fn params(bootstrap: &BootstrapParams, log_ratio: u32, secret: Secret
         level_limbs: (1..=q.len()).collect(),
         q,
         p: special,
-        digit_limbs: 4,
+        digit_limbs,
         log_scale: LOG_SINE,
         secret,
     };

@@ -22,24 +22,22 @@ fn polynomial(depth: u32) -> String {
 /// Every state of every value, the definition; `avoided` are not refreshed.
 fn brute_force(func: &Func<Packed>, set: &BootstrapSet, avoided: &BTreeSet<Value>, costs: &OpCosts) -> f64 {
     let window = Window { bottom: set.bootstrap.input_level(), top: set.bootstrap.output_level };
-    let prices = Prices { func, costs, bootstrap: costs.bootstrap(&set.bootstrap) };
+    let prices = Prices { func, costs, bootstrap: costs.bootstraps(&set.bootstrap) };
     let live = live(func);
     let mut shapes = CircuitShapes::default();
-    let (count, values) = (State::count(window), func.value_count());
+    let (domain, values) = (window.states(), func.value_count());
+    let count = domain.len();
     let mut best = f64::INFINITY;
     'states: for index in 0..count.pow(values as u32) {
-        let state = |value: usize| State::from_index(index / count.pow(value as u32) % count);
+        let state = |value: usize| domain[index / count.pow(value as u32) % count];
         let states: Vec<State> = (0..values).map(state).collect();
-        if avoided.iter().any(|value| states[value.index()].refreshed) {
-            continue;
-        }
-        if states.iter().any(|state| state.refreshed && state.level < window.bottom) {
+        if avoided.iter().any(|value| states[value.index()].refreshed.is_some()) {
             continue;
         }
         for data in func.ops() {
             let state = states[data.result.index()];
             let level = state.level + levels_used(&data.op) as Level;
-            let reach = |value: &Value| states[value.index()].reaches(level, window);
+            let reach = |value: &Value| states[value.index()].reaches(level);
             if level > window.top
                 || state.level < window.lowest(&data.op)
                 || !data.op.operands().iter().all(reach)
@@ -130,5 +128,37 @@ fn an_op_deeper_than_the_window_is_named() {
             error.unwrap_err(),
             PlaceBootstrapsError::TooDeep { op: "polynomial", value: "%1".into(), needed: 4, levels: 3 }
         );
+    }
+}
+
+/// A bootstrap goes as high as is needed and is paid for as high as it goes.
+#[test]
+fn lower_bootstraps_cost_less() {
+    let set = set(6);
+    let table = CostTable::default();
+    let costs = OpCosts::new(&set.params, &table);
+    let (bottom, top) = (set.bootstrap.input_level(), set.bootstrap.output_level);
+    let prices = costs.bootstraps(&set.bootstrap);
+    for level in bottom..top {
+        assert!(prices[usize::from(level)] < prices[usize::from(level) + 1], "level {level}");
+    }
+    // Below the operand's level nothing more can be left out, and there is a level drop.
+    assert!(prices[0] > prices[usize::from(bottom)]);
+    let func = parse(&format!(
+        "input %0 : vec<1, 16384>
+         %1 = polynomial(%0) {} %2 = polynomial(%1) {} return %2",
+        polynomial(5),
+        polynomial(3)
+    ));
+    for method in [BootstrapPlacement::Optimal, BootstrapPlacement::Lazy] {
+        let (placement, seconds) =
+            place_bootstraps(&func, &set.bootstrap, method, &costs, &mut CircuitShapes::default()).unwrap();
+        let target = placement.refreshed[1].expect("eight levels do not fit into six");
+        let needed = placement.level[2].unwrap() + 3;
+        assert_eq!(target, needed, "{method:?}");
+        assert!(seconds > prices[usize::from(target)]);
+        if method == BootstrapPlacement::Optimal {
+            assert_eq!(target, bottom + 3);
+        }
     }
 }

@@ -14,7 +14,7 @@ pub mod keys;
 use std::sync::Arc;
 
 use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftMatrix, Order};
-use fhec_ir::scale::Level;
+use fhec_ir::scale::{Level, Scale};
 use thiserror::Error;
 use tracing::info_span;
 
@@ -23,6 +23,7 @@ use super::eval_mod::EvalMod;
 use super::mod_raise::{EncapsulationKeys, Raised};
 use crate::ckks::{Evaluator, FactorEncoder};
 use crate::error::EvalError;
+use crate::ring::Gap;
 use crate::rlwe::Ciphertext;
 
 /// Why a bootstrap cannot be set up.
@@ -88,7 +89,8 @@ pub struct Bootstrapper {
     coeffs_to_slots: Vec<EncodedDft>,
     trace: Vec<usize>,
     shift: f64,
-    eval_mod: EvalMod,
+    /// By level of the result, from the lowest that is reached on.
+    eval_mods: Vec<EvalMod>,
     raises_into_slots: bool,
     raising_rotations: Vec<usize>,
 }
@@ -118,7 +120,9 @@ impl Bootstrapper {
             coeffs_to_slots: encode(bootstrap.coeffs_to_slots_matrices(), factor)?,
             trace,
             shift: -0.25 / bootstrap.width(),
-            eval_mod: EvalMod::new(&bootstrap, params),
+            eval_mods: (bootstrap.input_level()..=bootstrap.output_level)
+                .map(|to| EvalMod::new(&bootstrap, params, to))
+                .collect(),
             raises_into_slots: bootstrap.raises_into_slots(params),
             raising_rotations: bootstrap.raising_rotations(params),
             bootstrap,
@@ -137,7 +141,7 @@ impl Bootstrapper {
 
     /// Refreshes `a` to `level`. *Message*: real, `|m| <= 1`; an imaginary part is dropped; larger messages give wrong
     /// results, which nothing can detect under encryption. *Level*: of `a`, at least the bootstrap's input level; of the
-    /// result, at most its output level. *Scale*: canonical, in and out.
+    /// result, at most its output level. *Scale*: canonical, in and out. *Cost*: the lower the result, the fewer primes.
     pub fn bootstrap(
         &self,
         evaluator: &Evaluator<'_>,
@@ -148,10 +152,10 @@ impl Bootstrapper {
         self.check(keys, a, level)?;
         let a = evaluator.level_drop(a, self.bootstrap.input_level())?.with_slots(self.bootstrap.slots());
         let coefficients = self.slots_to_coeffs(evaluator, a)?;
-        let raised = self.raise_modulus(evaluator, keys, &coefficients)?;
+        let raised = self.raise_modulus(evaluator, keys, &coefficients, level)?;
         let slots = self.coeffs_to_slots(evaluator, keys, raised)?;
         let argument = self.real_part(evaluator, slots)?;
-        let reduced = self.reduce(evaluator, &argument)?;
+        let reduced = self.reduce(evaluator, &argument, level)?;
         evaluator.level_drop(&reduced, level)
     }
 
@@ -182,15 +186,18 @@ impl Bootstrapper {
         self.slots_to_coeffs.iter().try_fold(a, |x, matrix| evaluator.dft(&x, matrix))
     }
 
-    /// Step 2. *Level*: from 0 to the raised level.
+    /// Step 2. *Level*: from 0 to the raised level, without the primes that a result at level `to` will not have.
     pub fn raise_modulus(
         &self,
         evaluator: &Evaluator<'_>,
         keys: Option<&EncapsulationKeys>,
         a: &Ciphertext,
+        to: Level,
     ) -> Result<Raised, EvalError> {
         let _span = info_span!("raise_modulus").entered();
-        Raised::new(evaluator.context(), keys, a, self.bootstrap.raised_level())
+        let context = evaluator.context();
+        let gap = Gap::new(self.bootstrap.omitted_primes(context.params(), to));
+        Raised::new(context, keys, a, self.bootstrap.raised_level(), gap)
     }
 
     /// Step 3. *Level*: from the raised level to that of the sine's argument.
@@ -228,10 +235,22 @@ impl Bootstrapper {
         Ok(a)
     }
 
-    /// Step 5. *Level*: from that of the sine's argument to the output level.
-    pub fn reduce(&self, evaluator: &Evaluator<'_>, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
+    /// Step 5, of an argument raised for results at level `to`. *Level*: from that of the sine's argument to the one that is reached
+    /// ([`BootstrapParams::reached_level`]).
+    pub fn reduce(
+        &self,
+        evaluator: &Evaluator<'_>,
+        a: &Ciphertext,
+        to: Level,
+    ) -> Result<Ciphertext, EvalError> {
         let _span = info_span!("reduce").entered();
-        evaluator.eval_mod(a, &self.eval_mod)
+        let reached = self.bootstrap.reached_level(to);
+        let eval_mod = &self.eval_mods[usize::from(reached - self.bootstrap.input_level())];
+        let mut result = evaluator.eval_mod(a, eval_mod)?;
+        // All primes between the levels are missing, so this is a ciphertext of the lower one.
+        result.set_level(reached);
+        result.set_scale(Scale::canonical(reached));
+        Ok(result)
     }
 }
 

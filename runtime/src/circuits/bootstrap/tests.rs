@@ -7,7 +7,7 @@ use fhec_ir::bootstrap::{BootstrapParams, Order};
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::func::Func;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
-use fhec_ir::params::Secret;
+use fhec_ir::params::{Params, Secret};
 use fhec_ir::scale::{Level, Scale};
 
 use super::keys::{encapsulation_keys, key_requests};
@@ -18,9 +18,9 @@ use crate::ckks::{
 };
 use crate::error::EvalError;
 use crate::exec::{Encrypted, ExecError, execute};
-use crate::ring::{Context, Seed};
+use crate::ring::{Context, Gap, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, SecretKey};
-use crate::testing::bootstrap::{BOUND, LOG_N, bootstrap, params, raising_into_slots};
+use crate::testing::bootstrap::{BOUND, LOG_N, bootstrap, params, params_with_digits, raising_into_slots};
 use crate::testing::random_slots;
 
 mod noise;
@@ -37,7 +37,12 @@ struct Rig {
 
 impl Rig {
     fn new(bootstrap: BootstrapParams, log_ratio: u32, secret: Secret) -> Self {
-        let context = Context::new(params(&bootstrap, log_ratio, secret)).unwrap();
+        let params = params(&bootstrap, log_ratio, secret);
+        Rig::with_params(bootstrap, params)
+    }
+
+    fn with_params(bootstrap: BootstrapParams, params: Params) -> Self {
+        let context = Context::new(params).unwrap();
         let seed = Seed::from_bytes([17; 32]);
         let secret = SecretKey::generate(&context, &seed);
         let requests = key_requests(&context, &bootstrap);
@@ -117,7 +122,7 @@ fn every_phase_holds_what_it_should() {
         assert!((x / scale - expected).abs() < 2f64.powi(-28), "coefficient {i}");
     }
     // Raised: the same plus multiples of q0, fewer than the bound.
-    let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a).unwrap();
+    let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a, 5).unwrap();
     let raised = coefficients(&a.clone().switch(&rig.context, rig.encapsulation.as_ref()).unwrap());
     for (i, x) in raised.iter().enumerate() {
         let integer = (x / q0).round();
@@ -135,11 +140,11 @@ fn every_phase_holds_what_it_should() {
         assert!(t.im.abs() < 2f64.powi(-33));
     }
     // Reduced: what the polynomials give in the clear.
-    let reduced = rig.decrypt(&b.reduce(&evaluator, &a).unwrap());
+    let reduced = rig.decrypt(&b.reduce(&evaluator, &a, 5).unwrap());
     let bootstrap = b.bootstrap_params();
     let scales = bootstrap.sine_scale(params).to_f64() / params.canonical_scale(5).to_f64();
     for (z, t) in reduced.iter().zip(&arguments) {
-        let expected = b.eval_mod.clear(bootstrap, params, t.re) * scales;
+        let expected = b.eval_mods[3].clear(bootstrap, params, t.re) * scales;
         assert!((z.re - expected).abs() < 2f64.powi(-17) && z.im.abs() < 2f64.powi(-17));
     }
 }
@@ -163,7 +168,7 @@ fn the_first_matrix_is_applied_on_the_way_back() {
     assert!(error < 2f64.powi(-17), "2^{:.1}", error.log2());
     // Diagonals for lower operands, and keys that do not rotate, are refused.
     let a = rig.encrypt(&message, 0);
-    let raised = Raised::new(&rig.context, Some(keys), &a, b.raised_level()).unwrap();
+    let raised = Raised::new(&rig.context, Some(keys), &a, b.raised_level(), Gap::default()).unwrap();
     let encoder = FactorEncoder::new(&rig.context);
     let scale = |level| PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
     let level = b.raised_level();
@@ -225,6 +230,46 @@ fn few_slots_and_lower_levels_and_chains() {
         expected.iter_mut().for_each(|m| *m = sine(*m, ratio));
         let error = worst(&rig.decrypt(&value), |i| expected[i]);
         assert!(error < 2f64.powi(-17), "level {level}: 2^{:.1}", error.log2());
+    }
+}
+
+/// Results at lower levels are made on fewer primes, whole digits of keys and parts of them missing, with the error of the model.
+#[test]
+fn lower_results_are_raised_to_fewer_primes() {
+    let (slots, ratio) = (1 << (LOG_N - 1), 7);
+    let message = reals(slots, 27);
+    let power = message.iter().map(|z| z.re * z.re).sum::<f64>() / slots as f64;
+    let circuits =
+        [raising_into_slots(), bootstrap(LOG_N - 1, true, true), bootstrap(LOG_N - 1, false, true)];
+    for (circuit, digit_limbs) in circuits.into_iter().zip([1, 2, 4]) {
+        let params = params_with_digits(&circuit, ratio, Secret::UniformTernary, digit_limbs);
+        let rig = Rig::with_params(circuit, params);
+        let (b, params) = (rig.bootstrapper.bootstrap_params(), rig.context.params());
+        let a = rig.encrypt(&message, 2);
+        for (level, omitted) in [(5, 0), (4, 1), (3, 2), (2, 3), (1, 3), (0, 3)] {
+            assert_eq!(b.omitted_primes(params, level).len(), omitted);
+            let result = rig.bootstrap(&a, level).unwrap();
+            let limbs = result.polys()[0].limbs();
+            assert_eq!((result.level(), limbs), (level, usize::from(level) + 1));
+            assert_eq!(result.polys()[0].basis(), rig.context.basis(level));
+            assert_eq!(result.scale(), Scale::canonical(level));
+            let noise = BootstrapNoise::new(b, params, 2, level).unwrap();
+            let found = rig.decrypt(&result);
+            let errors = found.iter().zip(&message).map(|(z, m)| {
+                let (mean, variance) = noise.moments(m.re, power);
+                (z.re - mean) / variance.sqrt()
+            });
+            // As in the test of the arcsine: three deviations of a deviation.
+            let excess = excess_bits(errors, 1.0);
+            eprintln!("{digit_limbs} primes per digit, level {level}: {excess:+.3} bits");
+            assert!(excess.abs() < 0.25, "{digit_limbs} primes per digit, level {level}: {excess:+.3} bits");
+        }
+        // What is raised has a limb less for every prime that is left out, and so does what is made of it.
+        let evaluator = rig.evaluator();
+        let x = rig.bootstrapper.slots_to_coeffs(&evaluator, a).unwrap();
+        let x = rig.bootstrapper.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &x, 3).unwrap();
+        let x = rig.bootstrapper.coeffs_to_slots(&evaluator, rig.encapsulation.as_ref(), x).unwrap();
+        assert_eq!(x.polys()[0].limbs(), params.limbs(b.sine_input_level()) - 2);
     }
 }
 

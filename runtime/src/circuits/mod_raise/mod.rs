@@ -22,7 +22,7 @@ use fhec_ir::scale::{Level, Scale};
 
 use crate::error::EvalError;
 use crate::kernels::{self, Modulus};
-use crate::ring::{Basis, Context, Domain, Poly, Work};
+use crate::ring::{Basis, Context, Domain, Gap, Poly, Work};
 use crate::rlwe::{Ciphertext, KeyId};
 
 /// A ciphertext whose modulus is raised: it decrypts to `m + q0 I`, with small `I`, under the ephemeral secret if there is one.
@@ -38,12 +38,13 @@ pub struct Raised {
 
 impl Raised {
     /// The ciphertext `a`, at level 0, at `level`; under the ephemeral secret of `keys`, or, without, under the main one, which
-    /// must be sparse for `I` to be small.
+    /// must be sparse for `I` to be small. The chain primes of `gap` are left out.
     pub fn new(
         context: &Context,
         keys: Option<&EncapsulationKeys>,
         a: &Ciphertext,
         level: Level,
+        gap: Gap,
     ) -> Result<Self, EvalError> {
         let op = "raise modulus";
         if a.level() != 0 {
@@ -53,7 +54,7 @@ impl Raised {
             return Err(EvalError::SizeMismatch { op, expected: 2, found: a.size() });
         }
         let q0 = context.modulus(0);
-        let chain = context.basis(level);
+        let chain = context.basis(level).without(gap);
         let (basis, [c0, c1]) = match keys {
             None => (chain, [0, 1].map(|i| coefficients(context, &a.polys()[i]))),
             Some(keys) => {
@@ -66,7 +67,7 @@ impl Raised {
                 let small = &keys.small;
                 let c1 = raise(small, q0, &coefficients(context, &a.polys()[1]), Basis::extended(1, 1));
                 let ephemeral = keys.to_ephemeral.switch(small, &a.polys()[0], &c1);
-                let basis = Basis::extended(chain.chain, keys.special);
+                let basis = chain.with_special(keys.special);
                 (basis, ephemeral.map(|poly| coefficients(small, &poly)))
             }
         };

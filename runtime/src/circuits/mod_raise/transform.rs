@@ -81,7 +81,8 @@ impl Raised {
             }
         });
         let [sum0, sum1] = &sums;
-        let polys = context.divide_round([sum0, sum1], context.params().limbs(below), [Tail::default(); 2]);
+        let chain = context.basis_at(basis, below).chain;
+        let polys = context.divide_round([sum0, sum1], chain, [Tail::default(); 2]);
         Ok(Ciphertext::new(polys.into(), below, Scale::canonical(below), self.slots, self.key))
     }
 

@@ -20,7 +20,8 @@ impl Evaluator<'_> {
         for (x, y) in large.polys().iter().zip(small.polys()) {
             let mut sum = Poly::arbitrary(context, x.basis(), x.domain());
             context.each_limb(Work::Light, [sum.data_mut()], |limb, [out]| {
-                kernels::add_into(context.isa(), out, x.limb(limb), y.limb(limb), context.modulus(limb));
+                let modulus = context.modulus(x.basis().chain_prime(limb));
+                kernels::add_into(context.isa(), out, x.limb(limb), y.limb(limb), modulus);
             });
             polys.push(sum);
         }
@@ -107,8 +108,10 @@ impl Evaluator<'_> {
         let residues = constant_residues(context, &integer);
         // A constant polynomial has the same value at every point.
         let poly = &mut a.polys_mut()[0];
+        let basis = poly.basis();
         context.each_limb(Work::Light, [poly.data_mut()], |limb, [x]| {
-            kernels::add_scalar_assign(context.isa(), x, residues[limb], context.modulus(limb));
+            let prime = basis.chain_prime(limb);
+            kernels::add_scalar_assign(context.isa(), x, residues[prime], context.modulus(prime));
         });
         Ok(())
     }

@@ -38,7 +38,7 @@ impl Evaluator<'_> {
         }
         self.check_constant(constant, level)?;
         let context = self.context;
-        let basis = context.basis(level);
+        let basis = context.basis_at(first.polys()[0].basis(), level);
         let factors: Vec<Vec<u64>> =
             sources.iter().map(|(_, factor)| constant_residues(context, factor)).collect();
         let constant = constant_residues(context, constant);
@@ -53,14 +53,15 @@ impl Evaluator<'_> {
                 .collect();
             let work = if present.len() < 4 { Work::Light } else { Work::Heavy };
             context.each_limb(work, [out.data_mut()], |limb, [out]| {
-                let (isa, modulus) = (context.isa(), context.modulus(limb));
-                let limbs: Vec<&[u64]> = present.iter().map(|(poly, _)| poly.limb(limb)).collect();
+                let (isa, prime) = (context.isa(), basis.chain_prime(limb));
+                let modulus = context.modulus(prime);
+                let limbs: Vec<&[u64]> = present.iter().map(|(poly, _)| poly.limb_in(basis, limb)).collect();
                 let factors: Vec<u64> =
-                    present.iter().map(|(_, factor)| modulus.to_montgomery(factor[limb])).collect();
+                    present.iter().map(|(_, factor)| modulus.to_montgomery(factor[prime])).collect();
                 kernels::basis_convert(isa, out, &limbs, modulus.bits(), &factors, modulus);
-                if index == 0 && constant[limb] != 0 {
+                if index == 0 && constant[prime] != 0 {
                     // A constant polynomial has the same value at every point.
-                    kernels::add_scalar_assign(isa, out, constant[limb], modulus);
+                    kernels::add_scalar_assign(isa, out, constant[prime], modulus);
                 }
             });
         }
@@ -85,13 +86,14 @@ impl Evaluator<'_> {
             }
         }
         let context = self.context;
-        let basis = context.basis(level);
+        let basis = context.basis_at(a.polys()[0].basis(), level);
         let mut polys = [(); 3].map(|()| Poly::arbitrary(context, basis, a.polys()[0].domain()));
         let outputs = polys.each_mut().map(Poly::data_mut);
         let square = std::ptr::eq(a, b);
         context.each_limb(Work::Light, outputs, |limb, [c0, c1, c2]| {
-            let (isa, modulus) = (context.isa(), context.modulus(limb));
-            let [a0, a1, b0, b1] = [(a, 0), (a, 1), (b, 0), (b, 1)].map(|(x, i)| x.polys()[i].limb(limb));
+            let (isa, modulus) = (context.isa(), context.modulus(basis.chain_prime(limb)));
+            let [a0, a1, b0, b1] =
+                [(a, 0), (a, 1), (b, 0), (b, 1)].map(|(x, i)| x.polys()[i].limb_in(basis, limb));
             if square {
                 kernels::add_into(isa, c0, a0, a0, modulus);
                 kernels::mul_into(isa, c1, c0, a1, modulus);

@@ -180,7 +180,7 @@ impl Evaluator<'_> {
                         kernels::mul_scalar_assign(
                             isa,
                             image,
-                            context.special_product(limb, basis.special),
+                            context.special_product(basis.chain_prime(limb), basis.special),
                             modulus,
                         );
                         kernels::add_assign(isa, u0, image, modulus);

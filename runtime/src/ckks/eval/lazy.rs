@@ -25,7 +25,10 @@ impl Evaluator<'_> {
     /// `P a`, over the extended basis.
     pub fn extend(&self, a: &Ciphertext) -> Result<ExtendedCiphertext, EvalError> {
         check_size("extend", 2, a)?;
-        let mut out = ExtendedCiphertext::zero(self.context, a.level(), a.scale(), a.slots(), a.key());
+        let basis = a.polys()[0].basis().with_special(self.context.params().p().len());
+        let polys = [(); 2].map(|()| Poly::zero(self.context, basis, Domain::Evaluation));
+        let (level, scale, slots, key) = (a.level(), a.scale(), a.slots(), a.key());
+        let mut out = ExtendedCiphertext { polys, level, scale, slots, key };
         for (x, c) in out.polys.iter_mut().zip(a.polys()) {
             add_special_multiple(self.context, x, c);
         }
@@ -242,8 +245,8 @@ impl Evaluator<'_> {
         };
         check_scale(op, Scale::squared(a.level), a.scale)?;
         let [c0, c1] = &a.polys;
-        let polys =
-            self.context.divide_round([c0, c1], self.context.params().limbs(level), [Tail::default(); 2]);
+        let chain = self.context.basis_at(c0.basis(), level).chain;
+        let polys = self.context.divide_round([c0, c1], chain, [Tail::default(); 2]);
         let scale = Scale::canonical(level);
         Ok(Ciphertext::new(polys.into(), level, scale, a.slots, a.key))
     }

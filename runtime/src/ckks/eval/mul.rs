@@ -26,10 +26,11 @@ impl Evaluator<'_> {
         let scale = check_product("mul", a, b)?;
         let context = self.context;
         let ([a0, a1], [b0, b1]) = (pair(a), pair(b));
+        let basis = a0.basis();
         let mut polys = [(); 3].map(|()| Poly::arbitrary(context, a0.basis(), a0.domain()));
         let outputs = polys.each_mut().map(Poly::data_mut);
         context.each_limb(Work::Light, outputs, |limb, [c0, c1, c2]| {
-            let (isa, modulus) = (context.isa(), context.modulus(limb));
+            let (isa, modulus) = (context.isa(), context.modulus(basis.chain_prime(limb)));
             let [a0, a1, b0, b1] = [a0, a1, b0, b1].map(|poly| poly.limb(limb));
             kernels::mul_into(isa, c0, a0, b0, modulus);
             kernels::mul_into(isa, c1, a0, b1, modulus);
@@ -50,10 +51,11 @@ impl Evaluator<'_> {
         let scale = check_product("square", a, a)?;
         let context = self.context;
         let [a0, a1] = pair(a);
+        let basis = a0.basis();
         let mut polys = [(); 3].map(|()| Poly::arbitrary(context, a0.basis(), a0.domain()));
         let outputs = polys.each_mut().map(Poly::data_mut);
         context.each_limb(Work::Light, outputs, |limb, [c0, c1, c2]| {
-            let (isa, modulus) = (context.isa(), context.modulus(limb));
+            let (isa, modulus) = (context.isa(), context.modulus(basis.chain_prime(limb)));
             let (a0, a1) = (a0.limb(limb), a1.limb(limb));
             kernels::add_into(isa, c0, a0, a0, modulus);
             kernels::mul_into(isa, c1, c0, a1, modulus);
@@ -83,7 +85,8 @@ impl Evaluator<'_> {
             add_special_multiple(context, u, c);
         }
         let [u0, u1] = &polys;
-        let polys = context.divide_round([u0, u1], context.params().limbs(level), [Tail::default(); 2]);
+        let chain = context.basis_at(u0.basis(), level).chain;
+        let polys = context.divide_round([u0, u1], chain, [Tail::default(); 2]);
         Ok(Ciphertext::new(polys.into(), level, scale, a.slots(), a.key()))
     }
 
@@ -102,12 +105,14 @@ impl Evaluator<'_> {
         let polys = a.polys().iter().map(|x| {
             let mut product = Poly::arbitrary(context, x.basis(), x.domain());
             context.each_limb(Work::Light, [product.data_mut()], |limb, [out]| {
-                let (isa, modulus) = (context.isa(), context.modulus(limb));
+                let basis = x.basis();
+                let (isa, modulus) = (context.isa(), context.modulus(basis.chain_prime(limb)));
+                let factor = b.poly.limb_in(basis, limb);
                 match b.form {
                     Form::Montgomery => {
-                        kernels::mul_montgomery_into(isa, out, x.limb(limb), b.poly.limb(limb), modulus);
+                        kernels::mul_montgomery_into(isa, out, x.limb(limb), factor, modulus);
                     }
-                    Form::Residues => kernels::mul_into(isa, out, x.limb(limb), b.poly.limb(limb), modulus),
+                    Form::Residues => kernels::mul_into(isa, out, x.limb(limb), factor, modulus),
                 }
             });
             product
@@ -134,7 +139,9 @@ impl Evaluator<'_> {
         let context = self.context;
         for (sum, x) in sum.polys_mut().iter_mut().zip(a.polys()) {
             context.each_limb(Work::Light, [sum.data_mut()], |limb, [out]| {
-                let (factor, modulus) = (b.poly.limb(limb), context.modulus(limb));
+                let basis = x.basis();
+                let (factor, modulus) =
+                    (b.poly.limb_in(basis, limb), context.modulus(basis.chain_prime(limb)));
                 kernels::mul_montgomery_add_assign(context.isa(), out, x.limb(limb), factor, modulus);
             });
         }
@@ -177,10 +184,12 @@ impl Evaluator<'_> {
         let context = self.context;
         let half = context.ring_degree() as u64 / 2;
         for poly in a.polys_mut() {
+            let basis = poly.basis();
             // X^(N/2) is i at zeta^(5^j), for every j, and -i at the conjugate points.
             context.each_limb(Work::Heavy, [poly.data_mut()], |limb, [x]| {
-                let modulus = context.modulus(limb);
-                let unit = modulus.pow(context.transform(limb).root(), half);
+                let prime = basis.chain_prime(limb);
+                let modulus = context.modulus(prime);
+                let unit = modulus.pow(context.transform(prime).root(), half);
                 let log_n = context.params().log_n();
                 let mut monomial = context.scratch(1);
                 for (index, value) in monomial.iter_mut().enumerate() {
@@ -233,13 +242,16 @@ fn pair(a: &Ciphertext) -> [&Poly; 2] {
 
 /// `u += P c` over the chain primes; `P c` is zero modulo the special ones.
 pub(super) fn add_special_multiple(context: &Context, u: &mut Poly, c: &Poly) {
-    let (chain, special) = (c.limbs(), u.basis().special);
+    let (chain, basis) = (c.limbs(), u.basis());
+    debug_assert!(basis.contains(c.basis()) && basis.chain == chain);
     let data = &mut u.data_mut()[..chain * context.ring_degree()];
     context.each_limb(Work::Light, [data], |limb, [x]| {
-        let (isa, modulus) = (context.isa(), context.modulus(limb));
+        let (isa, prime) = (context.isa(), basis.chain_prime(limb));
+        let modulus = context.modulus(prime);
         let mut multiple = context.scratch(1);
         multiple.copy_from_slice(c.limb(limb));
-        kernels::mul_scalar_assign(isa, &mut multiple, context.special_product(limb, special), modulus);
+        let product = context.special_product(prime, basis.special);
+        kernels::mul_scalar_assign(isa, &mut multiple, product, modulus);
         kernels::add_assign(isa, x, &multiple, modulus);
     });
 }

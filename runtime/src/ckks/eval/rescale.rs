@@ -14,7 +14,7 @@ impl Evaluator<'_> {
     /// the new level, exactly. *Level*: one less. *Error*: adds at most `(1 + |s|_1) / 2` per coefficient.
     pub fn rescale(&self, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
         let (level, scale) = self.rescaled("rescale", a)?;
-        let polys = self.divide(a.polys(), self.context.params().limbs(level));
+        let polys = self.divide(a.polys(), self.context.basis_at(a.polys()[0].basis(), level).chain);
         Ok(Ciphertext::new(polys, level, scale, a.slots(), a.key()))
     }
 
@@ -40,7 +40,7 @@ impl Evaluator<'_> {
     /// Forgets the primes above `level`: the same message at the same scale, whose name stays.
     pub fn mod_drop(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext, EvalError> {
         check_drop("mod_drop", a, level)?;
-        let basis = self.context.basis(level);
+        let basis = self.context.basis_at(a.polys()[0].basis(), level);
         let polys = a.polys().iter().map(|poly| poly.restricted(self.context, basis)).collect();
         Ok(Ciphertext::new(polys, level, a.scale(), a.slots(), a.key()))
     }
@@ -48,7 +48,7 @@ impl Evaluator<'_> {
     /// [`Self::mod_drop`] in place; frees nothing until the ciphertext is dropped.
     pub fn mod_drop_assign(&self, a: &mut Ciphertext, level: Level) -> Result<(), EvalError> {
         check_drop("mod_drop", a, level)?;
-        let chain = self.context.params().limbs(level);
+        let chain = self.context.basis_at(a.polys()[0].basis(), level).chain;
         a.polys_mut().iter_mut().for_each(|poly| poly.truncate(chain));
         a.set_level(level);
         Ok(())

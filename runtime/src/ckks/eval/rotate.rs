@@ -187,9 +187,10 @@ impl<'s> LiftedLimb<'s> {
             let mut multiples = context.scratch(2);
             for (x, c) in multiples.chunks_exact_mut(context.ring_degree()).zip(hoisted.ciphertext.polys()) {
                 x.copy_from_slice(c.limb(limb));
-                let modulus = context.modulus(limb);
-                let special = hoisted.decomposition.basis().special;
-                kernels::mul_scalar_assign(context.isa(), x, context.special_product(limb, special), modulus);
+                let basis = hoisted.decomposition.basis();
+                let prime = basis.chain_prime(limb);
+                let product = context.special_product(prime, basis.special);
+                kernels::mul_scalar_assign(context.isa(), x, product, context.modulus(prime));
             }
             multiples
         });
@@ -230,7 +231,8 @@ impl<'s> LiftedLimb<'s> {
         };
         self.hoisted.decomposition.inner_product(context, key, self.limb, &self.digits, out0, out1);
         if let Some(multiples) = &self.multiples {
-            kernels::add_assign(context.isa(), out0, &multiples[..degree], context.modulus(self.limb));
+            let modulus = context.modulus(self.hoisted.decomposition.basis().chain_prime(self.limb));
+            kernels::add_assign(context.isa(), out0, &multiples[..degree], modulus);
         }
     }
 }

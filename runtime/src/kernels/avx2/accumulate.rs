@@ -4,7 +4,7 @@ use std::arch::x86_64::_mm256_add_pd;
 
 use super::elementwise::{mul, multiplier};
 use super::vector::{Field, LANES, Multiplier, whole};
-use crate::kernels::{KEY_BLOCK, Modulus, scalar};
+use crate::kernels::{KEY_BLOCK, KeyLimb, Modulus, scalar};
 
 /// Terms below `q` in absolute value whose sum, with a residue, stays below `2^53`.
 const TERMS_AT_ONCE: usize = 7;
@@ -13,15 +13,14 @@ const TERMS_AT_ONCE: usize = 7;
 ///
 /// # Safety
 ///
-/// AVX2 and FMA; outputs and digits of one length, a multiple of `KEY_BLOCK`; a key of `2 key_digits` times that, with as many
-/// digits at least; `q < 2^50`.
+/// AVX2 and FMA; outputs and digits of one length, a multiple of `KEY_BLOCK`; a key of `2 key.digits` times that, with the digits that
+/// [`KeyLimb::digit`] names; `q < 2^50`.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernels) unsafe fn key_inner_product(
     out0: &mut [u64],
     out1: &mut [u64],
     digits: &[&[u64]],
-    key: &[u64],
-    key_digits: usize,
+    key: &KeyLimb<'_>,
     m: &Modulus,
 ) {
     let field = Field::new(m);
@@ -30,13 +29,14 @@ pub(in crate::kernels) unsafe fn key_inner_product(
     for i in (0..out0.len()).step_by(LANES) {
         // SAFETY: i + LANES <= the common length, which blocks and vectors divide.
         unsafe {
-            let block = key.as_ptr().add(i / KEY_BLOCK * key_digits * 2 * KEY_BLOCK + i % KEY_BLOCK);
+            let block = key.words.as_ptr().add(i / KEY_BLOCK * key.digits * 2 * KEY_BLOCK + i % KEY_BLOCK);
             let (mut sum0, mut sum1) = (field.zero, field.zero);
             for (d, digit) in digits.iter().enumerate() {
                 if d > 0 && d.is_multiple_of(TERMS_AT_ONCE) {
                     (sum0, sum1) = (field.reduce_lazy(sum0), field.reduce_lazy(sum1));
                 }
-                let (x, key) = (field.load_words(digit.as_ptr().add(i)), block.add(d * 2 * KEY_BLOCK));
+                let (x, key) =
+                    (field.load_words(digit.as_ptr().add(i)), block.add(key.digit(d) * 2 * KEY_BLOCK));
                 sum0 = _mm256_add_pd(sum0, mul(x, field.load_words(key), &field));
                 sum1 = _mm256_add_pd(sum1, mul(x, field.load_words(key.add(KEY_BLOCK)), &field));
             }

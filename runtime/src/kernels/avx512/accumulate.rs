@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::elementwise::Montgomery;
 use super::vector::{LANES, V, conditional_subtract, load, splat, store, whole};
-use crate::kernels::{KEY_BLOCK, Modulus, scalar};
+use crate::kernels::{KEY_BLOCK, KeyLimb, Modulus, scalar};
 
 /// Vectors of output worked on at a time, enough independent accumulators to hide the multiplier's latency.
 const BATCH: usize = 2;
@@ -63,19 +63,25 @@ impl Sum {
 ///
 /// # Safety
 ///
-/// AVX-512 F and IFMA; outputs and digits of one length, a multiple of `KEY_BLOCK`; a key of `2 key_digits` times that, with as
-/// many digits at least; `q < 2^50`.
+/// AVX-512 F and IFMA; outputs and digits of one length, a multiple of `KEY_BLOCK`; a key of `2 key.digits` times that, with the
+/// digits that [`KeyLimb::digit`] names; `q < 2^50`.
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(in crate::kernels) unsafe fn key_inner_product(
     out0: &mut [u64],
     out1: &mut [u64],
     digits: &[&[u64]],
-    key: &[u64],
-    key_digits: usize,
+    key: &KeyLimb<'_>,
     m: &Modulus,
 ) {
-    for chunk in chunks(digits.len(), terms_at_once(m.bits(), m)) {
-        let key = Blocks { key: key.as_ptr(), digits: key_digits, first: chunk.start };
+    // Before the absent digits and after them: each chunk is a row of the key's.
+    let before = digits.len().min(key.absent.start);
+    let rest = (before < digits.len()).then_some(before..digits.len());
+    let runs = (before > 0 || rest.is_none()).then_some(0..before).into_iter().chain(rest);
+    let at_once = terms_at_once(m.bits(), m);
+    let all =
+        runs.flat_map(|run| chunks(run.len(), at_once).map(move |c| c.start + run.start..c.end + run.start));
+    for chunk in all {
+        let key = Blocks { key: key.words.as_ptr(), digits: key.digits, first: key.digit(chunk.start) };
         let operands = Operands { factors: &digits[chunk.clone()], pairs: key };
         let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
         // SAFETY: the range is that of the outputs, and a multiple of the batch, which divides blocks.

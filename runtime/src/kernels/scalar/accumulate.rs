@@ -1,6 +1,6 @@
 //! Sums of products with one reduction per sixteen terms.
 
-use crate::kernels::{KEY_BLOCK, Modulus};
+use crate::kernels::{KEY_BLOCK, KeyLimb, Modulus};
 
 /// Products below `2^122` whose sum is reduced at once. Sixteen stay below `2^126`, and below `2^64 * R` for either `R`
 /// of Montgomery form: with `R = 2^52` one factor is below `2^50`, so products are below `2^111` and sums below `2^115`.
@@ -16,8 +16,7 @@ pub(in crate::kernels) fn key_inner_product(
     out0: &mut [u64],
     out1: &mut [u64],
     digits: &[&[u64]],
-    key: &[u64],
-    key_digits: usize,
+    key: &KeyLimb<'_>,
     m: &Modulus,
 ) {
     out0.fill(0);
@@ -26,10 +25,10 @@ pub(in crate::kernels) fn key_inner_product(
         for i in 0..out0.len() {
             let (mut sum0, mut sum1) = (0, 0);
             for d in chunk.clone() {
-                let at = (i / KEY_BLOCK * key_digits + d) * 2 * KEY_BLOCK + i % KEY_BLOCK;
+                let at = (i / KEY_BLOCK * key.digits + key.digit(d)) * 2 * KEY_BLOCK + i % KEY_BLOCK;
                 let x = u128::from(digits[d][i]);
-                sum0 += x * u128::from(key[at]);
-                sum1 += x * u128::from(key[at + KEY_BLOCK]);
+                sum0 += x * u128::from(key.words[at]);
+                sum1 += x * u128::from(key.words[at + KEY_BLOCK]);
             }
             out0[i] = m.add(out0[i], m.reduce_montgomery(sum0));
             out1[i] = m.add(out1[i], m.reduce_montgomery(sum1));

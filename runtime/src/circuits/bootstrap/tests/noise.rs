@@ -51,7 +51,7 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
         variance,
     );
 
-    let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a).unwrap();
+    let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a, 5).unwrap();
     let mut raised = coefficients(&a.clone().switch(&rig.context, rig.encapsulation.as_ref()).unwrap());
     let residue = |x: f64| x - (x / q0).round() * q0;
     let mut transforming = noise.phases.coeffs_to_slots;
@@ -79,7 +79,7 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
     check("coefficients to slots", errors, transforming);
 
     // The sine: each slot by its integer, normalised, so that all are one sample.
-    let reduced = rig.decrypt(&b.reduce(&evaluator, &a).unwrap());
+    let reduced = rig.decrypt(&b.reduce(&evaluator, &a, 5).unwrap());
     let errors = &mut (0..slots).map(|i| {
         let integer = (raised[coefficient(i)] / q0).round();
         let m = message_of(arguments[i].re) - integer * q0 / scale;
