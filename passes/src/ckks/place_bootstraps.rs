@@ -6,14 +6,16 @@
 //! | Requires | a packed program for the ring's slots; no unused ops |
 //! | Ensures  | a [`Placement`]: operands of every op reach its level, products of ciphertexts stay in the application's levels, refreshed values are at the bootstrap's input level or above; outputs reach level 0 |
 //! | Fails    | [`PlaceBootstrapsError`] |
-//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not), exactly, by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left |
+//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not), exactly, by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
 //! | Tests    | `tests/filetests/packed/place_bootstraps/`, unit tests below |
 //!
 //! The cost of an op falls with its level, that of a bootstrap does not depend on it: so ops with many key switches move to the
 //! bottom of a window, and a value that two branches need is refreshed once. Compositions are several polynomials in
 //! packed programs, so they may be cut between any two.
 
-use std::collections::BTreeSet;
+pub mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::entity::Value;
@@ -23,6 +25,7 @@ use fhec_ir::scale::Level;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::rules::Rule;
 use super::placement::Placement;
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::elimination::{Elimination, TooEntangled};
@@ -38,6 +41,19 @@ pub enum BootstrapPlacement {
     Optimal,
     /// As late as possible.
     Lazy,
+    /// By the rules that yield the count of arXiv 2106.07229, a reconstruction: [`rules`].
+    Lee2021,
+}
+
+impl BootstrapPlacement {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            BootstrapPlacement::Optimal => "optimal",
+            BootstrapPlacement::Lazy => "lazy",
+            BootstrapPlacement::Lee2021 => "lee2021",
+        }
+    }
 }
 
 /// Why bootstraps cannot be placed.
@@ -90,12 +106,15 @@ pub fn place_bootstraps(
         }
     }
     let prices = Prices { func, costs, bootstrap: costs.bootstrap(bootstrap) };
-    let states = match method {
-        BootstrapPlacement::Optimal => optimal(func, &live, window, &BTreeSet::new(), &prices, shapes)?,
-        BootstrapPlacement::Lazy => lazy(func, &live, window),
+    let (states, rules) = match method {
+        BootstrapPlacement::Optimal => {
+            (optimal(func, &live, window, &BTreeSet::new(), &prices, shapes)?, BTreeMap::new())
+        }
+        BootstrapPlacement::Lazy => (lazy(func, &live, window), BTreeMap::new()),
+        BootstrapPlacement::Lee2021 => rules::place(func, &live, window),
     };
     let seconds = prices.of_placement(&live, &states, shapes);
-    Ok((with_targets(func, &live, states), seconds))
+    Ok((with_targets(func, &live, states, rules, window), seconds))
 }
 
 /// The placement with the least predicted seconds of all that refresh none of `avoided`; `None` if there is none.
@@ -111,7 +130,7 @@ pub fn place_bootstraps_without(
     let prices = Prices { func, costs, bootstrap: costs.bootstrap(bootstrap) };
     let states = optimal(func, &live, window, avoided, &prices, shapes).ok()?;
     let seconds = prices.of_placement(&live, &states, shapes);
-    Some((with_targets(func, &live, states), seconds))
+    Some((with_targets(func, &live, states, BTreeMap::new(), window), seconds))
 }
 
 /// A value's place: the level it is made at, and whether it is refreshed as well.
@@ -286,8 +305,14 @@ fn lazy(func: &Func<Packed>, live: &[bool], window: Window) -> Vec<State> {
     states
 }
 
-/// Bootstraps go as high as somebody needs.
-fn with_targets(func: &Func<Packed>, live: &[bool], states: Vec<State>) -> Placement {
+/// Bootstraps go as high as somebody needs; those of values that are always read refreshed to the top.
+fn with_targets(
+    func: &Func<Packed>,
+    live: &[bool],
+    states: Vec<State>,
+    rules: BTreeMap<Value, Rule>,
+    window: Window,
+) -> Placement {
     let mut refreshed = vec![None; states.len()];
     for data in func.ops().iter().filter(|data| live[data.result.index()]) {
         let level = states[data.result.index()].level + levels_used(&data.op) as Level;
@@ -298,8 +323,11 @@ fn with_targets(func: &Func<Packed>, live: &[bool], states: Vec<State>) -> Place
             }
         }
     }
+    for (value, _) in rules.iter().filter(|(_, rule)| rule.always()) {
+        refreshed[value.index()] = Some(window.top);
+    }
     let level = states.iter().zip(live).map(|(state, live)| live.then_some(state.level)).collect();
-    Placement { level, refreshed }
+    Placement { level, refreshed, rules }
 }
 
 #[cfg(test)]
