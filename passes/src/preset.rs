@@ -48,8 +48,14 @@ impl Preset {
 /// The chain of [`SET`] with the paper's key switching: one special prime of 60 bits, a digit per prime, the sparse secret.
 pub fn lee2021_as_published() -> Result<BootstrapSet, SetError> {
     let secret = Secret::SparseTernary { hamming_weight: 64 };
-    let recipe =
-        Recipe { secret, ephemeral_weight: None, special: (60, 1), digit_limbs: None, ..sets::recipe(SET)? };
+    let recipe = Recipe {
+        secret,
+        ephemeral_weight: None,
+        special: (60, 1),
+        first_special_bits: None,
+        digit_limbs: None,
+        ..sets::recipe(SET)?
+    };
     recipe.build()
 }
 
@@ -72,8 +78,9 @@ mod tests {
         for level in bootstrap.input_level()..=bootstrap.output_level {
             assert!((params.canonical_scale(level).log2() - 50.0).abs() < 0.1, "level {level}");
         }
-        // Only q0 is beyond the fast kernels.
-        assert!(params.q()[1..].iter().chain(params.p()).all(|&q| q < 1 << 50));
+        // Only q0 and the special prime beside it are beyond the fast kernels.
+        assert!(params.q()[1..].iter().chain(&params.p()[1..]).all(|&q| q < 1 << 50));
+        assert!(params.p()[0] > params.q()[0] / 2);
         set.check_security().unwrap();
         assert_eq!(security::level_reached(16, params.secret(), params.log_qp()).unwrap(), Some(98));
         assert!(log2_failure(32, bootstrap.bound, SLOTS, 1149 + 22) < -40.0);

@@ -95,6 +95,9 @@ pub struct Recipe {
     pub spare_levels: u32,
     /// Bits and number of the special primes.
     pub special: (u32, usize),
+    /// Bits of the first special prime, the only one that is used under the ephemeral secret: not below those of q0. `None`: as the
+    /// others.
+    pub first_special_bits: Option<u32>,
     /// Chain primes per key-switching digit; `None`: as many as special primes.
     pub digit_limbs: Option<usize>,
 }
@@ -139,6 +142,7 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         spare_levels: 0,
         // A few bits above the digits: key switching then adds less noise than rescaling.
         special: (47, 3),
+        first_special_bits: None,
         digit_limbs: None,
     };
     let wide = Recipe {
@@ -238,7 +242,7 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         },
         // Levels, scales and polynomials of the same program, keys of our own. Its secret of weight 64 admits log2(QP) 1,750 at 98 bits, which
         // leaves room for few special primes, and so for short digits and large keys. A uniform main secret with an encapsulated one
-        // admits 2,285: digits of ten primes. Special primes are below 2^50, where kernels are fast; only q0 is not. Of the 18 levels
+        // admits 2,285: digits of ten primes. Primes are below 2^50, where kernels are fast, but for q0 and the special one that covers it. Of the 18 levels
         // for bootstrapping the parts that the paper names (2 matrices, degree 54, two doublings, degree 5, 2 matrices) take 15.
         "lee2021-grouped" => Recipe {
             name: "lee2021-grouped".into(),
@@ -248,6 +252,7 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             slots_to_coeffs: vec![(7, 16), (8, 16)],
             spare_levels: 3,
             special: (50, 11),
+            first_special_bits: Some(60),
             digit_limbs: Some(10),
             ..recipe("lee2021")?
         },
@@ -298,6 +303,11 @@ impl Recipe {
         })?;
         let checked = bootstrap.validate(&params);
         checked.map_err(|error| SetError::Bootstrap { name: self.name.to_owned(), error })?;
+        // Under the ephemeral secret there is one digit, q0, and one special prime.
+        let [digit_bits, special_bits] = [params.q()[0], params.p()[0]].map(|q| (q as f64).log2());
+        if self.ephemeral_weight.is_some() && digit_bits > special_bits + 1.0 {
+            return Err(fail_params(ParamsError::SpecialPrimesTooSmall { digit_bits, special_bits }));
+        }
         let set = BootstrapSet { security_bits: self.security_bits, params, bootstrap };
         set.check_security()?;
         Ok(set)
@@ -313,7 +323,8 @@ impl Recipe {
             taken.extend(&found);
             if found.len() == count { Ok(found) } else { Err(Err(bits)) }
         };
-        let p = below(self.special.0, self.special.1)?;
+        let first = self.first_special_bits.unwrap_or(self.special.0);
+        let p = [below(first, 1)?, below(self.special.0, self.special.1 - 1)?].concat();
         let q0 = below(self.q0_bits, 1)?;
         let raised = self.coeffs_to_slots.len() + self.spare_levels as usize;
         let coeffs_to_slots = below(self.coeffs_to_slots_bits, raised)?;
@@ -472,6 +483,18 @@ mod tests {
                 assert!((log - log.round()).abs() < 0.1, "{name} level {level}: {log}");
             }
         }
+    }
+
+    #[test]
+    fn the_first_special_prime_covers_q0_under_an_ephemeral_secret() {
+        let narrow = Recipe { first_special_bits: None, ..recipe("lee2021-grouped").unwrap() };
+        let sine = narrow.sine().unwrap();
+        let error = narrow.build_with(sine).unwrap_err();
+        let SetError::Params { error: ParamsError::SpecialPrimesTooSmall { digit_bits, .. }, .. } = error
+        else {
+            panic!("{error}")
+        };
+        assert!(digit_bits > 59.0);
     }
 
     #[test]
