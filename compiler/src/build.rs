@@ -18,7 +18,9 @@ use fhec_passes::nn::activations::Activations;
 use fhec_passes::nn::approximate::ReluMethod;
 use fhec_passes::nn::calibrate::{Range, Source};
 use fhec_passes::nn::fit_network::Fitting;
+use fhec_passes::nn::softmax::{TEMPERATURE, append_softmax};
 use fhec_passes::pipeline::{NnOptions, run_nn};
+use fhec_passes::preset::Preset;
 use fhec_passes::schedule_network::ScheduleError;
 use serde::Deserialize;
 
@@ -81,8 +83,12 @@ pub struct Request {
     pub costs: CostTable,
     /// How tensors are laid out.
     pub packing: Packing,
-    /// How bootstraps are placed.
-    pub bootstrap_placement: BootstrapPlacement,
+    /// How bootstraps are placed; `None`: as the preset does, or else in the least predicted time.
+    pub bootstrap_placement: Option<BootstrapPlacement>,
+    /// A published program to follow: it fixes parameters, packing and activations.
+    pub preset: Option<Preset>,
+    /// Evaluate a softmax at the end of the network under encryption.
+    pub encrypt_softmax: bool,
     /// Verify after every pass.
     pub verify_each: bool,
     /// How a model file is read.
@@ -99,7 +105,9 @@ impl Default for Request {
             ram_bytes: 16 << 30,
             costs: CostTable::default(),
             packing: Packing::Auto,
-            bootstrap_placement: BootstrapPlacement::Optimal,
+            bootstrap_placement: None,
+            preset: None,
+            encrypt_softmax: false,
             verify_each: false,
             import: ImportOptions::default(),
         }
@@ -214,11 +222,14 @@ fn build(
     name: &str,
     preprocess: Preprocess,
     images: Option<Vec<Vec<Tensor>>>,
-    ranges: Option<BTreeMap<String, Range>>,
+    mut ranges: Option<BTreeMap<String, Range>>,
     known: Option<Activations>,
     request: &Request,
 ) -> Result<Built> {
     network.name = identifier(name);
+    if request.encrypt_softmax || request.preset.is_some() {
+        add_softmax(&mut network, ranges.as_mut())?;
+    }
     let input = input_range(&preprocess);
     let source = match (&images, &ranges) {
         (Some(images), _) => Source::Images(images),
@@ -231,7 +242,6 @@ fn build(
     options.schedule.verify_each = request.verify_each;
     options.schedule.costs = request.costs.clone();
     options.schedule.packing = request.packing;
-    options.schedule.bootstrap_placement = request.bootstrap_placement;
     options.schedule.params.security_bits = request.security;
     options.schedule.params.ram = Some(request.ram_bytes);
     options.nn.fit.fitting = match (request.relu, known) {
@@ -241,14 +251,25 @@ fn build(
         (Relu::Default, None) if images.is_some() => Fitting::Agreement(AGREEMENT / 100.0),
         (Relu::Default | Relu::Alpha(_), None) => Fitting::Off,
     };
+    options.nn.encrypt_softmax = request.encrypt_softmax;
+    if let Some(preset) = request.preset {
+        preset.apply(&mut options).context("cannot make the preset's parameters")?;
+        options.schedule.params.security_bits = request.security;
+    }
+    if let Some(placement) = request.bootstrap_placement {
+        options.schedule.bootstrap_placement = placement;
+    }
     let mut alpha = match request.relu {
         Relu::Alpha(alpha) => alpha,
         _ => RELU_ALPHA,
     };
     // Only a precision that nobody asked for is lowered.
-    let lowered = request.relu == Relu::Default && options.nn.fit.fitting == Fitting::Off;
+    let lowered =
+        request.relu == Relu::Default && request.preset.is_none() && options.nn.fit.fitting == Fitting::Off;
     let compiled = loop {
-        options.nn.approximate.relu = ReluMethod::Alpha(alpha);
+        if request.preset.is_none() {
+            options.nn.approximate.relu = ReluMethod::Alpha(alpha);
+        }
         let too_deep = match compile::compile(&network, &source, &options, &mut |_, _| ()) {
             Ok(compiled) => break compiled,
             Err(CompileError::Schedule(ScheduleError::Params(
@@ -286,6 +307,17 @@ fn build(
         preprocess_json: serde_json::to_string(&preprocess)?,
     };
     Ok(Built { program: Program::new(artifact)?, compiled })
+}
+
+/// Ends the network with a softmax, whose operand's range follows from that of the logits.
+fn add_softmax(network: &mut Func<Nn>, ranges: Option<&mut BTreeMap<String, Range>>) -> Result<()> {
+    let (logits, scaled) = append_softmax(network).map_err(anyhow::Error::msg)?;
+    if let Some(ranges) = ranges
+        && let Some(&Range { min, max }) = ranges.get(&logits)
+    {
+        ranges.insert(scaled, Range::new(min / TEMPERATURE, max / TEMPERATURE));
+    }
+    Ok(())
 }
 
 /// A name that the text form of programs takes.

@@ -47,8 +47,9 @@ impl Gates {
             let peak = human_bytes(plan.predicted_peak_bytes);
             reasons.push(format!("{peak} of memory predicted, at most {} allowed", human_bytes(max)));
         }
-        if let Some(max) = self.max_bootstraps.filter(|&max| plan.bootstraps > max) {
-            reasons.push(format!("{} bootstraps, at most {max} allowed", plan.bootstraps));
+        let bootstraps = plan.bootstraps + plan.bootstraps_softmax;
+        if let Some(max) = self.max_bootstraps.filter(|&max| bootstraps > max) {
+            reasons.push(format!("{bootstraps} bootstraps, at most {max} allowed"));
         }
         let resources = !reasons.is_empty();
         reasons.extend(self.agreement(plan));

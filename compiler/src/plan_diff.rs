@@ -114,6 +114,7 @@ pub fn diff(old: &Plan, new: &Plan, tolerance: f64) -> PlanDiff {
         number("security_bits", Promise, &|plan| Some(f64::from(plan.security_bits))),
         number("agreement", Promise, &|plan| plan.agreement.map(|agreement| agreement.share())),
         number("bootstraps", Resource, &|plan| Some(plan.bootstraps as f64)),
+        number("bootstraps_softmax", Resource, &|plan| Some(plan.bootstraps_softmax as f64)),
         number("predicted_seconds", Resource, &|plan| Some(plan.predicted_seconds)),
         number("predicted_peak_bytes", Resource, &|plan| Some(plan.predicted_peak_bytes as f64)),
         number("key_bytes", Resource, &|plan| Some(plan.key_bytes as f64)),

@@ -9,7 +9,7 @@ mod layer;
 
 use serde::{Deserialize, Serialize};
 
-pub use bootstrap::{Alternative, BootstrapRow, Need};
+pub use bootstrap::{Accounting, AccountingRow, Alternative, BootstrapRow, Need, PlacementRow};
 pub use key::{KeyKind, KeyRow};
 pub use layer::LayerRow;
 
@@ -35,8 +35,11 @@ pub struct Plan {
     pub secret: String,
     /// `log2` of the scale of the top level.
     pub log_scale: u32,
-    /// Number of bootstraps, counted per ciphertext.
+    /// Number of bootstraps, counted per ciphertext, without those of a softmax that is evaluated under encryption.
     pub bootstraps: usize,
+    /// Number of bootstraps of that softmax.
+    #[serde(default)]
+    pub bootstraps_softmax: usize,
     /// Number of rotations (hoisted ones included), counted per ciphertext.
     pub rotations: usize,
     /// Number of plaintext products in linear maps, counted per ciphertext.
@@ -72,6 +75,9 @@ pub struct Plan {
     /// Why each bootstrap is where it is, in program order.
     #[serde(default)]
     pub bootstrap_sites: Vec<BootstrapRow>,
+    /// Where bootstraps are placed by named rules: the count by rule, and what other placements need.
+    #[serde(default)]
+    pub accounting: Option<Accounting>,
     /// The keys one by one: relinearization, rotations by steps, conjugation, encapsulation.
     #[serde(default)]
     pub evaluation_keys: Vec<KeyRow>,

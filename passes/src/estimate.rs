@@ -19,6 +19,7 @@ use crate::analysis::linear_cost::counts;
 use crate::analysis::live_bytes::{LiveBytes, live_bytes};
 use crate::analysis::noise::{ValueNoise, noise};
 use crate::analysis::op_cost::OpCosts;
+use crate::nn::softmax::SoftmaxNames;
 
 /// Counts of one op.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,7 +94,8 @@ pub fn estimate(
     let largest = op_plaintext_bytes.iter().copied().max().unwrap_or(0);
     let room = ram.map_or(plaintext_bytes, |ram| ram.saturating_sub(fixed));
     let noise = noise(func, params, shapes);
-    let outputs = || func.outputs().iter().map(|output| noise[output.index()]);
+    let judged = SoftmaxNames::judged_values(func);
+    let outputs = || judged.iter().map(|value| noise[value.index()]);
     let worst = |bits: fn(&ValueNoise, usize) -> f64| {
         outputs().map(|value| bits(&value, params.slots())).fold(f64::INFINITY, f64::min)
     };

@@ -31,6 +31,7 @@ pub mod nn;
 pub mod packed;
 pub mod pipeline;
 pub mod plan;
+pub mod preset;
 pub mod report;
 pub mod schedule_network;
 pub mod security;

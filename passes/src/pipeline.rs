@@ -43,6 +43,8 @@ pub struct NnOptions {
     pub fit: fit_network::Options,
     /// Of `approximate`.
     pub approximate: approximate::Options,
+    /// Evaluate a final softmax under encryption instead of leaving it to the client.
+    pub encrypt_softmax: bool,
     /// Run the verifier after each pass in release builds too.
     pub verify_each: bool,
 }
@@ -75,8 +77,11 @@ pub fn run_nn(
     let mut runner = Runner { verify_each: options.verify_each, reports: Vec::new() };
     verify(func).map_err(|errors| PassError::Verify { pass: "input", errors })?;
 
-    let func = runner.run(func, after, |func| Ok(drop_softmax(func)))?;
-    let func = runner.run(&func, after, collect_polynomials)?;
+    let dropped = match options.encrypt_softmax {
+        true => func.clone(),
+        false => runner.run(func, after, |func| Ok(drop_softmax(func)))?,
+    };
+    let func = runner.run(&dropped, after, collect_polynomials)?;
     let reference = runner.run(&func, after, |func| simplify::simplify(func, &options.simplify))?;
 
     // Calibration and fits take minutes: what cannot be lowered is said before.

@@ -1,5 +1,6 @@
 //! The plan of a compile: its decisions and predictions in the schema of [`fhec_ir::plan`].
 
+mod accounting;
 mod bootstraps;
 mod keys;
 mod layers;
@@ -16,6 +17,7 @@ use fhec_ir::plan::{OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION};
 use crate::analysis::cost::CostTable;
 use crate::analysis::layers::Layers;
 use crate::bootstrap::failure::log2_failure;
+use crate::nn::softmax::SoftmaxNames;
 use crate::report::Report;
 use crate::schedule_network::Scheduled;
 use crate::security::{self, SecurityError};
@@ -41,7 +43,10 @@ pub fn plan(
     let ops = op_rows(scheduled, &layers);
     // A program that was scheduled has bootstraps of its parameters, or none.
     let bootstraps = BootstrapParams::of_program(program).unwrap_or_default();
-    let worst_stddev = program.outputs().iter().map(|output| estimate.noise[output.index()].stddev);
+    let refreshed = count(scheduled, |op| matches!(op, Op::Bootstrap { .. }));
+    let refreshed_softmax = accounting::of_softmax(scheduled);
+    let judged = SoftmaxNames::judged_values(program);
+    let worst_stddev = judged.iter().map(|output| estimate.noise[output.index()].stddev);
     Ok(Plan {
         schema_version: SCHEMA_VERSION,
         network: program.name.clone(),
@@ -54,7 +59,8 @@ pub fn plan(
         log_qp,
         secret: secret.to_string(),
         log_scale: params.literal().log_scale,
-        bootstraps: count(scheduled, |op| matches!(op, Op::Bootstrap { .. })),
+        bootstraps: refreshed - refreshed_softmax,
+        bootstraps_softmax: refreshed_softmax,
         rotations: total(|count| count.rotations),
         diagonals: total(|count| count.diagonals),
         multiplications: total(|count| count.multiplications),
@@ -69,6 +75,7 @@ pub fn plan(
         resident_bytes: estimate.peak_bytes - estimate.live.peak,
         agreement: None,
         layers: layers::layer_rows(scheduled, &layers, &ops, network),
+        accounting: accounting::accounting(scheduled, costs),
         bootstrap_sites: bootstraps::bootstrap_rows(scheduled, &layers, costs),
         evaluation_keys: keys::key_rows(scheduled, &layers, &bootstraps),
         ranges,
@@ -78,6 +85,9 @@ pub fn plan(
         notes: notes(scheduled, reports),
     })
 }
+
+/// What is said of a probability of zero.
+const LEAST_LOG2_FAILURE: f64 = -1000.0;
 
 /// Bound of the probability that any bootstrap of the program fails, `log2`; `None` without bootstraps.
 fn failure_probability(scheduled: &Scheduled) -> Option<f64> {
@@ -96,7 +106,8 @@ fn failure_probability(scheduled: &Scheduled) -> Option<f64> {
         Some(log2_failure(weight, bootstrap.bound, bootstrap.slots(), times).exp2())
     };
     let sum: f64 = bootstraps.iter().filter_map(of_size).sum();
-    (!bootstraps.is_empty()).then(|| sum.log2())
+    // Zero where the ephemeral secret is so light that no integer reaches the bound.
+    (!bootstraps.is_empty()).then(|| sum.log2().max(LEAST_LOG2_FAILURE))
 }
 
 fn count(scheduled: &Scheduled, is: impl Fn(&Op) -> bool) -> usize {
@@ -167,6 +178,9 @@ fn notes(scheduled: &Scheduled, reports: &[Report]) -> Vec<String> {
         "errors of outputs are likely below 2^-{:.1} of the largest value the program represents, 2^-{:.1} on average",
         estimate.error_bits_worst, estimate.error_bits_mean
     ));
+    if SoftmaxNames::of(&scheduled.program).is_some() {
+        notes.push("predicted errors are those of the softmax's operand: what they do to its result depends on the image".into());
+    }
     notes.push(format!("encoded weights take {} bytes if all are kept in memory", estimate.plaintext_bytes));
     if scheduled.params.secret() != Secret::UniformTernary {
         notes.push(

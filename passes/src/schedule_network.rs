@@ -37,6 +37,7 @@ use crate::ckks::schedule::schedule;
 use crate::ckks::select_rotation_keys::{KeyBudgetError, select_rotation_keys};
 use crate::estimate::{Estimate, estimate};
 use crate::lower_nn::{LayoutOptions, LowerError, Packing, lower_nn};
+use crate::nn::softmax::SoftmaxNames;
 use crate::packed::common_subexpr::common_subexpr;
 
 /// Knobs of [`schedule_network`].
@@ -48,10 +49,28 @@ pub struct ScheduleOptions {
     pub packing: Packing,
     /// How bootstraps are placed.
     pub bootstrap_placement: BootstrapPlacement,
+    /// Parameters to take instead of searching for some.
+    pub fixed: Option<FixedParams>,
     /// Prices.
     pub costs: CostTable,
     /// Run the verifier after each pass in release builds too.
     pub verify_each: bool,
+}
+
+/// Parameters that are not searched: precision is what they give, memory limits hold.
+#[derive(Clone, Debug)]
+pub struct FixedParams {
+    /// Chain and bootstrap of all slots.
+    pub set: BootstrapSet,
+    /// Slots per ciphertext: a power of two up to half the ring degree, and as sparse as that its bootstraps.
+    pub slots: usize,
+}
+
+impl FixedParams {
+    fn candidate(&self) -> Result<Candidate, SetError> {
+        let bootstrap = Some(self.set.with_slots(self.slots)?);
+        Ok(Candidate { params: self.set.params.clone(), bootstrap })
+    }
 }
 
 /// Rings in which a modulus chain with bootstrapping fits.
@@ -136,11 +155,13 @@ pub fn schedule_network(
     after: &mut dyn FnMut(&'static str, Snapshot<'_>),
 ) -> Result<Scheduled, ScheduleError> {
     let asked = &options.params;
-    // The program's outputs are the network's over this factor.
-    let factor = func.meta::<Option<f64>>("output_factor").ok().flatten().unwrap_or(1.0);
+    // What is judged is stored as the network's over this factor: the outputs, or the operand of a softmax.
+    let outputs = || func.meta::<Option<f64>>("output_factor").ok().flatten().unwrap_or(1.0);
+    let factor = SoftmaxNames::of(func).map_or_else(outputs, |names| names.operand_factor);
     let bits = |error: f64| asked.precision_bits.unwrap_or((factor / error).log2());
     // Depth does not depend on the ring.
-    let probe = asked.max_log_n.min(15);
+    let fixed = options.fixed.as_ref();
+    let probe = fixed.map_or(asked.max_log_n.min(15), |fixed| fixed.set.params.log_n());
     let probed = to_packed(func, probe, options, &mut |_, _| ())?.0;
     let depth = mul_depth(&probed);
     let mut search = Search {
@@ -153,10 +174,15 @@ pub fn schedule_network(
         most_precise: None,
         least_bytes: None,
     };
-    search.without_bootstraps(depth)?;
-    if search.best.is_none() {
-        search.wanted = bits(WANTED_BOOTSTRAPPED_OUTPUT_ERROR);
-        search.with_bootstraps()?;
+    match fixed {
+        Some(fixed) => search.fixed(fixed)?,
+        None => {
+            search.without_bootstraps(depth)?;
+            if search.best.is_none() {
+                search.wanted = bits(WANTED_BOOTSTRAPPED_OUTPUT_ERROR);
+                search.with_bootstraps()?;
+            }
+        }
     }
     let (candidate, row) = search.chosen(depth)?;
     search.considered[row].verdict = "chosen".into();
@@ -188,11 +214,12 @@ fn to_packed(
     options: &ScheduleOptions,
     after: &mut dyn FnMut(&'static str, Snapshot<'_>),
 ) -> Result<(Func<Packed>, Vec<PassRow>), ScheduleError> {
+    let slots = options.fixed.as_ref().map_or(1 << (log_n - 1), |fixed| fixed.slots);
     let layouts = LayoutOptions {
         packing: options.packing,
         costs: options.costs.clone(),
         ring: RingShape { log_n, special: 3, digit_limbs: 3, more_digits: 0 },
-        ..LayoutOptions::for_slots(1 << (log_n - 1))
+        ..LayoutOptions::for_slots(slots)
     };
     let mut passes = Passes { options, rows: Vec::new() };
     let func = lower_nn(func, &layouts)?;
@@ -351,6 +378,13 @@ impl Search<'_> {
         let made = Rc::new(to_packed(self.func, log_n, self.options, &mut |_, _| ())?.0);
         self.packed.insert(log_n, made.clone());
         Ok(made)
+    }
+
+    /// The one set that was asked for.
+    fn fixed(&mut self, fixed: &FixedParams) -> Result<(), ScheduleError> {
+        let packed = self.packed(fixed.set.params.log_n())?;
+        self.consider(&packed, fixed.candidate()?, &mut CircuitShapes::default())?;
+        Ok(())
     }
 
     /// Chains that hold the whole program.

@@ -181,7 +181,7 @@ fn check_text(path: &Path, text: &str, printed: &str) -> Result<(), String> {
 }
 
 fn ranges_of(func: &Func<Nn>, directives: &Directives<'_>) -> Result<(Ranges, Report), PassError> {
-    let options = calibrate::Options { margin: directives.number("margin", 1.0) };
+    let options = calibrate::Options { margin: directives.number("margin", 1.0), ..Default::default() };
     if let Some(ends) = directives.one("intervals") {
         let ends: Vec<f64> = ends.split_whitespace().map(|end| end.parse().expect("a number")).collect();
         return calibrate(func, &Source::Intervals(Range::new(ends[0], ends[1])), &options);

@@ -151,7 +151,7 @@ fn parameters(case: &Case) -> Result<Outcome, Failure> {
     Ok(Outcome::text(lines))
 }
 
-/// `method: optimal | lazy` (default optimal), with the chain of `n15-128` in a ring of 512 slots; the result is a line per value:
+/// `method: optimal | lazy | lee2021` (default optimal), with the chain of `n15-128` in a ring of 512 slots; the result is a line per value:
 /// its level, and the one it is refreshed to.
 fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
     let broken = |e: &dyn std::fmt::Display| Failure::Broken(e.to_string());
@@ -159,6 +159,7 @@ fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
     let method = match case.one("method") {
         None | Some("optimal") => BootstrapPlacement::Optimal,
         Some("lazy") => BootstrapPlacement::Lazy,
+        Some("lee2021") => BootstrapPlacement::Lee2021,
         Some(other) => return Err(Failure::Broken(format!("there is no method `{other}`"))),
     };
     let set = sets::named("n15-128").map_err(|e| broken(&e))?;
@@ -189,6 +190,9 @@ fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
         let mut line = format!("{value} {what}: level {}", level(placement.level[value.index()]));
         if let Some(to) = placement.refreshed[value.index()] {
             line += &format!(", refreshed to {to}");
+        }
+        if let Some(rule) = placement.rules.get(&value) {
+            line += &format!(" by rule {}", rule.name());
         }
         lines.push(line);
     }

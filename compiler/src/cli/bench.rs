@@ -43,8 +43,8 @@ enum Bench {
 /// Time, precision and memory of bootstrapping
 ///
 /// Makes fresh keys, refreshes random and adversarial messages, and compares what comes back. Known parameter sets:
-/// n15-98, n15-128, n16-98, n16-128, n16-192, n17-256, lee2021 (ring degree and security; lee2021 is the 98-bit set of
-/// arXiv 2106.07229).
+/// n15-98, n15-128, n16-98, n16-128, n16-192, n17-256 (ring degree and security), lee2021 (the 98-bit set of arXiv 2106.07229) and
+/// lee2021-grouped (its chain with a uniform secret and keys of three digits, as `compile --preset lee2021` runs it).
 #[derive(clap::Args, Debug)]
 struct BootstrapArgs {
     /// Parameter set

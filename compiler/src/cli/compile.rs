@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::lower_nn::Packing;
+use fhec_passes::preset::Preset;
 
 use super::args::{ByteSize, Common, Import};
 use super::gates::GateArgs;
@@ -33,8 +34,17 @@ pub struct Args {
     #[arg(short, long, value_name = "OUT", required_unless_present = "emit")]
     output: Option<PathBuf>,
     /// Security level in bits, by the lattice estimator's table
-    #[arg(long, value_name = "BITS", default_value = "128", value_parser = ["98", "128", "192", "256"])]
-    security: String,
+    /// [default: 128, or that of the preset]
+    #[arg(long, value_name = "BITS", value_parser = ["98", "128", "192", "256"])]
+    security: Option<String>,
+    /// Follow a published program: its parameters, packing, activations, and placement of bootstraps. `lee2021` is the ResNet-20 of
+    /// arXiv 2106.07229, with a softmax of the logits over 4 under encryption; see docs/lee2021.md
+    #[arg(long, value_enum, conflicts_with_all = ["agreement", "relu_depth", "relu_alpha", "packing"])]
+    preset: Option<PresetChoice>,
+    /// Evaluate a softmax under encryption: of the logits over 4, in place of one that the network ends with. Logits are kept for the
+    /// client otherwise
+    #[arg(long)]
+    encrypt_softmax: bool,
     #[command(flatten)]
     import: Import,
     #[command(flatten)]
@@ -60,18 +70,19 @@ pub struct Args {
     /// levels are short
     #[arg(long, value_name = "A", conflicts_with_all = ["agreement", "relu_depth"])]
     relu_alpha: Option<f64>,
-    /// Memory that evaluating may take: keys, ciphertexts, tables and encoded weights
-    #[arg(long, value_name = "SIZE", default_value = "16GiB")]
-    ram: ByteSize,
+    /// Memory that evaluating may take: keys, ciphertexts, tables and encoded weights [default: 16GiB, with a preset 24GiB]
+    #[arg(long, value_name = "SIZE")]
+    ram: Option<ByteSize>,
     /// What operations cost, as `fhec bench --calibrate` writes it [default: that of this machine, or else a built-in model]
     #[arg(long, value_name = "FILE.json")]
     costs: Option<PathBuf>,
     /// How tensors are laid out in ciphertexts
     #[arg(long, value_enum, default_value_t = PackingChoice::Auto)]
     packing: PackingChoice,
-    /// Where ciphertexts are refreshed: with the least predicted time, or as late as possible
-    #[arg(long, value_enum, default_value_t = PlacementChoice::Optimal)]
-    bootstrap_placement: PlacementChoice,
+    /// Where ciphertexts are refreshed: with the least predicted time, as late as possible, or by the rules of the preset
+    /// [default: optimal, or that of the preset]
+    #[arg(long, value_enum)]
+    bootstrap_placement: Option<PlacementChoice>,
     /// Print the program at this stage instead of the plan
     #[arg(long, value_name = "STAGE")]
     emit: Option<Stage>,
@@ -111,6 +122,15 @@ enum PlacementChoice {
     Optimal,
     /// As late as possible
     Lazy,
+    /// By the rules that yield the 1,149 bootstraps of arXiv 2106.07229, a reconstruction
+    Lee2021,
+}
+
+/// `--preset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PresetChoice {
+    /// ResNet-20 of arXiv 2106.07229
+    Lee2021,
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
@@ -121,7 +141,11 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         (None, None) => Calibration::BesideModel,
     };
     let request = Request {
-        security: args.security.parse().context("--security")?,
+        security: match (&args.security, args.preset) {
+            (Some(bits), _) => bits.parse().context("--security")?,
+            (None, Some(PresetChoice::Lee2021)) => 98,
+            (None, None) => 128,
+        },
         calibration,
         margin: args.margin,
         relu: match (args.agreement, args.relu_depth, args.relu_alpha) {
@@ -130,17 +154,24 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             (.., Some(alpha)) => Relu::Alpha(alpha),
             (None, None, None) => Relu::Default,
         },
-        ram_bytes: args.ram.0,
+        ram_bytes: match (args.ram, args.preset) {
+            (Some(size), _) => size.0,
+            (None, Some(PresetChoice::Lee2021)) => 24 << 30,
+            (None, None) => 16 << 30,
+        },
         costs: costs(args.costs)?,
         packing: match args.packing {
             PackingChoice::Auto => Packing::Auto,
             PackingChoice::Multiplexed => Packing::Multiplexed,
             PackingChoice::Channel => Packing::Channel,
         },
-        bootstrap_placement: match args.bootstrap_placement {
+        bootstrap_placement: args.bootstrap_placement.map(|choice| match choice {
             PlacementChoice::Optimal => BootstrapPlacement::Optimal,
             PlacementChoice::Lazy => BootstrapPlacement::Lazy,
-        },
+            PlacementChoice::Lee2021 => BootstrapPlacement::Lee2021,
+        }),
+        preset: args.preset.map(|PresetChoice::Lee2021| Preset::Lee2021),
+        encrypt_softmax: args.encrypt_softmax,
         verify_each: args.verify_each,
         import: args.import.options()?,
     };

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use fhec_ir::plan::{Alternative, BootstrapRow, Plan};
+use fhec_ir::plan::{Accounting, Alternative, BootstrapRow, Plan};
 
 use super::names::short;
 use super::table::Table;
+use crate::memory::human_bytes;
 
 /// A few lines per bootstrap.
 pub fn bootstraps(plan: &Plan) -> String {
@@ -13,8 +14,60 @@ pub fn bootstraps(plan: &Plan) -> String {
     if plan.bootstrap_sites.is_empty() {
         text += "  none: one modulus chain holds the whole program\n";
     }
+    if let Some(accounting) = &plan.accounting {
+        return text + &by_rules(accounting);
+    }
     for (index, site) in plan.bootstrap_sites.iter().enumerate() {
         write_site(&mut text, index, site);
+    }
+    text
+}
+
+/// The count by rule and by layer with a running total, what other placements need, and what the keys would take.
+fn by_rules(accounting: &Accounting) -> String {
+    let mut text = format!("  {}\n", accounting.remark);
+    for softmax in [false, true] {
+        let rows: Vec<_> = accounting.rows.iter().filter(|row| row.softmax == softmax).collect();
+        let Some(total) = rows.last().map(|row| row.total) else { continue };
+        let what = if softmax { "of the softmax" } else { "of the network" };
+        text += &format!("\n  {what}: {total}\n");
+        let mut table = Table::new(&["<rule", "<refreshes", "ct", "total"]);
+        for row in &rows {
+            table.row([
+                row.rule.clone(),
+                short(&row.value),
+                row.ciphertexts.to_string(),
+                row.total.to_string(),
+            ]);
+        }
+        text += &table.text();
+        text += "\n";
+        let mut rules: Vec<(&str, usize)> = Vec::new();
+        for row in &rows {
+            match rules.iter_mut().find(|(rule, _)| *rule == row.rule) {
+                Some((_, sum)) => *sum += row.ciphertexts,
+                None => rules.push((&row.rule, row.ciphertexts)),
+            }
+        }
+        let sums: Vec<String> = rules.iter().map(|(rule, sum)| format!("{rule} {sum}")).collect();
+        text += &format!("  by rule: {} = {total}\n", sums.join(" + "));
+    }
+    text += "\n  the same program, packing and levels under other placements:\n";
+    let mut table = Table::new(&["<placement", "network", "softmax", "seconds"]);
+    for row in &accounting.placements {
+        table.row([
+            row.placement.clone(),
+            row.bootstraps.to_string(),
+            row.bootstraps_softmax.to_string(),
+            format!("{:.0}", row.seconds),
+        ]);
+    }
+    text += &table.text();
+    if accounting.published_key_bytes > 0 {
+        text += &format!(
+            "  the same keys with one special prime and a digit per prime, as published: {}\n",
+            human_bytes(accounting.published_key_bytes)
+        );
     }
     text
 }

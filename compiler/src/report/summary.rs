@@ -46,11 +46,14 @@ fn levels(plan: &Plan) -> String {
 
 fn bootstraps(plan: &Plan) -> String {
     let seconds: f64 = plan.bootstrap_sites.iter().map(|site| site.seconds).sum();
+    let count = match plan.bootstraps_softmax {
+        0 => plan.bootstraps.to_string(),
+        softmax => format!("{} and {softmax} of the softmax", plan.bootstraps),
+    };
     match plan.bootstrap_sites.is_empty() {
-        true => plan.bootstraps.to_string(),
+        true => count,
         false => format!(
-            "{}, {seconds:.1} s or {:.0} % of the time",
-            plan.bootstraps,
+            "{count}, {seconds:.1} s or {:.0} % of the time",
             100.0 * seconds / plan.predicted_seconds
         ),
     }
@@ -58,6 +61,9 @@ fn bootstraps(plan: &Plan) -> String {
 
 fn failure(plan: &Plan) -> String {
     match plan.log2_failure_probability {
+        Some(log2) if log2 <= -1000.0 => {
+            "no bootstrap can fail: no integer part reaches the bound under the ephemeral secret".into()
+        }
         Some(log2) => format!("2^{log2:.1} per inference that a bootstrap fails"),
         None => "no bootstraps, none of theirs can fail".into(),
     }

@@ -24,7 +24,8 @@ pub struct BootstrapRow {
     pub needed_by: Vec<Need>,
     /// Predicted seconds of all its ciphertexts.
     pub seconds: f64,
-    /// The best placement of the whole program in which this value is not refreshed; `None` if there is none.
+    /// The best placement of the whole program in which this value is not refreshed; `None` if there is none, or if placement
+    /// is by rules.
     pub without_value: Option<Alternative>,
     /// The best placement in which no value of the layer that computes this value is refreshed; `None` if there is none.
     pub without_layer: Option<Alternative>,
@@ -43,6 +44,49 @@ pub struct Need {
     pub level: u32,
     /// Levels it uses up, the rescale after it included.
     pub levels_used: u32,
+}
+
+/// Bootstraps placed by named rules, for a count that was published.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Accounting {
+    /// Whose count it is, and how far the rules are theirs.
+    pub remark: String,
+    /// What is refreshed by which rule, in program order.
+    pub rows: Vec<AccountingRow>,
+    /// What other placements of the same program need.
+    pub placements: Vec<PlacementRow>,
+    /// Bytes of the same keys with the published key switching; 0 if none is known.
+    pub published_key_bytes: u64,
+}
+
+/// A value that a rule refreshes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AccountingRow {
+    /// The rule's name.
+    pub rule: String,
+    /// The value that is refreshed: its name, or the layer it belongs to and its place there.
+    pub value: String,
+    /// Layer that computes it.
+    pub layer: String,
+    /// Ciphertexts.
+    pub ciphertexts: usize,
+    /// Whether it belongs to a softmax, whose bootstraps are counted apart.
+    pub softmax: bool,
+    /// Ciphertexts so far, of the softmax or of everything else.
+    pub total: usize,
+}
+
+/// Bootstraps under a placement.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlacementRow {
+    /// Name of the placement.
+    pub placement: String,
+    /// Bootstraps outside of a softmax, counted per ciphertext.
+    pub bootstraps: usize,
+    /// Those of a softmax.
+    pub bootstraps_softmax: usize,
+    /// Predicted seconds of the whole program.
+    pub seconds: f64,
 }
 
 /// Another placement of the program's bootstraps.

@@ -16,7 +16,8 @@ use crate::approximation::ApproximationError;
 use crate::security::{SecurityError, max_log_qp};
 
 /// Names of all sets.
-pub const NAMES: [&str; 7] = ["n15-98", "n15-128", "n16-98", "n16-128", "n16-192", "n17-256", "lee2021"];
+pub const NAMES: [&str; 8] =
+    ["n15-98", "n15-128", "n16-98", "n16-128", "n16-192", "n17-256", "lee2021", "lee2021-grouped"];
 
 /// A parameter set and its bootstrap for full slots.
 #[derive(Clone, Debug)]
@@ -90,8 +91,15 @@ pub struct Recipe {
     pub coeffs_to_slots: Vec<(u32, u32)>,
     /// Butterflies and baby steps per matrix.
     pub slots_to_coeffs: Vec<(u32, u32)>,
-    /// Bits and number of the special primes; the number is also that of chain primes per key-switching digit.
+    /// Levels above those that the bootstrap raises to: in the modulus, unused.
+    pub spare_levels: u32,
+    /// Bits and number of the special primes.
     pub special: (u32, usize),
+    /// Bits of the first special prime, the only one that is used under the ephemeral secret: not below those of q0. `None`: as the
+    /// others.
+    pub first_special_bits: Option<u32>,
+    /// Chain primes per key-switching digit; `None`: as many as special primes.
+    pub digit_limbs: Option<usize>,
 }
 
 /// The polynomials of a reduction modulo `q0`.
@@ -131,8 +139,11 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         coeffs_to_slots_bits: 39,
         coeffs_to_slots: vec![(5, 32), (5, 8), (4, 8)],
         slots_to_coeffs: vec![(7, 16), (7, 16)],
+        spare_levels: 0,
         // A few bits above the digits: key switching then adds less noise than rescaling.
         special: (47, 3),
+        first_special_bits: None,
+        digit_limbs: None,
     };
     let wide = Recipe {
         name: "n16-128".into(),
@@ -229,6 +240,22 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             special: (60, 4),
             ..wide
         },
+        // Levels, scales and polynomials of the same program, keys of our own. Its secret of weight 64 admits log2(QP) 1,750 at 98 bits, which
+        // leaves room for few special primes, and so for short digits and large keys. A uniform main secret with an encapsulated one
+        // admits 2,285: digits of ten primes. Primes are below 2^50, where kernels are fast, but for q0 and the special one that covers it. Of the 18 levels
+        // for bootstrapping the parts that the paper names (2 matrices, degree 54, two doublings, degree 5, 2 matrices) take 15.
+        "lee2021-grouped" => Recipe {
+            name: "lee2021-grouped".into(),
+            secret: uniform,
+            ephemeral_weight: Some(32),
+            coeffs_to_slots: vec![(8, 16), (7, 16)],
+            slots_to_coeffs: vec![(7, 16), (8, 16)],
+            spare_levels: 3,
+            special: (50, 11),
+            first_special_bits: Some(60),
+            digit_limbs: Some(10),
+            ..recipe("lee2021")?
+        },
         _ => return Err(SetError::Unknown { name: name.to_owned() }),
     };
     Ok(found)
@@ -276,6 +303,11 @@ impl Recipe {
         })?;
         let checked = bootstrap.validate(&params);
         checked.map_err(|error| SetError::Bootstrap { name: self.name.to_owned(), error })?;
+        // Under the ephemeral secret there is one digit, q0, and one special prime.
+        let [digit_bits, special_bits] = [params.q()[0], params.p()[0]].map(|q| (q as f64).log2());
+        if self.ephemeral_weight.is_some() && digit_bits > special_bits + 1.0 {
+            return Err(fail_params(ParamsError::SpecialPrimesTooSmall { digit_bits, special_bits }));
+        }
         let set = BootstrapSet { security_bits: self.security_bits, params, bootstrap };
         set.check_security()?;
         Ok(set)
@@ -291,9 +323,11 @@ impl Recipe {
             taken.extend(&found);
             if found.len() == count { Ok(found) } else { Err(Err(bits)) }
         };
-        let p = below(self.special.0, self.special.1)?;
+        let first = self.first_special_bits.unwrap_or(self.special.0);
+        let p = [below(first, 1)?, below(self.special.0, self.special.1 - 1)?].concat();
         let q0 = below(self.q0_bits, 1)?;
-        let coeffs_to_slots = below(self.coeffs_to_slots_bits, self.coeffs_to_slots.len())?;
+        let raised = self.coeffs_to_slots.len() + self.spare_levels as usize;
+        let coeffs_to_slots = below(self.coeffs_to_slots_bits, raised)?;
         let slots_to_coeffs = below(self.slots_to_coeffs_bits, self.slots_to_coeffs.len())?;
         // A segment of products: the scale is 2^b at its top; each prime is the unused one nearest to what brings the
         // scale back to 2^b.
@@ -318,7 +352,7 @@ impl Recipe {
         let doublings = segment(self.doubling_bits, usize::from(bootstrap.sine_depth() - cosine_depth))?;
         let application = segment(self.application_bits, self.application_levels as usize)?;
         let q: Vec<u64> = [q0, slots_to_coeffs, application, doublings, cosine, coeffs_to_slots].concat();
-        let top = bootstrap.raised_level();
+        let top = bootstrap.raised_level() + self.spare_levels as Level;
         let coeffs_to_slots = (bootstrap.sine_input_level()..top).rev();
         let mut fixed: Vec<FixedScale> =
             coeffs_to_slots.map(|level| FixedScale { level, log_scale: self.sine_bits }).collect();
@@ -334,7 +368,7 @@ impl Recipe {
             level_limbs: (1..=q.len()).collect(),
             q,
             p,
-            digit_limbs: self.special.1,
+            digit_limbs: self.digit_limbs.unwrap_or(self.special.1),
             log_scale: self.sine_bits,
             secret: self.secret,
         };
@@ -440,7 +474,7 @@ mod tests {
             // The 2021 program's K is its own choice.
             assert!(failure <= if name == "lee2021" { -20.0 } else { -40.0 }, "{name}: 2^{failure:.1}");
             assert!(params.q().iter().chain(params.p()).all(|&q| q < 1 << 60));
-            if name != "lee2021" {
+            if !name.starts_with("lee2021") {
                 assert!(params.q().iter().chain(params.p()).all(|&q| q < 1 << 50), "{name}: 52-bit kernels");
             }
             // Scales stay within a tenth of a bit of their segments'.
@@ -449,6 +483,18 @@ mod tests {
                 assert!((log - log.round()).abs() < 0.1, "{name} level {level}: {log}");
             }
         }
+    }
+
+    #[test]
+    fn the_first_special_prime_covers_q0_under_an_ephemeral_secret() {
+        let narrow = Recipe { first_special_bits: None, ..recipe("lee2021-grouped").unwrap() };
+        let sine = narrow.sine().unwrap();
+        let error = narrow.build_with(sine).unwrap_err();
+        let SetError::Params { error: ParamsError::SpecialPrimesTooSmall { digit_bits, .. }, .. } = error
+        else {
+            panic!("{error}")
+        };
+        assert!(digit_bits > 59.0);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub fn lower_packed(
     let mut refreshed = BTreeMap::new();
     for &input in func.inputs() {
         let ty = func.ty(input);
-        if ty.slots != params.slots() {
+        if ty.slots > params.slots() {
             return Err(LowerPackedError::Slots { found: ty.slots, slots: params.slots() });
         }
         let level = placement.level[input.index()].unwrap_or(0);
@@ -86,9 +86,15 @@ pub fn lower_packed(
         rewriter.replace(data.result, new);
     }
     for &output in func.outputs() {
-        let value = rewriter.get(output);
-        let canonical = matcher.bring(&mut rewriter.func, value, 0);
-        let canonical = canonical.map_err(|reason| LowerPackedError::Op {
+        let mut step = Step {
+            placement,
+            rewriter: &mut rewriter,
+            matcher: &mut matcher,
+            refreshed: &mut refreshed,
+            level: 0,
+            name: None,
+        };
+        let canonical = step.operand(output).map_err(|reason| LowerPackedError::Op {
             op: "return".into(),
             value: output.to_string(),
             reason,
@@ -117,7 +123,7 @@ impl Step<'_> {
     fn operand(&mut self, value: Value) -> Result<Value, String> {
         let mut new = self.rewriter.get(value);
         let target = self.placement.refreshed[value.index()];
-        if let Some(level) = target.filter(|_| self.rewriter.func.ty(new).level < self.level) {
+        if let Some(level) = target.filter(|_| self.placement.reads_refreshed(value, self.level)) {
             new = match self.refreshed.get(&value) {
                 Some(&known) => known,
                 None => {

@@ -6,14 +6,16 @@
 //! | Requires | a packed program for the ring's slots; no unused ops |
 //! | Ensures  | a [`Placement`]: operands of every op reach its level, products of ciphertexts stay in the application's levels, refreshed values are at the bootstrap's input level or above; outputs reach level 0 |
 //! | Fails    | [`PlaceBootstrapsError`] |
-//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly, by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left |
+//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly, by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
 //! | Tests    | `tests/filetests/packed/place_bootstraps/`, unit tests below |
 //!
 //! The costs of an op and of a bootstrap fall with its level, that of a bootstrap much less: so ops with many key switches move to the
 //! bottom of a window, and a value that two branches need is refreshed once. Compositions are several polynomials in
 //! packed programs, so they may be cut between any two.
 
-use std::collections::BTreeSet;
+pub mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::entity::Value;
@@ -23,6 +25,7 @@ use fhec_ir::scale::Level;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::rules::Rule;
 use super::placement::Placement;
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::elimination::{Elimination, TooEntangled};
@@ -38,6 +41,19 @@ pub enum BootstrapPlacement {
     Optimal,
     /// As late as possible.
     Lazy,
+    /// By the rules that yield the count of arXiv 2106.07229, a reconstruction: [`rules`].
+    Lee2021,
+}
+
+impl BootstrapPlacement {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            BootstrapPlacement::Optimal => "optimal",
+            BootstrapPlacement::Lazy => "lazy",
+            BootstrapPlacement::Lee2021 => "lee2021",
+        }
+    }
 }
 
 /// Why bootstraps cannot be placed.
@@ -111,13 +127,16 @@ pub fn place_bootstraps(
         }
     }
     let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap) };
-    let mut states = match method {
-        BootstrapPlacement::Optimal => optimal(func, &live, window, &BTreeSet::new(), &prices, shapes)?,
-        BootstrapPlacement::Lazy => lazy(func, &live, window),
+    let (mut states, rules) = match method {
+        BootstrapPlacement::Optimal => {
+            (optimal(func, &live, window, &BTreeSet::new(), &prices, shapes)?, BTreeMap::new())
+        }
+        BootstrapPlacement::Lazy => (lazy(func, &live, window), BTreeMap::new()),
+        BootstrapPlacement::Lee2021 => rules::place(func, &live, window),
     };
-    tighten(func, &live, &mut states);
+    tighten(func, &live, &mut states, &rules, window);
     let seconds = prices.of_placement(&live, &states, shapes);
-    Ok((placement(&live, states), seconds))
+    Ok((placement(&live, states, rules), seconds))
 }
 
 /// The placement with the least predicted seconds of all that refresh none of `avoided`; `None` if there is none.
@@ -132,9 +151,9 @@ pub fn place_bootstraps_without(
     let live = live(func);
     let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap) };
     let mut states = optimal(func, &live, window, avoided, &prices, shapes).ok()?;
-    tighten(func, &live, &mut states);
+    tighten(func, &live, &mut states, &BTreeMap::new(), window);
     let seconds = prices.of_placement(&live, &states, shapes);
-    Some((placement(&live, states), seconds))
+    Some((placement(&live, states, BTreeMap::new()), seconds))
 }
 
 /// A value's place: the level it is made at, and the level it is refreshed to as well.
@@ -301,8 +320,14 @@ fn lazy(func: &Func<Packed>, live: &[bool], window: Window) -> Vec<State> {
     states
 }
 
-/// Bootstraps go as high as somebody needs, and no higher.
-fn tighten(func: &Func<Packed>, live: &[bool], states: &mut [State]) {
+/// Bootstraps go as high as somebody needs, and no higher; those of values that are always read refreshed to the top.
+fn tighten(
+    func: &Func<Packed>,
+    live: &[bool],
+    states: &mut [State],
+    rules: &BTreeMap<Value, Rule>,
+    window: Window,
+) {
     let mut refreshed = vec![None; states.len()];
     for data in func.ops().iter().filter(|data| live[data.result.index()]) {
         let level = states[data.result.index()].level + levels_used(&data.op) as Level;
@@ -313,12 +338,15 @@ fn tighten(func: &Func<Packed>, live: &[bool], states: &mut [State]) {
             }
         }
     }
+    for (value, _) in rules.iter().filter(|(_, rule)| rule.always()) {
+        refreshed[value.index()] = Some(window.top);
+    }
     states.iter_mut().zip(refreshed).for_each(|(state, target)| state.refreshed = target);
 }
 
-fn placement(live: &[bool], states: Vec<State>) -> Placement {
+fn placement(live: &[bool], states: Vec<State>, rules: BTreeMap<Value, Rule>) -> Placement {
     let level = states.iter().zip(live).map(|(state, live)| live.then_some(state.level)).collect();
-    Placement { level, refreshed: states.iter().map(|state| state.refreshed).collect() }
+    Placement { level, refreshed: states.iter().map(|state| state.refreshed).collect(), rules }
 }
 
 #[cfg(test)]

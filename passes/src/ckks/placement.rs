@@ -1,10 +1,13 @@
 //! Where the values of a packed program are in the chain: what [`super::lower_packed`] follows.
 
+use std::collections::BTreeMap;
+
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::packed::Packed;
 use fhec_ir::scale::Level;
 
+use super::place_bootstraps::rules::Rule;
 use crate::analysis::mul_depth::{levels_needed, levels_used};
 
 /// A level for every value, and which values are refreshed.
@@ -14,6 +17,8 @@ pub struct Placement {
     pub level: Vec<Option<Level>>,
     /// By value: the level it is also refreshed to, by one bootstrap that all who need it share.
     pub refreshed: Vec<Option<Level>>,
+    /// The rule by which each value is refreshed, where placement is by named rules; empty otherwise.
+    pub rules: BTreeMap<Value, Rule>,
 }
 
 impl Placement {
@@ -21,7 +26,7 @@ impl Placement {
     pub fn without_bootstraps(func: &Func<Packed>) -> Self {
         let level =
             levels_needed(func).into_iter().map(|needed| needed.map(|levels| levels as Level)).collect();
-        Placement { level, refreshed: vec![None; func.value_count()] }
+        Placement { level, refreshed: vec![None; func.value_count()], rules: BTreeMap::new() }
     }
 
     /// The highest level that any value is made at or refreshed to.
@@ -36,13 +41,24 @@ impl Placement {
             let Some(below) = self.level[data.result.index()] else { continue };
             let level = below + levels_used(&data.op) as Level;
             for operand in data.op.operands() {
-                let short = self.level[operand.index()].is_some_and(|made_at| made_at < level);
-                if short && self.refreshed[operand.index()].is_some() && !order.contains(&operand) {
+                if self.reads_refreshed(operand, level) && !order.contains(&operand) {
                     order.push(operand);
                 }
             }
         }
+        for &output in func.outputs() {
+            if self.reads_refreshed(output, 0) && !order.contains(&output) {
+                order.push(output);
+            }
+        }
         order
+    }
+
+    /// Whether whoever needs `value` at `level` takes what its bootstrap made of it.
+    pub fn reads_refreshed(&self, value: Value, level: Level) -> bool {
+        let short = self.level[value.index()].is_some_and(|made_at| made_at < level);
+        let always = self.rules.get(&value).is_some_and(|rule| rule.always());
+        self.refreshed[value.index()].is_some() && (short || always)
     }
 
     /// Number of values that are refreshed.

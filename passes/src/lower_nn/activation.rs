@@ -50,7 +50,7 @@ pub(super) fn not_a_polynomial(op: &Op) -> String {
     match op {
         Op::Softmax { .. } => format!(
             "a softmax is left to the client where it is the last op, for it can be applied to the decrypted logits and the class \
-             is the same; this one is used inside the network; {LOWERABLE}"
+             is the same; under encryption it is evaluated of a list of classes [1, F], which this one is not; {LOWERABLE}"
         ),
         Op::MaxPool { .. } => format!(
             "a maximum is no polynomial, and only sums, products and polynomials can be evaluated under encryption; train the \

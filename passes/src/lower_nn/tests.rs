@@ -3,6 +3,7 @@
 use fhec_ir::func::Func;
 use fhec_ir::interp::{nn, run_packed};
 use fhec_ir::layout::Layout;
+use fhec_ir::linear_map::LinearMap;
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::{Op, Packed};
 use fhec_ir::tensor::Tensor;
@@ -117,6 +118,54 @@ fn a_residual_block_with_projection() {
     let packed = check(body, 1 << 14);
     let Op::LinearMap { map, .. } = &packed.ops()[1].op else { panic!("a map was expected") };
     assert_eq!((map.output.gap, map.output.multiplex, map.output.period), (2, 4, 1 << 13));
+}
+
+/// The seed paper's packing (arXiv 2106.07229): a stride leaves the pixels where they are in the first plane, pooling
+/// and the last layer combine no ciphertexts.
+#[test]
+fn one_channel_per_ciphertext() {
+    let conv = |x: usize, weight: usize, stride: usize, pad: usize| {
+        format!(
+            "conv2d(%{x}) {{weight=@{weight}, bias=@5, strides=[{stride}, {stride}], pads=[{pad}, {pad}, {pad}, {pad}], dilations=[1, 1], groups=1}}"
+        )
+    };
+    let body = format!(
+        "const @0 : f32[8, 3, 3, 3] = random(1) const @1 : f32[8, 8, 3, 3] = random(2)
+         const @2 : f32[8, 8, 1, 1] = random(3) const @3 : f32[10, 8] = random(4)
+         const @4 : f32[10] = random(5) const @5 : f32[8] = random(6)
+         input %0 : f32[1, 3, 32, 32]
+         %1 = {} %2 = poly(%1) {square} %3 = {} %4 = poly(%3) {square} %5 = {} %6 = {} %7 = add(%5, %6)
+         %8 = reduce_mean(%7) {{axes=[2, 3], keep_dims=true}} %9 = reshape(%8) {{shape=[1, 8]}}
+         %10 = dense(%9) {{weight=@3, bias=@4}} return %10",
+        conv(0, 0, 1, 1),
+        conv(2, 1, 2, 1),
+        conv(4, 1, 1, 1),
+        conv(2, 2, 2, 0),
+        square = "{polynomial={domain=[-32.0, 32.0], chebyshev=[0.25, 0.25, 0.25]}}"
+    );
+    let options = LayoutOptions { packing: Packing::Channel, ..LayoutOptions::for_slots(1 << 10) };
+    let packed = check_with(&parse(&body), &options);
+    let maps: Vec<_> = packed
+        .ops()
+        .iter()
+        .filter_map(|data| match &data.op {
+            Op::LinearMap { map, .. } => Some(map),
+            _ => None,
+        })
+        .collect();
+    for layout in maps.iter().flat_map(|map| [&map.input, &map.output]) {
+        assert_eq!((layout.multiplex, layout.vectors()), (1, layout.shape[0]));
+    }
+    for map in &maps[..4] {
+        assert_eq!((map.output.plane, map.output.period), ([32, 32], 1 << 10));
+    }
+    assert_eq!(maps.iter().map(|map| map.output.gap).collect::<Vec<_>>(), [1, 2, 2, 2, 1, 1]);
+    // Nine taps per pair of channels, whatever the gap.
+    let diagonals = |map: &LinearMap| map.rotations(&packed.consts).values().map(Vec::len).sum::<usize>();
+    assert_eq!(diagonals(maps[0]), 3 * 8 * 9);
+    assert_eq!(diagonals(maps[1]), 8 * 8 * 9);
+    assert_eq!(diagonals(maps[5]), 8 * 10);
+    assert_eq!(packed.ty(packed.outputs()[0]).vectors, 10);
 }
 
 #[test]

@@ -4,14 +4,16 @@
 //! |---|---|
 //! | Stage    | nn → nn |
 //! | Requires | a range for every value and the factors made from them ([`super::scaling`]) |
-//! | Ensures  | no `relu`, `leaky_relu`, `clip`, `sigmoid`, `tanh`, `silu`, `gelu`, `exp`; every polynomial's domain is \[-f, f\], f the factor of its operand; ReLU is off by at most 2^-alpha f |
-//! | Leaves   | `max_pool` and `softmax`, which [`check_lowerable`](crate::lower_nn::check_lowerable) refuses; weights and values unscaled ([`super::normalize_ranges`] comes next) |
+//! | Ensures  | no `relu`, `leaky_relu`, `clip`, `sigmoid`, `tanh`, `silu`, `gelu`, `exp`, `softmax`; every polynomial's domain is \[-f, f\], f the factor of its operand; ReLU is off by at most 2^-alpha f |
+//! | Leaves   | `max_pool`, which [`check_lowerable`](crate::lower_nn::check_lowerable) refuses; weights and values unscaled ([`super::normalize_ranges`] comes next) |
 //! | Fails    | [`PassError::Approximation`], [`PassError::Option`] |
-//! | Method   | ReLU(x) = x (1 + s(x / f)) / 2 with s a composition of odd minimax polynomials for sign (2020/834, 2105.10879), or x / 2 + g(x) with g even; the rest by minimax polynomials |
+//! | Method   | ReLU(x) = x (1 + s(x / f)) / 2 with s a composition of odd minimax polynomials for sign (2020/834, 2105.10879), or x / 2 + g(x) with g even; softmax as [`super::softmax`] says; the rest by minimax polynomials |
 //! | Tests    | `tests/filetests/nn/approximate/`, `passes/tests/nn_pipeline.rs` |
 //!
 //! Leaky ReLU is the same with another last polynomial. Clip is a sum of ReLUs:
 //! low + ReLU(x - low) - ReLU(x - high), less what the range of x makes idle.
+
+mod softmax;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,7 @@ use super::{
     calibrate::Ranges,
     fit_activations::{Fit, Fits},
     scaling::{Scaling, activation_bound, is_activation},
+    softmax::SoftmaxNames,
 };
 use crate::{
     approximation::{
@@ -114,6 +117,7 @@ pub fn approximate(
         factors: func.inputs().iter().map(|&input| scaling.factor(input)).collect(),
         relu: None,
         smooth: BTreeMap::new(),
+        softmax: None,
         report: Report::new(PASS),
     };
     for data in func.ops() {
@@ -130,8 +134,12 @@ pub fn approximate(
             pass.factors.push(scaling.factor(data.result));
         }
     }
-    let Pass { rewriter, factors, report, .. } = pass;
-    Ok((rewriter.finish(func), Scaling::new(factors), report))
+    let Pass { rewriter, factors, softmax, report, .. } = pass;
+    let mut result = rewriter.finish(func);
+    if let Some(names) = softmax {
+        names.set_in(&mut result);
+    }
+    Ok((result, Scaling::new(factors), report))
 }
 
 fn malformed(message: String) -> PassError {
@@ -188,6 +196,8 @@ struct Pass<'a> {
     relu: Option<Relu>,
     /// Fits by function, bits of the domain's end, and bits of the error asked for.
     smooth: BTreeMap<(u8, u64, u64), Polynomial>,
+    /// Of the last softmax.
+    softmax: Option<SoftmaxNames>,
     report: Report,
 }
 
@@ -243,6 +253,7 @@ impl Pass<'_> {
             Op::Gelu { tanh: false, .. } => self.smooth(operand, domain, target, Smooth::Gelu, result),
             Op::Gelu { tanh: true, .. } => self.smooth(operand, domain, target, Smooth::GeluTanh, result),
             Op::Exp { .. } => self.smooth(operand, domain, target, Smooth::Exp, result),
+            Op::Softmax { .. } => self.softmax(operand, domain, target, result),
             other => Err(malformed(format!("{} is no activation", other.mnemonic()))),
         }
     }

@@ -16,13 +16,14 @@ use std::collections::BTreeMap;
 
 use fhec_ir::{
     entity::Value,
-    func::Func,
+    func::{Func, StageOp},
     interp,
     nn::{Nn, Op},
     tensor::Tensor,
 };
 use rayon::prelude::*;
 
+use super::scaling::is_activation;
 use crate::{error::PassError, report::Report};
 
 const PASS: &str = "calibrate";
@@ -85,11 +86,13 @@ pub enum Source<'a> {
 pub struct Options {
     /// What measured magnitudes are multiplied with, at least 1.
     pub margin: f64,
+    /// What operands of activations are taken to stay below, whatever was measured; by measured ranges and the margin if `None`.
+    pub bound: Option<f64>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { margin: 1.5 }
+        Options { margin: 1.5, bound: None }
     }
 }
 
@@ -156,7 +159,7 @@ pub fn calibrate(
         return Err(PassError::Option { option: "margin", reason });
     }
     let mut report = Report::new(PASS);
-    let ranges = match source {
+    let mut ranges = match source {
         Source::Images(images) => {
             report.count("images", images.len());
             let ranges = measure(func, images)?;
@@ -187,7 +190,30 @@ pub fn calibrate(
             Ranges { ranges, margins, measured, expected: expected.iter().map(|r| r.max_abs()).collect() }
         }
     };
+    if let Some(bound) = options.bound {
+        fix_bounds(func, &mut ranges, bound, &mut report);
+    }
     Ok((ranges, report))
+}
+
+/// Gives operands of activations this bound; what they are computed from is to get no wider factor by its own.
+fn fix_bounds(func: &Func<Nn>, ranges: &mut Ranges, bound: f64, report: &mut Report) {
+    for value in (0..func.value_count()).map(Value::new) {
+        if ranges.measured(value) && !func.outputs().contains(&value) {
+            ranges.set_bound(value, ranges.bound(value).min(bound));
+        }
+    }
+    for data in func.ops() {
+        if !is_activation(&data.op) || matches!(data.op, Op::Softmax { .. }) {
+            continue;
+        }
+        let x = data.op.operands()[0];
+        let largest = ranges.range(x).max_abs();
+        if largest > bound && ranges.measured(x) {
+            report.note(format!("{} was seen to reach {largest:.1}, its bound is {bound}", name(func, x)));
+        }
+        ranges.set_bound(x, bound);
+    }
 }
 
 fn name(func: &Func<Nn>, value: Value) -> String {

@@ -2,7 +2,7 @@
 //!
 //! | Pass | Effect |
 //! |---|---|
-//! | [`drop_softmax`](mod@drop_softmax) | leaves a final softmax to the client |
+//! | [`drop_softmax`](mod@drop_softmax) | leaves a final softmax to the client, unless it is to be evaluated ([`softmax`](mod@softmax)) |
 //! | [`collect_polynomials`](mod@collect_polynomials) | recognises polynomials written out in products and sums |
 //! | [`simplify`](mod@simplify) | folds linear ops together, least multiplicative depth first |
 //! | [`calibrate`](mod@calibrate) | ranges of all values, from images or by interval arithmetic |
@@ -27,3 +27,4 @@ pub mod fit_network;
 pub mod normalize_ranges;
 pub mod scaling;
 pub mod simplify;
+pub mod softmax;

@@ -18,6 +18,7 @@ use fhec_ir::{
 };
 
 use super::calibrate::Ranges;
+use super::softmax::OPERAND_BOUND;
 
 /// A factor for every value of a function.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,7 @@ pub fn is_activation(op: &Op) -> bool {
             | Op::Silu { .. }
             | Op::Gelu { .. }
             | Op::Exp { .. }
+            | Op::Softmax { .. }
     )
 }
 
@@ -60,6 +62,7 @@ pub fn activation_bound(op: &Op, x: Value, ranges: &Ranges) -> f64 {
     };
     match op {
         Op::Clip { low, high, .. } => ranges.bound(x).max(beyond(*low)).max(beyond(*high)),
+        Op::Softmax { .. } => ranges.bound(x).max(OPERAND_BOUND),
         _ => ranges.bound(x),
     }
 }
@@ -109,7 +112,6 @@ pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
     func.inputs().iter().for_each(|input| pin(&mut classes, *input));
     for data in func.ops() {
         match &data.op {
-            Op::Softmax { x, .. } => [*x, data.result].into_iter().for_each(|v| pin(&mut classes, v)),
             Op::Div { x, y } if !constants[y.index()] => {
                 [*x, *y, data.result].into_iter().for_each(|v| pin(&mut classes, v));
             }

@@ -20,10 +20,12 @@ pub(super) fn bootstrap_rows(scheduled: &Scheduled, layers: &Layers, costs: &Cos
     let Some(placed) = &scheduled.placed else { return Vec::new() };
     let Scheduled { program, estimate, .. } = scheduled;
     let mut other_places = OtherPlaces::new(scheduled, placed, costs);
+    // Rules are followed, not improved.
+    let by_rules = !placed.placement.rules.is_empty();
     let row = |&(op, value): &(usize, Value)| {
         let data = &program.ops()[op];
         let (x, result) = (program.ty(data.op.operands()[0]), program.ty(data.result));
-        let [without_value, without_layer] = other_places.of(value);
+        let [without_value, without_layer] = if by_rules { [None, None] } else { other_places.of(value) };
         BootstrapRow {
             op,
             value: other_places.name(value),
@@ -143,17 +145,26 @@ impl<'a> OtherPlaces<'a> {
         })
     }
 
-    /// The name of a value; where it has none, its layer and what it is there.
     fn name(&self, value: Value) -> String {
-        match (self.packed.value_name(value), self.definitions[value.index()]) {
-            (Some(name), _) => name.to_string(),
-            (None, Some(op)) => {
-                let mnemonic = self.packed.ops()[op].op.mnemonic();
-                let before = &self.layers.of_op[..op];
-                let place = before.iter().filter(|&&layer| layer == self.layers.of_op[op]).count() + 1;
-                format!("{}, {mnemonic} (step {place})", self.layers.name(op))
-            }
-            (None, None) => value.to_string(),
+        name(self.packed, &self.layers, &self.definitions, value)
+    }
+}
+
+/// The name of a value; where it has none, its layer and what it is there.
+pub(super) fn name(
+    packed: &Func<Packed>,
+    layers: &Layers,
+    definitions: &[Option<usize>],
+    value: Value,
+) -> String {
+    match (packed.value_name(value), definitions[value.index()]) {
+        (Some(name), _) => name.to_string(),
+        (None, Some(op)) => {
+            let mnemonic = packed.ops()[op].op.mnemonic();
+            let before = &layers.of_op[..op];
+            let place = before.iter().filter(|&&layer| layer == layers.of_op[op]).count() + 1;
+            format!("{}, {mnemonic} (step {place})", layers.name(op))
         }
+        (None, None) => value.to_string(),
     }
 }

@@ -1,0 +1,91 @@
+//! Presets: programs that others have published, as options of a compile.
+
+use fhec_ir::params::Secret;
+
+use crate::bootstrap::sets::{self, BootstrapSet, Recipe, SetError};
+use crate::ckks::place_bootstraps::BootstrapPlacement;
+use crate::compile::Options;
+use crate::lower_nn::Packing;
+use crate::nn::approximate::ReluMethod;
+use crate::nn::fit_network::Fitting;
+use crate::schedule_network::FixedParams;
+
+/// A program that was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// ResNet-20 of arXiv 2106.07229 (`docs/lee2021.md`): one channel per ciphertext on 2^10 slots, ReLU of degrees 15, 15, 27 for inputs
+    /// up to 40, 11 levels between bootstraps, softmax under encryption.
+    Lee2021,
+}
+
+/// Degrees of the composition for sign.
+const RELU_DEGREES: [usize; 3] = [15, 15, 27];
+/// What operands of ReLUs are taken to stay below.
+const RELU_BOUND: f64 = 40.0;
+/// Slots per ciphertext: a channel of a 32x32 picture.
+const SLOTS: usize = 1 << 10;
+
+/// Chain, bootstrap and keys.
+const SET: &str = "lee2021-grouped";
+
+impl Preset {
+    /// Changes what the preset fixes.
+    pub fn apply(self, options: &mut Options) -> Result<(), SetError> {
+        let Preset::Lee2021 = self;
+        options.nn.encrypt_softmax = true;
+        options.nn.fit.fitting = Fitting::Off;
+        options.nn.approximate.relu = ReluMethod::Degrees(RELU_DEGREES.to_vec());
+        options.nn.calibrate.bound = Some(RELU_BOUND);
+        let set = sets::named(SET)?;
+        options.schedule.packing = Packing::Channel;
+        options.schedule.bootstrap_placement = BootstrapPlacement::Lee2021;
+        options.schedule.params.security_bits = set.security_bits;
+        options.schedule.fixed = Some(FixedParams { set, slots: SLOTS });
+        Ok(())
+    }
+}
+
+/// The chain of [`SET`] with the paper's key switching: one special prime of 60 bits, a digit per prime, the sparse secret.
+pub fn lee2021_as_published() -> Result<BootstrapSet, SetError> {
+    let secret = Secret::SparseTernary { hamming_weight: 64 };
+    let recipe = Recipe {
+        secret,
+        ephemeral_weight: None,
+        special: (60, 1),
+        first_special_bits: None,
+        digit_limbs: None,
+        ..sets::recipe(SET)?
+    };
+    recipe.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::failure::log2_failure;
+    use crate::security;
+
+    #[test]
+    fn the_chain_is_the_papers() {
+        let set = sets::named(SET).unwrap();
+        let (params, bootstrap) = (&set.params, set.with_slots(SLOTS).unwrap());
+        assert_eq!((params.log_n(), params.top_level()), (16, 11 + 18));
+        assert_eq!(params.q()[0].ilog2(), 59);
+        assert_eq!(bootstrap.usable_levels(), 11);
+        assert_eq!((bootstrap.input_level(), bootstrap.raised_level()), (2, 29 - 3));
+        assert_eq!((bootstrap.cosine.degree(), bootstrap.double_angles), (54, 2));
+        assert_eq!(bootstrap.arcsine.as_ref().map(|p| p.degree()), Some(5));
+        for level in bootstrap.input_level()..=bootstrap.output_level {
+            assert!((params.canonical_scale(level).log2() - 50.0).abs() < 0.1, "level {level}");
+        }
+        // Only q0 and the special prime beside it are beyond the fast kernels.
+        assert!(params.q()[1..].iter().chain(&params.p()[1..]).all(|&q| q < 1 << 50));
+        assert!(params.p()[0] > params.q()[0] / 2);
+        set.check_security().unwrap();
+        assert_eq!(security::level_reached(16, params.secret(), params.log_qp()).unwrap(), Some(98));
+        assert!(log2_failure(32, bootstrap.bound, SLOTS, 1149 + 22) < -40.0);
+        let published = lee2021_as_published().unwrap();
+        assert_eq!((published.params.p().len(), published.params.digit_limbs()), (1, 1));
+        assert_eq!(published.params.top_level(), params.top_level());
+    }
+}
