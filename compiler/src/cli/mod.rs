@@ -103,15 +103,16 @@ pub fn execute(cli: Cli) -> Result<Exit> {
 }
 
 fn start_logging(common: &Common) {
-    let level = match (common.quiet, common.verbose) {
+    // Libraries tell what they do on the last level only.
+    let directives = match (common.quiet, common.verbose) {
         (true, _) => "error",
         (false, 0) => "warn",
-        (false, 1) => "info",
-        (false, 2) => "debug",
+        (false, 1) => "warn,fhec=info",
+        (false, 2) => "warn,fhec=debug",
         (false, _) => "trace",
     };
     // FHEC_LOG takes tracing's filter directives, e.g. `fhec_passes=debug`.
-    let filter = EnvFilter::try_from_env("FHEC_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = EnvFilter::try_from_env("FHEC_LOG").unwrap_or_else(|_| EnvFilter::new(directives));
     // A second call (in tests) keeps the first subscriber.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
