@@ -13,6 +13,7 @@
 //! | [`bench_bootstrap`] | measuring bootstraps |
 //! | [`plan_diff`] | two plans compared |
 //! | [`gates`] | limits that a plan has to keep |
+//! | [`layer_errors`] | errors of a run, layer by layer |
 //! | [`profile`] | a run op by op, and its trace file |
 //! | [`report`] | plans for people: screens, tables, graphs, pages |
 //! | [`cli`] | the command line |
@@ -31,6 +32,7 @@ pub mod data;
 pub mod embedded;
 pub mod files;
 pub mod gates;
+pub mod layer_errors;
 pub mod layer_values;
 pub mod memory;
 pub mod onnx;

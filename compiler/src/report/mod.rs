@@ -8,7 +8,7 @@
 //! | [`keys`] | keys: levels, bytes, who uses them |
 //! | [`params`] | the modulus chain and the parameter sets considered |
 //! | [`ranges`], [`passes`] | activations; what each pass did |
-//! | [`measured`] | measured times beside predicted ones |
+//! | [`measured`], [`layer_errors`] | measured times beside predicted ones; errors of a run |
 //! | [`simulation`] | answers on a data set |
 //! | [`dot`] | the program as a Graphviz graph |
 //! | [`plot`], [`page`] | plots as SVG; HTML pages of a plan and of a simulation |
@@ -19,6 +19,7 @@
 pub mod bootstraps;
 pub mod dot;
 pub mod keys;
+pub mod layer_errors;
 pub mod layers;
 pub mod layouts;
 pub mod levels;

@@ -1,9 +1,11 @@
 //! The server: runs the program with public keys alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fhec_ir::artifact::Artifact;
 use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::entity::Value;
 use fhec_runtime::circuits::bootstrap::{Bootstrapper, Bootstrapping};
 use fhec_runtime::ckks::FactorEncoder;
 use fhec_runtime::exec::{self, Observer, ProgramKeys};
@@ -79,13 +81,24 @@ impl Evaluation<'_> {
         image: Vec<Ciphertext>,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Ciphertext>, RoleError> {
+        self.evaluate_seen(image, observer, &mut |_, _| ())
+    }
+
+    /// [`Evaluation::evaluate_observed`]; `seen` is shown every ciphertext that is computed.
+    pub fn evaluate_seen(
+        &self,
+        image: Vec<Ciphertext>,
+        observer: &mut dyn Observer,
+        seen: &mut dyn FnMut(Value, &Vec<Ciphertext>),
+    ) -> Result<Vec<Ciphertext>, RoleError> {
         let program = &self.artifact.program;
         let &[input] = program.inputs() else {
             return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
         };
         let ty = program.ty(input);
         check_bundle("an encrypted image", &image, ty.vectors, ty.slots, ty.level)?;
-        let mut outputs = exec::execute(program, &self.backend, vec![image], observer)?;
+        let (backend, known) = (&self.backend, BTreeMap::new());
+        let mut outputs = exec::execute_from(program, backend, vec![image], known, observer, seen)?;
         match (outputs.pop(), outputs.is_empty()) {
             (Some(output), true) => Ok(output),
             _ => Err(RoleError::Program { what: "output", reason: "there is not exactly one".into() }),
