@@ -168,6 +168,12 @@ fn notes(scheduled: &Scheduled, reports: &[Report]) -> Vec<String> {
         estimate.error_bits_worst, estimate.error_bits_mean
     ));
     notes.push(format!("encoded weights take {} bytes if all are kept in memory", estimate.plaintext_bytes));
+    if let Some(kept) = estimate.cached_bytes {
+        notes.push(format!(
+            "only {kept} bytes of them are kept within the memory allowed; the others are encoded anew for every image, which takes time that \
+             is not predicted"
+        ));
+    }
     if scheduled.params.secret() != Secret::UniformTernary {
         notes.push(
             "the secret is sparse: published attacks on sparse secrets that the estimator does not know may cost less"

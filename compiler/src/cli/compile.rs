@@ -8,7 +8,7 @@ use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::lower_nn::Packing;
 
-use super::args::{ByteSize, Common, Import};
+use super::args::{Common, Import};
 use super::gates::GateArgs;
 use super::inspect::summary;
 use super::normalisation::Normalisation;
@@ -60,9 +60,6 @@ pub struct Args {
     /// levels are short
     #[arg(long, value_name = "A", conflicts_with_all = ["agreement", "relu_depth"])]
     relu_alpha: Option<f64>,
-    /// Memory that evaluating may take: keys, ciphertexts, tables and encoded weights
-    #[arg(long, value_name = "SIZE", default_value = "16GiB")]
-    ram: ByteSize,
     /// What operations cost, as `fhec bench --calibrate` writes it [default: that of this machine, or else a built-in model]
     #[arg(long, value_name = "FILE.json")]
     costs: Option<PathBuf>,
@@ -130,7 +127,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             (.., Some(alpha)) => Relu::Alpha(alpha),
             (None, None, None) => Relu::Default,
         },
-        ram_bytes: args.ram.0,
+        ram_bytes: args.gates.max_ram.0,
         costs: costs(args.costs)?,
         packing: match args.packing {
             PackingChoice::Auto => Packing::Auto,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fhec_ir::artifact::Artifact;
 use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::ckks::WEIGHT_BYTES;
 use fhec_ir::entity::Value;
 use fhec_runtime::circuits::bootstrap::{Bootstrapper, Bootstrapping};
 use fhec_runtime::ckks::FactorEncoder;
@@ -15,7 +16,8 @@ use fhec_runtime::rlwe::Ciphertext;
 use super::RoleError;
 use super::client::check_bundle;
 
-/// Bytes that encoded diagonals may keep between images: enough for any network without bootstraps.
+/// Bytes that encoded diagonals may keep between images where the program does not name fewer: enough for any network without
+/// bootstraps.
 const CACHE_BYTES: usize = 4 << 30;
 
 /// Holder of the public keys that one program is run with.
@@ -44,8 +46,12 @@ impl<'a> Server<'a> {
         };
         let bootstrap_bytes = bootstrapping.bootstrappers.iter().map(|b| b.bytes()).sum();
         let keys = self.keys.evaluation();
-        let backend = exec::ckks::Encrypted::new(self.context, keys, program, CACHE_BYTES)
-            .with_bootstrapping(bootstrapping);
+        let planned: Option<u64> = program
+            .meta(WEIGHT_BYTES)
+            .map_err(|error| RoleError::Program { what: "memory for weights", reason: error.to_string() })?;
+        let cache = planned.map_or(CACHE_BYTES, |bytes| bytes as usize).min(CACHE_BYTES);
+        let backend =
+            exec::ckks::Encrypted::new(self.context, keys, program, cache).with_bootstrapping(bootstrapping);
         // Checked before weights are encoded: with the wrong keys nobody waits for it.
         exec::Backend::check_program(&backend, program)?;
         backend.preload()?;
