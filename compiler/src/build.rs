@@ -28,6 +28,7 @@ use crate::cli::Stage;
 use crate::data::{Dataset, Preprocess};
 use crate::embedded::Embedded;
 use crate::files::{self, Access};
+use crate::gates::out_of_memory;
 use crate::onnx::{self, ImportOptions};
 use crate::program::{Program, check_network, image_shape};
 
@@ -275,6 +276,11 @@ fn build(
             Err(CompileError::Schedule(ScheduleError::Params(
                 error @ (ChooseParamsError::TooDeep { .. } | ChooseParamsError::Precision { .. }),
             ))) => error,
+            Err(CompileError::Schedule(ScheduleError::Params(ChooseParamsError::Memory {
+                ram,
+                nearest,
+                ..
+            }))) => return Err(out_of_memory(ram, &nearest).into()),
             Err(error) => return Err(error.into()),
         };
         // A shallower ReLU helps where the depth is near what a ring holds, not where it is a multiple of that.

@@ -6,13 +6,11 @@ use fhec_ir::plan::{Considered, Plan};
 
 use crate::memory::human_bytes;
 
-/// Limits that a plan has to keep.
+/// Limits that a plan has to keep, beside memory, within which plans are searched in the first place ([`out_of_memory`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Gates {
     /// Largest predicted time of one inference, in seconds.
     pub max_seconds: Option<f64>,
-    /// Largest predicted peak of memory, in bytes.
-    pub max_bytes: Option<u64>,
     /// Largest number of bootstraps.
     pub max_bootstraps: Option<usize>,
     /// Least share of sample images that keep their class.
@@ -42,10 +40,6 @@ impl Gates {
         let mut reasons = Vec::new();
         if let Some(max) = self.max_seconds.filter(|&max| plan.predicted_seconds > max) {
             reasons.push(format!("{:.2} s predicted, at most {max} s allowed", plan.predicted_seconds));
-        }
-        if let Some(max) = self.max_bytes.filter(|&max| plan.predicted_peak_bytes > max) {
-            let peak = human_bytes(plan.predicted_peak_bytes);
-            reasons.push(format!("{peak} of memory predicted, at most {} allowed", human_bytes(max)));
         }
         let bootstraps = plan.bootstraps + plan.bootstraps_softmax;
         if let Some(max) = self.max_bootstraps.filter(|&max| bootstraps > max) {
@@ -85,7 +79,6 @@ impl Gates {
         let ratio = |value: f64, limit: f64| if value == 0.0 { 0.0 } else { value / limit };
         let ratios = [
             self.max_seconds.map(|max| ratio(set.seconds, max)),
-            self.max_bytes.map(|max| ratio(set.peak_bytes as f64, max as f64)),
             self.max_bootstraps.map(|max| ratio(set.bootstraps as f64, max as f64)),
         ];
         ratios.into_iter().flatten().fold(0.0, f64::max)
@@ -101,7 +94,7 @@ impl Gates {
         let best = passing.min_by(|a, b| refused(a).cmp(&refused(b)).then(a.seconds.total_cmp(&b.seconds)));
         if let Some(set) = best {
             let why_not = match set.verdict.as_str() {
-                "slower" => self.how_to_get(set),
+                "slower" => "it is slower than the one chosen".into(),
                 verdict => format!("it was not chosen because {verdict}"),
             };
             return format!("the nearest plan that would pass: {}; {why_not}", in_words(set));
@@ -115,17 +108,17 @@ impl Gates {
             None => "no other parameter set was priced".into(),
         }
     }
+}
 
-    fn how_to_get(&self, set: &Considered) -> String {
-        match self.max_bytes {
-            Some(max) if set.peak_bytes <= max => {
-                let size = human_bytes(max).replace(' ', "");
-                format!(
-                    "it is slower than the one chosen; --ram {size} lets only plans within that be chosen"
-                )
-            }
-            _ => "it is slower than the one chosen".into(),
-        }
+/// That no plan keeps within `max` bytes of memory; `nearest` needs least.
+pub fn out_of_memory(max: u64, nearest: &Considered) -> GateError {
+    let mebibytes = nearest.peak_bytes.div_ceil(1 << 20);
+    GateError {
+        reasons: vec![format!("no plan keeps within {} of memory", human_bytes(max))],
+        nearest: format!(
+            "the nearest one: {}; --max-ram {mebibytes}MiB, a lower security level or a smaller network would pass",
+            in_words(nearest)
+        ),
     }
 }
 
@@ -175,22 +168,22 @@ mod tests {
 
     #[test]
     fn limits_that_are_kept_pass() {
-        let gates = Gates {
-            max_seconds: Some(2.0),
-            max_bytes: Some(8 << 30),
-            max_bootstraps: Some(3),
-            min_agreement: None,
-        };
+        let gates = Gates { max_seconds: Some(2.0), max_bootstraps: Some(3), min_agreement: None };
         assert_eq!(gates.check(&plan()), Ok(()));
         assert_eq!(Gates::default().check(&plan()), Ok(()));
     }
 
     #[test]
     fn the_nearest_set_that_passes_is_named_with_the_way_to_get_it() {
-        // 6 GiB would do: the faster of the two that keep precision, before a faster one that does not.
-        let gate = error(Gates { max_bytes: Some(6 << 30), ..Gates::default() });
+        // One bootstrap less would do: the faster of the two that keep precision, before a faster one that does not.
+        let mut plan = plan();
+        plan.considered.iter_mut().filter(|set| set.verdict != "chosen").for_each(|set| set.bootstraps = 2);
+        let gate = Gates { max_bootstraps: Some(2), ..Gates::default() }.check(&plan).unwrap_err();
         assert_eq!(gate.reasons.len(), 1);
-        assert!(gate.nearest.contains("3.00 s, 6.0 GiB") && gate.nearest.contains("--ram 6.0GiB"), "{gate}");
+        assert!(
+            gate.nearest.contains("3.00 s, 6.0 GiB") && gate.nearest.contains("slower than the one"),
+            "{gate}"
+        );
         // Only one that was refused for its errors would do.
         let gate = error(Gates { max_seconds: Some(1.6), ..Gates::default() });
         assert!(
@@ -201,6 +194,15 @@ mod tests {
         let gate = error(Gates { max_seconds: Some(1.0), max_bootstraps: Some(2), ..Gates::default() });
         assert_eq!(gate.reasons.len(), 2);
         assert!(gate.nearest.contains("none of the 3 other") && gate.nearest.contains("1.50 s"), "{gate}");
+    }
+
+    #[test]
+    fn memory_that_is_too_small_names_what_would_do() {
+        let gate = out_of_memory(4 << 30, &set(3.0, (5 << 30) + 1, "the switching keys need more"));
+        let message = gate.to_string();
+        assert!(message.contains("within 4.0 GiB") && message.contains("3.00 s, 5.0 GiB"), "{message}");
+        // Rounded up, so that what is named is enough.
+        assert!(message.contains("--max-ram 5121MiB"), "{message}");
     }
 
     #[test]

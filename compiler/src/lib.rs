@@ -8,9 +8,12 @@
 //! | [`build`] | a compile: model, normalisation and calibration in, a program out |
 //! | [`roles`] | client and server, and the files between them |
 //! | [`simulator`] | answers of a compiled program without encryption |
+//! | [`simulation`] | answers on a data set, compared with the plain network's and summed up |
+//! | [`blame`], [`layer_values`] | which layer flips a class; layers in the program and in the plain network |
 //! | [`bench_bootstrap`] | measuring bootstraps |
 //! | [`plan_diff`] | two plans compared |
 //! | [`gates`] | limits that a plan has to keep |
+//! | [`layer_errors`] | errors of a run, layer by layer |
 //! | [`profile`] | a run op by op, and its trace file |
 //! | [`report`] | plans for people: screens, tables, graphs, pages |
 //! | [`cli`] | the command line |
@@ -22,12 +25,15 @@
 
 pub mod bench_bootstrap;
 pub mod bench_costs;
+pub mod blame;
 pub mod build;
 pub mod cli;
 pub mod data;
 pub mod embedded;
 pub mod files;
 pub mod gates;
+pub mod layer_errors;
+pub mod layer_values;
 pub mod memory;
 pub mod onnx;
 pub mod plan_diff;
@@ -35,4 +41,5 @@ pub mod profile;
 pub mod program;
 pub mod report;
 pub mod roles;
+pub mod simulation;
 pub mod simulator;

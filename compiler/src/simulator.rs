@@ -1,10 +1,14 @@
 //! Answers of the compiled program on slots with modelled noise, or exact ones.
 
+use std::collections::BTreeMap;
+
 use fhec_ir::artifact::Artifact;
+use fhec_ir::entity::Value;
+use fhec_ir::interp::Bundle;
 use fhec_ir::layout::Layout;
 use fhec_runtime::exec::clear::Clear;
 use fhec_runtime::exec::noisy::{EncryptionKind, Simulation};
-use fhec_runtime::exec::{self};
+use fhec_runtime::exec::{self, Overflow};
 
 use crate::roles::RoleError;
 
@@ -15,6 +19,15 @@ pub struct Simulator<'a> {
     output: Layout,
     factor: f64,
     noisy: Option<Simulation<'a>>,
+}
+
+/// What a simulated run answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Simulated {
+    /// What decrypting the answer would give.
+    pub logits: Vec<f64>,
+    /// Operands that were outside the range of what was done to them; empty for runs without noise, which do not look.
+    pub overflows: Vec<Overflow>,
 }
 
 impl<'a> Simulator<'a> {
@@ -32,6 +45,23 @@ impl<'a> Simulator<'a> {
     /// The logits that decrypting the answer for `image` (preprocessed, `[c][y][x]`) would give. The same seed gives
     /// the same noise.
     pub fn logits(&self, image: &[f32], seed: u64) -> Result<Vec<f64>, RoleError> {
+        Ok(self.answer(image, seed)?.logits)
+    }
+
+    /// [`Simulator::logits`] with what an encrypted run could not tell.
+    pub fn answer(&self, image: &[f32], seed: u64) -> Result<Simulated, RoleError> {
+        self.answer_from(image, seed, BTreeMap::new(), &mut |_, _| ())
+    }
+
+    /// [`Simulator::answer`] with values of the program that are `known`; ops before them are not run, all others have the noise they
+    /// have otherwise. `seen` is shown every value that is computed.
+    pub fn answer_from(
+        &self,
+        image: &[f32],
+        seed: u64,
+        known: BTreeMap<Value, Bundle>,
+        seen: &mut dyn FnMut(Value, &Bundle),
+    ) -> Result<Simulated, RoleError> {
         if image.len() != self.input.elements() {
             return Err(RoleError::ImageSize { expected: self.input.elements(), found: image.len() });
         }
@@ -41,17 +71,22 @@ impl<'a> Simulator<'a> {
         };
         let elements: Vec<f64> = image.iter().map(|&x| f64::from(x)).collect();
         let slots = self.input.pack(&elements);
-        let outputs = match &self.noisy {
+        let (outputs, overflows) = match &self.noisy {
             Some(simulation) => {
                 let run = simulation.run(seed);
                 let encrypted = run.encrypt(0, program.ty(input), slots, EncryptionKind::SecretKey);
-                exec::execute(program, &run, vec![encrypted], &mut ())?
+                let outputs = exec::execute_from(program, &run, vec![encrypted], known, &mut (), seen)?;
+                (outputs, run.overflows())
             }
-            None => exec::execute(program, &Clear, vec![slots], &mut ())?,
+            None => {
+                let outputs = exec::execute_from(program, &Clear, vec![slots], known, &mut (), seen)?;
+                (outputs, Vec::new())
+            }
         };
         let [output] = outputs.as_slice() else {
             return Err(RoleError::Program { what: "output", reason: "there is not exactly one".into() });
         };
-        Ok(self.output.unpack(output).iter().map(|slot| slot * self.factor).collect())
+        let logits = self.output.unpack(output).iter().map(|slot| slot * self.factor).collect();
+        Ok(Simulated { logits, overflows })
     }
 }

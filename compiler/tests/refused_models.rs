@@ -45,8 +45,29 @@ fn max_pools_are_named_with_what_can_be_lowered() {
     refused(
         &m,
         &[],
-        &["MaxPool", "`features/pooled`", "train the network with AveragePool", "what can be lowered: Conv"],
+        &[
+            "cannot lower the node `MaxPool_0` (MaxPool), which computes the tensor `features/pooled`",
+            "train the network with AveragePool",
+            "what can be lowered: Conv",
+        ],
     );
+}
+
+/// Where several ops stand for a node, and where nodes were folded into another, messages still name a node of the model.
+#[test]
+fn what_cannot_be_lowered_names_the_node_of_the_model() {
+    let mut m = model(13, &[1, 2, 4, 4]);
+    node(&mut m, "Add", &["x", "x"], &["sum"]);
+    node(&mut m, "Sigmoid", &["sum"], &["gate"]).name = "head/gate".into();
+    node(&mut m, "Div", &["sum", "gate"], &["y"]).name = "head/ratio".into();
+    refused(&m, &[], &["the node `head/ratio` (Div), which computes the tensor `y`", "divisor is encrypted"]);
+
+    // A node without a name is called by its output, as when it is imported.
+    let mut m = model(13, &[1, 2, 4, 4]);
+    let pool = node(&mut m, "GlobalMaxPool", &["x"], &["top"]);
+    pool.name = String::new();
+    node(&mut m, "Flatten", &["top"], &["y"]);
+    refused(&m, &[], &["the node `top` (GlobalMaxPool)"]);
 }
 
 /// `y = x W` after a flattening: compiles in no time.

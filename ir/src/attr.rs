@@ -109,7 +109,7 @@ macro_rules! int_attr {
         }
     )*};
 }
-int_attr!(u8, u16, u32, usize);
+int_attr!(u8, u16, u32, u64, usize);
 
 impl AsAttr for f64 {
     fn to_attr(&self) -> Option<Attr> {

@@ -13,6 +13,7 @@
 //! | [`verify`] | what every pass may rely on |
 //! | [`interp`] | cleartext meaning of each stage |
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
+//! | [`layer_values`] | which values of a program stand for the network's, and how they are stored |
 //! | [`artifact`] | the file a compile produces |
 //! | [`plan`] | what a compile decided and predicts |
 //! | [`circuit_shape`] | rotations and products of the big circuits |
@@ -39,6 +40,7 @@ pub mod entity;
 pub mod evaluation_keys;
 pub mod func;
 pub mod interp;
+pub mod layer_values;
 pub mod layout;
 pub mod linear_map;
 pub mod nn;

@@ -53,6 +53,8 @@ pub struct Estimate {
     pub key_bytes: u64,
     /// Encoded weights, if all are kept.
     pub plaintext_bytes: u64,
+    /// What of them may be kept from image to image where not all fit the memory budget; the others are encoded when they are used.
+    pub cached_bytes: Option<u64>,
     /// Keys, live ciphertexts, transform tables, and as many encoded weights as the memory budget leaves room for.
     pub peak_bytes: u64,
     /// Errors by value.
@@ -112,6 +114,7 @@ pub fn estimate(
         key_bytes,
         plaintext_bytes,
         // One layer's weights have to be there while it runs.
+        cached_bytes: (room < plaintext_bytes).then(|| room.saturating_sub(largest)),
         peak_bytes: fixed + plaintext_bytes.min(room.max(largest)),
         noise,
     })

@@ -3,10 +3,12 @@
 //! Every pass is a function of its input and options; only this file knows the order, measures time, counts ops and runs the
 //! verifier: after every pass in debug builds, or wherever [`NnOptions::verify_each`] is set.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use fhec_ir::{
+    entity::Value,
     func::{Func, OpData, Stage, StageOp},
+    layer_values::{STORED_VALUES, StoredValue},
     nn::Nn,
     plan::RangeRow,
     verify::verify,
@@ -23,9 +25,10 @@ use crate::{
         choose_degrees::degree_at,
         collect_polynomials::collect_polynomials,
         drop_softmax::drop_softmax,
+        equalize_channels::ChannelFactors,
         fit_network::{self, Fitting, Prepared, fit_network},
         normalize_ranges::normalize_ranges,
-        scaling::{activation_bound, is_activation, scaling},
+        scaling::{Scaling, activation_bound, is_activation, scaling},
         simplify,
     },
     report::Report,
@@ -54,7 +57,8 @@ pub struct NnOptions {
 pub struct NnResult {
     /// The network with its activations still in place, after folding: what the compiled program is measured against.
     pub reference: Func<Nn>,
-    /// Linear ops and polynomials on stored values; `meta output_factor` is what outputs are multiplied with.
+    /// Linear ops and polynomials on stored values; `meta output_factor` is what outputs are multiplied with, `meta stored_values` says
+    /// how named values are stored.
     pub func: Func<Nn>,
     /// Input range of each activation.
     pub ranges: Vec<RangeRow>,
@@ -90,11 +94,11 @@ pub fn run_nn(
     let start = Instant::now();
     let prepared = fit_network(&reference, source, &options.calibrate, &options.fit)?;
     let mut approximation = options.approximate.clone();
-    let (exact, ranges, factors, activations) = match prepared {
-        Some(Prepared { func, ranges, factors, fits, activations, reports }) => {
+    let (exact, ranges, factors, channels, activations) = match prepared {
+        Some(Prepared { func, ranges, factors, channels, fits, activations, reports }) => {
             runner.record(reports, start, &func);
             approximation.relu = ReluMethod::Fitted { fits, otherwise: WITHOUT_FIT };
-            (func, ranges, factors, Some(activations))
+            (func, ranges, factors, channels, Some(activations))
         }
         None => {
             if let Fitting::Depth(depth) = options.fit.fitting {
@@ -103,7 +107,7 @@ pub fn run_nn(
             let ranges =
                 runner.analyse(&reference, |func| calibrate::calibrate(func, source, &options.calibrate))?;
             let factors = scaling(&reference, &ranges);
-            (reference.clone(), ranges, factors, None)
+            (reference.clone(), ranges, factors, vec![Vec::new(); reference.value_count()], None)
         }
     };
 
@@ -113,7 +117,9 @@ pub fn run_nn(
         new_factors = scaling;
         Ok((func, report))
     })?;
-    let func = runner.run(&func, after, |func| normalize_ranges(func, &new_factors))?;
+    let stored = stored_values(&func, &new_factors, &exact, &channels);
+    let mut func = runner.run(&func, after, |func| normalize_ranges(func, &new_factors))?;
+    func.set_meta(STORED_VALUES, &stored);
 
     let ranges = range_rows(&exact, &ranges, source);
     Ok(NnResult { reference, func, ranges, activations, reports: runner.reports })
@@ -128,6 +134,26 @@ fn even_degree(depth: u32) -> Result<usize, PassError> {
         2..=9 => Ok(degree_at(depth, Form::EvenAndLinear)),
         _ => Err(PassError::Option { option: "relu-depth", reason: format!("{depth} is not from 2 to 9") }),
     }
+}
+
+/// How values with a name are stored: divided by the factors of `func`, and by those that channels of `exact` were divided by before.
+fn stored_values(
+    func: &Func<Nn>,
+    factors: &Scaling,
+    exact: &Func<Nn>,
+    channels: &ChannelFactors,
+) -> Vec<StoredValue> {
+    let named = |func: &Func<Nn>| -> Vec<(String, Value)> {
+        let named = |data: &OpData<Nn>| Some((func.value_name(data.result)?.to_string(), data.result));
+        func.ops().iter().filter_map(named).collect()
+    };
+    let exact: BTreeMap<String, Value> = named(exact).into_iter().collect();
+    let stored = |(name, value): (String, Value)| {
+        let channels = exact.get(&name).map_or(&[][..], |value| &channels[value.index()]);
+        let channels = channels.iter().map(|&factor| f64::from(factor)).collect();
+        StoredValue { name, factor: factors.factor(value), channels }
+    };
+    named(func).into_iter().map(stored).collect()
 }
 
 /// What each activation's polynomial is made for.

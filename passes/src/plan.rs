@@ -182,6 +182,12 @@ fn notes(scheduled: &Scheduled, reports: &[Report]) -> Vec<String> {
         notes.push("predicted errors are those of the softmax's operand: what they do to its result depends on the image".into());
     }
     notes.push(format!("encoded weights take {} bytes if all are kept in memory", estimate.plaintext_bytes));
+    if let Some(kept) = estimate.cached_bytes {
+        notes.push(format!(
+            "only {kept} bytes of them are kept within the memory allowed; the others are encoded anew for every image, which takes time that \
+             is not predicted"
+        ));
+    }
     if scheduled.params.secret() != Secret::UniformTernary {
         notes.push(
             "the secret is sparse: published attacks on sparse secrets that the estimator does not know may cost less"

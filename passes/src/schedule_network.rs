@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fhec_ir::bootstrap::BootstrapParams;
-use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::ckks::{Ckks, Op, WEIGHT_BYTES};
 use fhec_ir::entity::Value;
+use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::{Func, Stage};
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
@@ -131,8 +132,9 @@ pub enum ScheduleError {
     BootstrapParams(#[from] SetError),
     #[error(transparent)]
     PlaceBootstraps(#[from] PlaceBootstrapsError),
-    #[error(transparent)]
-    Keys(#[from] KeyBudgetError),
+    /// `other` is what is needed besides keys, in bytes.
+    #[error("{keys}")]
+    Keys { keys: KeyBudgetError, other: u64 },
     #[error("after pass `{pass}`: {errors}")]
     Verify { pass: &'static str, errors: VerifyErrors },
     #[error("pass `{pass}` built an invalid op: {message}")]
@@ -172,7 +174,7 @@ pub fn schedule_network(
         considered: Vec::new(),
         best: None,
         most_precise: None,
-        least_bytes: None,
+        smallest: None,
     };
     match fixed {
         Some(fixed) => search.fixed(fixed)?,
@@ -192,10 +194,11 @@ pub fn schedule_network(
     let mut shapes = CircuitShapes::default();
     let lowered = to_ckks(&packed, &candidate, options, &mut shapes, after)?;
     passes.extend(lowered.passes);
-    let (program, placed) = (lowered.program, lowered.placed);
+    let (mut program, placed) = (lowered.program, lowered.placed);
     let Candidate { params, .. } = candidate;
     let estimate = estimate(&program, &params, &options.costs, asked.ram, &mut shapes);
     let estimate = estimate.map_err(malformed("estimate"))?;
+    program.set_meta(WEIGHT_BYTES, &estimate.cached_bytes);
     Ok(Scheduled { packed, program, params, estimate, considered: search.considered, passes, shapes, placed })
 }
 
@@ -274,16 +277,18 @@ fn to_ckks(
     passes.done("place_rescales", &func, format!("{saved} rescales saved"))?;
     after("place_rescales", Snapshot::Ckks(&func));
 
-    let budget = match options.params.ram {
+    let (budget, other) = match options.params.ram {
         Some(ram) => {
             let without = estimate(&func, params, &options.costs, Some(0), shapes);
             let without = without.map_err(malformed("estimate"))?;
-            Some(ram.saturating_sub(without.peak_bytes - without.key_bytes))
+            let other = without.peak_bytes - without.key_bytes;
+            (Some(ram.saturating_sub(other)), other)
         }
-        None => None,
+        None => (None, 0),
     };
     let chosen = select_rotation_keys(&func, params, budget, &options.costs, shapes);
-    let (mut func, keys) = chosen.map_err(malformed("select_rotation_keys"))??;
+    let chosen = chosen.map_err(malformed("select_rotation_keys"))?;
+    let (mut func, keys) = chosen.map_err(|keys| ScheduleError::Keys { keys, other })?;
     let report =
         format!("{} keys, {} bytes, {} rotations split", keys.keys.levels().count(), keys.bytes, keys.split);
     passes.done("select_rotation_keys", &func, report)?;
@@ -366,8 +371,8 @@ struct Search<'a> {
     best: Option<(f64, Candidate, usize)>,
     /// Bits, parameters and row of the most precise set that fits the memory but not the precision.
     most_precise: Option<(f64, Candidate, usize)>,
-    /// Of all sets that failed by memory alone, the least that would do.
-    least_bytes: Option<u64>,
+    /// Bytes, parameters and row of the set that needs the least memory of those that do not fit it.
+    smallest: Option<(u64, Candidate, usize)>,
 }
 
 impl Search<'_> {
@@ -455,6 +460,7 @@ impl Search<'_> {
     ) -> Result<Vec<(f64, Candidate)>, ScheduleError> {
         const PLACED: usize = 24;
         let options = self.options;
+        let sets = within_memory(sets, options);
         let place = |set: &BootstrapSet, shapes: &mut CircuitShapes| {
             let costs = OpCosts::new(&set.params, &options.costs);
             place_bootstraps(packed, &set.bootstrap, options.bootstrap_placement, &costs, shapes)
@@ -506,11 +512,10 @@ impl Search<'_> {
         };
         let program = match to_ckks(packed, &candidate, self.options, shapes, &mut |_, _| ()) {
             Ok(lowered) => lowered.program,
-            Err(ScheduleError::Keys(error)) => {
-                let without = asked.ram.unwrap_or(0).saturating_sub(error.budget);
-                self.out_of_memory(error.needed.saturating_add(without));
-                row.key_bytes = error.needed;
-                row.verdict = error.to_string();
+            Err(ScheduleError::Keys { keys, other }) => {
+                row.key_bytes = keys.needed;
+                row.verdict = keys.to_string();
+                self.out_of_memory(keys.needed.saturating_add(other), candidate);
                 self.considered.push(row);
                 return Ok(false);
             }
@@ -520,12 +525,11 @@ impl Search<'_> {
         let estimate = estimate.map_err(malformed("estimate"))?;
         (row.seconds, row.key_bytes) = (estimate.seconds, estimate.key_bytes);
         row.peak_bytes = estimate.peak_bytes;
-        row.bootstraps =
-            bootstrap_results(&program).into_iter().map(|(_, result)| program.ty(result).vectors).sum();
+        row.bootstraps = bootstraps(&program);
         let index = self.considered.len();
         let bits = estimate.error_bits_worst;
         let accepted = if asked.ram.is_some_and(|ram| estimate.peak_bytes > ram) {
-            self.out_of_memory(estimate.peak_bytes);
+            self.out_of_memory(estimate.peak_bytes, candidate);
             row.verdict = format!("would take {} bytes of memory", estimate.peak_bytes);
             false
         } else if bits < self.wanted {
@@ -546,8 +550,11 @@ impl Search<'_> {
         Ok(accepted)
     }
 
-    fn out_of_memory(&mut self, needed: u64) {
-        self.least_bytes = Some(self.least_bytes.map_or(needed, |least| least.min(needed)));
+    /// Takes note of a set, about to be the next row, that would fit `needed` bytes.
+    fn out_of_memory(&mut self, needed: u64, candidate: Candidate) {
+        if self.smallest.as_ref().is_none_or(|(least, ..)| needed < *least) {
+            self.smallest = Some((needed, candidate, self.considered.len()));
+        }
     }
 
     fn chosen(&mut self, depth: u32) -> Result<(Candidate, usize), ScheduleError> {
@@ -561,9 +568,13 @@ impl Search<'_> {
         {
             return Ok((candidate, row));
         }
-        Err(match (&self.most_precise, self.least_bytes) {
+        Err(match (&self.most_precise, self.smallest.take()) {
             (Some((best, ..)), _) => ChooseParamsError::Precision { depth, wanted: self.wanted, best: *best },
-            (None, Some(needed)) => ChooseParamsError::Memory { needed, ram: asked.ram.unwrap_or(0) },
+            (None, Some((needed, candidate, row))) => {
+                let nearest = self.priced(needed, &candidate, row)?;
+                let (needed, ram) = (nearest.peak_bytes, asked.ram.unwrap_or(0));
+                ChooseParamsError::Memory { needed, ram, nearest: Box::new(nearest) }
+            }
             (None, None) => ChooseParamsError::TooDeep {
                 depth,
                 max_levels: choose_params::max_levels(asked),
@@ -573,6 +584,44 @@ impl Search<'_> {
         }
         .into())
     }
+
+    /// The row of a set that does not fit the memory, as it would be with `ram` bytes.
+    fn priced(&mut self, ram: u64, candidate: &Candidate, row: usize) -> Result<Considered, ScheduleError> {
+        let mut options = self.options.clone();
+        options.params.ram = Some(ram);
+        let packed = self.packed(candidate.params.log_n())?;
+        let mut shapes = CircuitShapes::default();
+        let program = to_ckks(&packed, candidate, &options, &mut shapes, &mut |_, _| ())?.program;
+        let estimate = estimate(&program, &candidate.params, &options.costs, Some(ram), &mut shapes);
+        let estimate = estimate.map_err(malformed("estimate"))?;
+        Ok(Considered {
+            seconds: estimate.seconds,
+            key_bytes: estimate.key_bytes,
+            peak_bytes: estimate.peak_bytes,
+            bootstraps: bootstraps(&program),
+            ..self.considered[row].clone()
+        })
+    }
+}
+
+/// The sets whose bootstraps alone, keys and matrices, leave something of the memory, and the one that takes least, so that there is one
+/// to name if none does.
+fn within_memory(sets: Vec<BootstrapSet>, options: &ScheduleOptions) -> Vec<BootstrapSet> {
+    let Some(ram) = options.params.ram else { return sets };
+    let bytes = |set: &BootstrapSet| {
+        let mut keys = EvaluationKeys::default();
+        keys.bootstrap(&set.bootstrap, &set.params);
+        keys.bytes(&set.params) + OpCosts::new(&set.params, &options.costs).bootstrap_bytes(&set.bootstrap)
+    };
+    let bytes: Vec<u64> = sets.iter().map(bytes).collect();
+    let least = bytes.iter().copied().min();
+    let fits = |bytes: u64| bytes < ram || Some(bytes) == least;
+    sets.into_iter().zip(bytes).filter(|(_, bytes)| fits(*bytes)).map(|(set, _)| set).collect()
+}
+
+/// How many ciphertexts a program refreshes.
+fn bootstraps(program: &Func<Ckks>) -> usize {
+    bootstrap_results(program).into_iter().map(|(_, result)| program.ty(result).vectors).sum()
 }
 
 /// Levels that the op with the most levels uses.

@@ -9,7 +9,7 @@ use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::lower_nn::Packing;
 use fhec_passes::preset::Preset;
 
-use super::args::{ByteSize, Common, Import};
+use super::args::{Common, Import};
 use super::gates::GateArgs;
 use super::inspect::summary;
 use super::normalisation::Normalisation;
@@ -70,9 +70,6 @@ pub struct Args {
     /// levels are short
     #[arg(long, value_name = "A", conflicts_with_all = ["agreement", "relu_depth"])]
     relu_alpha: Option<f64>,
-    /// Memory that evaluating may take: keys, ciphertexts, tables and encoded weights [default: 16GiB, with a preset 24GiB]
-    #[arg(long, value_name = "SIZE")]
-    ram: Option<ByteSize>,
     /// What operations cost, as `fhec bench --calibrate` writes it [default: that of this machine, or else a built-in model]
     #[arg(long, value_name = "FILE.json")]
     costs: Option<PathBuf>,
@@ -154,7 +151,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             (.., Some(alpha)) => Relu::Alpha(alpha),
             (None, None, None) => Relu::Default,
         },
-        ram_bytes: match (args.ram, args.preset) {
+        ram_bytes: match (args.gates.max_ram, args.preset) {
             (Some(size), _) => size.0,
             (None, Some(PresetChoice::Lee2021)) => 24 << 30,
             (None, None) => 16 << 30,

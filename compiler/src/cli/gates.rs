@@ -11,9 +11,10 @@ pub struct GateArgs {
     /// Largest predicted time of one inference: 30s, 500ms, 2min
     #[arg(long, value_name = "TIME")]
     max_latency: Option<Seconds>,
-    /// Largest predicted peak of memory: 8GiB
-    #[arg(long, value_name = "SIZE")]
-    max_ram: Option<ByteSize>,
+    /// Largest predicted peak of memory of the server: keys, ciphertexts, tables and encoded weights. Of the plans within it the
+    /// fastest is chosen [default: 16GiB, with a preset 24GiB]
+    #[arg(long, visible_alias = "ram", value_name = "SIZE")]
+    pub max_ram: Option<ByteSize>,
     /// Largest number of bootstraps
     #[arg(long, value_name = "N")]
     max_bootstraps: Option<usize>,
@@ -27,7 +28,6 @@ impl GateArgs {
     pub fn gates(&self) -> Gates {
         Gates {
             max_seconds: self.max_latency.map(|seconds| seconds.0),
-            max_bytes: self.max_ram.map(|size| size.0),
             max_bootstraps: self.max_bootstraps,
             min_agreement: self.min_agreement.map(|share| share.0),
         }

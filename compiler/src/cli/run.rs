@@ -13,9 +13,11 @@ use super::progress;
 use crate::build;
 use crate::data::Dataset;
 use crate::embedded::Example;
+use crate::layer_errors::{Inspector, LayerError};
 use crate::memory::{human_bytes, peak_rss_bytes};
 use crate::profile::{OpTime, Recorder, layer_seconds, write_trace};
 use crate::program::{Program, argmax};
+use crate::report::layer_errors::layer_errors;
 use crate::report::measured::{MeasuredLayer, measured, measured_layers};
 use crate::roles::{Client, Server};
 
@@ -46,6 +48,10 @@ pub struct Args {
     /// Record every op: a trace for ui.perfetto.dev or chrome://tracing, and a table of measured and predicted time per layer
     #[arg(long, value_name = "TRACE.json")]
     profile: Option<PathBuf>,
+    /// Decrypt the result of every layer and print its error in bits, against the program without noise and against the plain
+    /// network, beside what was predicted. For debugging where the secret key is: `fhec eval` has none and cannot do it
+    #[arg(long)]
+    layer_errors: bool,
 }
 
 #[derive(Serialize)]
@@ -73,6 +79,9 @@ struct ImageReport {
     imaginary_residue: f64,
     spare_residue: f64,
     overflow: bool,
+    /// With `--layer-errors`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer_errors: Option<Vec<LayerError>>,
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
@@ -126,21 +135,28 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     ))?;
     let mut reports = Vec::new();
     let mut recorder = Recorder::default();
+    let inspector = args.layer_errors.then(|| Inspector::new(&program)).transpose()?;
     for index in args.index..last {
         let image = images.input(index, &program.preprocess)?;
         let reference_logits = program.reference_logits(&image)?;
         let bundle = client.encrypt(&image)?;
         let bar = progress::bar(common, "evaluating", program.artifact.program.ops().len());
         let start = Instant::now();
-        let progress = |done| bar.set_position(done as u64);
-        let answer = match args.profile {
-            Some(_) => evaluation.evaluate_observed(bundle, &mut recorder.image(progress)),
-            None => evaluation.evaluate(bundle, progress),
-        };
+        let mut observer = recorder.image(|done| bar.set_position(done as u64));
+        let mut seen = inspector.as_ref().map(|inspector| inspector.seen(&client));
+        let answer = evaluation.evaluate_seen(bundle, &mut observer, &mut |value, ciphertexts| {
+            if let Some(seen) = &mut seen {
+                seen.see(value, ciphertexts);
+            }
+        });
         bar.finish_and_clear();
         let answer = answer?;
         let seconds = start.elapsed().as_secs_f64();
         let answer = client.decrypt(&answer)?;
+        let errors = match (&inspector, seen) {
+            (Some(inspector), Some(seen)) => Some(inspector.errors(&image, index as u64, seen)?),
+            _ => None,
+        };
         let report = ImageReport {
             index,
             class: argmax(&answer.logits),
@@ -152,8 +168,12 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             imaginary_residue: answer.imaginary_residue,
             spare_residue: answer.spare_residue,
             overflow: answer.overflow,
+            layer_errors: errors,
         };
         out.text(&table(&program, &source, &report))?;
+        if let Some(errors) = &report.layer_errors {
+            out.text(&layer_errors(errors))?;
+        }
         reports.push(report);
     }
     let layers = match &args.profile {

@@ -3,6 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
+use fhec_ir::func::{Func, OpData};
+use fhec_ir::nn::Nn;
+use fhec_ir::nn::origin::{ONNX_NODES, OnnxNode};
 use fhec_ir::tensor::Tensor;
 use onnx_protobuf::tensor_shape_proto::dimension;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
@@ -35,6 +38,7 @@ pub(super) fn import(
     let mut emitter = Emitter::new(&func_name(&graph.name), size);
     let mut known: BTreeMap<&str, Operand> = BTreeMap::new();
     let mut inputs = Vec::new();
+    let mut nodes: BTreeMap<&str, NodeId> = BTreeMap::new();
     let given = given_shapes(&names, options)?;
     for input in names.inputs.iter() {
         let shape = input_shape(input, given.get(input.name.as_str()).copied())?;
@@ -57,6 +61,8 @@ pub(super) fn import(
                 name => Some(names.operand(name, &mut known, reader, &mut emitter, || id.to_string())?),
             });
         }
+        let outputs = proto.output.iter().filter(|name| !name.is_empty());
+        nodes.extend(outputs.map(|name| (name.as_str(), id.clone())));
         let handler = ops::find(proto, &id)?;
         let mut node = Node::new(id, proto, operands, &mut emitter, reader)?;
         let results = handler(&mut node)?;
@@ -79,9 +85,21 @@ pub(super) fn import(
         output_names.push(output.name.clone());
     }
     emitter.func.set_outputs(outputs);
-    let func = patterns::tidy(&emitter.func);
+    let mut func = patterns::tidy(&emitter.func);
+    set_origins(&mut func, &nodes);
     let producer = format!("{} {}", model.producer_name, model.producer_version).trim().to_string();
     Ok(Imported { func, inputs, outputs: output_names, opset, producer })
+}
+
+/// Says which of `nodes`, by the tensors they compute, the values of `func` come from.
+fn set_origins(func: &mut Func<Nn>, nodes: &BTreeMap<&str, NodeId>) {
+    let origin = |data: &OpData<Nn>| {
+        let tensor = func.value_name(data.result)?;
+        let NodeId { name, op, .. } = nodes.get(tensor)?;
+        Some(OnnxNode { tensor: tensor.to_string(), node: name.clone(), op: op.clone() })
+    };
+    let origins: Vec<OnnxNode> = func.ops().iter().filter_map(origin).collect();
+    func.set_meta(ONNX_NODES, &origins);
 }
 
 /// Version of the standard operator set, checked.

@@ -8,9 +8,10 @@
 //! | [`keys`] | keys: levels, bytes, who uses them |
 //! | [`params`] | the modulus chain and the parameter sets considered |
 //! | [`ranges`], [`passes`] | activations; what each pass did |
-//! | [`measured`] | measured times beside predicted ones |
+//! | [`measured`], [`layer_errors`] | measured times beside predicted ones; errors of a run |
+//! | [`simulation`] | answers on a data set |
 //! | [`dot`] | the program as a Graphviz graph |
-//! | [`plot`], [`page`] | plots as SVG; everything on one HTML page |
+//! | [`plot`], [`page`] | plots as SVG; HTML pages of a plan and of a simulation |
 //! | [`table`], [`names`] | columns; names of layers as people write them |
 //!
 //! All of it is text made from a [`crate::program::Program`], its plan, and the trace of a run; nothing here decides or measures.
@@ -18,6 +19,7 @@
 pub mod bootstraps;
 pub mod dot;
 pub mod keys;
+pub mod layer_errors;
 pub mod layers;
 pub mod layouts;
 pub mod levels;
@@ -29,5 +31,6 @@ pub mod params;
 pub mod passes;
 pub mod plot;
 pub mod ranges;
+pub mod simulation;
 pub mod summary;
 pub mod table;

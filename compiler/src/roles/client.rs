@@ -1,6 +1,7 @@
 //! The client: the only place where a secret key is used.
 
 use fhec_ir::artifact::Artifact;
+use fhec_ir::interp::Bundle;
 use fhec_ir::layout::Layout;
 use fhec_ir::scale::Level;
 use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor};
@@ -73,6 +74,16 @@ impl<'a> Client<'a> {
         let seed = Seed::random()?;
         let mut encryptor = Encryptor::with_secret_key(self.context, &self.secret, seed);
         encrypt_with(self.artifact, &self.encoder, image, |plaintext| encryptor.encrypt(plaintext))
+    }
+
+    /// What the slots of any value of the program hold, real parts. A look into a run, for its owner.
+    pub fn decrypt_slots(&self, bundle: &[Ciphertext]) -> Result<Bundle, RoleError> {
+        let decryptor = Decryptor::new(self.context, &self.secret);
+        let slots = |ciphertext| {
+            let message = self.encoder.decode_complex(&decryptor.decrypt(ciphertext)?)?;
+            Ok(message.iter().map(|slot| slot.re).collect())
+        };
+        bundle.iter().map(slots).collect()
     }
 
     /// Decrypts the answer.

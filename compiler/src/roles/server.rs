@@ -1,9 +1,12 @@
 //! The server: runs the program with public keys alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fhec_ir::artifact::Artifact;
 use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::ckks::WEIGHT_BYTES;
+use fhec_ir::entity::Value;
 use fhec_runtime::circuits::bootstrap::{Bootstrapper, Bootstrapping};
 use fhec_runtime::ckks::FactorEncoder;
 use fhec_runtime::exec::{self, Observer, ProgramKeys};
@@ -13,7 +16,8 @@ use fhec_runtime::rlwe::Ciphertext;
 use super::RoleError;
 use super::client::check_bundle;
 
-/// Bytes that encoded diagonals may keep between images: enough for any network without bootstraps.
+/// Bytes that encoded diagonals may keep between images where the program does not name fewer: enough for any network without
+/// bootstraps.
 const CACHE_BYTES: usize = 4 << 30;
 
 /// Holder of the public keys that one program is run with.
@@ -42,8 +46,12 @@ impl<'a> Server<'a> {
         };
         let bootstrap_bytes = bootstrapping.bootstrappers.iter().map(|b| b.bytes()).sum();
         let keys = self.keys.evaluation();
-        let backend = exec::ckks::Encrypted::new(self.context, keys, program, CACHE_BYTES)
-            .with_bootstrapping(bootstrapping);
+        let planned: Option<u64> = program
+            .meta(WEIGHT_BYTES)
+            .map_err(|error| RoleError::Program { what: "memory for weights", reason: error.to_string() })?;
+        let cache = planned.map_or(CACHE_BYTES, |bytes| bytes as usize).min(CACHE_BYTES);
+        let backend =
+            exec::ckks::Encrypted::new(self.context, keys, program, cache).with_bootstrapping(bootstrapping);
         // Checked before weights are encoded: with the wrong keys nobody waits for it.
         exec::Backend::check_program(&backend, program)?;
         backend.preload()?;
@@ -79,13 +87,24 @@ impl Evaluation<'_> {
         image: Vec<Ciphertext>,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Ciphertext>, RoleError> {
+        self.evaluate_seen(image, observer, &mut |_, _| ())
+    }
+
+    /// [`Evaluation::evaluate_observed`]; `seen` is shown every ciphertext that is computed.
+    pub fn evaluate_seen(
+        &self,
+        image: Vec<Ciphertext>,
+        observer: &mut dyn Observer,
+        seen: &mut dyn FnMut(Value, &Vec<Ciphertext>),
+    ) -> Result<Vec<Ciphertext>, RoleError> {
         let program = &self.artifact.program;
         let &[input] = program.inputs() else {
             return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
         };
         let ty = program.ty(input);
         check_bundle("an encrypted image", &image, ty.vectors, ty.slots, ty.level)?;
-        let mut outputs = exec::execute(program, &self.backend, vec![image], observer)?;
+        let (backend, known) = (&self.backend, BTreeMap::new());
+        let mut outputs = exec::execute_from(program, backend, vec![image], known, observer, seen)?;
         match (outputs.pop(), outputs.is_empty()) {
             (Some(output), true) => Ok(output),
             _ => Err(RoleError::Program { what: "output", reason: "there is not exactly one".into() }),

@@ -5,6 +5,7 @@
 pub mod activation;
 pub mod infer;
 pub mod ops;
+pub mod origin;
 
 use crate::attr::{Attr, AttrError};
 use crate::func::{Func, Stage, StageType};

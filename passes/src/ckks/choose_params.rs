@@ -90,10 +90,11 @@ pub enum ChooseParamsError {
          ask for less precision or use shallower activations"
     )]
     Precision { depth: u32, wanted: f64, best: f64 },
+    /// `nearest` is the set that needs least, priced at `needed` bytes.
     #[error(
         "evaluating needs at least {needed} bytes of memory, {ram} are allowed; raise the limit or use a smaller network"
     )]
-    Memory { needed: u64, ram: u64 },
+    Memory { needed: u64, ram: u64, nearest: Box<Considered> },
     #[error("log_scale {log_scale} is outside {} to {}", LOG_SCALES.start(), LOG_SCALES.end())]
     LogScale { log_scale: u32 },
     #[error(transparent)]

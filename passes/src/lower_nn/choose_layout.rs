@@ -162,9 +162,11 @@ impl<'a> Search<'a> {
     }
 
     fn error(&self, class: usize, reason: String) -> LowerError {
-        let tensor = self.members[class];
-        let name = self.program.tensors[tensor].name.clone();
-        LowerError { op: "layout".into(), value: name.unwrap_or_else(|| format!("tensor {tensor}")), reason }
+        // Of the tensors that share the layout, the first that has a name.
+        let tensors = self.program.tensors.iter().zip(&self.class);
+        let name = tensors.filter(|(_, of)| **of == class).find_map(|(tensor, _)| tensor.name.clone());
+        let value = name.unwrap_or_else(|| format!("tensor {}", self.members[class]));
+        LowerError { op: "layout".into(), value, node: None, reason }
     }
 
     /// A layout per class that follows the network from its inputs.

@@ -4,6 +4,7 @@ use fhec_ir::entity::{Const, Value};
 use fhec_ir::func::Func;
 use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
 use fhec_ir::nn::Nn;
+use fhec_ir::nn::origin::ONNX_NODES;
 use fhec_ir::packed::{Op, Packed, VectorType};
 
 use super::LowerError;
@@ -19,6 +20,8 @@ pub(super) fn emit(
 ) -> Result<Func<Packed>, LowerError> {
     let mut func = Func::<Packed>::new(network.name.clone());
     func.meta = network.meta.clone();
+    // Nodes are for messages about networks.
+    func.meta.remove(ONNX_NODES);
     let of = |tensors: &[usize]| tensors.iter().map(|&t| layouts.layouts[t].clone()).collect::<Vec<_>>();
     func.set_meta("input_layout", &of(&program.inputs));
     func.set_meta("output_layout", &of(&program.outputs));
@@ -33,6 +36,7 @@ pub(super) fn emit(
         let error = |reason: String| LowerError {
             op: "emit".into(),
             value: name.map_or_else(|| format!("tensor {result}"), str::to_string),
+            node: None,
             reason,
         };
         let operand = |tensor: usize| {
@@ -84,6 +88,7 @@ pub(super) fn emit(
         values[output].ok_or_else(|| LowerError {
             op: "return".into(),
             value: format!("tensor {output}"),
+            node: None,
             reason: "the output is not computed".into(),
         })
     });

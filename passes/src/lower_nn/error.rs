@@ -4,12 +4,14 @@ use thiserror::Error;
 
 /// Names the op as ONNX and as the IR call it, the tensor it computes, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("cannot lower {}: {reason}", subject(op, value))]
+#[error("cannot lower {}: {reason}", subject(op, value, node.as_deref()))]
 pub struct LowerError {
     /// Mnemonic of the op, or the step of lowering that failed.
     pub op: String,
     /// Its result's name in the network, or its number.
     pub value: String,
+    /// The node of the ONNX model that it comes from, by name and operator, if that is known.
+    pub node: Option<Box<(String, String)>>,
     /// What is in the way, and what can be done.
     pub reason: String,
 }
@@ -20,7 +22,7 @@ pub const LOWERABLE: &str = "what can be lowered: Conv, Gemm, MatMul and Div wit
      polynomials Relu, LeakyRelu, Clip, Sigmoid, Tanh, Swish, Gelu, Exp; what cannot: MaxPool, GlobalMaxPool, Softmax before the \
      network's end, MatMul and Div of two encrypted tensors";
 
-/// The operator of ONNX that an op comes from. Values of a network carry the names of the model's tensors, nodes have none.
+/// The operator of ONNX that does what an op does, for networks that do not say which nodes they come from.
 fn onnx_operator(mnemonic: &str) -> Option<&'static str> {
     Some(match mnemonic {
         "conv2d" => "Conv",
@@ -53,9 +55,12 @@ fn onnx_operator(mnemonic: &str) -> Option<&'static str> {
     })
 }
 
-fn subject(op: &str, value: &str) -> String {
-    match onnx_operator(op) {
-        Some(onnx) => format!("the {onnx} that computes the tensor `{value}` (`{op}`)"),
-        None => format!("`{op}` (result `{value}`)"),
+fn subject(op: &str, value: &str, node: Option<&(String, String)>) -> String {
+    match (node, onnx_operator(op)) {
+        (Some((name, operator)), _) => {
+            format!("the node `{name}` ({operator}), which computes the tensor `{value}` (`{op}`)")
+        }
+        (None, Some(operator)) => format!("the {operator} that computes the tensor `{value}` (`{op}`)"),
+        (None, None) => format!("`{op}` (result `{value}`)"),
     }
 }

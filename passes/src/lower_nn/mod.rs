@@ -35,6 +35,7 @@ mod tests;
 
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, OpData, StageOp};
+use fhec_ir::nn::origin::onnx_node;
 use fhec_ir::nn::{Nn, Op};
 use fhec_ir::packed::Packed;
 use fhec_ir::tensor::Tensor;
@@ -48,8 +49,17 @@ use program::{Step, TensorId, TensorProgram};
 /// Lowers `func` into vectors of `options.slots` slots.
 pub fn lower_nn(func: &Func<Nn>, options: &LayoutOptions) -> Result<Func<Packed>, LowerError> {
     let program = to_steps(func)?;
-    let layouts = choose_layout::choose_layout(&program, options)?;
-    emit::emit(func, &program, &layouts, options.slots)
+    let layouts = choose_layout::choose_layout(&program, options).map_err(|error| with_node(func, error))?;
+    emit::emit(func, &program, &layouts, options.slots).map_err(|error| with_node(func, error))
+}
+
+/// An error about a tensor of which only the name is known, with the node that computes it.
+fn with_node(func: &Func<Nn>, error: LowerError) -> LowerError {
+    let mut values = func.ops().iter().map(|data| data.result);
+    let value = values.find(|&value| func.value_name(value) == Some(error.value.as_str()));
+    let node =
+        value.and_then(|value| onnx_node(func, value)).map(|origin| Box::new((origin.node, origin.op)));
+    LowerError { node, ..error }
 }
 
 /// Errs where [`lower_nn`] will once activations are polynomials, so that nobody waits for calibration and fits first.
@@ -167,7 +177,8 @@ impl Lowering<'_> {
 
     fn error(&self, op: &str, value: Value, reason: String) -> LowerError {
         let name = self.func.value_name(value).map(str::to_string);
-        LowerError { op: op.to_string(), value: name.unwrap_or_else(|| value.to_string()), reason }
+        let node = onnx_node(self.func, value).map(|origin| Box::new((origin.node, origin.op)));
+        LowerError { op: op.to_string(), value: name.unwrap_or_else(|| value.to_string()), node, reason }
     }
 
     fn operand(&self, value: Value) -> Result<Operand, String> {

@@ -7,7 +7,9 @@ use super::{
     agreement::Agreement,
     calibrate::{self, Ranges, Source, calibrate},
     choose_degrees::{choose_degrees, uniform_depth},
-    equalize_channels::{Tail, bounds_after, channel_bounds, channel_factors, equalize_channels},
+    equalize_channels::{
+        ChannelFactors, Tail, bounds_after, channel_bounds, channel_factors, equalize_channels,
+    },
     fit_activations::{self, Fits},
     scaling::{Scaling, scaling},
 };
@@ -63,6 +65,8 @@ pub struct Prepared {
     pub ranges: Ranges,
     /// Of its values.
     pub factors: Scaling,
+    /// What channels of its values were divided by before that.
+    pub channels: ChannelFactors,
     /// For its activations.
     pub fits: Fits,
     /// The same as data.
@@ -129,7 +133,7 @@ fn fitted(
     let activations =
         Activations::new(&func, &channels, &factors, &choice.fits, to_fit.len(), &choice.agreement);
     let reports = vec![equalized, calibrated, report];
-    Ok(Prepared { func, ranges, factors, fits: choice.fits, activations, reports })
+    Ok(Prepared { func, ranges, factors, channels, fits: choice.fits, activations, reports })
 }
 
 fn in_words(fitted: usize, agreement: &Agreement) -> String {
@@ -185,5 +189,5 @@ fn known(
         "ReLUs are polynomials from a file, fitted to {fitted_images} images; on {judged_images} others {agreeing_images} kept their class"
     ));
     let reports = vec![equalized, calibrated, report];
-    Ok(Prepared { func, ranges, factors, fits, activations: activations.clone(), reports })
+    Ok(Prepared { func, ranges, factors, channels, fits, activations: activations.clone(), reports })
 }

@@ -134,12 +134,22 @@ fn what_was_asked_for_limits_what_is_chosen() {
     let small = with(ParamOptions { ram, ..ParamOptions::default() }).unwrap();
     check(&network, &small);
     assert!(Some(small.estimate.peak_bytes) <= ram);
-    let Err(ScheduleError::Params(ChooseParamsError::Memory { needed, .. })) =
-        with(ParamOptions { ram: Some(1 << 20), ..ParamOptions::default() })
+    let in_ram = |bytes: u64| with(ParamOptions { ram: Some(bytes), ..ParamOptions::default() });
+    let Err(ScheduleError::Params(ChooseParamsError::Memory { needed, nearest, .. })) = in_ram(1 << 20)
     else {
         panic!("a megabyte cannot be enough")
     };
-    assert!(needed > 1 << 20);
+    assert!(needed > 1 << 20 && needed == nearest.peak_bytes);
+    // The nearest plan is one: with what it needs it is found, and with a byte less nothing is.
+    let least = in_ram(needed).unwrap();
+    assert_eq!((least.estimate.peak_bytes, least.estimate.seconds), (needed, nearest.seconds));
+    assert!(least.estimate.peak_bytes < small.estimate.peak_bytes);
+    assert!(free.estimate.seconds <= small.estimate.seconds && small.estimate.seconds <= nearest.seconds);
+    let Err(ScheduleError::Params(ChooseParamsError::Memory { needed: again, .. })) = in_ram(needed - 1)
+    else {
+        panic!("less than the least cannot be enough")
+    };
+    assert_eq!(again, needed);
 
     let strong = with(ParamOptions { security_bits: 256, ..ParamOptions::default() }).unwrap();
     crate::security::check(&strong.params, 256).unwrap();

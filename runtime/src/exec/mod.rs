@@ -23,6 +23,7 @@ pub mod noisy;
 pub mod observer;
 pub mod overflow;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use fhec_ir::ckks::{Ckks, Op};
@@ -54,17 +55,31 @@ pub fn execute<B: Backend>(
     inputs: Vec<B::Value>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<B::Value>, ExecError> {
+    execute_from(func, backend, inputs, BTreeMap::new(), observer, &mut |_, _| ())
+}
+
+/// [`execute`] with results of ops that are `known` before: they are taken as they are, and ops that no output needs besides are not
+/// run. `seen` is shown every value that is computed, but for what was executed together with its `rescale`.
+pub fn execute_from<B: Backend>(
+    func: &Func<Ckks>,
+    backend: &B,
+    inputs: Vec<B::Value>,
+    known: BTreeMap<Value, B::Value>,
+    observer: &mut dyn Observer,
+    seen: &mut dyn FnMut(Value, &B::Value),
+) -> Result<Vec<B::Value>, ExecError> {
     verify(func)?;
     backend.check_program(func)?;
     if inputs.len() != func.inputs().len() {
         return Err(ExecError::InputCount { expected: func.inputs().len(), found: inputs.len() });
     }
+    let runs = needed(func, &known);
     let mut values: Vec<Option<B::Value>> = vec![None; func.value_count()];
-    for (&input, value) in func.inputs().iter().zip(inputs) {
-        let ty = func.ty(input);
-        let wrong = |found| ExecError::Input { input, expected: ty.print(), found };
-        backend.check_input(ty, &value).map_err(wrong)?;
-        values[input.index()] = Some(value);
+    for (value, given) in func.inputs().iter().copied().zip(inputs).chain(known) {
+        let ty = func.ty(value);
+        let wrong = |found| ExecError::Input { input: value, expected: ty.print(), found };
+        backend.check_input(ty, &given).map_err(wrong)?;
+        values[value.index()] = Some(given);
     }
     let (last_uses, use_counts) = (func.last_uses(), func.use_counts());
     for &input in func.inputs() {
@@ -72,10 +87,21 @@ pub fn execute<B: Backend>(
             values[input.index()] = None;
         }
     }
+    let release = |values: &mut [Option<B::Value>], index: usize| {
+        for operand in func.ops()[index].op.operands() {
+            if last_uses[operand.index()] == Some(index) {
+                values[operand.index()] = None;
+            }
+        }
+    };
     let mut fused = false;
     for (index, data) in func.ops().iter().enumerate() {
         if observer.is_cancelled() {
             return Err(ExecError::Cancelled { op: index });
+        }
+        if !runs[index] {
+            release(&mut values, index);
+            continue;
         }
         observer.op_started(index);
         let start = Instant::now();
@@ -96,15 +122,12 @@ pub fn execute<B: Backend>(
         };
         let mnemonic = data.op.mnemonic();
         let made = made.map_err(|source| ExecError::Op { op: index, mnemonic, source })?;
+        release(&mut values, index);
+        let seconds = start.elapsed().as_secs_f64();
+        seen(result, &made);
         if last_uses[result.index()].is_some() {
             values[result.index()] = Some(made);
         }
-        for operand in data.op.operands() {
-            if last_uses[operand.index()] == Some(index) {
-                values[operand.index()] = None;
-            }
-        }
-        let seconds = start.elapsed().as_secs_f64();
         tracing::debug!(op = index, mnemonic, seconds, "executed");
         observer.op_finished(index, seconds);
     }
@@ -115,6 +138,23 @@ pub fn execute<B: Backend>(
         value.expect("a verified program defines its outputs")
     };
     Ok(outputs.iter().enumerate().map(output).collect())
+}
+
+/// By op: whether the outputs need it, with `known` results known; all ops if none is.
+fn needed<V>(func: &Func<Ckks>, known: &BTreeMap<Value, V>) -> Vec<bool> {
+    if known.is_empty() {
+        return vec![true; func.ops().len()];
+    }
+    let mut wanted = vec![false; func.value_count()];
+    func.outputs().iter().for_each(|output| wanted[output.index()] = true);
+    let mut runs = vec![false; func.ops().len()];
+    for (index, data) in func.ops().iter().enumerate().rev() {
+        runs[index] = wanted[data.result.index()] && !known.contains_key(&data.result);
+        if runs[index] {
+            data.op.operands().iter().for_each(|operand| wanted[operand.index()] = true);
+        }
+    }
+    runs
 }
 
 fn site<'a>(func: &'a Func<Ckks>, index: usize) -> Site<'a> {

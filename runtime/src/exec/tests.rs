@@ -344,6 +344,61 @@ fn what_does_not_fit_is_refused_before_any_work() {
 }
 
 #[test]
+fn values_that_are_known_are_not_computed_again() {
+    struct Ran(Vec<usize>);
+    impl Observer for Ran {
+        fn op_finished(&mut self, index: usize, _: f64) {
+            self.0.push(index);
+        }
+    }
+    let func = every_op(512, 9);
+    let inputs = inputs(&func, 512);
+    let mut all = BTreeMap::new();
+    let whole = execute_from(
+        &func,
+        &Clear,
+        inputs.clone(),
+        BTreeMap::new(),
+        &mut (),
+        &mut |value, slots: &Bundle| {
+            all.insert(value, slots.clone());
+        },
+    )
+    .unwrap();
+    // What was executed together with its rescale is not seen; everything else is.
+    let unseen: Vec<usize> =
+        (0..func.ops().len()).filter(|&op| !all.contains_key(&func.ops()[op].result)).collect();
+    assert!(unseen.iter().all(|&op| matches!(func.ops()[op + 1].op, Op::Rescale { .. })), "{unseen:?}");
+    assert!(!unseen.is_empty() && unseen.len() < func.ops().len() / 2);
+    // From any value on: the same answer, and nothing is run that only the value needs.
+    let polynomial = func.ops().iter().find(|data| matches!(data.op, Op::Polynomial { .. })).unwrap().result;
+    let known = |polynomial_slots: Bundle| {
+        // Its operand is an output, too.
+        let operand = func.outputs()[2];
+        BTreeMap::from([(operand, all[&operand].clone()), (polynomial, polynomial_slots)])
+    };
+    let mut ran = Ran(Vec::new());
+    let whole_again = known(all[&polynomial].clone());
+    let again = execute_from(&func, &Clear, inputs.clone(), whole_again, &mut ran, &mut |_, _| ()).unwrap();
+    assert_eq!(again, whole);
+    let first = func.definitions()[polynomial.index()].unwrap() + 1;
+    assert!(ran.0.iter().all(|&op| op >= first) && !ran.0.is_empty(), "{:?}", ran.0);
+    // A known value is taken as it is.
+    let zero: Bundle = all[&polynomial].iter().map(|vector| vec![0.0; vector.len()]).collect();
+    let other = execute_from(&func, &Clear, inputs.clone(), known(zero), &mut (), &mut |_, _| ()).unwrap();
+    assert_ne!(other, whole);
+    // Outputs that are known need no op at all, and bundles of another shape are refused.
+    let output = func.outputs()[0];
+    let known = func.outputs().iter().map(|output| (*output, all[output].clone())).collect();
+    let mut ran = Ran(Vec::new());
+    assert_eq!(execute_from(&func, &Clear, inputs.clone(), known, &mut ran, &mut |_, _| ()).unwrap(), whole);
+    assert!(ran.0.is_empty());
+    let known = BTreeMap::from([(output, Bundle::new())]);
+    let error = execute_from(&func, &Clear, inputs, known, &mut (), &mut |_, _| ()).unwrap_err();
+    assert!(matches!(error, ExecError::Input { input, .. } if input == output), "{error}");
+}
+
+#[test]
 fn a_run_can_be_cancelled() {
     struct StopAfter<'a>(&'a AtomicBool, usize, usize);
     impl Observer for StopAfter<'_> {

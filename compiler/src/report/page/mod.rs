@@ -1,8 +1,10 @@
-//! A plan as one HTML page: no other file, nothing from the network, readable on paper.
+//! HTML pages, each of one file: nothing from the network, readable on paper. Here that of a plan; [`simulation`] has another.
+
+pub mod simulation;
 
 use std::fmt::Write;
 
-use super::plot::{escape, plots};
+use super::plot::{Plot, escape, plots};
 use super::table::Table;
 use super::{keys, layers, params, summary};
 use crate::profile::OpTime;
@@ -14,24 +16,9 @@ const SCRIPT: &str = include_str!("sort.js");
 /// The page of `program`, with what was measured where there is a recording of a run.
 pub fn page(program: &Program, measured: Option<&[OpTime]>) -> String {
     let plan = &program.plan;
-    let title = format!("{}: the plan", escape(&plan.network));
-    let mut body = String::new();
-    // Writing to a String cannot fail.
-    let _ = writeln!(body, "<h1>{title}</h1>\n<table class=\"summary\"><tbody>");
-    for (name, value) in summary::rows(plan) {
-        let _ =
-            writeln!(body, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escape(&name), escape(&value));
-    }
-    body += "</tbody></table>\n";
+    let mut body = summary_table(summary::rows(plan));
     for plot in plots(program, measured) {
-        let _ = writeln!(
-            body,
-            "<section id=\"{}\"><h2>{}</h2>\n<figure>{}<figcaption>{}</figcaption></figure></section>",
-            plot.name,
-            escape(plot.title),
-            plot.svg,
-            escape(&plot.caption)
-        );
+        body += &plot_section(&plot);
     }
     body += &section("Layers", &layers::table(plan));
     if !plan.bootstrap_sites.is_empty() {
@@ -39,11 +26,39 @@ pub fn page(program: &Program, measured: Option<&[OpTime]>) -> String {
     }
     body += &section("Keys", &keys::table(plan));
     body += &section("Parameter sets considered", &params::table(plan));
+    document(&format!("{}: the plan", plan.network), &body)
+}
+
+/// A page whole in itself.
+fn document(title: &str, body: &str) -> String {
+    let title = escape(title);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n{body}<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{body}<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+    )
+}
+
+/// Names and what there is to say of them.
+fn summary_table(rows: impl IntoIterator<Item = (String, String)>) -> String {
+    let mut text = String::from("<table class=\"summary\"><tbody>\n");
+    for (name, value) in rows {
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(text, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escape(&name), escape(&value));
+    }
+    text + "</tbody></table>\n"
+}
+
+/// A plot with its heading and what it shows.
+fn plot_section(plot: &Plot) -> String {
+    format!(
+        "<section id=\"{}\"><h2>{}</h2>\n<figure>{}<figcaption>{}</figcaption></figure></section>\n",
+        plot.name,
+        escape(plot.title),
+        plot.svg,
+        escape(&plot.caption)
     )
 }
 

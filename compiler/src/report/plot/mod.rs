@@ -3,6 +3,7 @@
 //! Colours are those of Okabe and Ito, which readers who confuse colours tell apart; what colours say, shapes, hatching or dashes
 //! say as well, so that plots survive a black-and-white printer.
 
+pub mod blame;
 mod canvas;
 pub mod errors;
 pub mod levels;

@@ -1,0 +1,185 @@
+//! Which layer flips a class: programs that are wrong for a known reason, and layers that must be what the plain network has.
+//!
+//! The network has a residual block with stride 2 and channels of different sizes, so its compiled form has equalised channels and
+//! multiplexed layouts.
+
+use std::collections::BTreeMap;
+
+use fhec_compiler::blame::{Blame, Blamer, Cause};
+use fhec_compiler::layer_values::Layers;
+use fhec_compiler::program::argmax;
+use fhec_compiler::simulator::Simulator;
+use fhec_ir::artifact::Artifact;
+use fhec_ir::func::Func;
+use fhec_ir::interp;
+use fhec_ir::nn::Nn;
+use fhec_ir::tensor::Tensor;
+use fhec_ir::text::{ConstSource, parse_func};
+use fhec_passes::compile::{Options, compile};
+use fhec_passes::nn::activations::Activations;
+use fhec_passes::nn::calibrate::{Range, Source};
+use fhec_passes::nn::fit_network::Fitting;
+
+fn network() -> Func<Nn> {
+    let still = "strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1";
+    let text = format!(
+        r#"func nn blame {{
+            const @0 : f32[4, 1, 3, 3] = random(1) const @1 : f32[4] = [0.3, -0.2, 0.1, 0.0]
+            const @2 : f32[8, 4, 3, 3] = random(2) const @3 : f32[8, 4, 1, 1] = random(3)
+            const @4 : f32[4, 8] = random(4) const @5 : f32[4, 1, 1] = [1.0, 0.25, 0.5, 0.125]
+            input %0 : f32[1, 1, 8, 8] "image"
+            %1 = conv2d(%0) {{weight=@0, bias=@1, {still}}} "conv"
+            %2 = constant() {{value=@5}}
+            %3 = mul(%1, %2) "scaled"
+            %4 = relu(%3) "first"
+            %5 = conv2d(%4) {{weight=@2, strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}} "block"
+            %6 = conv2d(%4) {{weight=@3, strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1], groups=1}} "shortcut"
+            %7 = relu(%5) "second"
+            %8 = add(%7, %6) "sum"
+            %9 = reduce_mean(%8) {{axes=[2, 3], keep_dims=false}} "pooled"
+            %10 = dense(%9) {{weight=@4}} "logits"
+            return %10
+        }}"#
+    );
+    parse_func(&text, &ConstSource::default()).expect("it is a network")
+}
+
+fn images(count: usize) -> Vec<Vec<f32>> {
+    let pixel = |image: usize, i: usize| {
+        let word = ((image * 64 + i) as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((word ^ (word >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|image| (0..64).map(|i| pixel(image, i)).collect()).collect()
+}
+
+fn tensor(image: &[f32]) -> Vec<Tensor> {
+    vec![Tensor::new([1, 1, 8, 8], image).expect("64 pixels")]
+}
+
+fn class(network: &Func<Nn>, image: &[f32]) -> usize {
+    let logits = interp::nn::run(network, &tensor(image)).expect("it runs").remove(0);
+    argmax(&logits.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>())
+}
+
+/// The program with the fits given, or with ReLUs fitted to `images` at depth 7.
+fn compiled(
+    network: &Func<Nn>,
+    images: &[Vec<f32>],
+    known: Option<Activations>,
+    scale: Option<u32>,
+) -> (Artifact, Option<Activations>) {
+    let samples: Vec<Vec<Tensor>> = images.iter().map(|image| tensor(image)).collect();
+    let ranges = BTreeMap::new();
+    let mut options = Options::default();
+    options.schedule.params.log_scale = scale;
+    let source = match known {
+        Some(activations) => {
+            options.nn.fit.fitting = Fitting::Known(activations);
+            Source::Table { ranges: &ranges, input: Range::new(-1.0, 1.0) }
+        }
+        None => {
+            options.nn.fit.fitting = Fitting::Depth(7);
+            Source::Images(&samples)
+        }
+    };
+    let compiled = compile(network, &source, &options, &mut |_, _| ()).expect("it compiles");
+    let artifact = Artifact {
+        program: compiled.program,
+        network: network.clone(),
+        params: compiled.params,
+        plan_json: compiled.plan.to_json().expect("a plan"),
+        preprocess_json: "{}".into(),
+    };
+    // What is blamed is what a file holds.
+    let artifact = Artifact::from_bytes(&artifact.to_bytes()).expect("it was just made");
+    (artifact, compiled.activations)
+}
+
+/// The images whose class is wrong with noise, and what flips them.
+fn blamed(artifact: &Artifact, images: &[Vec<f32>]) -> Vec<Blame> {
+    let noisy = Simulator::new(artifact, false).unwrap();
+    let blamer = Blamer::new(artifact).unwrap();
+    let mut found = Vec::new();
+    for (seed, image) in images.iter().enumerate() {
+        let expected = class(&artifact.network, image);
+        let answer = noisy.logits(image, seed as u64).unwrap();
+        let blame = blamer.blame(&noisy, image, seed as u64, expected).unwrap();
+        assert_eq!(blame.is_some(), argmax(&answer) != expected, "image {seed}");
+        found.extend(blame);
+    }
+    found
+}
+
+#[test]
+fn a_coarse_activation_is_blamed() {
+    let (network, images) = (network(), images(120));
+    let (artifact, fits) = compiled(&network, &images, None, None);
+    assert_eq!(blamed(&artifact, &images), [], "fine polynomials flip nothing");
+    layers_hold_the_networks_values(&artifact, &images[..3]);
+    let fits = fits.expect("ReLUs were fitted");
+    for (index, name) in ["first", "second"].into_iter().enumerate() {
+        let mut coarse = fits.clone();
+        assert_eq!(coarse.activations[index].activation, name);
+        // A parabola.
+        coarse.activations[index].chebyshev.truncate(3);
+        let (artifact, _) = compiled(&network, &images, Some(coarse), None);
+        let found = blamed(&artifact, &images);
+        assert!(found.len() > 3, "{} images differ", found.len());
+        let expected = Blame { cause: Cause::Approximation, layer: name.into() };
+        assert!(found.iter().all(|blame| *blame == expected), "{name}: {found:?}");
+    }
+}
+
+/// With everything before it as in the plain network, a linear layer of the program is the network's, channel by channel, and an activation
+/// nearly.
+fn layers_hold_the_networks_values(artifact: &Artifact, images: &[Vec<f32>]) {
+    let layers = Layers::of(artifact).unwrap();
+    let mut names: Vec<&str> = layers.iter().map(|layer| layer.stored.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["block", "first", "logits", "scaled", "second", "shortcut", "sum"]);
+    assert!(layers.iter().any(|layer| layer.stored.channels.len() > 1), "channels were equalised");
+    let clear = Simulator::new(artifact, true).unwrap();
+    for image in images {
+        let plain = layers.plain(image).unwrap();
+        let mut known = BTreeMap::new();
+        for (layer, expected) in layers.iter().zip(&plain) {
+            let mut found = Vec::new();
+            clear
+                .answer_from(image, 0, known.clone(), &mut |value, slots| {
+                    if value == layer.value {
+                        found = layer.unpack(slots);
+                    }
+                })
+                .unwrap();
+            let largest = expected.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+            let worst = found.iter().zip(expected).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
+            let tolerance =
+                if ["first", "second"].contains(&layer.stored.name.as_str()) { 0.05 } else { 1e-5 };
+            assert_eq!(found.len(), expected.len());
+            assert!(worst <= tolerance * largest, "{}: {worst} of {largest}", layer.stored.name);
+            known.insert(layer.value, layer.pack(expected.iter().copied()));
+        }
+    }
+}
+
+/// Two classes that differ by less than the noise of a small scale, but more than single precision: noise alone decides.
+#[test]
+fn noise_is_blamed_where_the_class_is_right_without() {
+    let text = r#"func nn tie {
+        const @0 : f32[3, 64] = random(1) const @1 : f32[2, 3] = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0] const @2 : f32[2] = [0.0, 0.00002]
+        input %0 : f32[1, 1, 8, 8] "image"
+        %1 = reshape(%0) {shape=[1, 64]}
+        %2 = dense(%1) {weight=@0} "hidden"
+        %3 = mul(%2, %2) "square"
+        %4 = dense(%3) {weight=@1, bias=@2} "logits"
+        return %4
+    }"#;
+    let network: Func<Nn> = parse_func(text, &ConstSource::default()).unwrap();
+    let images = images(100);
+    let (artifact, _) = compiled(&network, &images, None, Some(26));
+    let found = blamed(&artifact, &images);
+    assert!((5..95).contains(&found.len()), "{} images differ", found.len());
+    assert!(found.iter().all(|blame| blame.cause == Cause::Noise), "{found:?}");
+    // The last layer has noise of its own in both logits; noise before it reaches them by other copies.
+    assert!(found.iter().any(|blame| blame.layer == "logits"), "{found:?}");
+}
