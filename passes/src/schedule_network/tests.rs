@@ -144,7 +144,11 @@ fn what_was_asked_for_limits_what_is_chosen() {
     let least = in_ram(needed).unwrap();
     assert_eq!((least.estimate.peak_bytes, least.estimate.seconds), (needed, nearest.seconds));
     assert!(least.estimate.peak_bytes < small.estimate.peak_bytes);
-    assert!(free.estimate.seconds <= small.estimate.seconds && small.estimate.seconds <= nearest.seconds);
+    // Precision is only wished for: with less memory a plan may be faster, but then it is coarser.
+    for (more, less) in [(&free, &small), (&small, &least)] {
+        let (more, less) = (&more.estimate, &less.estimate);
+        assert!(more.seconds <= less.seconds || less.error_bits_worst < more.error_bits_worst);
+    }
     let Err(ScheduleError::Params(ChooseParamsError::Memory { needed: again, .. })) = in_ram(needed - 1)
     else {
         panic!("less than the least cannot be enough")
