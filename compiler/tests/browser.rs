@@ -1,15 +1,13 @@
 //! The pages in a real browser: headless Chromium, where there is one on the path (`apt-get install chromium`); without, the test says that
 //! it is skipped.
 
+mod binary;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn fhec(arguments: &[&str]) {
-    let output = Command::new(env!("CARGO_BIN_EXE_fhec")).args(arguments).output().expect("fhec starts");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "fhec {arguments:?}: {errors}");
-}
+use binary::succeeds;
 
 fn browser() -> Option<PathBuf> {
     let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
@@ -100,10 +98,10 @@ fn pages_render_without_a_word_on_the_console() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     let (program, plan, answers) = (path("net.fhec"), path("plan.html"), path("answers.html"));
-    fhec(&["compile", models.join("mnist_cnn_deg3.onnx").to_str().unwrap(), "-o", &program]);
-    fhec(&["inspect", &program, "--html", &plan]);
+    succeeds(&["compile", models.join("mnist_cnn_deg3.onnx").to_str().unwrap(), "-o", &program]);
+    succeeds(&["inspect", &program, "--html", &plan]);
     let digit = models.join("digits/digit_7_a.png");
-    fhec(&["simulate", &program, "--dataset", digit.to_str().unwrap(), "--html", &answers]);
+    succeeds(&["simulate", &program, "--dataset", digit.to_str().unwrap(), "--html", &answers]);
     let headings = ["Network", "Levels", "Time per layer", "Memory", "Precision per layer", "Layers", "Keys"];
     check(&browser, folder.path(), &fs::read_to_string(plan).unwrap(), &headings);
     let page = fs::read_to_string(answers).unwrap();

@@ -1,13 +1,16 @@
 //! `fhec calibrate` and what `fhec compile` makes of its file: fitted ReLUs in place of precise ones.
 
+mod binary;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 use fhec_compiler::data::Dataset;
 use ndarray::Array4;
 use ndarray_npy::WriteNpyExt;
 use serde_json::Value;
+
+use binary::{fhec, succeeds};
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
@@ -17,16 +20,8 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are text")
 }
 
-fn fhec(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
-    command.args(arguments).stdin(Stdio::null()).output().expect("fhec starts")
-}
-
-fn succeeds(arguments: &[&str]) -> Value {
-    let output = fhec(arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "fhec {arguments:?}: {errors}");
-    serde_json::from_slice(&output.stdout).expect("output is JSON")
+fn report(arguments: &[&str]) -> Value {
+    serde_json::from_str(&succeeds(arguments)).expect("output is JSON")
 }
 
 /// The sample digits, each moved by up to two pixels either way: 14 times 25 pictures.
@@ -56,21 +51,21 @@ fn fits_travel_beside_the_model() {
     let (model, images, file) = (path("net.onnx"), path("digits.npy"), path("net.activations.json"));
     digits().write_npy(fs::File::create(&images).unwrap()).unwrap();
 
-    let precise = succeeds(&["compile", text(&model), "-o", text(&path("precise.fhec")), "--json"]);
+    let precise = report(&["compile", text(&model), "-o", text(&path("precise.fhec")), "--json"]);
     let arguments =
         ["calibrate", text(&model), "--calibration", text(&images), "--agreement", "97", "--json"];
-    let fitted = succeeds(&arguments);
+    let fitted = report(&arguments);
     assert_eq!((&fitted["fitted_images"], &fitted["judged_images"]), (&140.into(), &210.into()));
     assert!(fitted["agreeing_images"].as_u64().unwrap() >= 204, "{fitted}");
     let depths = fitted["depths"].as_array().unwrap();
     assert!(depths.len() == 2 && depths.iter().all(|depth| (3..=8).contains(&depth.as_u64().unwrap())));
     let first = fs::read(&file).unwrap();
-    succeeds(&arguments);
+    report(&arguments);
     assert!(first == fs::read(&file).unwrap(), "the same images give the same file");
 
     // The file is used where nothing else is asked for, and gives what the images give.
     let notes = |plan: &Value| plan["notes"].to_string();
-    let beside = succeeds(&["compile", text(&model), "-o", text(&path("beside.fhec")), "--json"]);
+    let beside = report(&["compile", text(&model), "-o", text(&path("beside.fhec")), "--json"]);
     assert!(notes(&beside).contains("polynomials from a file"), "{}", notes(&beside));
     let with_images = path("images.fhec");
     let arguments = [
@@ -84,19 +79,19 @@ fn fits_travel_beside_the_model() {
         text(&with_images),
         "--json",
     ];
-    let with_images = succeeds(&arguments);
+    let with_images = report(&arguments);
     assert!(notes(&with_images).contains("fitted to 140 images"), "{}", notes(&with_images));
     assert_eq!(beside["levels"], with_images["levels"]);
     // Two ReLUs of 13 bits take 14 levels each.
     let levels = |plan: &Value| plan["levels"].as_u64().unwrap();
     assert!(levels(&beside) + 8 <= levels(&precise), "{} and {}", levels(&beside), levels(&precise));
     let alpha = path("alpha.fhec");
-    let alpha = succeeds(&["compile", text(&model), "--relu-alpha", "13", "-o", text(&alpha), "--json"]);
+    let alpha = report(&["compile", text(&model), "--relu-alpha", "13", "-o", text(&alpha), "--json"]);
     assert_eq!(alpha["levels"], precise["levels"]);
 
     // What is encrypted answers as the network does.
     let digit = models().join("digits/digit_7_a.png");
-    let run = succeeds(&["run", text(&path("beside.fhec")), "--input", text(&digit), "--json"]);
+    let run = report(&["run", text(&path("beside.fhec")), "--input", text(&digit), "--json"]);
     assert_eq!((&run["images"][0]["class"], &run["images"][0]["reference_class"]), (&7.into(), &7.into()));
 
     // A file of another model is refused.

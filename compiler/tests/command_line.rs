@@ -3,12 +3,16 @@
 //!
 //! The network is the MNIST CNN with polynomial activations of degree 3: real parameters, small keys.
 
+mod binary;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
+
+use binary::fhec;
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
@@ -16,14 +20,6 @@ fn models() -> PathBuf {
 
 fn digit() -> PathBuf {
     models().join("digits/digit_7_a.png")
-}
-
-fn fhec(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fhec"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("fhec starts")
 }
 
 fn text(path: &Path) -> &str {

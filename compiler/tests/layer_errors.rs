@@ -1,18 +1,14 @@
 //! `fhec run --layer-errors`: what encryption does to every layer, against what was simulated and predicted. The network is the MNIST CNN
 //! with polynomial activations of degree 3: real parameters, small keys, and nothing approximated.
 
+mod binary;
+
 use std::path::Path;
-use std::process::Command;
 
 use fhec_compiler::program::Program;
 use serde_json::Value;
 
-fn fhec(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_fhec")).args(arguments).output().expect("fhec starts");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "fhec {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).expect("output is text")
-}
+use binary::succeeds;
 
 #[test]
 fn errors_of_layers_are_as_simulated_and_predicted() {
@@ -20,8 +16,8 @@ fn errors_of_layers_are_as_simulated_and_predicted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.fhec");
     let (program, digit) = (path.to_str().unwrap(), models.join("digits/digit_7_a.png"));
-    fhec(&["compile", models.join("mnist_cnn_deg3.onnx").to_str().unwrap(), "-o", program]);
-    let report = fhec(&["run", program, "--input", digit.to_str().unwrap(), "--layer-errors", "--json"]);
+    succeeds(&["compile", models.join("mnist_cnn_deg3.onnx").to_str().unwrap(), "-o", program]);
+    let report = succeeds(&["run", program, "--input", digit.to_str().unwrap(), "--layer-errors", "--json"]);
     let report: Value = serde_json::from_str(&report).unwrap();
     let errors = report["images"][0]["layer_errors"].as_array().expect("a list");
     let plan = Program::open(&path).unwrap().plan;
@@ -42,6 +38,6 @@ fn errors_of_layers_are_as_simulated_and_predicted() {
         assert!((bits("total", "mean") + sum.log2()).abs() < 1.0, "{error}");
     }
     // Only who has the secret key can look.
-    assert!(fhec(&["run", "--help"]).contains("--layer-errors"));
-    assert!(!fhec(&["eval", "--help"]).contains("--layer-errors"));
+    assert!(succeeds(&["run", "--help"]).contains("--layer-errors"));
+    assert!(!succeeds(&["eval", "--help"]).contains("--layer-errors"));
 }

@@ -1,5 +1,7 @@
 //! `--preset lee2021`: the count of bootstraps line by line, and the packed program against the network.
 
+mod binary;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -15,14 +17,10 @@ use fhec_ir::tensor::Tensor;
 use fhec_passes::preset::Preset;
 use fhec_passes::security;
 
+use binary::succeeds;
+
 fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/resnet20.onnx")
-}
-
-fn fhec(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_fhec")).args(arguments).output().expect("fhec starts");
-    assert!(output.status.success(), "fhec {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("output is text")
 }
 
 struct Compiled {
@@ -35,7 +33,7 @@ fn compiled() -> &'static Compiled {
     COMPILED.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("paper.fhec").to_str().expect("paths of tests are text").to_string();
-        fhec(&["compile", model().to_str().unwrap(), "--preset", "lee2021", "-o", &path]);
+        succeeds(&["compile", model().to_str().unwrap(), "--preset", "lee2021", "-o", &path]);
         Compiled { _folder: folder, path }
     })
 }
@@ -69,7 +67,7 @@ const SOFTMAX: &[(&str, &str, usize, usize)] = &[
 #[test]
 fn every_line_of_the_count_is_pinned() {
     let path = &compiled().path;
-    let plan: Plan = serde_json::from_str(&fhec(&["inspect", path, "--json"])).unwrap();
+    let plan: Plan = serde_json::from_str(&succeeds(&["inspect", path, "--json"])).unwrap();
     assert_eq!((plan.bootstraps, plan.bootstraps_softmax), (1149, 22));
     let accounting = plan.accounting.as_ref().unwrap();
     assert!(accounting.remark.starts_with("a reconstruction"));
@@ -103,7 +101,7 @@ fn every_line_of_the_count_is_pinned() {
     // The accounting's own figure for lazy placement from full level is 1,024.
     assert_eq!(lazy.bootstraps, 1024);
     assert!(optimal.seconds <= lazy.seconds && lazy.seconds < own.seconds);
-    let text = fhec(&["inspect", path, "--bootstraps"]);
+    let text = succeeds(&["inspect", path, "--bootstraps"]);
     for line in [
         "by rule: input 3 + relu 688 + block 352 + shortcut 96 + logits 10 = 1149",
         "by rule: softmax-exponentials 10 + softmax-inverse 2 + softmax-probabilities 10 = 22",
@@ -115,7 +113,7 @@ fn every_line_of_the_count_is_pinned() {
 
 #[test]
 fn parameters_are_the_papers_and_the_level_is_the_tables() {
-    let plan: Plan = serde_json::from_str(&fhec(&["inspect", &compiled().path, "--json"])).unwrap();
+    let plan: Plan = serde_json::from_str(&succeeds(&["inspect", &compiled().path, "--json"])).unwrap();
     assert_eq!((plan.log_n, plan.levels, plan.log_scale), (16, 29, 50));
     assert_eq!(plan.security_bits, 98);
     let program = Program::open(Path::new(&compiled().path)).unwrap().artifact;

@@ -1,14 +1,13 @@
 //! Checks of plans in pipelines: limits of `fhec compile` and `fhec diff`, by their exit codes and by what they say.
 
+mod binary;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use fhec_ir::plan::Plan;
 use serde_json::Value;
 
-fn fhec(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fhec")).args(arguments).output().expect("fhec starts")
-}
+use binary::fhec;
 
 fn model(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name);

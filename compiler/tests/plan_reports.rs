@@ -2,9 +2,10 @@
 //!
 //! The programs are the ResNet-20 with its bootstraps and the MNIST CNN without any.
 
+mod binary;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use fhec_compiler::program::Program;
@@ -13,16 +14,7 @@ use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::StageOp;
 use fhec_ir::plan::{KeyKind, Plan};
 
-fn fhec(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fhec")).args(arguments).output().expect("fhec starts")
-}
-
-fn succeeds(arguments: &[&str]) -> String {
-    let output = fhec(arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "fhec {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).expect("output is text")
-}
+use binary::{fhec, succeeds};
 
 struct Compiled {
     folder: tempfile::TempDir,

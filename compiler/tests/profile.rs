@@ -1,20 +1,16 @@
 //! `fhec run --profile`: the trace against the program, the plan and the clock. The network is the MNIST CNN with polynomial
 //! activations of degree 3: real parameters, small keys.
 
+mod binary;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use fhec_compiler::profile::{TraceError, layer_seconds, read_trace};
 use fhec_compiler::program::Program;
 use serde_json::Value;
 
-fn fhec(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_fhec")).args(arguments).output().expect("fhec starts");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "fhec {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).expect("output is text")
-}
+use binary::succeeds;
 
 #[test]
 fn a_trace_has_one_event_per_op_and_adds_up_to_the_run() {
@@ -23,9 +19,10 @@ fn a_trace_has_one_event_per_op_and_adds_up_to_the_run() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     let (program, trace) = (path("net.fhec"), path("trace.json"));
     let model = models.join("mnist_cnn_deg3.onnx");
-    fhec(&["compile", model.to_str().unwrap(), "-o", &program]);
+    succeeds(&["compile", model.to_str().unwrap(), "-o", &program]);
     let digit = models.join("digits/digit_7_a.png");
-    let report = fhec(&["run", &program, "--input", digit.to_str().unwrap(), "--profile", &trace, "--json"]);
+    let report =
+        succeeds(&["run", &program, "--input", digit.to_str().unwrap(), "--profile", &trace, "--json"]);
     let report: Value = serde_json::from_str(&report).unwrap();
     let seconds = report["images"][0]["seconds"].as_f64().unwrap();
 
@@ -77,7 +74,7 @@ fn a_trace_has_one_event_per_op_and_adds_up_to_the_run() {
 
     // Plots with what was measured: one hatched bar per layer, as long as its time; a dashed line of memory.
     let plots = path("plots");
-    fhec(&["inspect", &program, "--svg", &plots, "--html", &path("plan.html"), "--trace", &trace]);
+    succeeds(&["inspect", &program, "--svg", &plots, "--html", &path("plan.html"), "--trace", &trace]);
     let time = fs::read_to_string(Path::new(&plots).join("time.svg")).unwrap();
     let bars: Vec<f64> = time
         .lines()
@@ -97,7 +94,7 @@ fn a_trace_has_one_event_per_op_and_adds_up_to_the_run() {
 
     // Traces of other programs and other files are refused.
     let other = path("other.fhec");
-    fhec(&["compile", model.to_str().unwrap(), "--security", "192", "-o", &other]);
+    succeeds(&["compile", model.to_str().unwrap(), "--security", "192", "-o", &other]);
     let other = Program::open(Path::new(&other)).unwrap();
     assert!(matches!(read_trace(Path::new(&trace), &other), Err(TraceError::OtherProgram { .. })));
     let text = fs::read_to_string(&trace).unwrap();

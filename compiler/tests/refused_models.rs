@@ -1,19 +1,17 @@
 //! Models that `fhec compile` refuses, through the binary: one message that names what is wrong, and no file.
 
+mod binary;
+
 mod onnx_models;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use onnx_models::*;
 use onnx_protobuf::ModelProto;
 use protobuf::Message;
 
-fn fhec(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
-    command.args(arguments).stdin(Stdio::null()).output().expect("fhec starts")
-}
+use binary::fhec;
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are text")
