@@ -30,6 +30,16 @@ pub enum Cause {
     Noise,
 }
 
+impl Cause {
+    /// As reports have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Approximation => "approximation",
+            Cause::Noise => "noise",
+        }
+    }
+}
+
 /// What flips the class of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blame {
@@ -43,23 +53,18 @@ pub struct Blame {
 pub struct Blamer<'a> {
     layers: Layers<'a>,
     clear: Simulator<'a>,
+    noisy: &'a Simulator<'a>,
 }
 
 impl<'a> Blamer<'a> {
-    /// For the program of `artifact`.
-    pub fn new(artifact: &'a Artifact) -> Result<Self> {
-        Ok(Blamer { layers: Layers::of(artifact)?, clear: Simulator::new(artifact, true)? })
+    /// For the program of `artifact`, which `noisy` simulates.
+    pub fn new(artifact: &'a Artifact, noisy: &'a Simulator<'a>) -> Result<Self> {
+        Ok(Blamer { layers: Layers::of(artifact)?, clear: Simulator::new(artifact, true)?, noisy })
     }
 
-    /// What makes `noisy`, a simulator of the same program, give `image` with `seed` another class than `expected`, that of the
-    /// plain network; `None` if it does not.
-    pub fn blame(
-        &self,
-        noisy: &Simulator<'_>,
-        image: &[f32],
-        seed: u64,
-        expected: usize,
-    ) -> Result<Option<Blame>> {
+    /// What makes the simulator give `image` with `seed` another class than `expected`, that of the plain network; `None` if it does
+    /// not.
+    pub fn blame(&self, image: &[f32], seed: u64, expected: usize) -> Result<Option<Blame>> {
         let mut seen: BTreeMap<Value, Bundle> =
             self.layers.iter().map(|layer| (layer.value, Bundle::new())).collect();
         let answer = self.clear.answer_from(image, seed, BTreeMap::new(), &mut |value, slots| {
@@ -73,7 +78,7 @@ impl<'a> Blamer<'a> {
             (Cause::Approximation, &self.clear, packed.collect())
         } else {
             let kept = self.layers.iter().map(|layer| seen.remove(&layer.value).unwrap_or_default());
-            (Cause::Noise, noisy, kept.collect())
+            (Cause::Noise, self.noisy, kept.collect())
         };
         let layers: Vec<_> = self.layers.iter().collect();
         // What was executed together with its rescale was not seen, and cannot be replaced.

@@ -75,7 +75,7 @@ pub fn simulate(
 /// Finds what flips the class, for the first `most` of the outcomes that differ. `done` is told of every one.
 pub fn blame(
     program: &Program,
-    simulator: &Simulator<'_>,
+    blamer: &Blamer<'_>,
     dataset: &Dataset,
     seed: u64,
     outcomes: &mut [Outcome],
@@ -84,14 +84,10 @@ pub fn blame(
 ) -> Result<()> {
     let mut differing: Vec<(usize, &mut Outcome)> =
         outcomes.iter_mut().enumerate().filter(|(_, outcome)| outcome.differs()).take(most).collect();
-    if differing.is_empty() {
-        return Ok(());
-    }
-    let blamer = Blamer::new(&program.artifact)?;
     differing.par_iter_mut().try_for_each(|(index, outcome)| {
         let image = dataset.input(*index, &program.preprocess)?;
         let seed = seed.wrapping_add(*index as u64);
-        outcome.blame = blamer.blame(simulator, &image, seed, outcome.reference_class())?;
+        outcome.blame = blamer.blame(&image, seed, outcome.reference_class())?;
         done();
         Ok(())
     })

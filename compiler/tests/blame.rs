@@ -127,12 +127,12 @@ fn compiled(
 /// The images whose class is wrong with noise, and what flips them.
 fn blamed(artifact: &Artifact, images: &[Vec<f32>]) -> Vec<Blame> {
     let noisy = Simulator::new(artifact, false).unwrap();
-    let blamer = Blamer::new(artifact).unwrap();
+    let blamer = Blamer::new(artifact, &noisy).unwrap();
     let mut found = Vec::new();
     for (seed, image) in images.iter().enumerate() {
         let expected = class(&artifact.network, image);
         let answer = noisy.logits(image, seed as u64).unwrap();
-        let blame = blamer.blame(&noisy, image, seed as u64, expected).unwrap();
+        let blame = blamer.blame(image, seed as u64, expected).unwrap();
         assert_eq!(blame.is_some(), argmax(&answer) != expected, "image {seed}");
         found.extend(blame);
     }

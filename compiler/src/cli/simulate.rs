@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use super::args::Common;
 use super::output::Output;
 use super::progress;
+use crate::blame::Blamer;
 use crate::files::{self, Access};
 use crate::program::Program;
 use crate::report::page::simulation::simulation_page;
@@ -54,14 +55,18 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let count = dataset.len().min(args.limit.unwrap_or(usize::MAX));
     ensure!(count > 0, "--limit 0 leaves no image");
     let simulator = Simulator::new(&program.artifact, args.exact)?;
+    // Before the images: programs of which layers cannot be told are refused at once.
+    let blamer = (args.blame > 0).then(|| Blamer::new(&program.artifact, &simulator)).transpose()?;
     let start = Instant::now();
     let bar = progress::bar(common, "simulating", count);
     let mut outcomes = simulate(&program, &simulator, &dataset, count, args.seed, &|| bar.inc(1))?;
     bar.finish_and_clear();
-    let differ = outcomes.iter().filter(|outcome| outcome.differs()).count();
-    let bar = progress::bar(common, "blaming", differ.min(args.blame));
-    blame(&program, &simulator, &dataset, args.seed, &mut outcomes, args.blame, &|| bar.inc(1))?;
-    bar.finish_and_clear();
+    if let Some(blamer) = blamer {
+        let differ = outcomes.iter().filter(|outcome| outcome.differs()).count();
+        let bar = progress::bar(common, "blaming", differ.min(args.blame));
+        blame(&program, &blamer, &dataset, args.seed, &mut outcomes, args.blame, &|| bar.inc(1))?;
+        bar.finish_and_clear();
+    }
     if let Some(path) = &args.csv {
         let text = report::csv(&outcomes);
         files::write_atomically(path, Access::Ordinary, |writer| writer.write_all(text.as_bytes()))?;

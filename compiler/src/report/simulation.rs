@@ -2,6 +2,7 @@
 
 use super::names::short;
 use super::table::Table;
+use crate::blame::Cause;
 use crate::program::Program;
 use crate::simulation::{Outcome, Summary};
 
@@ -96,18 +97,13 @@ pub fn changes(program: &Program, summary: &Summary) -> Table {
 pub fn differing(program: &Program, summary: &Summary, most: usize) -> Table {
     let mut table = Table::new(&["image", "<label", "<plain", "<encrypted", "margin", "<cause", "<layer"]);
     for image in summary.differing.iter().take(most) {
-        let cause = match image.cause {
-            Some(crate::blame::Cause::Approximation) => "approximation",
-            Some(crate::blame::Cause::Noise) => "noise",
-            None => "",
-        };
         table.row([
             image.index.to_string(),
             image.label.map_or(String::new(), |label| program.class_name(usize::from(label))),
             program.class_name(image.reference_class),
             program.class_name(image.class),
             format!("{:.3}", image.reference_margin),
-            cause.to_string(),
+            image.cause.map(Cause::name).unwrap_or_default().to_string(),
             image.layer.as_deref().map(short).unwrap_or_default(),
         ]);
     }
@@ -150,10 +146,9 @@ pub fn csv(outcomes: &[Outcome]) -> String {
     );
     for (index, outcome) in outcomes.iter().enumerate() {
         let label = outcome.label.map_or(String::new(), |label| label.to_string());
-        let (cause, layer) = match &outcome.blame {
-            Some(blame) => (format!("{:?}", blame.cause).to_lowercase(), quoted(&blame.layer)),
-            None => Default::default(),
-        };
+        let blame = outcome.blame.as_ref();
+        let cause = blame.map(|blame| blame.cause.name()).unwrap_or_default();
+        let layer = blame.map(|blame| quoted(&blame.layer)).unwrap_or_default();
         text += &format!("{index},{label},{},{},{cause},{layer}", outcome.class(), outcome.reference_class());
         for logit in outcome.logits.iter().chain(&outcome.reference) {
             text += &format!(",{logit:.8}");
