@@ -255,7 +255,6 @@ fn build(
     options.nn.encrypt_softmax = request.encrypt_softmax;
     if let Some(preset) = request.preset {
         preset.apply(&mut options).context("cannot make the preset's parameters")?;
-        options.schedule.params.security_bits = request.security;
     }
     if let Some(placement) = request.bootstrap_placement {
         options.schedule.bootstrap_placement = placement;

@@ -29,6 +29,18 @@ const SLOTS: usize = 1 << 10;
 const SET: &str = "lee2021-grouped";
 
 impl Preset {
+    /// Level at which the preset is compiled unless another is asked for: that of the publication.
+    pub fn security_bits(self) -> u32 {
+        let Preset::Lee2021 = self;
+        98
+    }
+
+    /// Memory that the preset may take unless told otherwise, in bytes.
+    pub fn ram_bytes(self) -> u64 {
+        let Preset::Lee2021 = self;
+        24 << 30
+    }
+
     /// Changes what the preset fixes.
     pub fn apply(self, options: &mut Options) -> Result<(), SetError> {
         let Preset::Lee2021 = self;
@@ -39,7 +51,6 @@ impl Preset {
         let set = sets::named(SET)?;
         options.schedule.packing = Packing::Channel;
         options.schedule.bootstrap_placement = BootstrapPlacement::Lee2021;
-        options.schedule.params.security_bits = set.security_bits;
         options.schedule.fixed = Some(FixedParams { set, slots: SLOTS });
         Ok(())
     }

@@ -137,10 +137,11 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         (None, Some(file)) => Calibration::Ranges(file.clone()),
         (None, None) => Calibration::BesideModel,
     };
+    let preset = args.preset.map(|PresetChoice::Lee2021| Preset::Lee2021);
     let request = Request {
-        security: match (&args.security, args.preset) {
+        security: match (&args.security, preset) {
             (Some(bits), _) => bits.parse().context("--security")?,
-            (None, Some(PresetChoice::Lee2021)) => 98,
+            (None, Some(preset)) => preset.security_bits(),
             (None, None) => 128,
         },
         calibration,
@@ -151,9 +152,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             (.., Some(alpha)) => Relu::Alpha(alpha),
             (None, None, None) => Relu::Default,
         },
-        ram_bytes: match (args.gates.max_ram, args.preset) {
+        ram_bytes: match (args.gates.max_ram, preset) {
             (Some(size), _) => size.0,
-            (None, Some(PresetChoice::Lee2021)) => 24 << 30,
+            (None, Some(preset)) => preset.ram_bytes(),
             (None, None) => 16 << 30,
         },
         costs: costs(args.costs)?,
@@ -167,7 +168,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             PlacementChoice::Lazy => BootstrapPlacement::Lazy,
             PlacementChoice::Lee2021 => BootstrapPlacement::Lee2021,
         }),
-        preset: args.preset.map(|PresetChoice::Lee2021| Preset::Lee2021),
+        preset,
         encrypt_softmax: args.encrypt_softmax,
         verify_each: args.verify_each,
         import: args.import.options()?,
