@@ -6,7 +6,7 @@
 //! | Requires | a packed program for the ring's slots; no unused ops |
 //! | Ensures  | a [`Placement`]: operands of every op reach its level, products of ciphertexts stay in the application's levels, refreshed values are at the bootstrap's input level or above; outputs reach level 0 |
 //! | Fails    | [`PlaceBootstrapsError`] |
-//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly, by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
+//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly (above 80 states per value, targets are tried at every second, fourth, ... level), by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
 //! | Tests    | `tests/filetests/packed/place_bootstraps/`, unit tests below |
 //!
 //! The costs of an op and of a bootstrap fall with its level, that of a bootstrap much less: so ops with many key switches move to the
@@ -299,10 +299,22 @@ fn optimal(
 
 /// Every op as high as its operands are; operands that have too few levels left are refreshed.
 fn lazy(func: &Func<Packed>, live: &[bool], window: Window) -> Vec<State> {
+    let fresh = State { level: window.top, refreshed: None };
+    forward(func, live, window, fresh, |_| false, |_, _| ())
+}
+
+/// Every op as high as its operands are, from inputs in the state `input`. Results that are refreshed `always` are read so by all;
+/// `lacking` is told of operands that are refreshed because they have too few levels left, with the result they are needed for.
+fn forward(
+    func: &Func<Packed>,
+    live: &[bool],
+    window: Window,
+    input: State,
+    always: impl Fn(Value) -> bool,
+    mut lacking: impl FnMut(Value, Value),
+) -> Vec<State> {
     let mut states = vec![State::default(); func.value_count()];
-    for &input in func.inputs() {
-        states[input.index()] = State { level: window.top, refreshed: None };
-    }
+    func.inputs().iter().for_each(|value| states[value.index()] = input);
     for data in func.ops().iter().filter(|data| live[data.result.index()]) {
         let used = levels_used(&data.op) as Level;
         let available = |state: State| state.refreshed.unwrap_or(state.level);
@@ -311,11 +323,12 @@ fn lazy(func: &Func<Packed>, live: &[bool], window: Window) -> Vec<State> {
             let state = &mut states[operand.index()];
             if available(*state) < used + window.bottom {
                 state.refreshed = Some(window.top);
+                lacking(*operand, data.result);
             }
         }
         let level = operands.iter().map(|operand| available(states[operand.index()])).min();
-        let level = level.unwrap_or(window.top);
-        states[data.result.index()] = State { level: level - used, refreshed: None };
+        let level = level.unwrap_or(window.top) - used;
+        states[data.result.index()] = State { level, refreshed: always(data.result).then_some(window.top) };
     }
     states
 }

@@ -23,10 +23,8 @@ use std::collections::BTreeMap;
 use fhec_ir::entity::Value;
 use fhec_ir::func::Func;
 use fhec_ir::packed::{Op, Packed};
-use fhec_ir::scale::Level;
 
-use super::{State, Window, distinct};
-use crate::analysis::mul_depth::levels_used;
+use super::{State, Window, distinct, forward};
 use crate::nn::softmax::SoftmaxNames;
 
 /// Why a value is refreshed.
@@ -81,29 +79,21 @@ pub(super) fn place(
     window: Window,
 ) -> (Vec<State>, BTreeMap<Value, Rule>) {
     let shape = Shape::of(func);
-    let mut states = vec![State::default(); func.value_count()];
-    let mut rules = BTreeMap::new();
-    for &input in func.inputs().iter().filter(|input| live[input.index()]) {
-        states[input.index()] = State { level: window.bottom, refreshed: Some(window.top) };
-        rules.insert(input, Rule::Input);
-    }
-    for data in func.ops().iter().filter(|data| live[data.result.index()]) {
-        let used = levels_used(&data.op) as Level;
-        let available = |state: State| state.refreshed.unwrap_or(state.level);
-        let operands = distinct(&data.op);
-        for operand in &operands {
-            let state = &mut states[operand.index()];
-            if available(*state) < used + window.bottom {
-                state.refreshed = Some(window.top);
-                rules.insert(*operand, shape.lacking(data.result));
-            }
-        }
-        let level = operands.iter().map(|operand| available(states[operand.index()])).min();
-        let level = level.unwrap_or(window.top) - used;
-        let rule = shape.always(data.result);
-        states[data.result.index()] = State { level, refreshed: rule.map(|_| window.top) };
-        rules.extend(rule.map(|rule| (data.result, rule)));
-    }
+    let inputs = func.inputs().iter().map(|&input| (input, Rule::Input));
+    let always = func.ops().iter().filter_map(|data| Some((data.result, *shape.always.get(&data.result)?)));
+    let mut rules: BTreeMap<Value, Rule> =
+        inputs.chain(always).filter(|(value, _)| live[value.index()]).collect();
+    let input = State { level: window.bottom, refreshed: Some(window.top) };
+    let states = forward(
+        func,
+        live,
+        window,
+        input,
+        |value| shape.always.contains_key(&value),
+        |operand, result| {
+            rules.insert(operand, shape.lacking(result));
+        },
+    );
     (states, rules)
 }
 
@@ -196,10 +186,6 @@ impl<'a> Shape<'a> {
             let rule = rules.iter().find(|(known, _)| name == Some(known));
             self.always.extend(rule.map(|&(_, rule)| (data.result, rule)));
         }
-    }
-
-    fn always(&self, value: Value) -> Option<Rule> {
-        self.always.get(&value).copied()
     }
 
     /// The rule for an operand that lacks levels for the op with this result.
