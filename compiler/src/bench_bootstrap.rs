@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::Secret;
+use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
 use fhec_passes::bootstrap::{failure, sets};
 use fhec_runtime::circuits::bootstrap::Bootstrapper;
 use fhec_runtime::circuits::bootstrap::keys::{encapsulation_keys, key_requests};
@@ -203,7 +204,8 @@ pub fn run(options: &Options) -> Result<Report> {
         matrix_bytes: bootstrapper.bytes() as u64,
         keygen_seconds,
         setup_seconds,
-        log2_failure_probability: failure::log2_failure(weight, bootstrap.bound, bootstrap.slots(), 1),
+        log2_failure_probability: failure::log2_failure(weight, bootstrap.bound, bootstrap.slots(), 1)
+            .max(LEAST_LOG2_PROBABILITY),
         peak_rss_bytes: peak_rss_bytes(),
     })
 }

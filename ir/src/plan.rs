@@ -16,6 +16,9 @@ pub use layer::LayerRow;
 /// Version of the schema, raised when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// `log2` that stands for a probability of zero, or one too small to matter, in plans: JSON has no infinities.
+pub const LEAST_LOG2_PROBABILITY: f64 = -1000.0;
+
 /// A compiled program in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {

@@ -12,7 +12,7 @@ use fhec_ir::func::{Func, StageOp};
 use fhec_ir::layout::Layout;
 use fhec_ir::nn::Nn;
 use fhec_ir::params::Secret;
-use fhec_ir::plan::{OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION};
+use fhec_ir::plan::{LEAST_LOG2_PROBABILITY, OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION};
 
 use crate::analysis::cost::CostTable;
 use crate::analysis::layers::Layers;
@@ -86,9 +86,6 @@ pub fn plan(
     })
 }
 
-/// What is said of a probability of zero.
-const LEAST_LOG2_FAILURE: f64 = -1000.0;
-
 /// Bound of the probability that any bootstrap of the program fails, `log2`; `None` without bootstraps.
 fn failure_probability(scheduled: &Scheduled) -> Option<f64> {
     let Scheduled { program, params, .. } = scheduled;
@@ -107,7 +104,7 @@ fn failure_probability(scheduled: &Scheduled) -> Option<f64> {
     };
     let sum: f64 = bootstraps.iter().filter_map(of_size).sum();
     // Zero where the ephemeral secret is so light that no integer reaches the bound.
-    (!bootstraps.is_empty()).then(|| sum.log2().max(LEAST_LOG2_FAILURE))
+    (!bootstraps.is_empty()).then(|| sum.log2().max(LEAST_LOG2_PROBABILITY))
 }
 
 fn count(scheduled: &Scheduled, is: impl Fn(&Op) -> bool) -> usize {

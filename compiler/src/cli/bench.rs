@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
 use fhec_passes::analysis::cost::CostTable;
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use super::output::Output;
 use crate::bench_bootstrap::{self, Options, Report};
 use crate::bench_costs;
 use crate::memory::human_bytes;
+use crate::report::summary::NO_BOOTSTRAP_FAILS;
 
 /// Measure on this machine
 #[derive(clap::Args, Debug)]
@@ -144,7 +146,10 @@ fn text(report: &Report) -> String {
         human_bytes(report.matrix_bytes),
         report.setup_seconds
     );
-    lines += &format!("failure       2^{:.1} per bootstrap\n", report.log2_failure_probability);
+    lines += &match report.log2_failure_probability {
+        log2 if log2 <= LEAST_LOG2_PROBABILITY => format!("failure       {NO_BOOTSTRAP_FAILS}\n"),
+        log2 => format!("failure       2^{log2:.1} per bootstrap\n"),
+    };
     if let Some(bytes) = report.peak_rss_bytes {
         lines += &format!("peak memory   {}\n", human_bytes(bytes));
     }

@@ -2,9 +2,13 @@
 
 use std::fmt::Write;
 
-use fhec_ir::plan::Plan;
+use fhec_ir::plan::{LEAST_LOG2_PROBABILITY, Plan};
 
 use crate::memory::human_bytes;
+
+/// Said where the probability that a bootstrap fails is zero.
+pub const NO_BOOTSTRAP_FAILS: &str =
+    "no bootstrap can fail: no integer part reaches the bound under the ephemeral secret";
 
 /// What a program is and takes, in one screen.
 pub fn summary(plan: &Plan) -> String {
@@ -61,9 +65,7 @@ fn bootstraps(plan: &Plan) -> String {
 
 fn failure(plan: &Plan) -> String {
     match plan.log2_failure_probability {
-        Some(log2) if log2 <= -1000.0 => {
-            "no bootstrap can fail: no integer part reaches the bound under the ephemeral secret".into()
-        }
+        Some(log2) if log2 <= LEAST_LOG2_PROBABILITY => NO_BOOTSTRAP_FAILS.into(),
         Some(log2) => format!("2^{log2:.1} per inference that a bootstrap fails"),
         None => "no bootstraps, none of theirs can fail".into(),
     }

@@ -14,8 +14,8 @@ use crate::preset;
 use crate::schedule_network::Scheduled;
 
 const REMARK: &str = "a reconstruction: arXiv 2106.07229 reports 1149 bootstraps for its ResNet-20 and does not say where they are; its one \
-sentence, in the middle and at the end of every ReLU, would make 1376. These rules, over the levels of this program, yield the \
-total; the 22 that the paper gives for its softmax are counted apart";
+sentence, in the middle and at the end of every ReLU, would make 1376. On that network, with its packing and \
+levels, these rules yield the total; the 22 that the paper gives for its softmax are counted apart";
 
 /// By value of the packed program: whether it belongs to a softmax.
 fn in_softmax(scheduled: &Scheduled) -> Vec<bool> {

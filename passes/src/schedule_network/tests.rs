@@ -2,6 +2,7 @@ use super::*;
 use fhec_ir::ckks::Op;
 use fhec_ir::interp::{nn, run_ckks};
 use fhec_ir::layout::Layout;
+use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::{ConstSource, parse_func};
 
@@ -107,7 +108,8 @@ fn a_lenet_is_scheduled_at_128_bits() {
     assert_eq!(params.top_level(), 3 + 2 * 6);
     assert_eq!(considered.iter().filter(|row| row.verdict == "chosen").count(), 1);
     assert!(
-        estimate.error_bits_worst >= (8.0f64 / 1e-4).log2() && estimate.log2_failure_probability == -1000.0
+        estimate.error_bits_worst >= (8.0f64 / 1e-4).log2()
+            && estimate.log2_failure_probability == LEAST_LOG2_PROBABILITY
     );
     assert_eq!(scheduled.program.meta::<f64>("output_factor").unwrap(), 8.0);
 }
