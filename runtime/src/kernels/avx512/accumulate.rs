@@ -10,6 +10,9 @@ use crate::kernels::{KEY_BLOCK, KeyLimb, Modulus, scalar};
 /// Vectors of output worked on at a time, enough independent accumulators to hide the multiplier's latency.
 const BATCH: usize = 2;
 
+/// Words of a switching key that are asked for ahead, at least.
+const PREFETCHED_WORDS: usize = 1024;
+
 /// How many products of a word below `2^bits` and a residue of `m` can be reduced at once: with the carries from the low
 /// halves and `q` more, the sum of the high halves must stay below `2^52`.
 fn terms_at_once(bits: u32, m: &Modulus) -> usize {
@@ -81,7 +84,10 @@ pub(in crate::kernels) unsafe fn key_inner_product(
     let all =
         runs.flat_map(|run| chunks(run.len(), at_once).map(move |c| c.start + run.start..c.end + run.start));
     for chunk in all {
-        let key = Blocks { key: key.words.as_ptr(), digits: key.digits, first: key.digit(chunk.start) };
+        let row = 2 * KEY_BLOCK * key.digits;
+        let ahead = row * PREFETCHED_WORDS.div_ceil(row);
+        let key =
+            Blocks { key: key.words.as_ptr(), digits: key.digits, first: key.digit(chunk.start), ahead };
         let operands = Operands { factors: &digits[chunk.clone()], pairs: key };
         let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
         // SAFETY: the range is that of the outputs, and a multiple of the batch, which divides blocks.
@@ -128,6 +134,10 @@ trait Pairs {
     ///
     /// There must be such a term with eight elements at `i`.
     unsafe fn at(&self, t: usize, i: usize) -> [*const u64; 2];
+
+    /// Asks for what follows the operands at these addresses a while later.
+    #[inline(always)]
+    fn prefetch(&self, _: [*const u64; 2]) {}
 }
 
 /// One slice per term and half.
@@ -146,6 +156,8 @@ struct Blocks {
     key: *const u64,
     digits: usize,
     first: usize,
+    /// Words from where is read to where is prefetched: whole rows of blocks.
+    ahead: usize,
 }
 
 impl Pairs for Blocks {
@@ -154,6 +166,14 @@ impl Pairs for Blocks {
         let start = (i / KEY_BLOCK * self.digits + self.first + t) * 2 * KEY_BLOCK + i % KEY_BLOCK;
         // SAFETY: the caller's promise.
         unsafe { [self.key.add(start), self.key.add(start + KEY_BLOCK)] }
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, at: [*const u64; 2]) {
+        for p in at {
+            // SAFETY: a prefetch reads nothing, so it may be of any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(self.ahead).cast()) }
+        }
     }
 }
 
@@ -189,6 +209,7 @@ impl<P: Pairs> Operands<'_, P> {
                     unsafe {
                         let x = load(factor.as_ptr().add(at));
                         let [y0, y1] = self.pairs.at(t, at);
+                        self.pairs.prefetch([y0, y1]);
                         sums[0][v].add_product(x, load(y0));
                         sums[1][v].add_product(x, load(y1));
                     }
