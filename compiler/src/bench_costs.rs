@@ -1,21 +1,26 @@
 //! Measuring what operations cost on this machine: the table that the compiler's predictions use.
 //!
 //! The model of [`CostTable`] counts what an operation does; here every kind of operation is run as the circuits run it, at
-//! several numbers of limbs of the named bootstrapping sets, and its factor becomes the mean ratio (of logarithms) of
-//! measured to modelled time.
+//! several numbers of limbs of bootstrapping sets with few and with many digits, and its factor becomes the mean ratio of measured time, without
+//! what it waits for memory, to modelled time. The rate of the memory is that of reading more than any cache holds.
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use fhec_ir::diagonal;
 use fhec_ir::params::Params;
 use fhec_ir::scale::{Level, Scale};
 use fhec_passes::analysis::cost::{CostTable, OpKind, RingShape};
-use fhec_passes::bootstrap::sets;
-use fhec_runtime::ckks::{Encoder, Encoding, Encryptor, Evaluator, Factor, FactorEncoder, PlaintextScale};
+use fhec_passes::bootstrap::sets::{self, Recipe};
+use fhec_runtime::ckks::{
+    CompactPlaintext, Encoder, Encoding, Encryptor, Evaluator, Factor, FactorEncoder, PlaintextScale,
+};
 use fhec_runtime::ring::{Context, Seed};
 use fhec_runtime::rlwe::{Ciphertext, EvaluationKeys, KeyRequest, SecretKey};
+use rayon::prelude::*;
 
 use crate::files::{self, Access};
 
@@ -24,6 +29,10 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Hoisted rotations and rows of diagonals measured at once: enough that what they share can be told from what they do not.
 const STEPS: i64 = 8;
 const ROWS: usize = 4;
+/// Diagonals are measured at this share of the slots, `-log2`: as those of layers mostly are.
+const DIAGONAL_LOG_GAP: u32 = 2;
+/// Words read to measure the memory: a gibibyte.
+const MEMORY_WORDS: usize = 1 << 27;
 
 /// Where the table is looked for when a program is compiled: `fhec/costs.json` in the user's configuration folder.
 pub fn default_path() -> Option<PathBuf> {
@@ -35,7 +44,15 @@ pub fn default_path() -> Option<PathBuf> {
 /// Reads a table.
 pub fn read(path: &Path) -> Result<CostTable> {
     let bytes = files::read(path, MAX_BYTES)?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is no table of costs", path.display()))
+    let table: CostTable =
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is no table of costs", path.display()))?;
+    let lacking = OpKind::ALL.iter().find(|kind| !table.factors.contains_key(kind));
+    ensure!(
+        lacking.is_none(),
+        "{} is a table of costs of another version; `fhec bench --calibrate` measures anew",
+        path.display()
+    );
+    Ok(table)
 }
 
 /// Writes a table, its folder as well.
@@ -51,27 +68,46 @@ pub fn write(path: &Path, table: &CostTable) -> Result<()> {
 
 /// Measures on the threads there are.
 pub fn measure() -> Result<CostTable> {
-    let threads = rayon::current_num_threads();
     let mut table = CostTable {
         machine: format!("measured here, {} architecture", std::env::consts::ARCH),
-        threads,
+        threads: rayon::current_num_threads(),
+        bytes_per_ns: memory_rate(),
         ..CostTable::default()
     };
     table.factors.clear();
+    let narrow = sets::recipe("n15-128")?;
+    let one_special = Recipe { special: (narrow.special.0, 1), digit_limbs: None, ..narrow.clone() };
     let mut ratios: BTreeMap<OpKind, Vec<f64>> = BTreeMap::new();
-    for name in ["n15-98", "n16-128"] {
-        let params = sets::named(name)?.params;
-        let ring = Ring::new(params)?;
+    for recipe in [sets::recipe("n15-98")?, narrow, one_special, sets::recipe("n16-128")?] {
+        let ring = Ring::new(recipe.build()?.params)?;
         let top = ring.context.params().top_level();
         for level in [3, top / 2, top] {
-            for (kind, seconds, model) in ring.at(level, &table)? {
-                ratios.entry(kind).or_default().push((seconds / model).ln());
+            for (kind, seconds, (waiting, computing)) in ring.at(level, &table)? {
+                tracing::debug!(
+                    set = recipe.name,
+                    level,
+                    ?kind,
+                    "{:.0} us, {:.0} of waiting and {:.2} times {:.0}",
+                    seconds * 1e6,
+                    waiting * 1e6,
+                    (seconds - waiting) / computing,
+                    computing * 1e6
+                );
+                ratios.entry(kind).or_default().push((seconds - waiting) / computing);
             }
         }
     }
-    let mean = |list: &[f64]| (list.iter().sum::<f64>() / list.len() as f64).exp();
+    let mean = |list: &[f64]| (list.iter().sum::<f64>() / list.len() as f64).max(0.0);
     table.factors = ratios.iter().map(|(&kind, list)| (kind, mean(list))).collect();
     Ok(table)
+}
+
+/// Bytes per nanosecond that all threads read together.
+fn memory_rate() -> f64 {
+    let words = vec![1u64; MEMORY_WORDS];
+    let read =
+        || Ok(drop(black_box(words.par_chunks(1 << 16).map(|part| part.iter().sum::<u64>()).sum::<u64>())));
+    least(read).map_or(f64::INFINITY, |seconds| (MEMORY_WORDS * size_of::<u64>()) as f64 / seconds * 1e-9)
 }
 
 /// A ring with what is needed to measure in it.
@@ -100,62 +136,77 @@ impl Ring {
         Ok(Encryptor::with_secret_key(&self.context, &self.secret, seed).encrypt(&plaintext)?)
     }
 
-    /// Kinds with measured and modelled seconds at `level`.
-    fn at(&self, level: Level, table: &CostTable) -> Result<Vec<(OpKind, f64, f64)>> {
+    /// Kinds with the seconds they take at `level`, and those that the model of `table` waits and computes.
+    fn at(&self, level: Level, table: &CostTable) -> Result<Vec<(OpKind, f64, (f64, f64))>> {
         let params = self.context.params();
-        let (ring, limbs) = (RingShape::of(params), params.limbs(level));
+        let ring = RingShape::of(params);
+        let limbs = params.limbs(level);
         let evaluator = Evaluator::new(&self.context, &self.keys);
         let encoder = FactorEncoder::new(&self.context);
         let scale = PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
-        let factors: Result<Vec<Factor>, _> = (0..ROWS * STEPS as usize)
-            .map(|row| {
-                let values: Vec<f64> = (0..params.slots()).map(|i| ((i * (row + 3)) as f64).cos()).collect();
-                encoder.encode(&values, level, scale)
-            })
-            .collect();
+        let values = |row: usize, count: usize| -> Vec<f64> {
+            (0..count).map(|i| ((i * (row + 3)) as f64).cos()).collect()
+        };
+        let all = 0..ROWS * STEPS as usize;
+        let factors: Result<Vec<Factor>, _> =
+            all.clone().map(|row| encoder.encode(&values(row, params.slots()), level, scale)).collect();
         let factors = factors?;
+        let word_bytes = diagonal::word_bytes(params, level);
+        let period = params.slots() >> DIAGONAL_LOG_GAP;
+        let diagonals: Result<Vec<CompactPlaintext>, _> =
+            all.map(|row| encoder.encode_compact(&values(row, period), level, scale, word_bytes)).collect();
+        let diagonals = diagonals?;
         let x = self.ciphertext(level)?;
         let y = evaluator.add(&x, &x)?;
         let hoisted = evaluator.hoist(&x)?;
         let steps: Vec<i64> = (1..=STEPS).collect();
-        let rows = |rows: usize, steps: usize| -> Vec<Vec<(usize, &Factor)>> {
-            let row =
-                |row: usize| (0..steps).map(|step| (step, &factors[row * STEPS as usize + step])).collect();
-            (0..rows).map(row).collect()
+        let sums = |rows: usize, of: usize| {
+            let terms = terms(&factors, rows, of);
+            least(|| evaluator.rotate_and_sum_products(&hoisted, &steps[..of], &terms).map(drop))
         };
-        let sums = |rows_of: usize, steps_of: usize| {
-            let terms = rows(rows_of, steps_of);
-            least(|| evaluator.rotate_and_sum_products(&hoisted, &steps[..steps_of], &terms).map(drop))
+        let compact_sums = |rows: usize| {
+            let terms = terms(&diagonals, rows, steps.len());
+            least(|| evaluator.sum_products_extended(&hoisted, &steps, &terms).map(drop))
         };
         // One rotation with one product; all rotations with one product each; all rotations with several.
         let (one, all, wide) = (sums(1, 1)?, sums(1, steps.len())?, sums(ROWS, steps.len())?);
-        let diagonal = (wide - all) / ((ROWS - 1) * steps.len()) as f64;
-        let rotation = (all - one) / (steps.len() - 1) as f64 - diagonal;
-        let decompose = least(|| evaluator.hoist(&x).map(drop))? + one - rotation - diagonal;
-        let sum = evaluator.rotate_and_sum_products(&hoisted, &steps[..1], &rows(1, 1))?.remove(0);
+        let product = (wide - all) / ((ROWS - 1) * steps.len()) as f64;
+        let rotation = (all - one) / (steps.len() - 1) as f64 - product;
+        let compact = (compact_sums(ROWS)? - compact_sums(1)?) / ((ROWS - 1) * steps.len()) as f64;
+        let decompose = least(|| evaluator.hoist(&x).map(drop))? + one - rotation - product;
+        let sum = evaluator.rotate_and_sum_products(&hoisted, &steps[..1], &terms(&factors, 1, 1))?.remove(0);
         let mod_down = least(|| {
             evaluator.divide_special(&sum);
             Ok(())
         })?;
-        let product = evaluator.mul_scalar(&x, 0.5)?;
-        let model = |kind, limbs| table.seconds(ring, kind, limbs, 2);
-        let measured = [
-            (OpKind::Add, least(|| evaluator.add(&x, &y).map(drop))?, limbs),
-            (OpKind::MulPlain, diagonal, limbs + ring.special),
-            (OpKind::KeyProduct, rotation, limbs),
-            (OpKind::Decompose, decompose, limbs),
-            (OpKind::ModDown, mod_down, limbs),
-            (OpKind::Rescale, least(|| evaluator.rescale(&product).map(drop))?, limbs),
+        let scaled = evaluator.mul_scalar(&x, 0.5)?;
+        let primes = limbs + ring.special;
+        let model = |kind, limbs| table.parts(ring, kind, limbs, 2);
+        let mut measured = vec![
+            (OpKind::Add, least(|| evaluator.add(&x, &y).map(drop))?, model(OpKind::Add, limbs)),
+            (OpKind::MulPlain, product, model(OpKind::MulPlain, primes)),
+            (OpKind::Diagonal, compact, table.diagonal_parts(ring, primes, DIAGONAL_LOG_GAP)),
+            (OpKind::KeyProduct, rotation, model(OpKind::KeyProduct, limbs)),
+            (OpKind::Decompose, decompose, model(OpKind::Decompose, limbs)),
+            (OpKind::ModDown, mod_down, model(OpKind::ModDown, limbs)),
+            (OpKind::Rescale, least(|| evaluator.rescale(&scaled).map(drop))?, model(OpKind::Rescale, limbs)),
         ];
-        let positive = measured.into_iter().filter(|(_, seconds, _)| *seconds > 0.0);
-        let mut list: Vec<_> =
-            positive.map(|(kind, seconds, limbs)| (kind, seconds, model(kind, limbs))).collect();
         if params.continues(level) {
-            let seconds = least(|| evaluator.mul(&x, &y).map(drop))?;
-            list.push((OpKind::Mul, seconds, model(OpKind::Mul, limbs)));
+            measured.push((
+                OpKind::Mul,
+                least(|| evaluator.mul(&x, &y).map(drop))?,
+                model(OpKind::Mul, limbs),
+            ));
         }
-        Ok(list)
+        // Differences of two times can be noise alone.
+        measured.retain(|(_, seconds, _)| *seconds > 0.0);
+        Ok(measured)
     }
+}
+
+/// `rows` times `of` of the factors, as rows of sums of rotations.
+fn terms<F>(factors: &[F], rows: usize, of: usize) -> Vec<Vec<(usize, &F)>> {
+    (0..rows).map(|row| (0..of).map(|step| (step, &factors[row * STEPS as usize + step])).collect()).collect()
 }
 
 /// Least seconds of a few runs: what the machine can do when nothing else takes it.

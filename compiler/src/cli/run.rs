@@ -49,7 +49,8 @@ pub struct Args {
     #[arg(long, value_name = "TRACE.json")]
     profile: Option<PathBuf>,
     /// Decrypt the result of every layer and print its error in bits, against the program without noise and against the plain
-    /// network, beside what was predicted. For debugging where the secret key is: `fhec eval` has none and cannot do it
+    /// network, beside what was predicted; times then include the decryptions. For debugging where the secret key is: `fhec eval`
+    /// has none and cannot do it
     #[arg(long)]
     layer_errors: bool,
 }

@@ -154,8 +154,8 @@ pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> 
         let value = match &data.op {
             Op::Add { .. } => x.zip(y, |(x, v), (y, w)| (x + y, v + w)).within_typical(),
             Op::Sub { .. } => x.zip(y, |(x, v), (y, w)| (x - y, v + w)).within_typical(),
-            // A square carries one error twice, not two independent ones. Stored values, inputs aside, are at most 1: squared again
-            // and again, messages beyond would leave all bounds.
+            // A square carries one error twice, not two independent ones. Stored values are at most 1, except inputs, which are as
+            // preprocessing makes them: squared again and again, messages beyond would leave all bounds.
             Op::Mul { .. } if operands[0] == operands[1] => {
                 let end = if func.inputs().contains(&first) { f64::INFINITY } else { 1.0 };
                 x.map(|x, v| {
