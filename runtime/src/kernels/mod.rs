@@ -10,6 +10,7 @@
 //! | `elementwise` | sums, differences, products, scalars, reductions between primes |
 //! | [`Permutation`] | automorphisms in evaluation order |
 //! | `accumulate` | sums of products: key switching's inner product and basis conversion |
+//! | `raised_term` | terms of a matrix that is applied while the modulus is raised |
 //! | `scalar` | the definition of every kernel, portable |
 //! | `avx2` | four lanes, products in double precision with FMA, primes below `2^50` |
 //! | `avx512` | eight lanes, 52-bit products, primes below `2^50` |
@@ -36,6 +37,7 @@ mod mapped_file;
 mod modulus;
 mod ntt;
 mod permutation;
+mod raised_term;
 mod scalar;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -60,6 +62,7 @@ pub use permutation::{
     BLOCK as PERMUTATION_BLOCK, Permutation, gather_into, permute_add_assign, permute_blocks_into,
     permute_into,
 };
+pub use raised_term::{RaisedTerm, raised_term_add_assign};
 
 /// Panics in debug builds if a residue is not canonical.
 #[inline]

@@ -3,7 +3,7 @@
 //! Of `(c_0, c_1)` under the ephemeral secret `s'`, with coefficients below `q0`, the rotation by `r` under the main secret is
 //! `(P X_r(c_0), 0) + X_r(c_1) key_r`, divided by `P`, where `X_r` is the automorphism and `key_r` leads from `X_r(s')`. The matrix is
 //! `sum_r diagonal_r * rotation_r`, divided once. Per prime and rotation both polynomials are permuted, multiplied by the key, and by
-//! the diagonal, a few hundred evaluations at a time, so that what streams from memory is the keys and the diagonals.
+//! the diagonal, a few evaluations at a time, so that what streams from memory is the keys and the diagonals.
 
 use fhec_ir::scale::{Level, Scale};
 
@@ -11,14 +11,14 @@ use super::{EncapsulationKeys, Raised};
 use crate::ckks::Factor;
 use crate::ckks::eval::lazy::ExtendedFactor;
 use crate::error::EvalError;
-use crate::kernels::{self, PERMUTATION_BLOCK};
+use crate::kernels::{self, PERMUTATION_BLOCK, RaisedTerm};
 use crate::ring::automorphism::rotation_element;
 use crate::ring::basis_extension::Tail;
 use crate::ring::{Context, Domain, Poly};
 use crate::rlwe::Ciphertext;
 use crate::rlwe::key_switch::limb_pair;
 
-/// Evaluations at a time: the scratch space of four polynomials stays in the first cache.
+/// Evaluations at a time: a piece of an expanded diagonal stays in the first cache.
 const BLOCK: usize = 512;
 
 impl Raised {
@@ -60,23 +60,16 @@ impl Raised {
                 multiple
             });
             let block = BLOCK.min(degree);
-            let mut scratch = vec![0; 4 * block];
-            let [x, y0, y1, expanded] = quarters(&mut scratch);
+            let mut expanded = [0; BLOCK];
             for (key, permutation, diagonal) in &pairs {
-                let (body, uniform) = (key.body.limb_in(basis, limb), key.uniform.limb_in(basis, limb));
+                let key = [key.body.limb_in(basis, limb), key.uniform.limb_in(basis, limb)];
+                let multiple = multiple.as_ref().map(|multiple| &multiple[..]);
+                let term = RaisedTerm { c1: self.c1.limb(limb), multiple, permutation, key };
                 for start in (0..degree).step_by(block) {
-                    let first = start / PERMUTATION_BLOCK;
-                    let range = start..start + block;
-                    kernels::permute_blocks_into(isa, x, self.c1.limb(limb), permutation, first);
-                    kernels::mul_montgomery_into(isa, y0, x, &body[range.clone()], modulus);
-                    kernels::mul_montgomery_into(isa, y1, x, &uniform[range.clone()], modulus);
-                    if let Some(multiple) = &multiple {
-                        kernels::permute_blocks_into(isa, x, multiple, permutation, first);
-                        kernels::add_assign(isa, y0, x, modulus);
-                    }
-                    let factor = diagonal.block(context, basis, limb, start, expanded);
-                    kernels::mul_montgomery_add_assign(isa, &mut sum0[range.clone()], y0, factor, modulus);
-                    kernels::mul_montgomery_add_assign(isa, &mut sum1[range], y1, factor, modulus);
+                    let (first, range) = (start / PERMUTATION_BLOCK, start..start + block);
+                    let factor = diagonal.block(context, basis, limb, start, &mut expanded[..block]);
+                    let sums = [&mut sum0[range.clone()], &mut sum1[range]];
+                    kernels::raised_term_add_assign(isa, sums, &term, factor, first, modulus);
                 }
             }
         });
@@ -103,12 +96,4 @@ impl Raised {
     pub fn level(&self) -> Level {
         self.level
     }
-}
-
-fn quarters(scratch: &mut [u64]) -> [&mut [u64]; 4] {
-    let quarter = scratch.len() / 4;
-    let (a, rest) = scratch.split_at_mut(quarter);
-    let (b, rest) = rest.split_at_mut(quarter);
-    let (c, d) = rest.split_at_mut(quarter);
-    [a, b, c, d]
 }

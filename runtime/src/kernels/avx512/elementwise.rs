@@ -138,10 +138,17 @@ impl Montgomery {
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn mul(&self, a: V, b: V) -> V {
+        conditional_subtract(self.mul_lazy(a, b), self.field.q)
+    }
+
+    /// `a * b * 2^-52 mod q`, below `2q`, for `a` below `2^52` and a residue `b`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn mul_lazy(&self, a: V, b: V) -> V {
         let f = &self.field;
         let (low, high) = (_mm512_madd52lo_epu64(f.zero, a, b), _mm512_madd52hi_epu64(f.zero, a, b));
         // high < q, so the reduction is below 2q.
-        conditional_subtract(self.reduce(low, high), f.q)
+        self.reduce(low, high)
     }
 }
 

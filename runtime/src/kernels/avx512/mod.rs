@@ -6,6 +6,7 @@
 //! | `elementwise` | sums, products, scalars, reductions |
 //! | `accumulate` | sums of products |
 //! | `permutation` | automorphisms, gathers |
+//! | `raised_term` | a matrix while the modulus is raised |
 //! | `ntt`, `ntt_forward`, `ntt_inverse` | the transform |
 
 mod accumulate;
@@ -14,6 +15,7 @@ mod ntt;
 mod ntt_forward;
 mod ntt_inverse;
 mod permutation;
+mod raised_term;
 mod vector;
 
 pub(super) use accumulate::{basis_convert, key_inner_product, pair_products, tile_products};
@@ -26,3 +28,4 @@ pub(super) use ntt::tables;
 pub(super) use ntt_forward::forward;
 pub(super) use ntt_inverse::inverse;
 pub(super) use permutation::{gather_into, permute_add_assign, permute_into};
+pub(super) use raised_term::raised_term_add_assign;

@@ -32,6 +32,25 @@ unsafe fn permute_block<const G: usize>(block: *const u64, turn: &Turn, put: imp
     }
 }
 
+/// [`permute_block`] for any `g` modulo 8.
+///
+/// # Safety
+///
+/// As for [`permute_block`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) unsafe fn permute_block_any(g: usize, block: *const u64, turn: &Turn, put: impl Fn(usize, V)) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match g {
+            1 => permute_block::<1>(block, turn, put),
+            3 => permute_block::<3>(block, turn, put),
+            5 => permute_block::<5>(block, turn, put),
+            _ => permute_block::<7>(block, turn, put),
+        }
+    }
+}
+
 /// `put(vector of out, vector of the permuted a)` for every vector of the blocks `blocks`, given `g` modulo 8.
 ///
 /// # Safety
