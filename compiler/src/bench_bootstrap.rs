@@ -140,19 +140,9 @@ pub fn run(options: &Options) -> Result<Report> {
         for step in 0..options.chain {
             let cpu_start = cpu_seconds();
             let mut clock = Clock::start();
-            let operand = evaluator.level_drop(&value, bootstrap.input_level())?;
-            clock.lap("level_drop");
-            let x = bootstrapper.slots_to_coeffs(&evaluator, operand)?;
-            clock.lap("slots_to_coeffs");
-            let x = bootstrapper.raise_modulus(&evaluator, encapsulation.as_ref(), &x, level)?;
-            clock.lap("raise_modulus");
-            let x = bootstrapper.coeffs_to_slots(&evaluator, encapsulation.as_ref(), x)?;
-            clock.lap("coeffs_to_slots");
-            let x = bootstrapper.real_part(&evaluator, x)?;
-            clock.lap("real_part");
-            let x = bootstrapper.reduce(&evaluator, &x, level)?;
-            clock.lap("sine");
-            value = x;
+            let keys = encapsulation.as_ref();
+            let done = &mut |phase| clock.lap(phase);
+            value = bootstrapper.bootstrap_by_phases(&evaluator, keys, &value, level, done)?;
             times.push(clock.laps.values().sum());
             cpu_times.extend(cpu_seconds().zip(cpu_start).map(|(end, start)| end - start));
             for (name, seconds) in clock.laps {
