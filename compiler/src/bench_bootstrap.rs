@@ -1,12 +1,16 @@
 //! Measuring bootstraps: time per phase, precision, memory.
 
 use std::collections::BTreeMap;
+use std::f64::consts::TAU;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use fhec_ir::bootstrap::Order;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::Secret;
 use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
+use fhec_passes::analysis::cost::CostTable;
+use fhec_passes::analysis::op_cost::OpCosts;
 use fhec_passes::bootstrap::{failure, sets};
 use fhec_runtime::circuits::bootstrap::Bootstrapper;
 use fhec_runtime::circuits::bootstrap::keys::{encapsulation_keys, key_requests};
@@ -22,6 +26,8 @@ use crate::memory::{cpu_seconds, peak_rss_bytes};
 pub struct Options {
     /// Name of the parameter set.
     pub params: String,
+    /// Order of the linear maps; that of the set if not given.
+    pub order: Option<Order>,
     /// Slots that carry values; all if not given.
     pub slots: Option<usize>,
     /// Levels asked for; all if not given.
@@ -36,11 +42,13 @@ pub struct Options {
 
 /// What was measured. Seconds are wall time; precision is `-log2` of the mean and of the largest absolute error of the
 /// real parts, against the message, over all slots and messages; what is predicted is the same mean by
-/// [`fhec_ir::noise::bootstrap`].
+/// [`fhec_ir::noise::bootstrap`]. Floors are seconds that the built-in model counts for a phase at the price of its kernels, those of
+/// primes below 2^50, and of memory, with nothing lost in between ([`CostTable::floor`]).
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs)]
 pub struct Report {
     pub params: String,
+    pub order: &'static str,
     pub log_n: u32,
     pub security_bits: u32,
     pub slots: usize,
@@ -52,8 +60,12 @@ pub struct Report {
     pub cpu_seconds: Option<f64>,
     pub runs: usize,
     pub phases: BTreeMap<&'static str, f64>,
+    pub phase_floors: BTreeMap<&'static str, f64>,
+    pub messages: usize,
     pub precision_bits_mean: f64,
     pub precision_bits_min: f64,
+    /// What the message with the largest error is.
+    pub worst_message: &'static str,
     pub predicted_precision_bits_mean: f64,
     pub chain: usize,
     pub chained_precision_bits_mean: f64,
@@ -75,17 +87,18 @@ pub struct Report {
 struct Errors {
     sum: f64,
     worst: f64,
+    worst_message: &'static str,
     count: usize,
 }
 
 impl Errors {
-    fn add(&mut self, found: &[Complex], message: &[f64]) {
+    fn add(&mut self, found: &[Complex], name: &'static str, message: &[f64]) {
         for (z, m) in found.iter().zip(message) {
             let error = (z.re - m).abs();
             self.sum += error;
             // A NaN must not vanish in a maximum.
             if error > self.worst || error.is_nan() {
-                self.worst = error;
+                (self.worst, self.worst_message) = (error, name);
             }
         }
         self.count += message.len();
@@ -98,7 +111,9 @@ impl Errors {
 
 /// Runs the measurement.
 pub fn run(options: &Options) -> Result<Report> {
-    let set = sets::named(&options.params)?;
+    let recipe = sets::recipe(&options.params)?;
+    let order = options.order.unwrap_or(recipe.order);
+    let set = recipe.with_order(order).build()?;
     let bootstrap = set.with_slots(options.slots.unwrap_or(set.params.slots()))?;
     let usable = bootstrap.usable_levels();
     let levels = options.levels.unwrap_or(usable);
@@ -134,25 +149,15 @@ pub fn run(options: &Options) -> Result<Report> {
     let (mut times, mut cpu_times): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
     let mut phases: BTreeMap<&'static str, f64> = BTreeMap::new();
     for index in 0..options.messages {
-        let message = message(index, bootstrap.slots(), options.seed);
+        let (name, message) = message(index, bootstrap.slots(), options.seed);
         let encoding = Encoding::message(bootstrap.input_level());
         let mut value = encryptor.encrypt(&encoder.encode(&message, encoding)?)?;
         for step in 0..options.chain {
             let cpu_start = cpu_seconds();
             let mut clock = Clock::start();
-            let operand = evaluator.level_drop(&value, bootstrap.input_level())?;
-            clock.lap("level_drop");
-            let x = bootstrapper.slots_to_coeffs(&evaluator, operand)?;
-            clock.lap("slots_to_coeffs");
-            let x = bootstrapper.raise_modulus(&evaluator, encapsulation.as_ref(), &x, level)?;
-            clock.lap("raise_modulus");
-            let x = bootstrapper.coeffs_to_slots(&evaluator, encapsulation.as_ref(), x)?;
-            clock.lap("coeffs_to_slots");
-            let x = bootstrapper.real_part(&evaluator, x)?;
-            clock.lap("real_part");
-            let x = bootstrapper.reduce(&evaluator, &x, level)?;
-            clock.lap("sine");
-            value = x;
+            let keys = encapsulation.as_ref();
+            let done = &mut |phase| clock.lap(phase);
+            value = bootstrapper.bootstrap_by_phases(&evaluator, keys, &value, level, done)?;
             times.push(clock.laps.values().sum());
             cpu_times.extend(cpu_seconds().zip(cpu_start).map(|(end, start)| end - start));
             for (name, seconds) in clock.laps {
@@ -162,11 +167,11 @@ pub fn run(options: &Options) -> Result<Report> {
             if step == 0 || step + 1 == options.chain {
                 let found = encoder.decode_complex(&decryptor.decrypt(&value)?)?;
                 if step == 0 {
-                    first.add(&found, &message);
+                    first.add(&found, name, &message);
                     predicted += predicted_error(&noise, &message, 1);
                 }
                 if step + 1 == options.chain {
-                    last.add(&found, &message);
+                    last.add(&found, name, &message);
                     predicted_last += predicted_error(&noise, &message, options.chain);
                 }
             }
@@ -178,9 +183,15 @@ pub fn run(options: &Options) -> Result<Report> {
         Secret::SparseTernary { hamming_weight } => hamming_weight,
         Secret::UniformTernary => params.ring_degree() as u32,
     });
+    let floors = CostTable::default().floor(rayon::current_num_threads());
+    let phase_floors = OpCosts::new(params, &floors).bootstrap_phases(&bootstrap, level).into();
     let encapsulation_bytes = encapsulation.as_ref().map_or(0, |keys| keys.bytes());
     Ok(Report {
         params: options.params.clone(),
+        order: match order {
+            Order::SlotsToCoeffsFirst => "slots_to_coeffs_first",
+            Order::SlotsToCoeffsLast => "slots_to_coeffs_last",
+        },
         log_n: params.log_n(),
         security_bits: set.security_bits,
         slots: bootstrap.slots(),
@@ -190,8 +201,11 @@ pub fn run(options: &Options) -> Result<Report> {
         cpu_seconds: cpu_times.into_iter().min_by(f64::total_cmp),
         runs: times.len(),
         phases,
+        phase_floors,
+        messages: options.messages,
         precision_bits_mean: mean,
         precision_bits_min: min,
+        worst_message: first.worst_message,
         predicted_precision_bits_mean: -(predicted / first.count as f64).log2(),
         chain: options.chain,
         chained_precision_bits_mean: chained_mean,
@@ -216,17 +230,44 @@ fn predicted_error(noise: &BootstrapNoise, message: &[f64], count: usize) -> f64
     message.iter().map(|&m| noise.chained_mean_absolute_error(m, power, count)).sum()
 }
 
-/// Message number `index`: constants and alternation, the worst for the transforms, then random ones in [-1, 1].
-fn message(index: usize, slots: usize, seed: u64) -> Vec<f64> {
-    match index {
-        0 => vec![1.0; slots],
-        1 => (0..slots).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect(),
-        2 => vec![0.0; slots],
-        _ => {
-            let mut state = seed ^ (index as u64) << 32;
-            (0..slots).map(|_| (split_mix(&mut state) >> 11) as f64 / 2f64.powi(52) - 1.0).collect()
+/// Messages that are hard in one way or another, by name and slot. Transforms gather the energy of some in few slots on the way, or in few
+/// coefficients; some are as large as messages may be, or next to nothing.
+const ADVERSARIAL: [(&str, fn(usize, usize) -> f64); 11] = [
+    ("all 1", |_, _| 1.0),
+    ("alternating 1 and -1", |slot, _| if slot % 2 == 0 { 1.0 } else { -1.0 }),
+    ("zero", |_, _| 0.0),
+    ("all -1", |_, _| -1.0),
+    ("1 in slot 0 alone", |slot, _| if slot == 0 { 1.0 } else { 0.0 }),
+    ("1 in the last slot alone", |slot, slots| if slot + 1 == slots { 1.0 } else { 0.0 }),
+    ("1, then -1 from the middle on", |slot, slots| if slot < slots / 2 { 1.0 } else { -1.0 }),
+    ("1 and -1 as the bits of slots add up", |slot, _| if slot.count_ones() % 2 == 0 { 1.0 } else { -1.0 }),
+    ("a ramp from -1 to 1", |slot, slots| 2.0 * slot as f64 / (slots - 1) as f64 - 1.0),
+    ("all 2^-30", |_, _| 2f64.powi(-30)),
+    ("one coefficient", |slot, slots| {
+        let order = 4 * slots as u64;
+        (TAU * power_of_five(slot, order) as f64 / order as f64).cos()
+    }),
+];
+
+/// `5^exponent` modulo `order`: slot number `exponent` is the value at that power of a root of unity.
+fn power_of_five(exponent: usize, order: u64) -> u64 {
+    let (mut result, mut square, mut rest) = (1, 5 % order, exponent);
+    while rest > 0 {
+        if rest % 2 == 1 {
+            result = result * square % order;
         }
+        (square, rest) = (square * square % order, rest / 2);
     }
+    result
+}
+
+/// Message number `index` and its name: one of [`ADVERSARIAL`] and a random one in [-1, 1] by turns, random ones when they are over.
+fn message(index: usize, slots: usize, seed: u64) -> (&'static str, Vec<f64>) {
+    if let (true, Some((name, value))) = (index.is_multiple_of(2), ADVERSARIAL.get(index / 2)) {
+        return (name, (0..slots).map(|slot| value(slot, slots)).collect());
+    }
+    let mut state = seed ^ (index as u64) << 32;
+    ("random", (0..slots).map(|_| (split_mix(&mut state) >> 11) as f64 / 2f64.powi(52) - 1.0).collect())
 }
 
 /// Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014: for test messages only.
@@ -251,5 +292,40 @@ impl Clock {
         let now = Instant::now();
         *self.laps.entry(name).or_default() += (now - self.last).as_secs_f64();
         self.last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_hard_and_random_by_turns() {
+        let slots = 64;
+        let messages: Vec<_> = (0..32).map(|index| message(index, slots, 1)).collect();
+        assert_eq!(messages, (0..32).map(|index| message(index, slots, 1)).collect::<Vec<_>>());
+        let random = messages.iter().filter(|(name, _)| *name == "random").count();
+        assert_eq!(random, 32 - ADVERSARIAL.len());
+        assert_ne!(messages[1].1, messages[3].1);
+        assert_ne!(messages[1].1, message(1, slots, 2).1);
+        for (name, values) in &messages {
+            assert!(values.len() == slots && values.iter().all(|m| m.abs() <= 1.0), "{name}");
+        }
+        // Cosines at the roots of X^128 + 1: orthogonal to constants, of mean square 1/2.
+        let (_, cosines) = messages.iter().find(|(name, _)| *name == "one coefficient").unwrap();
+        assert!(cosines.iter().sum::<f64>().abs() < 1e-12);
+        assert!((cosines.iter().map(|c| c * c).sum::<f64>() / 32.0 - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_worst_of_all_messages_is_named() {
+        let mut errors = Errors::default();
+        errors.add(&[Complex::new(0.5, 0.0)], "a", &[0.25]);
+        errors.add(&[Complex::new(0.5, 9.0)], "b", &[0.0]);
+        errors.add(&[Complex::new(0.5, 0.0)], "c", &[0.5]);
+        assert_eq!((errors.bits(), errors.worst_message), ((2.0, 1.0), "b"));
+        errors.add(&[Complex::new(f64::NAN, 0.0)], "d", &[0.5]);
+        assert_eq!(errors.worst_message, "d");
+        assert!(errors.bits().1.is_nan());
     }
 }

@@ -16,6 +16,8 @@ pub enum Preset {
     /// ResNet-20 of arXiv 2106.07229 (`docs/lee2021.md`): one channel per ciphertext on 2^10 slots, ReLU of degrees 15, 15, 27 for inputs
     /// up to 40, 11 levels between bootstraps, softmax under encryption.
     Lee2021,
+    /// The same with the publication's order in bootstraps, slots to coefficients last.
+    Lee2021StcLast,
 }
 
 /// Degrees of the composition for sign.
@@ -25,30 +27,35 @@ const RELU_BOUND: f64 = 40.0;
 /// Slots per ciphertext: a channel of a 32x32 picture.
 const SLOTS: usize = 1 << 10;
 
-/// Chain, bootstrap and keys.
+/// Chain, bootstrap and keys of [`Preset::Lee2021`].
 const SET: &str = "lee2021-grouped";
+/// And of [`Preset::Lee2021StcLast`].
+const SET_STC_LAST: &str = "lee2021-stc-last";
 
 impl Preset {
     /// Level at which the preset is compiled unless another is asked for: that of the publication.
     pub fn security_bits(self) -> u32 {
-        let Preset::Lee2021 = self;
+        let (Preset::Lee2021 | Preset::Lee2021StcLast) = self;
         98
     }
 
     /// Memory that the preset may take unless told otherwise, in bytes.
     pub fn ram_bytes(self) -> u64 {
-        let Preset::Lee2021 = self;
+        let (Preset::Lee2021 | Preset::Lee2021StcLast) = self;
         24 << 30
     }
 
     /// Changes what the preset fixes.
     pub fn apply(self, options: &mut Options) -> Result<(), SetError> {
-        let Preset::Lee2021 = self;
+        let name = match self {
+            Preset::Lee2021 => SET,
+            Preset::Lee2021StcLast => SET_STC_LAST,
+        };
         options.nn.encrypt_softmax = true;
         options.nn.fit.fitting = Fitting::Off;
         options.nn.approximate.relu = ReluMethod::Degrees(RELU_DEGREES.to_vec());
         options.nn.calibrate.bound = Some(RELU_BOUND);
-        let set = sets::named(SET)?;
+        let set = sets::named(name)?;
         options.schedule.packing = Packing::Channel;
         options.schedule.bootstrap_placement = BootstrapPlacement::Lee2021;
         options.schedule.fixed = Some(FixedParams { set, slots: SLOTS });
@@ -75,6 +82,19 @@ mod tests {
     use super::*;
     use crate::bootstrap::failure::log2_failure;
     use crate::security;
+
+    #[test]
+    fn the_other_order_has_the_same_levels() {
+        let [first, last] = [SET, SET_STC_LAST].map(|name| sets::named(name).unwrap());
+        let [a, b] = [&first, &last].map(|set| set.with_slots(SLOTS).unwrap());
+        assert_eq!((a.usable_levels(), a.raised_level()), (b.usable_levels(), b.raised_level()));
+        assert_eq!((b.input_level(), b.sine_output_level()), (0, 11 + 2));
+        assert_eq!(last.params.top_level(), first.params.top_level());
+        for level in 0..=b.sine_output_level() {
+            assert!((last.params.canonical_scale(level).log2() - 50.0).abs() < 0.1, "level {level}");
+        }
+        last.check_security().unwrap();
+    }
 
     #[test]
     fn the_chain_is_the_papers() {

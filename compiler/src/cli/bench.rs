@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
+use fhec_ir::bootstrap::Order;
 use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
 use fhec_passes::analysis::cost::CostTable;
 use serde::Serialize;
@@ -46,19 +47,25 @@ enum Bench {
 ///
 /// Makes fresh keys, refreshes random and adversarial messages, and compares what comes back. Known parameter sets:
 /// n15-98, n15-128, n16-98, n16-128, n16-192, n17-256 (ring degree and security), lee2021 (the 98-bit set of arXiv 2106.07229) and
-/// lee2021-grouped (its chain with a uniform secret and keys of three digits, as `compile --preset lee2021` runs it).
+/// lee2021-grouped (its chain with a uniform secret and keys of three digits, as `compile --preset lee2021` runs it), and
+/// lee2021-stc-last (the same with slots to coefficients last, as `compile --preset lee2021-stc-last` runs it).
 #[derive(clap::Args, Debug)]
 struct BootstrapArgs {
     /// Parameter set
     #[arg(long, value_name = "NAME")]
     params: String,
+    /// Order of the linear maps; default: that of the set. For the other order the sizes of its primes are rearranged, with q0 as the
+    /// message ratio needs it
+    #[arg(long, value_name = "ORDER")]
+    order: Option<OrderChoice>,
     /// Slots that carry values; default: all N/2
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
     /// Level of the result, at most that of the set, counted from the bootstrap's operand; default: all
     #[arg(long, value_name = "L")]
     levels: Option<u16>,
-    /// Messages to refresh: the first are constant 1, alternating 1 and -1, and zero, the others random
+    /// Messages to refresh: eleven that are hard (constant, alternating, a spike, one coefficient, tiny...) and random ones by turns; with
+    /// 22 or more all of them
     #[arg(long, value_name = "M", default_value_t = 6)]
     messages: usize,
     /// Bootstraps in a row, each of the result of the one before
@@ -69,6 +76,15 @@ struct BootstrapArgs {
     seed: u64,
 }
 
+/// `--order`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OrderChoice {
+    /// Slots to coefficients first, before the modulus is raised
+    StcFirst,
+    /// Slots to coefficients last, after the sine
+    StcLast,
+}
+
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     if args.calibrate {
         calibrate(args.costs, common)?;
@@ -76,6 +92,10 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let Some(Bench::Bootstrap(args)) = args.bench else { return Ok(()) };
     let options = Options {
         params: args.params,
+        order: args.order.map(|order| match order {
+            OrderChoice::StcFirst => Order::SlotsToCoeffsFirst,
+            OrderChoice::StcLast => Order::SlotsToCoeffsLast,
+        }),
         slots: args.slots,
         levels: args.levels,
         messages: args.messages.max(1),
@@ -106,11 +126,12 @@ fn calibrate(path: Option<PathBuf>, common: &Common) -> Result<()> {
 
 fn text(report: &Report) -> String {
     let mut lines = format!(
-        "{}: N = 2^{}, {} bits of security, {} slots, {} thread{}\n",
+        "{}: N = 2^{}, {} bits of security, {} slots, {}, {} thread{}\n",
         report.params,
         report.log_n,
         report.security_bits,
         report.slots,
+        report.order.replace('_', " "),
         report.threads,
         if report.threads == 1 { "" } else { "s" }
     );
@@ -122,13 +143,16 @@ fn text(report: &Report) -> String {
         lines += &format!("  processor time     {seconds:.2} s\n");
     }
     for (name, seconds) in &report.phases {
-        lines += &format!("  {name:<18} {seconds:.3} s\n");
+        let floor = report.phase_floors.get(name).copied().unwrap_or(0.0);
+        lines += &format!("  {name:<18} {seconds:.3} s (floor {floor:.3} s)\n");
     }
     lines += &format!(
-        "precision     {:.1} bits mean (predicted {:.1}), {:.1} worst; after {} in a row {:.1} (predicted {:.1}) and {:.1}\n",
+        "precision     {:.1} bits mean (predicted {:.1}), {:.1} worst ({}) of {} messages; after {} in a row {:.1} (predicted {:.1}) and {:.1}\n",
         report.precision_bits_mean,
         report.predicted_precision_bits_mean,
         report.precision_bits_min,
+        report.worst_message,
+        report.messages,
         report.chain,
         report.chained_precision_bits_mean,
         report.predicted_chained_precision_bits_mean,

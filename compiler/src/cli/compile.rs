@@ -128,6 +128,8 @@ enum PlacementChoice {
 enum PresetChoice {
     /// ResNet-20 of arXiv 2106.07229
     Lee2021,
+    /// The same with its order in bootstraps: slots to coefficients last
+    Lee2021StcLast,
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
@@ -137,7 +139,10 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         (None, Some(file)) => Calibration::Ranges(file.clone()),
         (None, None) => Calibration::BesideModel,
     };
-    let preset = args.preset.map(|PresetChoice::Lee2021| Preset::Lee2021);
+    let preset = args.preset.map(|preset| match preset {
+        PresetChoice::Lee2021 => Preset::Lee2021,
+        PresetChoice::Lee2021StcLast => Preset::Lee2021StcLast,
+    });
     let request = Request {
         security: match (&args.security, preset) {
             (Some(bits), _) => bits.parse().context("--security")?,

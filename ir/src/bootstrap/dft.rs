@@ -31,6 +31,8 @@ pub struct DftMatrix {
     pub inverse: bool,
     /// Diagonals that share a giant step.
     pub baby_steps: u32,
+    /// Whether slot 0 of the operand counts half. For a matrix that starts at level 0.
+    pub halves_first: bool,
 }
 
 impl DftMatrix {
@@ -53,6 +55,18 @@ impl DftMatrix {
     /// Rotation to the left, in `0..slots`, of diagonal `index`.
     pub fn rotation(&self, index: usize) -> usize {
         self.wrap((self.first() + index as i64) * self.stride() as i64)
+    }
+
+    /// Period of diagonal `index`: that of the largest block, but of all slots where one entry is halved.
+    pub fn period(&self, index: usize) -> usize {
+        // Slot 0 is on the main diagonal and on those that turn to the right.
+        let halved = self.halves_first && self.first() + index as i64 <= 0;
+        1 << if halved { self.log_slots } else { self.high }
+    }
+
+    /// Periods of all diagonals, in their order.
+    pub fn periods(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.diagonals()).map(|index| self.period(index))
     }
 
     /// Rotations of the operand.

@@ -1,22 +1,38 @@
 //! Bootstrapping as data: what refreshes a ciphertext, in which order, with which polynomials, at which levels.
 //!
-//! The chain of a parameter set with bootstrapping, bottom to top, for the order *slots to coefficients first*:
+//! The chain of a parameter set with bootstrapping, bottom to top, for the two orders of the linear maps:
 //!
 //! ```text
+//! slots to coefficients first
 //! level 0      q0                 where the modulus is raised
 //! 1 ..= s      slots to coeffs    one level per matrix
 //! ..= s + a    application        the result of a bootstrap is at level s + a, its operand at level s
 //! ..= + e      sine               cosine, double angles, arcsine; the cosine may have a larger scale than the rest
 //! ..= + c      coeffs to slots    one level per matrix; the last is the level the modulus is raised to
+//!
+//! slots to coefficients last
+//! level 0      q0                 where the modulus is raised: the operand's level
+//! 1 ..= a      application        the result of a bootstrap is at level a
+//! ..= + s      slots to coeffs
+//! ..= + e, + c                    as above
 //! ```
 //!
 //! Each segment has primes and a canonical scale of its own ([`Params::segmented`]). The value that the sine is evaluated
-//! at is `t = (I + m D_0 / q_0 - 1/4) / width`, where `m` is the message, `I` the integer that raising the modulus adds and
+//! at is `t = (I + m D_0 / q_0 - 1/4) / width`, where `m` is the coefficient, `I` the integer that raising the modulus adds and
 //! `width` = [`BootstrapParams::width`]; `cos(2 pi width t / 2^r)` doubled `r` times is `sin(2 pi (I + m D_0 / q_0))`, about
 //! `2 pi m D_0 / q_0`.
 //!
-//! Real messages fill the slots; as coefficients they fill the lower half of a polynomial, so that one evaluation of the
-//! sine, on the real part, refreshes all of them.
+//! *One sine.* Real messages fill the slots. Slots to coefficients first puts them in the lower half of a polynomial's coefficients, so
+//! that one evaluation of the sine, on the real part, refreshes all of them. Slots to coefficients last raises the polynomial of the
+//! message itself: `a_(2n-j) = -a_j` among its `2n` coefficients, because the message is its own conjugate, so the lower half says
+//! everything here, too: `z = 2 Re(sum_(j < n) a_j zeta^j) - a_0`. An imaginary part, errors included, would break the symmetry; a
+//! conjugate is therefore added before the modulus is raised, where it costs next to nothing and doubles the message but not the
+//! integers ([`BootstrapParams::coefficient_gain`]). After the sine, slots to coefficients takes coefficient 0 half
+//! ([`DftMatrix::halves_first`]), and a last conjugate is added.
+//!
+//! *Which order.* Last needs no levels below the application's, and its coefficients are small unless slots are alike, so the sine
+//! distorts less. But errors of the sine are in coefficients and grow by `sqrt(2n)` on their way to slots, where first adds them to
+//! slots as they are, and slots to coefficients runs on more primes.
 //!
 //! *Lower results.* A bootstrap to a level below its highest leaves the application's primes above that level out of the chain
 //! ([`BootstrapParams::omitted_primes`]): levels keep their numbers and scales, and have fewer primes.
@@ -55,7 +71,8 @@ pub const MIN_LOG_SLOTS: u32 = 4;
 pub enum Order {
     /// Slots to coefficients at the bottom of the chain, on few primes: one sine for N/2 reals.
     SlotsToCoeffsFirst,
-    /// Slots to coefficients at the end, between application and sine: two sines, for the two halves of the coefficients.
+    /// Slots to coefficients at the end, between application and sine: operands may be at level 0, errors of the sine are those
+    /// of coefficients.
     SlotsToCoeffsLast,
 }
 
@@ -145,8 +162,6 @@ pub enum BootstrapError {
         "a bootstrap from level {from} to {to}; this one starts from {input} or above and reaches {output}"
     )]
     Reach { from: Level, to: Level, input: Level, output: Level },
-    #[error("the errors of slots to coefficients last are not modelled")]
-    NotModelled,
     #[error(
         "the message ratio q0 / D_0 is 2^{log_ratio:.1}; between 2^1 and 2^20 the sine is near its argument and above the noise"
     )]
@@ -162,6 +177,15 @@ impl BootstrapParams {
     /// Half the width of the interval of arguments: `|I| <= bound - 1`, a quarter for the shift, and a quarter of room.
     pub fn width(&self) -> f64 {
         f64::from(self.bound) - 0.5
+    }
+
+    /// How many times a message of size 1 a coefficient may be where the modulus is raised: the conjugate that slots to coefficients
+    /// last adds before doubles it.
+    pub fn coefficient_gain(&self) -> f64 {
+        match self.order {
+            Order::SlotsToCoeffsFirst => 1.0,
+            Order::SlotsToCoeffsLast => 2.0,
+        }
     }
 
     /// Level of the operand.
@@ -234,6 +258,7 @@ impl BootstrapParams {
                     high,
                     inverse: true,
                     baby_steps: step.baby_steps,
+                    halves_first: false,
                 };
                 high = low;
                 (matrix, self.raised_level() - index as Level)
@@ -254,6 +279,7 @@ impl BootstrapParams {
                     high,
                     inverse: false,
                     baby_steps: step.baby_steps,
+                    halves_first: low == 0 && self.order == Order::SlotsToCoeffsLast,
                 };
                 low = high;
                 (matrix, self.slots_to_coeffs_level() - index as Level)
@@ -310,9 +336,10 @@ impl BootstrapParams {
         rotations
     }
 
-    /// `log2(q0 / D_0)`: how much smaller than the modulus a message of size 1 is where the modulus is raised.
+    /// `log2` of `q0 / D_0` over [`Self::coefficient_gain`]: how much smaller than the modulus a message of size 1 is where the modulus
+    /// is raised.
     pub fn log_message_ratio(&self, params: &Params) -> f64 {
-        params.log_q(0) - params.canonical_scale(0).log2()
+        params.log_q(0) - params.canonical_scale(0).log2() - self.coefficient_gain().log2()
     }
 
     /// The scale at which the sine's result comes out: that of the application where its last step is a polynomial, whose
@@ -325,15 +352,15 @@ impl BootstrapParams {
         params.canonical_scale(level + 1).square_over(&params.rescale_divisor(level + 1))
     }
 
-    /// What `sin(2 pi (I + m D_0 / q_0))` is to be multiplied by, so that its ciphertext, read at the application's
-    /// scale, holds `m`: `D q_0 / (2 pi D_0 S)`, where `D` is the application's scale and `S` that of
-    /// [`Self::sine_scale`].
+    /// What `sin(2 pi (I + g m D_0 / q_0))` is to be multiplied by, so that its ciphertext, read at the application's
+    /// scale, holds `m`: `D q_0 / (2 pi g D_0 S)`, where `D` is the application's scale, `g` [`Self::coefficient_gain`] and `S` that
+    /// of [`Self::sine_scale`].
     pub fn sine_factor(&self, params: &Params) -> f64 {
         let level = self.sine_output_level();
         let q0 = ExactScale::from_integer(&params.modulus(0));
         let ratio = q0.mul_ratio(&BigUint::from(1u8), params.canonical_scale(0)).to_f64();
         let scales = params.canonical_scale(level).to_f64() / self.sine_scale(params).to_f64();
-        scales * ratio / (2.0 * PI)
+        scales * ratio / (2.0 * PI * self.coefficient_gain())
     }
 
     /// [`Self::sine_factor`] of a bootstrap to level `to`, whose result is read at the scale of the level that it reaches.

@@ -1,10 +1,12 @@
-//! What a bootstrap makes of a message, errors aside: the cosine's polynomial, the doublings and the arcsine, in double
+//! What the sine of a bootstrap makes of a message, errors aside: the cosine's polynomial, the doublings and the arcsine, in double
 //! precision.
 //!
-//! For the integer `I` that raising the modulus left, `m` becomes `rho / (2 pi) f(t)` with `rho = q_0 / D_0`,
+//! For the integer `I` that raising the modulus left, `m` becomes `rho / (2 pi) f(t)` with `rho = q_0 / D_0` (half of it for slots to
+//! coefficients last, [`BootstrapParams::coefficient_gain`]),
 //! `t = (I + m / rho - 1/4) / width`, and `f` the circuit in units where it is about `sin(2 pi (I + m / rho))`. Without an arcsine
 //! that is `rho / (2 pi) sin(2 pi m / rho)`, the cubic error of the sine (Cheon, Han, Kim, Kim, Song, ePrint 2018/153).
-//! Messages become coefficients and slots again without mixing, so this happens to every slot on its own.
+//! With slots to coefficients first this happens to every slot on its own: messages become coefficients and slots again without
+//! mixing. With slots to coefficients last it happens to the coefficients of the message's polynomial.
 //!
 //! Nothing stops a message that is too large: `m / rho` beyond 1/2 is another residue with another integer, and between the
 //! points that the cosine's polynomial was made for it is what it is.
@@ -15,7 +17,7 @@ use super::BootstrapParams;
 use crate::params::Params;
 use crate::polynomial::Polynomial;
 
-/// The function that a bootstrap applies to every slot.
+/// The function that a bootstrap applies to every slot or coefficient.
 #[derive(Clone, Debug)]
 pub struct Reduction {
     /// The even cosine as a polynomial in `2 t^2 - 1`: `T_2k(t) = T_k(2 t^2 - 1)`, half the work.
@@ -35,7 +37,7 @@ impl Reduction {
             double_angles: bootstrap.double_angles,
             arcsine: bootstrap.arcsine.clone(),
             width: bootstrap.width(),
-            ratio: params.q()[0] as f64 / params.canonical_scale(0).to_f64(),
+            ratio: params.q()[0] as f64 / params.canonical_scale(0).to_f64() / bootstrap.coefficient_gain(),
         }
     }
 

@@ -26,6 +26,11 @@ fn bootstrap() -> BootstrapParams {
     }
 }
 
+/// The same with slots to coefficients last.
+fn last() -> BootstrapParams {
+    BootstrapParams { order: Order::SlotsToCoeffsLast, output_level: 4, ..bootstrap() }
+}
+
 fn params() -> Params {
     let mut q = Vec::new();
     // Nearest to a power of two each: the segments' scales are those powers.
@@ -62,6 +67,33 @@ fn levels_add_up() {
 }
 
 #[test]
+fn slots_to_coefficients_last_are_between_application_and_sine() {
+    let (b, params) = (last(), params());
+    b.validate(&params).unwrap();
+    assert_eq!((b.input_level(), b.output_level, b.usable_levels()), (0, 4, 4));
+    assert_eq!((b.sine_output_level(), b.sine_input_level(), b.raised_level()), (6, 14, 17));
+    let matrices = b.slots_to_coeffs_matrices();
+    let shapes: Vec<_> = matrices.iter().map(|(m, level)| (m.low, m.high, m.halves_first, *level)).collect();
+    assert_eq!(shapes, [(0, 5, true, 6), (5, 11, false, 5)]);
+    // Of 63 diagonals the main one and those to the right have an entry that is halved, and the length of all slots.
+    let periods: Vec<usize> = matrices[0].0.periods().collect();
+    assert_eq!((periods[..32].to_vec(), periods[32..].to_vec()), (vec![2048; 32], vec![32; 31]));
+    assert!(b.coeffs_to_slots_matrices().iter().all(|(m, _)| !m.halves_first));
+    // The conjugate doubles coefficients, not the modulus.
+    assert!((b.log_message_ratio(&params) - 9.0).abs() < 1e-3);
+    assert_eq!(Reduction::new(&b, &params).ratio() * 2.0, Reduction::new(&bootstrap(), &params).ratio());
+    // Keys are where the matrices are.
+    let rotations = b.rotations(&params);
+    assert_eq!((rotations[&2017], rotations[&32], rotations[&1024]), (6, 5, 17));
+    assert_eq!(b.omitted_primes(&params, 1), 2..5);
+    assert_eq!(b.reached_level(0), 0);
+    let high = BootstrapParams { output_level: 5, ..last() };
+    assert_eq!(high.validate(&params), Err(BootstrapError::Levels { needed: 18, top: 17 }));
+    let none = BootstrapParams { output_level: 0, ..last() };
+    assert!(matches!(none.validate(&params), Err(BootstrapError::Levels { .. })));
+}
+
+#[test]
 fn the_sine_keeps_its_own_scale_down_to_its_result() {
     let (b, params) = (bootstrap(), params());
     for level in 8..=14 {
@@ -82,8 +114,14 @@ fn every_diagonal_is_reached_by_a_baby_and_giant_steps() {
         for low in 0..log_slots {
             for high in low + 1..=log_slots {
                 for log_baby in 0..=high - low {
-                    let matrix =
-                        DftMatrix { log_slots, low, high, inverse: false, baby_steps: 1 << log_baby };
+                    let matrix = DftMatrix {
+                        log_slots,
+                        low,
+                        high,
+                        inverse: false,
+                        baby_steps: 1 << log_baby,
+                        halves_first: false,
+                    };
                     let babies = matrix.baby_rotations();
                     let (slots, giant) = (1usize << log_slots, matrix.giant_rotation());
                     let mut offsets = Vec::new();
@@ -166,6 +204,10 @@ fn the_printed_form_reads_back() {
         let attr = crate::text::parse_attr(&text).unwrap();
         assert_eq!(BootstrapParams::from_attr(Some(&attr)).unwrap(), b);
     }
+    let text = last().to_attr().unwrap().to_string();
+    assert!(text.contains("slots_to_coeffs_last"), "{text}");
+    let attr = crate::text::parse_attr(&text).unwrap();
+    assert_eq!(BootstrapParams::from_attr(Some(&attr)).unwrap(), last());
 }
 
 #[test]

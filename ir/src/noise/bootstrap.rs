@@ -3,6 +3,8 @@
 //! All variances are of the real part of a slot of the result, in units of the squared message. Slots become coefficients and
 //! slots again one to one, and the sine has slope 1 at its message, so what is added on the way reaches the result as it is:
 //!
+//! (This is *slots to coefficients first*; for the other order see below.)
+//!
 //! | phase | error |
 //! |---|---|
 //! | level drops | a division with rounding, if a level is dropped |
@@ -31,6 +33,14 @@
 //! assumed here: the mean absolute error is 0.1 to 0.2 bits smaller for the same deviation, the largest of 2^14 errors 0.8
 //! bits larger. With few slots each is a mean over many of the ring's, and the difference goes away.
 //!
+//! *Slots to coefficients last.* The same phases, but what the table adds up to the sine is in the `n` lower coefficients of a real
+//! message, in units of `2 D_0` instead of `D_0`, and a slot is `2 Re(sum a_j zeta^j) - a_0`: errors of variance `v` in coefficients are
+//! `(2n - 1) v` in a slot, about `2n v`. Errors from the real part's key switch on are complex: their imaginary parts, as large, are turned
+//! into the real part of slots as well. A slot so adds up errors beside many integers, and is normal; the cosine's own error, real and different from integer to
+//! integer, is one of them. Then come the matrices, whose real part counts twice, and a conjugate's key switch; a
+//! conjugate's key switch at level 0 comes first. The sine distorts coefficients, each a small part of the message unless slots
+//! are alike: moments and errors here leave that out, the simulator does not.
+//!
 //! Not modelled, being smaller by bits: roundings of constants, errors times errors, how the sine's own error depends on
 //! the message.
 
@@ -53,7 +63,18 @@ pub struct BootstrapNoise {
     pub per_message_square: f64,
     /// The integers that occur, ascending, with what the sine adds beside each.
     pub integers: Vec<IntegerNoise>,
+    /// Where a slot is a sum over coefficients: slots to coefficients last.
+    mixed: Option<Mixed>,
     reduction: Reduction,
+}
+
+/// Variances that errors in coefficients add to a slot.
+#[derive(Clone, Copy, Debug)]
+struct Mixed {
+    /// Of the sine, real parts.
+    real: f64,
+    /// Of the sine and of its argument, imaginary parts.
+    imaginary: f64,
 }
 
 /// By phase.
@@ -61,9 +82,9 @@ pub struct BootstrapNoise {
 pub struct PhaseVariances {
     /// From the operand's level to the bootstrap's, and from the level that is reached to one asked for below the operand's.
     pub level_drops: f64,
-    /// Slots to coefficients, without [`BootstrapNoise::per_message_square`].
+    /// Slots to coefficients, without [`BootstrapNoise::per_message_square`], and the real part if it comes last.
     pub slots_to_coeffs: f64,
-    /// Key switches around the raising of the modulus.
+    /// Key switches around the raising of the modulus, the conjugate's before it among them.
     pub raise_modulus: f64,
     /// Trace, coefficients to slots and real part.
     pub coeffs_to_slots: f64,
@@ -83,7 +104,7 @@ pub struct IntegerNoise {
     pub integer: i32,
     /// How often it occurs.
     pub probability: f64,
-    /// What cosine, doublings and arcsine add.
+    /// What cosine, doublings and arcsine add where they are evaluated: to a slot, or a coefficient.
     pub variance: f64,
 }
 
@@ -106,7 +127,7 @@ impl BootstrapNoise {
     /// Of `bootstrap`, from operands at level `from` to results at level `to`.
     ///
     /// # Errors
-    /// If the bootstrap does not fit `params` or the levels, or its order is not [`Order::SlotsToCoeffsFirst`].
+    /// If the bootstrap does not fit `params` or the levels.
     pub fn new(
         bootstrap: &BootstrapParams,
         params: &Params,
@@ -114,15 +135,12 @@ impl BootstrapNoise {
         to: Level,
     ) -> Result<Self, BootstrapError> {
         bootstrap.validate(params)?;
-        if bootstrap.order != Order::SlotsToCoeffsFirst {
-            return Err(BootstrapError::NotModelled);
-        }
         let (input, output) = (bootstrap.input_level(), bootstrap.output_level);
         if from < input || to > output || from > params.top_level() {
             return Err(BootstrapError::Reach { from, to, input, output });
         }
         let model = NoiseModel::new(params, bootstrap.slots());
-        // Slots to coefficients are below all primes that are left out.
+        // Slots to coefficients first are below all primes that are left out.
         let model = model.without(bootstrap.omitted_primes(params, to));
         let parts = Parts {
             bootstrap,
@@ -140,22 +158,49 @@ impl BootstrapNoise {
             raise_modulus: parts.raise_modulus(),
             coeffs_to_slots: parts.coeffs_to_slots(),
         };
-        Ok(BootstrapNoise { phases, per_message_square, integers: parts.sine(), reduction: parts.reduction })
+        let integers = parts.sine();
+        let mixed = (bootstrap.order == Order::SlotsToCoeffsLast).then(|| {
+            let mean = |of: &dyn Fn(&IntegerNoise) -> f64| -> f64 {
+                integers.iter().map(|i| i.probability * of(i)).sum()
+            };
+            let own = mean(&|i| parts.reduction.apply(0.0, f64::from(i.integer)).powi(2));
+            let sine = mean(&|i| i.variance);
+            Mixed {
+                real: parts.to_slot() * (sine + own),
+                imaginary: parts.to_slot() * (sine + parts.real_part()),
+            }
+        });
+        Ok(BootstrapNoise { phases, per_message_square, integers, mixed, reduction: parts.reduction })
     }
 
-    /// The function that is applied to every slot.
+    /// The function that is applied to every slot, or to every coefficient ([`Self::reduces_coefficients`]).
     pub fn reduction(&self) -> &Reduction {
         &self.reduction
     }
 
-    /// Variance beside an integer, for slots of mean square `power`.
+    /// Whether slots to coefficients comes last.
+    pub fn reduces_coefficients(&self) -> bool {
+        self.mixed.is_some()
+    }
+
+    /// By how much the error of an operand's slot grows: the slope of the reduction, if it is applied to the slot.
+    pub fn slope(&self, message: f64) -> f64 {
+        if self.reduces_coefficients() { 1.0 } else { self.reduction.slope(message) }
+    }
+
+    /// Variance of a slot's error beside an integer, for slots of mean square `power`; where coefficients are reduced, of a slot's
+    /// error without the one that each coefficient has beside its integer.
     pub fn variance(&self, integer: &IntegerNoise, power: f64) -> f64 {
-        self.phases.sum() + self.per_message_square * power + integer.variance
+        let sine = self.mixed.map_or(integer.variance, |mixed| mixed.imaginary);
+        self.phases.sum() + self.per_message_square * power + sine
     }
 
     /// Mean over the integers of what becomes of `message`, and the variance of the result: that of the error for slots of mean
     /// square `power`, and of the result's own change with the integer.
     pub fn moments(&self, message: f64, power: f64) -> (f64, f64) {
+        if let Some(Mixed { real, imaginary }) = self.mixed {
+            return (message, self.phases.sum() + self.per_message_square * power + real + imaginary);
+        }
         let results =
             || self.integers.iter().map(|i| (self.reduction.apply(message, f64::from(i.integer)), i));
         let mean: f64 = results().map(|(y, i)| i.probability * y).sum();
@@ -165,6 +210,10 @@ impl BootstrapNoise {
 
     /// Mean absolute distance of the result from `message`, distortion and error.
     pub fn mean_absolute_error(&self, message: f64, power: f64) -> f64 {
+        if self.reduces_coefficients() {
+            let (result, variance) = self.moments(message, power);
+            return mean_absolute(result - message, variance.sqrt());
+        }
         let of_integer = |i: &IntegerNoise| {
             let bias = self.reduction.apply(message, f64::from(i.integer)) - message;
             i.probability * mean_absolute(bias, self.variance(i, power).sqrt())
@@ -234,20 +283,57 @@ impl Parts<'_> {
                 model.key_switch_product(*level, scale) * rotated
                     + (matrix.giant_steps() - 1) as f64 * model.key_switch(*level, squared)
             };
-            let rounding = model.encoding_of_period(1 << matrix.high, squared / scale);
+            let rounding: f64 =
+                matrix.periods().map(|period| model.encoding_of_period(period, squared / scale)).sum();
             added = added * gain + switched + model.division(2, self.canonical(level - 1));
-            per_energy = per_energy * gain + energy * matrix.diagonals() as f64 * rounding;
+            per_energy = per_energy * gain + energy * rounding;
             energy *= gain;
         }
         (added, per_energy)
     }
 
+    /// From the variance of what the sine is evaluated at to that of a slot.
+    fn to_slot(&self) -> f64 {
+        match self.bootstrap.order {
+            Order::SlotsToCoeffsFirst => 1.0,
+            Order::SlotsToCoeffsLast => 2.0 * self.slots() - 1.0,
+        }
+    }
+
+    /// The scale of a message where the modulus is raised.
+    fn raising_scale(&self) -> f64 {
+        self.canonical(0) * self.bootstrap.coefficient_gain()
+    }
+
+    /// From the scale of the highest result to that of the one that is reached: levels keep their names while primes are missing.
+    fn reading(&self) -> f64 {
+        self.canonical(self.bootstrap.output_level) / self.canonical(self.reached)
+    }
+
     fn slots_to_coeffs(&self) -> (f64, f64) {
-        let (added, per_energy) = self.transform(&self.bootstrap.slots_to_coeffs_matrices(), 1.0, false);
-        (added / self.slots(), per_energy / self.slots())
+        let b = self.bootstrap;
+        let (added, per_energy) = self.transform(&b.slots_to_coeffs_matrices(), 1.0, false);
+        match b.order {
+            Order::SlotsToCoeffsFirst => (added / self.slots(), per_energy / self.slots()),
+            Order::SlotsToCoeffsLast => {
+                let conjugate = self.model.key_switch(b.output_level, self.canonical(b.output_level));
+                ((4.0 * added + conjugate) * self.reading().powi(2), 4.0 * per_energy / self.to_slot())
+            }
+        }
     }
 
     fn raise_modulus(&self) -> f64 {
+        // Errors of the conjugate are not symmetric like the message: `n` coefficients of them make a slot.
+        let conjugate = match self.bootstrap.order {
+            Order::SlotsToCoeffsFirst => 0.0,
+            Order::SlotsToCoeffsLast => {
+                self.model.key_switch(0, self.raising_scale()) / self.slots() * self.to_slot()
+            }
+        };
+        conjugate + self.encapsulation()
+    }
+
+    fn encapsulation(&self) -> f64 {
         let Some(weight) = self.bootstrap.ephemeral_weight else { return 0.0 };
         let params = self.params();
         let q0 = params.q()[0] as f64;
@@ -259,7 +345,7 @@ impl Parts<'_> {
         if !self.bootstrap.raises_into_slots(params) {
             sum += self.raising_product() + ROUNDING * (1.0 + self.model.secret_norm());
         }
-        sum / self.canonical(0).powi(2)
+        sum / self.raising_scale().powi(2) * self.to_slot()
     }
 
     /// Variance in a coefficient of a product with a key from the ephemeral secret, divided by the special primes it has.
@@ -275,7 +361,7 @@ impl Parts<'_> {
         let (slots, q0) = (self.slots(), params.q()[0] as f64);
         let raised = b.raised_level();
         let trace = b.trace_rotations(params).len() as i32;
-        let switch = model.key_switch(raised, self.canonical(0)) / slots;
+        let switch = model.key_switch(raised, self.raising_scale()) / slots;
         let traced: f64 = (1..=trace).map(|rotation| 0.25f64.powi(rotation) * switch).sum();
         let growth = f64::from(trace).exp2();
         let share =
@@ -285,9 +371,19 @@ impl Parts<'_> {
         // 2n coefficients of q_0 I.
         let coefficient = q0 * growth / self.canonical(raised);
         let energy = 2.0 * slots * coefficient.powi(2) * (self.raising_weight() + 1.0) / 12.0;
-        let level = b.sine_input_level();
-        let argument = 4.0 * (added + per_energy * energy) + model.key_switch(level, self.canonical(level));
-        traced + argument * (b.width() * self.reduction.ratio()).powi(2)
+        let argument = 4.0 * (added + per_energy * energy) * self.argument_to_message();
+        (traced + argument + self.real_part()) * self.to_slot()
+    }
+
+    /// The key switch of the real part.
+    fn real_part(&self) -> f64 {
+        let level = self.bootstrap.sine_input_level();
+        self.model.key_switch(level, self.canonical(level)) * self.argument_to_message()
+    }
+
+    /// From the variance of the sine's argument to that of its result.
+    fn argument_to_message(&self) -> f64 {
+        (self.bootstrap.width() * self.reduction.ratio()).powi(2)
     }
 
     fn sine(&self) -> Vec<IntegerNoise> {
@@ -314,7 +410,7 @@ impl Parts<'_> {
             .collect();
         let arcsine = b.arcsine.as_ref().map(|arcsine| scaled(arcsine, factor, level).at(0.0));
         // Read at the application's scale.
-        let reading = b.sine_scale(params).to_f64() / self.canonical(self.reached);
+        let reading = b.sine_scale(params).to_f64() / self.canonical(b.sine_output_level()) * self.reading();
         let at = |integer: i32| {
             let start = cosine.at((f64::from(integer) - 0.25) / b.width());
             let (mut c, mut variance, mut square) = (start.value, start.variance, amplitude * amplitude);

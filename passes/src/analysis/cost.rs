@@ -130,6 +130,13 @@ impl Default for CostTable {
 }
 
 impl CostTable {
+    /// Floors for `threads` threads: the model alone, which counts what operations do at the price of the kernels and of memory, with
+    /// nothing lost in between; on one thread without a speedup.
+    pub fn floor(&self, threads: usize) -> CostTable {
+        let speedup = if threads == 1 { 1.0 } else { self.speedup };
+        CostTable { threads, speedup, factors: BTreeMap::new(), ..self.clone() }
+    }
+
     /// Seconds of one operation at `limbs` chain primes on a ciphertext of `size` polynomials (2 where it makes no
     /// difference).
     pub fn seconds(&self, ring: RingShape, kind: OpKind, limbs: usize, size: usize) -> f64 {
@@ -220,9 +227,7 @@ mod tests {
     /// times, over 50 once.
     #[test]
     fn the_model_counts_what_a_key_switch_does() {
-        let mut table = CostTable::default();
-        table.factors.clear();
-        table.speedup = 1.0;
+        let mut table = CostTable::default().floor(1);
         table.bytes_per_ns = f64::INFINITY;
         let expected =
             210.0 * 46e-6 + 57.3e6 * 0.045e-9 + 300.0 * 65536.0 * 0.054e-9 + 410.0 * 65536.0 * 0.1e-9;

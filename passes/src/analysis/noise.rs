@@ -109,7 +109,7 @@ impl Sampled {
             // As for polynomials.
             let x = x.clamp(-1.0, 1.0);
             let (message, variance) = noise.moments(x, power);
-            (message, noise.reduction().slope(x).powi(2) * v + variance)
+            (message, noise.slope(x).powi(2) * v + variance)
         })
     }
 

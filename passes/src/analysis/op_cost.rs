@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fhec_ir::bootstrap::{BootstrapParams, DftMatrix};
+use fhec_ir::bootstrap::{BootstrapParams, DftMatrix, Order};
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::diagonal;
 use fhec_ir::entity::Value;
@@ -143,7 +143,8 @@ impl<'a> OpCosts<'a> {
             bootstrap.coeffs_to_slots_matrices().into_iter().chain(bootstrap.slots_to_coeffs_matrices());
         let bytes = |(matrix, level): (DftMatrix, Level)| {
             let limbs = self.params.limbs(level) + self.ring.special;
-            ((matrix.diagonals() * limbs * size_of::<u64>()) as u64) << (matrix.high + 1)
+            let coefficients: usize = matrix.periods().map(|period| 2 * period).sum();
+            (coefficients * limbs * size_of::<u64>()) as u64
         };
         matrices.map(bytes).sum()
     }
@@ -191,11 +192,15 @@ impl<'a> OpCosts<'a> {
             let level = bootstrap.sine_output_level() + arcsine.depth() as Level;
             reduce += self.polynomial(&PolynomialShape::new(arcsine), level);
         }
+        let conjugations = match bootstrap.order {
+            Order::SlotsToCoeffsFirst => 0.0,
+            Order::SlotsToCoeffsLast => self.key_switch(0) + self.key_switch(bootstrap.output_level),
+        };
         [
             ("slots_to_coeffs", transform(&to_coeffs)),
             ("raise_modulus", raise),
             ("coeffs_to_slots", trace + to_slots),
-            ("real_part", self.key_switch(sine)),
+            ("real_part", conjugations + self.key_switch(sine)),
             ("sine", reduce),
         ]
     }

@@ -16,8 +16,17 @@ use crate::approximation::ApproximationError;
 use crate::security::{SecurityError, max_log_qp};
 
 /// Names of all sets.
-pub const NAMES: [&str; 8] =
-    ["n15-98", "n15-128", "n16-98", "n16-128", "n16-192", "n17-256", "lee2021", "lee2021-grouped"];
+pub const NAMES: [&str; 9] = [
+    "n15-98",
+    "n15-128",
+    "n16-98",
+    "n16-128",
+    "n16-192",
+    "n17-256",
+    "lee2021",
+    "lee2021-grouped",
+    "lee2021-stc-last",
+];
 
 /// A parameter set and its bootstrap for full slots.
 #[derive(Clone, Debug)]
@@ -46,6 +55,10 @@ pub enum SetError {
     Approximation { name: String, error: ApproximationError },
     #[error("parameter set {name}: {error}")]
     Security { name: String, error: SecurityError },
+    #[error(
+        "parameter set {name}: with slots to coefficients last q0 has as many bits as the application's scale, the message ratio and the conjugate's doubling together, {needed}, not {found}"
+    )]
+    FirstPrime { name: String, needed: u32, found: u32 },
     #[error("{slots} slots: a bootstrap of this ring serves a power of two from 2^4 to {max}")]
     Slots { slots: usize, max: usize },
 }
@@ -61,6 +74,8 @@ pub struct Recipe {
     pub security_bits: u32,
     /// Main secret.
     pub secret: Secret,
+    /// Order of the linear maps.
+    pub order: Order,
     /// Hamming weight of the ephemeral secret.
     pub ephemeral_weight: Option<u32>,
     /// Bound of the integer part (K).
@@ -73,7 +88,8 @@ pub struct Recipe {
     pub arcsine_degree: Option<usize>,
     /// Bits of q0.
     pub q0_bits: u32,
-    /// `log2` of q0 over the scale where the modulus is raised.
+    /// `log2` of q0 over the largest coefficient where the modulus is raised. With slots to coefficients last that is one bit above the
+    /// application's scale ([`BootstrapParams::coefficient_gain`]).
     pub log_message_ratio: u32,
     /// Bits of the primes of slots to coefficients.
     pub slots_to_coeffs_bits: u32,
@@ -124,6 +140,7 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         log_n: 15,
         security_bits: 128,
         secret: uniform,
+        order: Order::SlotsToCoeffsFirst,
         ephemeral_weight: Some(32),
         bound: 14,
         cosine_degree: 30,
@@ -256,12 +273,30 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             digit_limbs: Some(10),
             ..recipe("lee2021")?
         },
+        // The order of the paper, which raises coefficients of 2^50 to 2^60; here 2^51, with their conjugates.
+        "lee2021-stc-last" => Recipe {
+            name: "lee2021-stc-last".into(),
+            order: Order::SlotsToCoeffsLast,
+            log_message_ratio: 9,
+            ..recipe("lee2021-grouped")?
+        },
         _ => return Err(SetError::Unknown { name: name.to_owned() }),
     };
     Ok(found)
 }
 
 impl Recipe {
+    /// The same with another order of the linear maps. The message ratio stays: for slots to coefficients last `q0` follows from it.
+    pub fn with_order(self, order: Order) -> Recipe {
+        let q0_bits = match order {
+            Order::SlotsToCoeffsLast if self.order != order => {
+                self.application_bits + self.log_message_ratio + 1
+            }
+            _ => self.q0_bits,
+        };
+        Recipe { order, q0_bits, ..self }
+    }
+
     /// Finds primes, computes polynomials, checks everything.
     pub fn build(&self) -> Result<BootstrapSet, SetError> {
         self.build_with(self.sine()?)
@@ -287,7 +322,7 @@ impl Recipe {
         };
         let bootstrap = BootstrapParams {
             log_slots: self.log_n - 1,
-            order: Order::SlotsToCoeffsFirst,
+            order: self.order,
             ephemeral_weight: self.ephemeral_weight,
             bound: self.bound,
             cosine,
@@ -295,8 +330,15 @@ impl Recipe {
             arcsine,
             coeffs_to_slots: steps(&self.coeffs_to_slots),
             slots_to_coeffs: steps(&self.slots_to_coeffs),
-            output_level: self.slots_to_coeffs.len() as Level + self.application_levels as Level,
+            output_level: match self.order {
+                Order::SlotsToCoeffsFirst => self.slots_to_coeffs.len() as Level,
+                Order::SlotsToCoeffsLast => 0,
+            } + self.application_levels as Level,
         };
+        let needed = self.application_bits + self.log_message_ratio + 1;
+        if self.order == Order::SlotsToCoeffsLast && self.q0_bits != needed {
+            return Err(SetError::FirstPrime { name: self.name.to_owned(), needed, found: self.q0_bits });
+        }
         let params = self.params(&bootstrap).map_err(|error| match error {
             Ok(error) => fail_params(error),
             Err(bits) => SetError::Primes { bits, log_n: self.log_n },
@@ -351,14 +393,19 @@ impl Recipe {
         let cosine = segment(self.sine_bits, usize::from(cosine_depth))?;
         let doublings = segment(self.doubling_bits, usize::from(bootstrap.sine_depth() - cosine_depth))?;
         let application = segment(self.application_bits, self.application_levels as usize)?;
-        let q: Vec<u64> = [q0, slots_to_coeffs, application, doublings, cosine, coeffs_to_slots].concat();
+        let below_sine = match self.order {
+            Order::SlotsToCoeffsFirst => [slots_to_coeffs, application],
+            Order::SlotsToCoeffsLast => [application, slots_to_coeffs],
+        };
+        let q: Vec<u64> = [q0, below_sine.concat(), doublings, cosine, coeffs_to_slots].concat();
         let top = bootstrap.raised_level() + self.spare_levels as Level;
         let coeffs_to_slots = (bootstrap.sine_input_level()..top).rev();
         let mut fixed: Vec<FixedScale> =
             coeffs_to_slots.map(|level| FixedScale { level, log_scale: self.sine_bits }).collect();
         let cosine_output = bootstrap.sine_input_level() - cosine_depth;
         fixed.push(FixedScale { level: cosine_output, log_scale: self.doubling_bits });
-        fixed.push(FixedScale { level: bootstrap.output_level, log_scale: self.application_bits });
+        let application = (bootstrap.output_level..=bootstrap.sine_output_level()).rev();
+        fixed.extend(application.map(|level| FixedScale { level, log_scale: self.application_bits }));
         let bottom = (0..bootstrap.input_level()).rev();
         let log_bottom = self.q0_bits - self.log_message_ratio;
         fixed.extend(bottom.map(|level| FixedScale { level, log_scale: log_bottom }));
@@ -495,6 +542,24 @@ mod tests {
             panic!("{error}")
         };
         assert!(digit_bits > 59.0);
+    }
+
+    #[test]
+    fn every_set_has_the_other_order_with_its_ratio() {
+        for name in ["n15-98", "n15-128", "n16-128", "n16-192"] {
+            let first = recipe(name).unwrap();
+            let (levels, ratio) = (first.application_levels, f64::from(first.log_message_ratio));
+            let last = first.with_order(Order::SlotsToCoeffsLast);
+            let set = last.build().unwrap();
+            let (params, b) = (&set.params, &set.bootstrap);
+            assert_eq!((b.input_level(), u32::from(b.output_level)), (0, levels), "{name}");
+            assert!((b.log_message_ratio(params) - ratio).abs() < 0.1, "{name}");
+            assert_eq!(params.q().len(), named(name).unwrap().params.q().len(), "{name}");
+            // The application's scale goes down to where the modulus is raised, and no level changes it.
+            assert!((0..b.output_level).all(|level| params.continues(level)), "{name}");
+            let wrong = Recipe { q0_bits: last.q0_bits + 1, ..last };
+            assert!(matches!(wrong.build(), Err(SetError::FirstPrime { .. })), "{name}");
+        }
     }
 
     #[test]

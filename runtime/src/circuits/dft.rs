@@ -27,7 +27,7 @@ fn mul(a: Complex, b: Complex) -> Complex {
 }
 
 /// The diagonals of `matrix` times `factor`, in the order of [`DftMatrix::rotation`]: slot `i` of the product with `x` is
-/// `sum_d diagonal_d[i] x[i + rotation(d)]`. Each has the length of its period.
+/// `sum_d diagonal_d[i] x[i + rotation(d)]`. Each has the length of its period ([`DftMatrix::period`]).
 pub fn diagonals(matrix: &DftMatrix, factor: f64) -> Vec<Vec<Complex>> {
     let period = 1usize << matrix.high;
     let wraps = matrix.high == matrix.log_slots;
@@ -71,13 +71,24 @@ pub fn diagonals(matrix: &DftMatrix, factor: f64) -> Vec<Vec<Complex>> {
         }
         product = next;
     }
-    let slots = 1i64 << matrix.log_slots;
+    let slots = 1usize << matrix.log_slots;
     let mut by_rotation: BTreeMap<usize, Vec<Complex>> =
-        product.into_iter().map(|(offset, d)| (offset.rem_euclid(slots) as usize, d)).collect();
+        product.into_iter().map(|(offset, d)| (offset.rem_euclid(slots as i64) as usize, d)).collect();
     let zero = || vec![Complex::default(); period];
-    (0..matrix.diagonals())
-        .map(|index| by_rotation.remove(&matrix.rotation(index)).unwrap_or_else(zero))
-        .collect()
+    let diagonal = |(index, length): (usize, usize)| {
+        let rotation = matrix.rotation(index);
+        let diagonal = by_rotation.remove(&rotation).unwrap_or_else(zero).repeat(length / period);
+        if matrix.halves_first && length == slots { halved(diagonal, rotation) } else { diagonal }
+    };
+    matrix.periods().enumerate().map(diagonal).collect()
+}
+
+/// The diagonal with its entry for slot 0 of the operand, the one in row `-rotation`, halved.
+fn halved(mut diagonal: Vec<Complex>, rotation: usize) -> Vec<Complex> {
+    let row = (diagonal.len() - rotation) % diagonal.len();
+    let Complex { re, im } = diagonal[row];
+    diagonal[row] = Complex::new(re / 2.0, im / 2.0);
+    diagonal
 }
 
 /// A matrix with its diagonals encoded for one level.
@@ -206,7 +217,8 @@ mod tests {
             let (mut y, mut low) = (x.clone(), 0);
             for &butterflies in &cut {
                 let high = low + butterflies;
-                let matrix = DftMatrix { log_slots, low, high, inverse: false, baby_steps: 2 };
+                let matrix =
+                    DftMatrix { log_slots, low, high, inverse: false, baby_steps: 2, halves_first: false };
                 y = apply(&matrix, &y, 1.0);
                 low = high;
             }
@@ -216,12 +228,32 @@ mod tests {
             let mut high = log_slots;
             for &butterflies in cut.iter().rev() {
                 let low = high - butterflies;
-                let matrix = DftMatrix { log_slots, low, high, inverse: true, baby_steps: 2 };
+                let matrix =
+                    DftMatrix { log_slots, low, high, inverse: true, baby_steps: 2, halves_first: false };
                 y = apply(&matrix, &y, 0.5f64.powi(butterflies as i32));
                 high = low;
             }
             for i in 0..x.len() {
                 assert!((y[i].re - x[i].re).abs() < 1e-13 && (y[i].im - x[i].im).abs() < 1e-13);
+            }
+        }
+    }
+    /// A first matrix that takes slot 0 half does nothing else: its product with `x` is that of the plain one with `x_0` halved.
+    #[test]
+    fn slot_zero_counts_half() {
+        let log_slots = 6u32;
+        let x = random_slots(1 << log_slots, 2);
+        let mut half = x.clone();
+        half[0] = Complex::new(x[0].re / 2.0, x[0].im / 2.0);
+        for high in 1..=log_slots {
+            let plain =
+                DftMatrix { log_slots, low: 0, high, inverse: false, baby_steps: 2, halves_first: false };
+            let halving = DftMatrix { halves_first: true, ..plain };
+            let lengths: Vec<usize> = diagonals(&halving, 1.0).iter().map(Vec::len).collect();
+            assert_eq!(lengths, halving.periods().collect::<Vec<_>>());
+            let (found, expected) = (apply(&halving, &x, 0.75), apply(&plain, &half, 0.75));
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((a.re - b.re).abs() < 1e-13 && (a.im - b.im).abs() < 1e-13, "{high}");
             }
         }
     }

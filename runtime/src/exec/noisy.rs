@@ -139,7 +139,7 @@ impl<'a> Simulation<'a> {
         let bootstraps = BootstrapParams::of_program(self.func).map_err(|error| error.to_string())?;
         let noise = BootstrapNoise::of_slots(&bootstraps, self.params, slots, from, to);
         let noise = noise.map_err(|error| error.to_string())?;
-        self.bootstraps.insert((slots, from, to), RefreshModel::new(noise));
+        self.bootstraps.insert((slots, from, to), RefreshModel::new(noise, slots));
         Ok(())
     }
 

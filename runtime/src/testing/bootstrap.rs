@@ -49,6 +49,12 @@ pub(crate) fn bootstrap(log_slots: u32, arcsine: bool, ephemeral: bool) -> Boots
     }
 }
 
+/// The same with slots to coefficients last.
+pub(crate) fn last(log_slots: u32, arcsine: bool, ephemeral: bool) -> BootstrapParams {
+    let first = bootstrap(log_slots, arcsine, ephemeral);
+    BootstrapParams { order: Order::SlotsToCoeffsLast, output_level: LEVELS as Level, ..first }
+}
+
 /// The bootstrap of all slots whose first matrix is applied on the way back from the ephemeral secret.
 pub(crate) fn raising_into_slots() -> BootstrapParams {
     let mut bootstrap = bootstrap(LOG_N - 1, false, true);
@@ -77,12 +83,18 @@ pub(crate) fn params_with_digits(
     let mut small = ntt_primes_near(1 << LOG_SCALE, LOG_N);
     let mut take = |count: usize| -> Vec<u64> { small.by_ref().take(count).collect() };
     let (application, bottom) = (take(LEVELS as usize), take(2));
-    let q = [q0, bottom, application, sine, transform].concat();
+    let below_sine = match bootstrap.order {
+        Order::SlotsToCoeffsFirst => [bottom, application],
+        Order::SlotsToCoeffsLast => [application, bottom],
+    };
+    let q = [q0, below_sine.concat(), sine, transform].concat();
     let (input, top) = (bootstrap.sine_input_level(), bootstrap.raised_level());
     let mut fixed: Vec<FixedScale> =
         (input..top).rev().map(|level| FixedScale { level, log_scale: LOG_SINE }).collect();
-    fixed.push(FixedScale { level: bootstrap.output_level, log_scale: LOG_SCALE });
-    fixed.extend([1, 0].map(|level| FixedScale { level, log_scale: LOG_Q0 - log_ratio }));
+    let application = (bootstrap.output_level..=bootstrap.sine_output_level()).rev();
+    fixed.extend(application.map(|level| FixedScale { level, log_scale: LOG_SCALE }));
+    let log_scale = LOG_Q0 - log_ratio - bootstrap.coefficient_gain().log2() as u32;
+    fixed.extend((0..bootstrap.input_level().max(1)).rev().map(|level| FixedScale { level, log_scale }));
     let literal = ParamsLiteral {
         name: "toy-n12-bootstrap".into(),
         log_n: LOG_N,

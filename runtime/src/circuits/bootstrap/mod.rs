@@ -8,6 +8,9 @@
 //!    on the way ([`BootstrapParams::raises_into_slots`]); for fewer slots than N/2 after a trace to the subring;
 //! 4. *real part*, by one conjugation: the imaginary part, where the other half of the coefficients is, goes;
 //! 5. *reduction* modulo `q0` by the sine: the message again, in the slots, far up in the chain.
+//!
+//! Slots to coefficients last starts from level 0 with a conjugation, so that the polynomial is that of a real message, goes through
+//! steps 2 to 5, which refresh the lower half of its coefficients, and ends with step 1 and another conjugation.
 
 pub mod keys;
 
@@ -34,8 +37,6 @@ pub enum SetupError {
     Misfit(#[from] BootstrapError),
     #[error(transparent)]
     Eval(#[from] EvalError),
-    #[error("slots to coefficients last is not supported by this backend; use slots to coefficients first")]
-    Order,
 }
 
 /// The bootstraps of a program, one per number of slots, with the encapsulation keys they share.
@@ -100,9 +101,6 @@ impl Bootstrapper {
     pub fn new(bootstrap: BootstrapParams, encoder: &FactorEncoder<'_>) -> Result<Self, SetupError> {
         let params = encoder.encoder().context().params();
         bootstrap.validate(params)?;
-        if bootstrap.order != Order::SlotsToCoeffsFirst {
-            return Err(SetupError::Order);
-        }
         let encode = |matrices: Vec<(DftMatrix, Level)>, factor: f64| -> Result<Vec<EncodedDft>, EvalError> {
             // One factor in all, spread evenly.
             let share = factor.powf(1.0 / matrices.len() as f64);
@@ -149,14 +147,50 @@ impl Bootstrapper {
         a: &Ciphertext,
         level: Level,
     ) -> Result<Ciphertext, EvalError> {
+        self.bootstrap_by_phases(evaluator, keys, a, level, &mut |_| ())
+    }
+
+    /// [`Self::bootstrap`], which tells `done` the name of every phase that has ended; some have several parts.
+    pub fn bootstrap_by_phases(
+        &self,
+        evaluator: &Evaluator<'_>,
+        keys: Option<&EncapsulationKeys>,
+        a: &Ciphertext,
+        level: Level,
+        done: &mut dyn FnMut(&'static str),
+    ) -> Result<Ciphertext, EvalError> {
         self.check(keys, a, level)?;
-        let a = evaluator.level_drop(a, self.bootstrap.input_level())?.with_slots(self.bootstrap.slots());
-        let coefficients = self.slots_to_coeffs(evaluator, a)?;
-        let raised = self.raise_modulus(evaluator, keys, &coefficients, level)?;
-        let slots = self.coeffs_to_slots(evaluator, keys, raised)?;
-        let argument = self.real_part(evaluator, slots)?;
-        let reduced = self.reduce(evaluator, &argument, level)?;
-        evaluator.level_drop(&reduced, level)
+        let (b, last) = (&self.bootstrap, self.bootstrap.order == Order::SlotsToCoeffsLast);
+        let mut x = evaluator.level_drop(a, b.input_level())?.with_slots(b.slots());
+        done("level_drop");
+        if last {
+            x = self.twice_real_part(evaluator, x)?;
+            done("real_part");
+        } else {
+            x = self.slots_to_coeffs(evaluator, x)?;
+            done("slots_to_coeffs");
+        }
+        let raised = self.raise_modulus(evaluator, keys, &x, level)?;
+        done("raise_modulus");
+        x = self.coeffs_to_slots(evaluator, keys, raised)?;
+        done("coeffs_to_slots");
+        x = self.argument(evaluator, x)?;
+        done("real_part");
+        x = self.reduce(evaluator, &x, level)?;
+        done("sine");
+        if last {
+            x = self.slots_to_coeffs(evaluator, x)?;
+            done("slots_to_coeffs");
+            x = self.twice_real_part(evaluator, x)?;
+            done("real_part");
+        }
+        // All primes between the levels are missing, so this is a ciphertext of the lower one.
+        let reached = b.reached_level(level);
+        x.set_level(reached);
+        x.set_scale(Scale::canonical(reached));
+        x = evaluator.level_drop(&x, level)?;
+        done("level_drop");
+        Ok(x)
     }
 
     fn check(&self, keys: Option<&EncapsulationKeys>, a: &Ciphertext, level: Level) -> Result<(), EvalError> {
@@ -180,7 +214,7 @@ impl Bootstrapper {
         Ok(())
     }
 
-    /// Step 1. *Level*: from the input level to 0.
+    /// Step 1. *Level*: from the input level to 0, or, if it comes last, from that of the sine's result to the output level.
     pub fn slots_to_coeffs(&self, evaluator: &Evaluator<'_>, a: Ciphertext) -> Result<Ciphertext, EvalError> {
         let _span = info_span!("slots_to_coeffs").entered();
         self.slots_to_coeffs.iter().try_fold(a, |x, matrix| evaluator.dft(&x, matrix))
@@ -227,16 +261,21 @@ impl Bootstrapper {
     }
 
     /// Step 4, with the shift of the sine to a cosine.
-    pub fn real_part(&self, evaluator: &Evaluator<'_>, mut a: Ciphertext) -> Result<Ciphertext, EvalError> {
+    pub fn argument(&self, evaluator: &Evaluator<'_>, a: Ciphertext) -> Result<Ciphertext, EvalError> {
+        let mut argument = self.twice_real_part(evaluator, a)?;
+        evaluator.add_scalar_assign(&mut argument, self.shift)?;
+        Ok(argument)
+    }
+
+    fn twice_real_part(&self, evaluator: &Evaluator<'_>, mut a: Ciphertext) -> Result<Ciphertext, EvalError> {
         let _span = info_span!("real_part").entered();
         let conjugate = evaluator.conjugate(&a)?;
         evaluator.add_assign(&mut a, &conjugate)?;
-        evaluator.add_scalar_assign(&mut a, self.shift)?;
         Ok(a)
     }
 
-    /// Step 5, of an argument raised for results at level `to`. *Level*: from that of the sine's argument to the one that is reached
-    /// ([`BootstrapParams::reached_level`]).
+    /// Step 5, of an argument raised for results at level `to`. *Level*: from that of the sine's argument to that of its result, by
+    /// name; primes are missing if the level that is reached ([`BootstrapParams::reached_level`]) is below the output level.
     pub fn reduce(
         &self,
         evaluator: &Evaluator<'_>,
@@ -246,11 +285,7 @@ impl Bootstrapper {
         let _span = info_span!("reduce").entered();
         let reached = self.bootstrap.reached_level(to);
         let eval_mod = &self.eval_mods[usize::from(reached - self.bootstrap.input_level())];
-        let mut result = evaluator.eval_mod(a, eval_mod)?;
-        // All primes between the levels are missing, so this is a ciphertext of the lower one.
-        result.set_level(reached);
-        result.set_scale(Scale::canonical(reached));
-        Ok(result)
+        evaluator.eval_mod(a, eval_mod)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 use std::sync::Arc;
 
-use fhec_ir::bootstrap::{BootstrapParams, Order};
+use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, Order};
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::func::Func;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
@@ -20,9 +20,12 @@ use crate::error::EvalError;
 use crate::exec::{Encrypted, ExecError, execute};
 use crate::ring::{Context, Gap, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, SecretKey};
-use crate::testing::bootstrap::{BOUND, LOG_N, bootstrap, params, params_with_digits, raising_into_slots};
+use crate::testing::bootstrap::{
+    BOUND, LOG_N, bootstrap, last, params, params_with_digits, raising_into_slots,
+};
 use crate::testing::random_slots;
 
+mod last;
 mod noise;
 
 use noise::excess_bits;
@@ -132,7 +135,7 @@ fn every_phase_holds_what_it_should() {
     }
     // In the slots: arguments of the sine, real.
     let a = b.coeffs_to_slots(&evaluator, rig.encapsulation.as_ref(), a).unwrap();
-    let a = b.real_part(&evaluator, a).unwrap();
+    let a = b.argument(&evaluator, a).unwrap();
     let width = b.bootstrap_params().width();
     let arguments = rig.decrypt(&a);
     for (i, t) in arguments.iter().enumerate() {
@@ -239,21 +242,29 @@ fn lower_results_are_raised_to_fewer_primes() {
     let (slots, ratio) = (1 << (LOG_N - 1), 7);
     let message = reals(slots, 27);
     let power = message.iter().map(|z| z.re * z.re).sum::<f64>() / slots as f64;
-    let circuits =
-        [raising_into_slots(), bootstrap(LOG_N - 1, true, true), bootstrap(LOG_N - 1, false, true)];
-    for (circuit, digit_limbs) in circuits.into_iter().zip([1, 2, 4]) {
+    let full = LOG_N - 1;
+    let circuits = [
+        (raising_into_slots(), 1),
+        (bootstrap(full, true, true), 2),
+        (bootstrap(full, false, true), 4),
+        (last(full, false, true), 1),
+        (last(full, true, true), 4),
+    ];
+    for (circuit, digit_limbs) in circuits {
         let params = params_with_digits(&circuit, ratio, Secret::UniformTernary, digit_limbs);
         let rig = Rig::with_params(circuit, params);
         let (b, params) = (rig.bootstrapper.bootstrap_params(), rig.context.params());
-        let a = rig.encrypt(&message, 2);
-        for (level, omitted) in [(5, 0), (4, 1), (3, 2), (2, 3), (1, 3), (0, 3)] {
+        let (input, output) = (b.input_level(), b.output_level);
+        let a = rig.encrypt(&message, input);
+        for level in (0..=output).rev() {
+            let omitted = usize::from(output - level.max(input));
             assert_eq!(b.omitted_primes(params, level).len(), omitted);
             let result = rig.bootstrap(&a, level).unwrap();
             let limbs = result.polys()[0].limbs();
             assert_eq!((result.level(), limbs), (level, usize::from(level) + 1));
             assert_eq!(result.polys()[0].basis(), rig.context.basis(level));
             assert_eq!(result.scale(), Scale::canonical(level));
-            let noise = BootstrapNoise::new(b, params, 2, level).unwrap();
+            let noise = BootstrapNoise::new(b, params, input, level).unwrap();
             let found = rig.decrypt(&result);
             let errors = found.iter().zip(&message).map(|(z, m)| {
                 let (mean, variance) = noise.moments(m.re, power);
@@ -265,10 +276,10 @@ fn lower_results_are_raised_to_fewer_primes() {
             assert!(excess.abs() < 0.25, "{digit_limbs} primes per digit, level {level}: {excess:+.3} bits");
         }
         // What is raised has a limb less for every prime that is left out, and so does what is made of it.
-        let evaluator = rig.evaluator();
-        let x = rig.bootstrapper.slots_to_coeffs(&evaluator, a).unwrap();
-        let x = rig.bootstrapper.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &x, 3).unwrap();
-        let x = rig.bootstrapper.coeffs_to_slots(&evaluator, rig.encapsulation.as_ref(), x).unwrap();
+        let (evaluator, keys) = (rig.evaluator(), rig.encapsulation.as_ref());
+        let x =
+            rig.bootstrapper.raise_modulus(&evaluator, keys, &rig.encrypt(&message, 0), output - 2).unwrap();
+        let x = rig.bootstrapper.coeffs_to_slots(&evaluator, keys, x).unwrap();
         assert_eq!(x.polys()[0].limbs(), params.limbs(b.sine_input_level()) - 2);
     }
 }
@@ -292,9 +303,13 @@ fn what_does_not_fit_is_refused() {
     let evaluator = Evaluator::new(&rig.context, &no_keys);
     let missing = rig.bootstrapper.bootstrap(&evaluator, rig.encapsulation.as_ref(), &a, 5).unwrap_err();
     assert!(matches!(missing, EvalError::MissingKey { .. }));
-    let last = BootstrapParams { order: Order::SlotsToCoeffsLast, ..bootstrap(6, false, true) };
+    // The chain of the other order has no place for its levels.
+    let high = BootstrapParams { output_level: 4, ..last(6, false, true) };
     let encoder = FactorEncoder::new(&rig.context);
-    assert!(matches!(Bootstrapper::new(last, &encoder), Err(SetupError::Order | SetupError::Misfit(_))));
+    assert!(matches!(
+        Bootstrapper::new(high, &encoder),
+        Err(SetupError::Misfit(BootstrapError::Levels { needed: 17, top: 16 }))
+    ));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use fhec_ir::polynomial::Polynomial;
 
+use crate::ckks::special_fft::SpecialFft;
 use crate::exec::{EncryptionKind, Overflow, Simulation};
 
 /// `log2` of the deviation of `errors` over that of `variance`.
@@ -17,11 +18,15 @@ const PHASE_TOLERANCE: f64 = 0.25;
 
 fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
     let (log_slots, ephemeral) = (bootstrap.log_slots, bootstrap.ephemeral_weight.is_some());
+    let last = bootstrap.order == Order::SlotsToCoeffsLast;
     let rig = Rig::new(bootstrap, 10, secret);
     let (b, evaluator, params) = (&rig.bootstrapper, rig.evaluator(), rig.context.params());
     let into_slots = b.bootstrap_params().raises_into_slots(params);
     let slots = 1usize << log_slots;
-    let noise = BootstrapNoise::new(b.bootstrap_params(), params, 2, 5).unwrap();
+    let (input, output) = (b.bootstrap_params().input_level(), b.bootstrap_params().output_level);
+    let noise = BootstrapNoise::new(b.bootstrap_params(), params, input, output).unwrap();
+    // Where slots are sums over coefficients: what is in a coefficient of a slot's variance.
+    let share = if last { 1.0 / (2 * slots - 1) as f64 } else { 1.0 };
     let message = reals(slots, 21);
     let power = message.iter().map(|z| z.re * z.re).sum::<f64>() / slots as f64;
     let gap = params.slots() / slots;
@@ -31,7 +36,8 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
         rig.context.centred_coefficients(&poly, 1)
     };
     let coefficient = |slot: usize| (slot.reverse_bits() >> (usize::BITS - log_slots)) * gap;
-    let (scale, q0) = (params.canonical_scale(0).to_f64(), params.q()[0] as f64);
+    let scale = params.canonical_scale(0).to_f64() * b.bootstrap_params().coefficient_gain();
+    let q0 = params.q()[0] as f64;
     let check = |phase: &str, errors: &mut dyn Iterator<Item = f64>, variance: f64| {
         let excess = excess_bits(errors, variance);
         eprintln!("2^{log_slots} slots, {phase}: {excess:+.3} bits from 2^{:.2}", variance.log2() / 2.0);
@@ -40,18 +46,24 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
         assert!(excess.abs() < tolerance, "{phase}: {excess:+.3} bits");
     };
 
-    let a = rig.encrypt(&message, 2);
+    let a = rig.encrypt(&message, input).with_slots(slots);
     let operand = rig.decrypt(&a);
-    let a = b.slots_to_coeffs(&evaluator, a.with_slots(slots)).unwrap();
-    let low = coefficients(&a);
-    let variance = noise.phases.slots_to_coeffs + noise.per_message_square * power;
-    check(
-        "slots to coefficients",
-        &mut (0..slots).map(|i| low[coefficient(i)] / scale - operand[i].re),
-        variance,
-    );
+    let transform = noise.phases.slots_to_coeffs + noise.per_message_square * power;
+    let (a, low) = if last {
+        // What a conjugate makes of the coefficients; its key switch counts with the raising.
+        let own = coefficients(&a);
+        let other = |j: usize| if j == 0 { own[0] } else { -own[own.len() - j] };
+        let low = (0..own.len()).map(|j| own[j] + other(j)).collect();
+        (b.twice_real_part(&evaluator, a).unwrap(), low)
+    } else {
+        let a = b.slots_to_coeffs(&evaluator, a).unwrap();
+        let low = coefficients(&a);
+        let errors = &mut (0..slots).map(|i| low[coefficient(i)] / scale - operand[i].re);
+        check("slots to coefficients", errors, transform);
+        (a, low)
+    };
 
-    let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a, 5).unwrap();
+    let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a, output).unwrap();
     let mut raised = coefficients(&a.clone().switch(&rig.context, rig.encapsulation.as_ref()).unwrap());
     let residue = |x: f64| x - (x / q0).round() * q0;
     let mut transforming = noise.phases.coeffs_to_slots;
@@ -59,9 +71,9 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
         // The switch back is not part of the bootstrap: only the integers count, and both phases are looked at together.
         transforming += noise.phases.raise_modulus;
         raised.iter_mut().zip(&low).for_each(|(x, low)| *x = (*x / q0).round() * q0 + low);
-    } else if ephemeral {
+    } else if ephemeral || last {
         let errors = &mut (0..slots).map(|i| residue(raised[coefficient(i)] - low[coefficient(i)]) / scale);
-        check("raising", errors, noise.phases.raise_modulus);
+        check("raising", errors, noise.phases.raise_modulus * share);
     } else {
         assert_eq!(noise.phases.raise_modulus, 0.0);
     }
@@ -71,15 +83,16 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
     assert!((found / spread - 1.0).abs() < 5.0 * (2.0 / slots as f64).sqrt(), "{found} for {spread}");
 
     let a = b.coeffs_to_slots(&evaluator, rig.encapsulation.as_ref(), a).unwrap();
-    let a = b.real_part(&evaluator, a).unwrap();
+    let a = b.argument(&evaluator, a).unwrap();
     let width = b.bootstrap_params().width();
     let arguments = rig.decrypt(&a);
     let message_of = |t: f64| (t * width + 0.25) * q0 / scale;
     let errors = &mut (0..slots).map(|i| message_of(arguments[i].re) - raised[coefficient(i)] / scale);
-    check("coefficients to slots", errors, transforming);
+    check("coefficients to slots", errors, transforming * share);
 
     // The sine: each slot by its integer, normalised, so that all are one sample.
-    let reduced = rig.decrypt(&b.reduce(&evaluator, &a, 5).unwrap());
+    let a = b.reduce(&evaluator, &a, output).unwrap();
+    let reduced = rig.decrypt(&a);
     let errors = &mut (0..slots).map(|i| {
         let integer = (raised[coefficient(i)] / q0).round();
         let m = message_of(arguments[i].re) - integer * q0 / scale;
@@ -87,15 +100,38 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
         (reduced[i].re - noise.reduction().apply(m, integer)) / found.variance.sqrt()
     });
     check("sine", errors, 1.0);
+
+    if last {
+        // With the imaginary parts, which are errors of the sine.
+        let (mut expected, mut imaginary) = (vec![0.0; slots], vec![0.0; slots]);
+        for (i, z) in reduced.iter().enumerate() {
+            (expected[coefficient(i) / gap], imaginary[coefficient(i) / gap]) = (2.0 * z.re, 2.0 * z.im);
+        }
+        (expected[0], imaginary[0]) = (reduced[0].re, reduced[0].im);
+        SpecialFft::new(slots).forward(&mut expected, &mut imaginary);
+        let a = b.slots_to_coeffs(&evaluator, a).unwrap();
+        let found = rig.decrypt(&b.twice_real_part(&evaluator, a).unwrap());
+        let errors = &mut found.iter().zip(&expected).map(|(z, x)| z.re - x);
+        check("slots to coefficients", errors, transform);
+    }
 }
 
 #[test]
 fn every_phase_adds_the_error_it_should() {
     let (full, sparse) = (LOG_N - 1, Secret::SparseTernary { hamming_weight: 32 });
+    let coeffs_to_slots = raising_into_slots().coeffs_to_slots;
     phases_add_their_errors(bootstrap(full, false, true), Secret::UniformTernary);
     phases_add_their_errors(raising_into_slots(), Secret::UniformTernary);
     phases_add_their_errors(bootstrap(full, false, false), sparse);
     phases_add_their_errors(bootstrap(LOG_N - 4, false, true), Secret::UniformTernary);
+    phases_add_their_errors(last(full, false, true), Secret::UniformTernary);
+    phases_add_their_errors(
+        BootstrapParams { coeffs_to_slots, ..last(full, false, true) },
+        Secret::UniformTernary,
+    );
+    phases_add_their_errors(last(full, true, false), sparse);
+    phases_add_their_errors(last(full, false, false), sparse);
+    phases_add_their_errors(last(LOG_N - 4, false, true), Secret::UniformTernary);
 }
 
 #[test]
