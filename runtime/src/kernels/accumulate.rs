@@ -58,7 +58,7 @@ pub fn key_inner_product(
     debug_assert_canonical(key.words, m);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 if m.ifma() => {
+        Kind::Avx512 => {
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
             unsafe { avx512::key_inner_product(out0, out1, digits, &key, m) }
         }
@@ -98,7 +98,7 @@ pub fn pair_products(
     }
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 if m.ifma() => {
+        Kind::Avx512 => {
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
             unsafe { avx512::pair_products(out0, out1, factors, operands0, operands1, accumulate, m) }
         }
@@ -144,7 +144,7 @@ pub fn tile_products(
     debug_assert_canonical(operands, m);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 if m.ifma() => {
+        Kind::Avx512 => {
             // SAFETY: the value of `isa` was made by detection; lengths, columns and strides were checked above.
             unsafe {
                 avx512::tile_products(
@@ -188,7 +188,7 @@ pub fn basis_convert(
     debug_assert_canonical(factors, m);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 if m.ifma() => {
+        Kind::Avx512 => {
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
             unsafe { avx512::basis_convert(out, sources, source_bits, factors, m) }
         }
