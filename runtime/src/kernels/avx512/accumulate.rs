@@ -340,22 +340,24 @@ impl Tile<'_> {
 pub(in crate::kernels) unsafe fn basis_convert(
     out: &mut [u64],
     sources: &[&[u64]],
-    source_bits: u32,
+    source_bits: &[u32],
     factors: &[u64],
     m: &Modulus,
 ) {
+    let most = source_bits.iter().copied().max().unwrap_or(1);
     let body = whole(out.len());
     let batches = body / (BATCH * LANES) * (BATCH * LANES);
-    for chunk in chunks(sources.len(), terms_at_once(source_bits, m)) {
+    for chunk in chunks(sources.len(), terms_at_once(most, m)) {
         let add = chunk.start > 0;
-        let (sources, factors) = (&sources[chunk.clone()], &factors[chunk]);
+        let sources = (&sources[chunk.clone()], &source_bits[chunk.clone()]);
+        let factors = &factors[chunk];
         let p = out.as_mut_ptr();
         // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
         unsafe {
             if !m.ifma() {
                 convert::<true, BATCH, false>(p, sources, factors, 0..batches, add, m);
                 convert::<true, 1, false>(p, sources, factors, batches..body, add, m);
-            } else if source_bits <= 52 {
+            } else if most <= 52 {
                 convert::<false, BATCH, false>(p, sources, factors, 0..batches, add, m);
                 convert::<false, 1, false>(p, sources, factors, batches..body, add, m);
             } else {
@@ -367,7 +369,7 @@ pub(in crate::kernels) unsafe fn basis_convert(
     scalar::basis_convert(body, out, sources, factors, m);
 }
 
-/// The elements of `range`, `VECTORS` vectors at a time; with `SPLIT` sources are split at bit 52.
+/// The elements of `range`, `VECTORS` vectors at a time; with `SPLIT` sources of more bits are split at bit 52.
 ///
 /// # Safety
 ///
@@ -376,7 +378,7 @@ pub(in crate::kernels) unsafe fn basis_convert(
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn convert<const W: bool, const VECTORS: usize, const SPLIT: bool>(
     out: *mut u64,
-    sources: &[&[u64]],
+    (sources, bits): (&[&[u64]], &[u32]),
     factors: &[u64],
     range: Range<usize>,
     add: bool,
@@ -386,14 +388,15 @@ unsafe fn convert<const W: bool, const VECTORS: usize, const SPLIT: bool>(
     let zero = montgomery.field.zero;
     for i in range.step_by(LANES * VECTORS) {
         let mut sums = [Sum { low: zero, high: zero }; VECTORS];
-        for (source, &factor) in sources.iter().zip(factors) {
+        for ((source, &bits), &factor) in sources.iter().zip(bits).zip(factors) {
+            let split = SPLIT && bits > 52;
             let low_factor = splat(factor);
-            let high_factor = if SPLIT { splat(m.to_montgomery(factor)) } else { zero };
+            let high_factor = if split { splat(m.to_montgomery(factor)) } else { zero };
             for v in 0..VECTORS {
                 // SAFETY: i + LANES * (v + 1) <= range.end.
                 let x = unsafe { load(source.as_ptr().add(i + LANES * v)) };
                 sums[v].add_product::<W>(x, low_factor);
-                if SPLIT {
+                if split {
                     sums[v].add_product::<W>(_mm512_srli_epi64::<52>(x), high_factor);
                 }
             }
