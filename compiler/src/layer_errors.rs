@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use fhec_ir::entity::Value;
 use fhec_ir::interp::Bundle;
+use fhec_runtime::exec::Witness;
 use fhec_runtime::rlwe::Ciphertext;
 use serde::Serialize;
 
@@ -57,9 +58,9 @@ pub struct Seen<'a> {
     slots: BTreeMap<Value, Option<Result<Bundle, RoleError>>>,
 }
 
-impl Seen<'_> {
+impl Witness<Vec<Ciphertext>> for Seen<'_> {
     /// Takes note of `value` if it is a layer's.
-    pub fn see(&mut self, value: Value, ciphertexts: &[Ciphertext]) {
+    fn computed(&mut self, value: Value, ciphertexts: &Vec<Ciphertext>) {
         if let Some(slots) = self.slots.get_mut(&value) {
             *slots = Some(self.client.decrypt_slots(ciphertexts));
         }

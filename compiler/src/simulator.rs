@@ -71,15 +71,16 @@ impl<'a> Simulator<'a> {
         };
         let elements: Vec<f64> = image.iter().map(|&x| f64::from(x)).collect();
         let slots = self.input.pack(&elements);
+        let mut seen = exec::seen(seen);
         let (outputs, overflows) = match &self.noisy {
             Some(simulation) => {
                 let run = simulation.run(seed);
                 let encrypted = run.encrypt(0, program.ty(input), slots, EncryptionKind::SecretKey);
-                let outputs = exec::execute_from(program, &run, vec![encrypted], known, &mut (), seen)?;
+                let outputs = exec::execute_from(program, &run, vec![encrypted], known, &mut (), &mut seen)?;
                 (outputs, run.overflows())
             }
             None => {
-                let outputs = exec::execute_from(program, &Clear, vec![slots], known, &mut (), seen)?;
+                let outputs = exec::execute_from(program, &Clear, vec![slots], known, &mut (), &mut seen)?;
                 (outputs, Vec::new())
             }
         };

@@ -24,6 +24,10 @@ pub fn bytes(params: &Params, level: Level, period: usize) -> usize {
     word_bytes(params, level) * degree(params, period)
 }
 
+/// Bytes of sums, and of diagonals that are not kept, that one map may have in the making; more are worked off in turns, each of which
+/// repeats the baby steps.
+pub const WORKING_BYTES: usize = 2 << 30;
+
 /// When the rotations of a map's operand are divided by the special primes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hoisting {

@@ -42,7 +42,7 @@ impl Preset {
     /// Memory that the preset may take unless told otherwise, in bytes.
     pub fn ram_bytes(self) -> u64 {
         let (Preset::Lee2021 | Preset::Lee2021StcLast) = self;
-        24 << 30
+        19 << 30
     }
 
     /// Changes what the preset fixes.
@@ -109,7 +109,7 @@ mod tests {
         for level in bootstrap.input_level()..=bootstrap.output_level {
             assert!((params.canonical_scale(level).log2() - 50.0).abs() < 0.1, "level {level}");
         }
-        // Only q0 and the special prime beside it are beyond the fast kernels.
+        // Only q0 and the special prime beside it are beyond 52-bit products.
         assert!(params.q()[1..].iter().chain(&params.p()[1..]).all(|&q| q < 1 << 50));
         assert!(params.p()[0] > params.q()[0] / 2);
         set.check_security().unwrap();

@@ -130,13 +130,14 @@ fn basis_conversions(c: &mut Criterion) {
         let factors: Vec<&[u64]> = factors.iter().map(|f| &f[..]).collect();
         let targets: Vec<_> = targets.iter().collect();
         let mut outs = vec![Buffer::zeroed(1 << log_n); 25];
+        let bits_of = vec![bits; count];
         let name = format!("{}/{bits}/2^{log_n}", isa.name());
         group.bench_function(format!("{count}-to-1/{name}"), |b| {
-            b.iter(|| basis_convert(isa, &mut outs[0], &sources, bits, factors[0], targets[0]))
+            b.iter(|| basis_convert(isa, &mut outs[0], &sources, &bits_of, factors[0], targets[0]))
         });
         let mut outs: Vec<_> = outs.iter_mut().map(|o| &mut o[..]).collect();
         group.bench_function(format!("{count}-to-25/{name}"), |b| {
-            b.iter(|| basis_convert_many(isa, &mut outs, &sources, bits, &factors, &targets))
+            b.iter(|| basis_convert_many(isa, &mut outs, &sources, &bits_of, &factors, &targets))
         });
     }
 }

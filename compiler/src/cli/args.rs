@@ -1,11 +1,14 @@
 //! Arguments that several subcommands share.
 
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::onnx::ImportOptions;
+use crate::roles::checkpoint::CheckpointFolder;
 
 /// A number of bytes: `16GiB`, `500MB`, `4096`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +112,30 @@ impl Import {
             ensure!(other.is_none(), "--input-shape is given twice for the same input");
         }
         Ok(options)
+    }
+}
+
+/// Where a long evaluation leaves what it has reached.
+#[derive(Args, Clone, Debug)]
+pub struct Checkpointing {
+    /// Folder for what the evaluation has reached at ends of layers; a run that was interrupted goes on from there when the same command is
+    /// given again
+    #[arg(long, value_name = "DIR")]
+    pub checkpoint: Option<PathBuf>,
+    /// Write no more often than every so many seconds; 0: after every layer
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "checkpoint")]
+    pub checkpoint_interval: u64,
+}
+
+impl Checkpointing {
+    /// The folder, claimed for this process.
+    pub fn claim(&self) -> Result<Option<CheckpointFolder>> {
+        Ok(self.checkpoint.as_deref().map(CheckpointFolder::claim).transpose()?)
+    }
+
+    /// The time between two checkpoints.
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs(self.checkpoint_interval)
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::Instant;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::args::Common;
+use super::args::{Checkpointing, Common};
 use super::output::Output;
 use super::progress;
 use crate::memory::peak_rss_bytes;
 use crate::program::Program;
-use crate::roles::{Server, files};
+use crate::roles::checkpoint::{Checkpoints, Identity, program_hash};
+use crate::roles::{Progress, Server, files};
 
 /// Run a compiled program on ciphertexts
 ///
@@ -30,32 +31,53 @@ pub struct Args {
     /// Ciphertext file to write the answer to
     #[arg(short, long, value_name = "CT2")]
     output: PathBuf,
+    #[command(flatten)]
+    checkpointing: Checkpointing,
 }
+
+/// The checkpoint's name in its folder.
+const CHECKPOINT: &str = "evaluation.checkpoint";
 
 #[derive(Serialize)]
 struct Report {
     load_seconds: f64,
+    /// By all processes, where it was interrupted.
     seconds: f64,
+    /// The op that a checkpoint said was the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed_at_op: Option<usize>,
     peak_rss_bytes: Option<u64>,
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let start = Instant::now();
+    let folder = args.checkpointing.claim()?;
     let program = Program::open(&args.program)?;
     let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
     let bundle = files::read_ciphertexts(&args.input, &context)?;
     let keys = files::read_evaluation_keys(&args.keys, &context)?;
+    let ops = &program.artifact.program;
+    let mut checkpoints = folder.as_ref().map(|folder| {
+        let identity = Identity::new(program_hash(&program.artifact), keys.id(), &context, &bundle);
+        let interval = args.checkpointing.interval();
+        Checkpoints::new(folder.file(CHECKPOINT), &context, identity, ops, interval)
+    });
     let server = Server::new(&program.artifact, &context, keys);
     let evaluation = server.ready()?;
     let load_seconds = start.elapsed().as_secs_f64();
-    let bar = progress::bar(common, "evaluating", program.artifact.program.ops().len());
+    let bar = progress::bar(common, "evaluating", ops.ops().len());
     let start = Instant::now();
-    let answer = evaluation.evaluate(bundle, |done| bar.set_position(done as u64));
+    let resumed = checkpoints.as_mut().map(|checkpoints| checkpoints.resume(ops)).transpose()?.flatten();
+    let resumed_at_op = resumed.as_ref().map(|checkpoint| checkpoint.next);
+    let known = resumed.map(|checkpoint| checkpoint.values).unwrap_or_default();
+    let mut progress = Progress(|done| bar.set_position(done as u64));
+    let answer = evaluation.evaluate_from(bundle, known, &mut progress, &mut checkpoints);
     bar.finish_and_clear();
     let answer = answer?;
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = checkpoints.as_ref().map_or(start.elapsed().as_secs_f64(), Checkpoints::seconds);
     files::write_ciphertexts(&args.output, &context, &answer)?;
-    let report = Report { load_seconds, seconds, peak_rss_bytes: peak_rss_bytes() };
+    checkpoints.map(Checkpoints::remove).transpose()?;
+    let report = Report { load_seconds, seconds, resumed_at_op, peak_rss_bytes: peak_rss_bytes() };
     let out = Output::new(common.json);
     out.json(&report)?;
     out.text(&format!(

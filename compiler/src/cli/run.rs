@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use fhec_ir::artifact::Artifact;
+use fhec_runtime::exec::ProgramKeys;
+use fhec_runtime::ring::Context as RingContext;
 use serde::Serialize;
 
-use super::args::Common;
+use super::args::{Checkpointing, Common};
 use super::output::Output;
 use super::progress;
 use crate::build;
@@ -19,12 +22,17 @@ use crate::profile::{OpTime, Recorder, layer_seconds, write_trace};
 use crate::program::{Program, argmax};
 use crate::report::layer_errors::layer_errors;
 use crate::report::measured::{MeasuredLayer, measured, measured_layers};
-use crate::roles::{Client, Server};
+use crate::roles::checkpoint::{CheckpointFolder, Checkpoints, Identity, program_hash};
+use crate::roles::{Client, KeyFolder, Server, files};
 
 /// Classify images under encryption, all roles on this machine
 ///
 /// Makes fresh keys, encrypts each image, runs the program on ciphertexts, decrypts, and prints the logits beside those
 /// of the plain network with its exact activations. Without arguments: a ResNet-20 that comes with the program, and a picture.
+///
+/// With --checkpoint the keys are kept in DIR/keys as `fhec keygen` keeps them, secret.key readable by its owner alone, so that what
+/// is computed already can be decrypted after an interruption. The last checkpoint of each image is its answer; remove the folder when it has
+/// served.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program; default: a network that comes with this one, compiled on the spot
@@ -53,6 +61,8 @@ pub struct Args {
     /// has none and cannot do it
     #[arg(long)]
     layer_errors: bool,
+    #[command(flatten)]
+    checkpointing: Checkpointing,
 }
 
 #[derive(Serialize)]
@@ -76,7 +86,11 @@ struct ImageReport {
     reference_class: usize,
     reference_logits: Vec<f64>,
     label: Option<u8>,
+    /// Of the evaluation; of all processes, where it was interrupted.
     seconds: f64,
+    /// The op that a checkpoint said was the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed_at_op: Option<usize>,
     imaginary_residue: f64,
     spare_residue: f64,
     overflow: bool,
@@ -114,10 +128,17 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             args.count
         )
     };
-    let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
+    let folder = args.checkpointing.claim()?;
+    let context = RingContext::new(program.artifact.params.clone())?;
     let start = Instant::now();
-    let client = Client::generate(&program.artifact, &context)?;
-    let keys = client.evaluation_keys()?;
+    let (client, keys) = match &folder {
+        Some(folder) => kept_keys(folder, &program.artifact, &context)?,
+        None => {
+            let client = Client::generate(&program.artifact, &context)?;
+            let keys = client.evaluation_keys()?;
+            (client, keys)
+        }
+    };
     let (keygen_seconds, key_bytes) = (start.elapsed().as_secs_f64(), keys.bytes());
     out.text(&format!(
         "N = 2^{}, log QP = {:.0}: {} evaluation keys, {} in memory, made in {keygen_seconds:.1} s\n",
@@ -137,24 +158,34 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let mut reports = Vec::new();
     let mut recorder = Recorder::default();
     let inspector = args.layer_errors.then(|| Inspector::new(&program)).transpose()?;
+    let hash = folder.as_ref().map(|_| program_hash(&program.artifact));
+    let ops = &program.artifact.program;
     for index in args.index..last {
         let image = images.input(index, &program.preprocess)?;
         let reference_logits = program.reference_logits(&image)?;
-        let bundle = client.encrypt(&image)?;
-        let bar = progress::bar(common, "evaluating", program.artifact.program.ops().len());
-        let start = Instant::now();
-        let mut observer = recorder.image(|done| bar.set_position(done as u64));
-        let mut seen = inspector.as_ref().map(|inspector| inspector.seen(&client));
-        let answer = evaluation.evaluate_seen(bundle, &mut observer, &mut |value, ciphertexts| {
-            if let Some(seen) = &mut seen {
-                seen.see(value, ciphertexts);
-            }
+        let bundle = match &hash {
+            Some(hash) => client.encrypt_again(hash, &image)?,
+            None => client.encrypt(&image)?,
+        };
+        let mut checkpoints = folder.as_ref().zip(hash).map(|(folder, hash)| {
+            let identity = Identity::new(hash, client.secret().id(), &context, &bundle);
+            let path = folder.file(&format!("image-{index}.checkpoint"));
+            Checkpoints::new(path, &context, identity, ops, args.checkpointing.interval())
         });
+        let bar = progress::bar(common, "evaluating", ops.ops().len());
+        let start = Instant::now();
+        let resumed = checkpoints.as_mut().map(|checkpoints| checkpoints.resume(ops)).transpose()?.flatten();
+        let resumed_at_op = resumed.as_ref().map(|checkpoint| checkpoint.next);
+        let known = resumed.map(|checkpoint| checkpoint.values).unwrap_or_default();
+        let mut observer = recorder.image(|done| bar.set_position(done as u64));
+        let mut layers = inspector.as_ref().map(|inspector| inspector.seen(&client));
+        let answer =
+            evaluation.evaluate_from(bundle, known, &mut observer, &mut (&mut layers, &mut checkpoints));
         bar.finish_and_clear();
         let answer = answer?;
-        let seconds = start.elapsed().as_secs_f64();
+        let seconds = checkpoints.as_ref().map_or(start.elapsed().as_secs_f64(), Checkpoints::seconds);
         let answer = client.decrypt(&answer)?;
-        let errors = match (&inspector, seen) {
+        let errors = match (&inspector, layers) {
             (Some(inspector), Some(seen)) => Some(inspector.errors(&image, index as u64, seen)?),
             _ => None,
         };
@@ -166,6 +197,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             logits: answer.logits,
             reference_logits,
             seconds,
+            resumed_at_op,
             imaginary_residue: answer.imaginary_residue,
             spare_residue: answer.spare_residue,
             overflow: answer.overflow,
@@ -202,6 +234,24 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         ),
         None => Ok(()),
     }
+}
+
+/// The keys in the folder of a run that may be resumed; made, if there are none yet.
+fn kept_keys<'a>(
+    folder: &CheckpointFolder,
+    artifact: &'a Artifact,
+    context: &'a RingContext,
+) -> Result<(Client<'a>, ProgramKeys)> {
+    let keys = folder.file("keys");
+    if files::has_secret_key(&keys) {
+        let secret = files::read_secret_key(&keys, context)?;
+        return Ok((Client::new(artifact, context, secret), files::read_evaluation_keys(&keys, context)?));
+    }
+    let unfinished = KeyFolder::claim(&keys)?;
+    let client = Client::generate(artifact, context)?;
+    let evaluation = client.evaluation_keys()?;
+    unfinished.write(context, client.secret(), &client.public_key()?, &evaluation)?;
+    Ok((client, evaluation))
 }
 
 /// Writes the trace and sums it up by layer.

@@ -8,6 +8,7 @@ use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor};
 use fhec_runtime::exec::ProgramKeys;
 use fhec_runtime::ring::{Context, Seed};
 use fhec_runtime::rlwe::{Ciphertext, PublicKey, SecretKey};
+use zeroize::Zeroize;
 
 use super::RoleError;
 
@@ -71,9 +72,28 @@ impl<'a> Client<'a> {
 
     /// Encrypts an image: preprocessed, `[c][y][x]`.
     pub fn encrypt(&self, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
-        let seed = Seed::random()?;
+        self.encrypt_from(Seed::random()?, image)
+    }
+
+    fn encrypt_from(&self, seed: Seed, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
         let mut encryptor = Encryptor::with_secret_key(self.context, &self.secret, seed);
         encrypt_with(self.artifact, &self.encoder, image, |plaintext| encryptor.encrypt(plaintext))
+    }
+
+    /// [`Client::encrypt`] with randomness that follows from the secret key, the program and the image, as nonces do in RFC 6979: the same
+    /// image gives the same ciphertexts, another one, or another program, others. `program` is the hash of the artifact. For an evaluation
+    /// that is to go on with what it has computed of them.
+    pub fn encrypt_again(&self, program: &[u8; 32], image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
+        let mut hasher = blake3::Hasher::new_derive_key(
+            "fhec 2026 encryption of an image whose evaluation may be resumed",
+        );
+        hasher.update(program).update(&self.secret.to_bytes(self.context));
+        image.iter().for_each(|x| {
+            hasher.update(&x.to_le_bytes());
+        });
+        let seed = Seed::from_bytes(hasher.finalize().into());
+        hasher.zeroize();
+        self.encrypt_from(seed, image)
     }
 
     /// What the slots of any value of the program hold, real parts. A look into a run, for its owner.

@@ -5,9 +5,10 @@
 //! | [`Client`] | the secret key | makes keys, encrypts images, decrypts answers |
 //! | [`Server`] | evaluation keys | runs the program on ciphertexts |
 //!
-//! What they exchange are files ([`files`]); a server never has anything that depends on the secret key but the
+//! An evaluation that takes long may leave [`checkpoint`]s. What client and server exchange are files ([`files`]); a server never has anything that depends on the secret key but the
 //! public evaluation keys and ciphertexts.
 
+pub mod checkpoint;
 mod client;
 pub mod files;
 mod key_folder;
@@ -17,7 +18,7 @@ use thiserror::Error;
 
 pub use client::{Answer, Client, encrypt_with_public_key};
 pub use key_folder::KeyFolder;
-pub use server::{Evaluation, Server};
+pub use server::{Evaluation, Progress, Server};
 
 pub(crate) use client::{input_layout, output_factor, output_layout};
 

@@ -9,7 +9,7 @@ use fhec_ir::ckks::WEIGHT_BYTES;
 use fhec_ir::entity::Value;
 use fhec_runtime::circuits::bootstrap::{Bootstrapper, Bootstrapping};
 use fhec_runtime::ckks::FactorEncoder;
-use fhec_runtime::exec::{self, Observer, ProgramKeys};
+use fhec_runtime::exec::{self, Observer, ProgramKeys, Witness};
 use fhec_runtime::ring::Context;
 use fhec_runtime::rlwe::Ciphertext;
 
@@ -78,24 +78,17 @@ impl Evaluation<'_> {
         image: Vec<Ciphertext>,
         progress: impl FnMut(usize),
     ) -> Result<Vec<Ciphertext>, RoleError> {
-        self.evaluate_observed(image, &mut Progress(progress))
+        self.evaluate_from(image, BTreeMap::new(), &mut Progress(progress), &mut ())
     }
 
-    /// Runs the program on an encrypted image; `observer` is told of every op.
-    pub fn evaluate_observed(
+    /// Runs the program on an encrypted image, or what is left of it where results of ops are `known`. `observer` is told of every op that
+    /// is run, `witness` is shown ciphertexts as they come.
+    pub fn evaluate_from(
         &self,
         image: Vec<Ciphertext>,
+        known: BTreeMap<Value, Vec<Ciphertext>>,
         observer: &mut dyn Observer,
-    ) -> Result<Vec<Ciphertext>, RoleError> {
-        self.evaluate_seen(image, observer, &mut |_, _| ())
-    }
-
-    /// [`Evaluation::evaluate_observed`]; `seen` is shown every ciphertext that is computed.
-    pub fn evaluate_seen(
-        &self,
-        image: Vec<Ciphertext>,
-        observer: &mut dyn Observer,
-        seen: &mut dyn FnMut(Value, &Vec<Ciphertext>),
+        witness: &mut dyn Witness<Vec<Ciphertext>>,
     ) -> Result<Vec<Ciphertext>, RoleError> {
         let program = &self.artifact.program;
         let &[input] = program.inputs() else {
@@ -103,8 +96,7 @@ impl Evaluation<'_> {
         };
         let ty = program.ty(input);
         check_bundle("an encrypted image", &image, ty.vectors, ty.slots, ty.level)?;
-        let (backend, known) = (&self.backend, BTreeMap::new());
-        let mut outputs = exec::execute_from(program, backend, vec![image], known, observer, seen)?;
+        let mut outputs = exec::execute_from(program, &self.backend, vec![image], known, observer, witness)?;
         match (outputs.pop(), outputs.is_empty()) {
             (Some(output), true) => Ok(output),
             _ => Err(RoleError::Program { what: "output", reason: "there is not exactly one".into() }),
@@ -112,7 +104,8 @@ impl Evaluation<'_> {
     }
 }
 
-struct Progress<F>(F);
+/// Told the number of ops done, after each.
+pub struct Progress<F>(pub F);
 
 impl<F: FnMut(usize)> Observer for Progress<F> {
     fn op_finished(&mut self, index: usize, _seconds: f64) {

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use fhec_ir::bootstrap::{BootstrapParams, DftMatrix, Order};
 use fhec_ir::ckks::{Ckks, Op};
-use fhec_ir::diagonal;
+use fhec_ir::diagonal::{self, Hoisting, MapCounts, WORKING_BYTES};
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, OpData, StageOp};
+use fhec_ir::linear_map::LinearMap;
 use fhec_ir::packed::{self, Packed};
 use fhec_ir::params::Params;
 use fhec_ir::polynomial_shape::{OpCounts, PolynomialShape};
@@ -25,6 +26,12 @@ pub struct OpCosts<'a> {
     omitted: Range<usize>,
     /// Seconds of one bootstrap, by number of slots and level of the result.
     bootstraps: Vec<(usize, Vec<f64>)>,
+}
+
+/// See [`OpCosts::map_bytes`].
+struct MapBytes {
+    rotations: u64,
+    sum: u64,
 }
 
 impl<'a> OpCosts<'a> {
@@ -261,30 +268,55 @@ impl<'a> OpCosts<'a> {
         match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
-                // Rotations, and a sum for every giant step, an output's own included.
-                digits + (counts.babies + counts.giants + 2 * counts.outputs) as u64 * extended
+                let MapBytes { rotations, sum } = self.map_bytes(x.level, map, &counts);
+                // A sum for every giant step, an output's own included, in turns if they are many.
+                let sums = (counts.giants + counts.outputs) as u64 * sum;
+                digits
+                    + rotations
+                    + sums.min(sum.max(WORKING_BYTES as u64))
+                    + counts.outputs as u64 * extended
             }
             Op::Polynomial { polynomial, .. } => {
                 let elements = shapes.polynomial(polynomial).basis.len() + 4;
                 digits + elements as u64 * self.ring.ciphertext_bytes(2, limbs)
             }
             Op::Rotate { .. } | Op::Conjugate { .. } | Op::Relinearize { .. } => digits + extended,
+            // The plaintext of one ciphertext.
+            Op::AddPlain { .. } | Op::MulPlain { .. } => self.ring.ciphertext_bytes(1, limbs),
             _ => 0,
         }
     }
 
-    /// Bytes of the encoded diagonals and plaintexts of an op.
+    /// What a linear map holds of one operand and of one sum.
+    fn map_bytes(&self, level: Level, map: &LinearMap, counts: &LinearCounts) -> MapBytes {
+        let limbs = self.params.limbs(level);
+        let &LinearCounts { babies, giants, diagonals, .. } = counts;
+        let numbers = MapCounts { babies, giants, diagonals, period: map.diagonal_period() };
+        // Operands come one after the other: a decomposed polynomial, and one limb of all rotations in tiles.
+        let steps = babies.div_ceil(map.input.vectors().max(1));
+        let tiles = self.ring.ciphertext_bytes(1, limbs) + steps as u64 * self.ring.ciphertext_bytes(2, 1);
+        match Hoisting::cheaper(self.params, level, numbers) {
+            Hoisting::Single => {
+                let each = self.ring.ciphertext_bytes(2, limbs);
+                MapBytes { rotations: tiles + steps as u64 * each, sum: each }
+            }
+            Hoisting::Double => MapBytes {
+                rotations: 2 * tiles,
+                sum: self.ring.ciphertext_bytes(2, limbs + self.ring.special),
+            },
+        }
+    }
+
+    /// Bytes of the encoded diagonals of an op. Other plaintexts are encoded when they are used.
     pub fn plaintext_bytes(&self, func: &Func<Ckks>, data: &OpData<Ckks>, shapes: &mut CircuitShapes) -> u64 {
         let Some(&operand) = data.op.operands().first() else { return 0 };
         let x = func.ty(operand);
-        let polynomial = self.ring.ciphertext_bytes(1, self.params.limbs(x.level));
         match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
                 let bytes = diagonal::bytes(self.params, x.level, map.diagonal_period());
                 counts.diagonals as u64 * bytes as u64
             }
-            Op::AddPlain { .. } | Op::MulPlain { .. } => x.vectors as u64 * polynomial,
             _ => 0,
         }
     }

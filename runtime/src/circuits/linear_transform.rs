@@ -3,9 +3,9 @@
 //! `y_o = sum_g rot_g( sum_(v, b) rot_-g(diagonal_(o, v, g + b)) * rot_b(x_v) )`, after Halevi and Shoup (CRYPTO 2018,
 //! section 4):
 //!
-//! 1. every `x_v` is decomposed once;
-//! 2. per output and giant step, the products of baby rotations and diagonals are summed
-//!    ([`Evaluator::sum_products`]);
+//! 1. one `x_v` after the other is decomposed, so that one decomposition and its baby rotations are there at a time;
+//! 2. per output and giant step, the products of baby rotations and diagonals are added up
+//!    ([`Evaluator::add_products`]);
 //! 3. the sums are rotated by their giant steps, and added up with the divisions by `P` postponed;
 //! 4. per output, one last division.
 //!
@@ -28,13 +28,9 @@ use fhec_ir::tensor::ConstPool;
 use rayon::prelude::*;
 
 use crate::ckks::eval::diagonal_sums::CompactTerms;
-use crate::ckks::{CompactPlaintext, Evaluator, FactorEncoder, Hoisted, PlaintextScale};
+use crate::ckks::{CompactPlaintext, Evaluator, FactorEncoder, PlaintextScale};
 use crate::error::EvalError;
 use crate::rlwe::{Ciphertext, ExtendedCiphertext};
-
-/// Bytes of sums and diagonals that one map may have in the making; more are worked off in turns, each of which
-/// repeats the baby steps.
-pub const WORKING_BYTES: usize = 1 << 30;
 
 /// Terms of one giant step of one output: `(input vector, baby step)` and the diagonal, already rotated back by the giant
 /// step.
@@ -175,7 +171,7 @@ impl Evaluator<'_> {
         encoded: Option<&EncodedMap>,
         encoder: &FactorEncoder<'_>,
     ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
-        self.linear_map_within(inputs, rows, encoded, encoder, WORKING_BYTES)
+        self.linear_map_within(inputs, rows, encoded, encoder, diagonal::WORKING_BYTES)
     }
 
     /// [`Self::linear_map_extended`] with another bound of the working memory. The result does not depend on it.
@@ -198,8 +194,6 @@ impl Evaluator<'_> {
             let scale = Scale::squared(level);
             ExtendedCiphertext::zero(context, level, scale, first.slots(), first.key())
         };
-        let hoisted: Result<Vec<Hoisted<'_>>, EvalError> = inputs.iter().map(|x| self.hoist(x)).collect();
-        let hoisted = hoisted?;
         let hoisting = Hoisting::cheaper(context.params(), level, rows.counts());
         let basis = match hoisting {
             Hoisting::Single => context.basis(level),
@@ -230,8 +224,8 @@ impl Evaluator<'_> {
                 }
             };
             match hoisting {
-                Hoisting::Single => self.add_chain_rows(&mut results, &hoisted, part, factors, zero)?,
-                Hoisting::Double => self.add_extended_rows(&mut results, &hoisted, part, factors, zero)?,
+                Hoisting::Single => self.add_chain_rows(&mut results, inputs, part, factors, zero)?,
+                Hoisting::Double => self.add_extended_rows(&mut results, inputs, part, factors, zero)?,
             }
             start = end;
         }
@@ -242,23 +236,15 @@ impl Evaluator<'_> {
     fn add_chain_rows(
         &self,
         results: &mut [Option<ExtendedCiphertext>],
-        hoisted: &[Hoisted<'_>],
+        inputs: &[Ciphertext],
         rows: &[Row],
         factors: &[Vec<CompactPlaintext>],
         zero: impl Fn() -> ExtendedCiphertext,
     ) -> Result<(), EvalError> {
         let mut sums: Option<Vec<Ciphertext>> = None;
-        for (vector, hoisted) in hoisted.iter().enumerate() {
+        for (vector, x) in inputs.iter().enumerate() {
             let Some((steps, terms)) = terms_of(vector, rows, factors) else { continue };
-            let more = self.sum_products(hoisted, &steps, &terms)?;
-            match &mut sums {
-                None => sums = Some(more),
-                Some(sums) => {
-                    for (sum, more) in sums.iter_mut().zip(&more) {
-                        self.add_assign(sum, more)?;
-                    }
-                }
-            }
+            self.add_products(&mut sums, &self.hoist(x)?, &steps, &terms)?;
         }
         let sums = sums.unwrap_or_default();
         for (output, result) in results.iter_mut().enumerate() {
@@ -276,23 +262,15 @@ impl Evaluator<'_> {
     fn add_extended_rows(
         &self,
         results: &mut [Option<ExtendedCiphertext>],
-        hoisted: &[Hoisted<'_>],
+        inputs: &[Ciphertext],
         rows: &[Row],
         factors: &[Vec<CompactPlaintext>],
         zero: impl Fn() -> ExtendedCiphertext,
     ) -> Result<(), EvalError> {
         let mut sums: Option<Vec<ExtendedCiphertext>> = None;
-        for (vector, hoisted) in hoisted.iter().enumerate() {
+        for (vector, x) in inputs.iter().enumerate() {
             let Some((steps, terms)) = terms_of(vector, rows, factors) else { continue };
-            let more = self.sum_products_extended(hoisted, &steps, &terms)?;
-            match &mut sums {
-                None => sums = Some(more),
-                Some(sums) => {
-                    for (sum, more) in sums.iter_mut().zip(&more) {
-                        self.add_extended_assign(sum, more)?;
-                    }
-                }
-            }
+            self.add_products_extended(&mut sums, &self.hoist(x)?, &steps, &terms)?;
         }
         for (row, sum) in rows.iter().zip(sums.unwrap_or_default()) {
             match (&mut results[row.output], row.giant) {

@@ -9,6 +9,7 @@
 //! | [`overflow`] | operands outside the range of what is done to them, as a run of slots can see |
 //! | [`keys`] | the keys that a server needs for a program |
 //! | [`observer`] | progress, trace, cancellation |
+//! | [`witness`] | looking at values |
 //!
 //! Ops run in program order, each on all threads; a value is dropped after its last use. Results are the same for every
 //! number of threads.
@@ -22,6 +23,7 @@ pub mod noise;
 pub mod noisy;
 pub mod observer;
 pub mod overflow;
+pub mod witness;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -41,6 +43,7 @@ pub use keys::{KeysError, ProgramKeys, ReadError};
 pub use noisy::{EncryptionKind, Noisy, Simulation};
 pub use observer::{Observer, Trace};
 pub use overflow::Overflow;
+pub use witness::{Witness, seen};
 
 /// Runs `func` on `inputs` and returns its outputs.
 ///
@@ -55,18 +58,18 @@ pub fn execute<B: Backend>(
     inputs: Vec<B::Value>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<B::Value>, ExecError> {
-    execute_from(func, backend, inputs, BTreeMap::new(), observer, &mut |_, _| ())
+    execute_from(func, backend, inputs, BTreeMap::new(), observer, &mut ())
 }
 
 /// [`execute`] with results of ops that are `known` before: they are taken as they are, and ops that no output needs besides are not
-/// run. `seen` is shown every value that is computed, but for what was executed together with its `rescale`.
+/// run. `witness` is shown values as they come.
 pub fn execute_from<B: Backend>(
     func: &Func<Ckks>,
     backend: &B,
     inputs: Vec<B::Value>,
     known: BTreeMap<Value, B::Value>,
     observer: &mut dyn Observer,
-    seen: &mut dyn FnMut(Value, &B::Value),
+    witness: &mut dyn Witness<B::Value>,
 ) -> Result<Vec<B::Value>, ExecError> {
     verify(func)?;
     backend.check_program(func)?;
@@ -124,12 +127,18 @@ pub fn execute_from<B: Backend>(
         let made = made.map_err(|source| ExecError::Op { op: index, mnemonic, source })?;
         release(&mut values, index);
         let seconds = start.elapsed().as_secs_f64();
-        seen(result, &made);
+        witness.computed(result, &made);
         if last_uses[result.index()].is_some() {
             values[result.index()] = Some(made);
         }
         tracing::debug!(op = index, mnemonic, seconds, "executed");
         observer.op_finished(index, seconds);
+        // After the second of a pair there is nothing more to show.
+        let next = index + 1 + usize::from(fused);
+        let named = values.iter().enumerate();
+        let live: Vec<(Value, &B::Value)> =
+            named.filter_map(|(index, value)| Some((Value::new(index), value.as_ref()?))).collect();
+        witness.reached(next, &live);
     }
     let outputs = func.outputs();
     let output = |(position, v): (usize, &Value)| {

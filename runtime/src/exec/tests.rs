@@ -360,9 +360,9 @@ fn values_that_are_known_are_not_computed_again() {
         inputs.clone(),
         BTreeMap::new(),
         &mut (),
-        &mut |value, slots: &Bundle| {
+        &mut seen(|value, slots: &Bundle| {
             all.insert(value, slots.clone());
-        },
+        }),
     )
     .unwrap();
     // What was executed together with its rescale is not seen; everything else is.
@@ -379,22 +379,22 @@ fn values_that_are_known_are_not_computed_again() {
     };
     let mut ran = Ran(Vec::new());
     let whole_again = known(all[&polynomial].clone());
-    let again = execute_from(&func, &Clear, inputs.clone(), whole_again, &mut ran, &mut |_, _| ()).unwrap();
+    let again = execute_from(&func, &Clear, inputs.clone(), whole_again, &mut ran, &mut ()).unwrap();
     assert_eq!(again, whole);
     let first = func.definitions()[polynomial.index()].unwrap() + 1;
     assert!(ran.0.iter().all(|&op| op >= first) && !ran.0.is_empty(), "{:?}", ran.0);
     // A known value is taken as it is.
     let zero: Bundle = all[&polynomial].iter().map(|vector| vec![0.0; vector.len()]).collect();
-    let other = execute_from(&func, &Clear, inputs.clone(), known(zero), &mut (), &mut |_, _| ()).unwrap();
+    let other = execute_from(&func, &Clear, inputs.clone(), known(zero), &mut (), &mut ()).unwrap();
     assert_ne!(other, whole);
     // Outputs that are known need no op at all, and bundles of another shape are refused.
     let output = func.outputs()[0];
     let known = func.outputs().iter().map(|output| (*output, all[output].clone())).collect();
     let mut ran = Ran(Vec::new());
-    assert_eq!(execute_from(&func, &Clear, inputs.clone(), known, &mut ran, &mut |_, _| ()).unwrap(), whole);
+    assert_eq!(execute_from(&func, &Clear, inputs.clone(), known, &mut ran, &mut ()).unwrap(), whole);
     assert!(ran.0.is_empty());
     let known = BTreeMap::from([(output, Bundle::new())]);
-    let error = execute_from(&func, &Clear, inputs, known, &mut (), &mut |_, _| ()).unwrap_err();
+    let error = execute_from(&func, &Clear, inputs, known, &mut (), &mut ()).unwrap_err();
     assert!(matches!(error, ExecError::Input { input, .. } if input == output), "{error}");
 }
 
@@ -501,4 +501,35 @@ fn values_are_freed_after_their_last_use() {
     assert_eq!(result.0, vec![vec![12.0; 64]]);
     // The first input, a link of the chain, and the next link or the value that nobody uses.
     assert_eq!((live.load(Ordering::Relaxed), peak.load(Ordering::Relaxed)), (1, 3));
+}
+
+/// Whatever is alive between two ops is all that the rest of the program needs.
+#[test]
+fn a_run_goes_on_from_the_values_alive_between_any_two_ops() {
+    struct Cuts(Vec<(usize, BTreeMap<Value, Bundle>)>);
+    impl Witness<Bundle> for Cuts {
+        fn reached(&mut self, next: usize, live: &[(Value, &Bundle)]) {
+            self.0.push((next, live.iter().map(|&(value, slots)| (value, slots.clone())).collect()));
+        }
+    }
+    struct First(Option<usize>);
+    impl Observer for First {
+        fn op_started(&mut self, index: usize) {
+            self.0.get_or_insert(index);
+        }
+    }
+    let func = every_op(512, 9);
+    let inputs = inputs(&func, 512);
+    let mut cuts = Cuts(Vec::new());
+    let whole = execute_from(&func, &Clear, inputs.clone(), BTreeMap::new(), &mut (), &mut cuts).unwrap();
+    let nexts: Vec<usize> = cuts.0.iter().map(|(next, _)| *next).collect();
+    assert_eq!(nexts.last(), Some(&func.ops().len()));
+    assert!(nexts.windows(2).all(|pair| pair[1] == pair[0] + 1 || pair[1] == pair[0] + 2), "{nexts:?}");
+    assert!(nexts.len() < func.ops().len(), "a pair that is executed together is not cut");
+    for (next, live) in cuts.0 {
+        let mut first = First(None);
+        let rest = execute_from(&func, &Clear, inputs.clone(), live, &mut first, &mut ()).unwrap();
+        assert_eq!(rest, whole, "from op {next}");
+        assert_eq!(first.0.unwrap_or(func.ops().len()), next);
+    }
 }

@@ -58,7 +58,7 @@ pub fn key_inner_product(
     debug_assert_canonical(key.words, m);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 if m.ifma() => {
+        Kind::Avx512 => {
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
             unsafe { avx512::key_inner_product(out0, out1, digits, &key, m) }
         }
@@ -98,7 +98,7 @@ pub fn pair_products(
     }
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 if m.ifma() => {
+        Kind::Avx512 => {
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
             unsafe { avx512::pair_products(out0, out1, factors, operands0, operands1, accumulate, m) }
         }
@@ -144,7 +144,7 @@ pub fn tile_products(
     debug_assert_canonical(operands, m);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 if m.ifma() => {
+        Kind::Avx512 => {
             // SAFETY: the value of `isa` was made by detection; lengths, columns and strides were checked above.
             unsafe {
                 avx512::tile_products(
@@ -166,34 +166,34 @@ pub fn tile_products(
 /// `out ← Σ_i sources[i] * factors[i] mod m`: one target prime of a fast basis conversion.
 ///
 /// `factors` are in Montgomery form of `m`. The sources are residues of any primes, canonical for those: words below
-/// `2^source_bits`, where `source_bits <= 61` is the largest [`Modulus::bits`] among the source primes. Up to 52 bits
+/// `2^source_bits[i]`, where `source_bits[i] <= 61` is [`Modulus::bits`] of the source's prime, or more. Up to 52 bits
 /// a source costs one product; above, kernels with 52-bit multipliers take two.
 pub fn basis_convert(
     isa: Isa,
     out: &mut [u64],
     sources: &[&[u64]],
-    source_bits: u32,
+    source_bits: &[u32],
     factors: &[u64],
     m: &Modulus,
 ) {
-    assert!(source_bits <= 61, "source residues of {source_bits} bits");
-    assert_eq!(sources.len(), factors.len(), "one factor per source");
-    for source in sources {
+    assert!(source_bits.iter().all(|&bits| bits <= 61), "source residues of {source_bits:?} bits");
+    assert!(
+        sources.len() == factors.len() && sources.len() == source_bits.len(),
+        "one factor and size per source"
+    );
+    for (source, bits) in sources.iter().zip(source_bits) {
         assert_eq!(source.len(), out.len(), "operands of different lengths");
-        debug_assert!(
-            source.iter().all(|&x| x >> source_bits == 0),
-            "a source residue exceeds {source_bits} bits"
-        );
+        debug_assert!(source.iter().all(|&x| x >> bits == 0), "a source residue exceeds {bits} bits");
     }
     debug_assert_canonical(factors, m);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 if m.ifma() => {
+        Kind::Avx512 => {
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
             unsafe { avx512::basis_convert(out, sources, source_bits, factors, m) }
         }
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 if m.ifma() && source_bits <= 52 => {
+        Kind::Avx2 if m.ifma() && source_bits.iter().all(|&bits| bits <= 52) => {
             // SAFETY: as above.
             unsafe { avx2::basis_convert(out, sources, factors, m) }
         }
@@ -209,7 +209,7 @@ pub fn basis_convert_many(
     isa: Isa,
     outs: &mut [&mut [u64]],
     sources: &[&[u64]],
-    source_bits: u32,
+    source_bits: &[u32],
     factors: &[&[u64]],
     moduli: &[&Modulus],
 ) {
@@ -406,14 +406,18 @@ mod tests {
             for bits in PRIME_BITS {
                 let m = ntt_prime(bits, 10, 0);
                 for source_bits in [31, 50, 52, 53, 60, 61] {
-                    for (len, terms) in [(3, 1), (40, 5), (513, 3), (24, 33), (8, 64)] {
+                    for (len, terms) in [(3, 1), (40, 5), (40, 6), (513, 3), (24, 33), (8, 64)] {
                         let mut words = Words(u64::from(bits) << 8 | u64::from(source_bits));
+                        // All of one size, and one in three of it among smaller ones.
+                        let small = |i: usize| (len + terms) % 2 == 0 && i % 3 != 1;
+                        let size = |i: usize| if small(i) { 31 } else { source_bits };
+                        let sizes: Vec<u32> = (0..terms).map(size).collect();
                         let sources: Vec<_> =
-                            (0..terms).map(|_| words.residues(len, 1 << source_bits)).collect();
+                            sizes.iter().map(|&bits| words.residues(len, 1 << bits)).collect();
                         let factors = words.residues(terms, m.value());
                         let plain: Vec<_> = factors.iter().map(|&f| m.from_montgomery(f)).collect();
                         let mut out = Buffer::zeroed(len);
-                        basis_convert(isa, &mut out, &slices(&sources), source_bits, &factors, &m);
+                        basis_convert(isa, &mut out, &slices(&sources), &sizes, &factors, &m);
                         for i in 0..len {
                             assert_eq!(
                                 out[i],
@@ -433,6 +437,7 @@ mod tests {
         for (len, terms) in [(0, 2), (100, 1), (4096, 6), (1000, 15)] {
             let mut words = Words(u64::from(len as u32) + 3);
             let sources: Vec<_> = (0..terms).map(|_| words.residues(len, 1 << 50)).collect();
+            let sizes = vec![50; terms];
             let factors = moduli.map(|m| words.residues(terms, m.value()));
             for isa in Isa::available() {
                 let mut many = [Buffer::zeroed(len), Buffer::zeroed(len), Buffer::zeroed(len)];
@@ -440,13 +445,13 @@ mod tests {
                     isa,
                     &mut many.iter_mut().map(|b| &mut b[..]).collect::<Vec<_>>(),
                     &slices(&sources),
-                    50,
+                    &sizes,
                     &slices(&factors),
                     &moduli.iter().collect::<Vec<_>>(),
                 );
                 for t in 0..3 {
                     let mut one = Buffer::zeroed(len);
-                    basis_convert(isa, &mut one, &slices(&sources), 50, &factors[t], &moduli[t]);
+                    basis_convert(isa, &mut one, &slices(&sources), &sizes, &factors[t], &moduli[t]);
                     assert!(one == many[t], "{isa:?}, {len} elements, target {t}");
                 }
             }

@@ -6,17 +6,23 @@ use super::{Isa, Modulus, debug_assert_canonical, scalar};
 use super::{avx2, avx512};
 
 /// Runs the kernel `$name` of the instruction set, or the scalar one where `$takes` is false: the vector kernel does not
-/// take this prime.
+/// take this prime. With `avx2 if`, that of AVX-512 takes all.
 macro_rules! dispatch {
     ($isa:expr, if $takes:expr, $name:ident($($arg:expr),*)) => {
+        dispatch!($isa, avx512 if $takes, avx2 if $takes, $name($($arg),*))
+    };
+    ($isa:expr, avx2 if $takes:expr, $name:ident($($arg:expr),*)) => {
+        dispatch!($isa, avx512 if true, avx2 if $takes, $name($($arg),*))
+    };
+    ($isa:expr, avx512 if $avx512:expr, avx2 if $avx2:expr, $name:ident($($arg:expr),*)) => {
         match $isa.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 if $takes => {
+            Kind::Avx512 if $avx512 => {
                 // SAFETY: the value of `$isa` was made by detection; the lengths were checked by the caller.
                 unsafe { avx512::$name($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 if $takes => {
+            Kind::Avx2 if $avx2 => {
                 // SAFETY: as above.
                 unsafe { avx2::$name($($arg),*) }
             }
@@ -91,7 +97,7 @@ pub fn mul_add_assign(isa: Isa, acc: &mut [u64], a: &[u64], b: &[u64], m: &Modul
 pub fn mul_scalar_assign(isa: Isa, a: &mut [u64], w: u64, m: &Modulus) {
     check!(m; a);
     assert!(w < m.value(), "the scalar {w} is not below {}", m.value());
-    dispatch!(isa, if m.ifma(), mul_scalar_assign(a, w, m))
+    dispatch!(isa, avx2 if m.ifma(), mul_scalar_assign(a, w, m))
 }
 
 /// `a ← a + c mod q` for one residue `c`.
@@ -105,13 +111,13 @@ pub fn add_scalar_assign(isa: Isa, a: &mut [u64], c: u64, m: &Modulus) {
 pub fn mul_montgomery_into(isa: Isa, out: &mut [u64], a: &[u64], bm: &[u64], m: &Modulus) {
     check!(m; a, bm);
     assert_eq!(out.len(), a.len(), "operands of different lengths");
-    dispatch!(isa, if m.ifma(), mul_montgomery_into(out, a, bm, m))
+    dispatch!(isa, avx2 if m.ifma(), mul_montgomery_into(out, a, bm, m))
 }
 
 /// `acc ← acc + a * b mod q`, where `bm` holds `b` in Montgomery form.
 pub fn mul_montgomery_add_assign(isa: Isa, acc: &mut [u64], a: &[u64], bm: &[u64], m: &Modulus) {
     check!(m; acc, a, bm);
-    dispatch!(isa, if m.ifma(), mul_montgomery_add_assign(acc, a, bm, m))
+    dispatch!(isa, avx2 if m.ifma(), mul_montgomery_add_assign(acc, a, bm, m))
 }
 
 /// `out ← (a - b) * w mod q` for one residue `w`: the tail of rescaling and of division by the special primes.
@@ -119,7 +125,7 @@ pub fn sub_mul_scalar_into(isa: Isa, out: &mut [u64], a: &[u64], b: &[u64], w: u
     check!(m; a, b);
     assert_eq!(out.len(), a.len(), "operands of different lengths");
     assert!(w < m.value(), "the scalar {w} is not below {}", m.value());
-    dispatch!(isa, if m.ifma(), sub_mul_scalar_into(out, a, b, w, m))
+    dispatch!(isa, avx2 if m.ifma(), sub_mul_scalar_into(out, a, b, w, m))
 }
 
 /// `out ← centred(a) mod q`: residues modulo `from`, lifted to `(-from/2, from/2]`, then reduced modulo `m`.

@@ -13,7 +13,7 @@
 //! | `raised_term` | terms of a matrix that is applied while the modulus is raised |
 //! | `scalar` | the definition of every kernel, portable |
 //! | `avx2` | four lanes, products in double precision with FMA, primes below `2^50` |
-//! | `avx512` | eight lanes, 52-bit products, primes below `2^50` |
+//! | `avx512` | eight lanes, 52-bit products for primes below `2^50`, 64-bit ones beyond |
 //!
 //! Every public function takes and returns canonical residues, in `[0, q)`, asserts lengths, and gives bit-identical
 //! results for every [`Isa`]; lazy ranges live inside one kernel and are written there. Residues out of range give

@@ -21,7 +21,7 @@ pub const MAX_LOG_N: u32 = 17;
 /// `2N`-th root of unity, in *evaluation order*: slot `i` holds the value at `psi^evaluation_exponent(log_n, i)`. The
 /// order is that of the fastest kernel and is the same for every instruction set and prime.
 ///
-/// Tables are made at first use, once per arithmetic (`16 N` bytes for 64-bit arithmetic, `4 N` for vectors).
+/// Tables are made at first use, once per arithmetic (`16 N` bytes for scalar arithmetic, `4 N` for vectors).
 #[derive(Debug)]
 pub struct NttTable {
     modulus: Modulus,
@@ -78,7 +78,7 @@ impl NttTable {
         let m = &self.modulus;
         match isa.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 if m.ifma() => {
+            Kind::Avx512 => {
                 // SAFETY: the value of `isa` was made by detection; length and prime are those of the tables.
                 unsafe { avx512::forward(self.avx512(), a, m) }
             }
@@ -99,7 +99,7 @@ impl NttTable {
         let m = &self.modulus;
         match isa.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 if m.ifma() => {
+            Kind::Avx512 => {
                 // SAFETY: the value of `isa` was made by detection; length and prime are those of the tables.
                 unsafe { avx512::inverse(self.avx512(), a, m) }
             }

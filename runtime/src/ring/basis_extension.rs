@@ -19,8 +19,8 @@ use crate::kernels::{self, Isa, Modulus, Permutation};
 pub(crate) struct BasisConversion {
     /// Numbers of the source primes.
     sources: Vec<usize>,
-    /// Largest bit length of a source prime.
-    source_bits: u32,
+    /// Bit length of every source prime, and of the quotients, which are at most as many as there are sources.
+    source_bits: Vec<u32>,
     /// `(S / s_i)^-1 mod s_i`.
     source_factors: Vec<u64>,
     /// `(shift, 2^shift / s_i)`: `y_i / s_i` is `(y_i >> shift) * that`, with `y_i >> shift` below `2^52`.
@@ -58,7 +58,11 @@ impl BasisConversion {
             Target { factors: factors.map(|f| m.to_montgomery(f)).collect(), inverse: m.inv(all) }
         });
         BasisConversion {
-            source_bits: sources.iter().map(|&s| moduli[s].bits()).max().unwrap_or(1),
+            source_bits: sources
+                .iter()
+                .map(|&s| moduli[s].bits())
+                .chain([sources.len().ilog2() + 1])
+                .collect(),
             source_factors,
             reciprocals: reciprocals.collect(),
             targets: targets.collect(),
@@ -106,7 +110,7 @@ impl BasisConversion {
         let sources: Vec<&[u64]> = residues.chunks_exact(quotients.len()).chain([quotients]).collect();
         let factors: Vec<&[u64]> = targets.iter().map(|&target| &self.targets[target].factors[..]).collect();
         let moduli: Vec<&Modulus> = targets.iter().map(|&target| &moduli[target]).collect();
-        kernels::basis_convert_many(isa, out, &sources, self.source_bits, &factors, &moduli);
+        kernels::basis_convert_many(isa, out, &sources, &self.source_bits, &factors, &moduli);
     }
 }
 

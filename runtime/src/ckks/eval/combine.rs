@@ -58,7 +58,8 @@ impl Evaluator<'_> {
                 let limbs: Vec<&[u64]> = present.iter().map(|(poly, _)| poly.limb_in(basis, limb)).collect();
                 let factors: Vec<u64> =
                     present.iter().map(|(_, factor)| modulus.to_montgomery(factor[prime])).collect();
-                kernels::basis_convert(isa, out, &limbs, modulus.bits(), &factors, modulus);
+                let bits = vec![modulus.bits(); limbs.len()];
+                kernels::basis_convert(isa, out, &limbs, &bits, &factors, modulus);
                 if index == 0 && constant[prime] != 0 {
                     // A constant polynomial has the same value at every point.
                     kernels::add_scalar_assign(isa, out, constant[prime], modulus);

@@ -49,25 +49,40 @@ const SPAN: usize = 1 << 11;
 const GIANTS_AT_ONCE: usize = 8;
 
 impl Evaluator<'_> {
-    /// For every row of `terms`, the sum of `rotation[steps[i]] * factor` over its terms `(i, factor)`; every rotation is
-    /// divided by `P` before. The result is no canonical ciphertext but one at the products' scale.
+    /// Adds to every sum, one per row of `terms`, `rotation[steps[i]] * factor` for all of its terms `(i, factor)`; every rotation is
+    /// divided by `P` before. Without sums, they are made: no canonical ciphertexts but ones at the products' scale.
     ///
     /// *Cost*: one lift; per rotation an inner product with its key and a division; per term a transform of the size of its
     /// period and a product over the chain primes.
-    pub fn sum_products(
+    pub fn add_products(
         &self,
+        sums: &mut Option<Vec<Ciphertext>>,
         a: &Hoisted<'_>,
         steps: &[i64],
         terms: &[CompactTerms<'_>],
-    ) -> Result<Vec<Ciphertext>, EvalError> {
-        let op = "sum_products";
+    ) -> Result<(), EvalError> {
+        let op = "add_products";
         let scale = self.check_compact(op, a, terms)?;
         let (context, c) = (self.context, a.ciphertext);
         let elements = self.rotation_elements(a, steps);
         let rotations = self.divided_rotations(a, &self.galois_keys(op, a, &elements)?);
         let basis = c.polys()[0].basis();
-        let mut sums = arbitrary(context, basis, terms.len());
-        let mut plan = Products::new(context, basis, &mut sums, &elements, terms);
+        let accumulate = sums.is_some();
+        let made = || {
+            let polys = arbitrary(context, basis, terms.len());
+            polys
+                .into_iter()
+                .map(|polys| Ciphertext::new(polys.into(), c.level(), scale, c.slots(), c.key()))
+                .collect()
+        };
+        let sums = sums.get_or_insert_with(made);
+        for sum in sums.iter() {
+            check_keys(op, sum.key(), c.key())?;
+            check_levels(op, sum.level(), c.level())?;
+            check_scale(op, sum.scale(), scale)?;
+        }
+        let halves = sums.iter_mut().flat_map(|sum| sum.polys_mut()).collect();
+        let mut plan = Products::new(context, basis, (halves, accumulate), &elements, terms);
         for limb in 0..basis.chain {
             let columns: Vec<[&[u64]; 2]> = rotations
                 .iter()
@@ -81,28 +96,40 @@ impl Evaluator<'_> {
                 .collect();
             plan.limb(limb, &columns);
         }
-        let sum = |polys: [Poly; 2]| Ciphertext::new(polys.into(), c.level(), scale, c.slots(), c.key());
-        Ok(sums.into_iter().map(sum).collect())
+        Ok(())
     }
 
-    /// [`Self::sum_products`] of rotations that are not divided by `P`, over all primes.
+    /// [`Self::add_products`] of rotations that are not divided by `P`, over all primes.
     ///
     /// *Cost*: one lift; per rotation an inner product with its key; per term a transform of the size of its period and a
     /// product over all primes.
-    pub fn sum_products_extended(
+    pub fn add_products_extended(
         &self,
+        sums: &mut Option<Vec<ExtendedCiphertext>>,
         a: &Hoisted<'_>,
         steps: &[i64],
         terms: &[CompactTerms<'_>],
-    ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
-        let op = "sum_products_extended";
+    ) -> Result<(), EvalError> {
+        let op = "add_products_extended";
         let scale = self.check_compact(op, a, terms)?;
         let (context, c, basis) = (self.context, a.ciphertext, a.decomposition.basis());
         let degree = context.ring_degree();
         let elements = self.rotation_elements(a, steps);
         let keys = self.galois_keys(op, a, &elements)?;
-        let mut sums = arbitrary(context, basis, terms.len());
-        let mut plan = Products::new(context, basis, &mut sums, &elements, terms);
+        let accumulate = sums.is_some();
+        let (level, slots, key) = (c.level(), c.slots(), c.key());
+        let made = || {
+            let polys = arbitrary(context, basis, terms.len());
+            polys.into_iter().map(|polys| ExtendedCiphertext { polys, level, scale, slots, key }).collect()
+        };
+        let sums = sums.get_or_insert_with(made);
+        for sum in sums.iter() {
+            check_keys(op, sum.key, key)?;
+            check_levels(op, sum.level, level)?;
+            check_scale(op, sum.scale, scale)?;
+        }
+        let halves = sums.iter_mut().flat_map(|sum| &mut sum.polys).collect();
+        let mut plan = Products::new(context, basis, (halves, accumulate), &elements, terms);
         let mut switched = context.scratch(2 * steps.len());
         let limbs = basis.limbs();
         // The digits of as many limbs as there are threads to lift them.
@@ -121,8 +148,7 @@ impl Evaluator<'_> {
                 plan.limb(limb, &columns);
             }
         }
-        let (level, slots, key) = (c.level(), c.slots(), c.key());
-        Ok(sums.into_iter().map(|polys| ExtendedCiphertext { polys, level, scale, slots, key }).collect())
+        Ok(())
     }
 
     /// `sum += P rotation of a_i left by steps_i`, for all of `parts` `(a, steps)`: giant steps of sums over the chain.
@@ -261,7 +287,10 @@ fn lift_all<'s>(
 struct Products<'p> {
     context: &'p Context,
     basis: Basis,
-    sums: &'p mut [[Poly; 2]],
+    /// Two halves per row.
+    sums: Vec<&'p mut Poly>,
+    /// Whether products are added to what the sums hold.
+    accumulate: bool,
     /// The permutation of every rotation; none for the identity.
     permutations: Vec<Option<Arc<Permutation>>>,
     terms: &'p [CompactTerms<'p>],
@@ -281,7 +310,7 @@ impl<'p> Products<'p> {
     fn new(
         context: &'p Context,
         basis: Basis,
-        sums: &'p mut [[Poly; 2]],
+        (sums, accumulate): (Vec<&'p mut Poly>, bool),
         elements: &[u64],
         terms: &'p [CompactTerms<'p>],
     ) -> Self {
@@ -291,6 +320,7 @@ impl<'p> Products<'p> {
             terms.iter().flatten().all(|(_, factor)| factor.values() == values),
             "the plaintexts of a sum have one period"
         );
+        assert_eq!(sums.len(), 2 * terms.len(), "one sum per row");
         let stride = values + FACTOR_PADDING;
         let at_once = (FACTOR_WORDS / stride).max(1);
         let (mut groups, mut start, mut count, mut most) = (Vec::new(), 0, 0, 0);
@@ -308,6 +338,7 @@ impl<'p> Products<'p> {
             context,
             basis,
             sums,
+            accumulate,
             permutations: elements.iter().map(permutation).collect(),
             terms,
             columns: terms.iter().map(|row| row.iter().map(|&(i, _)| i as u32).collect()).collect(),
@@ -356,7 +387,8 @@ impl<'p> Products<'p> {
         let modulus = context.modulus(context.prime(self.basis, limb));
         let degree = context.ring_degree();
         let (tiles, factors, columns) = (&self.tiles, &self.factors, &self.columns[rows.clone()]);
-        let halves = self.sums[rows].iter_mut().flatten();
+        let accumulate = self.accumulate;
+        let halves = self.sums[2 * rows.start..2 * rows.end].iter_mut();
         let mut rest: Vec<_> =
             halves.map(|half| half.limb_mut(limb).chunks_exact_mut(SPAN.min(degree))).collect();
         let spans: Vec<(usize, Vec<&mut [u64]>)> = (0..degree)
@@ -379,7 +411,7 @@ impl<'p> Products<'p> {
                         out1,
                         (factors, stride, log_repeat),
                         (operands, columns),
-                        false,
+                        accumulate,
                         modulus,
                     );
                     term += columns.len();

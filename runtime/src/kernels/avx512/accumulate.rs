@@ -1,10 +1,12 @@
-//! Sums of products with 104-bit accumulators and one Montgomery reduction per chunk of terms.
+//! Sums of products with 104-bit accumulators, or 128-bit ones for primes beyond `2^50`, and one Montgomery reduction per chunk of terms.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::elementwise::Montgomery;
-use super::vector::{LANES, V, conditional_subtract, load, splat, store, whole};
+use super::vector::{
+    LANES, V, add_high, add_low, conditional_subtract, load, splat, store, whole, word_bits,
+};
 use crate::kernels::{KEY_BLOCK, KeyLimb, Modulus, scalar};
 
 /// Vectors of output worked on at a time, enough independent accumulators to hide the multiplier's latency.
@@ -16,7 +18,11 @@ const PREFETCHED_WORDS: usize = 1024;
 /// How many products of a word below `2^bits` and a residue of `m` can be reduced at once: with the carries from the low
 /// halves and `q` more, the sum of the high halves must stay below `2^52`.
 fn terms_at_once(bits: u32, m: &Modulus) -> usize {
-    let high_half = |bits: u32| ((u128::from(m.value()) << bits) >> 52) as u64 + 2;
+    let high_half = |bits: u32| ((u128::from(m.value()) << bits) >> word_bits(m)) as u64 + 2;
+    if !m.ifma() {
+        // The sum of the high halves and q stay below 2^64.
+        return ((u64::MAX - m.value()) / high_half(bits)) as usize;
+    }
     // A word above 2^52 makes two products, of its low 52 bits and of the rest.
     let high = high_half(bits.min(52)) + if bits > 52 { high_half(bits - 52) } else { 0 };
     (((1 << 52) - m.value()) / high) as usize
@@ -36,21 +42,27 @@ struct Sum {
 
 impl Sum {
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    fn add_product(&mut self, a: V, b: V) {
-        self.low = _mm512_madd52lo_epu64(self.low, a, b);
-        self.high = _mm512_madd52hi_epu64(self.high, a, b);
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    fn add_product<const W: bool>(&mut self, a: V, b: V) {
+        let low = add_low::<W>(self.low, a, b);
+        self.high = add_high::<W>(self.high, a, b);
+        if W {
+            let carry = _mm512_cmplt_epu64_mask(low, self.low);
+            self.high = _mm512_mask_add_epi64(self.high, carry, self.high, splat(1));
+        }
+        self.low = low;
     }
 
-    /// The residue of the sum times `2^-52`, plus the residues at `out` if `add`; written to `out`.
+    /// The residue of the sum times `2^-52` or `2^-64`, plus the residues at `out` if `add`; written to `out`.
     ///
     /// # Safety
     ///
     /// `out` must be valid for eight words.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    unsafe fn reduce_into(self, out: *mut u64, add: bool, m: &Montgomery) {
-        let high = _mm512_add_epi64(self.high, _mm512_srli_epi64::<52>(self.low));
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    unsafe fn reduce_into<const W: bool>(self, out: *mut u64, add: bool, m: &Montgomery<W>) {
+        let carry = if W { m.field.zero } else { _mm512_srli_epi64::<52>(self.low) };
+        let high = _mm512_add_epi64(self.high, carry);
         let mut residue = m.field.reduce(m.reduce(self.low, high));
         // SAFETY: the caller's promise.
         unsafe {
@@ -66,9 +78,9 @@ impl Sum {
 ///
 /// # Safety
 ///
-/// AVX-512 F and IFMA; outputs and digits of one length, a multiple of `KEY_BLOCK`; a key of `2 key.digits` times that, with the
-/// digits that [`KeyLimb::digit`] names; `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; outputs and digits of one length, a multiple of `KEY_BLOCK`; a key of `2 key.digits` times that, with the
+/// digits that [`KeyLimb::digit`] names.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn key_inner_product(
     out0: &mut [u64],
     out1: &mut [u64],
@@ -91,7 +103,13 @@ pub(in crate::kernels) unsafe fn key_inner_product(
         let operands = Operands { factors: &digits[chunk.clone()], pairs: key };
         let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
         // SAFETY: the range is that of the outputs, and a multiple of the batch, which divides blocks.
-        unsafe { operands.accumulate::<BATCH>(out, 0..out0.len(), chunk.start > 0, m) }
+        unsafe {
+            if m.ifma() {
+                operands.accumulate::<false, BATCH>(out, 0..out0.len(), chunk.start > 0, m);
+            } else {
+                operands.accumulate::<true, BATCH>(out, 0..out0.len(), chunk.start > 0, m);
+            }
+        }
     }
 }
 
@@ -99,8 +117,8 @@ pub(in crate::kernels) unsafe fn key_inner_product(
 ///
 /// # Safety
 ///
-/// AVX-512 F and IFMA; all slices of equal lengths, as many operands of each half as factors, `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; all slices of equal lengths, as many operands of each half as factors.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn pair_products(
     out0: &mut [u64],
     out1: &mut [u64],
@@ -119,8 +137,12 @@ pub(in crate::kernels) unsafe fn pair_products(
         let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
         // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
         unsafe {
-            operands.accumulate::<BATCH>(out, 0..batches, add, m);
-            operands.accumulate::<1>(out, batches..body, add, m);
+            if m.ifma() {
+                operands.accumulate::<false, BATCH>(out, 0..batches, add, m);
+                operands.accumulate::<false, 1>(out, batches..body, add, m);
+            } else {
+                operands.accumulate::<true, 1>(out, 0..body, add, m);
+            }
         }
     }
     scalar::pair_products(body, out0, out1, factors, operands0, operands1, accumulate, m);
@@ -190,15 +212,15 @@ impl<P: Pairs> Operands<'_, P> {
     ///
     /// `range` must lie inside all operands and outputs, its length be a multiple of `8 * VECTORS`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    unsafe fn accumulate<const VECTORS: usize>(
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    unsafe fn accumulate<const W: bool, const VECTORS: usize>(
         &self,
         out: [*mut u64; 2],
         range: Range<usize>,
         add: bool,
         m: &Modulus,
     ) {
-        let montgomery = Montgomery::new(m);
+        let montgomery = Montgomery::<W>::new(m);
         let zero = montgomery.field.zero;
         for i in range.step_by(LANES * VECTORS) {
             let mut sums = [[Sum { low: zero, high: zero }; VECTORS]; 2];
@@ -210,8 +232,8 @@ impl<P: Pairs> Operands<'_, P> {
                         let x = load(factor.as_ptr().add(at));
                         let [y0, y1] = self.pairs.at(t, at);
                         self.pairs.prefetch([y0, y1]);
-                        sums[0][v].add_product(x, load(y0));
-                        sums[1][v].add_product(x, load(y1));
+                        sums[0][v].add_product::<W>(x, load(y0));
+                        sums[1][v].add_product::<W>(x, load(y1));
                     }
                 }
             }
@@ -229,9 +251,9 @@ impl<P: Pairs> Operands<'_, P> {
 ///
 /// # Safety
 ///
-/// AVX-512 F and IFMA; `q < 2^50`; outputs of one length, a multiple of `8 * 2^log_repeat`; all columns inside `operands`, and
+/// AVX-512 F, DQ and IFMA; outputs of one length, a multiple of `8 * 2^log_repeat`; all columns inside `operands`, and
 /// a factor at every stride inside `factors`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn tile_products(
     out0: &mut [u64],
     out1: &mut [u64],
@@ -259,12 +281,16 @@ pub(in crate::kernels) unsafe fn tile_products(
         // SAFETY: the caller's promise; the ranges end at or before the length and are whole numbers of batches. With
         // repetition neighbouring vectors of an even start share a factor.
         unsafe {
-            if log_repeat == 0 {
-                tile.accumulate::<BATCH, BATCH>(out, 0..batches, m);
-            } else {
-                tile.accumulate::<BATCH, 1>(out, 0..batches, m);
+            if !m.ifma() {
+                tile.accumulate::<true, 1, 1>(out, 0..len, m);
+                continue;
             }
-            tile.accumulate::<1, 1>(out, batches..len, m);
+            if log_repeat == 0 {
+                tile.accumulate::<false, BATCH, BATCH>(out, 0..batches, m);
+            } else {
+                tile.accumulate::<false, BATCH, 1>(out, 0..batches, m);
+            }
+            tile.accumulate::<false, 1, 1>(out, batches..len, m);
         }
     }
 }
@@ -287,14 +313,14 @@ impl Tile<'_> {
     ///
     /// `range` must lie inside the tile, its length be a multiple of `8 * VECTORS`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    unsafe fn accumulate<const VECTORS: usize, const VALUES: usize>(
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    unsafe fn accumulate<const W: bool, const VECTORS: usize, const VALUES: usize>(
         &self,
         out: [*mut u64; 2],
         range: Range<usize>,
         m: &Modulus,
     ) {
-        let montgomery = Montgomery::new(m);
+        let montgomery = Montgomery::<W>::new(m);
         let zero = montgomery.field.zero;
         for i in range.step_by(LANES * VECTORS) {
             let mut sums = [[Sum { low: zero, high: zero }; VECTORS]; 2];
@@ -310,7 +336,8 @@ impl Tile<'_> {
                     }
                     for half in 0..2 {
                         for v in 0..VECTORS {
-                            sums[half][v].add_product(x[v], load(operand.add(half * self.len + LANES * v)));
+                            sums[half][v]
+                                .add_product::<W>(x[v], load(operand.add(half * self.len + LANES * v)));
                         }
                     }
                 }
@@ -329,63 +356,69 @@ impl Tile<'_> {
 ///
 /// # Safety
 ///
-/// AVX-512 F and IFMA; all slices of equal lengths, as many factors as sources, target prime below `2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; all slices of equal lengths, as many factors as sources.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn basis_convert(
     out: &mut [u64],
     sources: &[&[u64]],
-    source_bits: u32,
+    source_bits: &[u32],
     factors: &[u64],
     m: &Modulus,
 ) {
+    let most = source_bits.iter().copied().max().unwrap_or(1);
     let body = whole(out.len());
     let batches = body / (BATCH * LANES) * (BATCH * LANES);
-    for chunk in chunks(sources.len(), terms_at_once(source_bits, m)) {
+    for chunk in chunks(sources.len(), terms_at_once(most, m)) {
         let add = chunk.start > 0;
-        let (sources, factors) = (&sources[chunk.clone()], &factors[chunk]);
+        let sources = (&sources[chunk.clone()], &source_bits[chunk.clone()]);
+        let factors = &factors[chunk];
         let p = out.as_mut_ptr();
         // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
         unsafe {
-            if source_bits <= 52 {
-                convert::<BATCH, false>(p, sources, factors, 0..batches, add, m);
-                convert::<1, false>(p, sources, factors, batches..body, add, m);
+            if !m.ifma() {
+                convert::<true, BATCH, false>(p, sources, factors, 0..batches, add, m);
+                convert::<true, 1, false>(p, sources, factors, batches..body, add, m);
+            } else if most <= 52 {
+                convert::<false, BATCH, false>(p, sources, factors, 0..batches, add, m);
+                convert::<false, 1, false>(p, sources, factors, batches..body, add, m);
             } else {
-                convert::<BATCH, true>(p, sources, factors, 0..batches, add, m);
-                convert::<1, true>(p, sources, factors, batches..body, add, m);
+                convert::<false, BATCH, true>(p, sources, factors, 0..batches, add, m);
+                convert::<false, 1, true>(p, sources, factors, batches..body, add, m);
             }
         }
     }
     scalar::basis_convert(body, out, sources, factors, m);
 }
 
-/// The elements of `range`, `VECTORS` vectors at a time; `WIDE` sources are split at bit 52.
+/// The elements of `range`, `VECTORS` vectors at a time; with `SPLIT` sources of more bits are split at bit 52.
 ///
 /// # Safety
 ///
 /// `range` must lie inside all sources and the output, its length be a multiple of `8 * VECTORS`.
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-unsafe fn convert<const VECTORS: usize, const WIDE: bool>(
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn convert<const W: bool, const VECTORS: usize, const SPLIT: bool>(
     out: *mut u64,
-    sources: &[&[u64]],
+    (sources, bits): (&[&[u64]], &[u32]),
     factors: &[u64],
     range: Range<usize>,
     add: bool,
     m: &Modulus,
 ) {
-    let montgomery = Montgomery::new(m);
+    let montgomery = Montgomery::<W>::new(m);
     let zero = montgomery.field.zero;
     for i in range.step_by(LANES * VECTORS) {
         let mut sums = [Sum { low: zero, high: zero }; VECTORS];
-        for (source, &factor) in sources.iter().zip(factors) {
+        for ((source, &bits), &factor) in sources.iter().zip(bits).zip(factors) {
+            let split = SPLIT && bits > 52;
             let low_factor = splat(factor);
-            let high_factor = if WIDE { splat(m.to_montgomery(factor)) } else { zero };
+            let high_factor = if split { splat(m.to_montgomery(factor)) } else { zero };
             for v in 0..VECTORS {
                 // SAFETY: i + LANES * (v + 1) <= range.end.
                 let x = unsafe { load(source.as_ptr().add(i + LANES * v)) };
-                sums[v].add_product(x, low_factor);
-                if WIDE {
-                    sums[v].add_product(_mm512_srli_epi64::<52>(x), high_factor);
+                sums[v].add_product::<W>(x, low_factor);
+                if split {
+                    sums[v].add_product::<W>(_mm512_srli_epi64::<52>(x), high_factor);
                 }
             }
         }

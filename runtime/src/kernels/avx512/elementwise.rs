@@ -1,11 +1,14 @@
 //! Element-wise kernels; see [`crate::kernels::elementwise`] for what each computes.
 //!
-//! Sums and differences take any prime. What multiplies takes primes below `2^50` only; [`crate::kernels::elementwise`]
-//! sends the others to the scalar code, as these functions do with the elements after the last whole vector.
+//! Sums and differences take any prime, and so do products with one factor in Montgomery form or one for all. Other products and
+//! reductions take primes below `2^50` only; [`crate::kernels::elementwise`] sends the others to the scalar code, as these functions
+//! do with the elements after the last whole vector.
 
 use std::arch::x86_64::*;
 
-use super::vector::{Field, LANES, Multiplier, V, conditional_subtract, encode, load, splat, store, whole};
+use super::vector::{
+    Field, LANES, Multiplier, V, add_high, add_low, conditional_subtract, encode, load, splat, store, whole,
+};
 use crate::kernels::{Modulus, scalar};
 
 /// `out[i] ← f(a[i])` for the whole vectors of `len` words; `out` may be `a`.
@@ -14,7 +17,7 @@ use crate::kernels::{Modulus, scalar};
 ///
 /// The pointers must be valid for `len` words, the processor must have what `f` needs.
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn map(out: *mut u64, a: *const u64, len: usize, f: impl Fn(V) -> V) {
     for i in (0..whole(len)).step_by(LANES) {
         // SAFETY: i + LANES <= len.
@@ -28,7 +31,7 @@ unsafe fn map(out: *mut u64, a: *const u64, len: usize, f: impl Fn(V) -> V) {
 ///
 /// As for [`map`].
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn zip(out: *mut u64, a: *const u64, b: *const u64, len: usize, f: impl Fn(V, V) -> V) {
     for i in (0..whole(len)).step_by(LANES) {
         // SAFETY: i + LANES <= len.
@@ -42,7 +45,7 @@ unsafe fn zip(out: *mut u64, a: *const u64, b: *const u64, len: usize, f: impl F
 ///
 /// As for [`map`].
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn zip_add(acc: *mut u64, a: *const u64, b: *const u64, len: usize, f: impl Fn(V, V, V) -> V) {
     for i in (0..whole(len)).step_by(LANES) {
         // SAFETY: i + LANES <= len.
@@ -68,7 +71,7 @@ fn sub(a: V, b: V, q: V) -> V {
 /// Constants for products of two residues, `k` being the bits of `q`.
 #[derive(Clone, Copy)]
 struct Product {
-    field: Field,
+    field: Field<false>,
     /// `52 - k`, a shift count.
     shift: __m128i,
     /// `floor(2^(k - 2 + 52) / q)`, below `2^51`.
@@ -78,7 +81,7 @@ struct Product {
 
 impl Product {
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     fn new(m: &Modulus) -> Self {
         let k = m.bits();
         Product {
@@ -95,7 +98,7 @@ impl Product {
     /// `2^52`. The quotient estimate from it is short of `ab / q` by less than `1/2 + 1 + 1`, so `c` plus the remainder
     /// is below `4q`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     fn mul_add(&self, c: V, a: V, b: V) -> V {
         let f = &self.field;
         let (high_a, high_b) = (_mm512_sll_epi64(a, self.shift), _mm512_slli_epi64::<2>(b));
@@ -108,45 +111,45 @@ impl Product {
 
 /// Constants for products with one factor in Montgomery form.
 #[derive(Clone, Copy)]
-pub(super) struct Montgomery {
-    pub(super) field: Field,
-    /// `q^-1 mod 2^52`.
+pub(super) struct Montgomery<const W: bool> {
+    pub(super) field: Field<W>,
+    /// `q^-1` modulo the word.
     inverse: V,
 }
 
-impl Montgomery {
+impl<const W: bool> Montgomery<W> {
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn new(m: &Modulus) -> Self {
         Montgomery { field: Field::new(m), inverse: splat(m.inverse_mod_word()) }
     }
 
-    /// `(high * 2^52 + low) * 2^-52 + q mod q`: in `(high, high + q]`, exact as a 64-bit word, given `high` below `2^63` and
-    /// `low` below `2^52` (its higher bits are not read).
+    /// `(high * 2^52 + low) * 2^-52 + q mod q`: in `(high, high + q]`, exact as a 64-bit word, given `high` below `2^64 - q` and
+    /// `low` below `2^52` (its higher bits are not read). With `W`, of `2^64`.
     ///
     /// `low - u 2^52 = 0 mod q` for `u = floor(q (low q^-1 mod 2^52) / 2^52) < q`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn reduce(&self, low: V, high: V) -> V {
         let f = &self.field;
-        let m = _mm512_madd52lo_epu64(f.zero, low, self.inverse);
-        let u = _mm512_madd52hi_epu64(f.zero, m, f.q);
+        let m = add_low::<W>(f.zero, low, self.inverse);
+        let u = add_high::<W>(f.zero, m, f.q);
         _mm512_sub_epi64(_mm512_add_epi64(high, f.q), u)
     }
 
     /// `a * b * 2^-52 mod q`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     fn mul(&self, a: V, b: V) -> V {
         conditional_subtract(self.mul_lazy(a, b), self.field.q)
     }
 
-    /// `a * b * 2^-52 mod q`, below `2q`, for `a` below `2^52` and a residue `b`.
+    /// `a * b * 2^-52 mod q`, below `2q`, for `a` below `2^52` and a residue `b`; with `W` for `a` of any word.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn mul_lazy(&self, a: V, b: V) -> V {
         let f = &self.field;
-        let (low, high) = (_mm512_madd52lo_epu64(f.zero, a, b), _mm512_madd52hi_epu64(f.zero, a, b));
+        let (low, high) = (add_low::<W>(f.zero, a, b), add_high::<W>(f.zero, a, b));
         // high < q, so the reduction is below 2q.
         self.reduce(low, high)
     }
@@ -165,8 +168,8 @@ fn multiplier(w: u64, m: &Modulus) -> Multiplier {
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn add_assign(a: &mut [u64], b: &[u64], m: &Modulus) {
     let (q, len) = (splat(m.value()), a.len());
     let p = a.as_mut_ptr();
@@ -177,8 +180,8 @@ pub(in crate::kernels) unsafe fn add_assign(a: &mut [u64], b: &[u64], m: &Modulu
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn sub_assign(a: &mut [u64], b: &[u64], m: &Modulus) {
     let (q, len) = (splat(m.value()), a.len());
     let p = a.as_mut_ptr();
@@ -189,8 +192,8 @@ pub(in crate::kernels) unsafe fn sub_assign(a: &mut [u64], b: &[u64], m: &Modulu
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn neg_assign(a: &mut [u64], m: &Modulus) {
     let (q, zero, len) = (splat(m.value()), splat(0), a.len());
     let p = a.as_mut_ptr();
@@ -201,8 +204,8 @@ pub(in crate::kernels) unsafe fn neg_assign(a: &mut [u64], m: &Modulus) {
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn add_into(out: &mut [u64], a: &[u64], b: &[u64], m: &Modulus) {
     let (q, len) = (splat(m.value()), a.len());
     // SAFETY: equal lengths.
@@ -212,8 +215,8 @@ pub(in crate::kernels) unsafe fn add_into(out: &mut [u64], a: &[u64], b: &[u64],
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn sub_into(out: &mut [u64], a: &[u64], b: &[u64], m: &Modulus) {
     let (q, len) = (splat(m.value()), a.len());
     // SAFETY: equal lengths.
@@ -223,8 +226,8 @@ pub(in crate::kernels) unsafe fn sub_into(out: &mut [u64], a: &[u64], b: &[u64],
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn add_scalar_assign(a: &mut [u64], c: u64, m: &Modulus) {
     let (q, addend, len) = (splat(m.value()), splat(c), a.len());
     let p = a.as_mut_ptr();
@@ -235,8 +238,8 @@ pub(in crate::kernels) unsafe fn add_scalar_assign(a: &mut [u64], c: u64, m: &Mo
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths, `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths, `q < 2^50`.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn mul_assign(a: &mut [u64], b: &[u64], m: &Modulus) {
     let (product, len) = (Product::new(m), a.len());
     let p = a.as_mut_ptr();
@@ -247,8 +250,8 @@ pub(in crate::kernels) unsafe fn mul_assign(a: &mut [u64], b: &[u64], m: &Modulu
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths, `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths, `q < 2^50`.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn mul_into(out: &mut [u64], a: &[u64], b: &[u64], m: &Modulus) {
     let (product, len) = (Product::new(m), a.len());
     // SAFETY: equal lengths.
@@ -260,8 +263,8 @@ pub(in crate::kernels) unsafe fn mul_into(out: &mut [u64], a: &[u64], b: &[u64],
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths, `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths, `q < 2^50`.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn mul_add_assign(acc: &mut [u64], a: &[u64], b: &[u64], m: &Modulus) {
     let (product, len) = (Product::new(m), a.len());
     // SAFETY: equal lengths.
@@ -271,10 +274,22 @@ pub(in crate::kernels) unsafe fn mul_add_assign(acc: &mut [u64], a: &[u64], b: &
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn mul_scalar_assign(a: &mut [u64], w: u64, m: &Modulus) {
-    let (field, factor, len) = (Field::new(m), multiplier(w, m), a.len());
+    // SAFETY: the caller's promise.
+    unsafe {
+        if m.ifma() { mul_scalar_assign_of::<false>(a, w, m) } else { mul_scalar_assign_of::<true>(a, w, m) }
+    }
+}
+
+/// # Safety
+///
+/// AVX-512 F, DQ and IFMA; a prime of `W`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn mul_scalar_assign_of<const W: bool>(a: &mut [u64], w: u64, m: &Modulus) {
+    let (field, factor, len) = (Field::<W>::new(m), multiplier(w, m), a.len());
     let p = a.as_mut_ptr();
     // SAFETY: one slice.
     unsafe { map(p, p, len, |x| field.canonical(field.mul_shoup(field.zero, x, factor))) }
@@ -283,10 +298,26 @@ pub(in crate::kernels) unsafe fn mul_scalar_assign(a: &mut [u64], w: u64, m: &Mo
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths, `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn mul_montgomery_into(out: &mut [u64], a: &[u64], bm: &[u64], m: &Modulus) {
-    let (montgomery, len) = (Montgomery::new(m), a.len());
+    // SAFETY: the caller's promise.
+    unsafe {
+        if m.ifma() {
+            mul_montgomery_into_of::<false>(out, a, bm, m)
+        } else {
+            mul_montgomery_into_of::<true>(out, a, bm, m)
+        }
+    }
+}
+
+/// # Safety
+///
+/// AVX-512 F, DQ and IFMA; equal lengths, a prime of `W`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn mul_montgomery_into_of<const W: bool>(out: &mut [u64], a: &[u64], bm: &[u64], m: &Modulus) {
+    let (montgomery, len) = (Montgomery::<W>::new(m), a.len());
     // SAFETY: equal lengths.
     unsafe { zip(out.as_mut_ptr(), a.as_ptr(), bm.as_ptr(), len, |x, y| montgomery.mul(x, y)) }
     scalar::mul_montgomery_into(&mut out[whole(len)..], &a[whole(len)..], &bm[whole(len)..], m);
@@ -294,15 +325,31 @@ pub(in crate::kernels) unsafe fn mul_montgomery_into(out: &mut [u64], a: &[u64],
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths, `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn mul_montgomery_add_assign(
     acc: &mut [u64],
     a: &[u64],
     bm: &[u64],
     m: &Modulus,
 ) {
-    let (montgomery, len) = (Montgomery::new(m), a.len());
+    // SAFETY: the caller's promise.
+    unsafe {
+        if m.ifma() {
+            mul_montgomery_add_assign_of::<false>(acc, a, bm, m)
+        } else {
+            mul_montgomery_add_assign_of::<true>(acc, a, bm, m)
+        }
+    }
+}
+
+/// # Safety
+///
+/// AVX-512 F, DQ and IFMA; equal lengths, a prime of `W`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn mul_montgomery_add_assign_of<const W: bool>(acc: &mut [u64], a: &[u64], bm: &[u64], m: &Modulus) {
+    let (montgomery, len) = (Montgomery::<W>::new(m), a.len());
     let q = montgomery.field.q;
     // SAFETY: equal lengths.
     unsafe {
@@ -313,8 +360,8 @@ pub(in crate::kernels) unsafe fn mul_montgomery_add_assign(
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths, `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn sub_mul_scalar_into(
     out: &mut [u64],
     a: &[u64],
@@ -322,7 +369,23 @@ pub(in crate::kernels) unsafe fn sub_mul_scalar_into(
     w: u64,
     m: &Modulus,
 ) {
-    let (field, factor, len) = (Field::new(m), multiplier(w, m), a.len());
+    // SAFETY: the caller's promise.
+    unsafe {
+        if m.ifma() {
+            sub_mul_scalar_into_of::<false>(out, a, b, w, m)
+        } else {
+            sub_mul_scalar_into_of::<true>(out, a, b, w, m)
+        }
+    }
+}
+
+/// # Safety
+///
+/// AVX-512 F, DQ and IFMA; equal lengths, a prime of `W`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn sub_mul_scalar_into_of<const W: bool>(out: &mut [u64], a: &[u64], b: &[u64], w: u64, m: &Modulus) {
+    let (field, factor, len) = (Field::<W>::new(m), multiplier(w, m), a.len());
     // SAFETY: equal lengths.
     unsafe {
         zip(out.as_mut_ptr(), a.as_ptr(), b.as_ptr(), len, |x, y| {
@@ -335,10 +398,10 @@ pub(in crate::kernels) unsafe fn sub_mul_scalar_into(
 
 /// # Safety
 ///
-/// AVX-512 F and IFMA; equal lengths, target prime below `2^50` (the source prime may be any).
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; equal lengths, target prime below `2^50` (the source prime may be any).
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn reduce_into(out: &mut [u64], a: &[u64], from: &Modulus, m: &Modulus) {
-    let (field, len) = (Field::new(m), a.len());
+    let (field, len) = (Field::<false>::new(m), a.len());
     let (half, from_mod_q) = (splat(from.value() / 2), splat(m.reduce(from.value())));
     // x = high * 2^52 + low; the high part matters only for source primes above 2^52.
     let word = multiplier(m.reduce(1 << 52), m);
@@ -367,10 +430,10 @@ pub(in crate::kernels) unsafe fn reduce_into(out: &mut [u64], a: &[u64], from: &
 ///
 /// # Safety
 ///
-/// AVX-512 F and IFMA; `q < 2^50`, equal lengths.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; `q < 2^50`, equal lengths.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn reduce_i32_into(out: &mut [u64], a: &[i32], m: &Modulus) {
-    let (field, len) = (Field::new(m), whole(a.len()));
+    let (field, len) = (Field::<false>::new(m), whole(a.len()));
     // A multiple of q of at least 2^31 makes every word positive, and keeps it below 2^52.
     let offset = splat((1u64 << 31).next_multiple_of(m.value()));
     for i in (0..len).step_by(LANES) {
@@ -387,10 +450,10 @@ pub(in crate::kernels) unsafe fn reduce_i32_into(out: &mut [u64], a: &[i32], m: 
 ///
 /// # Safety
 ///
-/// AVX-512 F and IFMA; `q < 2^50`, equal lengths.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// AVX-512 F, DQ and IFMA; `q < 2^50`, equal lengths.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn reduce_i64_into(out: &mut [u64], a: &[i64], m: &Modulus) {
-    let (field, len) = (Field::new(m), whole(a.len()));
+    let (field, len) = (Field::<false>::new(m), whole(a.len()));
     let word = multiplier(m.reduce(1 << 52), m);
     for i in (0..len).step_by(LANES) {
         // SAFETY: i + LANES <= the common length.

@@ -1,11 +1,11 @@
-//! What both directions of the 52-bit transform share.
+//! What both directions of the transform share.
 
 use super::vector::{Multiplier, encode, load, splat};
 use crate::kernels::Modulus;
 use crate::kernels::ntt::NttRoots;
 use crate::kernels::vector_tables::VectorTables;
 
-/// Tables with Shoup pairs for 52-bit words.
+/// Tables with Shoup pairs for words of the prime's size.
 pub(in crate::kernels) fn tables(m: &Modulus, roots: &NttRoots) -> VectorTables {
     VectorTables::new(m, roots, radices(roots.log_n()), |w| encode(w, m))
 }
@@ -26,11 +26,11 @@ pub(super) fn radices(log_n: u32) -> &'static [u32] {
     }
 }
 
-/// Headroom of 52-bit words over a prime: `q < 2^(52 - S)`, so words hold values below `2^S q`.
+/// Headroom of a word over a prime, `q < 2^(52 - S)` or `q < 2^(64 - S)`, so words hold values below `2^S q`.
 ///
 /// More headroom means fewer reductions; beyond `S = 6` nothing is left to save.
 pub(super) const fn headroom(m: &Modulus) -> u32 {
-    match 52 - m.bits() {
+    match if m.ifma() { 52 } else { 64 } - m.bits() {
         s @ 2..=4 => s,
         5 => 4,
         _ => 6,

@@ -1,4 +1,4 @@
-//! The forward transform with 52-bit products.
+//! The forward transform with 52-bit products, or 64-bit ones for primes beyond `2^50`.
 //!
 //! *Butterfly.* `(x, y) → (x + t, x - t)` with `t = y w mod q`, centred: Shoup's product starts from `-q` and so lies in
 //! `[-q, q)`. Five vector operations, as long as `x` keeps enough multiples of `q` below it and room above.
@@ -6,7 +6,8 @@
 //! *Ranges.* With headroom `S` words hold values in `[0, 2^S q)`. A reset (Barrett, two operations) puts `x` into
 //! `[kq, (k + 2)q)` with `k = 2^(S - 1) - 1`; every level widens that by `q` on both sides, so `k` levels fit before the
 //! next reset. The reset needs only the `x` half: the multiplier takes any word. Resets fall on every level for 50-bit
-//! primes, every third for 49, every seventh for 48 and 47, and none for less.
+//! primes, every third for 49, every seventh for 48 and 47, and none for less; with 64-bit words every third for 61 bits and every
+//! seventh for less.
 
 use std::arch::x86_64::{_mm512_add_epi64, _mm512_sub_epi64};
 
@@ -52,8 +53,8 @@ const fn start(s: u32, pass: usize) -> u8 {
 
 /// Constants of the forward passes.
 #[derive(Clone, Copy)]
-struct Constants {
-    field: Field,
+struct Constants<const W: bool> {
+    field: Field<W>,
     /// `k q` and `-k`, see the head of the file.
     offset: V,
     minus_k: V,
@@ -63,27 +64,29 @@ struct Constants {
 ///
 /// # Safety
 ///
-/// The processor must have AVX-512 F and IFMA. `a.len()` must be the degree and `m` the prime of `tables`, `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// The processor must have AVX-512 F, DQ and IFMA. `a.len()` must be the degree and `m` the prime of `tables`, as [`Field`] takes.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn forward(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
     // SAFETY: the caller's promise.
     unsafe {
-        match headroom(m) {
-            2 => Transform::<2>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            3 => Transform::<3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            4 => Transform::<4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            _ => Transform::<6>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+        match (m.ifma(), headroom(m)) {
+            (true, 2) => Transform::<false, 2>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            (true, 3) => Transform::<false, 3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            (true, 4) => Transform::<false, 4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            (true, _) => Transform::<false, 6>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            (false, 3) => Transform::<true, 3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            (false, _) => Transform::<true, 4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
         }
     }
 }
 
-struct Transform<'a, const S: u32> {
+struct Transform<'a, const W: bool, const S: u32> {
     tables: &'a VectorTables,
-    constants: Constants,
+    constants: Constants<W>,
 }
 
-impl<'a, const S: u32> Transform<'a, S> {
-    #[target_feature(enable = "avx512f,avx512ifma")]
+impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     fn new(tables: &'a VectorTables, m: &Modulus) -> Self {
         let k = const { levels_per_reset(S) as u64 };
         let constants = Constants {
@@ -100,7 +103,7 @@ impl<'a, const S: u32> Transform<'a, S> {
     /// # Safety
     ///
     /// `a` must be valid for `len` words, and `pass`, `block` and `len` those of the recursion from `(0, 0, N)`.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn block(&self, pass: usize, block: usize, a: *mut u64, len: usize) {
         let t = self.tables;
         let r = t.radices[pass];
@@ -118,9 +121,9 @@ impl<'a, const S: u32> Transform<'a, S> {
                 let records = t.groups[block * groups * GROUP_WORDS..][..groups * GROUP_WORDS].as_ptr();
                 let lanes = t.forward_lanes.as_ptr();
                 if start(S, t.radices.len()) == FROM_ANY {
-                    block_pass::<S, FROM_ANY>(a, groups, records, lanes, &self.constants);
+                    block_pass::<W, S, FROM_ANY>(a, groups, records, lanes, &self.constants);
                 } else {
-                    block_pass::<S, FROM_WITHIN>(a, groups, records, lanes, &self.constants);
+                    block_pass::<W, S, FROM_WITHIN>(a, groups, records, lanes, &self.constants);
                 }
             }
         }
@@ -131,20 +134,20 @@ impl<'a, const S: u32> Transform<'a, S> {
     /// # Safety
     ///
     /// `a` must be valid for `stride << r` words, `record` for `record_words(r)`; `stride` a multiple of 16.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn strided(&self, r: u32, start: u8, a: *mut u64, stride: usize, record: *const u64) {
         let c = &self.constants;
         // SAFETY: the caller's promise.
         unsafe {
             match (r, start) {
-                (2, FROM_WITHIN) => strided_pass::<S, FROM_WITHIN, 4, 2>(a, stride, record, c),
-                (2, _) => strided_pass::<S, FROM_ANY, 4, 2>(a, stride, record, c),
-                (3, FROM_CANONICAL) => strided_pass::<S, FROM_CANONICAL, 8, 2>(a, stride, record, c),
-                (3, FROM_WITHIN) => strided_pass::<S, FROM_WITHIN, 8, 2>(a, stride, record, c),
-                (3, _) => strided_pass::<S, FROM_ANY, 8, 2>(a, stride, record, c),
-                (4, FROM_CANONICAL) => strided_pass::<S, FROM_CANONICAL, 16, 1>(a, stride, record, c),
-                (4, FROM_WITHIN) => strided_pass::<S, FROM_WITHIN, 16, 1>(a, stride, record, c),
-                (4, _) => strided_pass::<S, FROM_ANY, 16, 1>(a, stride, record, c),
+                (2, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 4, 2>(a, stride, record, c),
+                (2, _) => strided_pass::<W, S, FROM_ANY, 4, 2>(a, stride, record, c),
+                (3, FROM_CANONICAL) => strided_pass::<W, S, FROM_CANONICAL, 8, 2>(a, stride, record, c),
+                (3, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 8, 2>(a, stride, record, c),
+                (3, _) => strided_pass::<W, S, FROM_ANY, 8, 2>(a, stride, record, c),
+                (4, FROM_CANONICAL) => strided_pass::<W, S, FROM_CANONICAL, 16, 1>(a, stride, record, c),
+                (4, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 16, 1>(a, stride, record, c),
+                (4, _) => strided_pass::<W, S, FROM_ANY, 16, 1>(a, stride, record, c),
                 _ => unreachable!("strided passes have two to four levels"),
             }
         }
@@ -156,12 +159,12 @@ impl<'a, const S: u32> Transform<'a, S> {
 /// # Safety
 ///
 /// See [`Transform::strided`]; `stride` must be a multiple of `8 G`.
-#[target_feature(enable = "avx512f,avx512ifma")]
-unsafe fn strided_pass<const S: u32, const START: u8, const M: usize, const G: usize>(
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn strided_pass<const W: bool, const S: u32, const START: u8, const M: usize, const G: usize>(
     a: *mut u64,
     stride: usize,
     record: *const u64,
-    c: &Constants,
+    c: &Constants<W>,
 ) {
     let c = *c;
     // SAFETY: the caller's promise; `i * stride + 8 g` stays inside stream `i`.
@@ -177,13 +180,13 @@ unsafe fn strided_pass<const S: u32, const START: u8, const M: usize, const G: u
             });
             let multipliers = [Broadcast(record); G];
             if M == 16 {
-                level::<S, START, M, G, 8, _>(&mut x, multipliers, &c);
+                level::<W, S, START, M, G, 8, _>(&mut x, multipliers, &c);
             }
             if M >= 8 {
-                level::<S, START, M, G, 4, _>(&mut x, multipliers, &c);
+                level::<W, S, START, M, G, 4, _>(&mut x, multipliers, &c);
             }
-            level::<S, START, M, G, 2, _>(&mut x, multipliers, &c);
-            level::<S, START, M, G, 1, _>(&mut x, multipliers, &c);
+            level::<W, S, START, M, G, 2, _>(&mut x, multipliers, &c);
+            level::<W, S, START, M, G, 1, _>(&mut x, multipliers, &c);
             unroll!(for i in 0..M {
                 for g in 0..G {
                     store(p.add(i * stride + 8 * g), x[g][i]);
@@ -200,13 +203,13 @@ unsafe fn strided_pass<const S: u32, const START: u8, const M: usize, const G: u
 ///
 /// `a` must be valid for `64 * groups` words, `records` for a group record each, `lanes` for the per-lane
 /// multipliers; `groups` must be even.
-#[target_feature(enable = "avx512f,avx512ifma")]
-unsafe fn block_pass<const S: u32, const START: u8>(
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn block_pass<const W: bool, const S: u32, const START: u8>(
     a: *mut u64,
     groups: usize,
     records: *const u64,
     lanes: *const u64,
-    c: &Constants,
+    c: &Constants<W>,
 ) {
     let c = *c;
     // SAFETY: the caller's promise.
@@ -222,9 +225,9 @@ unsafe fn block_pass<const S: u32, const START: u8>(
                 }
             }
             let multipliers = [Broadcast(record[0]), Broadcast(record[1])];
-            level::<S, START, 8, 2, 4, _>(&mut x, multipliers, &c);
-            level::<S, START, 8, 2, 2, _>(&mut x, multipliers, &c);
-            level::<S, START, 8, 2, 1, _>(&mut x, multipliers, &c);
+            level::<W, S, START, 8, 2, 4, _>(&mut x, multipliers, &c);
+            level::<W, S, START, 8, 2, 2, _>(&mut x, multipliers, &c);
+            level::<W, S, START, 8, 2, 1, _>(&mut x, multipliers, &c);
             for g in 0..2 {
                 transpose(&mut x[g]);
             }
@@ -239,9 +242,9 @@ unsafe fn block_pass<const S: u32, const START: u8>(
                 }
             }
             let multipliers = [PerLane(lanes); 2];
-            level::<S, FROM_WITHIN, 8, 2, 4, _>(&mut x, multipliers, &c);
-            level::<S, FROM_WITHIN, 8, 2, 2, _>(&mut x, multipliers, &c);
-            level::<S, FROM_WITHIN, 8, 2, 1, _>(&mut x, multipliers, &c);
+            level::<W, S, FROM_WITHIN, 8, 2, 4, _>(&mut x, multipliers, &c);
+            level::<W, S, FROM_WITHIN, 8, 2, 2, _>(&mut x, multipliers, &c);
+            level::<W, S, FROM_WITHIN, 8, 2, 1, _>(&mut x, multipliers, &c);
             for i in 0..8 {
                 for g in 0..2 {
                     store(p.add(64 * g + 8 * i), c.field.reduce(x[g][i]));
@@ -256,9 +259,10 @@ unsafe fn block_pass<const S: u32, const START: u8>(
 ///
 /// # Safety
 ///
-/// The processor must have AVX-512 F and IFMA, and the records `M - 1` multipliers.
+/// The processor must have AVX-512 F, DQ and IFMA, and the records `M - 1` multipliers.
 #[inline(always)]
 unsafe fn level<
+    const W: bool,
     const S: u32,
     const START: u8,
     const M: usize,
@@ -268,7 +272,7 @@ unsafe fn level<
 >(
     x: &mut [[V; M]; G],
     multipliers: [T; G],
-    c: &Constants,
+    c: &Constants<W>,
 ) {
     let preparation = const { preparation(S, START, (M / (2 * H)).trailing_zeros() as usize) };
     // SAFETY: the caller's promise.

@@ -1,4 +1,4 @@
-//! The inverse transform with 52-bit products.
+//! The inverse transform with 52-bit products, or 64-bit ones for primes beyond `2^50`.
 //!
 //! *Butterfly.* `(a, b) → (a + b, (b - a) w)`, with `w` the *negative* of the reciprocal multiplier, read from the
 //! forward table backwards. Products are below `2q`, sums grow: a multiple of `q` at least the bound of `a` keeps the
@@ -63,8 +63,8 @@ const fn plans(s: u32, m: usize, level: u32) -> [Plan; 16] {
 
 /// Constants of the inverse passes.
 #[derive(Clone, Copy)]
-struct Constants {
-    field: Field,
+struct Constants<const W: bool> {
+    field: Field<W>,
     /// `2q`, `4q` and `8q`.
     multiples: [V; 3],
 }
@@ -80,27 +80,29 @@ struct LastLevel {
 ///
 /// # Safety
 ///
-/// The processor must have AVX-512 F and IFMA. `a.len()` must be the degree and `m` the prime of `tables`, `q < 2^50`.
-#[target_feature(enable = "avx512f,avx512ifma")]
+/// The processor must have AVX-512 F, DQ and IFMA. `a.len()` must be the degree and `m` the prime of `tables`, as [`Field`] takes.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn inverse(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
     // SAFETY: the caller's promise.
     unsafe {
-        match headroom(m) {
-            2 => Transform::<2>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            3 => Transform::<3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            _ => Transform::<4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+        match (m.ifma(), headroom(m)) {
+            (true, 2) => Transform::<false, 2>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            (true, 3) => Transform::<false, 3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            (true, _) => Transform::<false, 4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            (false, 3) => Transform::<true, 3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            (false, _) => Transform::<true, 4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
         }
     }
 }
 
-struct Transform<'a, const S: u32> {
+struct Transform<'a, const W: bool, const S: u32> {
     tables: &'a VectorTables,
-    constants: Constants,
+    constants: Constants<W>,
     last: LastLevel,
 }
 
-impl<'a, const S: u32> Transform<'a, S> {
-    #[target_feature(enable = "avx512f,avx512ifma")]
+impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     fn new(tables: &'a VectorTables, m: &Modulus) -> Self {
         let multiplier = |pair: [u64; 2]| Multiplier { w: splat(pair[0]), companion: splat(pair[1]) };
         let last = LastLevel {
@@ -117,7 +119,7 @@ impl<'a, const S: u32> Transform<'a, S> {
     /// # Safety
     ///
     /// `a` must be valid for `len` words, and `pass`, `block` and `len` those of the recursion from `(0, 0, N)`.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn block(&self, pass: usize, block: usize, a: *mut u64, len: usize) {
         let t = self.tables;
         let c = &self.constants;
@@ -134,17 +136,17 @@ impl<'a, const S: u32> Transform<'a, S> {
                 let (groups, total) = (len / 64, t.groups.len() / GROUP_WORDS);
                 let first = total - (block + 1) * groups;
                 let records = t.groups[first * GROUP_WORDS..][..groups * GROUP_WORDS].as_ptr();
-                block_pass::<S>(a, groups, records, t.inverse_lanes.as_ptr(), c);
+                block_pass::<W, S>(a, groups, records, t.inverse_lanes.as_ptr(), c);
             }
             let words = record_words(r);
             let last = t.passes[pass].len() - words;
             let record = t.passes[pass][last - block * words..][..words].as_ptr();
             match (r, pass) {
-                (2, _) => strided_pass::<S, false, 4, 2>(a, sub, record, c, &self.last),
-                (3, 0) => strided_pass::<S, true, 8, 2>(a, sub, record, c, &self.last),
-                (3, _) => strided_pass::<S, false, 8, 2>(a, sub, record, c, &self.last),
-                (4, 0) => strided_pass::<S, true, 16, 1>(a, sub, record, c, &self.last),
-                (4, _) => strided_pass::<S, false, 16, 1>(a, sub, record, c, &self.last),
+                (2, _) => strided_pass::<W, S, false, 4, 2>(a, sub, record, c, &self.last),
+                (3, 0) => strided_pass::<W, S, true, 8, 2>(a, sub, record, c, &self.last),
+                (3, _) => strided_pass::<W, S, false, 8, 2>(a, sub, record, c, &self.last),
+                (4, 0) => strided_pass::<W, S, true, 16, 1>(a, sub, record, c, &self.last),
+                (4, _) => strided_pass::<W, S, false, 16, 1>(a, sub, record, c, &self.last),
                 _ => unreachable!("strided passes have two to four levels, the first at least three"),
             }
         }
@@ -157,12 +159,12 @@ impl<'a, const S: u32> Transform<'a, S> {
 /// # Safety
 ///
 /// `a` must be valid for `M * stride` words, `record` for those of a block; `stride` must be a multiple of `8 G`.
-#[target_feature(enable = "avx512f,avx512ifma")]
-unsafe fn strided_pass<const S: u32, const LAST: bool, const M: usize, const G: usize>(
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn strided_pass<const W: bool, const S: u32, const LAST: bool, const M: usize, const G: usize>(
     a: *mut u64,
     stride: usize,
     record: *const u64,
-    c: &Constants,
+    c: &Constants<W>,
     last: &LastLevel,
 ) {
     let (c, last) = (*c, *last);
@@ -178,13 +180,13 @@ unsafe fn strided_pass<const S: u32, const LAST: bool, const M: usize, const G: 
                 }
             });
             let multipliers = [Broadcast(record); G];
-            level::<S, M, G, 1, _>(&mut x, multipliers, &c);
-            level_or_last::<S, LAST, M, G, 2>(&mut x, multipliers, &c, &last);
+            level::<W, S, M, G, 1, _>(&mut x, multipliers, &c);
+            level_or_last::<W, S, LAST, M, G, 2>(&mut x, multipliers, &c, &last);
             if M >= 8 {
-                level_or_last::<S, LAST, M, G, 4>(&mut x, multipliers, &c, &last);
+                level_or_last::<W, S, LAST, M, G, 4>(&mut x, multipliers, &c, &last);
             }
             if M >= 16 {
-                level_or_last::<S, LAST, M, G, 8>(&mut x, multipliers, &c, &last);
+                level_or_last::<W, S, LAST, M, G, 8>(&mut x, multipliers, &c, &last);
             }
             if LAST {
                 unroll!(for i in 0..M {
@@ -193,7 +195,7 @@ unsafe fn strided_pass<const S: u32, const LAST: bool, const M: usize, const G: 
                     }
                 });
             } else {
-                reduce_sums::<S, M, G>(&mut x, &c);
+                reduce_sums::<W, S, M, G>(&mut x, &c);
             }
             unroll!(for i in 0..M {
                 for g in 0..G {
@@ -211,13 +213,13 @@ unsafe fn strided_pass<const S: u32, const LAST: bool, const M: usize, const G: 
 ///
 /// `a` must be valid for `64 * groups` words, `records` for a group record each (used from the last to the first),
 /// `lanes` for the per-lane multipliers; `groups` must be even.
-#[target_feature(enable = "avx512f,avx512ifma")]
-unsafe fn block_pass<const S: u32>(
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn block_pass<const W: bool, const S: u32>(
     a: *mut u64,
     groups: usize,
     records: *const u64,
     lanes: *const u64,
-    c: &Constants,
+    c: &Constants<W>,
 ) {
     let c = *c;
     // SAFETY: the caller's promise. The prefetched address may lie outside the array: a prefetch reads nothing, and
@@ -238,9 +240,9 @@ unsafe fn block_pass<const S: u32>(
                 }
             }
             let multipliers = [PerLane(lanes); 2];
-            level::<S, 8, 2, 1, _>(&mut x, multipliers, &c);
-            level::<S, 8, 2, 2, _>(&mut x, multipliers, &c);
-            level::<S, 8, 2, 4, _>(&mut x, multipliers, &c);
+            level::<W, S, 8, 2, 1, _>(&mut x, multipliers, &c);
+            level::<W, S, 8, 2, 2, _>(&mut x, multipliers, &c);
+            level::<W, S, 8, 2, 4, _>(&mut x, multipliers, &c);
             // The powers of 1 / rho, which also put everything below 2q.
             for g in 0..2 {
                 x[g][0] = c.field.reduce_lazy(c.field.zero, x[g][0]);
@@ -255,10 +257,10 @@ unsafe fn block_pass<const S: u32>(
                 transpose(&mut x[g]);
             }
             let multipliers = [Broadcast(record[0]), Broadcast(record[1])];
-            level::<S, 8, 2, 1, _>(&mut x, multipliers, &c);
-            level::<S, 8, 2, 2, _>(&mut x, multipliers, &c);
-            level::<S, 8, 2, 4, _>(&mut x, multipliers, &c);
-            reduce_sums::<S, 8, 2>(&mut x, &c);
+            level::<W, S, 8, 2, 1, _>(&mut x, multipliers, &c);
+            level::<W, S, 8, 2, 2, _>(&mut x, multipliers, &c);
+            level::<W, S, 8, 2, 4, _>(&mut x, multipliers, &c);
+            reduce_sums::<W, S, 8, 2>(&mut x, &c);
             for i in 0..8 {
                 for g in 0..2 {
                     store(p.add(64 * g + 8 * i), x[g][i]);
@@ -273,9 +275,12 @@ unsafe fn block_pass<const S: u32>(
 ///
 /// # Safety
 ///
-/// The processor must have AVX-512 F and IFMA.
+/// The processor must have AVX-512 F, DQ and IFMA.
 #[inline(always)]
-unsafe fn reduce_sums<const S: u32, const M: usize, const G: usize>(x: &mut [[V; M]; G], c: &Constants) {
+unsafe fn reduce_sums<const W: bool, const S: u32, const M: usize, const G: usize>(
+    x: &mut [[V; M]; G],
+    c: &Constants<W>,
+) {
     unroll!(for i in 0..M {
         for g in 0..G {
             if i < M / 2 {
@@ -290,12 +295,12 @@ unsafe fn reduce_sums<const S: u32, const M: usize, const G: usize>(x: &mut [[V;
 ///
 /// # Safety
 ///
-/// The processor must have AVX-512 F and IFMA.
+/// The processor must have AVX-512 F, DQ and IFMA.
 #[inline(always)]
-unsafe fn sum_and_difference<const S: u32, const M: usize, const H: usize>(
+unsafe fn sum_and_difference<const W: bool, const S: u32, const M: usize, const H: usize>(
     x: &[V; M],
     i: usize,
-    c: &Constants,
+    c: &Constants<W>,
 ) -> (V, V) {
     let plan = const { plans(S, M, H.trailing_zeros() + 1) }[i];
     // SAFETY: the caller's promise.
@@ -311,12 +316,19 @@ unsafe fn sum_and_difference<const S: u32, const M: usize, const H: usize>(
 ///
 /// # Safety
 ///
-/// The processor must have AVX-512 F and IFMA, and the records `M - 1` multipliers.
+/// The processor must have AVX-512 F, DQ and IFMA, and the records `M - 1` multipliers.
 #[inline(always)]
-unsafe fn level<const S: u32, const M: usize, const G: usize, const H: usize, T: Multipliers>(
+unsafe fn level<
+    const W: bool,
+    const S: u32,
+    const M: usize,
+    const G: usize,
+    const H: usize,
+    T: Multipliers,
+>(
     x: &mut [[V; M]; G],
     multipliers: [T; G],
-    c: &Constants,
+    c: &Constants<W>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -324,7 +336,7 @@ unsafe fn level<const S: u32, const M: usize, const G: usize, const H: usize, T:
             if i & H == 0 {
                 for g in 0..G {
                     let multiplier = multipliers[g].get(M / H - 2 - i / (2 * H));
-                    let (sum, difference) = sum_and_difference::<S, M, H>(&x[g], i, c);
+                    let (sum, difference) = sum_and_difference::<W, S, M, H>(&x[g], i, c);
                     x[g][i] = sum;
                     x[g][i + H] = c.field.mul_shoup(c.field.zero, difference, multiplier);
                 }
@@ -339,20 +351,27 @@ unsafe fn level<const S: u32, const M: usize, const G: usize, const H: usize, T:
 ///
 /// As for [`level`].
 #[inline(always)]
-unsafe fn level_or_last<const S: u32, const LAST: bool, const M: usize, const G: usize, const H: usize>(
+unsafe fn level_or_last<
+    const W: bool,
+    const S: u32,
+    const LAST: bool,
+    const M: usize,
+    const G: usize,
+    const H: usize,
+>(
     x: &mut [[V; M]; G],
     multipliers: [Broadcast; G],
-    c: &Constants,
+    c: &Constants<W>,
     last: &LastLevel,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         if !LAST || 2 * H < M {
-            return level::<S, M, G, H, _>(x, multipliers, c);
+            return level::<W, S, M, G, H, _>(x, multipliers, c);
         }
         unroll!(for i in 0..H {
             for g in 0..G {
-                let (sum, difference) = sum_and_difference::<S, M, H>(&x[g], i, c);
+                let (sum, difference) = sum_and_difference::<W, S, M, H>(&x[g], i, c);
                 x[g][i] = c.field.mul_shoup(c.field.zero, sum, last.sum);
                 x[g][i + H] = c.field.mul_shoup(c.field.zero, difference, last.difference);
             }

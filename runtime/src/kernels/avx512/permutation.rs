@@ -13,7 +13,7 @@ use crate::kernels::{Modulus, scalar};
 ///
 /// AVX-512 F; `block` is valid for reading 64 words.
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn permute_block<const G: usize>(block: *const u64, turn: &Turn, put: impl Fn(usize, V)) {
     // SAFETY: an array of eight bytes.
     let lanes = unsafe { _mm512_cvtepu8_epi64(_mm_loadu_si64(turn.lanes.as_ptr())) };
@@ -38,7 +38,7 @@ unsafe fn permute_block<const G: usize>(block: *const u64, turn: &Turn, put: imp
 ///
 /// As for [`permute_block`].
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(super) unsafe fn permute_block_any(g: usize, block: *const u64, turn: &Turn, put: impl Fn(usize, V)) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -57,7 +57,7 @@ pub(super) unsafe fn permute_block_any(g: usize, block: *const u64, turn: &Turn,
 ///
 /// AVX-512 F; `out` has 64 words per block, `a` the degree of the permutation, and `blocks` are of it.
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn permute<const G: usize>(
     out: &mut [u64],
     a: &[u64],
@@ -81,7 +81,7 @@ unsafe fn permute<const G: usize>(
 ///
 /// As for [`permute`].
 #[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn permute_any(
     out: &mut [u64],
     a: &[u64],
@@ -103,7 +103,7 @@ unsafe fn permute_any(
 /// # Safety
 ///
 /// AVX-512 F; `out` has 64 words per block, `a` the degree of the permutation, and `blocks` are of it.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn permute_into(
     out: &mut [u64],
     a: &[u64],
@@ -117,7 +117,7 @@ pub(in crate::kernels) unsafe fn permute_into(
 /// # Safety
 ///
 /// AVX-512 F; both slices have the degree of the permutation.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn permute_add_assign(
     sum: &mut [u64],
     a: &[u64],
@@ -136,7 +136,7 @@ pub(in crate::kernels) unsafe fn permute_add_assign(
 /// # Safety
 ///
 /// AVX-512 F; `out` and `index` of equal lengths.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn gather_into(out: &mut [u64], a: &[u64], index: &[u32]) {
     let len = index.len();
     let bound = splat(a.len() as u64);

@@ -16,9 +16,9 @@ const PREFETCHED_WORDS: usize = 1024;
 ///
 /// # Safety
 ///
-/// AVX-512 F and IFMA; `q < 2^50`; sums and diagonal of as many whole blocks, which the permutation has from `first` on; everything else
+/// AVX-512 F, DQ and IFMA; `q < 2^50`; sums and diagonal of as many whole blocks, which the permutation has from `first` on; everything else
 /// of its degree.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn raised_term_add_assign(
     sums: [&mut [u64]; 2],
     term: &RaisedTerm<'_>,
@@ -26,7 +26,7 @@ pub(in crate::kernels) unsafe fn raised_term_add_assign(
     first: usize,
     m: &Modulus,
 ) {
-    let montgomery = Montgomery::new(m);
+    let montgomery = Montgomery::<false>::new(m);
     let (q, two_q) = (montgomery.field.q, splat(2 * m.value()));
     let sums = sums.map(<[u64]>::as_mut_ptr);
     let mut addend = [0u64; BLOCK];

@@ -1,7 +1,10 @@
-//! Vectors of eight residues modulo a prime `q < 2^50`, with 52-bit products.
+//! Vectors of eight residues modulo a prime `q`, with 52-bit products for `q < 2^50` and 64-bit ones beyond.
 //!
-//! The multiplier reads the low 52 bits of each lane and adds to a 64-bit accumulator, so lazy values are words modulo
+//! The 52-bit multiplier reads the low 52 bits of each lane and adds to a 64-bit accumulator, so lazy values are words modulo
 //! `2^52`: bits 52 to 63 may hold anything, and are cleared only before a comparison ([`Field::canonical`]).
+//!
+//! There is no multiplier for 64-bit words: the high half of a product is put together from four of 32 bits. Whatever is generic over
+//! `W` works on 64-bit words where `W` is true, with 2^64 in place of 2^52.
 
 use std::arch::x86_64::*;
 
@@ -18,7 +21,7 @@ pub(super) const fn whole(len: usize) -> usize {
     len / LANES * LANES
 }
 
-/// A multiplier `w < q` and its companion `floor(w * 2^52 / q)`, in all lanes or lane by lane.
+/// A multiplier `w < q` and its companion `floor(w * 2^52 / q)`, or `2^64`, in all lanes or lane by lane.
 #[derive(Clone, Copy)]
 pub(super) struct Multiplier {
     pub(super) w: V,
@@ -27,69 +30,97 @@ pub(super) struct Multiplier {
 
 /// The words of a [`Multiplier`].
 pub(super) fn encode(w: u64, m: &Modulus) -> [u64; 2] {
-    [w, ((u128::from(w) << 52) / u128::from(m.value())) as u64]
+    [w, ((u128::from(w) << word_bits(m)) / u128::from(m.value())) as u64]
 }
 
-/// Constants of one prime `q < 2^50` in all lanes.
+/// Bits of the words that products of residues of `m` are made of.
+pub(super) const fn word_bits(m: &Modulus) -> u32 {
+    if m.ifma() { 52 } else { 64 }
+}
+
+/// Constants of one prime `q < 2^50` in all lanes, or, with `W`, of any from there to `2^61`.
 #[derive(Clone, Copy)]
-pub(super) struct Field {
+pub(super) struct Field<const W: bool> {
     pub(super) zero: V,
-    /// `2^52 - 1`.
+    /// `2^52 - 1`, or all ones.
     pub(super) mask: V,
     pub(super) q: V,
-    /// `-q`, both as an addend and, modulo `2^52`, as a factor.
+    /// `-q`, both as an addend and, modulo the word, as a factor.
     pub(super) minus_q: V,
-    /// `floor(2^52 / q)`.
+    /// `floor(2^52 / q)`, or of `2^64`.
     pub(super) barrett: V,
 }
 
-impl Field {
-    /// The constants of `m`, which must have the 52-bit range.
+impl<const W: bool> Field<W> {
+    /// The constants of `m`, which must have the range.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn new(m: &Modulus) -> Self {
-        debug_assert!(m.ifma());
+        debug_assert!(W != m.ifma());
         Field {
             zero: _mm512_setzero_si512(),
-            mask: splat((1 << 52) - 1),
+            mask: splat(u64::MAX >> (64 - word_bits(m))),
             q: splat(m.value()),
             minus_q: splat(m.value().wrapping_neg()),
-            barrett: splat((1 << 52) / m.value()),
+            barrett: splat(((1u128 << word_bits(m)) / u128::from(m.value())) as u64),
         }
     }
 
-    /// `offset + (y * w mod q)`, the product in `[0, 2q)`, for any 52-bit `y`: Shoup's product.
+    /// `offset + (y * w mod q)`, the product in `[0, 2q)`, for any word `y`: Shoup's product.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn mul_shoup(&self, offset: V, y: V, m: Multiplier) -> V {
-        let quotient = _mm512_madd52hi_epu64(self.zero, y, m.companion);
-        let product = _mm512_madd52lo_epu64(offset, y, m.w);
-        _mm512_madd52lo_epu64(product, quotient, self.minus_q)
+        let quotient = add_high::<W>(self.zero, y, m.companion);
+        let product = add_low::<W>(offset, y, m.w);
+        add_low::<W>(product, quotient, self.minus_q)
     }
 
-    /// `x mod q + k q`, in `[kq, (k + 2)q)`, for any 52-bit `x`, given `minus_k = -k`: Barrett's reduction.
+    /// `x mod q + k q`, in `[kq, (k + 2)q)`, for any word `x`, given `minus_k = -k`: Barrett's reduction.
     ///
-    /// The quotient estimate is short by less than `x / 2^52 + 1 < 2`; starting it at `-k` adds `k q` for nothing.
+    /// The quotient estimate is short by less than `x / 2^52 + 1 < 2` (or `2^64`); starting it at `-k` adds `k q` for nothing.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn reduce_lazy(&self, minus_k: V, x: V) -> V {
-        let quotient = _mm512_madd52hi_epu64(minus_k, x, self.barrett);
-        _mm512_madd52lo_epu64(x, quotient, self.minus_q)
+        let quotient = add_high::<W>(minus_k, x, self.barrett);
+        add_low::<W>(x, quotient, self.minus_q)
     }
 
     /// A word below `2q` to its residue.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn canonical(&self, x: V) -> V {
-        conditional_subtract(_mm512_and_si512(x, self.mask), self.q)
+        conditional_subtract(if W { x } else { _mm512_and_si512(x, self.mask) }, self.q)
     }
 
-    /// Any 52-bit word to its residue.
+    /// Any word to its residue.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn reduce(&self, x: V) -> V {
         self.canonical(self.reduce_lazy(self.zero, x))
     }
+}
+
+/// `sum + floor(a b / 2^52)` of 52-bit words, or, with `W`, of 64-bit ones over `2^64`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+pub(super) fn add_high<const W: bool>(sum: V, a: V, b: V) -> V {
+    if !W {
+        return _mm512_madd52hi_epu64(sum, a, b);
+    }
+    let (a1, b1) = (_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
+    // Neither sum overflows: a product is at most (2^32 - 1)^2.
+    let middle = _mm512_add_epi64(_mm512_mul_epu32(a1, b), _mm512_srli_epi64::<32>(_mm512_mul_epu32(a, b)));
+    let low = _mm512_and_si512(middle, splat(u64::MAX >> 32));
+    let carry = _mm512_srli_epi64::<32>(_mm512_add_epi64(_mm512_mul_epu32(a, b1), low));
+    let high = _mm512_add_epi64(_mm512_mul_epu32(a1, b1), _mm512_srli_epi64::<32>(middle));
+    _mm512_add_epi64(_mm512_add_epi64(sum, high), carry)
+}
+
+/// `sum + (a b mod 2^52)` of 52-bit words, or, with `W`, of 64-bit ones modulo `2^64`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+pub(super) fn add_low<const W: bool>(sum: V, a: V, b: V) -> V {
+    if W { _mm512_add_epi64(sum, _mm512_mullo_epi64(a, b)) } else { _mm512_madd52lo_epu64(sum, a, b) }
 }
 
 /// `x` in all lanes.

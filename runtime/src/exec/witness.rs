@@ -1,0 +1,57 @@
+//! Looking at the values of a run.
+
+use fhec_ir::entity::Value;
+
+/// Shown the values of a run. All methods do nothing by default; `()` is the witness that looks at nothing.
+pub trait Witness<V> {
+    /// `value` was computed, and is `made`. Not called for what was executed together with its `rescale`.
+    fn computed(&mut self, value: Value, made: &V) {
+        let _ = (value, made);
+    }
+
+    /// Op `next` is the next to run, or the program has ended if there is none of that number. `live` are the values that it, ops after it and
+    /// outputs need: with these known ([`super::execute_from`]), no earlier op is run again.
+    fn reached(&mut self, next: usize, live: &[(Value, &V)]) {
+        let _ = (next, live);
+    }
+}
+
+impl<V> Witness<V> for () {}
+
+/// The witness that shows every computed value to a function.
+pub struct Seen<F>(F);
+
+/// Shows every computed value to `f`.
+pub fn seen<V, F: FnMut(Value, &V)>(f: F) -> Seen<F> {
+    Seen(f)
+}
+
+impl<V, F: FnMut(Value, &V)> Witness<V> for Seen<F> {
+    fn computed(&mut self, value: Value, made: &V) {
+        (self.0)(value, made);
+    }
+}
+
+/// Nobody, or somebody.
+impl<V, W: Witness<V>> Witness<V> for Option<W> {
+    fn computed(&mut self, value: Value, made: &V) {
+        self.iter_mut().for_each(|witness| witness.computed(value, made));
+    }
+
+    fn reached(&mut self, next: usize, live: &[(Value, &V)]) {
+        self.iter_mut().for_each(|witness| witness.reached(next, live));
+    }
+}
+
+/// One after the other.
+impl<V, A: Witness<V>, B: Witness<V>> Witness<V> for (&mut A, &mut B) {
+    fn computed(&mut self, value: Value, made: &V) {
+        self.0.computed(value, made);
+        self.1.computed(value, made);
+    }
+
+    fn reached(&mut self, next: usize, live: &[(Value, &V)]) {
+        self.0.reached(next, live);
+        self.1.reached(next, live);
+    }
+}
