@@ -93,7 +93,9 @@ pub fn estimate(
     let key_bytes = keys.bytes(params);
     let plaintext_bytes: u64 = op_plaintext_bytes.iter().sum();
     let matrix_bytes: u64 = bootstraps.iter().map(|bootstrap| prices.bootstrap_bytes(bootstrap)).sum();
-    let fixed = key_bytes + live.peak + table_bytes(params) + matrix_bytes;
+    // What ops had in the making rests until it is used again.
+    let resting = live.peak.min(params.resting_bytes() as u64);
+    let fixed = key_bytes + live.peak + resting + table_bytes(params) + matrix_bytes;
     let largest = op_plaintext_bytes.iter().copied().max().unwrap_or(0);
     let room = ram.map_or(plaintext_bytes, |ram| ram.saturating_sub(fixed));
     let noise = noise(func, params, shapes);

@@ -65,9 +65,6 @@ pub(crate) enum Work {
 /// Fewer residues than this are not worth waking a thread for in light work (about 20 us).
 const LIGHT_PARALLEL_RESIDUES: usize = 1 << 17;
 
-/// Least bound of the bytes at rest in a context's pool.
-const MIN_POOL_BYTES: usize = 1 << 28;
-
 impl Context {
     /// The context of `params` on the fastest instruction set of this processor.
     pub fn new(params: Params) -> Result<Self, ContextError> {
@@ -89,8 +86,7 @@ impl Context {
             })
             .collect();
         let (moduli, transforms): (Vec<Modulus>, Vec<NttTable>) = tables?.into_iter().unzip();
-        // Thirty-two polynomials, and in small rings what a linear map has in the making.
-        let pool = BufferPool::new(((32 * 8 * primes.len()) << params.log_n()).max(MIN_POOL_BYTES));
+        let pool = BufferPool::new(params.resting_bytes());
         let automorphisms = Automorphisms::new(params.log_n());
         Ok(Context { params, isa, moduli, transforms, pool, automorphisms, conversions: RwLock::default() })
     }
