@@ -279,14 +279,15 @@ fn rms(consts: &ConstPool, plain: &PlainTensor) -> f64 {
 }
 
 /// Root mean square over rows of a row's Euclidean norm: what an error of independent slots is multiplied with on average.
-/// The largest row would overstate errors by a factor per layer, which in deep networks leaves nothing.
+/// The largest row would overstate errors by a factor per layer, which in deep networks leaves nothing. Where the map leaves
+/// partial sums, each has its share of the row; the additions that join them make it whole again.
 fn row_norm(map: &LinearMap, consts: &ConstPool) -> f64 {
     match &map.kind {
         LinearKind::Conv2d { weight, .. } | LinearKind::Dense { weight } => {
             let weight = &consts[*weight];
             let rows = weight.shape().first().copied().unwrap_or(1).max(1);
             let squares: f64 = weight.data().iter().map(|&w| f64::from(w).powi(2)).sum();
-            (squares / rows as f64).sqrt()
+            (squares / (rows * map.fold) as f64).sqrt()
         }
         LinearKind::Place { .. } => 1.0,
     }
