@@ -5,10 +5,10 @@
 //! | Stage    | packed |
 //! | Requires | the largest number of levels that one op of the program uses |
 //! | Ensures  | sets that keep the security level for both secrets, each with a bootstrap of all slots |
-//! | Method   | profiles of the named sets ([`crate::bootstrap::sets`]) varied in application levels, special primes, matrices of the transforms, and degree and doublings of the cosine; everything that the limit on `log2(QP)` admits. The caller ranks them by predicted cost |
+//! | Method   | profiles of the named sets ([`crate::bootstrap::sets`]) varied in width of primes, application levels, special primes, matrices of the transforms, and degree and doublings of the cosine; everything that the limit on `log2(QP)` admits. The caller ranks them by predicted cost |
 //!
-//! A profile fixes sizes of primes, and with them the precision of a bootstrap: *compact* 32-bit levels (about 16 bits), *wide*
-//! 40-bit levels (about 22 bits).
+//! Sizes of primes decide the precision of a bootstrap: *compact* 32-bit levels (about 16 bits), *wide* 40-bit levels (about 22 bits), and
+//! each up to two bits narrower where a program needs less.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub fn candidates(
     };
     let mut sets = Vec::new();
     for profile in profiles(log_n, options.security_bits)? {
-        for variant in variants(profile) {
+        for variant in widths(profile).flat_map(variants) {
             for application_levels in u32::from(least_levels)..=u32::from(least_levels) + MORE_LEVELS {
                 for special in 1..=MAX_SPECIAL {
                     let recipe = Recipe {
@@ -93,6 +93,23 @@ fn profiles(log_n: u32, security_bits: u32) -> Result<Vec<Recipe>, SetError> {
         (_, 192..) => vec![like("n16-192")?],
         (15, _) => vec![like("n15-98")?],
         _ => vec![like("n15-98")?, like("n16-128")?],
+    })
+}
+
+/// Bits that primes of a profile are narrowed by.
+const NARROWER: [u32; 3] = [0, 1, 2];
+
+/// A profile with all chain primes a few bits narrower: as many bits less of precision, for more levels or special primes in the same
+/// modulus.
+fn widths(profile: Recipe) -> impl Iterator<Item = Recipe> {
+    NARROWER.into_iter().map(move |bits| Recipe {
+        q0_bits: profile.q0_bits - bits,
+        slots_to_coeffs_bits: profile.slots_to_coeffs_bits - bits,
+        application_bits: profile.application_bits - bits,
+        sine_bits: profile.sine_bits - bits,
+        doubling_bits: profile.doubling_bits - bits,
+        coeffs_to_slots_bits: profile.coeffs_to_slots_bits - bits,
+        ..profile.clone()
     })
 }
 
