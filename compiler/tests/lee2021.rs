@@ -111,6 +111,22 @@ fn every_line_of_the_count_is_pinned() {
     }
 }
 
+/// The order of the linear maps in a bootstrap changes what one costs, not where they are.
+#[test]
+fn the_papers_order_in_bootstraps_keeps_the_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("last.fhec");
+    let path = path.to_str().unwrap();
+    succeeds(&["compile", model().to_str().unwrap(), "--preset", "lee2021-stc-last", "-o", path]);
+    let plan: Plan = serde_json::from_str(&succeeds(&["inspect", path, "--json"])).unwrap();
+    assert_eq!((plan.bootstraps, plan.bootstraps_softmax), (1149, 22));
+    let rows = plan.accounting.unwrap().rows;
+    let counts =
+        |softmax: bool| rows.iter().filter(move |row| row.softmax == softmax).map(|row| row.ciphertexts);
+    assert!(counts(false).eq(NETWORK.iter().map(|&(.., ciphertexts, _)| ciphertexts)));
+    assert!(counts(true).eq(SOFTMAX.iter().map(|&(.., ciphertexts, _)| ciphertexts)));
+}
+
 #[test]
 fn parameters_are_the_papers_and_the_level_is_the_tables() {
     let plan: Plan = serde_json::from_str(&succeeds(&["inspect", &compiled().path, "--json"])).unwrap();
