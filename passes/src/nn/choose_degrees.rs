@@ -3,7 +3,9 @@
 //! Depth is what counts: a level less per activation is worth more than any number of products. So first the least depth is found at
 //! which polynomials of one degree for all activations agree often enough with the exact network; then, from the first activation
 //! to the last, each one's depth is lowered as long as the agreement holds. Every candidate is fitted anew from the
-//! lowered activation on, and judged on images that nothing is fitted to.
+//! lowered activation on, and judged on images that nothing is fitted to. In networks of more than [`STRETCHES`] activations
+//! neighbours are lowered together: as many candidates then, each longer, so that the time grows with the depth and not with its
+//! square.
 
 use fhec_ir::{func::Func, nn::Nn, tensor::Tensor};
 
@@ -16,6 +18,9 @@ use crate::{approximation::least_squares::Form, error::PassError};
 
 /// Depths that are tried.
 pub const DEPTHS: std::ops::RangeInclusive<u32> = 3..=8;
+
+/// Stretches of neighbouring activations that are lowered one after the other.
+pub const STRETCHES: usize = 10;
 
 /// Fits and how they were judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,18 +105,23 @@ pub fn choose_degrees(
     if !reached(&best.agreement) {
         return Ok(best);
     }
-    for index in 0..count {
-        while best.depths[index] > *DEPTHS.start() {
+    let stretch = count.div_ceil(STRETCHES).max(1);
+    for first in (0..count).step_by(stretch) {
+        let stretch = first..(first + stretch).min(count);
+        // All of a stretch have one depth.
+        while best.depths[first] > *DEPTHS.start() {
             let mut depths = best.depths.clone();
-            depths[index] -= 1;
+            depths[stretch.clone()].iter_mut().for_each(|depth| *depth -= 1);
             match finish(walk.clone(), depths, options) {
                 Ok(lower) if reached(&lower.agreement) => best = lower,
                 Ok(_) | Err(PassError::LeavesDomain { .. }) => break,
                 Err(error) => return Err(error),
             }
         }
-        tracing::debug!(index, depth = best.depths[index], agreement = ?best.agreement, "depth lowered");
-        walk.fit_next(degree_at(best.depths[index], options.form))?;
+        tracing::debug!(first, depth = best.depths[first], agreement = ?best.agreement, "depth lowered");
+        for index in stretch {
+            walk.fit_next(degree_at(best.depths[index], options.form))?;
+        }
     }
     Ok(best)
 }
