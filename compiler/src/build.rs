@@ -1,6 +1,7 @@
 //! A compile as the commands run it: model file, normalisation and calibration in, a [`Program`] out.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -64,6 +65,10 @@ pub enum Relu {
     Depth(u32),
 }
 
+/// Batches larger than this are laid out one pixel per ciphertext, unless told otherwise: by then all ciphertexts of deep networks are full, and
+/// more images only make the program longer.
+const MOST_IMAGES_IN_CHANNELS: usize = 32;
+
 /// The share of images that keep their class where none is asked for, in percent.
 pub const AGREEMENT: f64 = 99.5;
 
@@ -84,6 +89,8 @@ pub struct Request {
     pub costs: CostTable,
     /// How tensors are laid out.
     pub packing: Packing,
+    /// Images of one run; `None` for one.
+    pub batch: Option<NonZeroUsize>,
     /// How bootstraps are placed; `None`: as the preset does, or else in the least predicted time.
     pub bootstrap_placement: Option<BootstrapPlacement>,
     /// A published program to follow: it fixes parameters, packing and activations.
@@ -106,6 +113,7 @@ impl Default for Request {
             ram_bytes: 16 << 30,
             costs: CostTable::default(),
             packing: Packing::Auto,
+            batch: None,
             bootstrap_placement: None,
             preset: None,
             encrypt_softmax: false,
@@ -242,7 +250,11 @@ fn build(
     options.nn.verify_each = request.verify_each;
     options.schedule.verify_each = request.verify_each;
     options.schedule.costs = request.costs.clone();
-    options.schedule.packing = request.packing;
+    options.schedule.packing = match (request.packing, request.batch) {
+        (Packing::Auto, Some(images)) if images.get() > MOST_IMAGES_IN_CHANNELS => Packing::Pixel,
+        (packing, _) => packing,
+    };
+    options.schedule.images = request.batch;
     options.schedule.params.security_bits = request.security;
     options.schedule.params.ram = Some(request.ram_bytes);
     options.nn.fit.fitting = match (request.relu, known) {

@@ -103,7 +103,7 @@ enum Judge {
 }
 
 /// Compares two plans. Resources (bootstraps, keys, time, memory, errors, failures) may grow by the share `tolerance`; security and
-/// agreement may not fall at all. Times for different machines are not compared.
+/// agreement may not fall at all. Times for different machines are not compared, nor are runs of different batches.
 pub fn diff(old: &Plan, new: &Plan, tolerance: f64) -> PlanDiff {
     use Judge::*;
     let number = |field, judge, of: &dyn Fn(&Plan) -> Option<f64>| {
@@ -120,6 +120,7 @@ pub fn diff(old: &Plan, new: &Plan, tolerance: f64) -> PlanDiff {
         number("key_bytes", Resource, &|plan| Some(plan.key_bytes as f64)),
         number("predicted_log2_error", LogResource, &|plan| Some(plan.predicted_log2_error)),
         number("log2_failure_probability", LogResource, &|plan| plan.log2_failure_probability),
+        number("batch", Neutral, &|plan| Some(plan.batch as f64)),
         number("keys", Neutral, &|plan| Some(plan.keys as f64)),
         number("levels", Neutral, &|plan| Some(f64::from(plan.levels))),
         number("rotations", Neutral, &|plan| Some(plan.rotations as f64)),
@@ -139,6 +140,15 @@ pub fn diff(old: &Plan, new: &Plan, tolerance: f64) -> PlanDiff {
         ));
         let times = numbers.iter_mut().filter(|number| number.field == "predicted_seconds");
         times.for_each(|number| number.verdict = Verdict::NotComparable);
+    }
+    if old.batch != new.batch {
+        notes.push(format!(
+            "times and bootstraps are not compared: they are of {} images and of {}",
+            old.batch, new.batch
+        ));
+        let of_runs = ["predicted_seconds", "bootstraps", "bootstraps_softmax"];
+        let numbers = numbers.iter_mut().filter(|number| of_runs.contains(&number.field));
+        numbers.for_each(|number| number.verdict = Verdict::NotComparable);
     }
     if old.layers.is_empty() != new.layers.is_empty() {
         notes.push(
@@ -285,6 +295,17 @@ mod tests {
         let other = Plan { predicted_seconds: 99.0, cost_table: "another".into(), ..plan() };
         assert!(worse(&other, 0.0).is_empty());
         assert!(diff(&plan(), &other, 0.0).notes[0].contains("different machines"));
+    }
+
+    #[test]
+    fn runs_of_other_batches_are_not_compared() {
+        let batch = Plan { batch: 4, predicted_seconds: 30.0, bootstraps: 50, ..plan() };
+        assert!(worse(&batch, 0.0).is_empty());
+        let diff = diff(&plan(), &batch, 0.0);
+        assert!(diff.notes[0].contains("of 4"));
+        assert!(
+            diff.numbers.iter().any(|number| number.field == "batch" && number.verdict == Verdict::Changed)
+        );
     }
 
     #[test]

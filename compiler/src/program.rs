@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fhec_ir::artifact::Artifact;
+use fhec_ir::batch::Batch;
 use fhec_ir::func::Func;
 use fhec_ir::interp;
 use fhec_ir::nn::Nn;
@@ -25,6 +26,8 @@ pub struct Program {
     pub plan: Plan,
     /// From pixels to network input.
     pub preprocess: Preprocess,
+    /// Images of one run.
+    pub batch: Batch,
 }
 
 impl Program {
@@ -34,7 +37,8 @@ impl Program {
         let preprocess = serde_json::from_str(&artifact.preprocess_json)
             .context("the artifact's normalisation cannot be read")?;
         check_network(&artifact.network, &preprocess)?;
-        Ok(Program { artifact, plan, preprocess })
+        let batch = artifact.batch()?;
+        Ok(Program { artifact, plan, preprocess, batch })
     }
 
     /// Reads an artifact file.

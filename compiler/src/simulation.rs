@@ -51,7 +51,7 @@ impl Outcome {
     }
 }
 
-/// Runs the first `count` images of `dataset`; image i has the noise of seed `seed + i`. `done` is told of every image.
+/// Runs the first `count` images of `dataset`; a run that starts with image i has the noise of seed `seed + i`. `done` is told of every image.
 pub fn simulate(
     program: &Program,
     simulator: &Simulator<'_>,
@@ -60,16 +60,27 @@ pub fn simulate(
     seed: u64,
     done: &(dyn Fn() + Sync),
 ) -> Result<Vec<Outcome>> {
-    let one = |index: usize| {
-        let image = dataset.input(index, &program.preprocess)?;
-        let answer = simulator.answer(&image, seed.wrapping_add(index as u64))?;
-        let reference = program.reference_logits(&image)?;
-        done();
-        let label = dataset.labels().map(|labels| labels[index]);
-        let (logits, overflows) = (answer.logits, answer.overflows);
-        Ok(Outcome { label, logits, reference, overflows, blame: None })
+    let images = program.batch.images;
+    let run = |first: usize| {
+        let indices = first..count.min(first + images);
+        let inputs = indices.clone().into_par_iter().map(|index| dataset.input(index, &program.preprocess));
+        let inputs: Vec<Vec<f32>> = inputs.collect::<Result<_, _>>()?;
+        let answer = simulator.answer(&inputs.concat(), seed.wrapping_add(first as u64))?;
+        let outputs = answer.logits.len() / images;
+        let logits: Vec<&[f64]> = answer.logits.chunks_exact(outputs).collect();
+        let one = |(index, image): (usize, &Vec<f32>)| {
+            let reference = program.reference_logits(image)?;
+            done();
+            let label = dataset.labels().map(|labels| labels[first + index]);
+            // A run has overflows, whichever of its images they are of.
+            let overflows = if index == 0 { answer.overflows.clone() } else { Vec::new() };
+            Ok(Outcome { label, logits: logits[index].to_vec(), reference, overflows, blame: None })
+        };
+        inputs.par_iter().enumerate().map(one).collect::<Result<Vec<Outcome>>>()
     };
-    (0..count).into_par_iter().map(one).collect()
+    let firsts: Vec<usize> = (0..count).step_by(images).collect();
+    let runs = firsts.into_par_iter().map(run).collect::<Result<Vec<Vec<Outcome>>>>()?;
+    Ok(runs.into_iter().flatten().collect())
 }
 
 /// Finds what flips the class, for the first `most` of the outcomes that differ. `done` is told of every one.

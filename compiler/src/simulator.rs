@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fhec_ir::artifact::Artifact;
+use fhec_ir::batch::Batch;
 use fhec_ir::entity::Value;
 use fhec_ir::interp::Bundle;
 use fhec_ir::layout::Layout;
@@ -15,8 +16,8 @@ use crate::roles::RoleError;
 /// Runs one compiled program on many images; shared by all threads.
 pub struct Simulator<'a> {
     artifact: &'a Artifact,
-    input: Layout,
     output: Layout,
+    batch: Batch,
     factor: f64,
     noisy: Option<Simulation<'a>>,
 }
@@ -24,7 +25,7 @@ pub struct Simulator<'a> {
 /// What a simulated run answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Simulated {
-    /// What decrypting the answer would give.
+    /// What decrypting the answer would give, image after image for programs of a batch.
     pub logits: Vec<f64>,
     /// Operands that were outside the range of what was done to them; empty for runs without noise, which do not look.
     pub overflows: Vec<Overflow>,
@@ -35,15 +36,15 @@ impl<'a> Simulator<'a> {
     pub fn new(artifact: &'a Artifact, exact: bool) -> Result<Self, RoleError> {
         Ok(Simulator {
             artifact,
-            input: crate::roles::input_layout(artifact)?,
             output: crate::roles::output_layout(artifact)?,
+            batch: artifact.batch()?,
             factor: crate::roles::output_factor(artifact)?,
             noisy: (!exact).then(|| Simulation::new(&artifact.program, &artifact.params)),
         })
     }
 
-    /// The logits that decrypting the answer for `image` (preprocessed, `[c][y][x]`) would give. The same seed gives
-    /// the same noise.
+    /// The logits that decrypting the answer for `image` (preprocessed, `[c][y][x]`) would give; images of a batch come one after the
+    /// other. The same seed gives the same noise.
     pub fn logits(&self, image: &[f32], seed: u64) -> Result<Vec<f64>, RoleError> {
         Ok(self.answer(image, seed)?.logits)
     }
@@ -62,15 +63,11 @@ impl<'a> Simulator<'a> {
         known: BTreeMap<Value, Bundle>,
         seen: &mut dyn FnMut(Value, &Bundle),
     ) -> Result<Simulated, RoleError> {
-        if image.len() != self.input.elements() {
-            return Err(RoleError::ImageSize { expected: self.input.elements(), found: image.len() });
-        }
+        let slots = crate::roles::input_slots(self.artifact, image)?;
         let program = &self.artifact.program;
         let &[input] = program.inputs() else {
             return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
         };
-        let elements: Vec<f64> = image.iter().map(|&x| f64::from(x)).collect();
-        let slots = self.input.pack(&elements);
         let mut seen = exec::seen(seen);
         let (outputs, overflows) = match &self.noisy {
             Some(simulation) => {
@@ -87,7 +84,8 @@ impl<'a> Simulator<'a> {
         let [output] = outputs.as_slice() else {
             return Err(RoleError::Program { what: "output", reason: "there is not exactly one".into() });
         };
-        let logits = self.output.unpack(output).iter().map(|slot| slot * self.factor).collect();
+        let stored = self.batch.unpack(&self.output, output)?;
+        let logits = stored.iter().map(|slot| slot * self.factor).collect();
         Ok(Simulated { logits, overflows })
     }
 }

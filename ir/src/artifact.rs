@@ -18,6 +18,7 @@ use std::io::Read;
 use prost::Message as _;
 use thiserror::Error;
 
+use crate::batch::{Batch, BatchError};
 use crate::ckks::Ckks;
 use crate::entity::Value;
 use crate::func::{Func, Stage};
@@ -280,6 +281,15 @@ impl Artifact {
         Ok(artifact)
     }
 
+    /// How many images a run takes, and how they share its ciphertexts.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Layouts`]; not if the artifact was read from bytes.
+    pub fn batch(&self) -> Result<Batch, ArtifactError> {
+        let error = |error: BatchError| ArtifactError::Layouts { meta: "batch", reason: error.to_string() };
+        Batch::of_program(&self.program).map_err(error)
+    }
+
     /// Where the elements of each input go. What is returned packs the network's inputs into bundles of the program's types.
     ///
     /// # Errors
@@ -304,6 +314,7 @@ impl Artifact {
     ) -> Result<Vec<Layout>, ArtifactError> {
         let error = |reason: String| ArtifactError::Layouts { meta, reason };
         let layouts: Vec<Layout> = self.program.meta(meta).map_err(|e| error(e.to_string()))?;
+        let batch = Batch::of_program(&self.program).map_err(|e| error(e.to_string()))?;
         if (layouts.len(), layouts.len()) != (bundles.len(), tensors.len()) {
             return Err(error(format!(
                 "there are {} layouts for {} bundles and {} tensors",
@@ -328,10 +339,10 @@ impl Artifact {
                 return Err(error(format!("the layout takes more than {MAX_BUNDLE_SLOTS} slots")));
             }
             let shape = &self.network.ty(tensor).shape;
-            if element_count(shape) != Some(layout.elements()) {
+            let elements = batch.elements_per_image(layout).map_err(|e| error(e.to_string()))?;
+            if element_count(shape) != Some(elements) {
                 return Err(error(format!(
-                    "the layout holds {} elements, the network's tensor has shape {shape:?}",
-                    layout.elements()
+                    "the layout holds {elements} elements of an image, the network's tensor has shape {shape:?}"
                 )));
             }
         }

@@ -19,8 +19,11 @@ pub fn word_bytes(params: &Params, level: Level) -> usize {
 }
 
 /// Bytes of one encoded diagonal of period `period` for operands at `level`: coefficients as integers, whatever the number
-/// of primes.
+/// of primes. A diagonal of one element is a constant, kept as a number beside the index of its operand.
 pub fn bytes(params: &Params, level: Level, period: usize) -> usize {
+    if period == 1 {
+        return size_of::<(usize, f64)>();
+    }
     word_bytes(params, level) * degree(params, period)
 }
 

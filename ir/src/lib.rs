@@ -13,6 +13,7 @@
 //! | [`verify`] | what every pass may rely on |
 //! | [`interp`] | cleartext meaning of each stage |
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
+//! | [`batch`] | several images in one run |
 //! | [`layer_values`] | which values of a program stand for the network's, and how they are stored |
 //! | [`artifact`] | the file a compile produces |
 //! | [`plan`] | what a compile decided and predicts |
@@ -32,6 +33,7 @@
 
 pub mod artifact;
 pub mod attr;
+pub mod batch;
 pub mod bootstrap;
 pub mod circuit_shape;
 pub mod ckks;

@@ -248,22 +248,68 @@ impl LinearMap {
         }
     }
 
-    /// Length of a diagonal before it repeats: the larger of the two periods.
-    pub fn diagonal_period(&self) -> usize {
+    /// Length of a diagonal before it repeats: the larger of the two periods, or the share of it that an image of a batch takes.
+    pub fn diagonal_period(&self, consts: &ConstPool) -> usize {
+        self.length() / self.images_per_vector(consts)
+    }
+
+    /// Whether every slot is mapped by itself: no element meets another that is in the same vector.
+    pub fn is_slotwise(&self) -> bool {
+        self.length() == 1
+    }
+
+    /// The larger of the two periods.
+    fn length(&self) -> usize {
         self.input.period.max(self.output.period)
     }
 
-    /// All non-zero diagonals, by `(output vector, input vector)`. Every copy of the output is filled.
+    /// How many groups of channels with the same weights follow each other in a vector, at the same distance in operand and result, and
+    /// fill it: then all of them have the same diagonals. 1 where it is not so.
+    fn images_per_vector(&self, consts: &ConstPool) -> usize {
+        let LinearKind::Conv2d { weight, groups, .. } = &self.kind else { return 1 };
+        if *groups == 1 || self.input.period != self.output.period {
+            return 1;
+        }
+        let (period, data) = (self.input.period, consts[*weight].data());
+        let tiled = |images: usize| {
+            let (first, rest) = data.split_at(data.len() / images);
+            rest.chunks_exact(first.len().max(1)).all(|other| other == first)
+        };
+        // The line of one image, if that many images are cut apart between planes.
+        let line = |layout: &Layout, images: usize| {
+            let whole = layout.shape[0].is_multiple_of(images * layout.multiplex);
+            whole.then(|| layout.line_length() / images)
+        };
+        let fits = |images: &usize| {
+            let (input, output) = (line(&self.input, *images), line(&self.output, *images));
+            input == output
+                && input.is_some_and(|line| line < period && period.is_multiple_of(line))
+                && self.input.vectors() * period == self.input.line_length()
+                && tiled(*images)
+        };
+        let divisors = (2..=*groups).filter(|images| groups.is_multiple_of(*images));
+        let images = divisors.filter(fits).last();
+        images.map_or(1, |images| period * images / self.input.line_length())
+    }
+
+    /// All non-zero diagonals, by `(output vector, input vector)`, each of [`LinearMap::diagonal_period`] elements. Every copy of the output is
+    /// filled.
     pub fn diagonals(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Diagonals> {
         let mut all: BTreeMap<(usize, usize), Vec<Option<Vec<f64>>>> = BTreeMap::new();
-        let length = self.diagonal_period();
+        let (length, period) = (self.length(), self.diagonal_period(consts));
         self.for_each_slot_entry(consts, |out, slot, vector, rotation, weight| {
             let diagonals = all.entry((out, vector)).or_insert_with(|| vec![None; self.input.period]);
             diagonals[rotation].get_or_insert_with(|| vec![0.0; length])[slot] += weight;
         });
+        let shortened = |mut diagonal: Vec<f64>| {
+            debug_assert!(diagonal.chunks_exact(period).all(|part| part == &diagonal[..period]));
+            diagonal.truncate(period);
+            diagonal.shrink_to_fit();
+            diagonal
+        };
         let non_zero = |list: Vec<Option<Vec<f64>>>| {
             let numbered = list.into_iter().enumerate();
-            let present = numbered.filter_map(|(rotation, diagonal)| Some((rotation, diagonal?)));
+            let present = numbered.filter_map(|(rotation, diagonal)| Some((rotation, shortened(diagonal?))));
             present.filter(|(_, diagonal)| diagonal.iter().any(|&x| x != 0.0)).collect()
         };
         all.into_iter().map(|(pair, list)| (pair, non_zero(list))).collect()
@@ -301,7 +347,7 @@ impl LinearMap {
                 self.for_each_entry(consts, |[oc, oy, ox], [ic, iy, ix], _| {
                     let input = inputs[(ic * in_h + iy) * in_w + ix].slot;
                     let output = self.output.place(oc, oy, ox).slot;
-                    differences[(input + self.diagonal_period() - output) % period] = true;
+                    differences[(input + self.length() - output) % period] = true;
                 });
             }
         }
@@ -373,7 +419,7 @@ impl LinearMap {
     /// Copies of the output that take an entry whose positions differ by `difference` modulo the input period.
     fn copies_of(&self, difference: usize) -> impl Iterator<Item = usize> + use<> {
         let first = difference % (self.output.period * self.fold) / self.output.period;
-        let copies = self.diagonal_period() / self.output.period;
+        let copies = self.length() / self.output.period;
         // Without fold every copy takes it, whatever the first one is.
         (first % self.fold..copies).step_by(self.fold)
     }
@@ -386,7 +432,7 @@ impl LinearMap {
     ) {
         let [_, in_h, in_w] = self.input.shape;
         let [_, out_h, out_w] = self.output.shape;
-        let length = self.diagonal_period();
+        let length = self.length();
         // Places are looked up once per element, not once per entry.
         let inputs: Vec<Place> = self.input.places().collect();
         let outputs: Vec<Place> = self.output.places().collect();
@@ -407,7 +453,7 @@ impl LinearMap {
         self.for_each_slot_entry(consts, |out, slot, vector, rotation, weight| {
             result[out][slot] += weight * input[vector][(slot + rotation) % self.input.slots];
         });
-        let period = self.diagonal_period();
+        let period = self.length();
         for vector in &mut result {
             for copy in 1..self.output.slots / period {
                 vector.copy_within(..period, copy * period);

@@ -55,7 +55,10 @@ pub struct Plan {
     pub keys: usize,
     /// Bytes of the evaluation keys in memory.
     pub key_bytes: u64,
-    /// Seconds for one inference on the machine of the cost table, keys loaded.
+    /// Images of one inference.
+    #[serde(default = "one_image")]
+    pub batch: usize,
+    /// Seconds for one inference, of all images of the batch, on the machine of the cost table, keys loaded.
     pub predicted_seconds: f64,
     /// Which machine and thread count the prediction is for.
     pub cost_table: String,
@@ -94,6 +97,11 @@ pub struct Plan {
     pub passes: Vec<PassRow>,
     /// Warnings and remarks for the user.
     pub notes: Vec<String>,
+}
+
+/// The batch of artifacts that are older than batches.
+fn one_image() -> usize {
+    1
 }
 
 /// Classes of sample images under approximated and exact activations, without encryption.

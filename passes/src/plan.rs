@@ -5,6 +5,7 @@ mod bootstraps;
 mod keys;
 mod layers;
 
+use fhec_ir::batch::Batch;
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Op;
 use fhec_ir::entity::Value;
@@ -67,6 +68,7 @@ pub fn plan(
         levels: u32::from(params.top_level()),
         keys: estimate.keys,
         key_bytes: estimate.key_bytes,
+        batch: Batch::of_program(program).map_or(1, |batch| batch.images),
         predicted_seconds: estimate.seconds,
         cost_table: format!("{}, {} threads", costs.machine, costs.threads),
         predicted_peak_bytes: estimate.peak_bytes,

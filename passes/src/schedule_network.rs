@@ -5,6 +5,7 @@
 //! size that security admits is compiled to the end and estimated, and the fastest that keeps precision and memory wins.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use fhec_ir::bootstrap::BootstrapParams;
@@ -48,6 +49,8 @@ pub struct ScheduleOptions {
     pub params: ParamOptions,
     /// Which layouts may be used.
     pub packing: Packing,
+    /// Images of one run; `None` for one.
+    pub images: Option<NonZeroUsize>,
     /// How bootstraps are placed.
     pub bootstrap_placement: BootstrapPlacement,
     /// Parameters to take instead of searching for some.
@@ -56,6 +59,17 @@ pub struct ScheduleOptions {
     pub costs: CostTable,
     /// Run the verifier after each pass in release builds too.
     pub verify_each: bool,
+}
+
+impl ScheduleOptions {
+    fn images(&self) -> usize {
+        self.images.map_or(1, NonZeroUsize::get)
+    }
+
+    /// Whether a ring of `2^log_n` has a slot for each image, where each needs its own.
+    fn has_slots(&self, log_n: u32) -> bool {
+        self.packing != Packing::Pixel || self.images() <= 1 << (log_n - 1)
+    }
 }
 
 /// Parameters that are not searched: precision is what they give, memory limits hold.
@@ -163,7 +177,8 @@ pub fn schedule_network(
     let bits = |error: f64| asked.precision_bits.unwrap_or((factor / error).log2());
     // Depth does not depend on the ring.
     let fixed = options.fixed.as_ref();
-    let probe = fixed.map_or(asked.max_log_n.min(15), |fixed| fixed.set.params.log_n());
+    let roomy = (15..=asked.max_log_n).find(|&log_n| options.has_slots(log_n)).unwrap_or(asked.max_log_n);
+    let probe = fixed.map_or(roomy, |fixed| fixed.set.params.log_n());
     let probed = to_packed(func, probe, options, &mut |_, _| ())?.0;
     let depth = mul_depth(&probed);
     let mut search = Search {
@@ -219,6 +234,7 @@ fn to_packed(
 ) -> Result<(Func<Packed>, Vec<PassRow>), ScheduleError> {
     let slots = options.fixed.as_ref().map_or(1 << (log_n - 1), |fixed| fixed.slots);
     let layouts = LayoutOptions {
+        images: options.images(),
         packing: options.packing,
         costs: options.costs.clone(),
         ring: RingShape { log_n, special: 3, digit_limbs: 3, more_digits: 0 },
@@ -398,7 +414,7 @@ impl Search<'_> {
         let first_ring = crate::security::table::MAX_LOG_QP.iter().map(|row| row.log_n).min();
         let rings = first_ring.unwrap_or(*LOG_N_RANGE.start()).max(*LOG_N_RANGE.start())..=asked.max_log_n;
         let mut accepted_rings = 0;
-        for log_n in rings {
+        for log_n in rings.filter(|&log_n| self.options.has_slots(log_n)) {
             let candidates = |scales, considered: &mut Vec<Considered>| {
                 choose_params::candidates(log_n, depth, scales, asked, considered)
             };
@@ -432,7 +448,8 @@ impl Search<'_> {
         let asked = &self.options.params;
         let (mut sines, mut shapes) = (SineCache::default(), CircuitShapes::default());
         let mut placed: Vec<(f64, Candidate)> = Vec::new();
-        for log_n in BOOTSTRAPPED_RINGS.filter(|&log_n| log_n <= asked.max_log_n) {
+        let roomy = |log_n: &u32| *log_n <= asked.max_log_n && self.options.has_slots(*log_n);
+        for log_n in BOOTSTRAPPED_RINGS.filter(roomy) {
             let packed = self.packed(log_n)?;
             let least = most_levels_used(&packed) as Level;
             let sets = choose_bootstrap_params::candidates(log_n, least, asked, &mut sines)?;

@@ -1,5 +1,6 @@
 //! `fhec compile`: from an ONNX file to an artifact.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -76,6 +77,10 @@ pub struct Args {
     /// How tensors are laid out in ciphertexts
     #[arg(long, value_enum, default_value_t = PackingChoice::Auto)]
     packing: PackingChoice,
+    /// Images of one run. Up to 32 share the ciphertexts that one leaves empty; more are laid out one pixel per ciphertext, up to as many as
+    /// there are slots (8192 and more), for small networks without bootstraps
+    #[arg(long, value_name = "N", conflicts_with = "preset")]
+    batch: Option<NonZeroUsize>,
     /// Where ciphertexts are refreshed: with the least predicted time, as late as possible, or by the rules of the preset
     /// [default: optimal, or that of the preset]
     #[arg(long, value_enum)]
@@ -110,6 +115,8 @@ enum PackingChoice {
     Multiplexed,
     /// One channel per ciphertext
     Channel,
+    /// One pixel of one channel per ciphertext, an image of the batch in every slot
+    Pixel,
 }
 
 /// `--bootstrap-placement`.
@@ -167,7 +174,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             PackingChoice::Auto => Packing::Auto,
             PackingChoice::Multiplexed => Packing::Multiplexed,
             PackingChoice::Channel => Packing::Channel,
+            PackingChoice::Pixel => Packing::Pixel,
         },
+        batch: args.batch,
         bootstrap_placement: args.bootstrap_placement.map(|choice| match choice {
             PlacementChoice::Optimal => BootstrapPlacement::Optimal,
             PlacementChoice::Lazy => BootstrapPlacement::Lazy,

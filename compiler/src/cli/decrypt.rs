@@ -1,8 +1,9 @@
 //! `fhec decrypt`: the answer in the clear.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 
 use super::args::Common;
@@ -24,13 +25,27 @@ pub struct Args {
     /// Ciphertext file with the answer
     #[arg(value_name = "CT2")]
     answer: PathBuf,
+    /// How many images were encrypted [default: as many as the program takes at a time]
+    #[arg(long, value_name = "N")]
+    count: Option<NonZeroUsize>,
+}
+
+/// The answer for an image.
+#[derive(Clone, Serialize)]
+struct Verdict {
+    class: usize,
+    class_name: String,
+    logits: Vec<f64>,
 }
 
 #[derive(Serialize)]
 struct Report {
-    class: usize,
-    class_name: String,
-    logits: Vec<f64>,
+    /// Of the first image.
+    #[serde(flatten)]
+    first: Verdict,
+    /// Of all images, for programs of a batch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<Verdict>,
     imaginary_residue: f64,
     spare_residue: f64,
     overflow: bool,
@@ -50,17 +65,28 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             answer.imaginary_residue
         );
     }
-    let class = argmax(&answer.logits);
+    let batch = program.batch.images;
+    let count = args.count.map_or(batch, NonZeroUsize::get);
+    ensure!(count <= batch, "the program answers {batch} images at a time, not {count}");
+    let verdict = |logits: &[f64]| {
+        let class = argmax(logits);
+        Verdict { class, class_name: program.class_name(class), logits: logits.to_vec() }
+    };
+    let each = answer.logits.len() / batch;
+    let images: Vec<Verdict> = answer.logits.chunks_exact(each).take(count).map(verdict).collect();
     let report = Report {
-        class,
-        class_name: program.class_name(class),
-        logits: answer.logits,
+        first: images[0].clone(),
+        images: if batch > 1 { images.clone() } else { Vec::new() },
         imaginary_residue: answer.imaginary_residue,
         spare_residue: answer.spare_residue,
         overflow: answer.overflow,
     };
     let out = Output::new(common.json);
     out.json(&report)?;
-    let logits: Vec<String> = report.logits.iter().map(|logit| format!("{logit:.4}")).collect();
-    out.text(&format!("class {} ({})\nlogits {}\n", report.class, report.class_name, logits.join(" ")))
+    for (index, Verdict { class, class_name, logits }) in images.iter().enumerate() {
+        let image = if batch > 1 { format!("image {index}: ") } else { String::new() };
+        let logits: Vec<String> = logits.iter().map(|logit| format!("{logit:.4}")).collect();
+        out.text(&format!("{image}class {class} ({class_name})\nlogits {}\n", logits.join(" ")))?;
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! `fhec encrypt`: an image becomes ciphertexts.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -24,9 +25,12 @@ pub struct Args {
     /// Image file: PNG, JPEG, .npy, .npz, CIFAR-10 records or MNIST IDX
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Which image of the file
+    /// Which image of the file; for programs of a batch, the first one
     #[arg(long, value_name = "I", default_value_t = 0)]
     index: usize,
+    /// How many images, up to those of the program's batch [default: all of them, as far as the file goes]
+    #[arg(long, value_name = "N")]
+    count: Option<NonZeroUsize>,
     /// Ciphertext file to write
     #[arg(short, long, value_name = "CT")]
     output: PathBuf,
@@ -34,6 +38,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Report {
+    images: usize,
     ciphertexts: usize,
     bytes: u64,
 }
@@ -48,7 +53,20 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         images.len(),
         args.index
     );
-    let image = images.input(args.index, &program.preprocess)?;
+    let whole = program.batch.images.min(images.len() - args.index);
+    let count = args.count.map_or(whole, NonZeroUsize::get);
+    anyhow::ensure!(
+        count <= whole,
+        "{count} images are too many: the program takes {} at a time, {} has {} from image {} on",
+        program.batch.images,
+        args.input.display(),
+        images.len() - args.index,
+        args.index
+    );
+    let indices = args.index..args.index + count;
+    let inputs: Vec<Vec<f32>> =
+        indices.map(|index| images.input(index, &program.preprocess)).collect::<Result<_, _>>()?;
+    let image = inputs.concat();
     let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
     let bundle = if files::has_secret_key(&args.keys) {
         let secret = files::read_secret_key(&args.keys, &context)?;
@@ -59,7 +77,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     };
     files::write_ciphertexts(&args.output, &context, &bundle)?;
     let bytes = std::fs::metadata(&args.output).context("the ciphertext file is gone")?.len();
-    let report = Report { ciphertexts: bundle.len(), bytes };
+    let report = Report { images: count, ciphertexts: bundle.len(), bytes };
     let out = Output::new(common.json);
     out.json(&report)?;
     out.text(&format!("{}: {} ciphertexts, {bytes} bytes\n", args.output.display(), report.ciphertexts))

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use fhec_ir::artifact::Artifact;
 use fhec_runtime::exec::ProgramKeys;
 use fhec_runtime::ring::Context as RingContext;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::args::{Checkpointing, Common};
@@ -22,6 +23,7 @@ use crate::profile::{OpTime, Recorder, layer_seconds, write_trace};
 use crate::program::{Program, argmax};
 use crate::report::layer_errors::layer_errors;
 use crate::report::measured::{MeasuredLayer, measured, measured_layers};
+use crate::report::summary::human_seconds;
 use crate::roles::checkpoint::{CheckpointFolder, Checkpoints, Identity, program_hash};
 use crate::roles::{Client, KeyFolder, Server, files};
 
@@ -65,9 +67,17 @@ pub struct Args {
     checkpointing: Checkpointing,
 }
 
+/// Images whose logits are printed one by one.
+const MOST_TABLES: usize = 20;
+
 #[derive(Serialize)]
 struct Report {
     images: Vec<ImageReport>,
+    /// Images that one evaluation answers.
+    batch: usize,
+    /// Evaluations, and the seconds of all of them.
+    runs: usize,
+    seconds: f64,
     keygen_seconds: f64,
     key_bytes: usize,
     predicted_seconds: f64,
@@ -86,7 +96,7 @@ struct ImageReport {
     reference_class: usize,
     reference_logits: Vec<f64>,
     label: Option<u8>,
-    /// Of the evaluation; of all processes, where it was interrupted.
+    /// Of the evaluation, which answers all images of a batch; of all processes, where it was interrupted.
     seconds: f64,
     /// The op that a checkpoint said was the next.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,21 +165,27 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         start.elapsed().as_secs_f64(),
         human_bytes(evaluation.weight_bytes() as u64)
     ))?;
-    let mut reports = Vec::new();
+    let batch = program.batch.images;
+    if args.layer_errors && batch > 1 {
+        bail!("--layer-errors is for programs of one image, this one is compiled for {batch}");
+    }
+    let (mut reports, mut runs, mut total_seconds) = (Vec::new(), 0, 0.0);
     let mut recorder = Recorder::default();
     let inspector = args.layer_errors.then(|| Inspector::new(&program)).transpose()?;
     let hash = folder.as_ref().map(|_| program_hash(&program.artifact));
     let ops = &program.artifact.program;
-    for index in args.index..last {
-        let image = images.input(index, &program.preprocess)?;
-        let reference_logits = program.reference_logits(&image)?;
+    for first in (args.index..last).step_by(batch) {
+        let indices = first..last.min(first + batch);
+        let inputs = indices.clone().into_par_iter().map(|index| images.input(index, &program.preprocess));
+        let inputs: Vec<Vec<f32>> = inputs.collect::<Result<_, _>>()?;
+        let image = inputs.concat();
         let bundle = match &hash {
             Some(hash) => client.encrypt_again(hash, &image)?,
             None => client.encrypt(&image)?,
         };
         let mut checkpoints = folder.as_ref().zip(hash).map(|(folder, hash)| {
             let identity = Identity::new(hash, client.secret().id(), &context, &bundle);
-            let path = folder.file(&format!("image-{index}.checkpoint"));
+            let path = folder.file(&format!("image-{first}.checkpoint"));
             Checkpoints::new(path, &context, identity, ops, args.checkpointing.interval())
         });
         let bar = progress::bar(common, "evaluating", ops.ops().len());
@@ -184,30 +200,38 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         bar.finish_and_clear();
         let answer = answer?;
         let seconds = checkpoints.as_ref().map_or(start.elapsed().as_secs_f64(), Checkpoints::seconds);
+        (runs, total_seconds) = (runs + 1, total_seconds + seconds);
         let answer = client.decrypt(&answer)?;
-        let errors = match (&inspector, layers) {
-            (Some(inspector), Some(seen)) => Some(inspector.errors(&image, index as u64, seen)?),
+        let mut errors = match (&inspector, layers) {
+            (Some(inspector), Some(seen)) => Some(inspector.errors(&image, first as u64, seen)?),
             _ => None,
         };
-        let report = ImageReport {
-            index,
-            class: argmax(&answer.logits),
-            reference_class: argmax(&reference_logits),
-            label: images.labels().map(|labels| labels[index]),
-            logits: answer.logits,
-            reference_logits,
-            seconds,
-            resumed_at_op,
-            imaginary_residue: answer.imaginary_residue,
-            spare_residue: answer.spare_residue,
-            overflow: answer.overflow,
-            layer_errors: errors,
-        };
-        out.text(&table(&program, &source, &report))?;
-        if let Some(errors) = &report.layer_errors {
-            out.text(&layer_errors(errors))?;
+        let plain = inputs.par_iter().map(|image| program.reference_logits(image));
+        let plain: Vec<Vec<f64>> = plain.collect::<Result<_>>()?;
+        let logits = answer.logits.chunks_exact(answer.logits.len() / batch);
+        for ((index, reference_logits), logits) in indices.zip(plain).zip(logits) {
+            let report = ImageReport {
+                index,
+                class: argmax(logits),
+                reference_class: argmax(&reference_logits),
+                label: images.labels().map(|labels| labels[index]),
+                logits: logits.to_vec(),
+                reference_logits,
+                seconds,
+                resumed_at_op,
+                imaginary_residue: answer.imaginary_residue,
+                spare_residue: answer.spare_residue,
+                overflow: answer.overflow,
+                layer_errors: errors.take(),
+            };
+            if reports.len() < MOST_TABLES || report.overflow {
+                out.text(&table(&program, &source, &report))?;
+            }
+            if let Some(errors) = &report.layer_errors {
+                out.text(&layer_errors(errors))?;
+            }
+            reports.push(report);
         }
-        reports.push(report);
     }
     let layers = match &args.profile {
         Some(path) => Some(profile(path, &program, &recorder.finish())?),
@@ -215,6 +239,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     };
     let report = Report {
         images: reports,
+        batch,
+        runs,
+        seconds: total_seconds,
         keygen_seconds,
         key_bytes,
         predicted_seconds: program.plan.predicted_seconds,
@@ -308,13 +335,26 @@ fn table(program: &Program, source: &str, report: &ImageReport) -> String {
 }
 
 fn closing(report: &Report) -> String {
-    let seconds: Vec<f64> = report.images.iter().map(|image| image.seconds).collect();
-    let mean = seconds.iter().sum::<f64>() / seconds.len().max(1) as f64;
+    let &Report { batch, runs, seconds, predicted_seconds, .. } = report;
+    let images = report.images.len();
+    let each = |seconds: f64| human_seconds(seconds / batch as f64);
+    let mean = seconds / runs.max(1) as f64;
+    let mut text = String::new();
+    if images > 1 {
+        let same = report.images.iter().filter(|image| image.class == image.reference_class).count();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "\n{same} of {images} images have the class of the plain network");
+    }
+    let _ = match batch {
+        1 => write!(text, "\n{images} image(s), {mean:.2} s each (predicted {predicted_seconds:.2} s)"),
+        _ => write!(
+            text,
+            "\n{runs} run(s) of up to {batch} images, {mean:.2} s each (predicted {predicted_seconds:.2} s): {} per image of a whole batch \
+             (predicted {})",
+            each(mean),
+            each(predicted_seconds)
+        ),
+    };
     let peak = report.peak_rss_bytes.map_or("unknown".into(), human_bytes);
-    format!(
-        "\n{} image(s), {mean:.2} s each (predicted {:.2} s), peak memory {peak} (predicted {})\n",
-        seconds.len(),
-        report.predicted_seconds,
-        human_bytes(report.predicted_peak_bytes)
-    )
+    text + &format!(", peak memory {peak} (predicted {})\n", human_bytes(report.predicted_peak_bytes))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use fhec_ir::batch::Batch;
 
 use super::args::Common;
 use super::output::Output;
@@ -35,7 +36,7 @@ pub struct Args {
     /// Leave the noise of encryption out: only the polynomials differ from the plain network
     #[arg(long)]
     exact: bool,
-    /// Find the layer that flips the class for at most N of the images that differ
+    /// Find the layer that flips the class for at most N of the images that differ; not for programs of a batch
     #[arg(long, value_name = "N", default_value_t = 100)]
     blame: usize,
     /// Write one row per image: index, label, classes, what flips them, logits
@@ -56,7 +57,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     ensure!(count > 0, "--limit 0 leaves no image");
     let simulator = Simulator::new(&program.artifact, args.exact)?;
     // Before the images: programs of which layers cannot be told are refused at once.
-    let blamer = (args.blame > 0).then(|| Blamer::new(&program.artifact, &simulator)).transpose()?;
+    // Layers of a batch have the images of all in them: which of them flips one is not told.
+    let told = args.blame > 0 && program.batch == Batch::SINGLE;
+    let blamer = told.then(|| Blamer::new(&program.artifact, &simulator)).transpose()?;
     let start = Instant::now();
     let bar = progress::bar(common, "simulating", count);
     let mut outcomes = simulate(&program, &simulator, &dataset, count, args.seed, &|| bar.inc(1))?;

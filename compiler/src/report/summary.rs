@@ -32,7 +32,7 @@ pub fn rows(plan: &Plan) -> Vec<(String, String)> {
         ("rotations", format!("{}, {} diagonals", plan.rotations, plan.diagonals)),
         ("products", format!("{} of two ciphertexts", plan.multiplications)),
         ("keys", format!("{}, {} in memory", plan.keys, human_bytes(plan.key_bytes))),
-        ("time", format!("{:.1} s predicted ({})", plan.predicted_seconds, plan.cost_table)),
+        ("time", time(plan)),
         ("memory", memory(plan)),
         ("precision", format!("errors of stored outputs are 2^{error:.1} (standard deviation, predicted)")),
         ("agreement", agreement(plan)),
@@ -69,6 +69,22 @@ fn failure(plan: &Plan) -> String {
         Some(log2) => format!("2^{log2:.1} per inference that a bootstrap fails"),
         None => "no bootstraps, none of theirs can fail".into(),
     }
+}
+
+fn time(plan: &Plan) -> String {
+    let (seconds, table) = (plan.predicted_seconds, &plan.cost_table);
+    match plan.batch {
+        0 | 1 => format!("{seconds:.1} s predicted ({table})"),
+        images => format!(
+            "{seconds:.1} s predicted for {images} images, {} per image ({table})",
+            human_seconds(seconds / images as f64)
+        ),
+    }
+}
+
+/// Seconds, or milliseconds where it is less than one.
+pub fn human_seconds(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.2} ms", 1e3 * seconds) } else { format!("{seconds:.2} s") }
 }
 
 fn memory(plan: &Plan) -> String {

@@ -15,7 +15,7 @@ use super::RoleError;
 /// A decrypted answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// One number per output of the network.
+    /// One number per output of the network, image after image for programs of a batch.
     pub logits: Vec<f64>,
     /// Largest imaginary part in any slot. Programs compute on real slots, so it is noise: about as large as the error
     /// of the logits before they are scaled, and huge when an evaluation has gone wrong.
@@ -70,7 +70,7 @@ impl<'a> Client<'a> {
         Ok(ProgramKeys::generate(self.context, &self.secret, &Seed::random()?, program)?)
     }
 
-    /// Encrypts an image: preprocessed, `[c][y][x]`.
+    /// Encrypts an image: preprocessed, `[c][y][x]`. For programs of a batch as many as it has or fewer, one after the other.
     pub fn encrypt(&self, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
         self.encrypt_from(Seed::random()?, image)
     }
@@ -124,13 +124,15 @@ impl<'a> Client<'a> {
             }
             slots.push(message.iter().map(|slot| slot.re).collect());
         }
-        let logits = layout.unpack(&slots).iter().map(|slot| slot * factor).collect();
+        let batch = self.artifact.batch()?;
+        let stored = batch.unpack(&layout, &slots)?;
+        let logits = stored.iter().map(|slot| slot * factor).collect();
         // `max` above drops NaN, so a sum is asked as well.
         let finite = slots.iter().flatten().sum::<f64>().is_finite();
         let params = self.context.params();
         // Slots of random residues are about sqrt(N/12) q / D: an intact message stays below q / 2 D.
         let capacity = (params.log_q(level) - params.canonical_scale(level).log2() - 1.0).exp2();
-        let spare_residue = spare_residue(&layout, &slots);
+        let spare_residue = spare_residue(&slots, &batch.repacked(&layout, &slots)?);
         let overflow = !finite
             || largest > capacity
             || imaginary_residue > MAX_IMAGINARY_RESIDUE
@@ -139,9 +141,8 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Largest distance of `slots` from a tensor in `layout`: from zero in spare slots, from the first copy in the others.
-fn spare_residue(layout: &Layout, slots: &[Vec<f64>]) -> f64 {
-    let expected = layout.pack(&layout.unpack(slots));
+/// Largest distance of `slots` from what they hold if nothing but the answer is in them: zero in spare slots, the same in all copies.
+fn spare_residue(slots: &[Vec<f64>], expected: &[Vec<f64>]) -> f64 {
     let pairs = slots.iter().flatten().zip(expected.iter().flatten());
     pairs.fold(0.0, |worst, (found, expected)| worst.max((found - expected).abs()))
 }
@@ -163,22 +164,31 @@ fn encrypt_with(
     image: &[f32],
     mut encrypt: impl FnMut(&fhec_runtime::ckks::Plaintext) -> Result<Ciphertext, fhec_runtime::EvalError>,
 ) -> Result<Vec<Ciphertext>, RoleError> {
-    let layout = input_layout(artifact)?;
-    if image.len() != layout.elements() {
-        return Err(RoleError::ImageSize { expected: layout.elements(), found: image.len() });
-    }
+    let slots = input_slots(artifact, image)?;
     let &[input] = artifact.program.inputs() else {
         return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
     };
     let encoding = Encoding::message(artifact.program.ty(input).level);
-    let elements: Vec<f64> = image.iter().map(|&x| f64::from(x)).collect();
-    let encrypted =
-        layout.pack(&elements).into_iter().map(|slots| encrypt(&encoder.encode(&slots, encoding)?));
+    let encrypted = slots.into_iter().map(|slots| encrypt(&encoder.encode(&slots, encoding)?));
     Ok(encrypted.collect::<Result<_, _>>()?)
 }
 
+/// The slots of the program's input that hold `image`, or the images of a batch one after the other.
+pub(crate) fn input_slots(artifact: &Artifact, image: &[f32]) -> Result<Bundle, RoleError> {
+    let (layout, batch) = (input_layout(artifact)?, artifact.batch()?);
+    let (expected, found) = (batch.elements_per_image(&layout)?, image.len());
+    if found == 0 || !found.is_multiple_of(expected) || found > expected * batch.images {
+        return Err(match batch.images {
+            1 => RoleError::ImageSize { expected, found },
+            images => RoleError::BatchSize { images, expected, found },
+        });
+    }
+    let elements: Vec<f64> = image.iter().map(|&x| f64::from(x)).collect();
+    Ok(batch.pack(&layout, &elements)?)
+}
+
 /// Where the image goes.
-pub(crate) fn input_layout(artifact: &Artifact) -> Result<Layout, RoleError> {
+fn input_layout(artifact: &Artifact) -> Result<Layout, RoleError> {
     single("input", artifact.input_layouts()?)
 }
 

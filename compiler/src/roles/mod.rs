@@ -20,7 +20,7 @@ pub use client::{Answer, Client, encrypt_with_public_key};
 pub use key_folder::KeyFolder;
 pub use server::{Evaluation, Progress, Server};
 
-pub(crate) use client::{input_layout, output_factor, output_layout};
+pub(crate) use client::{input_slots, output_factor, output_layout};
 
 /// What can go wrong between client and server.
 #[derive(Debug, Error)]
@@ -30,6 +30,10 @@ pub enum RoleError {
     Program { what: &'static str, reason: String },
     #[error("an image of {expected} numbers was expected, found {found}")]
     ImageSize { expected: usize, found: usize },
+    #[error("up to {images} images of {expected} numbers were expected, found {found} numbers")]
+    BatchSize { images: usize, expected: usize, found: usize },
+    #[error("the program's batch makes no sense: {0}; compile the model again")]
+    Batch(#[from] fhec_ir::batch::BatchError),
     #[error("the program works on {expected} ciphertexts here, found {found}")]
     CiphertextCount { expected: usize, found: usize },
     #[error(

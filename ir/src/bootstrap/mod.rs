@@ -287,6 +287,12 @@ impl BootstrapParams {
             .collect()
     }
 
+    /// Whether two ciphertexts are refreshed together, as real and imaginary part of one until the sine: where all slots are in use and the
+    /// transforms are most of the work.
+    pub fn takes_pairs(&self, params: &Params) -> bool {
+        self.order == Order::SlotsToCoeffsFirst && self.slots() == params.slots()
+    }
+
     /// Whether the first matrix of coefficients to slots is applied by keys from the ephemeral secret.
     pub fn raises_into_slots(&self, params: &Params) -> bool {
         let matrix = self.coeffs_to_slots_matrices().first().map(|(matrix, _)| *matrix);

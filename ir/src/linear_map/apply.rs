@@ -6,12 +6,27 @@ use super::{LinearKind, LinearMap};
 use crate::tensor::ConstPool;
 
 impl LinearMap {
-    /// The map on packed vectors in the clear: unpack, apply, pack. With a fold above 1, its partial sums.
+    /// The map on packed vectors in the clear: unpack, apply, pack. With a fold above 1, its partial sums; with one element per vector, of
+    /// every slot by itself.
     pub fn apply(&self, consts: &ConstPool, input: &[Vec<f64>]) -> Vec<Vec<f64>> {
         if self.fold > 1 {
             return self.apply_folded(consts, input);
         }
+        if self.is_slotwise() {
+            return self.apply_to_copies(consts, input);
+        }
         self.output.pack(&self.apply_to_tensor(consts, &self.input.unpack(input)))
+    }
+
+    /// The map of every slot by itself: with one element per vector, copies need not be equal.
+    fn apply_to_copies(&self, consts: &ConstPool, input: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let mut output = vec![vec![0.0; self.output.slots]; self.output.vectors()];
+        for ((out, vector), diagonals) in self.diagonals(consts) {
+            for weight in diagonals.values().map(|diagonal| diagonal[0]) {
+                output[out].iter_mut().zip(&input[vector]).for_each(|(sum, x)| *sum += weight * x);
+            }
+        }
+        output
     }
 
     /// The map on row-major elements `(c, y, x)`.

@@ -206,6 +206,13 @@ impl CostTable {
         (bytes / self.bytes_per_ns * 1e-9, compute / self.speedup * 1e-9)
     }
 
+    /// Seconds of one term of a sum of ciphertexts times constants: both halves come from memory, and cost a product per residue.
+    pub fn constant_product(&self, ring: RingShape, limbs: usize) -> f64 {
+        let words = 2.0 * ring.n() * limbs as f64;
+        let compute = words * self.conversion_ns * self.factor(OpKind::Diagonal) / self.speedup;
+        1e-9 * compute.max(words * 8.0 / self.bytes_per_ns)
+    }
+
     fn ntt_ns(&self, log_n: u32) -> f64 {
         match self.ntt_ns.range(..=log_n).next_back().or_else(|| self.ntt_ns.iter().next()) {
             // Beyond the table: N log N from the nearest entry.

@@ -35,6 +35,8 @@ pub struct LinearPrices {
     chain_giant: f64,
     /// By `log2` of the share of a polynomial that a diagonal takes: over chain and special primes, and over the chain.
     diagonal: Vec<[f64; 2]>,
+    /// A constant times a ciphertext, in a sum.
+    constant: f64,
     /// One that is kept evaluated over chain and special primes, as those of bootstraps are.
     evaluated_diagonal: f64,
     log_n: u32,
@@ -61,6 +63,7 @@ impl LinearPrices {
             giant: decompose + baby + division / 2.0,
             chain_giant: decompose + baby,
             diagonal: diagonal.collect(),
+            constant: costs.constant_product(ring, limbs),
             evaluated_diagonal: costs.seconds(ring, OpKind::MulPlain, limbs + ring.special, 2),
             log_n: ring.log_n,
             decompose,
@@ -74,6 +77,10 @@ impl LinearPrices {
         let log_gap = self.log_n.saturating_sub(period.max(1).ilog2() + 1) as usize;
         let [extended, chain] = self.diagonal[log_gap.min(self.diagonal.len() - 1)];
         let diagonals = counts.diagonals as f64;
+        if period == 1 {
+            // Constants: products of residues, and nothing else.
+            return self.constant * diagonals;
+        }
         let double =
             self.baby * counts.babies as f64 + self.giant * counts.giants as f64 + extended * diagonals;
         let single = self.divided_baby * counts.babies as f64
@@ -148,19 +155,19 @@ pub fn folded(rotations: &Rotations, output_period: usize, fold: usize) -> Rotat
     }
 }
 
-/// The cheapest fold up to `max_fold` (a power of two) with its seconds, the rotations that sum the copies included.
+/// The cheapest fold up to `max_fold` (a power of two) with its seconds, the rotations that sum the copies included. Operand and result repeat
+/// after `period` and `output_period` slots.
 pub fn cheapest_fold(
     rotations: &Rotations,
-    period: usize,
-    output_period: usize,
+    (period, output_period): (usize, usize),
+    diagonal_period: usize,
     max_fold: usize,
     prices: &LinearPrices,
 ) -> (usize, f64) {
     let seconds = |fold: usize| {
-        let longest = period.max(output_period);
         let folded = folded(rotations, output_period, fold);
-        let (_, counts) = cheapest_baby_step(&folded, period, longest, prices);
-        prices.seconds(&counts, longest)
+        let (_, counts) = cheapest_baby_step(&folded, period, diagonal_period, prices);
+        prices.seconds(&counts, diagonal_period)
             + f64::from(fold.trailing_zeros()) * counts.outputs as f64 * prices.rotate
     };
     let folds = (0..=max_fold.max(1).trailing_zeros()).map(|log| (1 << log, seconds(1 << log)));
@@ -199,7 +206,7 @@ mod tests {
             RingShape { log_n: 15, special: 2, digit_limbs: 2, more_digits: 0 },
             8,
         );
-        let (fold, _) = cheapest_fold(&rotations, map.input.period, 16, 64, &prices);
+        let (fold, _) = cheapest_fold(&rotations, (map.input.period, 16), map.input.period, 64, &prices);
         assert!(fold > 1, "ten outputs of 600 inputs are worth folding");
     }
 }

@@ -24,8 +24,24 @@ pub struct OpCosts<'a> {
     ring: RingShape,
     /// Numbers of chain primes that ciphertexts lack.
     omitted: Range<usize>,
-    /// Seconds of one bootstrap, by number of slots and level of the result.
-    bootstraps: Vec<(usize, Vec<f64>)>,
+    /// Seconds of bootstraps, by number of slots and level of the result.
+    bootstraps: Vec<(usize, Vec<BootstrapSeconds>)>,
+}
+
+/// Seconds of bootstraps to one level.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BootstrapSeconds {
+    /// Of one ciphertext.
+    pub single: f64,
+    /// Of two together; twice as long where pairs are not taken.
+    pub pair: f64,
+}
+
+impl BootstrapSeconds {
+    /// Of a bundle of `vectors` ciphertexts.
+    pub fn of(&self, vectors: usize) -> f64 {
+        (vectors / 2) as f64 * self.pair + (vectors % 2) as f64 * self.single
+    }
 }
 
 /// See [`OpCosts::map_bytes`].
@@ -113,9 +129,9 @@ impl<'a> OpCosts<'a> {
             packed::Op::LinearMap { map, .. } => {
                 let (counts, prices) = (shapes.counts(map, &func.consts), self.linear(level));
                 let rescale = |counts: &LinearCounts| counts.outputs as f64 * self.rescale(level, 2);
-                let seconds = counts
-                    .iter()
-                    .map(|(_, counts)| prices.seconds(counts, map.diagonal_period()) + rescale(counts));
+                let period = map.diagonal_period(&func.consts);
+                let seconds =
+                    counts.iter().map(|(_, counts)| prices.seconds(counts, period) + rescale(counts));
                 return seconds.fold(f64::INFINITY, f64::min);
             }
             packed::Op::Polynomial { polynomial, .. } => {
@@ -139,9 +155,19 @@ impl<'a> OpCosts<'a> {
         self.bootstrap_phases(bootstrap, to).iter().map(|(_, seconds)| seconds).sum()
     }
 
-    /// [`Self::bootstrap`] to every level from 0 on.
-    pub fn bootstraps(&self, bootstrap: &BootstrapParams) -> Vec<f64> {
-        (0..=bootstrap.output_level).map(|to| self.bootstrap(bootstrap, to)).collect()
+    /// Bootstraps from their lowest operand to every level from 0 on.
+    pub fn bootstraps(&self, bootstrap: &BootstrapParams) -> Vec<BootstrapSeconds> {
+        let pairs = bootstrap.takes_pairs(self.params);
+        let seconds = |to: Level| {
+            let phases = self.bootstrap_phases(bootstrap, to);
+            let single: f64 = phases.iter().map(|(_, seconds)| seconds).sum();
+            // Each has its own sine, and a conjugation at the start.
+            let own = phases.iter().filter(|(name, _)| ["sine", "level_drop"].contains(name));
+            let own: f64 = own.map(|(_, seconds)| seconds).sum();
+            let conjugations = 2.0 * self.key_switch(bootstrap.input_level());
+            BootstrapSeconds { single, pair: if pairs { single + own + conjugations } else { 2.0 * single } }
+        };
+        (0..=bootstrap.output_level).map(seconds).collect()
     }
 
     /// Bytes of its encoded matrices, each diagonal at the size of its period.
@@ -153,7 +179,11 @@ impl<'a> OpCosts<'a> {
             let coefficients: usize = matrix.periods().map(|period| 2 * period).sum();
             (coefficients * limbs * size_of::<u64>()) as u64
         };
-        matrices.map(bytes).sum()
+        let pairs = match bootstrap.takes_pairs(self.params) {
+            true => bootstrap.slots_to_coeffs_matrices(),
+            false => Vec::new(),
+        };
+        matrices.chain(pairs).map(bytes).sum()
     }
 
     /// Seconds of a bootstrap of one ciphertext to level `to` by phase, under the names that measurements have.
@@ -232,7 +262,7 @@ impl<'a> OpCosts<'a> {
             Op::LinearMap { map, baby_step, .. } => {
                 let rotations = shapes.rotations(map, &func.consts);
                 let counts = counts(&rotations, map.input.period, *baby_step);
-                return self.linear(x.level).seconds(&counts, map.diagonal_period());
+                return self.linear(x.level).seconds(&counts, map.diagonal_period(&func.consts));
             }
             Op::Polynomial { polynomial, .. } => self.polynomial(&shapes.polynomial(polynomial), x.level),
             Op::Add { .. } | Op::Sub { .. } => self.at(OpKind::Add, x.level, result.size),
@@ -244,7 +274,8 @@ impl<'a> OpCosts<'a> {
             Op::LevelDrop { level, .. } => self.level_drop(*level),
             Op::Bootstrap { .. } => {
                 let found = self.bootstraps.iter().find(|(slots, _)| *slots == x.slots);
-                found.and_then(|(_, seconds)| seconds.get(usize::from(result.level))).copied().unwrap_or(0.0)
+                let seconds = found.and_then(|(_, seconds)| seconds.get(usize::from(result.level)));
+                return seconds.map_or(0.0, |seconds| seconds.of(x.vectors));
             }
         };
         each * x.vectors as f64
@@ -266,9 +297,14 @@ impl<'a> OpCosts<'a> {
         // Digits of one polynomial over all primes.
         let digits = self.params.digits(x.level).len() as u64 * extended / 2;
         match &data.op {
+            // One sum per thread, replaced by its rescaled result.
+            Op::LinearMap { map, .. } if map.is_slotwise() => {
+                self.costs.threads as u64 * self.ring.ciphertext_bytes(2, limbs)
+            }
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
-                let MapBytes { rotations, sum } = self.map_bytes(x.level, map, &counts);
+                let MapBytes { rotations, sum } =
+                    self.map_bytes(x.level, map, &counts, map.diagonal_period(&func.consts));
                 // A sum for every giant step, an output's own included, in turns if they are many.
                 let sums = (counts.giants + counts.outputs) as u64 * sum;
                 digits
@@ -287,11 +323,11 @@ impl<'a> OpCosts<'a> {
         }
     }
 
-    /// What a linear map holds of one operand and of one sum.
-    fn map_bytes(&self, level: Level, map: &LinearMap, counts: &LinearCounts) -> MapBytes {
+    /// What a linear map whose diagonals have `period` elements holds of one operand and of one sum.
+    fn map_bytes(&self, level: Level, map: &LinearMap, counts: &LinearCounts, period: usize) -> MapBytes {
         let limbs = self.params.limbs(level);
         let &LinearCounts { babies, giants, diagonals, .. } = counts;
-        let numbers = MapCounts { babies, giants, diagonals, period: map.diagonal_period() };
+        let numbers = MapCounts { babies, giants, diagonals, period };
         // Operands come one after the other: a decomposed polynomial, and one limb of all rotations in tiles.
         let steps = babies.div_ceil(map.input.vectors().max(1));
         let tiles = self.ring.ciphertext_bytes(1, limbs) + steps as u64 * self.ring.ciphertext_bytes(2, 1);
@@ -314,7 +350,7 @@ impl<'a> OpCosts<'a> {
         match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
-                let bytes = diagonal::bytes(self.params, x.level, map.diagonal_period());
+                let bytes = diagonal::bytes(self.params, x.level, map.diagonal_period(&func.consts));
                 counts.diagonals as u64 * bytes as u64
             }
             _ => 0,

@@ -157,7 +157,8 @@ impl Step<'_> {
                 let rotations = shapes.rotations(map, &self.rewriter.func.consts);
                 let period = map.input.period;
                 let prices = prices.linear(self.level);
-                let (baby_step, _) = cheapest_baby_step(&rotations, period, map.diagonal_period(), &prices);
+                let diagonal = map.diagonal_period(&self.rewriter.func.consts);
+                let (baby_step, _) = cheapest_baby_step(&rotations, period, diagonal, &prices);
                 self.rescaled(Op::LinearMap { x, map: map.clone(), baby_step })
             }
             packed::Op::Polynomial { x, polynomial } => {

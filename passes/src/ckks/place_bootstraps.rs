@@ -30,7 +30,7 @@ use super::placement::Placement;
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::elimination::{Elimination, TooEntangled};
 use crate::analysis::mul_depth::levels_used;
-use crate::analysis::op_cost::OpCosts;
+use crate::analysis::op_cost::{BootstrapSeconds, OpCosts};
 
 /// How bootstraps are placed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,19 +186,19 @@ fn live(func: &Func<Packed>) -> Vec<bool> {
 struct Prices<'a> {
     func: &'a Func<Packed>,
     costs: &'a OpCosts<'a>,
-    /// Of one ciphertext, by the level of the result.
-    bootstrap: Vec<f64>,
+    /// By the level of the result.
+    bootstrap: Vec<BootstrapSeconds>,
 }
 
 impl Prices<'_> {
     /// Seconds of `value` in `state`: of the op that makes it, by `op_seconds` of its operands' level, of its bootstraps, and of
     /// bringing outputs to level 0.
     fn unary(&self, value: Value, state: State, op_seconds: f64) -> f64 {
-        let vectors = self.func.ty(value).vectors as f64;
-        let refresh = state.refreshed.map_or(0.0, |target| self.bootstrap[usize::from(target)]);
+        let vectors = self.func.ty(value).vectors;
+        let refresh = state.refreshed.map_or(0.0, |target| self.bootstrap[usize::from(target)].of(vectors));
         let is_output = self.func.outputs().contains(&value);
         let drop = if is_output { self.drop(state.level, 0) } else { 0.0 };
-        op_seconds + vectors * (refresh + drop)
+        op_seconds + refresh + vectors as f64 * drop
     }
 
     /// Seconds of bringing a ciphertext from one level to another.

@@ -107,8 +107,9 @@ fn maps(
         let rotations = shapes.rotations(map, &func.consts);
         let period = map.input.period;
         let linear = prices.linear(level);
+        let diagonal = map.diagonal_period(&func.consts);
         let choice = |log: u32| {
-            let seconds = linear.seconds(&counts(&rotations, period, 1 << log), map.diagonal_period());
+            let seconds = linear.seconds(&counts(&rotations, period, 1 << log), diagonal);
             (1usize << log, seconds, rotation_set(&rotations, 1 << log))
         };
         maps.push(MapChoices { op, level, choices: (0..=period.trailing_zeros()).map(choice).collect() });

@@ -34,6 +34,8 @@ pub enum Packing {
     Multiplexed,
     /// One channel per ciphertext.
     Channel,
+    /// One pixel of one channel per ciphertext, and an image of a batch in each slot: nothing is rotated.
+    Pixel,
 }
 
 /// Knobs of [`choose_layout`].
@@ -41,6 +43,8 @@ pub enum Packing {
 pub struct LayoutOptions {
     /// Slots per vector: half the ring degree.
     pub slots: usize,
+    /// Images of one run: with [`Packing::Pixel`] up to as many as there are slots.
+    pub images: usize,
     /// Which layouts may be used.
     pub packing: Packing,
     /// Prices.
@@ -55,7 +59,14 @@ impl LayoutOptions {
     /// Defaults for vectors of `slots` slots: the middle of a chain of twenty primes.
     pub fn for_slots(slots: usize) -> Self {
         let ring = RingShape { log_n: slots.max(1).ilog2() + 1, special: 3, digit_limbs: 3, more_digits: 0 };
-        LayoutOptions { slots, packing: Packing::Auto, costs: CostTable::default(), ring, limbs: 12 }
+        LayoutOptions {
+            slots,
+            images: 1,
+            packing: Packing::Auto,
+            costs: CostTable::default(),
+            ring,
+            limbs: 12,
+        }
     }
 }
 
@@ -205,6 +216,9 @@ impl<'a> Search<'a> {
     /// A layout that looks at nothing else.
     fn fresh(&self, class: usize, rounded: bool) -> Result<Layout, LowerError> {
         let shape = self.shape(class);
+        if self.options.packing == Packing::Pixel {
+            return self.pixelwise(class);
+        }
         if self.options.packing == Packing::Channel
             && !self.dense_only[class]
             && let Some(layout) = self.channelwise(shape, 1, [shape[1], shape[2]])
@@ -223,6 +237,9 @@ impl<'a> Search<'a> {
 
     /// The layout that a map from `operand` yields without moving pixels: strides widen the gap.
     fn following(&self, class: usize, kind: &LinearKind, operand: &Layout) -> Option<Layout> {
+        if self.options.packing == Packing::Pixel {
+            return None;
+        }
         let shape @ [channels, height, width] = self.shape(class);
         let stride = match kind {
             LinearKind::Conv2d { strides: [h, w], .. } if h == w => *h,
@@ -257,11 +274,22 @@ impl<'a> Search<'a> {
         (period <= slots && layout.validate().is_ok()).then_some(layout)
     }
 
+    /// One element per vector; its copies are the images of the batch.
+    fn pixelwise(&self, class: usize) -> Result<Layout, LowerError> {
+        let shape @ [_, height, width] = self.shape(class);
+        let slots = self.options.slots;
+        if self.options.images > slots {
+            let reason = format!("{} images do not fit {slots} slots", self.options.images);
+            return Err(self.error(class, reason));
+        }
+        Ok(Layout { shape, gap: 1, multiplex: 1, plane: [height, width], period: 1, slots })
+    }
+
     /// Layouts worth trying for a class, given the current ones.
     fn candidates(&self, class: usize, layouts: &[Layout]) -> Vec<Layout> {
         let shape @ [channels, height, width] = self.shape(class);
         let current = layouts[class].clone();
-        if self.dense_only[class] || self.options.packing == Packing::Channel {
+        if self.dense_only[class] || matches!(self.options.packing, Packing::Channel | Packing::Pixel) {
             return vec![current];
         }
         let tight = [height, width];
@@ -343,7 +371,9 @@ impl<'a> Search<'a> {
         let map = LinearMap::new(kind.clone(), input.clone(), output.clone());
         let rotations = map.rotations(&self.program.consts);
         let max_fold = (input.period / output.period).max(1);
-        let price = cheapest_fold(&rotations, input.period, output.period, max_fold, &self.prices);
+        let diagonal = map.diagonal_period(&self.program.consts);
+        let price =
+            cheapest_fold(&rotations, (input.period, output.period), diagonal, max_fold, &self.prices);
         self.memo.insert(key, price);
         price
     }

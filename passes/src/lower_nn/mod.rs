@@ -3,11 +3,11 @@
 //! | | |
 //! |---|---|
 //! | Stage    | nn → packed |
-//! | Requires | activations replaced by `poly`; one image per batch |
-//! | Ensures  | the same function of the image; `meta input_layout`, `meta output_layout`: one layout per input and output |
+//! | Requires | activations replaced by `poly`; a network of one image |
+//! | Ensures  | the same function of the image, or of each of several ([`fhec_ir::batch`]); `meta input_layout`, `meta output_layout`: one layout per input and output |
 //! | Leaves   | constants that nothing names are gone; levels and scales unsaid |
 //! | Fails    | [`LowerError`], naming op and tensor; [`check_lowerable`] says the same before activations are approximated |
-//! | Method   | ops to steps on tensors ([`program`]), a layout per tensor ([`choose_layout`]), steps to ops (`emit`) |
+//! | Method   | ops to steps on tensors ([`program`]), those of several images (`batch`), a layout per tensor ([`choose_layout`]), steps to ops (`emit`) |
 //! | Tests    | `tests/filetests/packed/lower/`, `tests.rs` beside this file |
 //!
 //! | file | ops |
@@ -20,6 +20,7 @@
 //! | `shape` | `reshape`, `concat`, and shapes of one image |
 
 mod activation;
+mod batch;
 pub mod choose_layout;
 mod conv;
 mod dense;
@@ -33,6 +34,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+use fhec_ir::batch::Batch;
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, OpData, StageOp};
 use fhec_ir::nn::origin::onnx_node;
@@ -48,9 +50,16 @@ use program::{Step, TensorId, TensorProgram};
 
 /// Lowers `func` into vectors of `options.slots` slots.
 pub fn lower_nn(func: &Func<Nn>, options: &LayoutOptions) -> Result<Func<Packed>, LowerError> {
-    let program = to_steps(func)?;
+    let batch = Batch { images: options.images, in_copies: options.packing == Packing::Pixel };
+    let mut program = to_steps(func)?;
+    if !batch.in_copies {
+        program = batch::batch_images(program, batch.images);
+    }
     let layouts = choose_layout::choose_layout(&program, options).map_err(|error| with_node(func, error))?;
-    emit::emit(func, &program, &layouts, options.slots).map_err(|error| with_node(func, error))
+    let emitted = emit::emit(func, &program, &layouts, options.slots);
+    let mut packed = emitted.map_err(|error| with_node(func, error))?;
+    batch.set_in_program(&mut packed);
+    Ok(packed)
 }
 
 /// An error about a tensor of which only the name is known, with the node that computes it.

@@ -227,6 +227,91 @@ fn matrices_and_lines() {
     );
 }
 
+/// The packed program on several images against the network on each.
+fn check_batch(network: &Func<Nn>, options: &LayoutOptions) -> Func<Packed> {
+    let packed = lower_nn(network, options).unwrap();
+    verify(&packed).unwrap();
+    let batch = Batch::of_program(&packed).unwrap();
+    assert_eq!(batch.images, options.images);
+    let shape = &network.ty(network.inputs()[0]).shape;
+    let images: Vec<Tensor> = (0..batch.images)
+        .map(|image| {
+            Tensor::from_fn(shape.clone(), |i| ((i * 7919 + 31 * image + 3) % 2003) as f32 / 1001.5 - 1.0)
+        })
+        .collect();
+    let doubles = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+    let all: Vec<f64> = images.iter().flat_map(doubles).collect();
+    let [input]: [Layout; 1] = packed.meta("input_layout").unwrap();
+    let results = run_packed(&packed, &[batch.pack(&input, &all).unwrap()]).unwrap();
+    let outputs: Vec<Layout> = packed.meta("output_layout").unwrap();
+    for (number, (layout, result)) in outputs.iter().zip(&results).enumerate() {
+        let found = batch.unpack(layout, result).unwrap();
+        let found: Vec<&[f64]> = found.chunks_exact(found.len() / batch.images).collect();
+        for (image, found) in images.iter().zip(found) {
+            let expected = doubles(&nn::run(network, std::slice::from_ref(image)).unwrap()[number]);
+            assert_eq!(found.len(), expected.len());
+            let largest = expected.iter().fold(1.0, |m: f64, x| m.max(x.abs()));
+            let close = |(found, expected): (&f64, &f64)| (found - expected).abs() < 2e-5 * largest;
+            assert!(found.iter().zip(&expected).all(close), "{found:?} instead of {expected:?}");
+        }
+    }
+    packed
+}
+
+/// Every kind of step: convolutions with and without groups, a dense layer, a copy to other channels, constants per channel and per
+/// element, a view, a pooling, a product.
+const ALL_STEPS: &str = "const @0 : f32[4, 3, 3, 3] = random(1) const @1 : f32[4] = random(2) const @2 : f32[8, 2, 2, 2] = random(3)
+     const @3 : f32[4, 6, 6] = random(4) const @4 : f32[5, 72] = random(5) const @5 : f32[5] = random(6)
+     input %0 : f32[1, 3, 6, 6]
+     %1 = conv2d(%0) {weight=@0, bias=@1, strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}
+     %2 = constant() {value=@3} %3 = mul(%1, %2) %4 = add(%3, %2)
+     %5 = poly(%4) {polynomial={domain=[-20.0, 20.0], chebyshev=[0.5, 0.25, 0.5]}}
+     %6 = conv2d(%5) {weight=@2, strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1], groups=2}
+     %7 = mul(%6, %6) %8 = average_pool(%5) {kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], count_include_pad=false}
+     %9 = concat(%7, %8, %8) {axis=1} %10 = slice(%9) {starts=[0, 4, 0, 0], ends=[1, 12, 3, 3], steps=[1, 1, 1, 1]}
+     %11 = reshape(%10) {shape=[1, 72]} %12 = dense(%11) {weight=@4, bias=@5} \"logits\"
+     return %12, %9";
+
+#[test]
+fn images_share_the_channels_of_tensors() {
+    for images in [2, 3, 4] {
+        for slots in [1 << 8, 1 << 10, 1 << 12] {
+            check_batch(&parse(ALL_STEPS), &LayoutOptions { images, ..LayoutOptions::for_slots(slots) });
+        }
+    }
+    // The second stage of a ResNet: two images fill what one fills half.
+    let body = "const @0 : f32[32, 16, 3, 3] = random(1) const @1 : f32[32, 32, 3, 3] = random(2)
+         input %0 : f32[1, 16, 32, 32]
+         %1 = conv2d(%0) {weight=@0, strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}
+         %2 = conv2d(%1) {weight=@1, strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}
+         return %2";
+    let packed = check_batch(&parse(body), &LayoutOptions { images: 2, ..LayoutOptions::for_slots(1 << 14) });
+    let vectors = |value| packed.ty(value).vectors;
+    assert_eq!((vectors(packed.inputs()[0]), vectors(packed.outputs()[0])), (2, 1));
+    // Both images of a vector have the same diagonals.
+    let maps = packed.ops().iter().filter_map(|data| match &data.op {
+        Op::LinearMap { map, .. } => Some(map.diagonal_period(&packed.consts)),
+        _ => None,
+    });
+    assert_eq!(maps.collect::<Vec<_>>(), [1 << 14, 1 << 13]);
+}
+
+#[test]
+fn one_pixel_per_ciphertext() {
+    let options = LayoutOptions { images: 11, packing: Packing::Pixel, ..LayoutOptions::for_slots(16) };
+    let packed = check_batch(&parse(ALL_STEPS), &options);
+    for data in packed.ops() {
+        assert!(!matches!(data.op, Op::Rotate { .. }));
+        if let Op::LinearMap { map, .. } = &data.op {
+            assert!(map.is_slotwise());
+            assert_eq!(map.output.vectors(), map.output.elements());
+        }
+    }
+    let many = LayoutOptions { images: 17, ..options };
+    let message = lower_nn(&parse(ALL_STEPS), &many).unwrap_err().to_string();
+    assert!(message.contains("17 images do not fit 16 slots"), "{message}");
+}
+
 #[test]
 fn what_cannot_be_lowered_is_named() {
     let unary = |op: &str| format!("input %0 : f32[1, 2, 4, 4] %1 = {op} \"features/out\" return %1");

@@ -65,7 +65,7 @@ impl DiagonalRows {
         }
         let rows = rows.into_iter().map(|((output, giant), terms)| Row { output, giant, terms }).collect();
         let (inputs, outputs) = (map.input.vectors(), map.output.vectors());
-        DiagonalRows { rows, inputs, outputs, period: map.diagonal_period() }
+        DiagonalRows { rows, inputs, outputs, period: map.diagonal_period(consts) }
     }
 
     /// Number of diagonals.
@@ -283,7 +283,7 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    fn check_linear_operand(&self, first: &Ciphertext, x: &Ciphertext) -> Result<(), EvalError> {
+    pub(super) fn check_linear_operand(&self, first: &Ciphertext, x: &Ciphertext) -> Result<(), EvalError> {
         let op = "linear_map";
         if first.level() != x.level() {
             return Err(EvalError::LevelMismatch { op, left: first.level(), right: x.level() });

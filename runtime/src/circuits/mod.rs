@@ -2,6 +2,7 @@
 //!
 //! | module | circuit |
 //! |---|---|
+//! | [`constant_map`] | linear maps without rotations |
 //! | [`linear_transform`] | linear maps between packed tensors, by baby and giant steps with double hoisting |
 //! | [`polynomial`] | Chebyshev polynomials at optimal depth, with exact scales |
 //! | [`dft`] | the transform between slots and coefficients, as sparse matrices |
@@ -13,6 +14,7 @@
 //! passes and key generation ask; the circuits follow them.
 
 pub mod bootstrap;
+pub mod constant_map;
 pub mod dft;
 pub mod eval_mod;
 pub mod linear_transform;

@@ -11,6 +11,7 @@ use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::scale::{ExactScale, Level, Scale};
 use fhec_ir::tensor::{ConstPool, Tensor};
 
+use super::constant_map::ConstantMap;
 use super::linear_transform::DiagonalRows;
 use super::polynomial::{Arithmetic, Term, evaluate};
 use crate::ckks::{Complex, Encoder, Encoding, Encryptor, Evaluator, FactorEncoder};
@@ -70,12 +71,18 @@ impl Setup {
     }
 }
 
-fn hoisting(params: &Params, level: Level, map: &LinearMap, shape: &LinearShape) -> Hoisting {
+fn hoisting(
+    params: &Params,
+    level: Level,
+    map: &LinearMap,
+    consts: &ConstPool,
+    shape: &LinearShape,
+) -> Hoisting {
     let counts = MapCounts {
         babies: shape.baby_rotations(),
         giants: shape.giant_rotations(),
         diagonals: shape.diagonals(),
-        period: map.diagonal_period(),
+        period: map.diagonal_period(consts),
     };
     Hoisting::cheaper(params, level, counts)
 }
@@ -123,14 +130,14 @@ fn check_linear(literal: ParamsLiteral, map: &LinearMap, consts: &ConstPool, bab
     let power = packed.iter().flatten().map(|x| x * x).sum::<f64>() / (packed.len() * map.input.slots) as f64;
     let (canonical, below) = (Scale::canonical(level), Scale::canonical(level - 1));
     // Rotations divided one by one bring a rounding each.
-    let rounded = match hoisting(params, level, map, &shape) {
+    let rounded = match hoisting(params, level, map, consts, &shape) {
         Hoisting::Single => noise::division(context, canonical),
         Hoisting::Double => 0.0,
     };
     let fresh = noise::encoding(context, canonical) + noise::secret_key_encryption(context, canonical);
     // A diagonal of period p has 2p coefficients, each rounded at q D_(l-1) / D_l.
     let ratio = params.scale(Scale::squared(level)).to_f64() / params.scale(canonical).to_f64();
-    let rounding = 2.0 * map.diagonal_period() as f64 / 12.0 / (ratio * ratio);
+    let rounding = 2.0 * map.diagonal_period(consts) as f64 / 12.0 / (ratio * ratio);
     let variance = fresh * energy
         + (noise::key_switch_product(context, level, canonical) + rounded) * rotated
         + rounding * products * power
@@ -167,19 +174,19 @@ fn maps_over_the_chain_alone() {
     let map = LinearMap::new(kind.clone(), layout.clone(), layout);
     let params = Params::new(literal(13, 8, 5, 32)).unwrap();
     for (level, expected) in [(2, Hoisting::Single), (7, Hoisting::Single)] {
-        assert_eq!(hoisting(&params, level, &map, &LinearShape::of(&map, &consts, 16)), expected);
+        assert_eq!(hoisting(&params, level, &map, &consts, &LinearShape::of(&map, &consts, 16)), expected);
         check_linear(literal(13, 8, 5, 32), &map, &consts, 16, level);
     }
     let layout = Layout { period: 256, ..Layout::dense([8, 8, 8], 4096) };
     assert_eq!(layout.vectors(), 2);
     let map = LinearMap::new(kind, layout.clone(), layout);
-    assert_eq!(hoisting(&params, 2, &map, &LinearShape::of(&map, &consts, 8)), Hoisting::Single);
+    assert_eq!(hoisting(&params, 2, &map, &consts, &LinearShape::of(&map, &consts, 8)), Hoisting::Single);
     check_linear(literal(13, 8, 5, 32), &map, &consts, 8, 2);
     // Three taps per channel: few diagonals.
     let kind = conv(&mut consts, [8, 1, 1, 3], [1; 2], [0, 1, 0, 1], 8);
     let layout = Layout::dense([8, 16, 16], 4096);
     let map = LinearMap::new(kind, layout, Layout { period: 2048, ..Layout::dense([8, 16, 16], 4096) });
-    assert_eq!(hoisting(&params, 2, &map, &LinearShape::of(&map, &consts, 16)), Hoisting::Double);
+    assert_eq!(hoisting(&params, 2, &map, &consts, &LinearShape::of(&map, &consts, 16)), Hoisting::Double);
     check_linear(literal(13, 8, 5, 32), &map, &consts, 16, 2);
 }
 
@@ -193,7 +200,7 @@ fn maps_depend_neither_on_threads_nor_on_instruction_sets() {
         let literal = literal(12, 4, special, 40);
         let shape = LinearShape::of(&map, &consts, baby_step);
         let params = Params::new(literal.clone()).unwrap();
-        assert_eq!(hoisting(&params, 3, &map, &shape), expected);
+        assert_eq!(hoisting(&params, 3, &map, &consts, &shape), expected);
         let run = |threads: usize, isa: Isa| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
@@ -415,4 +422,46 @@ fn polynomials_refuse_what_they_cannot_use() {
     let product = f.evaluator().mul(&a, &a).unwrap().with_scale(Scale::canonical(3));
     let result = f.evaluator().polynomial(&product, &shape);
     assert!(matches!(result, Err(EvalError::SizeMismatch { .. })));
+}
+
+/// One pixel per ciphertext: nothing is rotated, so no key is there, and every slot is an image of its own.
+#[test]
+fn maps_of_constants_act_on_every_slot() {
+    let mut consts = ConstPool::default();
+    let kind = conv(&mut consts, [3, 2, 3, 3], [2; 2], [1; 4], 1);
+    let pixelwise = |shape| Layout { period: 1, ..Layout::dense(shape, 4096) };
+    let map = LinearMap::new(kind, pixelwise([2, 6, 6]), pixelwise([3, 3, 3]));
+    map.validate(&consts).unwrap();
+    let dense = Layout::dense([3, 3, 3], 4096);
+    assert!(ConstantMap::of(&LinearMap { output: dense, ..map.clone() }, &consts).is_none());
+    for literal in [literal(13, 4, 2, 40), mixed_literal(13)] {
+        let name = literal.name.clone();
+        let setup = Setup::new(literal, [], 0);
+        let (context, level) = (&setup.context, 3);
+        let wave = |vector: usize| wave(&[4096], vector).data().iter().map(|&x| f64::from(x)).collect();
+        let packed: Vec<Vec<f64>> = (0..72).map(wave).collect();
+        let evaluator = Evaluator::new(context, &setup.keys);
+        let bundle = setup.encrypt(&packed, level);
+        let constants = ConstantMap::of(&map, &consts).unwrap();
+        let sums = evaluator.constant_map(&bundle, &constants, Ok).unwrap();
+        assert!(sums.iter().all(|c| (c.level(), c.scale(), c.size()) == (level, Scale::squared(level), 2)));
+        let rescaled = evaluator.constant_map(&bundle, &constants, |sum| evaluator.rescale(&sum)).unwrap();
+        let one_by_one: Vec<Ciphertext> = sums.iter().map(|sum| evaluator.rescale(sum).unwrap()).collect();
+        assert_eq!(rescaled, one_by_one);
+        let expected: Vec<Complex> =
+            map.apply(&consts, &packed).into_iter().flatten().map(Complex::from).collect();
+        let energy: f64 = map
+            .diagonals(&consts)
+            .into_values()
+            .flat_map(|diagonals| diagonals.into_values().map(|diagonal| diagonal[0] * diagonal[0]))
+            .sum::<f64>()
+            / map.output.vectors() as f64;
+        let canonical = Scale::canonical(level);
+        let fresh = noise::encoding(context, canonical) + noise::secret_key_encryption(context, canonical);
+        let variance = fresh * energy + noise::division(context, Scale::canonical(level - 1));
+        noise::assert_errors(&name, &setup.decrypt(&rescaled), &expected, variance);
+        let mixed = [&bundle[..71], &setup.encrypt(&packed[..1], level - 1)].concat();
+        let error = evaluator.constant_map(&mixed, &constants, Ok).unwrap_err();
+        assert!(matches!(error, EvalError::LevelMismatch { .. }), "{error}");
+    }
 }

@@ -1,5 +1,7 @@
 //! What executes the ops of a program.
 
+use std::borrow::Cow;
+
 use fhec_ir::ckks::{CiphertextType, Ckks};
 use fhec_ir::func::Func;
 use fhec_ir::linear_map::{LinearMap, PlainTensor};
@@ -23,7 +25,8 @@ pub struct Site<'a> {
 }
 
 /// Executes ops on bundles of its own kind: one method per op of [`fhec_ir::ckks::Op`], whose meaning, levels and scales it
-/// has. [`super::execute`] calls them in program order, with operands of the declared types.
+/// has. [`super::execute`] calls them in program order, with operands of the declared types. Ops that act on every ciphertext by itself
+/// are given the operand where nothing else needs it, so that each can go when its result is there.
 pub trait Backend {
     /// A bundle.
     type Value: Clone;
@@ -47,7 +50,7 @@ pub trait Backend {
     fn polynomial(
         &self,
         site: Site<'_>,
-        x: &Self::Value,
+        x: Cow<'_, Self::Value>,
         polynomial: &Polynomial,
     ) -> Result<Self::Value, EvalError>;
 
@@ -64,7 +67,7 @@ pub trait Backend {
     fn add_plain(
         &self,
         site: Site<'_>,
-        x: &Self::Value,
+        x: Cow<'_, Self::Value>,
         plain: &PlainTensor,
     ) -> Result<Self::Value, EvalError>;
 
@@ -72,15 +75,25 @@ pub trait Backend {
     fn mul_plain(
         &self,
         site: Site<'_>,
-        x: &Self::Value,
+        x: Cow<'_, Self::Value>,
         plain: &PlainTensor,
     ) -> Result<Self::Value, EvalError>;
 
     /// `mul_scalar`.
-    fn mul_scalar(&self, site: Site<'_>, x: &Self::Value, factor: f64) -> Result<Self::Value, EvalError>;
+    fn mul_scalar(
+        &self,
+        site: Site<'_>,
+        x: Cow<'_, Self::Value>,
+        factor: f64,
+    ) -> Result<Self::Value, EvalError>;
 
     /// `add_scalar`.
-    fn add_scalar(&self, site: Site<'_>, x: &Self::Value, offset: f64) -> Result<Self::Value, EvalError>;
+    fn add_scalar(
+        &self,
+        site: Site<'_>,
+        x: Cow<'_, Self::Value>,
+        offset: f64,
+    ) -> Result<Self::Value, EvalError>;
 
     /// `rotate`.
     fn rotate(&self, site: Site<'_>, x: &Self::Value, steps: i64) -> Result<Self::Value, EvalError>;
@@ -89,13 +102,13 @@ pub trait Backend {
     fn conjugate(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
 
     /// `relinearize`.
-    fn relinearize(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
+    fn relinearize(&self, site: Site<'_>, x: Cow<'_, Self::Value>) -> Result<Self::Value, EvalError>;
 
     /// `rescale`.
-    fn rescale(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
+    fn rescale(&self, site: Site<'_>, x: Cow<'_, Self::Value>) -> Result<Self::Value, EvalError>;
 
     /// `level_drop`.
-    fn level_drop(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
+    fn level_drop(&self, site: Site<'_>, x: Cow<'_, Self::Value>) -> Result<Self::Value, EvalError>;
 
     /// `bootstrap`.
     fn bootstrap(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
@@ -105,9 +118,9 @@ pub trait Backend {
         &self,
         relinearize: Site<'_>,
         rescale: Site<'_>,
-        x: &Self::Value,
+        x: Cow<'_, Self::Value>,
     ) -> Result<Self::Value, EvalError> {
-        self.rescale(rescale, &self.relinearize(relinearize, x)?)
+        self.rescale(rescale, Cow::Owned(self.relinearize(relinearize, x)?))
     }
 
     /// `linear_map` whose only use is the `rescale` that follows it; a backend may have one division for both.
@@ -119,6 +132,6 @@ pub trait Backend {
         map: &LinearMap,
         baby_step: usize,
     ) -> Result<Self::Value, EvalError> {
-        self.rescale(rescale, &self.linear_map(linear_map, x, map, baby_step)?)
+        self.rescale(rescale, Cow::Owned(self.linear_map(linear_map, x, map, baby_step)?))
     }
 }

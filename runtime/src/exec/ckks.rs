@@ -1,5 +1,6 @@
 //! The encrypted backend, and its cache of encoded diagonals.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +18,7 @@ use super::backend::{Backend, Site};
 use super::error::{ExecError, level_reason};
 use super::keys;
 use crate::circuits::bootstrap::Bootstrapping;
+use crate::circuits::constant_map::ConstantMap;
 use crate::circuits::linear_transform::{DiagonalRows, EncodedMap};
 use crate::ckks::{Encoding, Evaluator, FactorEncoder};
 use crate::error::EvalError;
@@ -73,6 +75,7 @@ pub struct Encrypted<'a> {
     encoder: FactorEncoder<'a>,
     cache: DiagonalCache,
     polynomials: BTreeMap<usize, PolynomialShape>,
+    constant_maps: BTreeMap<usize, ConstantMap>,
     bootstrapping: Bootstrapping<'a>,
 }
 
@@ -88,12 +91,17 @@ impl<'a> Encrypted<'a> {
             Op::Polynomial { polynomial, .. } => Some((index, PolynomialShape::new(polynomial))),
             _ => None,
         });
+        let constant_maps = func.ops().par_iter().enumerate().filter_map(|(index, data)| match &data.op {
+            Op::LinearMap { map, .. } => Some((index, ConstantMap::of(map, &func.consts)?)),
+            _ => None,
+        });
         Encrypted {
             func,
             evaluator: Evaluator::new(context, keys),
             encoder: FactorEncoder::new(context),
             cache: DiagonalCache::new(cache_bytes),
             polynomials: polynomials.collect(),
+            constant_maps: constant_maps.collect(),
             bootstrapping: Bootstrapping::default(),
         }
     }
@@ -106,7 +114,9 @@ impl<'a> Encrypted<'a> {
     /// Encodes the diagonals of all linear maps, in program order, as far as the cache has room. Returns the bytes kept.
     pub fn preload(&self) -> Result<usize, EvalError> {
         for (index, data) in self.func.ops().iter().enumerate() {
-            if let Op::LinearMap { x, map, baby_step } = &data.op {
+            if let Op::LinearMap { x, map, baby_step } = &data.op
+                && !self.constant_maps.contains_key(&index)
+            {
                 self.map(index, map, *baby_step, self.func.ty(*x).level)?;
             }
         }
@@ -158,20 +168,35 @@ impl<'a> Encrypted<'a> {
     fn with_plain(
         &self,
         site: Site<'_>,
-        x: &[Ciphertext],
+        x: Cow<'_, Vec<Ciphertext>>,
         plain: &PlainTensor,
         encoding: Encoding,
         f: impl Fn(&Ciphertext, &crate::ckks::Plaintext) -> Result<Ciphertext, EvalError> + Sync,
     ) -> Result<Vec<Ciphertext>, EvalError> {
         let encoder = self.encoder.encoder();
         let vectors = plain.pack(site.consts);
-        x.par_iter().zip(vectors).map(|(x, vector)| f(x, &encoder.encode(&vector, encoding)?)).collect()
+        let f = |x: &Ciphertext, vector: &Vec<f64>| f(x, &encoder.encode(vector, encoding)?);
+        match x {
+            Cow::Owned(x) => x.into_par_iter().zip(&vectors).map(|(x, vector)| f(&x, vector)).collect(),
+            Cow::Borrowed(x) => x.par_iter().zip(&vectors).map(|(x, vector)| f(x, vector)).collect(),
+        }
     }
 }
 
 enum MapAtHand {
     Encoded(Arc<(DiagonalRows, EncodedMap)>),
     Rows(DiagonalRows),
+}
+
+/// `f` of every ciphertext; those that nothing else needs go as soon as their results are there.
+fn each(
+    x: Cow<'_, Vec<Ciphertext>>,
+    f: impl Fn(&Ciphertext) -> Result<Ciphertext, EvalError> + Sync + Send,
+) -> Result<Vec<Ciphertext>, EvalError> {
+    match x {
+        Cow::Owned(x) => x.into_par_iter().map(|x| f(&x)).collect(),
+        Cow::Borrowed(x) => x.par_iter().map(f).collect(),
+    }
 }
 
 /// Checks every type of the program against the parameters.
@@ -283,6 +308,9 @@ impl Backend for Encrypted<'_> {
         map: &LinearMap,
         baby_step: usize,
     ) -> Result<Vec<Ciphertext>, EvalError> {
+        if let Some(constants) = self.constant_maps.get(&site.index) {
+            return self.evaluator.constant_map(x, constants, Ok);
+        }
         let sums = self.linear_sums(site, x, map, baby_step)?;
         Ok(sums.iter().map(|sum| self.evaluator.divide_special(sum)).collect())
     }
@@ -295,6 +323,9 @@ impl Backend for Encrypted<'_> {
         map: &LinearMap,
         baby_step: usize,
     ) -> Result<Vec<Ciphertext>, EvalError> {
+        if let Some(constants) = self.constant_maps.get(&site.index) {
+            return self.evaluator.constant_map(x, constants, |sum| self.evaluator.rescale(&sum));
+        }
         let sums = self.linear_sums(site, x, map, baby_step)?;
         sums.iter().map(|sum| self.evaluator.divide_special_rescale(sum)).collect()
     }
@@ -302,11 +333,11 @@ impl Backend for Encrypted<'_> {
     fn polynomial(
         &self,
         site: Site<'_>,
-        x: &Vec<Ciphertext>,
+        x: Cow<'_, Vec<Ciphertext>>,
         _: &Polynomial,
     ) -> Result<Vec<Ciphertext>, EvalError> {
         let shape = &self.polynomials[&site.index];
-        x.par_iter().map(|x| self.evaluator.polynomial(x, shape)).collect()
+        each(x, |x| self.evaluator.polynomial(x, shape))
     }
 
     fn add(
@@ -342,7 +373,7 @@ impl Backend for Encrypted<'_> {
     fn add_plain(
         &self,
         site: Site<'_>,
-        x: &Vec<Ciphertext>,
+        x: Cow<'_, Vec<Ciphertext>>,
         plain: &PlainTensor,
     ) -> Result<Vec<Ciphertext>, EvalError> {
         let encoding = Encoding::summand(site.operand.level, site.operand.scale);
@@ -352,7 +383,7 @@ impl Backend for Encrypted<'_> {
     fn mul_plain(
         &self,
         site: Site<'_>,
-        x: &Vec<Ciphertext>,
+        x: Cow<'_, Vec<Ciphertext>>,
         plain: &PlainTensor,
     ) -> Result<Vec<Ciphertext>, EvalError> {
         let level = site.operand.level;
@@ -363,19 +394,19 @@ impl Backend for Encrypted<'_> {
     fn mul_scalar(
         &self,
         _: Site<'_>,
-        x: &Vec<Ciphertext>,
+        x: Cow<'_, Vec<Ciphertext>>,
         factor: f64,
     ) -> Result<Vec<Ciphertext>, EvalError> {
-        x.par_iter().map(|x| self.evaluator.mul_scalar(x, factor)).collect()
+        each(x, |x| self.evaluator.mul_scalar(x, factor))
     }
 
     fn add_scalar(
         &self,
         _: Site<'_>,
-        x: &Vec<Ciphertext>,
+        x: Cow<'_, Vec<Ciphertext>>,
         offset: f64,
     ) -> Result<Vec<Ciphertext>, EvalError> {
-        let mut sum = x.clone();
+        let mut sum = x.into_owned();
         sum.par_iter_mut().try_for_each(|x| self.evaluator.add_scalar_assign(x, offset))?;
         Ok(sum)
     }
@@ -388,25 +419,25 @@ impl Backend for Encrypted<'_> {
         x.par_iter().map(|x| self.evaluator.conjugate(x)).collect()
     }
 
-    fn relinearize(&self, _: Site<'_>, x: &Vec<Ciphertext>) -> Result<Vec<Ciphertext>, EvalError> {
-        x.par_iter().map(|x| self.evaluator.relinearize(x)).collect()
+    fn relinearize(&self, _: Site<'_>, x: Cow<'_, Vec<Ciphertext>>) -> Result<Vec<Ciphertext>, EvalError> {
+        each(x, |x| self.evaluator.relinearize(x))
     }
 
     fn relinearize_rescale(
         &self,
         _: Site<'_>,
         _: Site<'_>,
-        x: &Vec<Ciphertext>,
+        x: Cow<'_, Vec<Ciphertext>>,
     ) -> Result<Vec<Ciphertext>, EvalError> {
-        x.par_iter().map(|x| self.evaluator.relinearize_rescale(x)).collect()
+        each(x, |x| self.evaluator.relinearize_rescale(x))
     }
 
-    fn rescale(&self, _: Site<'_>, x: &Vec<Ciphertext>) -> Result<Vec<Ciphertext>, EvalError> {
-        x.par_iter().map(|x| self.evaluator.rescale(x)).collect()
+    fn rescale(&self, _: Site<'_>, x: Cow<'_, Vec<Ciphertext>>) -> Result<Vec<Ciphertext>, EvalError> {
+        each(x, |x| self.evaluator.rescale(x))
     }
 
-    fn level_drop(&self, site: Site<'_>, x: &Vec<Ciphertext>) -> Result<Vec<Ciphertext>, EvalError> {
-        x.par_iter().map(|x| self.evaluator.level_drop(x, site.result.level)).collect()
+    fn level_drop(&self, site: Site<'_>, x: Cow<'_, Vec<Ciphertext>>) -> Result<Vec<Ciphertext>, EvalError> {
+        each(x, |x| self.evaluator.level_drop(x, site.result.level))
     }
 
     fn bootstrap(&self, site: Site<'_>, x: &Vec<Ciphertext>) -> Result<Vec<Ciphertext>, EvalError> {
@@ -417,6 +448,17 @@ impl Backend for Encrypted<'_> {
             .expect("a program without its bootstraps is refused by check_program");
         // One after the other: each uses all threads and gigabytes of keys.
         let keys = self.bootstrapping.encapsulation;
-        x.iter().map(|x| bootstrapper.bootstrap(&self.evaluator, keys, x, to.level)).collect()
+        let mut refreshed = Vec::with_capacity(x.len());
+        let mut rest = x.as_slice();
+        if bootstrapper.takes_pairs() {
+            while let [a, b, others @ ..] = rest {
+                refreshed.extend(bootstrapper.bootstrap_pair(&self.evaluator, keys, [a, b], to.level)?);
+                rest = others;
+            }
+        }
+        for x in rest {
+            refreshed.push(bootstrapper.bootstrap(&self.evaluator, keys, x, to.level)?);
+        }
+        Ok(refreshed)
     }
 }

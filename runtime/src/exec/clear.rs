@@ -1,5 +1,7 @@
 //! The backend of exact slots: what a program means, as in [`fhec_ir::interp::run_ckks`].
 
+use std::borrow::Cow;
+
 use fhec_ir::ckks::{CiphertextType, Ckks};
 use fhec_ir::func::Func;
 use fhec_ir::interp::Bundle;
@@ -30,8 +32,13 @@ impl Backend for Clear {
         Ok(map.apply(site.consts, x))
     }
 
-    fn polynomial(&self, _: Site<'_>, x: &Bundle, polynomial: &Polynomial) -> Result<Bundle, EvalError> {
-        let mut y = x.clone();
+    fn polynomial(
+        &self,
+        _: Site<'_>,
+        x: Cow<'_, Bundle>,
+        polynomial: &Polynomial,
+    ) -> Result<Bundle, EvalError> {
+        let mut y = x.into_owned();
         y.iter_mut().for_each(|vector| polynomial.eval_slots(vector));
         Ok(y)
     }
@@ -48,20 +55,30 @@ impl Backend for Clear {
         Ok(zip(x, y, |x, y| x * y))
     }
 
-    fn add_plain(&self, site: Site<'_>, x: &Bundle, plain: &PlainTensor) -> Result<Bundle, EvalError> {
-        Ok(zip(x, &plain.pack(site.consts), |x, y| x + y))
+    fn add_plain(
+        &self,
+        site: Site<'_>,
+        x: Cow<'_, Bundle>,
+        plain: &PlainTensor,
+    ) -> Result<Bundle, EvalError> {
+        Ok(zip(&x, &plain.pack(site.consts), |x, y| x + y))
     }
 
-    fn mul_plain(&self, site: Site<'_>, x: &Bundle, plain: &PlainTensor) -> Result<Bundle, EvalError> {
-        Ok(zip(x, &plain.pack(site.consts), |x, y| x * y))
+    fn mul_plain(
+        &self,
+        site: Site<'_>,
+        x: Cow<'_, Bundle>,
+        plain: &PlainTensor,
+    ) -> Result<Bundle, EvalError> {
+        Ok(zip(&x, &plain.pack(site.consts), |x, y| x * y))
     }
 
-    fn mul_scalar(&self, _: Site<'_>, x: &Bundle, factor: f64) -> Result<Bundle, EvalError> {
-        Ok(map(x, |slot| slot * factor))
+    fn mul_scalar(&self, _: Site<'_>, x: Cow<'_, Bundle>, factor: f64) -> Result<Bundle, EvalError> {
+        Ok(map(&x, |slot| slot * factor))
     }
 
-    fn add_scalar(&self, _: Site<'_>, x: &Bundle, offset: f64) -> Result<Bundle, EvalError> {
-        Ok(map(x, |slot| slot + offset))
+    fn add_scalar(&self, _: Site<'_>, x: Cow<'_, Bundle>, offset: f64) -> Result<Bundle, EvalError> {
+        Ok(map(&x, |slot| slot + offset))
     }
 
     fn rotate(&self, _: Site<'_>, x: &Bundle, steps: i64) -> Result<Bundle, EvalError> {
@@ -77,16 +94,16 @@ impl Backend for Clear {
         Ok(x.clone())
     }
 
-    fn relinearize(&self, _: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
-        Ok(x.clone())
+    fn relinearize(&self, _: Site<'_>, x: Cow<'_, Bundle>) -> Result<Bundle, EvalError> {
+        Ok(x.into_owned())
     }
 
-    fn rescale(&self, _: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
-        Ok(x.clone())
+    fn rescale(&self, _: Site<'_>, x: Cow<'_, Bundle>) -> Result<Bundle, EvalError> {
+        Ok(x.into_owned())
     }
 
-    fn level_drop(&self, _: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
-        Ok(x.clone())
+    fn level_drop(&self, _: Site<'_>, x: Cow<'_, Bundle>) -> Result<Bundle, EvalError> {
+        Ok(x.into_owned())
     }
 
     fn bootstrap(&self, _: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {

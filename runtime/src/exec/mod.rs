@@ -25,6 +25,7 @@ pub mod observer;
 pub mod overflow;
 pub mod witness;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -116,12 +117,13 @@ pub fn execute_from<B: Backend>(
         let next = func.ops().get(index + 1).filter(|next| {
             matches!(next.op, Op::Rescale { x } if x == data.result) && use_counts[data.result.index()] == 1
         });
+        let operands = Operands { values: &mut values, last_uses: &last_uses, index };
         let (result, made) = match (&data.op, next) {
             (Op::Relinearize { .. } | Op::LinearMap { .. }, Some(next)) => {
                 fused = true;
-                (next.result, run_with_rescale(func, backend, index, &values))
+                (next.result, run_with_rescale(func, backend, operands))
             }
-            _ => (data.result, run_op(func, backend, index, &values)),
+            _ => (data.result, run_op(func, backend, operands)),
         };
         let mnemonic = data.op.mnemonic();
         let made = made.map_err(|source| ExecError::Op { op: index, mnemonic, source })?;
@@ -172,50 +174,64 @@ fn site<'a>(func: &'a Func<Ckks>, index: usize) -> Site<'a> {
     Site { index, consts: &func.consts, operand: func.ty(operand), result: func.ty(data.result) }
 }
 
-fn live<V>(values: &[Option<V>], name: Value) -> &V {
-    values[name.index()].as_ref().expect("values live until their last use")
+/// The live values, and the op that reads some of them.
+struct Operands<'v, V> {
+    values: &'v mut [Option<V>],
+    last_uses: &'v [Option<usize>],
+    index: usize,
+}
+
+impl<V: Clone> Operands<'_, V> {
+    fn read(&self, name: Value) -> &V {
+        self.values[name.index()].as_ref().expect("values live until their last use")
+    }
+
+    /// The value itself, if the op is its last use.
+    fn take(&mut self, name: Value) -> Cow<'_, V> {
+        if self.last_uses[name.index()] == Some(self.index) {
+            return Cow::Owned(self.values[name.index()].take().expect("values live until their last use"));
+        }
+        Cow::Borrowed(self.read(name))
+    }
 }
 
 fn run_op<B: Backend>(
     func: &Func<Ckks>,
     backend: &B,
-    index: usize,
-    values: &[Option<B::Value>],
+    mut operands: Operands<'_, B::Value>,
 ) -> Result<B::Value, EvalError> {
-    let site = site(func, index);
-    let value = |name: &Value| live(values, *name);
-    match &func.ops()[index].op {
-        Op::LinearMap { x, map, baby_step } => backend.linear_map(site, value(x), map, *baby_step),
-        Op::Polynomial { x, polynomial } => backend.polynomial(site, value(x), polynomial),
-        Op::Add { x, y } => backend.add(site, value(x), value(y)),
-        Op::Sub { x, y } => backend.sub(site, value(x), value(y)),
-        Op::Mul { x, y } => backend.mul(site, value(x), value(y)),
-        Op::AddPlain { x, plain } => backend.add_plain(site, value(x), plain),
-        Op::MulPlain { x, plain } => backend.mul_plain(site, value(x), plain),
-        Op::MulScalar { x, factor } => backend.mul_scalar(site, value(x), *factor),
-        Op::AddScalar { x, offset } => backend.add_scalar(site, value(x), *offset),
-        Op::Rotate { x, steps } => backend.rotate(site, value(x), *steps),
-        Op::Conjugate { x } => backend.conjugate(site, value(x)),
-        Op::Relinearize { x } => backend.relinearize(site, value(x)),
-        Op::Rescale { x } => backend.rescale(site, value(x)),
-        Op::LevelDrop { x, .. } => backend.level_drop(site, value(x)),
-        Op::Bootstrap { x, .. } => backend.bootstrap(site, value(x)),
+    let site = site(func, operands.index);
+    match &func.ops()[operands.index].op {
+        Op::LinearMap { x, map, baby_step } => backend.linear_map(site, operands.read(*x), map, *baby_step),
+        Op::Polynomial { x, polynomial } => backend.polynomial(site, operands.take(*x), polynomial),
+        Op::Add { x, y } => backend.add(site, operands.read(*x), operands.read(*y)),
+        Op::Sub { x, y } => backend.sub(site, operands.read(*x), operands.read(*y)),
+        Op::Mul { x, y } => backend.mul(site, operands.read(*x), operands.read(*y)),
+        Op::AddPlain { x, plain } => backend.add_plain(site, operands.take(*x), plain),
+        Op::MulPlain { x, plain } => backend.mul_plain(site, operands.take(*x), plain),
+        Op::MulScalar { x, factor } => backend.mul_scalar(site, operands.take(*x), *factor),
+        Op::AddScalar { x, offset } => backend.add_scalar(site, operands.take(*x), *offset),
+        Op::Rotate { x, steps } => backend.rotate(site, operands.read(*x), *steps),
+        Op::Conjugate { x } => backend.conjugate(site, operands.read(*x)),
+        Op::Relinearize { x } => backend.relinearize(site, operands.take(*x)),
+        Op::Rescale { x } => backend.rescale(site, operands.take(*x)),
+        Op::LevelDrop { x, .. } => backend.level_drop(site, operands.take(*x)),
+        Op::Bootstrap { x, .. } => backend.bootstrap(site, operands.read(*x)),
     }
 }
 
-/// Ops `index` and `index + 1`, a `rescale` of its result.
+/// The op and the next one, a `rescale` of its result.
 fn run_with_rescale<B: Backend>(
     func: &Func<Ckks>,
     backend: &B,
-    index: usize,
-    values: &[Option<B::Value>],
+    mut operands: Operands<'_, B::Value>,
 ) -> Result<B::Value, EvalError> {
-    let sites = (site(func, index), site(func, index + 1));
-    match &func.ops()[index].op {
+    let sites = (site(func, operands.index), site(func, operands.index + 1));
+    match &func.ops()[operands.index].op {
         Op::LinearMap { x, map, baby_step } => {
-            backend.linear_map_rescale(sites.0, sites.1, live(values, *x), map, *baby_step)
+            backend.linear_map_rescale(sites.0, sites.1, operands.read(*x), map, *baby_step)
         }
-        Op::Relinearize { x } => backend.relinearize_rescale(sites.0, sites.1, live(values, *x)),
+        Op::Relinearize { x } => backend.relinearize_rescale(sites.0, sites.1, operands.take(*x)),
         op => unreachable!("`{}` has no form with a rescale", op.mnemonic()),
     }
 }

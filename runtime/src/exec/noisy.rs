@@ -16,6 +16,7 @@
 //!
 //! Not modelled, being smaller by tens of bits: roundings of constants, double precision.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::bootstrap::BootstrapParams;
@@ -70,7 +71,7 @@ struct MapEnergy {
 
 impl MapEnergy {
     fn new(map: &LinearMap, consts: &ConstPool, baby_step: usize) -> Self {
-        let (outputs, period) = (map.output.vectors(), map.diagonal_period());
+        let (outputs, period) = (map.output.vectors(), map.diagonal_period(consts));
         let mut energy = MapEnergy {
             rotated: vec![vec![0.0; period]; outputs],
             diagonals: Vec::new(),
@@ -275,8 +276,8 @@ impl Backend for Noisy<'_> {
         Ok(y)
     }
 
-    fn polynomial(&self, site: Site<'_>, x: &Bundle, _: &Polynomial) -> Result<Bundle, EvalError> {
-        self.overflows.check(site.index, x);
+    fn polynomial(&self, site: Site<'_>, x: Cow<'_, Bundle>, _: &Polynomial) -> Result<Bundle, EvalError> {
+        self.overflows.check(site.index, &x);
         let shape = &self.simulation.polynomials[&site.index];
         let model = self.model(site.operand.slots);
         let vectors = x.iter().enumerate().map(|(number, vector)| {
@@ -299,28 +300,38 @@ impl Backend for Noisy<'_> {
         Clear.mul(site, x, y)
     }
 
-    fn add_plain(&self, site: Site<'_>, x: &Bundle, plain: &PlainTensor) -> Result<Bundle, EvalError> {
+    fn add_plain(
+        &self,
+        site: Site<'_>,
+        x: Cow<'_, Bundle>,
+        plain: &PlainTensor,
+    ) -> Result<Bundle, EvalError> {
         let model = self.model(site.operand.slots);
         let sum = Clear.add_plain(site, x, plain)?;
         Ok(self.perturb_all(site, sum, model.encoding(model.scale(site.operand.scale))))
     }
 
-    fn mul_plain(&self, site: Site<'_>, x: &Bundle, plain: &PlainTensor) -> Result<Bundle, EvalError> {
+    fn mul_plain(
+        &self,
+        site: Site<'_>,
+        x: Cow<'_, Bundle>,
+        plain: &PlainTensor,
+    ) -> Result<Bundle, EvalError> {
         let (model, level) = (self.model(site.operand.slots), site.operand.level);
         let ratio = model.scale(Scale::squared(level)) / model.scale(Scale::canonical(level));
         let rounding = model.encoding(ratio);
-        let mut product = Clear.mul_plain(site, x, plain)?;
+        let mut product = Clear.mul_plain(site, Cow::Borrowed(&x), plain)?;
         self.perturb(OP, site.index, &mut product, |vector, slot| {
             rounding * x[vector][slot] * x[vector][slot]
         });
         Ok(product)
     }
 
-    fn mul_scalar(&self, site: Site<'_>, x: &Bundle, factor: f64) -> Result<Bundle, EvalError> {
+    fn mul_scalar(&self, site: Site<'_>, x: Cow<'_, Bundle>, factor: f64) -> Result<Bundle, EvalError> {
         Clear.mul_scalar(site, x, factor)
     }
 
-    fn add_scalar(&self, site: Site<'_>, x: &Bundle, offset: f64) -> Result<Bundle, EvalError> {
+    fn add_scalar(&self, site: Site<'_>, x: Cow<'_, Bundle>, offset: f64) -> Result<Bundle, EvalError> {
         Clear.add_scalar(site, x, offset)
     }
 
@@ -338,17 +349,17 @@ impl Backend for Noisy<'_> {
         Ok(self.perturb_all(site, x.clone(), variance))
     }
 
-    fn relinearize(&self, site: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
-        self.conjugate(site, x)
+    fn relinearize(&self, site: Site<'_>, x: Cow<'_, Bundle>) -> Result<Bundle, EvalError> {
+        self.conjugate(site, &x)
     }
 
-    fn rescale(&self, site: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
+    fn rescale(&self, site: Site<'_>, x: Cow<'_, Bundle>) -> Result<Bundle, EvalError> {
         let model = self.model(site.operand.slots);
         let variance = model.division(site.operand.size, model.scale(site.result.scale));
-        Ok(self.perturb_all(site, x.clone(), variance))
+        Ok(self.perturb_all(site, x.into_owned(), variance))
     }
 
-    fn level_drop(&self, site: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
+    fn level_drop(&self, site: Site<'_>, x: Cow<'_, Bundle>) -> Result<Bundle, EvalError> {
         self.rescale(site, x)
     }
 

@@ -455,6 +455,14 @@ macro_rules! delegate {
     )*};
 }
 
+macro_rules! delegate_one_by_one {
+    ($($name:ident($($arg:ident: $ty:ty),*))*) => {$(
+        fn $name(&self, site: Site<'_>, x: Cow<'_, Self::Value>, $($arg: $ty),*) -> Result<Self::Value, EvalError> {
+            Ok(self.count(Clear.$name(site, Cow::Borrowed(&x.0), $($arg),*)?))
+        }
+    )*};
+}
+
 impl<'a> Backend for Counted<'a> {
     type Value = CountedBundle<'a>;
 
@@ -468,14 +476,18 @@ impl<'a> Backend for Counted<'a> {
 
     delegate! {
         linear_map(x; map: &LinearMap, baby_step: usize)
-        polynomial(x; polynomial: &Polynomial)
         add(x, y;) sub(x, y;) mul(x, y;)
-        add_plain(x; plain: &PlainTensor)
-        mul_plain(x; plain: &PlainTensor)
-        mul_scalar(x; factor: f64)
-        add_scalar(x; offset: f64)
         rotate(x; steps: i64)
-        conjugate(x;) relinearize(x;) rescale(x;) level_drop(x;) bootstrap(x;)
+        conjugate(x;) bootstrap(x;)
+    }
+
+    delegate_one_by_one! {
+        polynomial(polynomial: &Polynomial)
+        add_plain(plain: &PlainTensor)
+        mul_plain(plain: &PlainTensor)
+        mul_scalar(factor: f64)
+        add_scalar(offset: f64)
+        relinearize() rescale() level_drop()
     }
 }
 

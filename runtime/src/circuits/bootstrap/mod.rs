@@ -9,6 +9,10 @@
 //! 4. *real part*, by one conjugation: the imaginary part, where the other half of the coefficients is, goes;
 //! 5. *reduction* modulo `q0` by the sine: the message again, in the slots, far up in the chain.
 //!
+//! *Pairs.* A real message leaves the upper half of the coefficients empty. Two ciphertexts become one, `a + i b`, go through steps 1 to 3
+//! together, and come apart in step 4 as real and imaginary part; only step 5 is done for each. Imaginary parts are dropped before, so
+//! that they do not mix: `2 Re` of each by a conjugation on the few primes that there are, with the half in the matrices of step 1.
+//!
 //! Slots to coefficients last starts from level 0 with a conjugation, so that the polynomial is that of a real message, goes through
 //! steps 2 to 5, which refresh the lower half of its coefficients, and ends with step 1 and another conjugation.
 
@@ -87,6 +91,8 @@ impl Bootstrapping<'_> {
 pub struct Bootstrapper {
     bootstrap: BootstrapParams,
     slots_to_coeffs: Vec<EncodedDft>,
+    /// With the half of a pair's real parts; none where pairs are not taken.
+    pairs_to_coeffs: Vec<EncodedDft>,
     coeffs_to_slots: Vec<EncodedDft>,
     trace: Vec<usize>,
     shift: f64,
@@ -115,6 +121,10 @@ impl Bootstrapper {
             bootstrap.argument_factor(params) / (2 * bootstrap.slots()) as f64 / (1u64 << trace.len()) as f64;
         Ok(Bootstrapper {
             slots_to_coeffs: encode(bootstrap.slots_to_coeffs_matrices(), 1.0)?,
+            pairs_to_coeffs: match bootstrap.takes_pairs(params) {
+                true => encode(bootstrap.slots_to_coeffs_matrices(), 0.5)?,
+                false => Vec::new(),
+            },
             coeffs_to_slots: encode(bootstrap.coeffs_to_slots_matrices(), factor)?,
             trace,
             shift: -0.25 / bootstrap.width(),
@@ -134,7 +144,8 @@ impl Bootstrapper {
 
     /// Bytes of encoded matrices.
     pub fn bytes(&self) -> usize {
-        self.slots_to_coeffs.iter().chain(&self.coeffs_to_slots).map(EncodedDft::bytes).sum()
+        let lists = [&self.slots_to_coeffs, &self.pairs_to_coeffs, &self.coeffs_to_slots];
+        lists.into_iter().flatten().map(EncodedDft::bytes).sum()
     }
 
     /// Refreshes `a` to `level`. *Message*: real, `|m| <= 1`; an imaginary part is dropped; larger messages give wrong
@@ -184,13 +195,63 @@ impl Bootstrapper {
             x = self.twice_real_part(evaluator, x)?;
             done("real_part");
         }
-        // All primes between the levels are missing, so this is a ciphertext of the lower one.
-        let reached = b.reached_level(level);
-        x.set_level(reached);
-        x.set_scale(Scale::canonical(reached));
-        x = evaluator.level_drop(&x, level)?;
+        x = self.lowered(evaluator, x, level)?;
         done("level_drop");
         Ok(x)
+    }
+
+    /// Whether two ciphertexts can be refreshed together.
+    pub fn takes_pairs(&self) -> bool {
+        !self.pairs_to_coeffs.is_empty()
+    }
+
+    /// Refreshes `a` and `b` to `level` like [`Self::bootstrap`], in less time than one after the other.
+    ///
+    /// # Panics
+    /// Unless [`Self::takes_pairs`].
+    pub fn bootstrap_pair(
+        &self,
+        evaluator: &Evaluator<'_>,
+        keys: Option<&EncapsulationKeys>,
+        [a, b]: [&Ciphertext; 2],
+        level: Level,
+    ) -> Result<[Ciphertext; 2], EvalError> {
+        assert!(self.takes_pairs(), "a bootstrap without matrices for pairs");
+        let twice_real = |x: &Ciphertext| {
+            self.check(keys, x, level)?;
+            let input = evaluator.level_drop(x, self.bootstrap.input_level())?;
+            self.twice_real_part(evaluator, input.with_slots(self.bootstrap.slots()))
+        };
+        let (mut pair, mut imaginary) = (twice_real(a)?, twice_real(b)?);
+        evaluator.mul_imaginary_unit_assign(&mut imaginary);
+        evaluator.add_assign(&mut pair, &imaginary)?;
+        let pair = self.pairs_to_coeffs.iter().try_fold(pair, |x, matrix| evaluator.dft(&x, matrix))?;
+        let raised = self.raise_modulus(evaluator, keys, &pair, level)?;
+        let mut real = self.coeffs_to_slots(evaluator, keys, raised)?;
+        // z + conj z = 2 Re z, and i (conj z - z) = 2 Im z.
+        let conjugate = evaluator.conjugate(&real)?;
+        let mut imaginary = evaluator.sub(&conjugate, &real)?;
+        evaluator.mul_imaginary_unit_assign(&mut imaginary);
+        evaluator.add_assign(&mut real, &conjugate)?;
+        let refreshed = |mut argument: Ciphertext| {
+            evaluator.add_scalar_assign(&mut argument, self.shift)?;
+            self.lowered(evaluator, self.reduce(evaluator, &argument, level)?, level)
+        };
+        Ok([refreshed(real)?, refreshed(imaginary)?])
+    }
+
+    /// What came out of the sine, or of the matrices after it, at `level`.
+    fn lowered(
+        &self,
+        evaluator: &Evaluator<'_>,
+        mut x: Ciphertext,
+        level: Level,
+    ) -> Result<Ciphertext, EvalError> {
+        // All primes between the levels are missing, so this is a ciphertext of the lower one.
+        let reached = self.bootstrap.reached_level(level);
+        x.set_level(reached);
+        x.set_scale(Scale::canonical(reached));
+        evaluator.level_drop(&x, level)
     }
 
     fn check(&self, keys: Option<&EncapsulationKeys>, a: &Ciphertext, level: Level) -> Result<(), EvalError> {

@@ -105,6 +105,34 @@ fn a_message_comes_back_with_its_levels() {
 }
 
 #[test]
+fn two_messages_share_the_transforms() {
+    let (slots, ratio) = (1 << (LOG_N - 1), 10);
+    let rig = Rig::new(bootstrap(LOG_N - 1, false, true), ratio, Secret::UniformTernary);
+    let input = rig.bootstrapper.bootstrap_params().input_level();
+    // Imaginary parts are dropped, not mixed in; operands may have levels left.
+    let messages = [random_slots(slots, 3), random_slots(slots, 4)];
+    let [a, b] = [rig.encrypt(&messages[0], input), rig.encrypt(&messages[1], input + 1)];
+    let pair = |level| {
+        rig.bootstrapper.bootstrap_pair(&rig.evaluator(), rig.encapsulation.as_ref(), [&a, &b], level)
+    };
+    assert!(rig.bootstrapper.takes_pairs());
+    for level in [5, 3] {
+        for (result, message) in pair(level).unwrap().iter().zip(&messages) {
+            assert_eq!((result.level(), result.slots()), (level, slots));
+            let error = worst(&rig.decrypt(result), |i| sine(message[i].re, ratio));
+            assert!(error < 2f64.powi(-17), "2^{:.1}", error.log2());
+        }
+    }
+    let few = rig.encrypt(&messages[0], input - 1);
+    let refused =
+        rig.bootstrapper.bootstrap_pair(&rig.evaluator(), rig.encapsulation.as_ref(), [&a, &few], 5);
+    assert!(matches!(refused, Err(EvalError::LevelTooLow { .. })));
+    assert!(matches!(pair(9), Err(EvalError::LevelTooHigh { .. })));
+    let sparse = Rig::new(bootstrap(LOG_N - 3, false, true), ratio, Secret::UniformTernary);
+    assert!(!sparse.bootstrapper.takes_pairs());
+}
+
+#[test]
 fn every_phase_holds_what_it_should() {
     let (slots, ratio) = (1 << (LOG_N - 1), 10);
     let rig = Rig::new(bootstrap(LOG_N - 1, false, true), ratio, Secret::UniformTernary);
