@@ -263,33 +263,50 @@ impl LinearMap {
         self.input.period.max(self.output.period)
     }
 
-    /// How many groups of channels with the same weights follow each other in a vector, at the same distance in operand and result, and
-    /// fill it: then all of them have the same diagonals. 1 where it is not so.
+    /// How many images of a batch share a vector and have the same diagonals: groups of channels with the same weights that follow each
+    /// other at the same distance in operand and result, and fill it.
     fn images_per_vector(&self, consts: &ConstPool) -> usize {
-        let LinearKind::Conv2d { weight, groups, .. } = &self.kind else { return 1 };
-        if *groups == 1 || self.input.period != self.output.period {
-            return 1;
+        match self.images(consts) {
+            Some((_, line)) if line < self.input.period => self.input.period / line,
+            _ => 1,
+        }
+    }
+
+    /// How many times the same map is done, each time from the next vectors to the next ones: by images of a batch, as many as share a
+    /// vector together.
+    pub fn blocks(&self, consts: &ConstPool) -> usize {
+        match self.images(consts) {
+            Some((images, line)) if line < self.input.period => images * line / self.input.period,
+            Some((images, _)) => images,
+            None => 1,
+        }
+    }
+
+    /// The groups of channels with the same weights, and the length of the line that one takes, in operand and result, if they fill
+    /// whole vectors.
+    fn images(&self, consts: &ConstPool) -> Option<(usize, usize)> {
+        let LinearKind::Conv2d { weight, groups, .. } = &self.kind else { return None };
+        if *groups == 1 || self.input.period != self.output.period || self.fold != 1 {
+            return None;
         }
         let (period, data) = (self.input.period, consts[*weight].data());
         let tiled = |images: usize| {
             let (first, rest) = data.split_at(data.len() / images);
             rest.chunks_exact(first.len().max(1)).all(|other| other == first)
         };
-        // The line of one image, if that many images are cut apart between planes.
+        // The line of one image, if that many are cut apart between planes.
         let line = |layout: &Layout, images: usize| {
             let whole = layout.shape[0].is_multiple_of(images * layout.multiplex);
             whole.then(|| layout.line_length() / images)
         };
-        let fits = |images: &usize| {
-            let (input, output) = (line(&self.input, *images), line(&self.output, *images));
-            input == output
-                && input.is_some_and(|line| line < period && period.is_multiple_of(line))
-                && self.input.vectors() * period == self.input.line_length()
-                && tiled(*images)
+        let found = |images: usize| {
+            let (input, output) = (line(&self.input, images)?, line(&self.output, images)?);
+            let fills = input * images == self.input.vectors() * period;
+            let fits = input == output && (period.is_multiple_of(input) || input.is_multiple_of(period));
+            (fills && fits && tiled(images)).then_some((images, input))
         };
-        let divisors = (2..=*groups).filter(|images| groups.is_multiple_of(*images));
-        let images = divisors.filter(fits).last();
-        images.map_or(1, |images| period * images / self.input.line_length())
+        let divisors = (2..=*groups).rev().filter(|images| groups.is_multiple_of(*images));
+        divisors.filter_map(found).next()
     }
 
     /// All non-zero diagonals, by `(output vector, input vector)`, each of [`LinearMap::diagonal_period`] elements. Every copy of the output is

@@ -306,7 +306,8 @@ impl<'a> OpCosts<'a> {
                 let MapBytes { rotations, sum } =
                     self.map_bytes(x.level, map, &counts, map.diagonal_period(&func.consts));
                 // A sum for every giant step, an output's own included, in turns if they are many.
-                let sums = (counts.giants + counts.outputs) as u64 * sum;
+                let blocks = map.blocks(&func.consts);
+                let sums = ((counts.giants + counts.outputs) / blocks) as u64 * sum;
                 digits
                     + rotations
                     + sums.min(sum.max(WORKING_BYTES as u64))
@@ -351,7 +352,7 @@ impl<'a> OpCosts<'a> {
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
                 let bytes = diagonal::bytes(self.params, x.level, map.diagonal_period(&func.consts));
-                counts.diagonals as u64 * bytes as u64
+                (counts.diagonals / map.blocks(&func.consts)) as u64 * bytes as u64
             }
             _ => 0,
         }

@@ -41,11 +41,14 @@ struct Row {
     terms: Vec<((usize, usize), Vec<f64>)>,
 }
 
-/// A linear map as the circuit works it off.
+/// A linear map as the circuit works it off: one block, which is done again on the next vectors ([`LinearMap::blocks`]).
 #[derive(Clone, Debug)]
 pub struct DiagonalRows {
     rows: Vec<Row>,
+    blocks: usize,
+    /// Of one block.
     inputs: usize,
+    /// Of one block.
     outputs: usize,
     period: usize,
 }
@@ -53,8 +56,13 @@ pub struct DiagonalRows {
 impl DiagonalRows {
     /// The non-zero diagonals of `map` with the given baby step.
     pub fn new(map: &LinearMap, consts: &ConstPool, baby_step: usize) -> Self {
+        let blocks = map.blocks(consts);
+        let (inputs, outputs) = (map.input.vectors() / blocks, map.output.vectors() / blocks);
         let mut rows: BTreeMap<(usize, usize), Vec<((usize, usize), Vec<f64>)>> = BTreeMap::new();
         for ((output, input), diagonals) in map.diagonals(consts) {
+            if output >= outputs {
+                continue;
+            }
             for (rotation, mut diagonal) in diagonals {
                 let baby = rotation % baby_step;
                 let giant = rotation - baby;
@@ -64,11 +72,10 @@ impl DiagonalRows {
             }
         }
         let rows = rows.into_iter().map(|((output, giant), terms)| Row { output, giant, terms }).collect();
-        let (inputs, outputs) = (map.input.vectors(), map.output.vectors());
-        DiagonalRows { rows, inputs, outputs, period: map.diagonal_period(consts) }
+        DiagonalRows { rows, blocks, inputs, outputs, period: map.diagonal_period(consts) }
     }
 
-    /// Number of diagonals.
+    /// Number of diagonals of a block.
     pub fn diagonals(&self) -> usize {
         self.rows.iter().map(|row| row.terms.len()).sum()
     }
@@ -97,9 +104,12 @@ impl DiagonalRows {
     /// The shape it has; that of the map, without diagonals that cancelled to zero.
     pub fn shape(&self, baby_step: usize) -> LinearShape {
         let mut rotations: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-        for row in &self.rows {
-            for &((input, baby), _) in &row.terms {
-                rotations.entry((row.output, input)).or_default().push(row.giant + baby);
+        for block in 0..self.blocks {
+            for row in &self.rows {
+                for &((input, baby), _) in &row.terms {
+                    let pair = (block * self.outputs + row.output, block * self.inputs + input);
+                    rotations.entry(pair).or_default().push(row.giant + baby);
+                }
             }
         }
         rotations.values_mut().for_each(|list| list.sort_unstable());
@@ -183,12 +193,28 @@ impl Evaluator<'_> {
         encoder: &FactorEncoder<'_>,
         working_bytes: usize,
     ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
-        assert_eq!(inputs.len(), rows.inputs, "one ciphertext per input vector");
+        assert_eq!(inputs.len(), rows.blocks * rows.inputs, "one ciphertext per input vector");
         assert!(encoded.is_none_or(|e| e.rows.len() == rows.rows.len()), "diagonals of another map");
         let first = &inputs[0];
         for x in inputs {
             self.check_linear_operand(first, x)?;
         }
+        let mut results = Vec::with_capacity(rows.blocks * rows.outputs);
+        for block in inputs.chunks_exact(rows.inputs) {
+            results.extend(self.linear_block(block, rows, encoded, encoder, working_bytes)?);
+        }
+        Ok(results)
+    }
+
+    fn linear_block(
+        &self,
+        inputs: &[Ciphertext],
+        rows: &DiagonalRows,
+        encoded: Option<&EncodedMap>,
+        encoder: &FactorEncoder<'_>,
+        working_bytes: usize,
+    ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
+        let first = &inputs[0];
         let (context, level) = (self.context(), first.level());
         let zero = || {
             let scale = Scale::squared(level);

@@ -424,6 +424,28 @@ fn polynomials_refuse_what_they_cannot_use() {
     assert!(matches!(result, Err(EvalError::SizeMismatch { .. })));
 }
 
+/// Eight images of a batch, four to a vector: two blocks with the same diagonals, which repeat with the image.
+#[test]
+fn images_of_a_batch_share_diagonals() {
+    let mut consts = ConstPool::default();
+    let one = wave(&[4, 4, 3, 3], 1);
+    let weight = consts.add(Tensor::from_fn([32, 4, 3, 3], |i| one.data()[i % one.data().len()]));
+    let kind = LinearKind::Conv2d { weight, strides: [1; 2], pads: [1; 4], dilations: [1; 2], groups: 8 };
+    let layout = Layout::dense([32, 16, 16], 4096);
+    let map = LinearMap::new(kind, layout.clone(), layout);
+    assert_eq!((map.blocks(&consts), map.diagonal_period(&consts), map.input.vectors()), (2, 1024, 2));
+    for baby_step in [1, 32] {
+        check_linear(literal(13, 4, 2, 40), &map, &consts, baby_step, 3);
+    }
+    // Other weights for one image: nothing is shared.
+    let mut other = consts[weight].data().to_vec();
+    other[40] += 0.5;
+    let weight = consts.add(Tensor::new([32, 4, 3, 3], other).unwrap());
+    let kind = LinearKind::Conv2d { weight, strides: [1; 2], pads: [1; 4], dilations: [1; 2], groups: 8 };
+    let map = LinearMap { kind, ..map };
+    assert_eq!((map.blocks(&consts), map.diagonal_period(&consts)), (1, 4096));
+}
+
 /// One pixel per ciphertext: nothing is rotated, so no key is there, and every slot is an image of its own.
 #[test]
 fn maps_of_constants_act_on_every_slot() {
