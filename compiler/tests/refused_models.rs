@@ -39,6 +39,8 @@ fn max_pools_are_named_with_what_can_be_lowered() {
     let mut m = model(13, &[1, 2, 4, 4]);
     let pool = node(&mut m, "MaxPool", &["x"], &["features/pooled"]);
     attr(pool, "kernel_shape", Value::Ints(vec![2, 2]));
+    // A pad would be the largest where all else is negative.
+    attr(pool, "pads", Value::Ints(vec![1, 1, 1, 1]));
     node(&mut m, "Relu", &["features/pooled"], &["y"]);
     refused(
         &m,
@@ -61,7 +63,7 @@ fn what_cannot_be_lowered_names_the_node_of_the_model() {
     refused(&m, &[], &["the node `head/ratio` (Div), which computes the tensor `y`", "divisor is encrypted"]);
 
     // A node without a name is called by its output, as when it is imported.
-    let mut m = model(13, &[1, 2, 4, 4]);
+    let mut m = model(13, &[1, 2, 6, 6]);
     let pool = node(&mut m, "GlobalMaxPool", &["x"], &["top"]);
     pool.name = String::new();
     node(&mut m, "Flatten", &["top"], &["y"]);

@@ -26,6 +26,7 @@ use crate::{
         collect_polynomials::collect_polynomials,
         drop_softmax::drop_softmax,
         equalize_channels::ChannelFactors,
+        expand_max_pools::expand_max_pools,
         fit_network::{self, Fitting, Prepared, fit_network},
         normalize_ranges::normalize_ranges,
         scaling::{Scaling, activation_bound, is_activation, scaling},
@@ -86,6 +87,7 @@ pub fn run_nn(
         false => runner.run(func, after, |func| Ok(drop_softmax(func)))?,
     };
     let func = runner.run(&dropped, after, collect_polynomials)?;
+    let func = runner.run(&func, after, expand_max_pools)?;
     let reference = runner.run(&func, after, |func| simplify::simplify(func, &options.simplify))?;
 
     // Calibration and fits take minutes: what cannot be lowered is said before.

@@ -6,6 +6,8 @@ use fhec_ir::nn::Op;
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::tensor::Tensor;
 
+use crate::nn::expand_max_pools::MAX_TAPS;
+
 use super::Lowering;
 use super::error::LOWERABLE;
 use super::program::{Step, TensorId};
@@ -53,8 +55,9 @@ pub(super) fn not_a_polynomial(op: &Op) -> String {
              is the same; under encryption it is evaluated of a list of classes [1, F], which this one is not; {LOWERABLE}"
         ),
         Op::MaxPool { .. } => format!(
-            "a maximum is no polynomial, and only sums, products and polynomials can be evaluated under encryption; train the \
-             network with AveragePool or a strided Conv in its place; {LOWERABLE}"
+            "a maximum is evaluated by ReLUs of differences, which takes {} levels of them at most: of windows up to {MAX_TAPS} pixels, \
+             without pads or where a Relu comes before; train the network with AveragePool or a strided Conv in its place; {LOWERABLE}",
+            MAX_TAPS.ilog2() + 1
         ),
         _ => format!(
             "`{}` is not a polynomial, and only polynomials can be evaluated under encryption; run `approximate` first, \

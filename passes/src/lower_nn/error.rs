@@ -19,8 +19,8 @@ pub struct LowerError {
 /// What a network may consist of, in the words of ONNX: ends the messages about ops that can never be lowered.
 pub const LOWERABLE: &str = "what can be lowered: Conv, Gemm, MatMul and Div with a constant, BatchNormalization, Add, Sub, Mul, \
      AveragePool, GlobalAveragePool, ReduceMean, Pad, Slice, Concat, Flatten, Reshape, Squeeze, Unsqueeze, Transpose, and by \
-     polynomials Relu, LeakyRelu, Clip, Sigmoid, Tanh, Swish, Gelu, Exp; what cannot: MaxPool, GlobalMaxPool, Softmax before the \
-     network's end, MatMul and Div of two encrypted tensors";
+     polynomials Relu, LeakyRelu, Clip, Sigmoid, Tanh, Swish, Gelu, Exp, and MaxPool of up to 25 pixels; what cannot: MaxPool with pads \
+     around values that may be negative, or of more pixels, Softmax before the network's end, MatMul and Div of two encrypted tensors";
 
 /// The operator of ONNX that does what an op does, for networks that do not say which nodes they come from.
 fn onnx_operator(mnemonic: &str) -> Option<&'static str> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`drop_softmax`](mod@drop_softmax) | leaves a final softmax to the client, unless it is to be evaluated ([`softmax`](mod@softmax)) |
 //! | [`collect_polynomials`](mod@collect_polynomials) | recognises polynomials written out in products and sums |
+//! | [`expand_max_pools`](mod@expand_max_pools) | max-pooling as ReLUs of differences |
 //! | [`simplify`](mod@simplify) | folds linear ops together, least multiplicative depth first |
 //! | [`calibrate`](mod@calibrate) | ranges of all values, from images or by interval arithmetic |
 //! | [`equalize_channels`](mod@equalize_channels) | channels of one size, so that a polynomial's interval suits them all |
@@ -22,6 +23,7 @@ pub mod choose_degrees;
 pub mod collect_polynomials;
 pub mod drop_softmax;
 pub mod equalize_channels;
+pub mod expand_max_pools;
 pub mod fit_activations;
 pub mod fit_network;
 pub mod normalize_ranges;

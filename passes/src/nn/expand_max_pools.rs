@@ -1,0 +1,209 @@
+//! Max-pooling as ReLUs of differences.
+//!
+//! | | |
+//! |---|---|
+//! | Stage    | nn → nn |
+//! | Requires | a verified function |
+//! | Ensures  | the same function; no `max_pool` of a small window is left, but those with pads that might win |
+//! | Leaves   | windows of more than [`MAX_TAPS`] pixels, and pads around values that may be negative: a pad is zero where it never should be the largest |
+//! | Method   | `max(a, b) = b + relu(a - b)`, pair by pair. The first pairs are convolutions of the operand, one for `b` and one for `a - b`, at the stride of the pool; what comes before them folds into both |
+//! | Tests    | below |
+
+use fhec_ir::{
+    entity::Value,
+    func::{Func, OpData, Rewriter},
+    nn::{Nn, Op},
+    tensor::Tensor,
+};
+
+use crate::{error::PassError, report::Report};
+
+const PASS: &str = "expand-max-pools";
+/// Pixels of the largest window: five levels of ReLUs.
+pub const MAX_TAPS: usize = 25;
+
+/// Returns the rewritten function; the report counts pools and ReLUs.
+pub fn expand_max_pools(func: &Func<Nn>) -> Result<(Func<Nn>, Report), PassError> {
+    let mut report = Report::new(PASS);
+    let mut rewriter = Rewriter::same_stage(func);
+    for data in func.ops() {
+        let pool = Pool::of(func, data);
+        let made = match &pool {
+            Some(pool) => pool.expand(&mut rewriter, &mut report),
+            None => rewriter.copy(func, data).map(|_| ()),
+        };
+        made.map_err(|message| PassError::Malformed { pass: PASS, message })?;
+    }
+    Ok((rewriter.finish(func), report))
+}
+
+/// A pool that can be expanded.
+struct Pool<'f> {
+    func: &'f Func<Nn>,
+    data: &'f OpData<Nn>,
+    x: Value,
+    channels: usize,
+    kernel: [usize; 2],
+    strides: [usize; 2],
+    pads: [usize; 4],
+    dilations: [usize; 2],
+}
+
+impl<'f> Pool<'f> {
+    fn of(func: &'f Func<Nn>, data: &'f OpData<Nn>) -> Option<Self> {
+        let &Op::MaxPool { x, kernel, strides, pads, dilations } = &data.op else { return None };
+        let taps = kernel[0].checked_mul(kernel[1])?;
+        let pads_lose = pads == [0; 4] || is_not_negative(func, x);
+        let channels = *func.ty(x).shape.get(1)?;
+        ((2..=MAX_TAPS).contains(&taps) && pads_lose).then_some(Pool {
+            func,
+            data,
+            x,
+            channels,
+            kernel,
+            strides,
+            pads,
+            dilations,
+        })
+    }
+
+    fn expand(&self, rewriter: &mut Rewriter<Nn>, report: &mut Report) -> Result<(), String> {
+        let name = self.func.value_name(self.data.result).map(str::to_string);
+        let mut named = 0;
+        let mut next_name = |what: &str| {
+            named += 1;
+            name.as_ref().map(|name| format!("{name}/{what}_{named}"))
+        };
+        let taps: Vec<usize> = (0..self.kernel[0] * self.kernel[1]).collect();
+        let mut values = Vec::new();
+        for pair in taps.chunks(2) {
+            let last = self.window(rewriter, &[(pair[pair.len() - 1], 1.0)], next_name("pixel"))?;
+            values.push(match pair {
+                &[a, b] => {
+                    let difference =
+                        self.window(rewriter, &[(a, 1.0), (b, -1.0)], next_name("difference"))?;
+                    larger(rewriter, difference, last, &mut next_name)?
+                }
+                _ => last,
+            });
+            report.count("relu", pair.len() - 1);
+        }
+        while values.len() > 1 {
+            let mut larger_ones = Vec::new();
+            for pair in values.chunks(2) {
+                larger_ones.push(match pair {
+                    &[a, b] => {
+                        report.count("relu", 1);
+                        let op = Op::Sub { x: a, y: b };
+                        let difference = rewriter.func.push_named(op, next_name("difference").as_deref())?;
+                        larger(rewriter, difference, b, &mut next_name)?
+                    }
+                    _ => pair[0],
+                });
+            }
+            values = larger_ones;
+        }
+        rewriter.func.set_value_name(values[0], name.clone());
+        rewriter.replace(self.data.result, values[0]);
+        report.count("max_pool", 1);
+        Ok(())
+    }
+
+    /// The weighted sum of some pixels of the window, channel by channel.
+    fn window(
+        &self,
+        rewriter: &mut Rewriter<Nn>,
+        pixels: &[(usize, f32)],
+        name: Option<String>,
+    ) -> Result<Value, String> {
+        let taps = self.kernel[0] * self.kernel[1];
+        let at = |index: usize| pixels.iter().find(|(tap, _)| *tap == index % taps).map_or(0.0, |(_, w)| *w);
+        let weight = Tensor::from_fn([self.channels, 1, self.kernel[0], self.kernel[1]], at);
+        let op = Op::Conv2d {
+            x: rewriter.get(self.x),
+            weight: rewriter.func.add_const(weight),
+            bias: None,
+            strides: self.strides,
+            pads: self.pads,
+            dilations: self.dilations,
+            groups: self.channels,
+        };
+        rewriter.func.push_named(op, name.as_deref())
+    }
+}
+
+/// `b + relu(difference)`: the larger of `b` and what `difference` is the distance to.
+fn larger(
+    rewriter: &mut Rewriter<Nn>,
+    difference: Value,
+    b: Value,
+    next_name: &mut impl FnMut(&str) -> Option<String>,
+) -> Result<Value, String> {
+    let relu = rewriter.func.push_named(Op::Relu { x: difference }, next_name("relu").as_deref())?;
+    rewriter.func.push_named(Op::Add { x: b, y: relu }, next_name("max").as_deref())
+}
+
+/// Whether a value is at least zero, as far as the op that makes it tells.
+fn is_not_negative(func: &Func<Nn>, value: Value) -> bool {
+    let made_by = func.definitions()[value.index()].map(|index| &func.ops()[index].op);
+    match made_by {
+        Some(Op::Relu { .. } | Op::Sigmoid { .. } | Op::Exp { .. } | Op::Softmax { .. }) => true,
+        Some(Op::Clip { low, .. }) => *low >= 0.0,
+        Some(Op::MaxPool { x, .. } | Op::AveragePool { x, .. } | Op::Reshape { x, .. }) => {
+            is_not_negative(func, *x)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fhec_ir::interp::nn;
+    use fhec_ir::text::{ConstSource, parse_func};
+    use fhec_ir::verify::verify;
+
+    use super::*;
+
+    fn parse(body: &str) -> Func<Nn> {
+        parse_func(&format!("func nn test {{ {body} }}"), &ConstSource::default()).unwrap()
+    }
+
+    fn pools(func: &Func<Nn>) -> usize {
+        func.ops().iter().filter(|data| matches!(data.op, Op::MaxPool { .. })).count()
+    }
+
+    #[test]
+    fn expanded_pools_compute_the_same() {
+        for (pool, relus) in [
+            ("kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1]", 3),
+            ("kernel=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1]", 8),
+            ("kernel=[3, 2], strides=[1, 2], pads=[0, 1, 2, 0], dilations=[2, 1]", 5),
+            ("kernel=[1, 2], strides=[1, 1], pads=[0, 0, 0, 0], dilations=[1, 3]", 1),
+        ] {
+            let func = parse(&format!(
+                "input %0 : f32[1, 3, 9, 8] \"x\" %1 = relu(%0) \"r\" %2 = max_pool(%1) {{{pool}}} \"p\" %3 = add(%2, %2) return %3, %2"
+            ));
+            let (expanded, report) = expand_max_pools(&func).unwrap();
+            verify(&expanded).unwrap();
+            assert_eq!(pools(&expanded), 0);
+            assert_eq!(report.counts.get("relu"), Some(&relus));
+            assert_eq!(expanded.value_name(expanded.outputs()[1]), Some("p"));
+            let image = Tensor::from_fn([1, 3, 9, 8], |i| ((i * 7919 + 3) % 2003) as f32 / 1001.5 - 1.0);
+            let expected = nn::run(&func, std::slice::from_ref(&image)).unwrap();
+            let found = nn::run(&expanded, &[image]).unwrap();
+            for (found, expected) in found[0].data().iter().zip(expected[0].data()) {
+                assert!((found - expected).abs() < 1e-6, "{found} instead of {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_pad_or_a_large_window_would_spoil_is_left() {
+        let small = "kernel=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1]";
+        let large = "kernel=[6, 5], strides=[1, 1], pads=[0, 0, 0, 0], dilations=[1, 1]";
+        for pool in [small, large] {
+            let func = parse(&format!("input %0 : f32[1, 2, 6, 6] %1 = max_pool(%0) {{{pool}}} return %1"));
+            assert_eq!(pools(&expand_max_pools(&func).unwrap().0), 1);
+        }
+    }
+}
