@@ -168,7 +168,7 @@ impl<'a> Encrypted<'a> {
     fn with_plain(
         &self,
         site: Site<'_>,
-        x: Cow<'_, Vec<Ciphertext>>,
+        x: Cow<'_, <Self as Backend>::Value>,
         plain: &PlainTensor,
         encoding: Encoding,
         f: impl Fn(&Ciphertext, &crate::ckks::Plaintext) -> Result<Ciphertext, EvalError> + Sync,
@@ -190,7 +190,7 @@ enum MapAtHand {
 
 /// `f` of every ciphertext; those that nothing else needs go as soon as their results are there.
 fn each(
-    x: Cow<'_, Vec<Ciphertext>>,
+    x: Cow<'_, <Encrypted<'_> as Backend>::Value>,
     f: impl Fn(&Ciphertext) -> Result<Ciphertext, EvalError> + Sync + Send,
 ) -> Result<Vec<Ciphertext>, EvalError> {
     match x {

@@ -45,6 +45,9 @@ const FACTOR_PADDING: usize = 72;
 /// Evaluations of every row that one task sums up.
 const SPAN: usize = 1 << 11;
 
+/// Words of rotations that stay in the second cache: 512 KiB.
+const ROTATION_WORDS: usize = 1 << 16;
+
 /// Sums decomposed at a time in giant steps.
 const GIANTS_AT_ONCE: usize = 8;
 
@@ -395,26 +398,36 @@ impl<'p> Products<'p> {
             .step_by(SPAN)
             .map(|start| (start, rest.iter_mut().filter_map(Iterator::next).collect()))
             .collect();
+        // The first term of every row.
+        let firsts: Vec<usize> = columns
+            .iter()
+            .scan(0, |next, columns| Some(std::mem::replace(next, *next + columns.len())))
+            .collect();
         spans.into_par_iter().with_max_len(1).for_each(|(start, mut outputs)| {
             let length = outputs.first().map_or(0, |out| out.len());
-            for offset in (0..length).step_by(TILE) {
-                let at = start + offset;
-                let operands = &tiles[2 * width * at..][..2 * width * TILE];
-                let mut term = 0;
-                for (outs, columns) in outputs.chunks_exact_mut(2).zip(columns) {
-                    let [out0, out1] = outs else { unreachable!("halves come in pairs") };
-                    let (out0, out1) = (&mut out0[offset..][..TILE], &mut out1[offset..][..TILE]);
-                    let factors = &factors[(term * stride + (at >> log_repeat)).min(factors.len())..];
-                    kernels::tile_products(
-                        context.isa(),
-                        out0,
-                        out1,
-                        (factors, stride, log_repeat),
-                        (operands, columns),
-                        accumulate,
-                        modulus,
-                    );
-                    term += columns.len();
+            let mut tile = |row: usize, offset: usize| {
+                let [out0, out1] = &mut outputs[2 * row..][..2] else { unreachable!("halves come in pairs") };
+                let (at, columns) = (start + offset, &columns[row]);
+                let factors = &factors[(firsts[row] * stride + (at >> log_repeat)).min(factors.len())..];
+                kernels::tile_products(
+                    context.isa(),
+                    &mut out0[offset..][..TILE],
+                    &mut out1[offset..][..TILE],
+                    (factors, stride, log_repeat),
+                    (&tiles[2 * width * at..][..2 * width * TILE], columns),
+                    accumulate,
+                    modulus,
+                );
+            };
+            // Few rotations of many rows: the span's rotations stay in the second cache, and a row after the other is one stream.
+            // Many rotations: a tile of them stays in the first, while all rows pass.
+            if 2 * width * length <= ROTATION_WORDS {
+                for row in 0..columns.len() {
+                    (0..length).step_by(TILE).for_each(|offset| tile(row, offset));
+                }
+            } else {
+                for offset in (0..length).step_by(TILE) {
+                    (0..columns.len()).for_each(|row| tile(row, offset));
                 }
             }
         });
