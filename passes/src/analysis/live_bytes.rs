@@ -38,7 +38,10 @@ pub fn live_bytes(func: &Func<Ckks>, costs: &OpCosts, shapes: &mut CircuitShapes
             (Some(rescaled), _) => bytes(data.result) - bytes(rescaled),
             (None, Some(operand)) if summed == Some(operand) => bytes(operand),
             (None, Some(operand)) if last_uses[operand.index()] == Some(index) => {
-                bytes(operand).min(bytes(data.result))
+                // Both are there of the ciphertexts that threads have in hand.
+                let vectors = func.ty(operand).vectors as u64;
+                let waiting = vectors.saturating_sub(costs.threads() as u64);
+                bytes(operand).min(bytes(data.result)) / vectors.max(1) * waiting
             }
             _ => 0,
         };

@@ -62,6 +62,11 @@ impl<'a> OpCosts<'a> {
         self
     }
 
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.costs.threads
+    }
+
     /// Chain primes of a ciphertext at `level`.
     fn limbs(&self, level: Level) -> usize {
         let all = self.params.limbs(level);
