@@ -25,6 +25,7 @@ use fhec_passes::preset::Preset;
 use fhec_passes::schedule_network::ScheduleError;
 use serde::Deserialize;
 
+use crate::activation_ranges::{ActivationRanges, activation_ranges};
 use crate::cli::Stage;
 use crate::data::{Dataset, Preprocess};
 use crate::embedded::Embedded;
@@ -195,6 +196,15 @@ pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Resu
         .with_context(|| format!("cannot compile {}", path.display()))
 }
 
+/// What [`calibrate`] yields.
+#[derive(Clone, Debug)]
+pub struct Calibrated {
+    /// The polynomials.
+    pub activations: Activations,
+    /// What their operands were seen to be, where each activation is one polynomial.
+    pub ranges: Option<ActivationRanges>,
+}
+
 /// Fits polynomials to the ReLUs of the model in `path`, on the images of a file; `relu` is an agreement or a depth.
 pub fn calibrate(
     path: &Path,
@@ -202,7 +212,7 @@ pub fn calibrate(
     preprocess: &Preprocess,
     images: &Path,
     relu: Relu,
-) -> Result<Activations> {
+) -> Result<Calibrated> {
     let network = import(path, options, preprocess)?;
     let images = open_calibration(&network, images, preprocess)?;
     let mut passes = NnOptions::default();
@@ -213,7 +223,9 @@ pub fn calibrate(
     };
     let result = run_nn(&network, &Source::Images(&images), &passes, &mut |_, _| ())
         .with_context(|| format!("cannot fit the activations of {}", path.display()))?;
-    result.activations.context("no polynomial was fitted")
+    let ranges = activation_ranges(&result, &images)?;
+    let activations = result.activations.context("no polynomial was fitted")?;
+    Ok(Calibrated { activations, ranges })
 }
 
 /// Compiles a network that comes with the program.

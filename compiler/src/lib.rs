@@ -6,6 +6,7 @@
 //! | [`onnx`] | ONNX models become functions of the nn stage |
 //! | [`program`] | a compiled program: artifact, plan, normalisation |
 //! | [`build`] | a compile: model, normalisation and calibration in, a program out |
+//! | [`activation_ranges`] | what the inputs of activations were seen to be |
 //! | [`roles`] | client and server, and the files between them |
 //! | [`simulator`] | answers of a compiled program without encryption |
 //! | [`simulation`] | answers on a data set, compared with the plain network's and summed up |
@@ -23,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod activation_ranges;
 pub mod bench_bootstrap;
 pub mod bench_costs;
 pub mod blame;

@@ -59,6 +59,21 @@ fn fits_travel_beside_the_model() {
     assert!(fitted["agreeing_images"].as_u64().unwrap() >= 204, "{fitted}");
     let depths = fitted["depths"].as_array().unwrap();
     assert!(depths.len() == 2 && depths.iter().all(|depth| (3..=8).contains(&depth.as_u64().unwrap())));
+    // What was seen, and what polynomials are made for: a value beyond the bound is rare, and never far.
+    let ranges = &fitted["ranges"];
+    assert_eq!(ranges["images"], 350);
+    let rows = ranges["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        let number = |name: &str| row[name].as_f64().unwrap();
+        let largest = number("min").abs().max(number("max").abs());
+        assert!(number("min") < 0.0 && number("max") > 0.0, "{row}");
+        assert!(
+            (number("margin") * largest - number("bound")).abs() < 1e-9 && number("margin") > 0.9,
+            "{row}"
+        );
+        assert!(number("images_outside") <= 3.0, "{row}");
+    }
     let first = fs::read(&file).unwrap();
     report(&arguments);
     assert!(first == fs::read(&file).unwrap(), "the same images give the same file");

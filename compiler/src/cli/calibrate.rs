@@ -9,7 +9,8 @@ use super::args::{Common, Import};
 use super::normalisation::Normalisation;
 use super::output::Output;
 use super::progress;
-use crate::build::{self, AGREEMENT, Relu};
+use crate::build::{self, AGREEMENT, Calibrated, Relu};
+use crate::report::activation_ranges::activation_ranges;
 
 /// Fit polynomials to a network's ReLUs on sample images
 ///
@@ -43,7 +44,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let preprocess = args.normalisation.preprocess(&args.model)?;
     let relu = args.relu_depth.map_or(Relu::Agreement(args.agreement), Relu::Depth);
     let spinner = progress::spinner(common, "fitting activations");
-    let activations =
+    let Calibrated { activations, ranges } =
         build::calibrate(&args.model, &args.import.options()?, &preprocess, &args.calibration, relu)?;
     drop(spinner);
     let output = args.output.unwrap_or_else(|| args.model.with_extension("activations.json"));
@@ -57,7 +58,11 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         "judged_images": judged,
         "agreeing_images": agreeing,
         "depths": depths,
+        "ranges": ranges,
     }))?;
+    if let Some(ranges) = &ranges {
+        out.text(&activation_ranges(ranges))?;
+    }
     let words = depths.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
     out.text(&format!(
         "{}: {} polynomials of depths {words}\nfitted to {} images; {agreeing} of {judged} others keep their class ({:.2} %)\n",

@@ -12,10 +12,12 @@
 //! | [`simulation`] | answers on a data set |
 //! | [`dot`] | the program as a Graphviz graph |
 //! | [`plot`], [`page`] | plots as SVG; HTML pages of a plan and of a simulation |
+//! | [`activation_ranges`] | what calibration saw |
 //! | [`table`], [`names`] | columns; names of layers as people write them |
 //!
 //! All of it is text made from a [`crate::program::Program`], its plan, and the trace of a run; nothing here decides or measures.
 
+pub mod activation_ranges;
 pub mod bootstraps;
 pub mod dot;
 pub mod keys;
