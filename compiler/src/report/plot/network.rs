@@ -60,7 +60,13 @@ fn draw_layer(canvas: &mut Canvas, index: usize, layer: &LayerRow, [x, y]: [f64;
         12.0,
         &format!("{index}  {}", clipped(&short(&layer.name), 33)),
     );
-    let below = format!("{}, {}, {:.1} ms", clipped(&kinds(layer), 26), path(layer), layer.seconds * 1e3);
+    let time = match layer.seconds {
+        seconds if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
+        seconds => format!("{seconds:.1} s"),
+    };
+    // A layer that passes have made has no op of the network.
+    let parts = [clipped(&kinds(layer), 26), path(layer), time];
+    let below = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     canvas.text([x + 8.0, y + 29.0], Anchor::Start, 10.5, &below);
 }
 
