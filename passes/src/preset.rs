@@ -63,7 +63,7 @@ impl Preset {
     }
 }
 
-/// The chain of [`SET`] with the paper's key switching: one special prime of 60 bits, a digit per prime, the sparse secret.
+/// The chain of [`Preset::Lee2021`] with the paper's key switching: one special prime of 60 bits, a digit per prime, the sparse secret.
 pub fn lee2021_as_published() -> Result<BootstrapSet, SetError> {
     let secret = Secret::SparseTernary { hamming_weight: 64 };
     let recipe = Recipe {
