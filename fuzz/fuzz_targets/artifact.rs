@@ -37,14 +37,17 @@ fn move_elements(artifact: &Artifact, layouts: &[Layout], bundles: &[Value]) {
     assert_eq!(layouts.len(), bundles.len());
     for (layout, &bundle) in layouts.iter().zip(bundles) {
         let ty = artifact.program.ty(bundle);
-        if ty.vectors * ty.slots > MAX_SLOTS || layout.elements() > MAX_SLOTS {
+        let batch = artifact.batch().expect("the batch was checked");
+        let each = batch.elements_per_image(layout).expect("layouts were checked");
+        let all = each.saturating_mul(batch.images);
+        if ty.vectors * ty.slots > MAX_SLOTS || all > MAX_SLOTS {
             continue;
         }
-        let elements: Vec<f64> = (0..layout.elements()).map(|i| i as f64).collect();
-        let vectors = layout.pack(&elements);
+        let elements: Vec<f64> = (0..all).map(|i| i as f64).collect();
+        let vectors = batch.pack(layout, &elements).expect("a whole batch");
         assert_eq!((vectors.len(), vectors[0].len()), (ty.vectors, ty.slots));
-        assert_eq!(layout.unpack(&vectors), elements);
-        layout.unpack(&vec![vec![0.0; ty.slots]; ty.vectors]);
+        assert_eq!(batch.unpack(layout, &vectors).expect("layouts were checked"), elements);
+        assert_eq!(batch.repacked(layout, &vectors).expect("layouts were checked"), vectors);
     }
 }
 

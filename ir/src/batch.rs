@@ -116,9 +116,7 @@ impl Batch {
         };
         Ok((0..self.images).flat_map(image).collect())
     }
-}
 
-impl Batch {
     /// What `vectors` hold if nothing is in them but the images they are read as: zero where no element is, the same in all copies that
     /// no image takes (they compute the answer of an image of zeros).
     ///

@@ -92,7 +92,9 @@ pub fn estimate(
     let live = live_bytes(func, &prices, shapes);
     let key_bytes = keys.bytes(params);
     let plaintext_bytes: u64 = op_plaintext_bytes.iter().sum();
-    let matrix_bytes: u64 = bootstraps.iter().map(|bootstrap| prices.bootstrap_bytes(bootstrap)).sum();
+    let matrices =
+        |bootstrap: &BootstrapParams| prices.bootstrap_bytes(bootstrap, bootstrap.pairs_in(func, params));
+    let matrix_bytes: u64 = bootstraps.iter().map(matrices).sum();
     // What ops had in the making rests until it is used again.
     let resting = live.peak.min(params.resting_bytes() as u64);
     let fixed = key_bytes + live.peak + resting + table_bytes(params) + matrix_bytes;

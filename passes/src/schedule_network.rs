@@ -628,7 +628,8 @@ fn within_memory(sets: Vec<BootstrapSet>, options: &ScheduleOptions) -> Vec<Boot
     let bytes = |set: &BootstrapSet| {
         let mut keys = EvaluationKeys::default();
         keys.bootstrap(&set.bootstrap, &set.params);
-        keys.bytes(&set.params) + OpCosts::new(&set.params, &options.costs).bootstrap_bytes(&set.bootstrap)
+        keys.bytes(&set.params)
+            + OpCosts::new(&set.params, &options.costs).bootstrap_bytes(&set.bootstrap, false)
     };
     let bytes: Vec<u64> = sets.iter().map(bytes).collect();
     let least = bytes.iter().copied().min();

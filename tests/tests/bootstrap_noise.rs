@@ -37,23 +37,30 @@ fn bits(errors: impl Iterator<Item = f64>) -> [f64; 2] {
 /// `ln 16384 / sqrt 2` = 6.9 deviations instead of 4.0, 0.8 bits; the largest varies by a third of a bit from one sample to the next.
 #[test]
 fn encrypted_simulated_and_predicted_errors_agree() {
-    errors_agree(Order::SlotsToCoeffsFirst, 0.8);
+    errors_agree(Order::SlotsToCoeffsFirst, 0.8, 1);
+}
+
+/// Two ciphertexts refreshed together, as real and imaginary part of one, have the errors that each has alone.
+#[test]
+fn errors_of_pairs_are_those_of_single_ciphertexts() {
+    errors_agree(Order::SlotsToCoeffsFirst, 0.8, 2);
 }
 
 /// The same with slots to coefficients last. Every slot is a sum over all coefficients there, so errors are normal ones everywhere, and the
 /// largest are alike.
 #[test]
 fn errors_agree_with_slots_to_coefficients_last() {
-    errors_agree(Order::SlotsToCoeffsLast, 0.0);
+    errors_agree(Order::SlotsToCoeffsLast, 0.0, 1);
 }
 
-/// `tails`: by how many bits the largest encrypted error is expected to be above the largest simulated one.
-fn errors_agree(order: Order, tails: f64) {
+/// `tails`: by how many bits the largest encrypted error is expected to be above the largest simulated one; `vectors`: how many ciphertexts are
+/// refreshed.
+fn errors_agree(order: Order, tails: f64, vectors: usize) {
     let set = sets::recipe("n15-128").unwrap().with_order(order).build().unwrap();
     let bootstrap = set.bootstrap.clone();
     let (slots, from, to) = (bootstrap.slots(), bootstrap.input_level() + 1, bootstrap.output_level - 1);
     let mut func: Func<Ckks> = Func::new("refresh");
-    let x = func.add_input(CiphertextType::canonical(1, slots, from), None);
+    let x = func.add_input(CiphertextType::canonical(vectors, slots, from), None);
     let y = func.push(Op::Bootstrap { x, level: to }).unwrap();
     func.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut func, &vec![bootstrap.clone()]);
@@ -64,7 +71,14 @@ fn errors_agree(order: Order, tails: f64) {
     let requests = key_requests(&context, &bootstrap);
     let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
     let encapsulation = encapsulation_keys(&context, &secret, &bootstrap, &seed).unwrap();
-    let bootstrapper = Bootstrapper::new(bootstrap.clone(), &FactorEncoder::new(&context)).unwrap();
+    let factors = FactorEncoder::new(&context);
+    let mut bootstrapper = Bootstrapper::new(bootstrap.clone(), &factors).unwrap();
+    let pairs = bootstrap.pairs_in(&func, &set.params);
+    assert_eq!(pairs, vectors > 1);
+    if pairs {
+        bootstrapper = bootstrapper.with_pairs(&factors).unwrap();
+        assert!(bootstrapper.takes_pairs());
+    }
     let bootstrapping =
         Bootstrapping { bootstrappers: vec![Arc::new(bootstrapper)], encapsulation: encapsulation.as_ref() };
     let encrypted = Encrypted::new(&context, &keys, &func, 0).with_bootstrapping(bootstrapping);
@@ -74,15 +88,21 @@ fn errors_agree(order: Order, tails: f64) {
     let model = BootstrapNoise::new(&bootstrap, &set.params, from, to).unwrap();
 
     for size in [1.0, 0.001] {
-        let message = spread(slots, size);
-        let plaintext = encoder.encode(&message, Encoding::message(from)).unwrap();
-        let input = vec![encryptor.encrypt(&plaintext).unwrap()];
+        // The second one is another message: what leaks from one to the other shows.
+        let mut messages = vec![spread(slots, size); vectors];
+        messages.iter_mut().skip(1).for_each(|message| message.reverse());
+        let mut encrypt = |message: &Vec<f64>| {
+            encryptor.encrypt(&encoder.encode(message, Encoding::message(from)).unwrap()).unwrap()
+        };
+        let input = messages.iter().map(&mut encrypt).collect();
         let result = execute(&func, &encrypted, vec![input], &mut ()).unwrap();
-        let found = encoder.decode(&decryptor.decrypt(&result[0][0]).unwrap()).unwrap();
+        let decrypt = |c| encoder.decode(&decryptor.decrypt(c).unwrap()).unwrap();
+        let found: Vec<f64> = result[0].iter().flat_map(decrypt).collect();
         let run = simulation.run(31);
         let ty = func.ty(func.inputs()[0]);
-        let input = run.encrypt(0, ty, vec![message.clone()], EncryptionKind::SecretKey);
-        let simulated = execute(&func, &run, vec![input], &mut ()).unwrap().remove(0).remove(0);
+        let input = run.encrypt(0, ty, messages.clone(), EncryptionKind::SecretKey);
+        let simulated = execute(&func, &run, vec![input], &mut ()).unwrap().remove(0).concat();
+        let message = messages.concat();
 
         let against = |slots: &[f64]| bits(slots.iter().zip(&message).map(|(y, m)| y - m));
         let ([measured, worst], [simulated, simulated_worst]) = (against(&found), against(&simulated));
@@ -102,7 +122,7 @@ fn errors_agree(order: Order, tails: f64) {
             let [operand, result] = [func.inputs()[0], func.outputs()[0]].map(|v| values[v.index()].stddev);
             let estimated = (result * result - operand * operand).sqrt();
             let squares = found.iter().zip(&message).map(|(y, m)| (y - m).powi(2)).sum::<f64>();
-            let deviation = (squares / slots as f64).sqrt();
+            let deviation = (squares / message.len() as f64).sqrt();
             eprintln!("deviation 2^{:.2}, estimated 2^{:.2}", deviation.log2(), estimated.log2());
             assert!((deviation / estimated).log2().abs() < 0.5, "{deviation:.2e}, estimated {estimated:.2e}");
         }

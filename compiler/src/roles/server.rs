@@ -39,7 +39,12 @@ impl<'a> Server<'a> {
         let program = &self.artifact.program;
         let bootstraps = BootstrapParams::checked_of_program(program, self.context.params())?;
         let encoder = FactorEncoder::new(self.context);
-        let bootstrappers = bootstraps.into_iter().map(|b| Ok(Arc::new(Bootstrapper::new(b, &encoder)?)));
+        let ready = |bootstrap: BootstrapParams| {
+            let pairs = bootstrap.pairs_in(program, self.context.params());
+            let single = Bootstrapper::new(bootstrap, &encoder)?;
+            Ok(Arc::new(if pairs { single.with_pairs(&encoder)? } else { single }))
+        };
+        let bootstrappers = bootstraps.into_iter().map(ready);
         let bootstrapping = Bootstrapping {
             bootstrappers: bootstrappers.collect::<Result<_, RoleError>>()?,
             encapsulation: self.keys.encapsulation(),

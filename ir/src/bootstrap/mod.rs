@@ -54,6 +54,8 @@ use std::ops::Range;
 use thiserror::Error;
 
 use crate::attr::{AsAttr, Attr, AttrError};
+use crate::ckks::{Ckks, Op};
+use crate::func::{Func, OpData};
 use crate::params::{Params, Secret};
 use crate::polynomial::Polynomial;
 use crate::record_attr;
@@ -291,6 +293,18 @@ impl BootstrapParams {
     /// transforms are most of the work.
     pub fn takes_pairs(&self, params: &Params) -> bool {
         self.order == Order::SlotsToCoeffsFirst && self.slots() == params.slots()
+    }
+
+    /// Whether `program` has several of its ciphertexts refreshed at a time, and they are taken in pairs.
+    pub fn pairs_in(&self, program: &Func<Ckks>, params: &Params) -> bool {
+        let several = |data: &OpData<Ckks>| match data.op {
+            Op::Bootstrap { x, .. } => {
+                let ty = program.ty(x);
+                ty.vectors > 1 && ty.slots == self.slots()
+            }
+            _ => false,
+        };
+        self.takes_pairs(params) && program.ops().iter().any(several)
     }
 
     /// Whether the first matrix of coefficients to slots is applied by keys from the ephemeral secret.

@@ -175,8 +175,8 @@ impl<'a> OpCosts<'a> {
         (0..=bootstrap.output_level).map(seconds).collect()
     }
 
-    /// Bytes of its encoded matrices, each diagonal at the size of its period.
-    pub fn bootstrap_bytes(&self, bootstrap: &BootstrapParams) -> u64 {
+    /// Bytes of its encoded matrices, each diagonal at the size of its period; with those for pairs, or without.
+    pub fn bootstrap_bytes(&self, bootstrap: &BootstrapParams, with_pairs: bool) -> u64 {
         let matrices =
             bootstrap.coeffs_to_slots_matrices().into_iter().chain(bootstrap.slots_to_coeffs_matrices());
         let bytes = |(matrix, level): (DftMatrix, Level)| {
@@ -184,10 +184,7 @@ impl<'a> OpCosts<'a> {
             let coefficients: usize = matrix.periods().map(|period| 2 * period).sum();
             (coefficients * limbs * size_of::<u64>()) as u64
         };
-        let pairs = match bootstrap.takes_pairs(self.params) {
-            true => bootstrap.slots_to_coeffs_matrices(),
-            false => Vec::new(),
-        };
+        let pairs = if with_pairs { bootstrap.slots_to_coeffs_matrices() } else { Vec::new() };
         matrices.chain(pairs).map(bytes).sum()
     }
 

@@ -26,8 +26,9 @@ pub const MAX_TAPS: usize = 25;
 pub fn expand_max_pools(func: &Func<Nn>) -> Result<(Func<Nn>, Report), PassError> {
     let mut report = Report::new(PASS);
     let mut rewriter = Rewriter::same_stage(func);
+    let not_negative = not_negative(func);
     for data in func.ops() {
-        let pool = Pool::of(func, data);
+        let pool = Pool::of(func, data, &not_negative);
         let made = match &pool {
             Some(pool) => pool.expand(&mut rewriter, &mut report),
             None => rewriter.copy(func, data).map(|_| ()),
@@ -50,10 +51,10 @@ struct Pool<'f> {
 }
 
 impl<'f> Pool<'f> {
-    fn of(func: &'f Func<Nn>, data: &'f OpData<Nn>) -> Option<Self> {
+    fn of(func: &'f Func<Nn>, data: &'f OpData<Nn>, not_negative: &[bool]) -> Option<Self> {
         let &Op::MaxPool { x, kernel, strides, pads, dilations } = &data.op else { return None };
         let taps = kernel[0].checked_mul(kernel[1])?;
-        let pads_lose = pads == [0; 4] || is_not_negative(func, x);
+        let pads_lose = pads == [0; 4] || not_negative[x.index()];
         let channels = *func.ty(x).shape.get(1)?;
         ((2..=MAX_TAPS).contains(&taps) && pads_lose).then_some(Pool {
             func,
@@ -143,17 +144,20 @@ fn larger(
     rewriter.func.push_named(Op::Add { x: b, y: relu }, next_name("max").as_deref())
 }
 
-/// Whether a value is at least zero, as far as the op that makes it tells.
-fn is_not_negative(func: &Func<Nn>, value: Value) -> bool {
-    let made_by = func.definitions()[value.index()].map(|index| &func.ops()[index].op);
-    match made_by {
-        Some(Op::Relu { .. } | Op::Sigmoid { .. } | Op::Exp { .. } | Op::Softmax { .. }) => true,
-        Some(Op::Clip { low, .. }) => *low >= 0.0,
-        Some(Op::MaxPool { x, .. } | Op::AveragePool { x, .. } | Op::Reshape { x, .. }) => {
-            is_not_negative(func, *x)
-        }
-        _ => false,
+/// By value: whether it is at least zero, as far as the op that makes it tells.
+fn not_negative(func: &Func<Nn>) -> Vec<bool> {
+    let mut not_negative = vec![false; func.value_count()];
+    for data in func.ops() {
+        not_negative[data.result.index()] = match &data.op {
+            Op::Relu { .. } | Op::Sigmoid { .. } | Op::Exp { .. } | Op::Softmax { .. } => true,
+            Op::Clip { low, .. } => *low >= 0.0,
+            Op::MaxPool { x, .. } | Op::AveragePool { x, .. } | Op::Reshape { x, .. } => {
+                not_negative[x.index()]
+            }
+            _ => false,
+        };
     }
+    not_negative
 }
 
 #[cfg(test)]

@@ -107,25 +107,14 @@ impl Bootstrapper {
     pub fn new(bootstrap: BootstrapParams, encoder: &FactorEncoder<'_>) -> Result<Self, SetupError> {
         let params = encoder.encoder().context().params();
         bootstrap.validate(params)?;
-        let encode = |matrices: Vec<(DftMatrix, Level)>, factor: f64| -> Result<Vec<EncodedDft>, EvalError> {
-            // One factor in all, spread evenly.
-            let share = factor.powf(1.0 / matrices.len() as f64);
-            matrices
-                .into_iter()
-                .map(|(matrix, level)| EncodedDft::new(matrix, share, level, encoder))
-                .collect()
-        };
         let trace = bootstrap.trace_rotations(params);
         // The transform's 1/n, the trace's number of terms, the half of the real part, and the sine's argument.
         let factor =
             bootstrap.argument_factor(params) / (2 * bootstrap.slots()) as f64 / (1u64 << trace.len()) as f64;
         Ok(Bootstrapper {
-            slots_to_coeffs: encode(bootstrap.slots_to_coeffs_matrices(), 1.0)?,
-            pairs_to_coeffs: match bootstrap.takes_pairs(params) {
-                true => encode(bootstrap.slots_to_coeffs_matrices(), 0.5)?,
-                false => Vec::new(),
-            },
-            coeffs_to_slots: encode(bootstrap.coeffs_to_slots_matrices(), factor)?,
+            slots_to_coeffs: encode(bootstrap.slots_to_coeffs_matrices(), 1.0, encoder)?,
+            pairs_to_coeffs: Vec::new(),
+            coeffs_to_slots: encode(bootstrap.coeffs_to_slots_matrices(), factor, encoder)?,
             trace,
             shift: -0.25 / bootstrap.width(),
             eval_mods: (bootstrap.input_level()..=bootstrap.output_level)
@@ -135,6 +124,15 @@ impl Bootstrapper {
             raising_rotations: bootstrap.raising_rotations(params),
             bootstrap,
         })
+    }
+
+    /// The same with matrices for pairs, if the bootstrap takes any ([`BootstrapParams::takes_pairs`]): for programs that refresh several
+    /// ciphertexts at a time.
+    pub fn with_pairs(mut self, encoder: &FactorEncoder<'_>) -> Result<Self, EvalError> {
+        if self.bootstrap.takes_pairs(encoder.encoder().context().params()) {
+            self.pairs_to_coeffs = encode(self.bootstrap.slots_to_coeffs_matrices(), 0.5, encoder)?;
+        }
+        Ok(self)
     }
 
     /// The bootstrap it runs.
@@ -200,7 +198,7 @@ impl Bootstrapper {
         Ok(x)
     }
 
-    /// Whether two ciphertexts can be refreshed together.
+    /// Whether two ciphertexts can be refreshed together: [`Self::with_pairs`].
     pub fn takes_pairs(&self) -> bool {
         !self.pairs_to_coeffs.is_empty()
     }
@@ -348,6 +346,16 @@ impl Bootstrapper {
         let eval_mod = &self.eval_mods[usize::from(reached - self.bootstrap.input_level())];
         evaluator.eval_mod(a, eval_mod)
     }
+}
+
+/// Matrices with one factor in all, spread evenly.
+fn encode(
+    matrices: Vec<(DftMatrix, Level)>,
+    factor: f64,
+    encoder: &FactorEncoder<'_>,
+) -> Result<Vec<EncodedDft>, EvalError> {
+    let share = factor.powf(1.0 / matrices.len() as f64);
+    matrices.into_iter().map(|(matrix, level)| EncodedDft::new(matrix, share, level, encoder)).collect()
 }
 
 #[cfg(test)]

@@ -51,7 +51,9 @@ impl Rig {
         let requests = key_requests(&context, &bootstrap);
         let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
         let encapsulation = encapsulation_keys(&context, &secret, &bootstrap, &seed).unwrap();
-        let bootstrapper = Arc::new(Bootstrapper::new(bootstrap, &FactorEncoder::new(&context)).unwrap());
+        let encoder = FactorEncoder::new(&context);
+        let bootstrapper = Bootstrapper::new(bootstrap, &encoder).unwrap().with_pairs(&encoder).unwrap();
+        let bootstrapper = Arc::new(bootstrapper);
         Rig { context, secret, keys, encapsulation, bootstrapper }
     }
 
