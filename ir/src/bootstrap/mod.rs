@@ -289,8 +289,8 @@ impl BootstrapParams {
             .collect()
     }
 
-    /// Whether two ciphertexts are refreshed together, as real and imaginary part of one until the sine: where all slots are in use and the
-    /// transforms are most of the work.
+    /// Whether two ciphertexts can be refreshed together, as real and imaginary part of one until the sine: where all slots are in use.
+    /// Sparse bootstraps, which the 2021 program does one by one, are not.
     pub fn takes_pairs(&self, params: &Params) -> bool {
         self.order == Order::SlotsToCoeffsFirst && self.slots() == params.slots()
     }
