@@ -15,6 +15,7 @@ use fhec_passes::bootstrap::{failure, sets};
 use fhec_runtime::circuits::bootstrap::Bootstrapper;
 use fhec_runtime::circuits::bootstrap::keys::{encapsulation_keys, key_requests};
 use fhec_runtime::ckks::{Complex, Decryptor, Encoder, Encoding, Encryptor, Evaluator, FactorEncoder};
+use fhec_runtime::parallel;
 use fhec_runtime::ring::{Context, Seed};
 use fhec_runtime::rlwe::{EvaluationKeys, SecretKey};
 use serde::Serialize;
@@ -157,7 +158,8 @@ pub fn run(options: &Options) -> Result<Report> {
             let mut clock = Clock::start();
             let keys = encapsulation.as_ref();
             let done = &mut |phase| clock.lap(phase);
-            value = bootstrapper.bootstrap_by_phases(&evaluator, keys, &value, level, done)?;
+            value =
+                parallel::awake(|| bootstrapper.bootstrap_by_phases(&evaluator, keys, &value, level, done))?;
             times.push(clock.laps.values().sum());
             cpu_times.extend(cpu_seconds().zip(cpu_start).map(|(end, start)| end - start));
             for (name, seconds) in clock.laps {

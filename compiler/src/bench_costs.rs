@@ -18,6 +18,7 @@ use fhec_passes::bootstrap::sets::{self, Recipe};
 use fhec_runtime::ckks::{
     CompactPlaintext, Encoder, Encoding, Encryptor, Evaluator, Factor, FactorEncoder, PlaintextScale,
 };
+use fhec_runtime::parallel;
 use fhec_runtime::ring::{Context, Seed};
 use fhec_runtime::rlwe::{Ciphertext, EvaluationKeys, KeyRequest, SecretKey};
 use rayon::prelude::*;
@@ -82,7 +83,7 @@ pub fn measure() -> Result<CostTable> {
         let ring = Ring::new(recipe.build()?.params)?;
         let top = ring.context.params().top_level();
         for level in [3, top / 2, top] {
-            for (kind, seconds, (waiting, computing)) in ring.at(level, &table)? {
+            for (kind, seconds, (waiting, computing)) in parallel::awake(|| ring.at(level, &table))? {
                 tracing::debug!(
                     set = recipe.name,
                     level,

@@ -10,6 +10,12 @@ pub fn degree(params: &Params, period: usize) -> usize {
     (2 * period).clamp(1 << LOG_N_RANGE.start(), params.ring_degree())
 }
 
+/// Evaluations that are kept of a diagonal of period `period` per prime, where it is kept as evaluations (matrices of bootstraps): those of
+/// its polynomial, each once in every block of 64.
+pub fn evaluations(params: &Params, period: usize) -> usize {
+    degree(params, period).max(params.ring_degree() >> 6)
+}
+
 /// Bytes of one coefficient of a diagonal for operands at `level`: 4 where weights up to 1 in size have coefficients below
 /// `2^31` for all practical purposes, else 8. (A coefficient is a mean of entries with signs: the scale is reached by no map that
 /// is not constant. One that does not fit takes 8 bytes regardless.)

@@ -213,11 +213,11 @@ impl Params {
         self.literal.log_n
     }
 
-    /// Bytes of buffers that a runtime keeps at rest for reuse, at most: thirty-two polynomials over all primes, and in small
+    /// Bytes of buffers that a runtime keeps at rest for reuse, at most: 128 polynomials over all primes, and in small
     /// rings what a linear map has in the making.
     pub fn resting_bytes(&self) -> usize {
         const LEAST: usize = 1 << 28;
-        ((32 * size_of::<u64>() * (self.q().len() + self.p().len())) << self.log_n()).max(LEAST)
+        ((128 * size_of::<u64>() * (self.q().len() + self.p().len())) << self.log_n()).max(LEAST)
     }
 
     /// Ring degree N.

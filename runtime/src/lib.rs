@@ -8,6 +8,7 @@
 //! | [`ckks`] | encoding, encryption, evaluation |
 //! | [`circuits`] | linear maps and polynomials |
 //! | [`exec`] | the executor of scheduled programs, on ciphertexts or in the clear |
+//! | [`parallel`] | work on all threads |
 //! | [`error`] | what can be wrong with operands and with bytes |
 
 pub mod circuits;
@@ -15,6 +16,7 @@ pub mod ckks;
 pub mod error;
 pub mod exec;
 pub mod kernels;
+pub mod parallel;
 pub mod ring;
 pub mod rlwe;
 

@@ -181,8 +181,9 @@ impl<'a> OpCosts<'a> {
             bootstrap.coeffs_to_slots_matrices().into_iter().chain(bootstrap.slots_to_coeffs_matrices());
         let bytes = |(matrix, level): (DftMatrix, Level)| {
             let limbs = self.params.limbs(level) + self.ring.special;
-            let coefficients: usize = matrix.periods().map(|period| 2 * period).sum();
-            (coefficients * limbs * size_of::<u64>()) as u64
+            let evaluations: usize =
+                matrix.periods().map(|period| diagonal::evaluations(self.params, period)).sum();
+            (evaluations * limbs * size_of::<u64>()) as u64
         };
         let pairs = if with_pairs { bootstrap.slots_to_coeffs_matrices() } else { Vec::new() };
         matrices.chain(pairs).map(bytes).sum()

@@ -16,10 +16,10 @@ use fhec_ir::polynomial_shape::{BasisElement, Node, PolynomialShape, basis_depth
 use fhec_ir::scale::{ExactScale, Level, Scale};
 use num_bigint::BigUint;
 use num_traits::One;
-use rayon::prelude::*;
 
 use crate::ckks::Evaluator;
 use crate::error::EvalError;
+use crate::parallel;
 use crate::rlwe::Ciphertext;
 
 /// What evaluating a polynomial asks of its values. Scales are carried beside them, exactly.
@@ -97,9 +97,8 @@ pub fn evaluate<A: Arithmetic>(
     for depth in 1..=shape.depth {
         let elements: Vec<&BasisElement> =
             shape.basis.iter().filter(|element| basis_depth(element.index) == depth).collect();
-        let made: Result<Vec<_>, EvalError> =
-            elements.par_iter().map(|e| Ok((e.index, walk.basis_element(e)?))).collect();
-        walk.basis.extend(made?);
+        let made = parallel::map(elements, |e| Ok((e.index, walk.basis_element(e)?)));
+        walk.basis.extend(made.into_iter().collect::<Result<Vec<_>, EvalError>>()?);
     }
     walk.node(&shape.root, depth - 1, params.canonical_scale(out), ROOT)
 }
@@ -160,19 +159,14 @@ impl<A: Arithmetic> Walk<'_, A> {
     ) -> Result<A::Value, EvalError> {
         let level = self.level - depth;
         let scale = target.mul(&ExactScale::from_integer(&self.params.rescale_divisor(level)));
-        let products: Result<Vec<A::Value>, EvalError> = node
-            .products
-            .par_iter()
-            .enumerate()
-            .map(|(number, product)| {
-                let (giant, giant_scale) = self.element(product.giant);
-                let target = quotient(&scale, giant_scale);
-                let label = label.wrapping_mul(MAX_PRODUCTS).wrapping_add(number as u64);
-                let factor = self.node(&product.quotient, depth - 1, &target, label)?;
-                self.arithmetic.mul(&factor, giant, level)
-            })
-            .collect();
-        let products = products?;
+        let products = parallel::map(node.products.iter().enumerate(), |(number, product)| {
+            let (giant, giant_scale) = self.element(product.giant);
+            let target = quotient(&scale, giant_scale);
+            let label = label.wrapping_mul(MAX_PRODUCTS).wrapping_add(number as u64);
+            let factor = self.node(&product.quotient, depth - 1, &target, label)?;
+            self.arithmetic.mul(&factor, giant, level)
+        });
+        let products = products.into_iter().collect::<Result<Vec<A::Value>, EvalError>>()?;
         let one = || ExactScale::power_of_two(0);
         let mut terms: Vec<Term<'_, A::Value>> =
             products.iter().map(|value| Term { value, coefficient: 1.0, ratio: one() }).collect();

@@ -22,7 +22,7 @@ use crate::ring::{Basis, Context};
 #[derive(Clone, Debug)]
 pub struct PeriodicPlaintext {
     subring: Arc<Subring>,
-    /// `[limb][evaluation of the subring]`.
+    /// `[limb][evaluation]`, those of every block of the ring once: [`Subring::distinct_into`].
     residues: Arc<Buffer>,
     basis: Basis,
     level: Level,
@@ -34,10 +34,6 @@ impl PeriodicPlaintext {
     /// Bytes of residues.
     pub fn bytes(&self) -> usize {
         8 * self.residues.len()
-    }
-
-    fn degree(&self) -> usize {
-        self.subring.degree()
     }
 }
 
@@ -82,12 +78,6 @@ impl<'a> FactorEncoder<'a> {
     /// all of the ring there is nothing to gain.
     fn log_degree(&self, period: usize) -> u32 {
         (period.trailing_zeros() + 1).clamp(MIN_LOG_N, self.encoder.context().params().log_n())
-    }
-
-    /// Bytes of a factor of this period at `level`.
-    pub fn factor_bytes(&self, period: usize, level: Level) -> usize {
-        let context = self.encoder.context();
-        context.extended_basis(level).limbs() << self.log_degree(period) << 3
     }
 
     /// Encodes real numbers that repeat over all N/2 slots; their number is a power of two. The result is a factor
@@ -144,14 +134,16 @@ impl<'a> FactorEncoder<'a> {
         let mut carried = Buffer::zeroed(degree);
         coefficients.write(&mut carried);
         let basis = context.extended_basis(level);
-        let mut residues = Buffer::zeroed(basis.limbs() * degree);
-        residues.par_chunks_exact_mut(degree).enumerate().for_each(|(limb, out)| {
+        let mut residues = Buffer::zeroed(basis.limbs() * subring.distinct());
+        residues.par_chunks_exact_mut(subring.distinct()).enumerate().for_each(|(limb, out)| {
             let prime = context.prime(basis, limb);
             let modulus = context.modulus(prime);
-            kernels::reduce_into(context.isa(), out, &carried, self.encoder.carrier(), modulus);
-            subring.transform(context, prime).forward(context.isa(), out);
+            let mut values = context.pool().take(degree);
+            kernels::reduce_into(context.isa(), &mut values, &carried, self.encoder.carrier(), modulus);
+            subring.transform(context, prime).forward(context.isa(), &mut values);
             let factor = modulus.to_montgomery(coefficients.unit(modulus));
-            kernels::mul_scalar_assign(context.isa(), out, factor, modulus);
+            kernels::mul_scalar_assign(context.isa(), &mut values, factor, modulus);
+            subring.distinct_into(out, &values);
         });
         let residues = Arc::new(residues);
         Ok(Factor::Periodic(PeriodicPlaintext { subring, residues, basis, level, scale, slots }))
@@ -198,9 +190,12 @@ impl ExtendedFactor for Factor {
         match self {
             Factor::Full(plaintext) => plaintext.block(context, basis, limb, start, scratch),
             Factor::Periodic(plaintext) => {
-                let degree = plaintext.degree();
-                let residues = &plaintext.residues[plaintext.basis.limb_of(basis, limb) * degree..][..degree];
-                plaintext.subring.expand(context.isa(), scratch, residues, start);
+                let (distinct, repeat) =
+                    (plaintext.subring.distinct(), plaintext.subring.log_distinct_repeat());
+                let residues =
+                    &plaintext.residues[plaintext.basis.limb_of(basis, limb) * distinct..][..distinct];
+                let values = &residues[start >> repeat..][..scratch.len() >> repeat];
+                kernels::repeat_into(context.isa(), scratch, values, repeat);
                 scratch
             }
         }

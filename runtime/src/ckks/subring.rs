@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::kernels::{self, Isa, NttTable, evaluation_exponent};
+use crate::kernels::{self, NttTable, evaluation_exponent};
 use crate::ring::Context;
 
 /// Values stand in groups of eight, which repeat up to eight times.
@@ -13,6 +13,8 @@ const MAX_LOG_REPEAT: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Subring {
     log_degree: u32,
+    /// `log2 c`.
+    log_gap: u32,
     /// By number of the prime; empty for the ring itself, whose transforms the context has.
     transforms: Vec<NttTable>,
     /// Group `k` of the ring's evaluations, eight of them, is group `k >> log_repeat` of those taken in this order. Empty
@@ -50,7 +52,7 @@ impl Subring {
             let groups = (0..context.ring_degree() / 8).step_by(1 << log_repeat);
             order.extend(groups.flat_map(|group| (8 * group..8 * group + 8).map(index)));
         }
-        Subring { log_degree, transforms: tables.collect(), order, log_repeat }
+        Subring { log_degree, log_gap, transforms: tables.collect(), order, log_repeat }
     }
 
     /// Its degree.
@@ -58,27 +60,36 @@ impl Subring {
         1 << self.log_degree
     }
 
+    fn ring_degree(&self) -> usize {
+        1 << (self.log_degree + self.log_gap)
+    }
+
     /// The transform modulo prime number `prime`.
     pub(super) fn transform<'t>(&'t self, context: &'t Context, prime: usize) -> &'t NttTable {
         self.transforms.get(prime).unwrap_or_else(|| context.transform(prime))
     }
 
-    /// The ring's evaluations from `start` on, as many as `out` takes, of the polynomial with the evaluations `values`. Both
-    /// numbers are multiples of 64.
-    ///
-    /// Each group of eight is gathered once and then repeated.
-    pub(super) fn expand(&self, isa: Isa, out: &mut [u64], values: &[u64], start: usize) {
-        assert!(
-            start.is_multiple_of(64) && out.len().is_multiple_of(64),
-            "whole groups with their repetitions"
-        );
-        let Some(order) = self.order() else { return out.copy_from_slice(&values[start..][..out.len()]) };
-        let (count, run) = (out.len() >> self.log_repeat, 8usize << self.log_repeat);
-        kernels::gather_into(isa, &mut out[..count], values, &order[start >> self.log_repeat..][..count]);
-        // From the last group on: no group is overwritten before it is read.
-        for group in (0..count / 8).rev() {
-            let values: [u64; 8] = std::array::from_fn(|i| out[8 * group + i]);
-            out[run * group..][..run].as_chunks_mut().0.fill(values);
+    /// Number of values of [`Self::distinct_into`].
+    pub(super) fn distinct(&self) -> usize {
+        self.ring_degree() >> self.log_distinct_repeat()
+    }
+
+    /// `log2` of how often each of [`Self::distinct_into`] stands in a block of 64 of the ring.
+    pub(super) fn log_distinct_repeat(&self) -> u32 {
+        self.log_gap.min(kernels::MAX_LOG_REPEAT)
+    }
+
+    /// Of the evaluations `values`, those of every block of 64 in the ring once, as [`kernels::repeat_into`] takes them.
+    pub(super) fn distinct_into(&self, out: &mut [u64], values: &[u64]) {
+        let columns = self.log_distinct_repeat() - self.log_repeat;
+        assert_eq!(out.len(), self.distinct(), "the values of all blocks");
+        match self.order() {
+            None => out.copy_from_slice(values),
+            Some(order) => {
+                for (out, &index) in out.iter_mut().zip(order.iter().step_by(1 << columns)) {
+                    *out = values[index as usize];
+                }
+            }
         }
     }
 
@@ -126,14 +137,16 @@ mod tests {
             ring.iter_mut().step_by(1 << (15 - log_degree)).zip(&values).for_each(|(x, &y)| *x = y);
             context.transform(0).forward(context.isa(), &mut ring);
             subring.transform(&context, 0).forward(context.isa(), &mut values);
+            let mut distinct = vec![0; subring.distinct()];
+            subring.distinct_into(&mut distinct, &values);
             for (start, length) in
                 [(0, 1 << 15), (0, 64), (64, 128), (5 << 10, 1 << 10), ((1 << 15) - 64, 64)]
             {
-                for isa in Isa::available() {
-                    let mut out = vec![1; length];
-                    subring.expand(isa, &mut out, &values, start);
-                    assert!(out == ring[start..][..length], "2^{log_degree}, {length} from {start}, {isa:?}");
-                }
+                let repeat = subring.log_distinct_repeat();
+                let mut out = vec![1; length];
+                let values = &distinct[start >> repeat..][..length >> repeat];
+                kernels::repeat_into(context.isa(), &mut out, values, repeat);
+                assert!(out == ring[start..][..length], "2^{log_degree}, {length} from {start}");
             }
         }
     }

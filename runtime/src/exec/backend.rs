@@ -27,9 +27,14 @@ pub struct Site<'a> {
 /// Executes ops on bundles of its own kind: one method per op of [`fhec_ir::ckks::Op`], whose meaning, levels and scales it
 /// has. [`super::execute`] calls them in program order, with operands of the declared types. Ops that act on every ciphertext by itself
 /// are given the operand where nothing else needs it, so that each can go when its result is there.
-pub trait Backend {
+pub trait Backend: Sync {
     /// A bundle.
-    type Value: Clone;
+    type Value: Clone + Send;
+
+    /// Runs an op, which calls one of the methods below: where threads can be made ready for it.
+    fn run<R: Send>(&self, op: impl FnOnce() -> R + Send) -> R {
+        op()
+    }
 
     /// Checks everything about the program that could make an op fail: parameters, keys, unsupported ops.
     fn check_program(&self, func: &Func<Ckks>) -> Result<(), ExecError>;

@@ -22,6 +22,7 @@ use crate::circuits::constant_map::ConstantMap;
 use crate::circuits::linear_transform::{DiagonalRows, EncodedMap};
 use crate::ckks::{Encoding, Evaluator, FactorEncoder};
 use crate::error::EvalError;
+use crate::parallel;
 use crate::ring::Context;
 use crate::rlwe::{Ciphertext, EvaluationKeys, ExtendedCiphertext, KeyRequest};
 
@@ -231,6 +232,10 @@ pub(super) fn check_levels(func: &Func<Ckks>, params: &Params) -> Result<(), Exe
 
 impl Backend for Encrypted<'_> {
     type Value = Vec<Ciphertext>;
+
+    fn run<R: Send>(&self, op: impl FnOnce() -> R + Send) -> R {
+        parallel::awake(op)
+    }
 
     fn check_program(&self, func: &Func<Ckks>) -> Result<(), ExecError> {
         if !std::ptr::eq(func, self.func) {

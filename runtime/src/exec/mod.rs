@@ -121,9 +121,9 @@ pub fn execute_from<B: Backend>(
         let (result, made) = match (&data.op, next) {
             (Op::Relinearize { .. } | Op::LinearMap { .. }, Some(next)) => {
                 fused = true;
-                (next.result, run_with_rescale(func, backend, operands))
+                (next.result, backend.run(|| run_with_rescale(func, backend, operands)))
             }
-            _ => (data.result, run_op(func, backend, operands)),
+            _ => (data.result, backend.run(|| run_op(func, backend, operands))),
         };
         let mnemonic = data.op.mnemonic();
         let made = made.map_err(|source| ExecError::Op { op: index, mnemonic, source })?;

@@ -10,6 +10,8 @@
 //! | `elementwise` | sums, differences, products, scalars, reductions between primes |
 //! | [`Permutation`] | automorphisms in evaluation order |
 //! | `accumulate` | sums of products: key switching's inner product and basis conversion |
+//! | `quotients` | quotients of basis conversions |
+//! | `repeat` | evaluations of polynomials in a power of X |
 //! | `raised_term` | terms of a matrix that is applied while the modulus is raised |
 //! | `scalar` | the definition of every kernel, portable |
 //! | `avx2` | four lanes, products in double precision with FMA, primes below `2^50` |
@@ -37,7 +39,9 @@ mod mapped_file;
 mod modulus;
 mod ntt;
 mod permutation;
+mod quotients;
 mod raised_term;
+mod repeat;
 mod scalar;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -62,7 +66,9 @@ pub use permutation::{
     BLOCK as PERMUTATION_BLOCK, Permutation, gather_into, permute_add_assign, permute_blocks_into,
     permute_into,
 };
+pub use quotients::{Reciprocal, rounded_quotients};
 pub use raised_term::{RaisedTerm, raised_term_add_assign};
+pub use repeat::{MAX_LOG_REPEAT, repeat_into};
 
 /// Panics in debug builds if a residue is not canonical.
 #[inline]

@@ -112,6 +112,21 @@ impl NttTable {
         }
     }
 
+    /// `out ← NTT^-1(a)`: [`inverse`](Self::inverse) of a copy, which AVX-512 code need not make.
+    ///
+    /// *Panics* if one of them does not have `N` elements.
+    pub fn inverse_into(&self, isa: Isa, out: &mut [u64], a: &[u64]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Kind::Avx512 = isa.0 {
+            self.check(a);
+            assert_eq!(out.len(), a.len(), "a transform of this degree makes that many residues");
+            // SAFETY: the value of `isa` was made by detection; lengths and prime are those of the tables.
+            return unsafe { avx512::inverse_into(self.avx512(), out, a, &self.modulus) };
+        }
+        out.copy_from_slice(a);
+        self.inverse(isa, out);
+    }
+
     fn check(&self, a: &[u64]) {
         assert_eq!(a.len(), self.roots.degree(), "a transform of this degree takes that many residues");
         debug_assert_canonical(a, &self.modulus);
@@ -376,6 +391,9 @@ mod tests {
                         assert!(x == a, "{isa:?} round trip, N = 2^{log_n}, {bits} bits");
                         table.inverse(isa, &mut x);
                         assert!(x == coefficients, "{isa:?} inverse, N = 2^{log_n}, {bits} bits");
+                        x.fill(q);
+                        table.inverse_into(isa, &mut x, &a);
+                        assert!(x == coefficients, "{isa:?} inverse apart, N = 2^{log_n}, {bits} bits");
                     }
                 }
             }

@@ -9,11 +9,10 @@
 //! to it, still congruent, and larger than `S / 2` by that little. Digits of a key switch and remainders of a division
 //! are therefore half a modulus at most instead of `k` moduli, which saves one to three bits of noise.
 
-use rayon::prelude::*;
-
-use super::context::{Context, Work};
+use super::context::Context;
 use super::poly::{Domain, Poly};
-use crate::kernels::{self, Isa, Modulus, Permutation};
+use crate::kernels::{self, Isa, Modulus, Permutation, Reciprocal};
+use crate::parallel;
 
 /// Constants of the conversion from a set of primes to every other prime of a context.
 pub(crate) struct BasisConversion {
@@ -23,8 +22,8 @@ pub(crate) struct BasisConversion {
     source_bits: Vec<u32>,
     /// `(S / s_i)^-1 mod s_i`.
     source_factors: Vec<u64>,
-    /// `(shift, 2^shift / s_i)`: `y_i / s_i` is `(y_i >> shift) * that`, with `y_i >> shift` below `2^52`.
-    reciprocals: Vec<(u32, f64)>,
+    /// `1 / s_i`.
+    reciprocals: Vec<Reciprocal>,
     /// By number of the target prime; empty for source primes.
     targets: Vec<Target>,
 }
@@ -45,10 +44,7 @@ impl BasisConversion {
             others.fold(1, |product, &s| m.mul(product, m.reduce(moduli[s].value())))
         };
         let source_factors = sources.iter().map(|&s| moduli[s].inv(product(&moduli[s], Some(s)))).collect();
-        let reciprocals = sources.iter().map(|&s| {
-            let shift = moduli[s].bits().saturating_sub(52);
-            (shift, (1u64 << shift) as f64 / moduli[s].value() as f64)
-        });
+        let reciprocals = sources.iter().map(|&s| Reciprocal::new(moduli[s].value()));
         let targets = moduli.iter().enumerate().map(|(target, m)| {
             if sources.contains(&target) {
                 return Target::default();
@@ -87,7 +83,7 @@ impl BasisConversion {
             kernels::mul_scalar_assign(isa, x, factor, &moduli[s]);
         }
         let residues: Vec<&[u64]> = residues.chunks_exact(degree).collect();
-        rounded_quotients(quotients, &residues, &self.reciprocals);
+        kernels::rounded_quotients(isa, quotients, &residues, &self.reciprocals);
     }
 
     /// `out[t] <- centred representative mod prime targets[t]`, in coefficients, of what [`Self::prepare`] made.
@@ -111,28 +107,6 @@ impl BasisConversion {
         let factors: Vec<&[u64]> = targets.iter().map(|&target| &self.targets[target].factors[..]).collect();
         let moduli: Vec<&Modulus> = targets.iter().map(|&target| &moduli[target]).collect();
         kernels::basis_convert_many(isa, out, &sources, &self.source_bits, &factors, &moduli);
-    }
-}
-
-/// `out <- floor(sum_i y_i / s_i + 1/2)`. Plain double operations in a fixed order: the same on every machine.
-fn rounded_quotients(out: &mut [u64], residues: &[&[u64]], reciprocals: &[(u32, f64)]) {
-    const BLOCK: usize = 512;
-    /// The double whose last bit is worth 1: words below 2^52 become doubles by its exponent, and doubles words.
-    const ONE_ULP: f64 = (1u64 << 52) as f64;
-    let mut sums = [0f64; BLOCK];
-    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-        let sums = &mut sums[..out.len()];
-        sums.fill(0.0);
-        for (residues, &(shift, reciprocal)) in residues.iter().zip(reciprocals) {
-            let residues = &residues[block * BLOCK..][..sums.len()];
-            for (sum, &y) in sums.iter_mut().zip(residues) {
-                *sum += (f64::from_bits((y >> shift) | ONE_ULP.to_bits()) - ONE_ULP) * reciprocal;
-            }
-        }
-        for (out, &sum) in out.iter_mut().zip(sums.iter()) {
-            // The sum is at most the number of sources: its last bits round to an integer when ONE_ULP is added.
-            *out = (sum + ONE_ULP).to_bits() & (ONE_ULP.to_bits() - 1) & 0xffff;
-        }
     }
 }
 
@@ -166,51 +140,57 @@ impl Context {
         let (kept, limbs) = (basis.truncated(chain), basis.limbs());
         let conversion = self.conversion(basis, chain..limbs);
         let (isa, moduli) = (self.isa(), self.moduli());
+        let degree = self.ring_degree();
         let mut residues = [(); K].map(|()| self.scratch(conversion.sources.len()));
         let mut quotients = [(); K].map(|()| self.scratch(conversion.quotient_limbs()));
-        self.each_limb(Work::Heavy, residues.each_mut().map(|r| &mut r[..]), |limb, outs| {
-            for (out, a) in outs.into_iter().zip(a) {
-                out.copy_from_slice(a.limb(chain + limb));
-                self.transform(conversion.sources[limb]).inverse(isa, out);
+        let inverses: Vec<(usize, usize, &mut [u64])> = residues
+            .iter_mut()
+            .enumerate()
+            .flat_map(|(k, residues)| {
+                let limbs = residues.chunks_exact_mut(degree).enumerate();
+                limbs.map(move |(limb, out)| (k, limb, out))
+            })
+            .collect();
+        parallel::for_each(inverses, |(k, limb, out)| {
+            self.transform(conversion.sources[limb]).inverse_into(isa, out, a[k].limb(chain + limb));
+        });
+        parallel::for_each(residues.iter_mut().zip(&mut quotients), |(r, q)| {
+            conversion.prepare(isa, moduli, r, q)
+        });
+        let mut out = [(); K].map(|()| Poly::arbitrary(self, kept, Domain::Evaluation));
+        // Polynomial by polynomial, so that what is converted stays in the caches of all threads.
+        let group = self.lift_group(conversion.sources.len());
+        let groups: Vec<(usize, usize, &mut [u64])> = out
+            .iter_mut()
+            .enumerate()
+            .flat_map(|(k, out)| {
+                let groups = out.data_mut().chunks_mut(group * degree).enumerate();
+                groups.map(move |(index, out)| (k, index * group, out))
+            })
+            .collect();
+        parallel::for_each(groups, |(k, first, out)| {
+            let limbs = first..first + out.len() / degree;
+            let tail = tails[k];
+            let mut scratch = self.scratch(limbs.len());
+            let mut quotient = self.scratch(usize::from(tail.permute.is_some()));
+            let mut remainders: Vec<&mut [u64]> = scratch.chunks_exact_mut(degree).collect();
+            let targets: Vec<usize> = limbs.clone().map(|limb| kept.chain_prime(limb)).collect();
+            conversion.convert(isa, moduli, &mut remainders, (&residues[k], &quotients[k]), &targets);
+            for (((out, remainder), limb), &prime) in
+                out.chunks_exact_mut(degree).zip(remainders).zip(limbs).zip(&targets)
+            {
+                let (modulus, inverse) = (&moduli[prime], conversion.targets[prime].inverse);
+                self.transform(prime).forward(isa, remainder);
+                let target = if tail.permute.is_some() { &mut quotient[..] } else { &mut *out };
+                kernels::sub_mul_scalar_into(isa, target, a[k].limb(limb), remainder, inverse, modulus);
+                if let Some(addend) = tail.add {
+                    kernels::add_assign(isa, target, addend.limb_in(kept, limb), modulus);
+                }
+                if let Some(permutation) = tail.permute {
+                    kernels::permute_into(isa, out, &quotient, permutation);
+                }
             }
         });
-        residues.par_iter_mut().zip(&mut quotients).for_each(|(r, q)| conversion.prepare(isa, moduli, r, q));
-        let mut out = [(); K].map(|()| Poly::arbitrary(self, kept, Domain::Evaluation));
-        let degree = self.ring_degree();
-        self.each_group(
-            self.lift_group(conversion.sources.len()),
-            out.iter_mut().map(Poly::data_mut).collect(),
-            |limbs, outs| {
-                let mut scratch = self.scratch(limbs.len());
-                let mut quotient = self.scratch(usize::from(tails.iter().any(|tail| tail.permute.is_some())));
-                let targets: Vec<usize> = limbs.clone().map(|limb| kept.chain_prime(limb)).collect();
-                for (k, out) in outs.into_iter().enumerate() {
-                    let mut remainders: Vec<&mut [u64]> = scratch.chunks_exact_mut(degree).collect();
-                    conversion.convert(isa, moduli, &mut remainders, (&residues[k], &quotients[k]), &targets);
-                    for (((out, remainder), limb), &prime) in
-                        out.chunks_exact_mut(degree).zip(remainders).zip(limbs.clone()).zip(&targets)
-                    {
-                        let (modulus, inverse) = (&moduli[prime], conversion.targets[prime].inverse);
-                        self.transform(prime).forward(isa, remainder);
-                        let target = if tails[k].permute.is_some() { &mut quotient[..] } else { &mut *out };
-                        kernels::sub_mul_scalar_into(
-                            isa,
-                            target,
-                            a[k].limb(limb),
-                            remainder,
-                            inverse,
-                            modulus,
-                        );
-                        if let Some(addend) = tails[k].add {
-                            kernels::add_assign(isa, target, addend.limb_in(kept, limb), modulus);
-                        }
-                        if let Some(permutation) = tails[k].permute {
-                            kernels::permute_into(isa, out, &quotient, permutation);
-                        }
-                    }
-                }
-            },
-        );
         out
     }
 }

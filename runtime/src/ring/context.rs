@@ -15,6 +15,7 @@ use super::basis::Basis;
 use super::basis_extension::BasisConversion;
 use super::pool::{BufferPool, PooledBuffer};
 use crate::kernels::{Isa, KernelError, Modulus, NttTable, Permutation};
+use crate::parallel;
 
 /// Why a context cannot be made from a parameter set.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -222,6 +223,8 @@ impl Context {
 
     /// Runs `task(limbs, outputs)` for groups of up to `group` limbs on all threads; each output is the group's limbs of one
     /// of `outputs`, which all have the same number of limbs.
+    ///
+    /// There are as many groups for every thread where there are enough limbs, and of about the same size.
     pub(crate) fn each_group(
         &self,
         group: usize,
@@ -231,15 +234,17 @@ impl Context {
         let degree = self.ring_degree();
         let limbs = outputs.first().map_or(0, |output| output.len() / degree);
         assert!(outputs.iter().all(|o| o.len() == limbs * degree), "outputs of different numbers of limbs");
-        let mut rest: Vec<_> = outputs.into_iter().map(|output| output.chunks_mut(group * degree)).collect();
-        let tasks: Vec<(Range<usize>, Vec<&mut [u64]>)> = (0..limbs)
-            .step_by(group)
-            .map(|start| {
-                let outputs = rest.iter_mut().filter_map(Iterator::next).collect();
-                (start..limbs.min(start + group), outputs)
+        let groups = limbs.div_ceil(group).next_multiple_of(rayon::current_num_threads()).min(limbs);
+        let mut rest = outputs;
+        let tasks: Vec<(Range<usize>, Vec<&mut [u64]>)> = (0..groups)
+            .map(|index| {
+                let range = index * limbs / groups..(index + 1) * limbs / groups;
+                let words = range.len() * degree;
+                let outputs = rest.iter_mut().filter_map(|output| output.split_off_mut(..words));
+                (range, outputs.collect())
             })
             .collect();
-        tasks.into_par_iter().with_max_len(1).for_each(|(limbs, outputs)| task(limbs, outputs));
+        parallel::for_each(tasks, |(limbs, outputs)| task(limbs, outputs));
     }
 }
 

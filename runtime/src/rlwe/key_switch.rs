@@ -9,10 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fhec_ir::scale::Level;
-use rayon::prelude::*;
 
 use super::switching_key::SwitchingKey;
 use crate::kernels::{self, KeyLimb};
+use crate::parallel;
 use crate::ring::basis_extension::BasisConversion;
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Basis, Context, Domain, Poly, Work};
@@ -58,8 +58,7 @@ impl<'a> Decomposition<'a> {
             .collect();
         let mut residues = context.scratch(input.limbs());
         context.each_limb(Work::Heavy, [&mut residues], |limb, [x]| {
-            x.copy_from_slice(input.limb(limb));
-            context.transform(basis.chain_prime(limb)).inverse(isa, x);
+            context.transform(basis.chain_prime(limb)).inverse_into(isa, x, input.limb(limb));
         });
         let alpha = context.params().digit_limbs();
         let mut quotients = context.scratch(if alpha == 1 { 0 } else { digits.len() });
@@ -68,11 +67,10 @@ impl<'a> Decomposition<'a> {
             .iter()
             .map(|(limbs, _)| rest.split_off_mut(..limbs.len() * degree).expect("a part of each digit"))
             .collect();
-        parts
-            .into_par_iter()
-            .zip(quotients.par_chunks_mut(degree))
-            .zip(&digits)
-            .for_each(|((x, v), (_, conversion))| conversion.prepare(isa, context.moduli(), x, v));
+        parallel::for_each(
+            parts.into_iter().zip(quotients.chunks_mut(degree)).zip(&digits),
+            |((x, v), (_, conversion))| conversion.prepare(isa, context.moduli(), x, v),
+        );
         let basis = basis.with_special(context.params().p().len());
         Decomposition { input, basis, digits, absent, residues, quotients }
     }

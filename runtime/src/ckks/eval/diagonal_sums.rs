@@ -14,21 +14,20 @@
 
 use std::sync::Arc;
 
-use fhec_ir::scale::Scale;
-use rayon::prelude::*;
-
 use super::mul::add_special_multiple;
 use super::rotate::{Hoisted, LiftedLimb};
 use super::{Evaluator, check_keys, check_levels, check_scale};
 use crate::ckks::CompactPlaintext;
 use crate::error::EvalError;
 use crate::kernels::{self, PERMUTATION_BLOCK, Permutation};
+use crate::parallel;
 use crate::ring::automorphism::rotation_element;
 use crate::ring::basis_extension::Tail;
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Basis, Context, Domain, Poly};
 use crate::rlwe::key_switch::limb_pair;
 use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind, SwitchingKey};
+use fhec_ir::scale::Scale;
 
 /// One row: `(index of the rotation, plaintext)` of every term.
 pub type CompactTerms<'t> = Vec<(usize, &'t CompactPlaintext)>;
@@ -142,10 +141,10 @@ impl Evaluator<'_> {
             let lifted = lift_all(context, &a.decomposition, start..limbs.min(start + group), &mut scratch);
             for (limb, digits) in (start..).zip(lifted) {
                 let lifted = LiftedLimb::new(context, a, limb, digits);
-                switched
-                    .par_chunks_exact_mut(2 * degree)
-                    .zip(&keys)
-                    .for_each(|(out, key)| lifted.switch(*key, out.split_at_mut(degree).into()));
+                let rotations = switched.chunks_exact_mut(2 * degree).zip(&keys);
+                parallel::for_each(rotations, |(out, key)| {
+                    lifted.switch(*key, out.split_at_mut(degree).into());
+                });
                 let columns: Vec<[&[u64]; 2]> =
                     switched.chunks_exact(2 * degree).map(|pair| pair.split_at(degree).into()).collect();
                 plan.limb(limb, &columns);
@@ -187,10 +186,8 @@ impl Evaluator<'_> {
             }
         }
         for batch in switched.chunks(GIANTS_AT_ONCE) {
-            let decompositions: Vec<Decomposition<'_>> = batch
-                .par_iter()
-                .map(|(a, ..)| Decomposition::new(context, &a.polys()[1], sum.level))
-                .collect();
+            let decompositions =
+                parallel::map(batch, |(a, ..)| Decomposition::new(context, &a.polys()[1], sum.level));
             let outputs = sum.polys.iter_mut().map(Poly::data_mut).collect();
             context.each_group(1, outputs, |limbs, mut outputs| {
                 let (limb, isa, degree) = (limbs.start, context.isa(), context.ring_degree());
@@ -241,7 +238,7 @@ impl Evaluator<'_> {
             let tails = [Tail { add: Some(&c.polys()[0]), permute: None }, Tail::default()];
             context.divide_round([&u0, &u1], basis.chain, tails)
         };
-        keys.par_iter().map(|key| key.map(rotate)).collect()
+        parallel::map(keys, |key| key.map(rotate))
     }
 
     /// Checks all plaintexts; returns the scale of the products.
@@ -283,7 +280,7 @@ fn lift_all<'s>(
         let mut lifted = decomposition.lift(context, limb..limb + 1, scratch);
         lifted.pop().expect("one limb lifted")
     };
-    limbs.into_par_iter().zip(scratch.par_chunks_exact_mut(words)).with_max_len(1).map(lift).collect()
+    parallel::map(limbs.zip(scratch.chunks_exact_mut(words)), lift)
 }
 
 /// Rows of products, prime by prime.
@@ -359,25 +356,29 @@ impl<'p> Products<'p> {
         let (isa, prime) = (context.isa(), context.prime(self.basis, limb));
         let modulus = context.modulus(prime);
         let permutations = &self.permutations;
-        self.tiles.par_chunks_exact_mut(2 * width.max(1) * TILE).enumerate().for_each(|(tile, out)| {
-            for ((out, column), permutation) in out.chunks_exact_mut(2 * TILE).zip(columns).zip(permutations)
-            {
-                for (out, half) in out.chunks_exact_mut(TILE).zip(column) {
-                    match permutation {
-                        Some(permutation) => {
-                            kernels::permute_blocks_into(isa, out, half, permutation, tile);
+        parallel::for_each(
+            self.tiles.chunks_exact_mut(2 * width.max(1) * TILE).enumerate(),
+            |(tile, out)| {
+                for ((out, column), permutation) in
+                    out.chunks_exact_mut(2 * TILE).zip(columns).zip(permutations)
+                {
+                    for (out, half) in out.chunks_exact_mut(TILE).zip(column) {
+                        match permutation {
+                            Some(permutation) => {
+                                kernels::permute_blocks_into(isa, out, half, permutation, tile);
+                            }
+                            None => out.copy_from_slice(&half[tile * TILE..][..TILE]),
                         }
-                        None => out.copy_from_slice(&half[tile * TILE..][..TILE]),
                     }
                 }
-            }
-            // One operand of the products has to be in Montgomery form; there are fewer rotations than plaintexts.
-            kernels::mul_scalar_assign(isa, out, modulus.to_montgomery(1), modulus);
-        });
+                // One operand of the products has to be in Montgomery form; there are fewer rotations than plaintexts.
+                kernels::mul_scalar_assign(isa, out, modulus.to_montgomery(1), modulus);
+            },
+        );
         for rows in self.groups.clone() {
             let terms: Vec<&CompactPlaintext> =
                 self.terms[rows.clone()].iter().flatten().map(|&(_, factor)| factor).collect();
-            self.factors.par_chunks_exact_mut(self.stride).zip(&terms).for_each(|(out, factor)| {
+            parallel::for_each(self.factors.chunks_exact_mut(self.stride).zip(&terms), |(out, factor)| {
                 factor.evaluate(context, prime, &mut out[..factor.values()]);
             });
             self.multiply(limb, rows, width);
@@ -403,7 +404,7 @@ impl<'p> Products<'p> {
             .iter()
             .scan(0, |next, columns| Some(std::mem::replace(next, *next + columns.len())))
             .collect();
-        spans.into_par_iter().with_max_len(1).for_each(|(start, mut outputs)| {
+        parallel::for_each(spans, |(start, mut outputs)| {
             let length = outputs.first().map_or(0, |out| out.len());
             let mut tile = |row: usize, offset: usize| {
                 let [out0, out1] = &mut outputs[2 * row..][..2] else { unreachable!("halves come in pairs") };

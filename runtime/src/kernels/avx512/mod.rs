@@ -6,7 +6,9 @@
 //! | `elementwise` | sums, products, scalars, reductions |
 //! | `accumulate` | sums of products |
 //! | `permutation` | automorphisms, gathers |
+//! | `quotients` | quotients of basis conversions, in double precision |
 //! | `raised_term` | a matrix while the modulus is raised |
+//! | `repeat` | evaluations of polynomials in a power of X |
 //! | `ntt`, `ntt_forward`, `ntt_inverse` | the transform |
 
 mod accumulate;
@@ -15,7 +17,9 @@ mod ntt;
 mod ntt_forward;
 mod ntt_inverse;
 mod permutation;
+mod quotients;
 mod raised_term;
+mod repeat;
 mod vector;
 
 pub(super) use accumulate::{basis_convert, key_inner_product, pair_products, tile_products};
@@ -26,6 +30,8 @@ pub(super) use elementwise::{
 };
 pub(super) use ntt::tables;
 pub(super) use ntt_forward::forward;
-pub(super) use ntt_inverse::inverse;
+pub(super) use ntt_inverse::{inverse, inverse_into};
 pub(super) use permutation::{gather_into, permute_add_assign, permute_into};
+pub(super) use quotients::rounded_quotients;
 pub(super) use raised_term::raised_term_add_assign;
+pub(super) use repeat::repeat_into;

@@ -83,14 +83,40 @@ struct LastLevel {
 /// The processor must have AVX-512 F, DQ and IFMA. `a.len()` must be the degree and `m` the prime of `tables`, as [`Field`] takes.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn inverse(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
+    let (len, a) = (a.len(), a.as_mut_ptr());
+    // SAFETY: the caller's promise.
+    unsafe { transform(tables, a, a, len, m) }
+}
+
+/// `out ← NTT^-1(a)`: the first pass reads `a`.
+///
+/// # Safety
+///
+/// As for [`inverse`], and `a` must be as long as `out`.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+pub(in crate::kernels) unsafe fn inverse_into(
+    tables: &VectorTables,
+    out: &mut [u64],
+    a: &[u64],
+    m: &Modulus,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { transform(tables, a.as_ptr(), out.as_mut_ptr(), out.len(), m) }
+}
+
+/// # Safety
+///
+/// As for [`inverse`], of the `len` words at `from`; `a` is `from` or overlaps nothing of it.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn transform(tables: &VectorTables, from: *const u64, a: *mut u64, len: usize, m: &Modulus) {
     // SAFETY: the caller's promise.
     unsafe {
         match (m.ifma(), headroom(m)) {
-            (true, 2) => Transform::<false, 2>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            (true, 3) => Transform::<false, 3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            (true, _) => Transform::<false, 4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            (false, 3) => Transform::<true, 3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            (false, _) => Transform::<true, 4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
+            (true, 2) => Transform::<false, 2>::new(tables, m).block(0, 0, from, a, len),
+            (true, 3) => Transform::<false, 3>::new(tables, m).block(0, 0, from, a, len),
+            (true, _) => Transform::<false, 4>::new(tables, m).block(0, 0, from, a, len),
+            (false, 3) => Transform::<true, 3>::new(tables, m).block(0, 0, from, a, len),
+            (false, _) => Transform::<true, 4>::new(tables, m).block(0, 0, from, a, len),
         }
     }
 }
@@ -113,14 +139,15 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         Transform { tables, constants: Constants { field: Field::new(m), multiples }, last }
     }
 
-    /// Transforms back `len` elements at `a`, block number `block` of those that pass `pass` of the forward direction
-    /// works on: its parts first, each while it is in cache.
+    /// Transforms the `len` elements at `from` back into those at `a`, block number `block` of those that pass `pass` of the forward
+    /// direction works on: its parts first, each while it is in cache.
     ///
     /// # Safety
     ///
-    /// `a` must be valid for `len` words, and `pass`, `block` and `len` those of the recursion from `(0, 0, N)`.
+    /// `from` and `a` must be valid for `len` words, the same or apart, and `pass`, `block` and `len` those of the recursion from
+    /// `(0, 0, N)`.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    unsafe fn block(&self, pass: usize, block: usize, a: *mut u64, len: usize) {
+    unsafe fn block(&self, pass: usize, block: usize, from: *const u64, a: *mut u64, len: usize) {
         let t = self.tables;
         let c = &self.constants;
         let r = t.radices[pass];
@@ -130,13 +157,13 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         unsafe {
             if pass + 1 < t.radices.len() {
                 for i in 0..1 << r {
-                    self.block(pass + 1, (block << r) + i, a.add(i * sub), sub);
+                    self.block(pass + 1, (block << r) + i, from.add(i * sub), a.add(i * sub), sub);
                 }
             } else {
                 let (groups, total) = (len / 64, t.groups.len() / GROUP_WORDS);
                 let first = total - (block + 1) * groups;
                 let records = t.groups[first * GROUP_WORDS..][..groups * GROUP_WORDS].as_ptr();
-                block_pass::<W, S>(a, groups, records, t.inverse_lanes.as_ptr(), c);
+                block_pass::<W, S>(from, a, groups, records, t.inverse_lanes.as_ptr(), c);
             }
             let words = record_words(r);
             let last = t.passes[pass].len() - words;
@@ -207,14 +234,15 @@ unsafe fn strided_pass<const W: bool, const S: u32, const LAST: bool, const M: u
     }
 }
 
-/// The first six levels on `groups` groups of 64 consecutive elements, two groups at a time.
+/// The first six levels on `groups` groups of 64 consecutive elements at `from`, into those at `a`, two groups at a time.
 ///
 /// # Safety
 ///
-/// `a` must be valid for `64 * groups` words, `records` for a group record each (used from the last to the first),
+/// `from` and `a` must be valid for `64 * groups` words, the same or apart, `records` for a group record each (used from the last to the first),
 /// `lanes` for the per-lane multipliers; `groups` must be even.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn block_pass<const W: bool, const S: u32>(
+    from: *const u64,
     a: *mut u64,
     groups: usize,
     records: *const u64,
@@ -227,16 +255,16 @@ unsafe fn block_pass<const W: bool, const S: u32>(
     unsafe {
         let mut group = 0;
         while group < groups {
-            let p = a.add(64 * group);
+            let (source, p) = (from.add(64 * group), a.add(64 * group));
             let reversed = groups - 1 - group;
             let record = [records.add(GROUP_WORDS * reversed), records.add(GROUP_WORDS * (reversed - 1))];
             for i in 0..16 {
-                _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(PREFETCH_AHEAD + 8 * i).cast());
+                _mm_prefetch::<_MM_HINT_T0>(source.wrapping_add(PREFETCH_AHEAD + 8 * i).cast());
             }
             let mut x = [[c.field.zero; 8]; 2];
             for i in 0..8 {
                 for g in 0..2 {
-                    x[g][i] = load(p.add(64 * g + 8 * i));
+                    x[g][i] = load(source.add(64 * g + 8 * i));
                 }
             }
             let multipliers = [PerLane(lanes); 2];

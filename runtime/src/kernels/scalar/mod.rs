@@ -7,6 +7,8 @@ mod accumulate;
 mod elementwise;
 mod ntt;
 mod permutation;
+mod quotients;
+mod repeat;
 
 pub(super) use accumulate::{basis_convert, key_inner_product, pair_products, tile_products};
 pub(super) use elementwise::{
@@ -16,3 +18,5 @@ pub(super) use elementwise::{
 };
 pub(super) use ntt::Tables;
 pub(super) use permutation::{gather_into, permute_add_assign, permute_into};
+pub(super) use quotients::{ONE_ULP, rounded_quotients};
+pub(super) use repeat::repeat_into;
