@@ -237,7 +237,7 @@ fn to_packed(
         images: options.images(),
         packing: options.packing,
         costs: options.costs.clone(),
-        ring: RingShape { log_n, special: 3, digit_limbs: 3, more_digits: 0 },
+        ring: RingShape { log_n, special: 3, digit_limbs: 3, key_bits: 48, more_digits: 0 },
         ..LayoutOptions::for_slots(slots)
     };
     let mut passes = Passes { options, rows: Vec::new() };

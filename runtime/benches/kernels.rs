@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use fhec_runtime::kernels::{
-    Buffer, Isa, KeyLimb, Modulus, NttTable, Permutation, basis_convert, basis_convert_many, gather_into,
-    key_inner_product, mul_into, mul_montgomery_into, permute_add_assign, permute_into, sub_mul_scalar_into,
+    Buffer, Isa, KeyLimb, Modulus, NttTable, PACKED_BLOCK, PACKED_SLACK, Permutation, basis_convert,
+    basis_convert_many, gather_into, key_inner_product, mul_into, mul_montgomery_into, pack_into,
+    permute_add_assign, permute_into, sub_mul_scalar_into,
 };
 
 /// Limbs of a ciphertext and its special primes at the top level.
@@ -82,6 +83,13 @@ fn cold_transforms(c: &mut Criterion) {
     }
 }
 
+fn packed(residues: &[u64], bits: u32) -> Buffer {
+    let words = residues.len() / PACKED_BLOCK * bits as usize;
+    let mut packed = Buffer::zeroed(words + PACKED_SLACK);
+    pack_into(&mut packed[..words], residues, bits);
+    packed
+}
+
 /// Key switching's inner product, five digits by two key halves: limb after limb from memory, and from the second cache.
 fn inner_products(c: &mut Criterion) {
     let mut group = group(c, "key-inner-product");
@@ -92,8 +100,10 @@ fn inner_products(c: &mut Criterion) {
             .iter()
             .map(|m| (0..DIGITS as u64).map(|s| residues(1 << log_n, m, s << 20)).collect())
             .collect();
-        let keys: Vec<Buffer> =
-            moduli.iter().map(|m| residues((2 * DIGITS) << log_n, m, (DIGITS as u64) << 20)).collect();
+        let keys: Vec<Buffer> = moduli
+            .iter()
+            .map(|m| packed(&residues((2 * DIGITS) << log_n, m, (DIGITS as u64) << 20), bits))
+            .collect();
         let operands = |log_len: u32| -> Vec<Vec<&[u64]>> {
             streams.iter().map(|limb| limb.iter().map(|s| &s[..1 << log_len]).collect()).collect()
         };
@@ -101,7 +111,8 @@ fn inner_products(c: &mut Criterion) {
         let mut run = |digits: &[Vec<&[u64]>], limb: usize| {
             let len = digits[limb][0].len();
             let [out0, out1] = out.each_mut().map(|o| &mut o[..len]);
-            let key = KeyLimb { words: &keys[limb][..2 * DIGITS * len], digits: DIGITS, absent: 0..0 };
+            let words = &keys[limb][..2 * DIGITS * len / PACKED_BLOCK * bits as usize + PACKED_SLACK];
+            let key = KeyLimb { words, bits, digits: DIGITS, absent: 0..0 };
             key_inner_product(isa, out0, out1, &digits[limb], key, &moduli[limb]);
         };
         let whole = operands(log_n);

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use fhec_ir::evaluation_keys::packed_bits;
 use serde::{Deserialize, Serialize};
 
 /// Numbers of a parameter set that costs depend on.
@@ -18,6 +19,8 @@ pub struct RingShape {
     pub special: usize,
     /// Chain primes per key-switching digit.
     pub digit_limbs: usize,
+    /// Bits of a residue of a switching key, on average.
+    pub key_bits: u32,
     /// Digits beyond those that so many limbs need: where primes are left out, digits are smaller instead of fewer.
     pub more_digits: usize,
 }
@@ -29,6 +32,11 @@ impl RingShape {
             log_n: params.log_n(),
             special: params.p().len(),
             digit_limbs: params.digit_limbs(),
+            key_bits: {
+                let primes = params.q().iter().chain(params.p());
+                let bits: usize = primes.map(|&prime| packed_bits(prime) as usize).sum();
+                bits.div_ceil(params.q().len() + params.p().len()) as u32
+            },
             more_digits: 0,
         }
     }
@@ -148,7 +156,7 @@ impl CostTable {
     pub fn parts(&self, ring: RingShape, kind: OpKind, limbs: usize, size: usize) -> (f64, f64) {
         let (n, l, k) = (ring.n(), limbs as f64, ring.special as f64);
         let (digits, size) = (ring.digits(limbs) as f64, size as f64);
-        let word = 8.0;
+        let word = f64::from(ring.key_bits) / 8.0;
         // (transforms, conversion products, residue products, passes, bytes)
         let (ntts, conversions, products, tails, bytes) = match kind {
             OpKind::Add => (0.0, 0.0, 0.0, size * l, 0.0),
@@ -228,7 +236,7 @@ impl CostTable {
 mod tests {
     use super::*;
 
-    const RING: RingShape = RingShape { log_n: 16, special: 5, digit_limbs: 5, more_digits: 0 };
+    const RING: RingShape = RingShape { log_n: 16, special: 5, digit_limbs: 5, key_bits: 48, more_digits: 0 };
 
     /// Computed for 25 + 5 limbs by hand: 210 transforms, 57.3 M conversion products, 300 limb products, and passes over 30 limbs twelve
     /// times, over 50 once.

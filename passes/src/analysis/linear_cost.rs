@@ -203,7 +203,7 @@ mod tests {
         }
         let prices = LinearPrices::at(
             &CostTable::default(),
-            RingShape { log_n: 15, special: 2, digit_limbs: 2, more_digits: 0 },
+            RingShape { log_n: 15, special: 2, digit_limbs: 2, key_bits: 48, more_digits: 0 },
             8,
         );
         let (fold, _) = cheapest_fold(&rotations, (map.input.period, 16), map.input.period, 64, &prices);

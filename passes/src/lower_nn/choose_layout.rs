@@ -58,7 +58,13 @@ pub struct LayoutOptions {
 impl LayoutOptions {
     /// Defaults for vectors of `slots` slots: the middle of a chain of twenty primes.
     pub fn for_slots(slots: usize) -> Self {
-        let ring = RingShape { log_n: slots.max(1).ilog2() + 1, special: 3, digit_limbs: 3, more_digits: 0 };
+        let ring = RingShape {
+            log_n: slots.max(1).ilog2() + 1,
+            special: 3,
+            digit_limbs: 3,
+            key_bits: 48,
+            more_digits: 0,
+        };
         LayoutOptions {
             slots,
             images: 1,

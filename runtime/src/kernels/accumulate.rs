@@ -3,21 +3,21 @@
 use std::ops::Range;
 
 use super::isa::Kind;
+use super::packing::{PACKED_BLOCK, PACKED_SLACK, packed_bits};
 use super::{Isa, Modulus, debug_assert_canonical, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
-/// Residues of one half of one digit that lie together in a switching key: a cache line eight times.
-pub const KEY_BLOCK: usize = 64;
-
 /// One limb of a switching key.
 ///
-/// It is in Montgomery form and lies as it is read, `[block][digit][half][element]` with blocks of [`KEY_BLOCK`]: one stream from
-/// memory, where two per digit, a power of two apart, would throw each other out of the first cache.
+/// It is in Montgomery form and lies as it is read, `[block][digit][half][word]`, blocks packed: one stream from memory, where two per
+/// digit, a power of two apart, would throw each other out of the first cache.
 #[derive(Clone, Debug)]
 pub struct KeyLimb<'k> {
-    /// Both halves of all digits.
+    /// Both halves of all digits, and [`PACKED_SLACK`] more words.
     pub words: &'k [u64],
+    /// Bits of a residue there: [`packed_bits`](super::packed_bits) of the prime's.
+    pub bits: u32,
     /// How many digits it has.
     pub digits: usize,
     /// Digits that are passed over.
@@ -25,6 +25,12 @@ pub struct KeyLimb<'k> {
 }
 
 impl KeyLimb<'_> {
+    /// Words of a block of one half of one digit.
+    #[inline]
+    pub(super) fn block_words(&self) -> usize {
+        self.bits as usize
+    }
+
     /// The key's digit that belongs to operand number `index`.
     #[inline]
     pub(super) fn digit(&self, index: usize) -> usize {
@@ -37,7 +43,7 @@ impl KeyLimb<'_> {
 /// The digits are plain residues: those of the key's that are not absent, from the first on. Products are accumulated without
 /// reduction, so the cost per digit is two multiplications and the reads.
 ///
-/// *Panics* if lengths do not fit; they are multiples of [`KEY_BLOCK`].
+/// *Panics* if lengths do not fit; they are multiples of [`PACKED_BLOCK`].
 pub fn key_inner_product(
     isa: Isa,
     out0: &mut [u64],
@@ -47,15 +53,20 @@ pub fn key_inner_product(
     m: &Modulus,
 ) {
     let len = out0.len();
-    assert!(out1.len() == len && len.is_multiple_of(KEY_BLOCK), "outputs of {len} and {} words", out1.len());
+    assert!(
+        out1.len() == len && len.is_multiple_of(PACKED_BLOCK),
+        "outputs of {len} and {} words",
+        out1.len()
+    );
     assert!(digits.iter().all(|digit| digit.len() == len), "digits of other lengths than the outputs");
     let needed = digits.len().checked_sub(1).map_or(0, |last| key.digit(last) + 1);
     assert!(needed <= key.digits, "a key of {} digits for {needed}", key.digits);
-    assert_eq!(key.words.len(), 2 * key.digits * len, "the length of a key");
+    assert_eq!(key.bits, packed_bits(m.bits()), "the bits of a key");
+    let words = 2 * key.digits * (len / PACKED_BLOCK) * key.block_words();
+    assert_eq!(key.words.len(), words + PACKED_SLACK, "the length of a key");
     for digit in digits {
         debug_assert_canonical(digit, m);
     }
-    debug_assert_canonical(key.words, m);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {
@@ -241,8 +252,8 @@ mod tests {
     use num_bigint::BigUint;
 
     use super::*;
-    use crate::kernels::Buffer;
     use crate::kernels::testing::{PRIME_BITS, Words, ntt_prime};
+    use crate::kernels::{Buffer, pack_into};
 
     fn slices(buffers: &[Buffer]) -> Vec<&[u64]> {
         buffers.iter().map(|b| &b[..]).collect()
@@ -321,6 +332,7 @@ mod tests {
                 ] {
                     let mut words = Words(3 + bits as u64 + ((len as u64) << 20));
                     let digits: Vec<_> = (0..terms).map(|_| words.residues(len, q)).collect();
+                    // [block][digit][half][element]
                     let mut key = words.residues(2 * key_digits * len, q);
                     if terms == 300 {
                         // The largest sums there are.
@@ -328,14 +340,19 @@ mod tests {
                     }
                     let mut outs = [words.residues(len, q), words.residues(len, q)];
                     let [out0, out1] = &mut outs;
-                    let limb = KeyLimb { words: &key, digits: key_digits, absent: absent.clone() };
+                    let width = packed_bits(bits);
+                    let mut packed = vec![0; key.len() / PACKED_BLOCK * width as usize];
+                    pack_into(&mut packed, &key, width);
+                    packed.extend([u64::MAX; PACKED_SLACK]);
+                    let limb =
+                        KeyLimb { words: &packed, bits: width, digits: key_digits, absent: absent.clone() };
                     key_inner_product(isa, out0, out1, &slices(&digits), limb, &m);
                     for i in 0..len {
                         for (half, out) in outs.iter().enumerate() {
                             let of_digit = |d: usize| {
                                 let d = if d < absent.start { d } else { d + absent.end - absent.start };
-                                let block = i / KEY_BLOCK * key_digits + d;
-                                m.from_montgomery(key[(2 * block + half) * KEY_BLOCK + i % KEY_BLOCK])
+                                let block = i / PACKED_BLOCK * key_digits + d;
+                                m.from_montgomery(key[(2 * block + half) * PACKED_BLOCK + i % PACKED_BLOCK])
                             };
                             let plain: Vec<u64> = (0..terms).map(of_digit).collect();
                             assert_eq!(out[i], exact(0, &digits, &plain, i, q), "{isa:?} {q} {len} {terms}");

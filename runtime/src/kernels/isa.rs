@@ -31,7 +31,8 @@ impl Isa {
 
     /// Every set of this processor, from the slowest (always [`Isa::SCALAR`]) to the fastest.
     ///
-    /// AVX2 stands for `avx2` with `fma`; AVX-512 for `avx512f`, `avx512dq` and `avx512ifma`.
+    /// AVX2 stands for `avx2` with `fma`; AVX-512 for `avx512f`, `avx512bw`, `avx512dq`, `avx512ifma` and `avx512vbmi`, which came
+    /// together.
     pub fn available() -> Vec<Isa> {
         let mut sets = vec![Self::SCALAR];
         #[cfg(target_arch = "x86_64")]
@@ -40,8 +41,10 @@ impl Isa {
                 sets.push(Isa(Kind::Avx2));
             }
             if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512ifma")
+                && is_x86_feature_detected!("avx512vbmi")
             {
                 sets.push(Isa(Kind::Avx512));
             }

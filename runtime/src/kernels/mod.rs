@@ -10,6 +10,7 @@
 //! | `elementwise` | sums, differences, products, scalars, reductions between primes |
 //! | [`Permutation`] | automorphisms in evaluation order |
 //! | `accumulate` | sums of products: key switching's inner product and basis conversion |
+//! | `packing` | residues in as many bits as their prime has |
 //! | `quotients` | quotients of basis conversions |
 //! | `repeat` | evaluations of polynomials in a power of X |
 //! | `raised_term` | terms of a matrix that is applied while the modulus is raised |
@@ -38,6 +39,7 @@ mod isa;
 mod mapped_file;
 mod modulus;
 mod ntt;
+mod packing;
 mod permutation;
 mod quotients;
 mod raised_term;
@@ -49,7 +51,7 @@ pub(crate) mod testing;
 mod vector_tables;
 
 pub use accumulate::{
-    KEY_BLOCK, KeyLimb, basis_convert, basis_convert_many, key_inner_product, pair_products, tile_products,
+    KeyLimb, basis_convert, basis_convert_many, key_inner_product, pair_products, tile_products,
 };
 pub use buffer::Buffer;
 pub use elementwise::{
@@ -62,6 +64,7 @@ pub use isa::Isa;
 pub use mapped_file::FileWindow;
 pub use modulus::Modulus;
 pub use ntt::{MAX_LOG_N, MIN_LOG_N, NttTable, evaluation_exponent};
+pub use packing::{PACKED_BLOCK, PACKED_SLACK, pack_into, packed_bits, unpack_into};
 pub use permutation::{
     BLOCK as PERMUTATION_BLOCK, Permutation, gather_into, permute_add_assign, permute_blocks_into,
     permute_into,

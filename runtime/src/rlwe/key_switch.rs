@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fhec_ir::scale::Level;
 
 use super::switching_key::SwitchingKey;
-use crate::kernels::{self, KeyLimb};
+use crate::kernels;
 use crate::parallel;
 use crate::ring::basis_extension::BasisConversion;
 use crate::ring::pool::PooledBuffer;
@@ -139,8 +139,7 @@ impl<'a> Decomposition<'a> {
         out1: &mut [u64],
     ) {
         let modulus = context.modulus(context.prime(self.basis, limb));
-        let (words, all) = key.limb(self.basis, limb);
-        let key = KeyLimb { words, digits: all, absent: self.absent.clone() };
+        let key = key.limb(self.basis, limb, self.absent.clone());
         kernels::key_inner_product(context.isa(), out0, out1, digits, key, modulus);
     }
 

@@ -1,6 +1,7 @@
 //! Hybrid switching keys and their generation (Han and Ki, ePrint 2019/688, section 3).
 
 use std::fmt;
+use std::ops::Range;
 
 use fhec_ir::scale::Level;
 use rayon::prelude::*;
@@ -8,7 +9,8 @@ use zeroize::Zeroize;
 
 use super::keys::KeyKind;
 use super::secret::{KeyId, SecretKey};
-use crate::kernels::{self, Buffer, KEY_BLOCK, Modulus};
+use crate::kernels::{self, Buffer, KeyLimb, Modulus, PACKED_BLOCK, PACKED_SLACK};
+use crate::parallel;
 use crate::ring::automorphism::inverse_element;
 use crate::ring::sampling::{gaussian, reduce_small, uniform_from_seed};
 use crate::ring::{Basis, Context, Domain, Poly, Seed};
@@ -20,7 +22,8 @@ use crate::ring::{Basis, Context, Domain, Poly, Seed};
 /// *before* the automorphism, so that one decomposition serves many of them (hoisting).
 ///
 /// Both halves are in Montgomery form, over the primes of `level` and the special primes, `[limb]` as
-/// [`kernels::key_inner_product`] reads it: what one target prime needs lies together, and a lower level reads a part of it.
+/// [`kernels::key_inner_product`] reads it: what one target prime needs lies together, in as many bits as the prime has, and a lower level
+/// reads a part of it.
 #[derive(Clone)]
 pub struct SwitchingKey {
     kind: KeyKind,
@@ -30,8 +33,46 @@ pub struct SwitchingKey {
     digits: usize,
     degree: usize,
     uniform_seed: [u8; 32],
-    /// Both halves.
-    words: Buffer,
+    words: KeyWords,
+}
+
+/// Both halves of all digits, limb by limb.
+#[derive(Clone)]
+struct KeyWords {
+    buffer: Buffer,
+    /// Where a limb starts and the bits of its residues, for every limb.
+    limbs: Vec<(usize, u32)>,
+}
+
+impl KeyWords {
+    /// Zeros for `digits` digits over `basis`.
+    fn zeroed(context: &Context, basis: Basis, digits: usize) -> Self {
+        let mut start = 0;
+        let limb = |limb| {
+            let bits = kernels::packed_bits(context.modulus(context.prime(basis, limb)).bits());
+            let at = start;
+            start += 2 * digits * (context.ring_degree() / PACKED_BLOCK) * bits as usize;
+            (at, bits)
+        };
+        let limbs = (0..basis.limbs()).map(limb).collect();
+        KeyWords { buffer: Buffer::zeroed(start + PACKED_SLACK), limbs }
+    }
+
+    /// Words of limb `limb`.
+    fn range(&self, limb: usize) -> Range<usize> {
+        let end = self.limbs.get(limb + 1).map_or(self.buffer.len() - PACKED_SLACK, |&(start, _)| start);
+        self.limbs[limb].0..end
+    }
+
+    /// Every limb with its number and the bits of its residues, to be written.
+    fn limbs_mut(&mut self) -> Vec<(usize, u32, &mut [u64])> {
+        let lengths: Vec<usize> = (0..self.limbs.len()).map(|limb| self.range(limb).len()).collect();
+        let mut rest = &mut self.buffer[..];
+        let limbs = lengths.into_iter().zip(&self.limbs).enumerate();
+        limbs
+            .filter_map(|(limb, (words, &(_, bits)))| Some((limb, bits, rest.split_off_mut(..words)?)))
+            .collect()
+    }
 }
 
 impl SwitchingKey {
@@ -64,8 +105,8 @@ impl SwitchingKey {
         });
         let uniform_seed = seed.child("uniform", 0).bytes();
         let public = Seed::from_bytes(uniform_seed);
-        let mut words = Buffer::zeroed(basis.limbs() * digits.len() * 2 * degree);
-        words.par_chunks_exact_mut(digits.len() * 2 * degree).enumerate().for_each(|(limb, words)| {
+        let mut words = KeyWords::zeroed(context, basis, digits.len());
+        parallel::for_each(words.limbs_mut(), |(limb, bits, words)| {
             let prime = context.prime(basis, limb);
             let modulus = context.modulus(prime);
             let target = to.as_ref().map_or(secret.poly().limb_in(basis, limb), |to| to.limb(limb));
@@ -89,8 +130,8 @@ impl SwitchingKey {
                     kernels::add_assign(isa, body, product, modulus);
                 }
                 kernels::mul_scalar_assign(isa, body, modulus.to_montgomery(1), modulus);
-                write_half(words, digits.len(), digit, 0, body);
-                write_half(words, digits.len(), digit, 1, uniform);
+                write_half(words, bits, digits.len(), (digit, 0), body);
+                write_half(words, bits, digits.len(), (digit, 1), uniform);
             }
             scratch.zeroize();
         });
@@ -116,17 +157,16 @@ impl SwitchingKey {
         let digits = context.params().digits(level).len();
         let degree = context.ring_degree();
         let public = Seed::from_bytes(uniform_seed);
-        let mut words = Buffer::zeroed(2 * body.len());
+        let mut words = KeyWords::zeroed(context, basis, digits);
         assert_eq!(body.len(), basis.limbs() * digits * degree, "the body of a switching key");
-        let limbs =
-            words.par_chunks_exact_mut(digits * 2 * degree).zip(body.par_chunks_exact(digits * degree));
-        limbs.enumerate().for_each(|(limb, (words, body))| {
+        let limbs = words.limbs_mut().into_iter().zip(body.chunks_exact(digits * degree));
+        parallel::for_each(limbs, |((limb, bits, words), body)| {
             let prime = context.prime(basis, limb);
             let mut uniform = context.scratch(1);
             for (digit, body) in body.chunks_exact(degree).enumerate() {
                 expand_uniform(&mut uniform, context.modulus(prime), &public, digit, prime);
-                write_half(words, digits, digit, 0, body);
-                write_half(words, digits, digit, 1, &uniform);
+                write_half(words, bits, digits, (digit, 0), body);
+                write_half(words, bits, digits, (digit, 1), &uniform);
             }
         });
         SwitchingKey { kind, id, level, basis, digits, degree, uniform_seed, words }
@@ -149,7 +189,7 @@ impl SwitchingKey {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        8 * self.words.len()
+        8 * (self.words.buffer.len() - PACKED_SLACK)
     }
 
     pub(crate) fn uniform_seed(&self) -> &[u8; 32] {
@@ -158,25 +198,28 @@ impl SwitchingKey {
 
     /// The half that is no seed: `[limb][digit][coefficient]`, Montgomery form.
     pub(crate) fn body(&self) -> Buffer {
-        let mut body = Buffer::zeroed(self.words.len() / 2);
-        let per_limb = self.digits * self.degree;
+        let mut body = Buffer::zeroed(self.basis.limbs() * self.digits * self.degree);
         body.par_chunks_exact_mut(self.degree).enumerate().for_each(|(index, body)| {
             let (limb, digit) = (index / self.digits, index % self.digits);
-            let words = &self.words[limb * 2 * per_limb..][..2 * per_limb];
+            let (words, bits) = (&self.words.buffer[self.words.range(limb)], self.words.limbs[limb].1);
+            let block = bits as usize;
             for (to, from) in
-                body.chunks_exact_mut(KEY_BLOCK).zip(words.chunks_exact(2 * KEY_BLOCK * self.digits))
+                body.chunks_exact_mut(PACKED_BLOCK).zip(words.chunks_exact(2 * block * self.digits))
             {
-                to.copy_from_slice(&from[2 * KEY_BLOCK * digit..][..KEY_BLOCK]);
+                kernels::unpack_into(to, &from[2 * block * digit..][..block], bits);
             }
         });
         body
     }
 
-    /// What [`kernels::key_inner_product`] takes for limb `limb` of `basis`, an extended basis contained in the key's.
+    /// What [`kernels::key_inner_product`] takes for limb `limb` of `basis`, an extended basis contained in the key's, where the digits
+    /// `absent` are passed over.
     #[inline]
-    pub(crate) fn limb(&self, basis: Basis, limb: usize) -> (&[u64], usize) {
-        let len = 2 * self.digits * self.degree;
-        (&self.words[self.basis.limb_of(basis, limb) * len..][..len], self.digits)
+    pub(crate) fn limb(&self, basis: Basis, limb: usize, absent: Range<usize>) -> KeyLimb<'_> {
+        let limb = self.basis.limb_of(basis, limb);
+        let range = self.words.range(limb);
+        let words = &self.words.buffer[range.start..range.end + PACKED_SLACK];
+        KeyLimb { words, bits: self.words.limbs[limb].1, digits: self.digits, absent }
     }
 }
 
@@ -196,9 +239,10 @@ fn expand_uniform(out: &mut [u64], modulus: &Modulus, public: &Seed, digit: usiz
 }
 
 /// Writes one half of one digit of a limb where it belongs.
-fn write_half(words: &mut [u64], digits: usize, digit: usize, half: usize, residues: &[u64]) {
-    let blocks = words.chunks_exact_mut(2 * KEY_BLOCK * digits);
-    for (to, from) in blocks.zip(residues.chunks_exact(KEY_BLOCK)) {
-        to[(2 * digit + half) * KEY_BLOCK..][..KEY_BLOCK].copy_from_slice(from);
+fn write_half(words: &mut [u64], bits: u32, digits: usize, (digit, half): (usize, usize), residues: &[u64]) {
+    let block = bits as usize;
+    let blocks = words.chunks_exact_mut(2 * block * digits);
+    for (to, from) in blocks.zip(residues.chunks_exact(PACKED_BLOCK)) {
+        kernels::pack_into(&mut to[(2 * digit + half) * block..][..block], from, bits);
     }
 }

@@ -3,8 +3,10 @@
 use std::arch::x86_64::_mm256_add_pd;
 
 use super::elementwise::{mul, multiplier};
+use super::packing::Unpack;
 use super::vector::{Field, LANES, Multiplier, whole};
-use crate::kernels::{KEY_BLOCK, KeyLimb, Modulus, scalar};
+use crate::kernels::packing::PACKED_BLOCK;
+use crate::kernels::{KeyLimb, Modulus, scalar};
 
 /// Terms below `q` in absolute value whose sum, with a residue, stays below `2^53`.
 const TERMS_AT_ONCE: usize = 7;
@@ -13,8 +15,8 @@ const TERMS_AT_ONCE: usize = 7;
 ///
 /// # Safety
 ///
-/// AVX2 and FMA; outputs and digits of one length, a multiple of `KEY_BLOCK`; a key of `2 key.digits` times that, with the digits that
-/// [`KeyLimb::digit`] names; `q < 2^50`.
+/// AVX2 and FMA; outputs and digits of one length, a multiple of `PACKED_BLOCK`; a key of `2 key.digits` times that many residues, packed in
+/// [`KeyLimb::bits`], with the digits that [`KeyLimb::digit`] names, and the slack after them; `q < 2^50`.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernels) unsafe fn key_inner_product(
     out0: &mut [u64],
@@ -26,19 +28,22 @@ pub(in crate::kernels) unsafe fn key_inner_product(
     let field = Field::new(m);
     // The sums carry the factor 2^52 of the key's form.
     let unscale = multiplier(m.from_montgomery(1), m);
+    let unpack = Unpack::new(key.bits);
     for i in (0..out0.len()).step_by(LANES) {
         // SAFETY: i + LANES <= the common length, which blocks and vectors divide.
         unsafe {
-            let block = key.words.as_ptr().add(i / KEY_BLOCK * key.digits * 2 * KEY_BLOCK + i % KEY_BLOCK);
+            let row = key.words.as_ptr().add(i / PACKED_BLOCK * key.digits * 2 * key.block_words());
             let (mut sum0, mut sum1) = (field.zero, field.zero);
             for (d, digit) in digits.iter().enumerate() {
                 if d > 0 && d.is_multiple_of(TERMS_AT_ONCE) {
                     (sum0, sum1) = (field.reduce_lazy(sum0), field.reduce_lazy(sum1));
                 }
-                let (x, key) =
-                    (field.load_words(digit.as_ptr().add(i)), block.add(key.digit(d) * 2 * KEY_BLOCK));
-                sum0 = _mm256_add_pd(sum0, mul(x, field.load_words(key), &field));
-                sum1 = _mm256_add_pd(sum1, mul(x, field.load_words(key.add(KEY_BLOCK)), &field));
+                let x = field.load_words(digit.as_ptr().add(i));
+                let half0 = row.add(key.digit(d) * 2 * key.block_words());
+                let halves = [half0, half0.add(key.block_words())];
+                let [y0, y1] = halves.map(|half| field.words(unpack.load(half, i % PACKED_BLOCK)));
+                sum0 = _mm256_add_pd(sum0, mul(x, y0, &field));
+                sum1 = _mm256_add_pd(sum1, mul(x, y1, &field));
             }
             for (out, sum) in [(out0.as_mut_ptr(), sum0), (out1.as_mut_ptr(), sum1)] {
                 field.store_words(out.add(i), field.canonical(field.mul(field.reduce_lazy(sum), unscale)));

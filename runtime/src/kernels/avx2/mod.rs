@@ -6,11 +6,13 @@
 //! | `elementwise` | sums, products, scalars, reductions |
 //! | `accumulate` | sums of products |
 //! | `permutation` | automorphisms, gathers |
+//! | `packing` | residues in as many bits as they have |
 //! | `ntt` | the transform |
 
 mod accumulate;
 mod elementwise;
 mod ntt;
+mod packing;
 mod permutation;
 mod vector;
 

@@ -117,7 +117,13 @@ impl Field {
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn load_words(&self, p: *const u64) -> V {
         // SAFETY: the caller's promise.
-        let words = unsafe { load(p) };
+        self.words(unsafe { load(p) })
+    }
+
+    /// The four words below `2^52` in `words` as numbers.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn words(&self, words: V) -> V {
         _mm256_sub_pd(_mm256_or_pd(words, self.two_52), self.two_52)
     }
 

@@ -4,13 +4,18 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::elementwise::Montgomery;
+use super::packing::Unpack;
 use super::vector::{
     LANES, V, add_high, add_low, conditional_subtract, load, splat, store, whole, word_bits,
 };
-use crate::kernels::{KEY_BLOCK, KeyLimb, Modulus, scalar};
+use crate::kernels::packing::PACKED_BLOCK;
+use crate::kernels::{KeyLimb, Modulus, scalar};
 
 /// Vectors of output worked on at a time, enough independent accumulators to hide the multiplier's latency.
 const BATCH: usize = 2;
+
+/// The same for a basis conversion, which has one sum per output.
+const CONVERTED: usize = 4;
 
 /// Words of a switching key that are asked for ahead, at least.
 const PREFETCHED_WORDS: usize = 1024;
@@ -78,9 +83,9 @@ impl Sum {
 ///
 /// # Safety
 ///
-/// AVX-512 F, DQ and IFMA; outputs and digits of one length, a multiple of `KEY_BLOCK`; a key of `2 key.digits` times that, with the
-/// digits that [`KeyLimb::digit`] names.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+/// AVX-512 F, BW, DQ, IFMA and VBMI; outputs and digits of one length, a multiple of `PACKED_BLOCK`; a key of `2 key.digits` times that many
+/// residues, packed in [`KeyLimb::bits`], with the digits that [`KeyLimb::digit`] names.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
 pub(in crate::kernels) unsafe fn key_inner_product(
     out0: &mut [u64],
     out1: &mut [u64],
@@ -96,10 +101,16 @@ pub(in crate::kernels) unsafe fn key_inner_product(
     let all =
         runs.flat_map(|run| chunks(run.len(), at_once).map(move |c| c.start + run.start..c.end + run.start));
     for chunk in all {
-        let row = 2 * KEY_BLOCK * key.digits;
-        let ahead = row * PREFETCHED_WORDS.div_ceil(row);
-        let key =
-            Blocks { key: key.words.as_ptr(), digits: key.digits, first: key.digit(chunk.start), ahead };
+        let row = 2 * key.block_words() * key.digits;
+        let ahead = size_of::<u64>() * row * PREFETCHED_WORDS.div_ceil(row);
+        let key = Blocks {
+            key: key.words.as_ptr().cast(),
+            half: size_of::<u64>() * key.block_words(),
+            digits: key.digits,
+            first: key.digit(chunk.start),
+            ahead,
+            unpack: Unpack::new(key.bits),
+        };
         let operands = Operands { factors: &digits[chunk.clone()], pairs: key };
         let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
         // SAFETY: the range is that of the outputs, and a multiple of the batch, which divides blocks.
@@ -117,8 +128,8 @@ pub(in crate::kernels) unsafe fn key_inner_product(
 ///
 /// # Safety
 ///
-/// AVX-512 F, DQ and IFMA; all slices of equal lengths, as many operands of each half as factors.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+/// AVX-512 F, BW, DQ, IFMA and VBMI; all slices of equal lengths, as many operands of each half as factors.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
 pub(in crate::kernels) unsafe fn pair_products(
     out0: &mut [u64],
     out1: &mut [u64],
@@ -150,16 +161,12 @@ pub(in crate::kernels) unsafe fn pair_products(
 
 /// Where both operands of a term are.
 trait Pairs {
-    /// The addresses of element `i`, a multiple of eight, of both operands of term `t`.
+    /// Element `i` and the seven after it, `i` a multiple of eight, of both operands of term `t`.
     ///
     /// # Safety
     ///
-    /// There must be such a term with eight elements at `i`.
-    unsafe fn at(&self, t: usize, i: usize) -> [*const u64; 2];
-
-    /// Asks for what follows the operands at these addresses a while later.
-    #[inline(always)]
-    fn prefetch(&self, _: [*const u64; 2]) {}
+    /// There must be such a term with eight elements at `i`, and the processor have AVX-512 F, and BW and VBMI for packed operands.
+    unsafe fn load(&self, t: usize, i: usize) -> [V; 2];
 }
 
 /// One slice per term and half.
@@ -167,34 +174,40 @@ struct Slices<'a>([&'a [&'a [u64]]; 2]);
 
 impl Pairs for Slices<'_> {
     #[inline(always)]
-    unsafe fn at(&self, t: usize, i: usize) -> [*const u64; 2] {
+    unsafe fn load(&self, t: usize, i: usize) -> [V; 2] {
         // SAFETY: the caller's promise.
-        unsafe { self.0.map(|half| half.get_unchecked(t).as_ptr().add(i)) }
+        unsafe {
+            [
+                load(self.0[0].get_unchecked(t).as_ptr().add(i)),
+                load(self.0[1].get_unchecked(t).as_ptr().add(i)),
+            ]
+        }
     }
 }
 
 /// A switching key, its terms from `first` on.
 struct Blocks {
-    key: *const u64,
+    key: *const u8,
+    /// Bytes of a block of one half of one digit.
+    half: usize,
     digits: usize,
     first: usize,
-    /// Words from where is read to where is prefetched: whole rows of blocks.
+    /// Bytes from where is read to where is prefetched: whole rows of blocks.
     ahead: usize,
+    unpack: Unpack,
 }
 
 impl Pairs for Blocks {
     #[inline(always)]
-    unsafe fn at(&self, t: usize, i: usize) -> [*const u64; 2] {
-        let start = (i / KEY_BLOCK * self.digits + self.first + t) * 2 * KEY_BLOCK + i % KEY_BLOCK;
-        // SAFETY: the caller's promise.
-        unsafe { [self.key.add(start), self.key.add(start + KEY_BLOCK)] }
-    }
-
-    #[inline(always)]
-    fn prefetch(&self, at: [*const u64; 2]) {
-        for p in at {
-            // SAFETY: a prefetch reads nothing, so it may be of any address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(self.ahead).cast()) }
+    unsafe fn load(&self, t: usize, i: usize) -> [V; 2] {
+        let block = (i / PACKED_BLOCK * self.digits + self.first + t) * 2 * self.half;
+        // SAFETY: the caller's promise; a prefetch reads nothing, so it may be of any address.
+        unsafe {
+            let p = self.key.add(block + i % PACKED_BLOCK / LANES * self.unpack.stride);
+            [p, p.add(self.half)].map(|p| {
+                _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(self.ahead).cast());
+                self.unpack.load(p)
+            })
         }
     }
 }
@@ -212,7 +225,7 @@ impl<P: Pairs> Operands<'_, P> {
     ///
     /// `range` must lie inside all operands and outputs, its length be a multiple of `8 * VECTORS`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
     unsafe fn accumulate<const W: bool, const VECTORS: usize>(
         &self,
         out: [*mut u64; 2],
@@ -230,10 +243,9 @@ impl<P: Pairs> Operands<'_, P> {
                     // SAFETY: at + LANES <= range.end.
                     unsafe {
                         let x = load(factor.as_ptr().add(at));
-                        let [y0, y1] = self.pairs.at(t, at);
-                        self.pairs.prefetch([y0, y1]);
-                        sums[0][v].add_product::<W>(x, load(y0));
-                        sums[1][v].add_product::<W>(x, load(y1));
+                        let [y0, y1] = self.pairs.load(t, at);
+                        sums[0][v].add_product::<W>(x, y0);
+                        sums[1][v].add_product::<W>(x, y1);
                     }
                 }
             }
@@ -367,7 +379,7 @@ pub(in crate::kernels) unsafe fn basis_convert(
 ) {
     let most = source_bits.iter().copied().max().unwrap_or(1);
     let body = whole(out.len());
-    let batches = body / (BATCH * LANES) * (BATCH * LANES);
+    let batches = body / (CONVERTED * LANES) * (CONVERTED * LANES);
     for chunk in chunks(sources.len(), terms_at_once(most, m)) {
         let add = chunk.start > 0;
         let sources = (&sources[chunk.clone()], &source_bits[chunk.clone()]);
@@ -376,13 +388,13 @@ pub(in crate::kernels) unsafe fn basis_convert(
         // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
         unsafe {
             if !m.ifma() {
-                convert::<true, BATCH, false>(p, sources, factors, 0..batches, add, m);
+                convert::<true, CONVERTED, false>(p, sources, factors, 0..batches, add, m);
                 convert::<true, 1, false>(p, sources, factors, batches..body, add, m);
             } else if most <= 52 {
-                convert::<false, BATCH, false>(p, sources, factors, 0..batches, add, m);
+                convert::<false, CONVERTED, false>(p, sources, factors, 0..batches, add, m);
                 convert::<false, 1, false>(p, sources, factors, batches..body, add, m);
             } else {
-                convert::<false, BATCH, true>(p, sources, factors, 0..batches, add, m);
+                convert::<false, CONVERTED, true>(p, sources, factors, 0..batches, add, m);
                 convert::<false, 1, true>(p, sources, factors, batches..body, add, m);
             }
         }

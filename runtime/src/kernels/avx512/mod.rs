@@ -6,6 +6,7 @@
 //! | `elementwise` | sums, products, scalars, reductions |
 //! | `accumulate` | sums of products |
 //! | `permutation` | automorphisms, gathers |
+//! | `packing` | residues in as many bits as they have |
 //! | `quotients` | quotients of basis conversions, in double precision |
 //! | `raised_term` | a matrix while the modulus is raised |
 //! | `repeat` | evaluations of polynomials in a power of X |
@@ -16,6 +17,7 @@ mod elementwise;
 mod ntt;
 mod ntt_forward;
 mod ntt_inverse;
+mod packing;
 mod permutation;
 mod quotients;
 mod raised_term;

@@ -1,6 +1,7 @@
 //! Sums of products with one reduction per sixteen terms.
 
-use crate::kernels::{KEY_BLOCK, KeyLimb, Modulus};
+use crate::kernels::packing::{PACKED_BLOCK, packed};
+use crate::kernels::{KeyLimb, Modulus};
 
 /// Products below `2^122` whose sum is reduced at once. Sixteen stay below `2^126`, and below `2^64 * R` for either `R`
 /// of Montgomery form: with `R = 2^52` one factor is below `2^50`, so products are below `2^111` and sums below `2^115`.
@@ -25,10 +26,11 @@ pub(in crate::kernels) fn key_inner_product(
         for i in 0..out0.len() {
             let (mut sum0, mut sum1) = (0, 0);
             for d in chunk.clone() {
-                let at = (i / KEY_BLOCK * key.digits + key.digit(d)) * 2 * KEY_BLOCK + i % KEY_BLOCK;
+                let block = (i / PACKED_BLOCK * key.digits + key.digit(d)) * 2 * key.block_words();
+                let (half0, half1) = key.words[block..].split_at(key.block_words());
                 let x = u128::from(digits[d][i]);
-                sum0 += x * u128::from(key.words[at]);
-                sum1 += x * u128::from(key.words[at + KEY_BLOCK]);
+                sum0 += x * u128::from(packed(half0, i % PACKED_BLOCK, key.bits));
+                sum1 += x * u128::from(packed(half1, i % PACKED_BLOCK, key.bits));
             }
             out0[i] = m.add(out0[i], m.reduce_montgomery(sum0));
             out1[i] = m.add(out1[i], m.reduce_montgomery(sum1));

@@ -1,0 +1,58 @@
+//! Packed residues, eight at a time; see [`crate::kernels::packing`].
+
+use std::arch::x86_64::*;
+
+use super::vector::{V, splat};
+
+/// What a vector of residues is unpacked with: the eight bytes from where each starts, shifted to its first bit.
+#[derive(Clone, Copy)]
+pub(super) struct Unpack {
+    /// Bytes of eight residues, which are as many as the bits of one.
+    pub(super) stride: usize,
+    valid: __mmask64,
+    bytes: V,
+    shifts: V,
+    mask: V,
+}
+
+impl Unpack {
+    /// For residues of `bits` bits, up to 56, or 64.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn new(bits: u32) -> Self {
+        let (mut bytes, mut shifts) = ([0u8; 64], [0u64; 8]);
+        for lane in 0..8 {
+            let at = lane * bits as usize;
+            shifts[lane] = at as u64 % 8;
+            for byte in 0..8 {
+                // Bytes beyond the last hold nothing of a residue.
+                bytes[8 * lane + byte] = (at / 8 + byte).min(63) as u8;
+            }
+        }
+        // SAFETY: both arrays have 64 bytes.
+        let (bytes, shifts) = unsafe {
+            (_mm512_loadu_si512(bytes.as_ptr().cast()), _mm512_loadu_si512(shifts.as_ptr().cast()))
+        };
+        Unpack {
+            stride: bits as usize,
+            valid: u64::MAX >> (64 - bits),
+            bytes,
+            shifts,
+            mask: splat(u64::MAX >> (64 - bits)),
+        }
+    }
+
+    /// The eight residues whose bytes start at `p`.
+    ///
+    /// # Safety
+    ///
+    /// `p` must be valid for reading as many bytes as a residue has bits.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    pub(super) unsafe fn load(&self, p: *const u8) -> V {
+        // SAFETY: the caller's promise; nothing is read beyond those bytes.
+        let x = unsafe { _mm512_maskz_loadu_epi8(self.valid, p.cast()) };
+        let x = _mm512_permutexvar_epi8(self.bytes, x);
+        _mm512_and_si512(_mm512_srlv_epi64(x, self.shifts), self.mask)
+    }
+}
