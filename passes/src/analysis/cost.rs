@@ -113,14 +113,14 @@ impl Default for CostTable {
     fn default() -> Self {
         use OpKind::*;
         let factors = [
-            (Add, 3.8),
-            (Mul, 6.2),
-            (MulPlain, 7.6),
-            (Diagonal, 2.5),
-            (Rescale, 2.0),
-            (Decompose, 2.1),
-            (KeyProduct, 1.4),
-            (ModDown, 2.3),
+            (Add, 2.6),
+            (Mul, 4.1),
+            (MulPlain, 7.2),
+            (Diagonal, 2.6),
+            (Rescale, 1.5),
+            (Decompose, 1.65),
+            (KeyProduct, 1.5),
+            (ModDown, 1.9),
         ];
         CostTable {
             machine: "measured on 2 vCPU AMD EPYC (Zen 5, AVX-512 IFMA)".into(),

@@ -4,55 +4,45 @@
 //! transform of degree `2p`, each value standing at `c` places of the full one. Encoding costs `1/c` of a full one, and
 //! so does the memory: diagonals of linear maps are mostly such plaintexts.
 
+use std::fmt;
 use std::sync::Arc;
 
 use fhec_ir::scale::Level;
 use rayon::prelude::*;
 
 use super::compact::CompactPlaintext;
-use super::encoder::{Encoder, Encoding};
-use super::eval::lazy::ExtendedFactor;
-use super::plaintext::{Complex, Form, Plaintext, PlaintextScale};
+use super::encoder::Encoder;
+use super::eval::lazy::{ExtendedFactor, FACTOR_BLOCK};
+use super::plaintext::{Complex, PlaintextScale};
 use super::subring::{Subring, Subrings};
 use crate::error::EvalError;
 use crate::kernels::{self, Buffer, MIN_LOG_N};
+use crate::ring::packed::PackedLimbs;
 use crate::ring::{Basis, Context};
 
-/// A message of short period in Montgomery form over the extended basis: a factor for sums of products.
-#[derive(Clone, Debug)]
-pub struct PeriodicPlaintext {
+/// A message in Montgomery form over the extended basis, kept at the size of its period and packed: a factor for sums of products.
+#[derive(Clone)]
+pub struct Factor {
     subring: Arc<Subring>,
     /// `[limb][evaluation]`, those of every block of the ring once: [`Subring::distinct_into`].
-    residues: Arc<Buffer>,
+    residues: Arc<PackedLimbs>,
     basis: Basis,
     level: Level,
     scale: PlaintextScale,
     slots: usize,
 }
 
-impl PeriodicPlaintext {
-    /// Bytes of residues.
-    pub fn bytes(&self) -> usize {
-        8 * self.residues.len()
-    }
-}
-
-/// A factor of either kind.
-#[derive(Clone, Debug)]
-pub enum Factor {
-    /// All evaluations.
-    Full(Plaintext),
-    /// Those of a subring.
-    Periodic(PeriodicPlaintext),
-}
-
 impl Factor {
     /// Bytes of residues.
     pub fn bytes(&self) -> usize {
-        match self {
-            Factor::Full(plaintext) => plaintext.bytes(),
-            Factor::Periodic(plaintext) => plaintext.bytes(),
-        }
+        self.residues.bytes()
+    }
+}
+
+impl fmt::Debug for Factor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Factor");
+        out.field("level", &self.level).field("slots", &self.slots).finish_non_exhaustive()
     }
 }
 
@@ -123,60 +113,45 @@ impl<'a> FactorEncoder<'a> {
     ) -> Result<Factor, EvalError> {
         let slots = re.len();
         let context = self.encoder.context();
-        let encoding = Encoding { level, scale, special: true, form: Form::Montgomery };
-        let log_degree = self.log_degree(slots);
-        if log_degree == context.params().log_n() || !slots.is_power_of_two() {
-            return self.encoder.encode_parts(re, im, encoding).map(Factor::Full);
-        }
-        let subring = self.subrings.get(context, log_degree);
+        // Numbers of slots that are no power of two are refused there.
         let coefficients = self.encoder.coefficients(re, im, level, scale)?;
-        let degree = 1usize << log_degree;
+        let subring = self.subrings.get(context, self.log_degree(slots));
+        let degree = subring.degree();
         let mut carried = Buffer::zeroed(degree);
         coefficients.write(&mut carried);
         let basis = context.extended_basis(level);
-        let mut residues = Buffer::zeroed(basis.limbs() * subring.distinct());
-        residues.par_chunks_exact_mut(subring.distinct()).enumerate().for_each(|(limb, out)| {
+        let mut residues = PackedLimbs::zeroed(context, basis, subring.distinct());
+        residues.limbs_mut().into_par_iter().for_each(|(limb, bits, words)| {
             let prime = context.prime(basis, limb);
             let modulus = context.modulus(prime);
             let mut values = context.pool().take(degree);
+            let mut distinct = context.pool().take(subring.distinct());
             kernels::reduce_into(context.isa(), &mut values, &carried, self.encoder.carrier(), modulus);
             subring.transform(context, prime).forward(context.isa(), &mut values);
             let factor = modulus.to_montgomery(coefficients.unit(modulus));
             kernels::mul_scalar_assign(context.isa(), &mut values, factor, modulus);
-            subring.distinct_into(out, &values);
+            subring.distinct_into(&mut distinct, &values);
+            kernels::pack_into(words, &distinct, bits);
         });
-        let residues = Arc::new(residues);
-        Ok(Factor::Periodic(PeriodicPlaintext { subring, residues, basis, level, scale, slots }))
+        Ok(Factor { subring, residues: Arc::new(residues), basis, level, scale, slots })
     }
 }
 
 impl ExtendedFactor for Factor {
     fn level(&self) -> Level {
-        match self {
-            Factor::Full(plaintext) => plaintext.level,
-            Factor::Periodic(plaintext) => plaintext.level,
-        }
+        self.level
     }
 
     fn scale(&self) -> PlaintextScale {
-        match self {
-            Factor::Full(plaintext) => plaintext.scale,
-            Factor::Periodic(plaintext) => plaintext.scale,
-        }
+        self.scale
     }
 
     fn slots(&self) -> usize {
-        match self {
-            Factor::Full(plaintext) => plaintext.slots,
-            Factor::Periodic(plaintext) => plaintext.slots,
-        }
+        self.slots
     }
 
     fn is_extended(&self) -> bool {
-        match self {
-            Factor::Full(plaintext) => plaintext.is_extended(),
-            Factor::Periodic(_) => true,
-        }
+        true
     }
 
     fn block<'s>(
@@ -187,17 +162,16 @@ impl ExtendedFactor for Factor {
         start: usize,
         scratch: &'s mut [u64],
     ) -> &'s [u64] {
-        match self {
-            Factor::Full(plaintext) => plaintext.block(context, basis, limb, start, scratch),
-            Factor::Periodic(plaintext) => {
-                let (distinct, repeat) =
-                    (plaintext.subring.distinct(), plaintext.subring.log_distinct_repeat());
-                let residues =
-                    &plaintext.residues[plaintext.basis.limb_of(basis, limb) * distinct..][..distinct];
-                let values = &residues[start >> repeat..][..scratch.len() >> repeat];
-                kernels::repeat_into(context.isa(), scratch, values, repeat);
-                scratch
-            }
+        let (isa, repeat) = (context.isa(), self.subring.log_distinct_repeat());
+        let (words, bits) = self.residues.limb(self.basis.limb_of(basis, limb));
+        if repeat == 0 {
+            kernels::unpack_into(isa, scratch, words, bits, start);
+            return scratch;
         }
+        let mut values = [0; FACTOR_BLOCK / 2];
+        let values = &mut values[..scratch.len() >> repeat];
+        kernels::unpack_into(isa, values, words, bits, start >> repeat);
+        kernels::repeat_into(isa, scratch, values, repeat);
+        scratch
     }
 }

@@ -3,6 +3,11 @@
 //! A block of 64 residues of `b` bits is `b` words: residue `i` is the bits from `i b` on, words from their lowest bit on. Kernels read
 //! residues eight bytes at a time, wherever in a byte they start; primes beyond 56 bits are therefore not packed.
 
+use super::isa::Kind;
+use super::{Isa, scalar};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
+
 /// Residues that are packed together.
 pub const PACKED_BLOCK: usize = 64;
 
@@ -36,15 +41,26 @@ pub fn pack_into(words: &mut [u64], residues: &[u64], bits: u32) {
     }
 }
 
-/// The residues that [`pack_into`] packed.
+/// Residues `first..first + out.len()` of those that [`pack_into`] packed, both numbers multiples of eight.
 ///
-/// *Panics* like it.
-pub fn unpack_into(residues: &mut [u64], words: &[u64], bits: u32) {
-    check(words.len(), residues.len(), bits);
-    for (residues, words) in residues.chunks_exact_mut(PACKED_BLOCK).zip(words.chunks_exact(bits as usize)) {
-        for (index, residue) in residues.iter_mut().enumerate() {
-            *residue = packed(words, index, bits);
+/// *Panics* like it, and unless there are as many, with [`PACKED_SLACK`] words after them.
+pub fn unpack_into(isa: Isa, out: &mut [u64], words: &[u64], bits: u32, first: usize) {
+    check_bits(bits);
+    assert!(out.len().is_multiple_of(8) && first.is_multiple_of(8), "residues by eight");
+    let blocks = words.len().saturating_sub(PACKED_SLACK) / bits as usize;
+    assert!(first + out.len() <= blocks * PACKED_BLOCK, "residues that there are");
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 => {
+            // SAFETY: the value of `isa` was made by detection; bits and residues were checked above.
+            unsafe { avx512::unpack_into(out, words, bits, first) }
         }
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 if bits <= 56 => {
+            // SAFETY: as above.
+            unsafe { avx2::unpack_into(out, words, bits, first) }
+        }
+        _ => scalar::unpack_into(out, words, bits, first),
     }
 }
 
@@ -58,8 +74,12 @@ pub(super) fn packed(block: &[u64], index: usize, bits: u32) -> u64 {
     whole & u64::MAX >> (u64::BITS - bits)
 }
 
-fn check(words: usize, residues: usize, bits: u32) {
+fn check_bits(bits: u32) {
     assert!(bits > 0 && packed_bits(bits) == bits, "residues of {bits} bits are not packed");
+}
+
+fn check(words: usize, residues: usize, bits: u32) {
+    check_bits(bits);
     assert_eq!(residues % PACKED_BLOCK, 0, "whole blocks");
     assert_eq!(
         words,
@@ -87,11 +107,24 @@ mod tests {
                     let found: u64 = (0..width).map(|b| bit(i * width + b) << b).sum();
                     assert_eq!(found, residue, "{bits} bits, residue {i}");
                 }
-                let mut back = vec![7; residues.len()];
-                unpack_into(&mut back, &words, bits);
-                assert_eq!(back, residues[..], "{bits} bits");
+                words.extend([u64::MAX; PACKED_SLACK]);
+                for isa in Isa::available() {
+                    for (first, count) in
+                        [(0, residues.len()), (8 * blocks, 24 * blocks), (56 * blocks, 8 * blocks)]
+                    {
+                        let mut back = vec![7; count];
+                        unpack_into(isa, &mut back, &words, bits, first);
+                        assert_eq!(back, residues[first..][..count], "{isa:?}, {bits} bits");
+                    }
+                }
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "residues that there are")]
+    fn residues_beyond_the_last_are_refused() {
+        unpack_into(Isa::detect(), &mut [0; 8], &[0; 40 + PACKED_SLACK], 40, 64);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`basis`] | which primes a polynomial has a limb for |
 //! | [`context`] | moduli, transforms and conversion constants of one parameter set |
+//! | `packed` | residues in as many bits as their primes have |
 //! | [`poly`] | storage, domains, linear operations |
 //! | [`pool`] | reuse of large buffers |
 //! | [`automorphism`] | `X -> X^g` as a permutation of evaluations |
@@ -16,6 +17,7 @@ pub mod basis;
 pub mod basis_extension;
 pub mod context;
 pub mod crt;
+pub(crate) mod packed;
 pub mod poly;
 pub mod pool;
 pub mod sampling;

@@ -9,9 +9,10 @@ use zeroize::Zeroize;
 
 use super::keys::KeyKind;
 use super::secret::{KeyId, SecretKey};
-use crate::kernels::{self, Buffer, KeyLimb, Modulus, PACKED_BLOCK, PACKED_SLACK};
+use crate::kernels::{self, Buffer, Isa, KeyLimb, Modulus, PACKED_BLOCK};
 use crate::parallel;
 use crate::ring::automorphism::inverse_element;
+use crate::ring::packed::PackedLimbs;
 use crate::ring::sampling::{gaussian, reduce_small, uniform_from_seed};
 use crate::ring::{Basis, Context, Domain, Poly, Seed};
 
@@ -33,46 +34,8 @@ pub struct SwitchingKey {
     digits: usize,
     degree: usize,
     uniform_seed: [u8; 32],
-    words: KeyWords,
-}
-
-/// Both halves of all digits, limb by limb.
-#[derive(Clone)]
-struct KeyWords {
-    buffer: Buffer,
-    /// Where a limb starts and the bits of its residues, for every limb.
-    limbs: Vec<(usize, u32)>,
-}
-
-impl KeyWords {
-    /// Zeros for `digits` digits over `basis`.
-    fn zeroed(context: &Context, basis: Basis, digits: usize) -> Self {
-        let mut start = 0;
-        let limb = |limb| {
-            let bits = kernels::packed_bits(context.modulus(context.prime(basis, limb)).bits());
-            let at = start;
-            start += 2 * digits * (context.ring_degree() / PACKED_BLOCK) * bits as usize;
-            (at, bits)
-        };
-        let limbs = (0..basis.limbs()).map(limb).collect();
-        KeyWords { buffer: Buffer::zeroed(start + PACKED_SLACK), limbs }
-    }
-
-    /// Words of limb `limb`.
-    fn range(&self, limb: usize) -> Range<usize> {
-        let end = self.limbs.get(limb + 1).map_or(self.buffer.len() - PACKED_SLACK, |&(start, _)| start);
-        self.limbs[limb].0..end
-    }
-
-    /// Every limb with its number and the bits of its residues, to be written.
-    fn limbs_mut(&mut self) -> Vec<(usize, u32, &mut [u64])> {
-        let lengths: Vec<usize> = (0..self.limbs.len()).map(|limb| self.range(limb).len()).collect();
-        let mut rest = &mut self.buffer[..];
-        let limbs = lengths.into_iter().zip(&self.limbs).enumerate();
-        limbs
-            .filter_map(|(limb, (words, &(_, bits)))| Some((limb, bits, rest.split_off_mut(..words)?)))
-            .collect()
-    }
+    /// Both halves of all digits.
+    words: PackedLimbs,
 }
 
 impl SwitchingKey {
@@ -105,7 +68,7 @@ impl SwitchingKey {
         });
         let uniform_seed = seed.child("uniform", 0).bytes();
         let public = Seed::from_bytes(uniform_seed);
-        let mut words = KeyWords::zeroed(context, basis, digits.len());
+        let mut words = PackedLimbs::zeroed(context, basis, 2 * digits.len() * degree);
         parallel::for_each(words.limbs_mut(), |(limb, bits, words)| {
             let prime = context.prime(basis, limb);
             let modulus = context.modulus(prime);
@@ -157,7 +120,7 @@ impl SwitchingKey {
         let digits = context.params().digits(level).len();
         let degree = context.ring_degree();
         let public = Seed::from_bytes(uniform_seed);
-        let mut words = KeyWords::zeroed(context, basis, digits);
+        let mut words = PackedLimbs::zeroed(context, basis, 2 * digits * degree);
         assert_eq!(body.len(), basis.limbs() * digits * degree, "the body of a switching key");
         let limbs = words.limbs_mut().into_iter().zip(body.chunks_exact(digits * degree));
         parallel::for_each(limbs, |((limb, bits, words), body)| {
@@ -189,7 +152,7 @@ impl SwitchingKey {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        8 * (self.words.buffer.len() - PACKED_SLACK)
+        self.words.bytes()
     }
 
     pub(crate) fn uniform_seed(&self) -> &[u8; 32] {
@@ -197,16 +160,14 @@ impl SwitchingKey {
     }
 
     /// The half that is no seed: `[limb][digit][coefficient]`, Montgomery form.
-    pub(crate) fn body(&self) -> Buffer {
+    pub(crate) fn body(&self, isa: Isa) -> Buffer {
         let mut body = Buffer::zeroed(self.basis.limbs() * self.digits * self.degree);
         body.par_chunks_exact_mut(self.degree).enumerate().for_each(|(index, body)| {
             let (limb, digit) = (index / self.digits, index % self.digits);
-            let (words, bits) = (&self.words.buffer[self.words.range(limb)], self.words.limbs[limb].1);
+            let (words, bits) = self.words.limb(limb);
             let block = bits as usize;
-            for (to, from) in
-                body.chunks_exact_mut(PACKED_BLOCK).zip(words.chunks_exact(2 * block * self.digits))
-            {
-                kernels::unpack_into(to, &from[2 * block * digit..][..block], bits);
+            for (index, to) in body.chunks_exact_mut(PACKED_BLOCK).enumerate() {
+                kernels::unpack_into(isa, to, &words[2 * block * (index * self.digits + digit)..], bits, 0);
             }
         });
         body
@@ -216,10 +177,8 @@ impl SwitchingKey {
     /// `absent` are passed over.
     #[inline]
     pub(crate) fn limb(&self, basis: Basis, limb: usize, absent: Range<usize>) -> KeyLimb<'_> {
-        let limb = self.basis.limb_of(basis, limb);
-        let range = self.words.range(limb);
-        let words = &self.words.buffer[range.start..range.end + PACKED_SLACK];
-        KeyLimb { words, bits: self.words.limbs[limb].1, digits: self.digits, absent }
+        let (words, bits) = self.words.limb(self.basis.limb_of(basis, limb));
+        KeyLimb { words, bits, digits: self.digits, absent }
     }
 }
 

@@ -260,7 +260,7 @@ fn check_sum(op: &'static str, a: &ExtendedCiphertext, b: &ExtendedCiphertext) -
 
 /// Residues of a factor, and of every rotation, that are handled at a time: those of a dozen rotations stay in the second
 /// cache.
-const FACTOR_BLOCK: usize = 1 << 10;
+pub(crate) const FACTOR_BLOCK: usize = 1 << 10;
 
 /// Words between halves of rotations beyond their number.
 const ROTATED_PADDING: usize = 72;

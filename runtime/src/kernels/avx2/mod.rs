@@ -23,4 +23,5 @@ pub(super) use elementwise::{
     sub_mul_scalar_into,
 };
 pub(super) use ntt::{forward, inverse, tables};
+pub(super) use packing::unpack_into;
 pub(super) use permutation::{gather_into, permute_add_assign, permute_into};

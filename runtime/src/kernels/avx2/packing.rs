@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::V;
-use crate::kernels::packing::PACKED_SLACK;
+use super::vector::{LANES, V, store};
+use crate::kernels::packing::{PACKED_BLOCK, PACKED_SLACK};
 
 /// What a vector of residues is unpacked with: the eight bytes from where each starts, shifted to its first bit. Four residues start at
 /// the beginning of a byte or in its middle.
@@ -68,5 +68,19 @@ impl Unpack {
         };
         let x = _mm256_srlv_epi64(_mm256_shuffle_epi8(x, way.bytes), way.shifts);
         _mm256_castsi256_pd(_mm256_and_si256(x, self.mask))
+    }
+}
+
+/// # Safety
+///
+/// AVX2; `bits` up to 56; the packed `words` hold residues `first..first + out.len()`, multiples of eight, and the slack after them.
+#[target_feature(enable = "avx2")]
+pub(in crate::kernels) unsafe fn unpack_into(out: &mut [u64], words: &[u64], bits: u32, first: usize) {
+    let unpack = Unpack::new(bits);
+    let to = out.as_mut_ptr();
+    for i in (0..out.len()).step_by(LANES) {
+        let (block, index) = ((first + i) / PACKED_BLOCK, (first + i) % PACKED_BLOCK);
+        // SAFETY: the caller's promise.
+        unsafe { store(to.add(i), unpack.load(words.as_ptr().add(block * bits as usize), index)) };
     }
 }

@@ -33,6 +33,7 @@ pub(super) use elementwise::{
 pub(super) use ntt::tables;
 pub(super) use ntt_forward::forward;
 pub(super) use ntt_inverse::{inverse, inverse_into};
+pub(super) use packing::unpack_into;
 pub(super) use permutation::{gather_into, permute_add_assign, permute_into};
 pub(super) use quotients::rounded_quotients;
 pub(super) use raised_term::raised_term_add_assign;

@@ -2,7 +2,10 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{V, splat};
+use super::vector::{LANES, V, splat, store};
+
+/// How far ahead packed residues are asked for.
+const PREFETCHED_BYTES: usize = 2048;
 
 /// What a vector of residues is unpacked with: the eight bytes from where each starts, shifted to its first bit.
 #[derive(Clone, Copy)]
@@ -54,5 +57,22 @@ impl Unpack {
         let x = unsafe { _mm512_maskz_loadu_epi8(self.valid, p.cast()) };
         let x = _mm512_permutexvar_epi8(self.bytes, x);
         _mm512_and_si512(_mm512_srlv_epi64(x, self.shifts), self.mask)
+    }
+}
+
+/// # Safety
+///
+/// AVX-512 F, BW and VBMI; `bits` up to 56, or 64; the packed `words` hold residues `first..first + out.len()`, multiples of eight.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+pub(in crate::kernels) unsafe fn unpack_into(out: &mut [u64], words: &[u64], bits: u32, first: usize) {
+    let unpack = Unpack::new(bits);
+    let (from, to) = (words.as_ptr().cast::<u8>(), out.as_mut_ptr());
+    for i in 0..out.len() / LANES {
+        // SAFETY: the caller's promise: eight residues are as many bytes as one has bits.
+        unsafe {
+            let p = from.add((first / LANES + i) * unpack.stride);
+            _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(PREFETCHED_BYTES).cast());
+            store(to.add(LANES * i), unpack.load(p));
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod accumulate;
 mod elementwise;
 mod ntt;
+mod packing;
 mod permutation;
 mod quotients;
 mod repeat;
@@ -17,6 +18,7 @@ pub(super) use elementwise::{
     sub_assign, sub_into, sub_mul_scalar_into,
 };
 pub(super) use ntt::Tables;
+pub(super) use packing::unpack_into;
 pub(super) use permutation::{gather_into, permute_add_assign, permute_into};
 pub(super) use quotients::{ONE_ULP, rounded_quotients};
 pub(super) use repeat::repeat_into;

@@ -138,7 +138,7 @@ impl SwitchingKey {
             ..Header::new(context, self.id())
         };
         let primes = switching_key_primes(context, self.level());
-        seal(Kind::SwitchingKey, &header, &pack(context, &primes, &self.body()))
+        seal(Kind::SwitchingKey, &header, &pack(context, &primes, &self.body(context.isa())))
     }
 
     /// Most bytes that the body of a key can have with these parameters.
