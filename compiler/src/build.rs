@@ -102,6 +102,8 @@ pub struct Request {
     pub verify_each: bool,
     /// How a model file is read.
     pub import: ImportOptions,
+    /// What the plan is to say beside the compiler's own notes.
+    pub notes: Vec<String>,
 }
 
 impl Default for Request {
@@ -120,6 +122,7 @@ impl Default for Request {
             encrypt_softmax: false,
             verify_each: false,
             import: ImportOptions::default(),
+            notes: Vec::new(),
         }
     }
 }
@@ -323,11 +326,17 @@ fn build(
     let measured =
         images.is_some() || ranges.is_some() || matches!(options.nn.fit.fitting, Fitting::Known(_));
     if !measured {
-        plan.notes.push(
-            "activation ranges are from interval arithmetic: sound, but wide; calibrate with sample images"
-                .into(),
-        );
+        // Only what is approximated has a row.
+        let cost = match plan.ranges.is_empty() {
+            true => "which costs precision",
+            false => "so activations are approximated on much larger domains than needed",
+        };
+        plan.notes.push(format!(
+            "no sample images: ranges are by interval arithmetic, sound but wide, {cost}; give some by --calibration FILE, a few hundred are \
+             enough"
+        ));
     }
+    plan.notes.extend(request.notes.iter().cloned());
     let artifact = Artifact {
         program: compiled.program.clone(),
         network,

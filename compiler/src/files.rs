@@ -14,6 +14,8 @@ pub enum FileError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}; nothing was left behind", .path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: the folder {} does not exist", .path.display(), .folder.display())]
+    NoFolder { path: PathBuf, folder: PathBuf },
     #[error("{} has {bytes} bytes, more than the {limit} this kind of file may have", .path.display())]
     TooLarge { path: PathBuf, bytes: u64, limit: u64 },
 }
@@ -57,10 +59,16 @@ pub fn write_atomically(
         let mode = if access == Access::OwnerOnly { 0o600 } else { 0o666 };
         builder.permissions(fs::Permissions::from_mode(mode));
     }
-    let file = builder.tempfile_in(folder).map_err(error)?;
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    write(&mut writer).map_err(error)?;
-    let file = writer.into_inner().map_err(|e| error(e.into_error()))?;
+    let file = builder.tempfile_in(folder).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound if !folder.exists() => {
+            FileError::NoFolder { path: path.to_owned(), folder: folder.to_owned() }
+        }
+        // The message names a temporary file, which nobody asked for; the kind says as much.
+        kind => error(kind.into()),
+    })?;
+    let mut writer = BufWriter::with_capacity(1 << 20, file.as_file());
+    write(&mut writer).and_then(|()| writer.flush()).map_err(error)?;
+    drop(writer);
     file.as_file().sync_all().map_err(error)?;
     file.persist(path).map_err(|e| error(e.error))?;
     // The rename itself is durable once the folder is; a failure here loses nothing that was there.
@@ -96,6 +104,14 @@ mod tests {
         assert!(matches!(failed, Err(FileError::Write { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none/file");
+        let failed = write_atomically(&path, Access::Ordinary, |_| Ok(())).unwrap_err();
+        assert!(failed.to_string().ends_with("none does not exist"), "{failed}");
     }
 
     #[cfg(unix)]

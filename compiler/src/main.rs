@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use fhec_compiler::cli::{Cli, code_of_error, execute};
+use fhec_compiler::cli::{Cli, code_of_error, execute, message};
 
 fn main() -> ExitCode {
     match execute(Cli::parse()) {
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // One line, causes included; nothing to do if standard error is gone.
             use std::io::Write;
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", message(&error));
             code_of_error(&error)
         }
     }

@@ -167,6 +167,56 @@ fn the_same_compile_gives_the_same_bytes() {
     assert!(fs::read(a).unwrap() == fs::read(b).unwrap());
 }
 
+/// Pixels that are normalised otherwise than in training spoil a network silently: the plan says that nobody told, a simulation that the
+/// network is wrong.
+#[test]
+fn what_was_not_said_of_images_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (model, program) = (path("net.onnx"), path("net.fhec"));
+    fs::copy(models().join("mnist_cnn_deg3.onnx"), &model).unwrap();
+    let output = fhec(&["compile", text(&model), "-o", text(&program), "--json"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("no normalisation given") && !errors.contains('\x1b'), "{errors}");
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let notes = plan["notes"].to_string();
+    assert!(notes.contains("no normalisation given"), "{notes}");
+    // Its activations are polynomials.
+    assert!(notes.contains("--calibration FILE") && !notes.contains("approximated"), "{notes}");
+    assert!(succeeds(&["inspect", text(&program), "--ranges"]).contains("no activation is approximated"));
+    // A model that cannot be read is not spoken of otherwise.
+    fs::write(path("junk.onnx"), b"this is no model").unwrap();
+    let output = fhec(&["compile", text(&path("junk.onnx")), "-o", text(&program)]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("normalisation"));
+
+    // Black images of ten classes: most of the labels are wrong, whatever the network makes of black.
+    let images = [&[0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, 28, 0, 0, 0, 28][..], &[0; 10 * 28 * 28]].concat();
+    fs::write(path("black-images-idx3-ubyte"), images).unwrap();
+    let labels = [&[0, 0, 8, 1, 0, 0, 0, 10][..], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]].concat();
+    fs::write(path("black-labels-idx1-ubyte"), labels).unwrap();
+    let simulated =
+        succeeds(&["simulate", text(&program), "--dataset", text(&path("black-images-idx3-ubyte"))]);
+    assert!(simulated.contains("the plain network itself is wrong on these images"), "{simulated}");
+}
+
+#[test]
+fn errors_say_what_to_do_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = shared().path("net.fhec");
+    let (digit, keys) = (digit(), folder.path().join("none"));
+    let encrypt = |keys: &Path, out: &Path| {
+        let arguments =
+            ["encrypt", text(&program), "--keys", text(keys), "--input", text(&digit), "-o", text(out)];
+        let output = fhec(&arguments);
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let errors = encrypt(&keys, &folder.path().join("out.ct"));
+    assert!(errors.contains("fhec keygen PROGRAM --dir"), "{errors}");
+    assert_eq!(errors.matches("os error 2").count(), 1, "{errors}");
+    let errors = encrypt(&shared().path("keys"), &keys.join("out.ct"));
+    assert!(errors.ends_with("none does not exist\n") && !errors.contains(".fhec-"), "{errors}");
+}
+
 /// Progress is for terminals: where standard error is none, nothing of it is written.
 #[test]
 fn progress_is_not_written_into_pipes() {
@@ -239,7 +289,7 @@ fn damaged_and_foreign_files_are_refused() {
         fails(&["eval", text(program), "--keys", text(keys), text(image), "-o", text(&out)], expected);
     };
     eval(&program, &other_keys, &image, "other parameters");
-    eval(&other, &other_keys, &image, "other parameters");
+    eval(&other, &other_keys, &image, "encrypt again with the keys of this program");
     let twin = file("twin-keys");
     succeeds(&["keygen", text(&program), "--dir", text(&twin)]);
     eval(&program, &twin, &image, "key");

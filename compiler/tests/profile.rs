@@ -8,6 +8,7 @@ use std::path::Path;
 
 use fhec_compiler::profile::{TraceError, layer_seconds, read_trace};
 use fhec_compiler::program::Program;
+use fhec_compiler::report::summary::human_seconds;
 use serde_json::Value;
 
 use binary::succeeds;
@@ -88,7 +89,7 @@ fn a_trace_has_one_event_per_op_and_adds_up_to_the_run() {
         assert!((bar / 610.0 - seconds / longest).abs() < 1e-3);
     }
     let page = fs::read_to_string(path("plan.html")).unwrap();
-    assert!(page.contains(&format!("{:.2} s measured", by_layer.iter().sum::<f64>())));
+    assert!(page.contains(&format!("{} measured", human_seconds(by_layer.iter().sum()))));
     #[cfg(target_os = "linux")]
     assert!(fs::read_to_string(Path::new(&plots).join("memory.svg")).unwrap().contains("stroke-dasharray"));
 

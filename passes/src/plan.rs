@@ -170,6 +170,10 @@ fn in_words(report: &Report) -> String {
     }
 }
 
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 fn notes(scheduled: &Scheduled, reports: &[Report]) -> Vec<String> {
     let mut notes: Vec<String> = reports.iter().flat_map(|report| report.notes.iter().cloned()).collect();
     let estimate = &scheduled.estimate;
@@ -180,11 +184,15 @@ fn notes(scheduled: &Scheduled, reports: &[Report]) -> Vec<String> {
     if SoftmaxNames::of(&scheduled.program).is_some() {
         notes.push("predicted errors are those of the softmax's operand: what they do to its result depends on the image".into());
     }
-    notes.push(format!("encoded weights take {} bytes if all are kept in memory", estimate.plaintext_bytes));
+    notes.push(format!(
+        "encoded weights take {} if all are kept in memory",
+        mebibytes(estimate.plaintext_bytes)
+    ));
     if let Some(kept) = estimate.cached_bytes {
         notes.push(format!(
-            "only {kept} bytes of them are kept within the memory allowed; the others are encoded anew for every image, which takes time that \
-             is not predicted"
+            "only {} of them are kept within the memory allowed; the others are encoded anew for every image, which takes time that \
+             is not predicted",
+            mebibytes(kept)
         ));
     }
     if scheduled.params.secret() != Secret::UniformTernary {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args::{Common, Import};
-use super::normalisation::Normalisation;
+use super::normalisation::{NONE_GIVEN, Normalisation};
 use super::output::Output;
 use super::progress;
 use crate::build::{self, AGREEMENT, Calibrated, Relu};
@@ -41,12 +41,17 @@ pub struct Args {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
-    let preprocess = args.normalisation.preprocess(&args.model)?;
+    let given = args.normalisation.preprocess(&args.model)?;
+    let unknown = given.is_none();
+    let preprocess = given.unwrap_or_default();
     let relu = args.relu_depth.map_or(Relu::Agreement(args.agreement), Relu::Depth);
     let spinner = progress::spinner(common, "fitting activations");
     let Calibrated { activations, ranges } =
         build::calibrate(&args.model, &args.import.options()?, &preprocess, &args.calibration, relu)?;
     drop(spinner);
+    if unknown {
+        tracing::warn!("{NONE_GIVEN}");
+    }
     let output = args.output.unwrap_or_else(|| args.model.with_extension("activations.json"));
     build::write_activations(&output, &activations)?;
     let depths: Vec<u32> = activations.depths().collect();

@@ -13,7 +13,7 @@ use fhec_passes::preset::Preset;
 use super::args::{Common, Import};
 use super::gates::GateArgs;
 use super::inspect::summary;
-use super::normalisation::Normalisation;
+use super::normalisation::{NONE_GIVEN, Normalisation};
 use super::output::{Output, print};
 use super::progress;
 use crate::bench_costs;
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Artifact to write
-    #[arg(short, long, value_name = "OUT", required_unless_present = "emit")]
+    #[arg(short, long, value_name = "PROGRAM", required_unless_present = "emit")]
     output: Option<PathBuf>,
     /// Security level in bits, by the lattice estimator's table
     /// [default: 128, or that of the preset]
@@ -140,7 +140,9 @@ enum PresetChoice {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
-    let preprocess = args.normalisation.preprocess(&args.model)?;
+    let given = args.normalisation.preprocess(&args.model)?;
+    let unknown = given.is_none();
+    let preprocess = given.unwrap_or_default();
     let calibration = match (&args.calibration, &args.ranges) {
         (Some(images), _) => Calibration::Images(images.clone()),
         (None, Some(file)) => Calibration::Ranges(file.clone()),
@@ -186,10 +188,14 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         encrypt_softmax: args.encrypt_softmax,
         verify_each: args.verify_each,
         import: args.import.options()?,
+        notes: unknown.then(|| NONE_GIVEN.to_string()).into_iter().collect(),
     };
     let spinner = progress::spinner(common, "compiling");
     let built = build::from_file(&args.model, preprocess, &request)?;
     drop(spinner);
+    if unknown {
+        tracing::warn!("{NONE_GIVEN}");
+    }
     args.gates.gates().check(&built.program.plan)?;
     if let Some(path) = &args.output {
         let bytes = built.program.write(path)?;

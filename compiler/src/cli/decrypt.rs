@@ -17,13 +17,13 @@ use crate::roles::{Client, files};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program
-    #[arg(value_name = "OUT")]
+    #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// Folder with secret.key
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "DIR")]
     keys: PathBuf,
     /// Ciphertext file with the answer
-    #[arg(value_name = "CT2")]
+    #[arg(value_name = "ANSWER")]
     answer: PathBuf,
     /// How many images were encrypted [default: as many as the program takes at a time]
     #[arg(long, value_name = "N")]

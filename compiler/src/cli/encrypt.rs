@@ -17,10 +17,10 @@ use crate::roles::{Client, encrypt_with_public_key, files};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program
-    #[arg(value_name = "OUT")]
+    #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// Folder with secret.key or public.key
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "DIR")]
     keys: PathBuf,
     /// Image file: PNG, JPEG, .npy, .npz, CIFAR-10 records or MNIST IDX
     #[arg(long, value_name = "FILE")]

@@ -20,16 +20,16 @@ use crate::roles::{Progress, Server, files};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program
-    #[arg(value_name = "OUT")]
+    #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// Folder with evaluation.keys
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "DIR")]
     keys: PathBuf,
     /// Ciphertext file with the encrypted image
     #[arg(value_name = "CT")]
     input: PathBuf,
     /// Ciphertext file to write the answer to
-    #[arg(short, long, value_name = "CT2")]
+    #[arg(short, long, value_name = "ANSWER")]
     output: PathBuf,
     #[command(flatten)]
     checkpointing: Checkpointing,

@@ -25,7 +25,7 @@ pub(super) use crate::report::summary::summary;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program
-    #[arg(value_name = "OUT")]
+    #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// One row per layer of the network: levels, rotations, diagonals, predicted time and error
     #[arg(long)]

@@ -21,10 +21,10 @@ use crate::roles::{Client, KeyFolder, files};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program
-    #[arg(value_name = "OUT")]
+    #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// Folder for the keys; made if it does not exist
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "DIR")]
     dir: PathBuf,
 }
 

@@ -19,12 +19,14 @@ mod quantities;
 mod run;
 mod simulate;
 
+use std::io::{IsTerminal, stderr};
+
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 pub use compile::Stage;
-pub use exit::{Exit, code_of_error};
+pub use exit::{Exit, code_of_error, message};
 pub use output::print;
 
 use args::Common;
@@ -113,10 +115,13 @@ fn start_logging(common: &Common) {
     };
     // FHEC_LOG takes tracing's filter directives, e.g. `fhec_passes=debug`.
     let filter = EnvFilter::try_from_env("FHEC_LOG").unwrap_or_else(|_| EnvFilter::new(directives));
+    // Escapes are for people, and not for those who turn colours off (no-color.org).
+    let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // A second call (in tests) keeps the first subscriber.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(stderr)
+        .with_ansi(colour)
         .with_target(false)
         .try_init();
 }

@@ -7,6 +7,10 @@ use anyhow::Result;
 use super::args::Numbers;
 use crate::data::Preprocess;
 
+/// Said where nothing tells the normalisation.
+pub const NONE_GIVEN: &str =
+    "no normalisation given: pixels are only divided by 255 (see --mean, --std, --preprocess)";
+
 /// Normalisation given on the command line, in a file, or beside the model.
 #[derive(clap::Args, Debug)]
 pub struct Normalisation {
@@ -25,26 +29,18 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
-    /// For the network in `model`.
-    pub fn preprocess(&self, model: &Path) -> Result<Preprocess> {
+    /// For the network in `model`; `None` if nothing says it.
+    pub fn preprocess(&self, model: &Path) -> Result<Option<Preprocess>> {
         if let Some(path) = &self.preprocess {
-            return Ok(Preprocess::open(path)?);
+            return Ok(Some(Preprocess::open(path)?));
         }
         if self.mean.is_some() || self.scale.is_some() {
             let list = |numbers: &Option<Numbers>| {
                 numbers.as_ref().map(|numbers| numbers.0.clone()).unwrap_or_default()
             };
             let (mean, std) = (list(&self.mean), list(&self.std));
-            return Ok(Preprocess::new(self.scale.unwrap_or(255.0), mean, std)?);
+            return Ok(Some(Preprocess::new(self.scale.unwrap_or(255.0), mean, std)?));
         }
-        match Preprocess::beside(model)? {
-            Some(preprocess) => Ok(preprocess),
-            None => {
-                tracing::warn!(
-                    "no normalisation given: pixels are only divided by 255 (see --mean, --std, --preprocess)"
-                );
-                Ok(Preprocess::default())
-            }
-        }
+        Ok(Preprocess::beside(model)?)
     }
 }

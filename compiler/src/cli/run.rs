@@ -38,7 +38,7 @@ use crate::roles::{Client, KeyFolder, Server, files};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program; default: a network that comes with this one, compiled on the spot
-    #[arg(value_name = "OUT")]
+    #[arg(value_name = "PROGRAM")]
     program: Option<PathBuf>,
     /// Which of the networks that come with this program
     #[arg(long, value_enum, default_value_t = Example::Resnet20, conflicts_with = "program")]

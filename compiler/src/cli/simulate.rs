@@ -25,7 +25,7 @@ use crate::simulator::Simulator;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program
-    #[arg(value_name = "OUT")]
+    #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// Images: CIFAR-10 records, MNIST IDX, .npy or .npz
     #[arg(long, value_name = "FILE")]

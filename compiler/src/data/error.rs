@@ -62,6 +62,18 @@ pub enum Problem {
         /// The network's.
         expected: ImageShape,
     },
+    /// A picture of another size than the network takes.
+    #[error(
+        "is a {} picture, the network takes {}; nothing is resized, so convert the file first",
+        show(found),
+        show(expected)
+    )]
+    PictureSize {
+        /// The file's width and height.
+        found: [usize; 2],
+        /// The network's.
+        expected: [usize; 2],
+    },
     /// The format cannot hold images of the shape the network takes.
     #[error("{format} cannot hold the {} images the network takes; it holds {holds}", show(expected))]
     Format {

@@ -22,9 +22,9 @@ pub(super) fn read(bytes: &[u8], expected: ImageShape) -> Result<Dataset, Proble
     let decoder = reader.into_decoder().map_err(damaged)?;
     // The size is compared before any pixel is decoded, so a small file cannot ask for a huge picture.
     let (found_width, found_height) = decoder.dimensions();
-    if (found_height as usize, found_width as usize) != (height, width) {
-        let found = vec![channels, found_height as usize, found_width as usize];
-        return Err(Problem::Shape { found, expected });
+    let (found, expected_size) = ([found_width as usize, found_height as usize], [width, height]);
+    if found != expected_size {
+        return Err(Problem::PictureSize { found, expected: expected_size });
     }
     let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     let pixels = match (channels, picture.color().has_color()) {

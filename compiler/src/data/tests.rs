@@ -141,11 +141,9 @@ fn jpeg_of_one_shade_keeps_it() {
 fn picture_of_another_size_names_both() {
     let png = picture(&ramp(12), 4, 3, ExtendedColorType::L8, ImageFormat::Png);
     let error = Files::new().open("a.png", &png, [1, 28, 28]).unwrap_err();
-    assert!(
-        matches!(&*error.problem, Problem::Shape { found, expected: [1, 28, 28] } if *found == [1, 3, 4])
-    );
+    assert!(matches!(&*error.problem, Problem::PictureSize { found: [4, 3], expected: [28, 28] }));
     let text = error.to_string();
-    assert!(text.contains("1 × 3 × 4") && text.contains("1 × 28 × 28"), "{text}");
+    assert!(text.contains("a 4 × 3 picture, the network takes 28 × 28"), "{text}");
     assert!(matches!(problem("a.png", &png, [2, 3, 4]), Problem::Format { .. }));
 }
 
@@ -158,7 +156,7 @@ fn damaged_pictures_are_errors() {
     // A header of 2^31 - 1 by 2^31 - 1 pixels: refused for its size, before any of it is allocated.
     let mut huge = png.clone();
     huge[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
-    assert!(matches!(problem("a.png", &huge, GRAY), Problem::Shape { .. } | Problem::Picture { .. }));
+    assert!(matches!(problem("a.png", &huge, GRAY), Problem::PictureSize { .. } | Problem::Picture { .. }));
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::simulation::{Outcome, Summary};
 /// Images that differ are listed up to this many; JSON, CSV and the page have all of them.
 const LISTED: usize = 20;
 
+/// A plain network that classifies a smaller share correctly gets other pixels, or is held to other labels, than it was trained with.
+const SUSPECT: f64 = 0.25;
+
 /// The screen.
 pub fn simulation(program: &Program, summary: &Summary) -> String {
     let mut text = String::new();
@@ -49,7 +52,12 @@ pub fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
         (Some(share), Some(bounds)) => format!("{} (95 % confidence: {})", percent(share), interval(bounds)),
         _ => "unknown: the file has no labels".into(),
     };
-    vec![
+    let suspect = summary.reference_accuracy.filter(|&share| share < SUSPECT);
+    let suspect = suspect.map(|_| {
+        let note = "the plain network itself is wrong on these images; check --mean/--std and the labels";
+        ("note", note.to_string())
+    });
+    let rows = [
         ("images", summary.images.to_string()),
         (
             "agreement",
@@ -77,7 +85,8 @@ pub fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
                 summary.images as f64 / summary.seconds
             ),
         ),
-    ]
+    ];
+    rows.into_iter().chain(suspect).collect()
 }
 
 /// Classes that become others.

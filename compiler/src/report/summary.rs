@@ -57,7 +57,8 @@ fn bootstraps(plan: &Plan) -> String {
     match plan.bootstrap_sites.is_empty() {
         true => count,
         false => format!(
-            "{count}, {seconds:.1} s or {:.0} % of the time",
+            "{count}, {} or {:.0} % of the time",
+            rounded(seconds),
             100.0 * seconds / plan.predicted_seconds
         ),
     }
@@ -74,12 +75,18 @@ fn failure(plan: &Plan) -> String {
 fn time(plan: &Plan) -> String {
     let (seconds, table) = (plan.predicted_seconds, &plan.cost_table);
     match plan.batch {
-        0 | 1 => format!("{seconds:.1} s predicted ({table})"),
+        0 | 1 => format!("{} predicted ({table})", rounded(seconds)),
         images => format!(
-            "{seconds:.1} s predicted for {images} images, {} per image ({table})",
+            "{} predicted for {images} images, {} per image ({table})",
+            rounded(seconds),
             human_seconds(seconds / images as f64)
         ),
     }
+}
+
+/// Predicted seconds, of which hundredths say nothing, or milliseconds.
+fn rounded(seconds: f64) -> String {
+    if seconds < 1.0 { human_seconds(seconds) } else { format!("{seconds:.1} s") }
 }
 
 /// Seconds, or milliseconds where it is less than one.

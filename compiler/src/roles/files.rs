@@ -49,12 +49,36 @@ pub enum ExchangeError {
         .path.display()
     )]
     KeysUnfinished { path: PathBuf },
+    #[error("{source}; `fhec keygen PROGRAM --dir {}` makes keys", .folder.display())]
+    NoKeys { folder: PathBuf, source: FileError },
+    #[error("{}: {source}; {advice}", .path.display())]
+    Parameters { path: PathBuf, source: FormatError, advice: &'static str },
     #[error("{}: {source}", .path.display())]
     Format { path: PathBuf, source: FormatError },
     #[error("{}: {source}", .path.display())]
     Read { path: PathBuf, source: ReadError },
     #[error("{}: {reason}", .path.display())]
     Bundle { path: PathBuf, reason: String },
+}
+
+/// What to do with keys of other parameters.
+const OTHER_KEYS: &str = "name the folder with the keys of this program, or make them: `fhec keygen`";
+
+/// What the bytes of `path` lack, with `advice` where they are those of another program.
+fn format_error(path: PathBuf, source: FormatError, advice: &'static str) -> ExchangeError {
+    match source {
+        FormatError::Fingerprint { .. } => ExchangeError::Parameters { path, source, advice },
+        _ => ExchangeError::Format { path, source },
+    }
+}
+
+/// That a key file of `folder` cannot be read; where there are no keys at all, with the way to get them.
+fn key_error(folder: &Path, error: FileError) -> ExchangeError {
+    // Beside other keys none are made.
+    match [SECRET, PUBLIC, EVALUATION].iter().any(|name| folder.join(name).exists()) {
+        true => error.into(),
+        false => ExchangeError::NoKeys { folder: folder.to_owned(), source: error },
+    }
 }
 
 /// Whether `folder` has a secret key.
@@ -64,25 +88,31 @@ pub fn has_secret_key(folder: &Path) -> bool {
 
 /// Reads the secret key.
 pub fn read_secret_key(folder: &Path, context: &Context) -> Result<SecretKey, ExchangeError> {
+    refuse_unfinished(folder)?;
     let path = folder.join(SECRET);
-    let bytes = Zeroizing::new(files::read(&path, MAX_BYTES)?);
-    SecretKey::from_bytes(context, &bytes).map_err(|source| ExchangeError::Format { path, source })
+    let bytes = files::read(&path, MAX_BYTES).map_err(|error| key_error(folder, error))?;
+    let bytes = Zeroizing::new(bytes);
+    SecretKey::from_bytes(context, &bytes).map_err(|source| format_error(path, source, OTHER_KEYS))
 }
 
 /// Reads the public key.
 pub fn read_public_key(folder: &Path, context: &Context) -> Result<PublicKey, ExchangeError> {
     refuse_unfinished(folder)?;
     let path = folder.join(PUBLIC);
-    let bytes = files::read(&path, MAX_BYTES)?;
-    PublicKey::from_bytes(context, &bytes).map_err(|source| ExchangeError::Format { path, source })
+    let bytes = files::read(&path, MAX_BYTES).map_err(|error| key_error(folder, error))?;
+    PublicKey::from_bytes(context, &bytes).map_err(|source| format_error(path, source, OTHER_KEYS))
 }
 
 /// Reads the keys of the server and expands their uniform halves.
 pub fn read_evaluation_keys(folder: &Path, context: &Context) -> Result<ProgramKeys, ExchangeError> {
     refuse_unfinished(folder)?;
     let path = folder.join(EVALUATION);
-    let file = File::open(&path).map_err(|source| FileError::Read { path: path.clone(), source })?;
-    ProgramKeys::read(context, &file).map_err(|source| ExchangeError::Read { path, source })
+    let file = File::open(&path).map_err(|source| FileError::Read { path: path.clone(), source });
+    let file = file.map_err(|error| key_error(folder, error))?;
+    ProgramKeys::read(context, &file).map_err(|error| match error {
+        ReadError::Format(source) => format_error(path, source, OTHER_KEYS),
+        source => ExchangeError::Read { path, source },
+    })
 }
 
 /// Size in bytes of the evaluation key file.
@@ -121,7 +151,9 @@ pub fn read_ciphertexts(path: &Path, context: &Context) -> Result<Vec<Ciphertext
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| truncated())?;
         let (ciphertext, tail) = tail.split_at_checked(length).ok_or_else(truncated)?;
         let ciphertext = Ciphertext::from_bytes(context, ciphertext);
-        bundle.push(ciphertext.map_err(|source| ExchangeError::Format { path: path.to_owned(), source })?);
+        let refused =
+            |source| format_error(path.to_owned(), source, "encrypt again with the keys of this program");
+        bundle.push(ciphertext.map_err(refused)?);
         rest = tail;
     }
     if !rest.is_empty() {

@@ -92,12 +92,19 @@ impl Drop for KeyFolder {
     }
 }
 
-/// Errs if a key generation was killed in `folder`, so that nothing is encrypted that nobody can decrypt.
+/// Errs if a key generation runs in `folder` or was killed there, so that nothing is encrypted that nobody can decrypt.
 pub(super) fn refuse_unfinished(folder: &Path) -> Result<(), ExchangeError> {
-    let marked = fs::metadata(folder.join(MARKER)).is_ok_and(|marker| marker.len() > 0);
-    match marked && !folder.join(SECRET).exists() {
-        true => Err(ExchangeError::KeysUnfinished { path: folder.to_owned() }),
-        false => Ok(()),
+    let Ok(marker) = File::open(folder.join(MARKER)) else { return Ok(()) };
+    let path = folder.to_owned();
+    let running = matches!(marker.try_lock_shared(), Err(TryLockError::WouldBlock));
+    // Asked last: whoever held the lock may have finished by now.
+    match (folder.join(SECRET).exists(), running) {
+        (true, _) => Ok(()),
+        (false, true) => Err(ExchangeError::KeysBusy { path }),
+        (false, false) if marker.metadata().is_ok_and(|marker| marker.len() > 0) => {
+            Err(ExchangeError::KeysUnfinished { path })
+        }
+        (false, false) => Ok(()),
     }
 }
 
@@ -141,6 +148,7 @@ mod tests {
             left.iter().for_each(|name| fs::write(path.join(name), "half a pair").unwrap());
             fs::write(path.join("notes.txt"), "of somebody").unwrap();
             assert!(matches!(KeyFolder::claim(path), Err(ExchangeError::KeysBusy { .. })));
+            assert!(matches!(refuse_unfinished(path), Err(ExchangeError::KeysBusy { .. })));
             kill(claimed);
             assert!(matches!(refuse_unfinished(path), Err(ExchangeError::KeysUnfinished { .. })));
             let claimed = KeyFolder::claim(path).unwrap();

@@ -180,10 +180,6 @@ pub fn calibrate(
             Ranges { ranges, margins, measured, expected: expected.iter().map(|r| r.max_abs()).collect() }
         }
         Source::Intervals(input) => {
-            report.note(
-                "no sample images: ranges are by interval arithmetic, sound but wide, so activations are \
-                 approximated on much larger domains than needed; calibrate with sample images",
-            );
             let ranges = intervals(func, *input, &BTreeMap::new(), 1.0, Sum::Extreme)?;
             let (margins, measured) = (vec![1.0; ranges.len()], vec![false; ranges.len()]);
             let expected = intervals(func, *input, &BTreeMap::new(), 1.0, Sum::Expected)?;

@@ -45,8 +45,7 @@ fn summary_table(rows: impl IntoIterator<Item = (String, String)>) -> String {
     let mut text = String::from("<table class=\"summary\"><tbody>\n");
     for (name, value) in rows {
         // Writing to a String cannot fail.
-        let _ =
-            writeln!(text, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escape(&name), escape(&value));
+        let _ = writeln!(text, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escape(&name), prose(&value));
     }
     text + "</tbody></table>\n"
 }
@@ -58,8 +57,21 @@ fn plot_section(plot: &Plot) -> String {
         plot.name,
         escape(plot.title),
         plot.svg,
-        escape(&plot.caption)
+        prose(&plot.caption)
     )
+}
+
+/// A sentence, what is between backticks set as code.
+fn prose(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    let last = parts.len() - 1;
+    let part = |(index, part): (usize, &&str)| match index % 2 {
+        0 => escape(part),
+        // A backtick without another is one.
+        _ if index == last => format!("`{}", escape(part)),
+        _ => format!("<code>{}</code>", escape(part)),
+    };
+    parts.iter().enumerate().map(part).collect()
 }
 
 /// A table that is sorted by a click on a title.
@@ -84,4 +96,16 @@ fn section(title: &str, table: &Table) -> String {
         text += "</tr>\n";
     }
     text + "</tbody></table></section>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backticks_mark_code() {
+        assert_eq!(prose("`a` or `b<c>`"), "<code>a</code> or <code>b&lt;c&gt;</code>");
+        assert_eq!(prose("a `b"), "a `b");
+        assert_eq!(prose(""), "");
+    }
 }

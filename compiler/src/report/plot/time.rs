@@ -6,6 +6,7 @@ use super::Plot;
 use super::canvas::{Anchor, Axes, BLUE, Canvas};
 use crate::profile::{OpTime, layer_seconds};
 use crate::report::names::{clipped, short};
+use crate::report::summary::human_seconds;
 
 /// The plot: bars per layer.
 pub fn time(plan: &Plan, measured: Option<&[OpTime]>) -> Plot {
@@ -18,7 +19,7 @@ pub fn time(plan: &Plan, measured: Option<&[OpTime]>) -> Plot {
     let longest = longest.chain(seconds.iter().flatten().copied()).fold(1e-6, f64::max);
     let axes = Axes { frame: [LABELS, 44.0, 940.0 - LABELS, height], ends: [longest, 1.0], counts: false };
     let mut canvas = Canvas::new(960.0, height + 90.0);
-    legend(&mut canvas, seconds.is_some());
+    legend(&mut canvas, !plan.bootstrap_sites.is_empty(), seconds.is_some());
     axes.draw_rows(&mut canvas, "seconds");
     for (index, layer) in plan.layers.iter().enumerate() {
         let y = axes.frame[1] + row * index as f64 + 1.0;
@@ -28,12 +29,13 @@ pub fn time(plan: &Plan, measured: Option<&[OpTime]>) -> Plot {
             .iter()
             .filter(|site| site.layer == layer.name)
             .map(|site| site.seconds)
-            .sum();
-        let title = format!(
-            "{}: {:.4} s predicted, {refresh:.4} s of it in bootstraps",
-            short(&layer.name),
-            layer.seconds
-        );
+            // The empty sum of floats is -0.
+            .fold(0.0, |sum, seconds| sum + seconds);
+        let of_it = match refresh > 0.0 {
+            true => format!(", {refresh:.4} s of it in bootstraps"),
+            false => String::new(),
+        };
+        let title = format!("{}: {:.4} s predicted{of_it}", short(&layer.name), layer.seconds);
         canvas.text(
             [LABELS - 6.0, y + bar + 1.0],
             Anchor::End,
@@ -49,23 +51,26 @@ pub fn time(plan: &Plan, measured: Option<&[OpTime]>) -> Plot {
     }
     let caption = match &seconds {
         Some(seconds) => format!(
-            "All layers: {:.2} s predicted for the machine of the cost table, {:.2} s measured.",
-            plan.predicted_seconds,
-            seconds.iter().sum::<f64>()
+            "All layers: {} predicted for the machine of the cost table, {} measured.",
+            human_seconds(plan.predicted_seconds),
+            human_seconds(seconds.iter().sum())
         ),
         None => format!(
-            "All layers: {:.2} s predicted. Record a run (fhec run --profile) and give the trace (--trace) to see measured times beside these.",
-            plan.predicted_seconds
+            "All layers: {} predicted. Record a run (`fhec run --profile`) and give the trace (`--trace`) to see measured times beside these.",
+            human_seconds(plan.predicted_seconds)
         ),
     };
     let svg = canvas.finish("time", &format!("seconds per layer, {} layers", plan.layers.len()));
     Plot { name: "time", title: "Time per layer", caption, svg }
 }
 
-fn legend(canvas: &mut Canvas, measured: bool) {
-    let entries =
-        [("predicted", BLUE), ("predicted, in bootstraps", "url(#dots)"), ("measured", "url(#hatch)")];
-    for (index, (words, fill)) in entries.into_iter().take(if measured { 3 } else { 2 }).enumerate() {
+fn legend(canvas: &mut Canvas, bootstraps: bool, measured: bool) {
+    let entries = [
+        (true, "predicted", BLUE),
+        (bootstraps, "predicted, in bootstraps", "url(#dots)"),
+        (measured, "measured", "url(#hatch)"),
+    ];
+    for (index, (_, words, fill)) in entries.into_iter().filter(|(shown, ..)| *shown).enumerate() {
         let x = 330.0 + 190.0 * index as f64;
         canvas.rect([x, 8.0, 24.0, 10.0], fill, "#000", "");
         canvas.text([x + 30.0, 17.0], Anchor::Start, 12.0, words);
