@@ -15,6 +15,7 @@ use fhec_passes::bootstrap::{failure, sets};
 use fhec_runtime::circuits::bootstrap::Bootstrapper;
 use fhec_runtime::circuits::bootstrap::keys::{encapsulation_keys, key_requests};
 use fhec_runtime::ckks::{Complex, Decryptor, Encoder, Encoding, Encryptor, Evaluator, FactorEncoder};
+use fhec_runtime::kernels::Isa;
 use fhec_runtime::parallel;
 use fhec_runtime::ring::{Context, Seed};
 use fhec_runtime::rlwe::{EvaluationKeys, SecretKey};
@@ -39,6 +40,8 @@ pub struct Options {
     pub chain: usize,
     /// Seed of keys and messages.
     pub seed: u64,
+    /// Name of the instruction set; the fastest there is if not given.
+    pub isa: Option<String>,
 }
 
 /// What was measured. Seconds are wall time; precision is `-log2` of the mean and of the largest absolute error of the
@@ -54,6 +57,7 @@ pub struct Report {
     pub security_bits: u32,
     pub slots: usize,
     pub threads: usize,
+    pub isa: &'static str,
     pub seconds: f64,
     pub seconds_median: f64,
     /// Processor time of all threads, the least of all runs: what remains of `seconds` on one thread when other
@@ -124,7 +128,14 @@ pub fn run(options: &Options) -> Result<Report> {
         options.params
     );
     let level = bootstrap.input_level() + levels;
-    let context = Context::new(set.params.clone()).context("cannot make the ring")?;
+    let isa = match &options.isa {
+        Some(name) => Isa::available().into_iter().find(|isa| isa.name() == name).with_context(|| {
+            let names: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
+            format!("--isa {name}: this processor has {}", names.join(", "))
+        })?,
+        None => Isa::detect(),
+    };
+    let context = Context::with_isa(set.params.clone(), isa).context("cannot make the ring")?;
     let params = context.params();
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&options.seed.to_le_bytes());
@@ -198,6 +209,7 @@ pub fn run(options: &Options) -> Result<Report> {
         security_bits: set.security_bits,
         slots: bootstrap.slots(),
         threads: rayon::current_num_threads(),
+        isa: isa.name(),
         seconds: times[0],
         seconds_median: times[times.len() / 2],
         cpu_seconds: cpu_times.into_iter().min_by(f64::total_cmp),

@@ -74,6 +74,9 @@ struct BootstrapArgs {
     /// Seed of keys and messages
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// Instruction set, of those this processor has: scalar, avx2 or avx512; default: the fastest
+    #[arg(long, value_name = "SET")]
+    isa: Option<String>,
 }
 
 /// `--order`.
@@ -101,6 +104,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         messages: args.messages.max(1),
         chain: args.chain.max(1),
         seed: args.seed,
+        isa: args.isa,
     };
     let report = bench_bootstrap::run(&options)?;
     let out = Output::new(common.json);
@@ -126,14 +130,15 @@ fn calibrate(path: Option<PathBuf>, common: &Common) -> Result<()> {
 
 fn text(report: &Report) -> String {
     let mut lines = format!(
-        "{}: N = 2^{}, {} bits of security, {} slots, {}, {} thread{}\n",
+        "{}: N = 2^{}, {} bits of security, {} slots, {}, {} thread{}, {}\n",
         report.params,
         report.log_n,
         report.security_bits,
         report.slots,
         report.order.replace('_', " "),
         report.threads,
-        if report.threads == 1 { "" } else { "s" }
+        if report.threads == 1 { "" } else { "s" },
+        report.isa
     );
     lines += &format!(
         "bootstrap     {:.3} s (best of {}; median {:.3} s)\n",
