@@ -5,7 +5,7 @@
 //! on a virtual machine, a tenth of the time of a ResNet-20. Hence two things on top of Rayon:
 //!
 //! * [`awake`] runs an evaluation on one worker thread while the others look for work instead of sleeping;
-//! * [`for_each`] hands out tasks one by one, and the thread that waits for the others' last ones looks for work as well.
+//! * `for_each` hands out tasks one by one, and the thread that waits for the others' last ones looks for work as well.
 //!
 //! Neither changes results: tasks write disjoint memory.
 
