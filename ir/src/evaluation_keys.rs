@@ -8,6 +8,7 @@ use crate::circuit_shape::LinearShape;
 use crate::ckks::{Ckks, Op};
 use crate::func::Func;
 use crate::linear_map::LinearMap;
+use crate::packing::residue_bits;
 use crate::params::Params;
 use crate::scale::Level;
 
@@ -149,15 +150,8 @@ impl EvaluationKeys {
 /// Bytes of one switching key for ciphertexts up to `level`, both halves expanded: per digit two polynomials over
 /// the chain primes of that level and the special primes, in as many bits as these have.
 pub fn switching_key_bytes(params: &Params, level: Level) -> u64 {
-    let primes = params.q()[..params.limbs(level)].iter().chain(params.p());
-    let bits: usize = primes.map(|&prime| packed_bits(prime) as usize).sum();
+    let bits = residue_bits(params, params.limbs(level));
     (params.digits(level).len() * 2 * bits * params.ring_degree() / 8) as u64
-}
-
-/// Bits that a residue modulo `prime` takes in a key: as many as the prime has, or a word where these are more than 56.
-pub fn packed_bits(prime: u64) -> u32 {
-    let bits = u64::BITS - prime.leading_zeros();
-    if bits <= 56 { bits } else { u64::BITS }
 }
 
 /// Bytes of the keys to an ephemeral secret and back: a pair of polynomials over the bottom prime and a special one, and one

@@ -24,6 +24,7 @@
 //! | [`evaluation_keys`] | the switching keys a program needs |
 //! | [`plan`] | what a compile decided and predicted |
 //! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
+//! | [`packing`] | bits of residues in keys and matrices |
 //! | [`polynomial`], [`polynomial_shape`] | Chebyshev polynomials, and how they are evaluated |
 //!
 //! Everything a pass and the runtime must agree on lives here; neither sees the other. This crate chooses
@@ -49,6 +50,7 @@ pub mod nn;
 pub mod noise;
 pub(crate) mod op_table;
 pub mod packed;
+pub mod packing;
 pub mod params;
 pub mod plan;
 pub mod polynomial;

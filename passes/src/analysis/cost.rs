@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use fhec_ir::evaluation_keys::packed_bits;
+use fhec_ir::packing::residue_bits;
 use serde::{Deserialize, Serialize};
 
 /// Numbers of a parameter set that costs depend on.
@@ -32,11 +32,8 @@ impl RingShape {
             log_n: params.log_n(),
             special: params.p().len(),
             digit_limbs: params.digit_limbs(),
-            key_bits: {
-                let primes = params.q().iter().chain(params.p());
-                let bits: usize = primes.map(|&prime| packed_bits(prime) as usize).sum();
-                bits.div_ceil(params.q().len() + params.p().len()) as u32
-            },
+            key_bits: residue_bits(params, params.q().len()).div_ceil(params.q().len() + params.p().len())
+                as u32,
             more_digits: 0,
         }
     }

@@ -6,10 +6,10 @@ use fhec_ir::bootstrap::{BootstrapParams, DftMatrix, Order};
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::diagonal::{self, Hoisting, MapCounts, WORKING_BYTES};
 use fhec_ir::entity::Value;
-use fhec_ir::evaluation_keys::packed_bits;
 use fhec_ir::func::{Func, OpData, StageOp};
 use fhec_ir::linear_map::LinearMap;
 use fhec_ir::packed::{self, Packed};
+use fhec_ir::packing::residue_bits;
 use fhec_ir::params::Params;
 use fhec_ir::polynomial_shape::{OpCounts, PolynomialShape};
 use fhec_ir::scale::Level;
@@ -181,11 +181,9 @@ impl<'a> OpCosts<'a> {
         let matrices =
             bootstrap.coeffs_to_slots_matrices().into_iter().chain(bootstrap.slots_to_coeffs_matrices());
         let bytes = |(matrix, level): (DftMatrix, Level)| {
-            let primes = self.params.q()[..self.params.limbs(level)].iter().chain(self.params.p());
-            let bits: usize = primes.map(|&prime| packed_bits(prime) as usize).sum();
             let evaluations: usize =
                 matrix.periods().map(|period| diagonal::evaluations(self.params, period)).sum();
-            (evaluations * bits / 8) as u64
+            (evaluations * residue_bits(self.params, self.params.limbs(level)) / 8) as u64
         };
         let pairs = if with_pairs { bootstrap.slots_to_coeffs_matrices() } else { Vec::new() };
         matrices.chain(pairs).map(bytes).sum()

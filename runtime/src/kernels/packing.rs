@@ -3,6 +3,8 @@
 //! A block of 64 residues of `b` bits is `b` words: residue `i` is the bits from `i b` on, words from their lowest bit on. Kernels read
 //! residues eight bytes at a time, wherever in a byte they start; primes beyond 56 bits are therefore not packed.
 
+pub use fhec_ir::packing::packed_bits;
+
 use super::isa::Kind;
 use super::{Isa, scalar};
 #[cfg(target_arch = "x86_64")]
@@ -13,11 +15,6 @@ pub const PACKED_BLOCK: usize = 64;
 
 /// Words that must lie beyond packed blocks: kernels read a little more than they use.
 pub const PACKED_SLACK: usize = 2;
-
-/// Bits that a residue modulo a prime of `bits` bits takes, and words of a block of them.
-pub const fn packed_bits(bits: u32) -> u32 {
-    if bits <= 56 { bits } else { u64::BITS }
-}
 
 /// Packs blocks of residues: `words[k b ..][.. b]` are those from `64 k` on. A residue has at most `bits` bits.
 ///
