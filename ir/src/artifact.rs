@@ -25,6 +25,7 @@ use crate::func::{Func, Stage};
 use crate::layout::Layout;
 use crate::nn::Nn;
 use crate::params::{FixedScale, Params, ParamsError, ParamsLiteral, Secret};
+use crate::prime_set::PrimeSet;
 use crate::scale::Level;
 use crate::tensor::{ConstPool, Tensor, element_count};
 use crate::text::{ConstSource, ParseError, parse_func, print_func};
@@ -32,7 +33,7 @@ use crate::verify::{VerifyErrors, verify};
 
 const MAGIC: &[u8; 4] = b"FHEP";
 /// Version of the format written; only this one is read.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 const HEADER_BYTES: usize = 48;
 /// Bound on the decompressed payload: far above any network this compiler handles.
 const MAX_PAYLOAD_BYTES: u64 = 2 << 30;
@@ -124,8 +125,9 @@ pub struct ParamsMessage {
     pub log_n: u32,
     #[prost(uint64, repeated, tag = "3")]
     pub q: Vec<u64>,
-    #[prost(uint32, repeated, tag = "4")]
-    pub level_limbs: Vec<u32>,
+    /// Lower and upper half of the bits of every level's set of primes, one after the other.
+    #[prost(uint64, repeated, tag = "4")]
+    pub levels: Vec<u64>,
     #[prost(uint64, repeated, tag = "5")]
     pub p: Vec<u64>,
     #[prost(uint32, tag = "6")]
@@ -160,7 +162,7 @@ impl From<&Params> for ParamsMessage {
             name: l.name.clone(),
             log_n: l.log_n,
             q: l.q.clone(),
-            level_limbs: l.level_limbs.iter().map(|&limbs| limbs as u32).collect(),
+            levels: l.levels.iter().flat_map(|set| [set.bits() as u64, (set.bits() >> 64) as u64]).collect(),
             p: l.p.clone(),
             digit_limbs: l.digit_limbs as u32,
             log_scale: l.log_scale,
@@ -180,11 +182,15 @@ impl ParamsMessage {
             level: pair[0].try_into().unwrap_or(Level::MAX),
             log_scale: pair.get(1).copied().unwrap_or(0),
         });
+        let level = |halves: &[u64]| {
+            let high = halves.get(1).copied().unwrap_or(0);
+            PrimeSet::from_bits(u128::from(high) << 64 | u128::from(halves[0]))
+        };
         let literal = ParamsLiteral {
             name: self.name.clone(),
             log_n: self.log_n,
             q: self.q.clone(),
-            level_limbs: self.level_limbs.iter().map(|&limbs| limbs as usize).collect(),
+            levels: self.levels.chunks(2).map(level).collect(),
             p: self.p.clone(),
             digit_limbs: self.digit_limbs as usize,
             log_scale: self.log_scale,
@@ -404,7 +410,7 @@ mod tests {
         let literal = ParamsLiteral {
             name: "toy-n13".into(),
             log_n: 13,
-            level_limbs: (1..=q.len()).collect(),
+            levels: PrimeSet::prefixes(1..=q.len()),
             q,
             p: ntt_primes_near((1 << 48) - 1, 13).take(1).collect(),
             digit_limbs: 1,
@@ -473,7 +479,7 @@ mod tests {
         ));
         message.tensors = good.network.consts.iter().map(|(_, tensor)| tensor.into()).collect();
         message.params.as_mut().unwrap().q.truncate(3);
-        message.params.as_mut().unwrap().level_limbs.truncate(3);
+        message.params.as_mut().unwrap().levels.truncate(6);
         assert!(matches!(
             Artifact::from_bytes(&seal(&message.encode_to_vec())),
             Err(ArtifactError::Misfit(_))

@@ -85,6 +85,7 @@ mod tests {
     use super::*;
     use crate::params::{ParamsLiteral, Secret};
     use crate::prime::ntt_primes_near;
+    use crate::prime_set::PrimeSet;
 
     fn params(log_n: u32, limbs: usize, special: usize, bits: u32) -> Params {
         let mut primes = ntt_primes_near(1 << bits, log_n);
@@ -92,7 +93,7 @@ mod tests {
         Params::new(ParamsLiteral {
             name: "test".into(),
             log_n,
-            level_limbs: (1..=limbs).collect(),
+            levels: PrimeSet::prefixes(1..=limbs),
             q,
             p: ntt_primes_near((1 << 50) - 1, log_n).filter(|&p| p < 1 << 50).take(special).collect(),
             digit_limbs: special,

@@ -150,14 +150,14 @@ impl EvaluationKeys {
 /// Bytes of one switching key for ciphertexts up to `level`, both halves expanded: per digit two polynomials over
 /// the chain primes of that level and the special primes, in as many bits as these have.
 pub fn switching_key_bytes(params: &Params, level: Level) -> u64 {
-    let bits = residue_bits(params, params.limbs(level));
+    let bits = residue_bits(params, params.key_limbs(level));
     (params.digits(level).len() * 2 * bits * params.ring_degree() / 8) as u64
 }
 
 /// Bytes of the keys to an ephemeral secret and back: a pair of polynomials over the bottom prime and a special one, and one
 /// per rotation over the chain primes of the level and the special primes they have.
 fn encapsulation_bytes(params: &Params, keys: &Encapsulation) -> u64 {
-    let limbs = 2 + keys.rotations.len() * (params.limbs(keys.level) + keys.special);
+    let limbs = 2 + keys.rotations.len() * (params.key_limbs(keys.level) + keys.special);
     (2 * limbs * params.ring_degree() * size_of::<u64>()) as u64
 }
 

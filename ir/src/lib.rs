@@ -56,6 +56,7 @@ pub mod plan;
 pub mod polynomial;
 pub mod polynomial_shape;
 pub mod prime;
+pub mod prime_set;
 pub mod scale;
 pub mod tensor;
 pub mod text;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::prime::is_prime;
+use crate::prime_set::PrimeSet;
 use crate::scale::{ExactScale, Level, Scale};
 
 /// Smallest and largest supported `log2` of the ring degree.
@@ -52,10 +53,13 @@ pub enum ParamsError {
     NotNttPrime { prime: u64, log_n: u32 },
     #[error("prime {prime} occurs twice")]
     RepeatedPrime { prime: u64 },
+    #[error("{primes} chain primes are more than {}", PrimeSet::CAPACITY)]
+    ChainLength { primes: usize },
     #[error(
-        "level_limbs must be strictly increasing, start at 1 or more and end at the number of primes {primes}: {limbs:?}"
+        "levels must have larger moduli from one to the next, hold the bottom prime, and with all below them be the first of the {primes} \
+         primes, at the top all: {levels:?}"
     )]
-    LevelLimbs { limbs: Vec<usize>, primes: usize },
+    Levels { levels: Vec<PrimeSet>, primes: usize },
     #[error("digit_limbs {digit_limbs} must be at least 1, and at most the number of primes {primes}")]
     DigitLimbs { digit_limbs: usize, primes: usize },
     #[error(
@@ -83,9 +87,11 @@ pub struct ParamsLiteral {
     pub log_n: u32,
     /// Chain primes, bottom to top.
     pub q: Vec<u64>,
-    /// `level_limbs[l]`: how many of `q` a ciphertext at level `l` has. One prime per level is `1, 2, 3, ...`;
-    /// levels made of several small primes simply skip counts.
-    pub level_limbs: Vec<usize>,
+    /// `levels[l]`: which of `q` a ciphertext at level `l` has. One prime per level is [`PrimeSet::prefixes`] of `1, 2, 3, ...`; prefixes
+    /// that skip counts are levels of several small primes. A level may also lack primes of the levels below it: a rescale then
+    /// divides by the primes that it drops over those it adds, so levels can be smaller than primes (Samardzic and Sanchez, *BitPacker*,
+    /// ASPLOS 2024). The primes of all levels up to one are the first of the chain: keys for that level are over these.
+    pub levels: Vec<PrimeSet>,
     /// Special primes for key switching.
     pub p: Vec<u64>,
     /// Chain primes per key-switching digit (alpha).
@@ -116,6 +122,8 @@ pub struct Params {
     literal: ParamsLiteral,
     fixed: Vec<FixedScale>,
     scales: Vec<ExactScale>,
+    /// By level: how many of the first chain primes it and the levels below have among them.
+    key_limbs: Vec<usize>,
 }
 
 impl Params {
@@ -127,7 +135,7 @@ impl Params {
     /// Validates `literal` and fixes the canonical scale of every level, from the top down by the recurrence, but for the
     /// levels of `fixed` (highest first), where it is set.
     pub fn segmented(literal: ParamsLiteral, fixed: Vec<FixedScale>) -> Result<Self, ParamsError> {
-        let ParamsLiteral { log_n, q, level_limbs, p, digit_limbs, log_scale, secret, .. } = &literal;
+        let ParamsLiteral { log_n, q, levels, p, digit_limbs, log_scale, secret, .. } = &literal;
         if !LOG_N_RANGE.contains(log_n) {
             return Err(ParamsError::RingDegree { log_n: *log_n });
         }
@@ -140,12 +148,23 @@ impl Params {
                 return Err(ParamsError::RepeatedPrime { prime });
             }
         }
-        let increasing = level_limbs.windows(2).all(|w| w[0] < w[1]);
-        if !increasing
-            || level_limbs.first().is_none_or(|&first| first == 0)
-            || level_limbs.last() != Some(&q.len())
+        if q.len() > PrimeSet::CAPACITY {
+            return Err(ParamsError::ChainLength { primes: q.len() });
+        }
+        let key_limbs: Vec<usize> = levels
+            .iter()
+            .scan(PrimeSet::EMPTY, |union, &level| {
+                *union = union.with(level);
+                Some(if *union == PrimeSet::first(union.len()) { union.len() } else { usize::MAX })
+            })
+            .collect();
+        let modulus = |set: PrimeSet| product(q, set);
+        if key_limbs.last() != Some(&q.len())
+            || key_limbs.contains(&usize::MAX)
+            || !levels.iter().all(|level| level.contains(PrimeSet::first(1)))
+            || !levels.windows(2).all(|pair| modulus(pair[0]) < modulus(pair[1]))
         {
-            return Err(ParamsError::LevelLimbs { limbs: level_limbs.clone(), primes: q.len() });
+            return Err(ParamsError::Levels { levels: levels.clone(), primes: q.len() });
         }
         if *digit_limbs == 0 || *digit_limbs > q.len() {
             return Err(ParamsError::DigitLimbs { digit_limbs: *digit_limbs, primes: q.len() });
@@ -161,21 +180,19 @@ impl Params {
         if digit_bits > special_bits + 1.0 {
             return Err(ParamsError::SpecialPrimesTooSmall { digit_bits, special_bits });
         }
-        let top = level_limbs.len() - 1;
+        let top = levels.len() - 1;
         let below = |levels: &[FixedScale]| levels.windows(2).all(|w| w[0].level > w[1].level);
         if !below(&fixed)
             || fixed.iter().any(|f| usize::from(f.level) >= top || !(10..=60).contains(&f.log_scale))
         {
             return Err(ParamsError::FixedScales { top: top as Level, found: fixed });
         }
-        let mut scales = vec![ExactScale::power_of_two(*log_scale); level_limbs.len()];
+        let mut scales = vec![ExactScale::power_of_two(*log_scale); levels.len()];
         let mut segments = fixed.iter().peekable();
         for level in (0..top).rev() {
             scales[level] = match segments.next_if(|f| usize::from(f.level) == level) {
                 Some(segment) => ExactScale::power_of_two(segment.log_scale),
-                None => {
-                    scales[level + 1].square_over(&product(&q[level_limbs[level]..level_limbs[level + 1]]))
-                }
+                None => scales[level + 1].square_over(&quotient(q, levels[level + 1], levels[level])),
             };
         }
         for (level, scale) in scales.iter().enumerate() {
@@ -184,7 +201,7 @@ impl Params {
                 return Err(ParamsError::ScaleDrift { level: level as Level, log2_scale });
             }
         }
-        Ok(Params { literal, fixed, scales })
+        Ok(Params { literal, fixed, scales, key_limbs })
     }
 
     /// The numbers this set was made from.
@@ -247,7 +264,15 @@ impl Params {
 
     /// The highest level.
     pub fn top_level(&self) -> Level {
-        (self.literal.level_limbs.len() - 1) as Level
+        (self.literal.levels.len() - 1) as Level
+    }
+
+    /// The chain primes of a ciphertext at `level`.
+    ///
+    /// # Panics
+    /// If `level` is above [`Params::top_level`].
+    pub fn primes(&self, level: Level) -> PrimeSet {
+        self.literal.levels[level as usize]
     }
 
     /// Number of chain primes of a ciphertext at `level`.
@@ -255,7 +280,32 @@ impl Params {
     /// # Panics
     /// If `level` is above [`Params::top_level`].
     pub fn limbs(&self, level: Level) -> usize {
-        self.literal.level_limbs[level as usize]
+        self.primes(level).len()
+    }
+
+    /// The lowest level from `to` up that nests in level `from`, which is not below.
+    ///
+    /// # Panics
+    /// If one is above [`Params::top_level`].
+    pub fn nested_above(&self, from: Level, to: Level) -> Level {
+        (to..from).find(|&level| self.nests(from, level)).unwrap_or(from)
+    }
+
+    /// Number of the chain primes that `level` and the levels below have among them, which are the first of the chain: what a key that
+    /// serves all of them is over.
+    ///
+    /// # Panics
+    /// If `level` is above [`Params::top_level`].
+    pub fn key_limbs(&self, level: Level) -> usize {
+        self.key_limbs[level as usize]
+    }
+
+    /// Whether a ciphertext at level `from` has all primes of level `to`: whether forgetting primes brings it there.
+    ///
+    /// # Panics
+    /// If one is above [`Params::top_level`].
+    pub fn nests(&self, from: Level, to: Level) -> bool {
+        self.primes(from).contains(self.primes(to))
     }
 
     /// Chain primes per key-switching digit (alpha).
@@ -263,9 +313,10 @@ impl Params {
         self.literal.digit_limbs
     }
 
-    /// Ranges of chain primes of the key-switching digits of a ciphertext at `level`; the last may be shorter.
+    /// Ranges of chain primes of the key-switching digits of a key for `level`; the last may be shorter. A ciphertext's digits are those
+    /// of its primes that are in each.
     pub fn digits(&self, level: Level) -> Vec<Range<usize>> {
-        let limbs = self.limbs(level);
+        let limbs = self.key_limbs(level);
         (0..limbs)
             .step_by(self.digit_limbs())
             .map(|start| start..(start + self.digit_limbs()).min(limbs))
@@ -283,27 +334,40 @@ impl Params {
         let base = self.canonical_scale(name.level);
         if name.power == 2 && !self.continues(name.level) {
             let below = self.canonical_scale(name.level - 1);
-            return below.mul(&ExactScale::from_integer(&self.rescale_divisor(name.level)));
+            return below.mul(&self.rescale_divisor(name.level));
         }
         (1..name.power).fold(base.clone(), |scale, _| scale.mul(base))
     }
 
-    /// Product of the chain primes that a rescale from `level` to `level - 1` divides by.
+    /// What a rescale from `level` to `level - 1` divides by: the primes that it drops over those it adds.
     ///
     /// # Panics
     /// At level 0, where nothing can be dropped.
-    pub fn rescale_divisor(&self, level: Level) -> BigUint {
-        product(&self.q()[self.limbs(level - 1)..self.limbs(level)])
+    pub fn rescale_divisor(&self, level: Level) -> ExactScale {
+        self.modulus_quotient(level, level - 1)
+    }
+
+    /// The modulus of level `from` over that of level `to`.
+    ///
+    /// # Panics
+    /// If one is above [`Params::top_level`].
+    pub fn modulus_quotient(&self, from: Level, to: Level) -> ExactScale {
+        quotient(self.q(), self.primes(from), self.primes(to))
     }
 
     /// Product of the chain primes at `level`.
     pub fn modulus(&self, level: Level) -> BigUint {
-        product(&self.q()[..self.limbs(level)])
+        product(self.q(), self.primes(level))
     }
 
     /// `log2` of the product of the chain primes at `level`.
     pub fn log_q(&self, level: Level) -> f64 {
-        log2_product(&self.q()[..self.limbs(level)])
+        self.log_modulus(self.primes(level))
+    }
+
+    /// `log2` of the product of some chain primes.
+    pub fn log_modulus(&self, primes: PrimeSet) -> f64 {
+        primes.iter().map(|prime| (self.q()[prime] as f64).log2()).sum()
     }
 
     /// `log2(Q P)`: the largest modulus at which anything under this secret is published.
@@ -314,7 +378,7 @@ impl Params {
     /// Digest of everything that makes two parties' keys and ciphertexts compatible (the name is left out).
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(b"fhec parameters 1");
+        hasher.update(b"fhec parameters 2");
         let l = &self.literal;
         let mut word = |value: u64| {
             hasher.update(&value.to_le_bytes());
@@ -324,8 +388,11 @@ impl Params {
             word(list.len() as u64);
             list.iter().for_each(|&prime| word(prime));
         }
-        word(l.level_limbs.len() as u64);
-        l.level_limbs.iter().for_each(|&limbs| word(limbs as u64));
+        word(l.levels.len() as u64);
+        for level in &l.levels {
+            word(level.bits() as u64);
+            word((level.bits() >> 64) as u64);
+        }
         word(l.digit_limbs as u64);
         word(u64::from(l.log_scale));
         word(match l.secret {
@@ -341,8 +408,14 @@ impl Params {
     }
 }
 
-fn product(primes: &[u64]) -> BigUint {
-    primes.iter().fold(BigUint::from(1u8), |acc, &prime| acc * prime)
+fn product(q: &[u64], primes: PrimeSet) -> BigUint {
+    primes.iter().fold(BigUint::from(1u8), |acc, prime| acc * q[prime])
+}
+
+/// The product of the primes `over` divided by that of `under`; exact where it is an integer.
+fn quotient(q: &[u64], over: PrimeSet, under: PrimeSet) -> ExactScale {
+    let [over, under] = [over.without(under), under.without(over)].map(|primes| product(q, primes));
+    ExactScale::power_of_two(0).mul_ratio(&over, &ExactScale::from_integer(&under))
 }
 
 fn log2_product(primes: &[u64]) -> f64 {
@@ -360,7 +433,7 @@ mod tests {
         ParamsLiteral {
             name: "test".into(),
             log_n: 16,
-            level_limbs: (1..=q.len()).collect(),
+            levels: PrimeSet::prefixes(1..=q.len()),
             q,
             p: ntt_primes_near((1 << 50) - 1, 16).filter(|&p| p < 1 << 50).take(3).collect(),
             digit_limbs: 3,
@@ -394,8 +467,8 @@ mod tests {
         bad.log_scale = 20;
         assert!(matches!(Params::new(bad), Err(ParamsError::ScaleDrift { .. })));
         let mut bad = literal();
-        bad.level_limbs[0] = 0;
-        assert!(matches!(Params::new(bad), Err(ParamsError::LevelLimbs { .. })));
+        bad.levels[0] = PrimeSet::EMPTY;
+        assert!(matches!(Params::new(bad), Err(ParamsError::Levels { .. })));
     }
 
     #[test]

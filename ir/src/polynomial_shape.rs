@@ -15,7 +15,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::params::Params;
 use crate::polynomial::Polynomial;
+use crate::scale::Level;
 
 /// `T_index = 2 T_left T_right - T_(left - right)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +139,40 @@ impl PolynomialShape {
             visit(&self.root, steps as usize, &mut counts);
         }
         counts
+    }
+
+    /// Basis elements, 1 included, each with the depths below the operand that it is used at.
+    pub fn uses(&self) -> BTreeSet<(usize, u32)> {
+        let mut uses = BTreeSet::new();
+        for &BasisElement { index, left, right } in &self.basis {
+            uses.extend([left, right, left - right].map(|k| (k, basis_depth(index) - 1)));
+        }
+        fn visit(node: &Node, depth: u32, uses: &mut BTreeSet<(usize, u32)>) {
+            uses.extend(node.terms.iter().map(|&(k, _)| (k, depth)));
+            if node.products.is_empty() && node.terms.iter().all(|&(k, _)| k == 0) {
+                // A constant is a ciphertext nevertheless.
+                uses.insert((1, depth));
+            }
+            for Product { giant, quotient } in &node.products {
+                uses.insert((*giant, depth));
+                visit(quotient, depth - 1, uses);
+            }
+        }
+        if let Some(steps) = self.depth.checked_sub(1) {
+            visit(&self.root, steps, &mut uses);
+        }
+        uses.retain(|&(k, _)| k > 0);
+        uses
+    }
+
+    /// Basis elements of an operand at `level` that lack primes at a level that they are used at, each with such a level: they must be
+    /// brought there first, by a division.
+    pub fn copies(&self, params: &Params, level: Level) -> BTreeSet<(usize, Level)> {
+        let at = |depth: u32| level - depth as Level;
+        let uses = self.uses().into_iter();
+        uses.filter(|&(k, depth)| !params.nests(at(basis_depth(k)), at(depth)))
+            .map(|(k, depth)| (k, at(depth)))
+            .collect()
     }
 }
 

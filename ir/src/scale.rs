@@ -1,7 +1,7 @@
 //! Scales: the exact factor between a message and the integers a ciphertext holds.
 //!
 //! Every level `l` of a modulus chain has one *canonical scale* `D_l`, fixed once by
-//! `D_(l-1) = D_l^2 / q`, where `q` is the product of the primes dropped between the two levels. A product of two
+//! `D_(l-1) = D_l^2 / q`, where `q` is the quotient of the moduli of the two levels. A product of two
 //! canonical values at level `l` then has scale `D_l^2`, and its rescale has exactly `D_(l-1)`: no drift,
 //! and equality of scales is equality of names ([`Scale`]), never a comparison of floats
 //! (Bossuat et al., ePrint 2020/1203, section 3).
@@ -71,8 +71,8 @@ impl ExactScale {
     }
 
     /// `self^2 / divisor`, the canonical recurrence, with a single truncation at the end.
-    pub fn square_over(&self, divisor: &BigUint) -> Self {
-        ExactScale(((&self.0 * &self.0) / divisor) >> FRACTION_BITS)
+    pub fn square_over(&self, divisor: &Self) -> Self {
+        ExactScale((&self.0 * &self.0) / &divisor.0)
     }
 
     /// `self * factor / divisor`, e.g. the exact constant that carries one scale to another.
@@ -118,9 +118,10 @@ mod tests {
     fn recurrence_is_exact_to_many_bits() {
         // D_(l-1) * q = D_l^2 to 2^-100 relative, after 40 steps.
         let q = BigUint::from((1u64 << 45) - 229_375);
+        let divisor = ExactScale::from_integer(&q);
         let mut scale = ExactScale::power_of_two(45);
         for _ in 0..40 {
-            let next = scale.square_over(&q);
+            let next = scale.square_over(&divisor);
             let left = &next.0 * &q;
             let right = (&scale.0 * &scale.0) >> FRACTION_BITS;
             let difference = if left > right { &left - &right } else { &right - &left };

@@ -16,6 +16,7 @@ use fhec_ir::params::{Params, ParamsLiteral, Secret};
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::prime::ntt_primes_near;
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;
 use fhec_ir::tensor::{ConstPool, Tensor};
 use fhec_runtime::circuits::linear_transform::DiagonalRows;
@@ -34,7 +35,7 @@ fn params(log_n: u32, limbs: usize, special: usize, log_scale: u32) -> Params {
     Params::new(ParamsLiteral {
         name: format!("bench-n{log_n}-{limbs}+{special}"),
         log_n,
-        level_limbs: (1..=limbs).collect(),
+        levels: PrimeSet::prefixes(1..=limbs),
         q,
         p,
         digit_limbs: special,

@@ -12,6 +12,7 @@ use fhec_ir::layout::Layout;
 use fhec_ir::linear_map::{LinearKind, LinearMap};
 use fhec_ir::params::{FixedScale, Params, ParamsLiteral, Secret};
 use fhec_ir::prime::ntt_primes_near;
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::tensor::{ConstPool, Tensor};
 use fhec_runtime::circuits::linear_transform::DiagonalRows;
 use fhec_runtime::ckks::{Encoder, Encoding, Encryptor, Evaluator, FactorEncoder};
@@ -37,7 +38,7 @@ fn params() -> Params {
     let literal = ParamsLiteral {
         name: "bottom of n15-98".into(),
         log_n: LOG_N,
-        level_limbs: (1..=q.len()).collect(),
+        levels: PrimeSet::prefixes(1..=q.len()),
         q,
         p,
         digit_limbs: 5,

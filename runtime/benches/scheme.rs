@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use criterion::{Bencher, BenchmarkId, Criterion, criterion_group, criterion_main};
 use fhec_ir::params::{Params, ParamsLiteral, Secret};
 use fhec_ir::prime::ntt_primes_near;
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Scale;
 use fhec_runtime::ckks::{Complex, Encoder, Encoding, Encryptor, Evaluator, Plaintext};
 use fhec_runtime::ring::{Context, Seed};
@@ -24,7 +25,7 @@ fn params(log_n: u32, limbs: usize, special: usize, digit_limbs: usize, log_scal
     Params::new(ParamsLiteral {
         name: format!("bench-n{log_n}-{limbs}+{special}-{log_scale}bit"),
         log_n,
-        level_limbs: (1..=limbs).collect(),
+        levels: PrimeSet::prefixes(1..=limbs),
         q: bottom.iter().copied().chain(chain.take(limbs - 1)).collect(),
         p,
         digit_limbs,

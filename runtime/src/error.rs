@@ -19,6 +19,18 @@ pub enum EvalError {
         /// Level of the second operand.
         right: Level,
     },
+    /// An operand without some of the primes that the operation needs.
+    #[error(
+        "{op}: level {to} has primes that level {from} does not have; drop the operand to the level first"
+    )]
+    NotNested {
+        /// The operation.
+        op: &'static str,
+        /// The operand's level.
+        from: Level,
+        /// The level of the operation.
+        to: Level,
+    },
     /// An operand below the level that the operation needs.
     #[error("{op}: needs level {needed} or above, found {found}")]
     LevelTooLow {

@@ -22,6 +22,7 @@ use fhec_ir::interp::{Bundle, run_ckks, run_packed};
 use fhec_ir::packed::Packed;
 use fhec_ir::params::{Params, ParamsLiteral, Secret};
 use fhec_ir::prime::ntt_primes_near;
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::text::{ConstSource, parse_func, print_func};
 use fhec_ir::verify::verify;
 
@@ -116,7 +117,7 @@ impl<'a> Case<'a> {
         let literal = ParamsLiteral {
             name: "filetest".into(),
             log_n,
-            level_limbs: (1..=q.len()).collect(),
+            levels: PrimeSet::prefixes(1..=q.len()),
             digit_limbs: q.len().min(3),
             q,
             p: ntt_primes_near((1 << 50) - 1, log_n).filter(|p| *p < 1 << 50).take(3).collect(),

@@ -2,10 +2,11 @@
 
 use fhec_ir::params::{Params, ParamsLiteral, Secret};
 use fhec_ir::prime::ntt_primes_near;
+use fhec_ir::prime_set::{Exchange, PrimeSet};
 use fhec_passes::bootstrap::failure::{log2_coefficient_failure, log2_tail};
 use fhec_runtime::circuits::mod_raise::Raised;
 use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor};
-use fhec_runtime::ring::{Context, Gap, Seed};
+use fhec_runtime::ring::{Context, Seed};
 use fhec_runtime::rlwe::SecretKey;
 
 const LOG_N: u32 = 15;
@@ -15,7 +16,7 @@ fn params(hamming_weight: u32) -> Params {
     let literal = ParamsLiteral {
         name: format!("raise-h{hamming_weight}"),
         log_n: LOG_N,
-        level_limbs: vec![1, 2],
+        levels: PrimeSet::prefixes([1, 2]),
         q,
         p: ntt_primes_near(1 << 48, LOG_N).take(1).collect(),
         digit_limbs: 1,
@@ -39,7 +40,8 @@ fn integers(hamming_weight: u32, rounds: u8) -> Vec<u64> {
         let plaintext = encoder.encode(&message, Encoding::message(0)).unwrap();
         let mut encryptor = Encryptor::with_secret_key(&context, &secret, seed);
         let raised =
-            Raised::new(&context, None, &encryptor.encrypt(&plaintext).unwrap(), 1, Gap::default()).unwrap();
+            Raised::new(&context, None, &encryptor.encrypt(&plaintext).unwrap(), 1, Exchange::default())
+                .unwrap();
         let raised = raised.switch(&context, None).unwrap();
         // m + q0 I modulo q0 q1: its residue modulo q1 and that of m, small and known modulo q0, give I modulo q1.
         let mut poly = Decryptor::new(&context, &secret).decrypt(&raised).unwrap().poly().clone();

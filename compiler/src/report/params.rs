@@ -3,21 +3,28 @@
 use std::fmt::Write;
 
 use fhec_ir::plan::Plan;
+use fhec_ir::prime_set::PrimeSet;
 
 use super::table::Table;
 use crate::memory::human_bytes;
 use crate::program::Program;
 
-/// Primes and scales, level by level.
+/// Primes and scales, level by level: what a level has beyond the one below, and of that one does not have.
 pub fn chain(program: &Program) -> String {
     let params = &program.artifact.params;
     let mut text = "\nmodulus chain, top to bottom\n".to_string();
     for level in (0..=params.top_level()).rev() {
-        let from = if level == 0 { 0 } else { params.limbs(level - 1) };
-        let primes = &params.q()[from..params.limbs(level)];
+        let own = params.primes(level);
+        let below = level.checked_sub(1).map_or(PrimeSet::EMPTY, |below| params.primes(below));
+        let primes = |set: PrimeSet| set.iter().map(|prime| params.q()[prime]).collect::<Vec<u64>>();
+        let (added, dropped) = (primes(own.without(below)), primes(below.without(own)));
         let scale = params.canonical_scale(level).log2();
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  level {level:>2}: primes {primes:?}, scale 2^{scale:.4}");
+        let _ = write!(text, "  level {level:>2}: primes {added:?}");
+        if !dropped.is_empty() {
+            let _ = write!(text, " for {dropped:?}");
+        }
+        let _ = writeln!(text, ", {} in all, scale 2^{scale:.4}", own.len());
     }
     let _ = writeln!(text, "  special: {:?}, {} chain primes per digit", params.p(), params.digit_limbs());
     text

@@ -35,7 +35,7 @@
 //! slots as they are, and slots to coefficients runs on more primes.
 //!
 //! *Lower results.* A bootstrap to a level below its highest leaves the application's primes above that level out of the chain
-//! ([`BootstrapParams::omitted_primes`]): levels keep their numbers and scales, and have fewer primes.
+//! ([`BootstrapParams::exchange`]): levels keep their numbers and scales, and have fewer primes.
 //!
 //! *The first matrix of coefficients to slots.* A raised ciphertext under the ephemeral secret `s'` has coefficients below `q0`. Its
 //! product with a key needs no digits, so a pair of polynomials, `(-a s + e + P s'(X^g), a)`, rotates it by `g` *and* brings it to the main
@@ -50,7 +50,6 @@ mod reduction;
 use num_bigint::BigUint;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
-use std::ops::Range;
 use thiserror::Error;
 
 use crate::attr::{AsAttr, Attr, AttrError};
@@ -58,6 +57,7 @@ use crate::ckks::{Ckks, Op};
 use crate::func::{Func, OpData};
 use crate::params::{Params, Secret};
 use crate::polynomial::Polynomial;
+use crate::prime_set::Exchange;
 use crate::record_attr;
 use crate::scale::{ExactScale, Level};
 
@@ -152,6 +152,8 @@ pub enum BootstrapError {
     Levels { needed: Level, top: Level },
     #[error("the chain needs one prime per level up to the bootstrap's top, level {level} has {limbs}")]
     Limbs { level: Level, limbs: usize },
+    #[error("level {level} of the bootstrap lacks primes of the level below it")]
+    Nesting { level: Level },
     #[error("the {what} must be {parity} over [-1, 1]")]
     Parity { what: &'static str, parity: &'static str },
     #[error("bound {bound} for I(X) is below 2")]
@@ -232,14 +234,16 @@ impl BootstrapParams {
 
     /// Level that a bootstrap to level `to` really reaches: `to`, but none of those that slots to coefficients uses; the rest is a
     /// level drop.
-    pub fn reached_level(&self, to: Level) -> Level {
-        to.max(self.input_level()).min(self.output_level)
+    pub fn reached_level(&self, params: &Params, to: Level) -> Level {
+        let above = params.primes(self.raised_level()).without(params.primes(self.output_level));
+        let apart = |level: &Level| params.primes(*level).within(above).is_empty();
+        (to.max(self.input_level())..self.output_level).find(apart).unwrap_or(self.output_level)
     }
 
-    /// Numbers of the chain primes that a bootstrap to level `to` leaves out: those of the application's levels above. They are missing
-    /// from the raising of the modulus on, so everything that follows is done on fewer primes; switching keys serve any subset.
-    pub fn omitted_primes(&self, params: &Params, to: Level) -> Range<usize> {
-        params.limbs(self.reached_level(to))..params.limbs(self.output_level)
+    /// The chain primes that a bootstrap to level `to` leaves out, those of the application's levels above, and what it has instead. So it is
+    /// from the raising of the modulus on, and everything that follows is done on fewer primes; switching keys serve any subset.
+    pub fn exchange(&self, params: &Params, to: Level) -> Exchange {
+        Exchange::new(params.primes(self.output_level), params.primes(self.reached_level(params, to)))
     }
 
     /// Levels between operand and result that an application may use.
@@ -385,8 +389,8 @@ impl BootstrapParams {
 
     /// [`Self::sine_factor`] of a bootstrap to level `to`, whose result is read at the scale of the level that it reaches.
     pub fn sine_factor_to(&self, params: &Params, to: Level) -> f64 {
-        let [reached, output] =
-            [self.reached_level(to), self.output_level].map(|level| params.canonical_scale(level).to_f64());
+        let [reached, output] = [self.reached_level(params, to), self.output_level]
+            .map(|level| params.canonical_scale(level).to_f64());
         self.sine_factor(params) * (reached / output)
     }
 
@@ -444,6 +448,9 @@ impl BootstrapParams {
         let (needed, top) = (Level::try_from(needed).unwrap_or(Level::MAX), params.top_level());
         if needed > top || self.output_level <= self.input_level() {
             return Err(BootstrapError::Levels { needed, top });
+        }
+        if let Some(level) = (self.output_level + 1..=needed).find(|&level| !params.nests(level, level - 1)) {
+            return Err(BootstrapError::Nesting { level });
         }
         if params.limbs(0) != 1 {
             return Err(BootstrapError::Limbs { level: 0, limbs: params.limbs(0) });

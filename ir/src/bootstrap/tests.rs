@@ -4,6 +4,7 @@ use crate::evaluation_keys::{EvaluationKeys, switching_key_bytes};
 use crate::func::Func;
 use crate::params::{FixedScale, ParamsLiteral, Secret};
 use crate::prime::ntt_primes_near;
+use crate::prime_set::PrimeSet;
 
 fn step(butterflies: u32, baby_steps: u32) -> DftStep {
     DftStep { butterflies, baby_steps }
@@ -40,7 +41,7 @@ fn params() -> Params {
     let literal = ParamsLiteral {
         name: "toy-n12-bootstrap".into(),
         log_n: 12,
-        level_limbs: (1..=q.len()).collect(),
+        levels: PrimeSet::prefixes(1..=q.len()),
         q,
         p: ntt_primes_near((1 << 48) - 1, 12).take(2).collect(),
         digit_limbs: 2,
@@ -85,8 +86,10 @@ fn slots_to_coefficients_last_are_between_application_and_sine() {
     // Keys are where the matrices are.
     let rotations = b.rotations(&params);
     assert_eq!((rotations[&2017], rotations[&32], rotations[&1024]), (6, 5, 17));
-    assert_eq!(b.omitted_primes(&params, 1), 2..5);
-    assert_eq!(b.reached_level(0), 0);
+    let exchange = b.exchange(&params, 1);
+    assert_eq!(exchange.of(PrimeSet::first(7)), PrimeSet::first(7).without(PrimeSet::range(2..5)));
+    assert_eq!(exchange.of(PrimeSet::first(4)), PrimeSet::first(4));
+    assert_eq!(b.reached_level(&params, 0), 0);
     let high = BootstrapParams { output_level: 5, ..last() };
     assert_eq!(high.validate(&params), Err(BootstrapError::Levels { needed: 18, top: 17 }));
     let none = BootstrapParams { output_level: 0, ..last() };

@@ -52,7 +52,7 @@ use crate::bootstrap::{BootstrapError, BootstrapParams, DftMatrix, Order, Reduct
 use crate::params::Params;
 use crate::polynomial::Polynomial;
 use crate::polynomial_shape::PolynomialShape;
-use crate::scale::{ExactScale, Level, Scale};
+use crate::scale::{Level, Scale};
 
 /// The errors of one bootstrap between two levels.
 #[derive(Clone, Debug)]
@@ -141,11 +141,11 @@ impl BootstrapNoise {
         }
         let model = NoiseModel::new(params, bootstrap.slots());
         // Slots to coefficients first are below all primes that are left out.
-        let model = model.without(bootstrap.omitted_primes(params, to));
+        let model = model.exchanged(bootstrap.exchange(params, to));
         let parts = Parts {
             bootstrap,
             model,
-            reached: bootstrap.reached_level(to),
+            reached: bootstrap.reached_level(params, to),
             reduction: Reduction::new(bootstrap, params),
         };
         let drop = |from: Level, to: Level| {
@@ -403,7 +403,7 @@ impl Parts<'_> {
         let doublings: Vec<f64> = (0..b.double_angles)
             .map(|_| {
                 let square = self.canonical(level).powi(2);
-                let divisor = ExactScale::from_integer(&params.rescale_divisor(level)).to_f64();
+                let divisor = params.rescale_divisor(level).to_f64();
                 level -= 1;
                 model.division(2, square / divisor) + model.key_switch_product(level + 1, square)
             })

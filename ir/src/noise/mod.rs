@@ -22,9 +22,8 @@
 pub mod bootstrap;
 pub mod polynomial;
 
-use std::ops::Range;
-
 use crate::params::{ERROR_STDDEV, Params, Secret};
+use crate::prime_set::{Exchange, PrimeSet};
 use crate::scale::{Level, Scale};
 
 pub(crate) const GAUSSIAN: f64 = ERROR_STDDEV * ERROR_STDDEV;
@@ -35,19 +34,19 @@ pub(crate) const ROUNDING: f64 = 1.0 / 12.0;
 pub struct NoiseModel<'a> {
     params: &'a Params,
     slots: f64,
-    /// Numbers of chain primes that ciphertexts do not have, from and to.
-    omitted: (usize, usize),
+    /// What ciphertexts have instead of primes of their level.
+    exchange: Exchange,
 }
 
 impl<'a> NoiseModel<'a> {
     /// For messages of `slots` slots.
     pub fn new(params: &'a Params, slots: usize) -> Self {
-        NoiseModel { params, slots: slots as f64, omitted: (0, 0) }
+        NoiseModel { params, slots: slots as f64, exchange: Exchange::default() }
     }
 
-    /// The same where ciphertexts lack the chain primes `omitted`: digits of key switches are smaller, or none.
-    pub fn without(self, omitted: Range<usize>) -> Self {
-        NoiseModel { omitted: (omitted.start, omitted.end), ..self }
+    /// The same where ciphertexts lack primes of their levels: digits of key switches are smaller, or none.
+    pub fn exchanged(self, exchange: Exchange) -> Self {
+        NoiseModel { exchange, ..self }
     }
 
     /// The parameters.
@@ -104,18 +103,10 @@ impl<'a> NoiseModel<'a> {
     pub fn key_switch_product(&self, level: Level, scale: f64) -> f64 {
         let params = self.params;
         let log2 = |primes: &[u64]| primes.iter().map(|&q| (q as f64).log2()).sum::<f64>();
-        let (start, end) = self.omitted;
-        let present = |digit: Range<usize>| {
-            let before = digit.start.min(start)..digit.end.min(start);
-            (before, digit.start.max(end)..digit.end.max(end))
-        };
-        let digits = params.digits(level).into_iter().map(present).map(|(before, after)| {
-            if before.is_empty() && after.is_empty() {
-                return 0.0;
-            }
-            let q = params.q();
-            let after = after.start.min(q.len())..after.end.min(q.len());
-            let ratio = (log2(&q[before]) + log2(&q[after]) - log2(params.p())).exp2();
+        let primes = self.exchange.of(params.primes(level));
+        let digits = params.digits(level).into_iter().map(|digit| primes.within(PrimeSet::range(digit)));
+        let digits = digits.filter(|digit| !digit.is_empty()).map(|digit| {
+            let ratio = (params.log_modulus(digit) - log2(params.p())).exp2();
             params.ring_degree() as f64 * GAUSSIAN * ratio * ratio * ROUNDING
         });
         self.slot(digits.sum(), scale)

@@ -6,11 +6,11 @@
 //! the product of its factors' scales over the prime, a quotient the scale of the sum over that of its giant step (Bossuat
 //! et al., ePrint 2020/1203, section 5). They matter where a polynomial ends in a segment of another scale.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::NoiseModel;
 use crate::polynomial_shape::{Node, PolynomialShape, basis_depth};
-use crate::scale::{ExactScale, Level};
+use crate::scale::Level;
 
 /// The errors inside one evaluation: what does not depend on the operand.
 #[derive(Clone, Debug)]
@@ -18,6 +18,9 @@ pub struct PolynomialNoise {
     /// In the order of the shape: index, left, right, variance.
     basis: Vec<(usize, usize, usize, f64)>,
     root: NoisyNode,
+    /// Basis elements that are brought to a level that does not nest in theirs, that level, and the variance that this adds.
+    copies: BTreeMap<(usize, Level), f64>,
+    level: Level,
 }
 
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ struct NoisyNode {
     products: Vec<(usize, NoisyNode)>,
     terms: Vec<(usize, f64)>,
     variance: f64,
+    /// The level that it is summed up at.
+    level: Level,
 }
 
 /// A polynomial at one operand.
@@ -47,7 +52,7 @@ impl PolynomialNoise {
     pub fn new(shape: &PolynomialShape, model: &NoiseModel<'_>, level: Level) -> Self {
         let params = model.params();
         let canonical = |level: Level| params.canonical_scale(level).to_f64();
-        let divisor = |level| ExactScale::from_integer(&params.rescale_divisor(level)).to_f64();
+        let divisor = |level| params.rescale_divisor(level).to_f64();
         let mut scales = HashMap::from([(1, canonical(level))]);
         let basis = shape.basis.iter().map(|element| {
             let at = level - (basis_depth(element.index) as Level - 1);
@@ -60,7 +65,10 @@ impl PolynomialNoise {
         let basis = basis.collect();
         let out = canonical(level - shape.depth as Level);
         let walk = Walk { model, scales: &scales, level, divisor: &divisor };
-        PolynomialNoise { basis, root: walk.node(&shape.root, shape.depth.saturating_sub(1) as Level, out) }
+        let root = walk.node(&shape.root, shape.depth.saturating_sub(1) as Level, out);
+        let copies = shape.copies(params, level).into_iter();
+        let copies = copies.map(|(k, to)| ((k, to), model.division(2, scales[&k]))).collect();
+        PolynomialNoise { basis, root, copies, level }
     }
 
     /// Value, derivative and error at `x`.
@@ -69,16 +77,18 @@ impl PolynomialNoise {
         for &(index, left, right, _) in &self.basis {
             values.insert(index, 2.0 * values[&left] * values[&right] - values[&(left - right)]);
         }
-        let mut back = Back { values: &values, slopes: HashMap::new(), variance: 0.0 };
+        let mut back = Back { noise: self, values: &values, slopes: HashMap::new(), variance: 0.0 };
         let value = back.node(&self.root, 1.0);
         for &(index, left, right, variance) in self.basis.iter().rev() {
             let slope = back.slope(index);
             back.variance += slope * slope * variance;
-            back.add(left, 2.0 * values[&right] * slope);
-            back.add(right, 2.0 * values[&left] * slope);
-            back.add(left - right, -slope);
+            let level = self.level - (basis_depth(index) as Level - 1);
+            back.add(left, level, 2.0 * values[&right] * slope);
+            back.add(right, level, 2.0 * values[&left] * slope);
+            back.add(left - right, level, -slope);
         }
-        PolynomialAt { value, slope: back.slope(1), variance: back.variance }
+        let slope = back.slope(1);
+        PolynomialAt { value, slope, variance: back.variance }
     }
 }
 
@@ -100,24 +110,34 @@ impl<F: Fn(Level) -> f64> Walk<'_, F> {
         let products: Vec<_> = node.products.iter().map(product).collect();
         let switched = if products.is_empty() { 0.0 } else { self.model.key_switch_product(level, sum) };
         let variance = self.model.division(2, target) + switched;
-        NoisyNode { products, terms: node.terms.clone(), variance }
+        NoisyNode { products, terms: node.terms.clone(), variance, level }
     }
 }
 
 /// Derivatives of the result, collected backwards.
 struct Back<'a> {
+    noise: &'a PolynomialNoise,
     values: &'a HashMap<usize, f64>,
-    slopes: HashMap<usize, f64>,
+    /// By element and the level it is used at, those without a copy at level 0, where nothing is used.
+    slopes: HashMap<(usize, Level), f64>,
     variance: f64,
 }
 
 impl Back<'_> {
-    fn slope(&self, index: usize) -> f64 {
-        self.slopes.get(&index).copied().unwrap_or(0.0)
+    /// The derivative by a basis element, when all its uses are known; takes the errors of its copies in.
+    fn slope(&mut self, index: usize) -> f64 {
+        let at = |level: Level| self.slopes.get(&(index, level)).copied().unwrap_or(0.0);
+        let mut sum = at(0);
+        for (&(_, level), variance) in self.noise.copies.range((index, 0)..=(index, Level::MAX)) {
+            sum += at(level);
+            self.variance += at(level).powi(2) * variance;
+        }
+        sum
     }
 
-    fn add(&mut self, index: usize, slope: f64) {
-        *self.slopes.entry(index).or_default() += slope;
+    fn add(&mut self, index: usize, level: Level, slope: f64) {
+        let level = if self.noise.copies.contains_key(&(index, level)) { level } else { 0 };
+        *self.slopes.entry((index, level)).or_default() += slope;
     }
 
     /// The value of `node`; `slope` is the derivative of the result by it.
@@ -126,12 +146,12 @@ impl Back<'_> {
         let mut value = 0.0;
         for &(k, coefficient) in &node.terms {
             value += coefficient * self.values[&k];
-            self.add(k, coefficient * slope);
+            self.add(k, node.level, coefficient * slope);
         }
         for (giant, quotient) in &node.products {
             let other = self.values[giant];
             let quotient = self.node(quotient, slope * other);
-            self.add(*giant, slope * quotient);
+            self.add(*giant, node.level, slope * quotient);
             value += quotient * other;
         }
         value

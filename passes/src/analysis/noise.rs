@@ -22,6 +22,7 @@ use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::{ERROR_STDDEV, Params, Secret};
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::polynomial_shape::{Node, PolynomialShape};
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;
 use fhec_ir::tensor::ConstPool;
 
@@ -263,8 +264,13 @@ impl<'a> Model<'a> {
     fn key_switch(&self, level: Level) -> f64 {
         let n = self.params.ring_degree() as f64;
         let log_p: f64 = self.params.p().iter().map(|&p| (p as f64).log2()).sum();
+        let primes = self.params.primes(level);
         let digit = |range: std::ops::Range<usize>| {
-            let log_digit: f64 = self.params.q()[range].iter().map(|&q| (q as f64).log2()).sum();
+            let digit = primes.within(PrimeSet::range(range));
+            if digit.is_empty() {
+                return 0.0;
+            }
+            let log_digit = self.params.log_modulus(digit);
             n * ERROR_STDDEV.powi(2) / 12.0 * (2.0 * (log_digit - log_p)).exp2()
         };
         let products: f64 = self.params.digits(level).into_iter().map(digit).sum();

@@ -1,7 +1,5 @@
 //! Seconds and working memory of one ckks op.
 
-use std::ops::Range;
-
 use fhec_ir::bootstrap::{BootstrapParams, DftMatrix, Order};
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::diagonal::{self, Hoisting, MapCounts, WORKING_BYTES};
@@ -12,6 +10,7 @@ use fhec_ir::packed::{self, Packed};
 use fhec_ir::packing::residue_bits;
 use fhec_ir::params::Params;
 use fhec_ir::polynomial_shape::{OpCounts, PolynomialShape};
+use fhec_ir::prime_set::{Exchange, PrimeSet};
 use fhec_ir::scale::Level;
 
 use super::circuit_shapes::CircuitShapes;
@@ -24,7 +23,7 @@ pub struct OpCosts<'a> {
     costs: &'a CostTable,
     ring: RingShape,
     /// Numbers of chain primes that ciphertexts lack.
-    omitted: Range<usize>,
+    exchange: Exchange,
     /// Seconds of bootstraps, by number of slots and level of the result.
     bootstraps: Vec<(usize, Vec<BootstrapSeconds>)>,
 }
@@ -54,7 +53,13 @@ struct MapBytes {
 impl<'a> OpCosts<'a> {
     /// Prices under `params`.
     pub fn new(params: &'a Params, costs: &'a CostTable) -> Self {
-        OpCosts { params, costs, ring: RingShape::of(params), omitted: 0..0, bootstraps: Vec::new() }
+        OpCosts {
+            params,
+            costs,
+            ring: RingShape::of(params),
+            exchange: Exchange::default(),
+            bootstraps: Vec::new(),
+        }
     }
 
     /// The same for programs that use `bootstraps`.
@@ -70,18 +75,18 @@ impl<'a> OpCosts<'a> {
 
     /// Chain primes of a ciphertext at `level`.
     fn limbs(&self, level: Level) -> usize {
-        let all = self.params.limbs(level);
-        all - (all.min(self.omitted.end) - all.min(self.omitted.start))
+        self.primes(level).len()
+    }
+
+    fn primes(&self, level: Level) -> PrimeSet {
+        self.exchange.of(self.params.primes(level))
     }
 
     /// The ring, with the digits that such a ciphertext has.
     fn ring(&self, level: Level) -> RingShape {
-        if self.omitted.is_empty() {
-            return self.ring;
-        }
-        let within =
-            |digit: &Range<usize>| self.omitted.start <= digit.start && digit.end <= self.omitted.end;
-        let digits = self.params.digits(level).iter().filter(|digit| !within(digit)).count();
+        let primes = self.primes(level);
+        let digits = self.params.digits(level).into_iter();
+        let digits = digits.filter(|digit| !primes.within(PrimeSet::range(digit.clone())).is_empty()).count();
         let needed = self.limbs(level).div_ceil(self.ring.digit_limbs);
         RingShape { more_digits: digits.saturating_sub(needed), ..self.ring }
     }
@@ -98,12 +103,16 @@ impl<'a> OpCosts<'a> {
 
     /// Seconds of a rescale of `size` polynomials from `level`.
     pub fn rescale(&self, level: Level, size: u8) -> f64 {
-        self.at(OpKind::Rescale, level, size)
+        let Some(below) = level.checked_sub(1) else { return 0.0 };
+        let (before, after) = (self.primes(level), self.primes(below));
+        // Transforms: one per prime that is dropped, one per prime that is left.
+        let limbs = before.without(after).len() + after.len();
+        self.costs.seconds(self.ring(level), OpKind::Rescale, limbs, usize::from(size))
     }
 
     /// Seconds of a level drop to `level`: a product with a constant at the level above, and a rescale from there.
     pub fn level_drop(&self, level: Level) -> f64 {
-        self.at(OpKind::MulPlain, level + 1, 2) + self.at(OpKind::Rescale, level + 1, 2)
+        self.at(OpKind::MulPlain, level + 1, 2) + self.rescale(level + 1, 2)
     }
 
     fn at(&self, kind: OpKind, level: Level, size: u8) -> f64 {
@@ -116,9 +125,11 @@ impl<'a> OpCosts<'a> {
             let level = level - depth as Level;
             count.products as f64 * (self.at(OpKind::Mul, level, 2) + self.at(OpKind::Add, level, 3))
                 + count.relinearizations as f64 * self.key_switch(level)
-                + count.rescales as f64 * self.at(OpKind::Rescale, level, 2)
+                + count.rescales as f64 * self.rescale(level, 2)
         };
-        shape.counts_by_depth().into_iter().enumerate().map(level_seconds).sum()
+        let copies = shape.copies(self.params, level).into_iter();
+        let copies: f64 = copies.map(|(_, to)| self.rescale(to + 1, 2)).sum();
+        shape.counts_by_depth().into_iter().enumerate().map(level_seconds).sum::<f64>() + copies
     }
 
     /// Seconds of an op of a packed program whose operands are at `level`, with the rescale and relinearisation it will
@@ -183,7 +194,7 @@ impl<'a> OpCosts<'a> {
         let bytes = |(matrix, level): (DftMatrix, Level)| {
             let evaluations: usize =
                 matrix.periods().map(|period| diagonal::evaluations(self.params, period)).sum();
-            (evaluations * residue_bits(self.params, self.params.limbs(level)) / 8) as u64
+            (evaluations * residue_bits(self.params, self.params.key_limbs(level)) / 8) as u64
         };
         let pairs = if with_pairs { bootstrap.slots_to_coeffs_matrices() } else { Vec::new() };
         matrices.chain(pairs).map(bytes).sum()
@@ -191,10 +202,12 @@ impl<'a> OpCosts<'a> {
 
     /// Seconds of a bootstrap of one ciphertext to level `to` by phase, under the names that measurements have.
     pub fn bootstrap_phases(&self, bootstrap: &BootstrapParams, to: Level) -> [(&'static str, f64); 6] {
-        let (reached, params) = (bootstrap.reached_level(to), self.params);
+        let params = self.params;
+        let reached = bootstrap.reached_level(params, to);
         let dropped = if to < reached { self.level_drop(to) } else { 0.0 };
-        let omitted = bootstrap.omitted_primes(params, to);
-        let lacking = OpCosts { params, costs: self.costs, ring: self.ring, omitted, bootstraps: Vec::new() };
+        let exchange = bootstrap.exchange(params, to);
+        let lacking =
+            OpCosts { params, costs: self.costs, ring: self.ring, exchange, bootstraps: Vec::new() };
         let [a, b, c, d, e] = lacking.phases(bootstrap);
         [a, b, c, d, e, ("level_drop", dropped)]
     }
@@ -273,7 +286,7 @@ impl<'a> OpCosts<'a> {
             Op::Mul { .. } => self.at(OpKind::Mul, x.level, 2),
             Op::MulPlain { .. } | Op::MulScalar { .. } => self.at(OpKind::MulPlain, x.level, x.size),
             Op::Rotate { .. } | Op::Conjugate { .. } | Op::Relinearize { .. } => self.key_switch(x.level),
-            Op::Rescale { .. } => self.at(OpKind::Rescale, x.level, x.size),
+            Op::Rescale { .. } => self.rescale(x.level, x.size),
             Op::LevelDrop { level, .. } => self.level_drop(*level),
             Op::Bootstrap { .. } => {
                 let found = self.bootstraps.iter().find(|(slots, _)| *slots == x.slots);

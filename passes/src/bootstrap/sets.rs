@@ -7,10 +7,10 @@
 use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftStep, Order};
 use fhec_ir::params::{FixedScale, Params, ParamsError, ParamsLiteral, Secret};
 use fhec_ir::polynomial::Polynomial;
-use fhec_ir::prime::ntt_primes_near;
 use fhec_ir::scale::Level;
 use thiserror::Error;
 
+use super::chain::{Chain, Primes};
 use super::sine;
 use crate::approximation::ApproximationError;
 use crate::security::{SecurityError, max_log_qp};
@@ -109,6 +109,8 @@ pub struct Recipe {
     pub slots_to_coeffs: Vec<(u32, u32)>,
     /// Levels above those that the bootstrap raises to: in the modulus, unused.
     pub spare_levels: u32,
+    /// How primes are shared among the application's levels, and those of slots to coefficients where these come first and are as wide.
+    pub packing: LevelPacking,
     /// Bits and number of the special primes.
     pub special: (u32, usize),
     /// Bits of the first special prime, the only one that is used under the ephemeral secret: not below those of q0. `None`: as the
@@ -116,6 +118,16 @@ pub struct Recipe {
     pub first_special_bits: Option<u32>,
     /// Chain primes per key-switching digit; `None`: as many as special primes.
     pub digit_limbs: Option<usize>,
+}
+
+/// How levels become primes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LevelPacking {
+    /// A prime each.
+    OnePerLevel,
+    /// Three levels in two primes of one and a half times their width. One level more is a narrow prime more, two levels two narrow ones,
+    /// always the same two; they come back as primes of the first levels of coefficients to slots.
+    ThreeInTwo,
 }
 
 /// The polynomials of a reduction modulo `q0`.
@@ -157,6 +169,7 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
         coeffs_to_slots: vec![(5, 32), (5, 8), (4, 8)],
         slots_to_coeffs: vec![(7, 16), (7, 16)],
         spare_levels: 0,
+        packing: LevelPacking::OnePerLevel,
         // A few bits above the digits: key switching then adds less noise than rescaling.
         special: (47, 3),
         first_special_bits: None,
@@ -357,51 +370,51 @@ impl Recipe {
 
     /// The chain, top down, every prime chosen so that the scale of its segment stays where it is.
     fn params(&self, bootstrap: &BootstrapParams) -> Result<Params, Result<ParamsError, u32>> {
-        let mut taken: Vec<u64> = Vec::new();
-        let mut below = |bits: u32, count: usize| -> Result<Vec<u64>, Result<ParamsError, u32>> {
-            // The largest primes of so many bits: they stay within the kernels' size classes.
-            let all = ntt_primes_near((1 << bits) - 1, self.log_n).filter(|&p| p < 1 << bits);
-            let found: Vec<u64> = all.filter(|p| !taken.contains(p)).take(count).collect();
-            taken.extend(&found);
-            if found.len() == count { Ok(found) } else { Err(Err(bits)) }
-        };
+        let mut primes = Primes { log_n: self.log_n, taken: Vec::new() };
         let first = self.first_special_bits.unwrap_or(self.special.0);
-        let p = [below(first, 1)?, below(self.special.0, self.special.1 - 1)?].concat();
-        let q0 = below(self.q0_bits, 1)?;
-        let raised = self.coeffs_to_slots.len() + self.spare_levels as usize;
-        let coeffs_to_slots = below(self.coeffs_to_slots_bits, raised)?;
-        let slots_to_coeffs = below(self.slots_to_coeffs_bits, self.slots_to_coeffs.len())?;
-        // A segment of products: the scale is 2^b at its top; each prime is the unused one nearest to what brings the
-        // scale back to 2^b.
-        let mut segment = |bits: u32, count: usize| -> Result<Vec<u64>, Result<ParamsError, u32>> {
-            let (target, mut scale, mut primes) =
-                (f64::from(bits).exp2(), f64::from(bits).exp2(), Vec::new());
-            for _ in 0..count {
-                let wanted = scale * scale / target;
-                let prime = ntt_primes_near(wanted as u64, self.log_n)
-                    .take_while(|&q| (q as f64 / wanted - 1.0).abs() < 0.2)
-                    .find(|q| !taken.contains(q) && (bits > 50 || *q < 1 << 50))
-                    .ok_or(Err(bits))?;
-                taken.push(prime);
-                primes.push(prime);
-                scale = scale * scale / prime as f64;
-            }
-            primes.reverse();
-            Ok(primes)
-        };
+        let p = [primes.below(first, 1)?, primes.below(self.special.0, self.special.1 - 1)?].concat();
+        let q0 = primes.below(self.q0_bits, 1)?;
         let cosine_depth = bootstrap.cosine.depth() as Level;
-        let cosine = segment(self.sine_bits, usize::from(cosine_depth))?;
-        let doublings = segment(self.doubling_bits, usize::from(bootstrap.sine_depth() - cosine_depth))?;
-        let application = segment(self.application_bits, self.application_levels as usize)?;
-        let below_sine = match self.order {
-            Order::SlotsToCoeffsFirst => [slots_to_coeffs, application],
-            Order::SlotsToCoeffsLast => [application, slots_to_coeffs],
-        };
-        let q: Vec<u64> = [q0, below_sine.concat(), doublings, cosine, coeffs_to_slots].concat();
-        let top = bootstrap.raised_level() + self.spare_levels as Level;
-        let coeffs_to_slots = (bootstrap.sine_input_level()..top).rev();
+        let doubling_depth = usize::from(bootstrap.sine_depth() - cosine_depth);
+        let raised = self.coeffs_to_slots.len() + self.spare_levels as usize;
+        let packed = self.packed_levels();
+        let wide = primes.below(self.wide_bits(), raised.saturating_sub(self.shared_levels()))?;
+        let transforms = if self.packs_transforms() { 0 } else { self.slots_to_coeffs.len() };
+        let slots_to_coeffs = primes.below(self.slots_to_coeffs_bits, transforms)?;
+        let cosine = primes.segment(self.sine_bits, usize::from(cosine_depth))?;
+        let doublings = primes.segment(self.doubling_bits, doubling_depth)?;
+        let mut chain = Chain::new(q0[0]);
+        if self.order == Order::SlotsToCoeffsFirst {
+            chain.extend(&slots_to_coeffs);
+        }
+        let mut narrow = Vec::new();
+        match self.packing {
+            LevelPacking::OnePerLevel => {
+                chain.extend(&primes.segment(self.application_bits, self.application_levels as usize)?);
+            }
+            LevelPacking::ThreeInTwo => {
+                let levels = primes.three_in_two(self.application_bits, packed)?;
+                chain.pack(&levels);
+                narrow = levels.narrow_above();
+            }
+        }
+        if self.order == Order::SlotsToCoeffsLast {
+            chain.extend(&slots_to_coeffs);
+        }
+        let coeffs_to_slots = alternating(&wide, &narrow);
+        chain.extend(&[doublings, cosine, coeffs_to_slots.clone()].concat());
+        // Matrices are encoded with as many bits on each level, their mean: the scale goes up below narrow primes and down below wide ones.
+        let bits: Vec<f64> = coeffs_to_slots.iter().map(|&prime| (prime as f64).log2()).collect();
+        let mean = bits.iter().sum::<f64>() / bits.len() as f64;
+        let scales = bits.iter().scan(f64::from(self.sine_bits), |scale, bits| {
+            *scale += bits - mean;
+            Some(scale.round() as u32)
+        });
+        let scales: Vec<u32> = [self.sine_bits].into_iter().chain(scales).collect();
+        let levels = (bootstrap.sine_input_level()..).zip(&scales[..bits.len()]);
         let mut fixed: Vec<FixedScale> =
-            coeffs_to_slots.map(|level| FixedScale { level, log_scale: self.sine_bits }).collect();
+            levels.map(|(level, &log_scale)| FixedScale { level, log_scale }).collect();
+        fixed.reverse();
         let cosine_output = bootstrap.sine_input_level() - cosine_depth;
         fixed.push(FixedScale { level: cosine_output, log_scale: self.doubling_bits });
         let application = (bootstrap.output_level..=bootstrap.sine_output_level()).rev();
@@ -412,8 +425,8 @@ impl Recipe {
         let literal = ParamsLiteral {
             name: self.name.to_owned(),
             log_n: self.log_n,
-            level_limbs: (1..=q.len()).collect(),
-            q,
+            levels: chain.levels,
+            q: chain.q,
             p,
             digit_limbs: self.digit_limbs.unwrap_or(self.special.1),
             log_scale: self.sine_bits,
@@ -421,6 +434,53 @@ impl Recipe {
         };
         Params::segmented(literal, fixed).map_err(Ok)
     }
+
+    /// Whether levels of slots to coefficients are packed with those of the application above them.
+    fn packs_transforms(&self) -> bool {
+        self.packing == LevelPacking::ThreeInTwo
+            && self.order == Order::SlotsToCoeffsFirst
+            && self.slots_to_coeffs_bits == self.application_bits
+    }
+
+    /// Number of the highest levels of coefficients to slots that take primes of packed levels, which the application's highest does not have.
+    pub fn shared_levels(&self) -> usize {
+        match self.packed_levels() {
+            0 => 0,
+            levels => 2 - levels % 3,
+        }
+    }
+
+    /// Bits of the other primes of coefficients to slots: these have `coeffs_to_slots_bits` on average, as far as fast kernels go.
+    pub fn wide_bits(&self) -> u32 {
+        let (bits, shared) = (self.coeffs_to_slots_bits, self.shared_levels() as u32);
+        let others = self.coeffs_to_slots.len() as u32 - shared.min(self.coeffs_to_slots.len() as u32);
+        if shared == 0 || others == 0 {
+            return bits;
+        }
+        (bits + bits.saturating_sub(self.application_bits) * shared / others).min(49)
+    }
+
+    /// Bits of the primes of coefficients to slots, together.
+    pub fn coeffs_to_slots_total(&self) -> u32 {
+        let shared = self.shared_levels().min(self.coeffs_to_slots.len()) as u32;
+        self.application_bits * shared + self.wide_bits() * (self.coeffs_to_slots.len() as u32 - shared)
+    }
+
+    /// Number of levels that share primes.
+    fn packed_levels(&self) -> usize {
+        let transforms = if self.packs_transforms() { self.slots_to_coeffs.len() } else { 0 };
+        match self.packing {
+            LevelPacking::OnePerLevel => 0,
+            LevelPacking::ThreeInTwo => self.application_levels as usize + transforms,
+        }
+    }
+}
+
+/// The elements of both, one of `a` before one of `b` as long as there are some.
+fn alternating(a: &[u64], b: &[u64]) -> Vec<u64> {
+    (0..a.len().max(b.len()))
+        .flat_map(|index| a.get(index).into_iter().chain(b.get(index)).copied())
+        .collect()
 }
 
 impl BootstrapSet {

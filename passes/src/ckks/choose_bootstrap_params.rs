@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use fhec_ir::scale::Level;
 
 use super::choose_params::ParamOptions;
-use crate::bootstrap::sets::{BootstrapSet, Recipe, SetError, SinePolynomials, recipe};
+use crate::bootstrap::sets::{BootstrapSet, LevelPacking, Recipe, SetError, SinePolynomials, recipe};
 use crate::security::{self, SecurityError};
 
 /// Largest number of special primes, and of chain primes per digit, tried.
@@ -57,15 +57,12 @@ pub fn candidates(
     };
     let mut sets = Vec::new();
     for profile in profiles(log_n, options.security_bits)? {
-        for variant in widths(profile).flat_map(variants) {
+        for variant in widths(profile).flat_map(packings).flat_map(variants) {
             for application_levels in u32::from(least_levels)..=u32::from(least_levels) + MORE_LEVELS {
+                let variant = Recipe { application_levels, secret: options.secret, ..variant.clone() };
                 for special in 1..=MAX_SPECIAL {
-                    let recipe = Recipe {
-                        application_levels,
-                        special: (special_bits(&variant, special), special),
-                        secret: options.secret,
-                        ..variant.clone()
-                    };
+                    let recipe =
+                        Recipe { special: (special_bits(&variant, special), special), ..variant.clone() };
                     if log_qp(&recipe) > limit {
                         break;
                     }
@@ -111,6 +108,21 @@ fn widths(profile: Recipe) -> impl Iterator<Item = Recipe> {
         coeffs_to_slots_bits: profile.coeffs_to_slots_bits - bits,
         ..profile.clone()
     })
+}
+
+/// Widest levels of which two primes for three are below `2^50`, where kernels are fast.
+const MAX_PACKED_BITS: u32 = 33;
+
+/// A profile with a prime for every level, and with levels packed: those of the application, and also those of slots to coefficients, as wide
+/// as these.
+fn packings(profile: Recipe) -> Vec<Recipe> {
+    let mut list = vec![profile.clone()];
+    if profile.application_bits <= MAX_PACKED_BITS {
+        let packed = Recipe { packing: LevelPacking::ThreeInTwo, ..profile };
+        list.push(Recipe { slots_to_coeffs_bits: packed.application_bits, ..packed.clone() });
+        list.push(packed);
+    }
+    list
 }
 
 /// A profile with other transforms and another cosine.
@@ -159,7 +171,11 @@ fn matrices(log_slots: u32, count: u32) -> Vec<(u32, u32)> {
 /// Bits of special primes that hold a digit of as many chain primes, with a bit or two to spare so that key switching adds
 /// less noise than rescaling.
 fn special_bits(recipe: &Recipe, special: usize) -> u32 {
-    let largest = recipe.sine_bits.max(recipe.q0_bits);
+    let wide = match recipe.packing {
+        LevelPacking::OnePerLevel => 0,
+        LevelPacking::ThreeInTwo => (recipe.application_bits * 3).div_ceil(2),
+    };
+    let largest = recipe.sine_bits.max(recipe.q0_bits).max(recipe.wide_bits()).max(wide);
     if special == 1 { (largest + 2).min(50) } else { (largest + 1).min(50) }
 }
 
@@ -172,7 +188,7 @@ fn log_qp(recipe: &Recipe) -> f64 {
         + recipe.application_bits * recipe.application_levels
         + recipe.doubling_bits * doublings
         + recipe.sine_bits * depth(recipe.cosine_degree)
-        + recipe.coeffs_to_slots_bits * recipe.coeffs_to_slots.len() as u32
+        + recipe.coeffs_to_slots_total()
         + recipe.special.0 * recipe.special.1 as u32;
     f64::from(bits) - 1.0
 }

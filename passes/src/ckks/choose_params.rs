@@ -17,8 +17,8 @@
 use fhec_ir::params::{Params, ParamsError, ParamsLiteral, Secret};
 use fhec_ir::plan::Considered;
 use fhec_ir::prime::ntt_primes_near;
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::ExactScale;
-use num_bigint::BigUint;
 use thiserror::Error;
 
 use crate::security::{self, SecurityError};
@@ -167,14 +167,14 @@ impl Sketch {
         let base_limbs = self.base_limbs();
         let base_size = (f64::from(self.base_bits()) / base_limbs as f64).exp2();
         let mut q: Vec<u64> = (0..base_limbs).map(|_| take(base_size, fast)).collect();
-        let target = BigUint::from(1u8) << self.log_scale;
+        let target = ExactScale::power_of_two(self.log_scale);
         let mut scale = ExactScale::power_of_two(self.log_scale);
         let mut chain = Vec::new();
         for _ in 0..self.depth {
             let ideal = scale.square_over(&target).to_f64();
             let prime = take(ideal, fast);
             chain.push(prime);
-            scale = scale.square_over(&BigUint::from(prime.max(1)));
+            scale = scale.square_over(&ExactScale::from_integer(&prime.max(1).into()));
         }
         q.extend(chain.into_iter().rev());
         let special_size = if wide { (fast - 1) as f64 } else { self.special_bits().exp2() };
@@ -182,7 +182,7 @@ impl Sketch {
         Params::new(ParamsLiteral {
             name: format!("n{}-l{}-s{}-a{}", self.log_n, self.depth, self.log_scale, self.digit_limbs),
             log_n: self.log_n,
-            level_limbs: (base_limbs..=q.len()).collect(),
+            levels: PrimeSet::prefixes(base_limbs..=q.len()),
             q,
             p,
             digit_limbs: self.digit_limbs,

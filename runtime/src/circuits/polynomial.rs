@@ -9,7 +9,7 @@
 //! The same walk serves every kind of value that has the three operations of [`Arithmetic`]: ciphertexts here, slots with
 //! modelled errors in [`crate::exec`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::params::Params;
 use fhec_ir::polynomial_shape::{BasisElement, Node, PolynomialShape, basis_depth};
@@ -27,8 +27,18 @@ pub trait Arithmetic: Sync {
     /// A ciphertext, or what stands for one.
     type Value: Send + Sync;
 
-    /// `a b` at `level`, neither relinearised nor rescaled. The operands are at that level or above.
+    /// `a b` at `level`, neither relinearised nor rescaled. The operands are at levels that it nests in.
     fn mul(&self, a: &Self::Value, b: &Self::Value, level: Level) -> Result<Self::Value, EvalError>;
+
+    /// The value, of scale `scale` at level `from`, at a lower level that does not nest in it, at the same scale. The label is as that of
+    /// [`Self::rescale`].
+    fn lower(
+        &self,
+        value: &Self::Value,
+        levels: (Level, Level),
+        scale: &ExactScale,
+        label: u64,
+    ) -> Result<Self::Value, EvalError>;
 
     /// The sum of all terms and `constant` at `level` and scale `scale`.
     fn sum(
@@ -60,6 +70,8 @@ pub struct Term<'a, V> {
     pub ratio: ExactScale,
 }
 
+/// What copies of basis elements add to the elements' labels, per level: above all degrees of basis elements.
+const COPY: u64 = 1 << 12;
 /// Label of the root: above all degrees, which label the basis elements.
 const ROOT: u64 = 1 << 20;
 /// Above the number of products of any node.
@@ -93,12 +105,16 @@ pub fn evaluate<A: Arithmetic>(
         return Err(EvalError::LevelTooLow { op, needed: depth, found: level });
     };
     let scale = params.canonical_scale(level);
-    let mut walk = Walk { arithmetic, params, input, scale, level, basis: BTreeMap::new() };
+    let mut walk =
+        Walk { arithmetic, params, input, scale, level, basis: BTreeMap::new(), copies: BTreeMap::new() };
+    let copies = shape.copies(params, level);
+    walk.copy(&copies, 0)?;
     for depth in 1..=shape.depth {
         let elements: Vec<&BasisElement> =
             shape.basis.iter().filter(|element| basis_depth(element.index) == depth).collect();
         let made = parallel::map(elements, |e| Ok((e.index, walk.basis_element(e)?)));
         walk.basis.extend(made.into_iter().collect::<Result<Vec<_>, EvalError>>()?);
+        walk.copy(&copies, depth)?;
     }
     walk.node(&shape.root, depth - 1, params.canonical_scale(out), ROOT)
 }
@@ -110,6 +126,8 @@ struct Walk<'a, A: Arithmetic> {
     scale: &'a ExactScale,
     level: Level,
     basis: BTreeMap<usize, Scaled<A::Value>>,
+    /// Basis elements at levels that do not nest in theirs.
+    copies: BTreeMap<(usize, Level), A::Value>,
 }
 
 fn quotient(a: &ExactScale, b: &ExactScale) -> ExactScale {
@@ -125,8 +143,28 @@ impl<A: Arithmetic> Walk<'_, A> {
         }
     }
 
-    fn term(&self, k: usize, coefficient: f64, scale: &ExactScale) -> Term<'_, A::Value> {
-        let (value, own) = self.element(k);
+    /// [`Self::element`] to be used at `level`.
+    fn element_at(&self, k: usize, level: Level) -> (&A::Value, &ExactScale) {
+        let (value, scale) = self.element(k);
+        (self.copies.get(&(k, level)).unwrap_or(value), scale)
+    }
+
+    /// Makes those of `copies` that are of elements `depth` levels below the operand.
+    fn copy(&mut self, copies: &BTreeSet<(usize, Level)>, depth: u32) -> Result<(), EvalError> {
+        let of_depth: Vec<(usize, Level)> =
+            copies.iter().copied().filter(|&(k, _)| basis_depth(k) == depth).collect();
+        let from = self.level - depth as Level;
+        let made = parallel::map(of_depth, |(k, to)| {
+            let (value, scale) = self.element(k);
+            let label = k as u64 + COPY * (u64::from(to) + 1);
+            Ok(((k, to), self.arithmetic.lower(value, (from, to), scale, label)?))
+        });
+        self.copies.extend(made.into_iter().collect::<Result<Vec<_>, EvalError>>()?);
+        Ok(())
+    }
+
+    fn term(&self, k: usize, coefficient: f64, level: Level, scale: &ExactScale) -> Term<'_, A::Value> {
+        let (value, own) = self.element_at(k, level);
         Term { value, coefficient, ratio: quotient(scale, own) }
     }
 
@@ -134,17 +172,17 @@ impl<A: Arithmetic> Walk<'_, A> {
     fn basis_element(&self, element: &BasisElement) -> Result<Scaled<A::Value>, EvalError> {
         let &BasisElement { index, left, right } = element;
         let level = self.level - (basis_depth(index) as Level - 1);
-        let ((a, a_scale), (b, b_scale)) = (self.element(left), self.element(right));
+        let ((a, a_scale), (b, b_scale)) = (self.element_at(left, level), self.element_at(right, level));
         let product = self.arithmetic.mul(a, b, level)?;
         let scale = a_scale.mul(b_scale);
         let mut terms = vec![Term { value: &product, coefficient: 2.0, ratio: ExactScale::power_of_two(0) }];
         let mut constant = 0.0;
         match left - right {
             0 => constant = -1.0,
-            difference => terms.push(self.term(difference, -1.0, &scale)),
+            difference => terms.push(self.term(difference, -1.0, level, &scale)),
         }
         let sum = self.arithmetic.sum(level, &scale, &terms, constant)?;
-        let scale = quotient(&scale, &ExactScale::from_integer(&self.params.rescale_divisor(level)));
+        let scale = quotient(&scale, &self.params.rescale_divisor(level));
         let value = self.arithmetic.rescale(sum, level, &scale, index as u64)?;
         Ok(Scaled { value, scale })
     }
@@ -158,9 +196,9 @@ impl<A: Arithmetic> Walk<'_, A> {
         label: u64,
     ) -> Result<A::Value, EvalError> {
         let level = self.level - depth;
-        let scale = target.mul(&ExactScale::from_integer(&self.params.rescale_divisor(level)));
+        let scale = target.mul(&self.params.rescale_divisor(level));
         let products = parallel::map(node.products.iter().enumerate(), |(number, product)| {
-            let (giant, giant_scale) = self.element(product.giant);
+            let (giant, giant_scale) = self.element_at(product.giant, level);
             let target = quotient(&scale, giant_scale);
             let label = label.wrapping_mul(MAX_PRODUCTS).wrapping_add(number as u64);
             let factor = self.node(&product.quotient, depth - 1, &target, label)?;
@@ -174,12 +212,12 @@ impl<A: Arithmetic> Walk<'_, A> {
         for &(k, coefficient) in &node.terms {
             match k {
                 0 => constant = coefficient,
-                _ => terms.push(self.term(k, coefficient, &scale)),
+                _ => terms.push(self.term(k, coefficient, level, &scale)),
             }
         }
         if terms.is_empty() {
             // Coefficients cancelled: the node is a constant, and still must be a ciphertext.
-            terms.push(self.term(1, 0.0, &scale));
+            terms.push(self.term(1, 0.0, level, &scale));
         }
         let sum = self.arithmetic.sum(level, &scale, &terms, constant)?;
         self.arithmetic.rescale(sum, level, target, label)
@@ -192,6 +230,16 @@ impl Arithmetic for Evaluator<'_> {
 
     fn mul(&self, a: &Ciphertext, b: &Ciphertext, level: Level) -> Result<Ciphertext, EvalError> {
         self.product_at(level, a, b)
+    }
+
+    fn lower(
+        &self,
+        value: &Ciphertext,
+        (_, to): (Level, Level),
+        _: &ExactScale,
+        _: u64,
+    ) -> Result<Ciphertext, EvalError> {
+        self.mod_drop(value, to)
     }
 
     fn sum(

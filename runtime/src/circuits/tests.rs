@@ -20,7 +20,7 @@ use crate::kernels::Isa;
 use crate::ring::{Context, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, KeyRequest, SecretKey};
 use crate::testing::noise;
-use crate::testing::{Fixture, literal, mixed_literal};
+use crate::testing::{Fixture, literal, mixed_literal, packed_literal};
 
 fn wave(shape: &[usize], seed: usize) -> Tensor {
     Tensor::from_fn(shape, |i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0)
@@ -313,6 +313,18 @@ impl Arithmetic for WorstCase<'_> {
         Ok(Bound { size: a.size * b.size, error, switched: true })
     }
 
+    fn lower(
+        &self,
+        a: &Bound,
+        (_, to): (Level, Level),
+        scale: &ExactScale,
+        _: u64,
+    ) -> Result<Bound, EvalError> {
+        let unit = self.0.params().canonical_scale(to).to_f64() / scale.to_f64();
+        let variance = noise::division(self.0, Scale::canonical(to));
+        Ok(Bound { error: a.error + DEVIATIONS * unit * variance.sqrt(), ..*a })
+    }
+
     fn sum(
         &self,
         _: Level,
@@ -392,6 +404,28 @@ fn scales_are_exact_on_uneven_chains() {
         let bits = check_polynomial(&f, &polynomial(degree, |k| k % 2 == 1), level, "mixed chain");
         assert!(bits > 21.0, "degree {degree}: {bits:.1} bits");
     }
+}
+
+/// Levels that lack primes of those below: elements of a basis are brought to some of them by divisions. As precise as with a prime for
+/// every level.
+#[test]
+fn polynomials_on_levels_that_share_primes() {
+    let (f, single) = (Fixture::new(packed_literal(13), &[]), Fixture::new(literal(13, 9, 3, 30), &[]));
+    let params = f.context.params();
+    let mut copied = 0;
+    for (degree, level) in
+        [(3, 8), (7, 8), (7, 7), (7, 6), (15, 8), (15, 7), (31, 8), (31, 7), (63, 8), (127, 8)]
+    {
+        for keep in [|_: usize| true, |k: usize| k % 2 == 1] {
+            let p = polynomial(degree, keep);
+            let copies = PolynomialShape::new(&p).copies(params, level).len();
+            let bits = check_polynomial(&f, &p, level, "packed chain");
+            copied += copies;
+            let alone = check_polynomial(&single, &p, level, "a prime per level");
+            assert!((bits - alone).abs() < 1.5, "degree {degree}: {bits:.1} and {alone:.1} bits");
+        }
+    }
+    assert!(copied > 10, "{copied} copies");
 }
 
 #[test]

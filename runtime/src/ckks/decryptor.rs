@@ -32,10 +32,10 @@ impl<'a> Decryptor<'a> {
         let basis = context.basis(ciphertext.level());
         let mut poly = Poly::zero(context, basis, Domain::Evaluation);
         context.each_limb(Work::Light, [poly.data_mut()], |limb, [x]| {
-            let (isa, modulus) = (context.isa(), context.modulus(limb));
+            let (isa, modulus) = (context.isa(), context.modulus(basis.chain_prime(limb)));
             for c in ciphertext.polys().iter().rev() {
                 // Horner's rule in s.
-                kernels::mul_assign(isa, x, self.key.poly().limb(limb), modulus);
+                kernels::mul_assign(isa, x, self.key.poly().limb_in(basis, limb), modulus);
                 kernels::add_assign(isa, x, c.limb(limb), modulus);
             }
         });

@@ -61,9 +61,10 @@ impl<'a> Encryptor<'a> {
                 let mut c1 = small_poly(context, basis, &error1);
                 let outputs = [c0.data_mut(), c1.data_mut()];
                 context.each_limb(Work::Heavy, outputs, |limb, [c0, c1]| {
-                    let (isa, modulus, u) = (context.isa(), context.modulus(limb), mask_poly.limb(limb));
-                    kernels::mul_add_assign(isa, c0, u, key.body().limb(limb), modulus);
-                    kernels::mul_add_assign(isa, c1, u, key.uniform().limb(limb), modulus);
+                    let modulus = context.modulus(basis.chain_prime(limb));
+                    let (isa, u) = (context.isa(), mask_poly.limb(limb));
+                    kernels::mul_add_assign(isa, c0, u, key.body().limb_in(basis, limb), modulus);
+                    kernels::mul_add_assign(isa, c1, u, key.uniform().limb_in(basis, limb), modulus);
                     kernels::add_assign(isa, c0, poly.limb(limb), modulus);
                 });
                 [mask, error0, error1].iter_mut().for_each(Zeroize::zeroize);

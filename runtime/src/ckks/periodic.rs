@@ -119,7 +119,7 @@ impl<'a> FactorEncoder<'a> {
         let degree = subring.degree();
         let mut carried = Buffer::zeroed(degree);
         coefficients.write(&mut carried);
-        let basis = context.extended_basis(level);
+        let basis = context.key_basis(level);
         let mut residues = PackedLimbs::zeroed(context, basis, subring.distinct());
         residues.limbs_mut().into_par_iter().for_each(|(limb, bits, words)| {
             let prime = context.prime(basis, limb);
@@ -140,6 +140,10 @@ impl<'a> FactorEncoder<'a> {
 impl ExtendedFactor for Factor {
     fn level(&self) -> Level {
         self.level
+    }
+
+    fn basis(&self) -> Basis {
+        self.basis
     }
 
     fn scale(&self) -> PlaintextScale {

@@ -396,6 +396,18 @@ impl Arithmetic for NoisySlots<'_> {
         Ok(PolynomialValue { slots, product: true })
     }
 
+    fn lower(
+        &self,
+        value: &PolynomialValue,
+        _: (Level, Level),
+        scale: &ExactScale,
+        label: u64,
+    ) -> Result<PolynomialValue, EvalError> {
+        let mut slots = value.slots.clone();
+        self.perturb(&mut slots, self.model.division(2, scale.to_f64()), label);
+        Ok(PolynomialValue { slots, product: false })
+    }
+
     fn sum(
         &self,
         _: Level,
@@ -420,13 +432,19 @@ impl Arithmetic for NoisySlots<'_> {
         let (model, scale) = (&self.model, scale.to_f64());
         let mut variance = model.division(2, scale);
         if sum.product {
-            let divisor = ExactScale::from_integer(&model.params().rescale_divisor(level)).to_f64();
+            let divisor = model.params().rescale_divisor(level).to_f64();
             variance += model.key_switch_product(level, scale * divisor);
         }
+        self.perturb(&mut sum.slots, variance, label);
+        Ok(PolynomialValue { slots: sum.slots, product: false })
+    }
+}
+
+impl NoisySlots<'_> {
+    fn perturb(&self, slots: &mut [f64], variance: f64, label: u64) {
         let [seed, kind, op, vector] = self.labels;
         let mut stream = NormalStream::new(&[seed, kind, op, vector, label]);
         let deviation = variance.sqrt();
-        sum.slots.iter_mut().for_each(|x| *x += deviation * stream.sample());
-        Ok(PolynomialValue { slots: sum.slots, product: false })
+        slots.iter_mut().for_each(|x| *x += deviation * stream.sample());
     }
 }

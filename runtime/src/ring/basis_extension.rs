@@ -9,6 +9,9 @@
 //! to it, still congruent, and larger than `S / 2` by that little. Digits of a key switch and remainders of a division
 //! are therefore half a modulus at most instead of `k` moduli, which saves one to three bits of noise.
 
+use std::sync::Arc;
+
+use super::basis::Basis;
 use super::context::Context;
 use super::poly::{Domain, Poly};
 use crate::kernels::{self, Isa, Modulus, Permutation, Reciprocal};
@@ -26,6 +29,8 @@ pub(crate) struct BasisConversion {
     reciprocals: Vec<Reciprocal>,
     /// By number of the target prime; empty for source primes.
     targets: Vec<Target>,
+    /// Whether the source factors have another factor, which a single source is to be multiplied by.
+    scaled: bool,
 }
 
 #[derive(Clone, Default)]
@@ -34,6 +39,39 @@ struct Target {
     factors: Vec<u64>,
     /// `S^-1`.
     inverse: u64,
+}
+
+/// Constants of a division with rounding: the primes that are dropped, those that are added, and the factors these make.
+pub(crate) struct Division {
+    /// From the dropped primes; where primes are added, their product is among the factors of its sources.
+    conversion: Arc<BasisConversion>,
+    /// By number of a prime that stays: the product of the added primes over that of the dropped ones. Empty where none is added.
+    ratios: Vec<u64>,
+}
+
+impl Division {
+    /// Of residues over all of `dropped` and `kept` by the product of `dropped`, times that of `added`.
+    pub(crate) fn new(context: &Context, dropped: Vec<usize>, added: &[usize]) -> Self {
+        let conversion = context.conversion(dropped.clone());
+        if added.is_empty() {
+            return Division { conversion, ratios: Vec::new() };
+        }
+        let moduli = context.moduli();
+        let factor = |prime: usize| {
+            let m = &moduli[prime];
+            added.iter().fold(1, |product, &p| m.mul(product, m.reduce(moduli[p].value())))
+        };
+        let mut conversion = BasisConversion::new(moduli, dropped);
+        for (source, &prime) in conversion.source_factors.iter_mut().zip(&conversion.sources) {
+            *source = moduli[prime].mul(*source, factor(prime));
+        }
+        // A single source is used as it is otherwise.
+        conversion.scaled = true;
+        let ratio = |prime: usize| moduli[prime].mul(factor(prime), conversion.targets[prime].inverse);
+        let ratios =
+            (0..moduli.len()).map(|p| if conversion.sources.contains(&p) { 0 } else { ratio(p) }).collect();
+        Division { conversion: Arc::new(conversion), ratios }
+    }
 }
 
 impl BasisConversion {
@@ -63,6 +101,7 @@ impl BasisConversion {
             reciprocals: reciprocals.collect(),
             targets: targets.collect(),
             sources,
+            scaled: false,
         }
     }
 
@@ -73,14 +112,17 @@ impl BasisConversion {
 
     /// Makes `y_i` of the coefficients `x_i`, in place, and the quotients `v`; residues are `[source][coefficient]`.
     pub(crate) fn prepare(&self, isa: Isa, moduli: &[Modulus], residues: &mut [u64], quotients: &mut [u64]) {
-        if self.sources.len() == 1 {
+        if self.sources.len() == 1 && !self.scaled {
             return;
         }
-        let degree = quotients.len();
+        let degree = residues.len() / self.sources.len();
         for ((x, &s), &factor) in
             residues.chunks_exact_mut(degree).zip(&self.sources).zip(&self.source_factors)
         {
             kernels::mul_scalar_assign(isa, x, factor, &moduli[s]);
+        }
+        if self.sources.len() == 1 {
+            return;
         }
         let residues: Vec<&[u64]> = residues.chunks_exact(degree).collect();
         kernels::rounded_quotients(isa, quotients, &residues, &self.reciprocals);
@@ -120,15 +162,19 @@ pub(crate) struct Tail<'a> {
 }
 
 impl Context {
-    /// `out <- round(a / D)` over the first `chain` primes of the basis, where `D` is the product of all other primes of the basis of
-    /// the `a`s: rescaling (chain primes), leaving the extended basis (special primes), or both at once. Then the tail.
+    /// `out <- round(a A / D)` over the chain primes of `kept`, where `D` is the product of the primes of the `a`s that are not in it, and `A`
+    /// that of its primes that the `a`s do not have: rescaling (chain primes), leaving the extended basis (special primes), or both at
+    /// once. Then the tail.
+    ///
+    /// Times `A` first: `a A`, as residues over the primes of both, is zero modulo those of `A`; the division is then the usual one (Cheon et
+    /// al., *Grafting*, ePrint 2024/1014, section 3).
     ///
     /// *Domain*: evaluation, in and out. *Error*: at most `1/2 + 2^-43` per coefficient. *Cost*, per polynomial: one inverse
-    /// transform per dropped prime, one transform per prime kept.
+    /// transform per dropped prime, one transform per prime of the result.
     pub(crate) fn divide_round<const K: usize>(
         &self,
         a: [&Poly; K],
-        chain: usize,
+        kept: Basis,
         tails: [Tail<'_>; K],
     ) -> [Poly; K] {
         let basis = a[0].basis();
@@ -136,9 +182,14 @@ impl Context {
             a.iter().all(|a| a.basis() == basis && a.domain() == Domain::Evaluation),
             "division operands"
         );
-        assert!(chain <= basis.chain && (chain < basis.chain || basis.special > 0), "division by one");
-        let (kept, limbs) = (basis.truncated(chain), basis.limbs());
-        let conversion = self.conversion(basis, chain..limbs);
+        let stays = |limb: usize| limb < basis.chain && kept.primes().has(basis.chain_prime(limb));
+        let dropped: Vec<usize> = (0..basis.limbs()).filter(|&limb| !stays(limb)).collect();
+        assert!(kept.special == 0 && !dropped.is_empty(), "division by one");
+        let division = self.division(
+            dropped.iter().map(|&limb| self.prime(basis, limb)).collect(),
+            kept.primes().without(basis.primes()),
+        );
+        let conversion = &*division.conversion;
         let (isa, moduli) = (self.isa(), self.moduli());
         let degree = self.ring_degree();
         let mut residues = [(); K].map(|()| self.scratch(conversion.sources.len()));
@@ -152,7 +203,7 @@ impl Context {
             })
             .collect();
         parallel::for_each(inverses, |(k, limb, out)| {
-            self.transform(conversion.sources[limb]).inverse_into(isa, out, a[k].limb(chain + limb));
+            self.transform(conversion.sources[limb]).inverse_into(isa, out, a[k].limb(dropped[limb]));
         });
         parallel::for_each(residues.iter_mut().zip(&mut quotients), |(r, q)| {
             conversion.prepare(isa, moduli, r, q)
@@ -182,7 +233,25 @@ impl Context {
                 let (modulus, inverse) = (&moduli[prime], conversion.targets[prime].inverse);
                 self.transform(prime).forward(isa, remainder);
                 let target = if tail.permute.is_some() { &mut quotient[..] } else { &mut *out };
-                kernels::sub_mul_scalar_into(isa, target, a[k].limb(limb), remainder, inverse, modulus);
+                if !basis.primes().has(prime) {
+                    // Zero minus the remainder.
+                    target.copy_from_slice(remainder);
+                    kernels::mul_scalar_assign(isa, target, modulus.neg(inverse), modulus);
+                } else if let Some(&ratio) = division.ratios.get(prime) {
+                    target.copy_from_slice(a[k].limb(basis.primes().rank(prime)));
+                    kernels::mul_scalar_assign(isa, target, ratio, modulus);
+                    kernels::mul_scalar_assign(isa, remainder, inverse, modulus);
+                    kernels::sub_assign(isa, target, remainder, modulus);
+                } else {
+                    kernels::sub_mul_scalar_into(
+                        isa,
+                        target,
+                        a[k].limb(basis.primes().rank(prime)),
+                        remainder,
+                        inverse,
+                        modulus,
+                    );
+                }
                 if let Some(addend) = tail.add {
                     kernels::add_assign(isa, target, addend.limb_in(kept, limb), modulus);
                 }
@@ -200,7 +269,9 @@ mod tests {
     use num_bigint::{BigInt, BigUint, Sign};
 
     use super::*;
-    use crate::ring::{Basis, Gap, Seed};
+    use fhec_ir::prime_set::PrimeSet;
+
+    use crate::ring::Seed;
     use crate::testing::{context, mixed_context};
 
     fn product(context: &Context, primes: &[usize]) -> BigUint {
@@ -239,7 +310,8 @@ mod tests {
                 [(0, 1, 0), (2, 5, 0), (1, 7, 0), (chain, chain, all), (3, chain, all), (3, chain, all - 1)]
             {
                 let basis = Basis::extended(end, special);
-                let conversion = context.conversion(basis, start..basis.limbs());
+                let sources = (start..basis.limbs()).map(|limb| context.prime(basis, limb)).collect();
+                let conversion = context.conversion(sources);
                 let mut prepared = context.scratch(conversion.sources.len());
                 let mut quotients = context.scratch(conversion.quotient_limbs());
                 let mut rng = Seed::from_bytes([7; 32]).rng();
@@ -292,17 +364,23 @@ mod tests {
         for context in [context(11, 9, 3), mixed_context(11)] {
             let (degree, primes) = (context.ring_degree(), context.params().q().len());
             let all = context.params().p().len();
-            for (basis, chain) in [
-                (Basis::chain(5), 4),
-                (Basis::chain(6), 3),
-                (Basis::extended(4, all), 4),
-                (Basis::extended(primes, all), primes),
-                (Basis::extended(5, all), 3),
-                (Basis::extended(5, 1), 4),
-                // Primes left out below those that are dropped, and beside them.
-                (Basis::chain(6).without(Gap::new(1..3)), 3),
-                (Basis::extended(7, all).without(Gap::new(2..4)), 3),
-                (Basis::extended(7, 1).without(Gap::new(2..6)), 2),
+            let without = |end: usize, range| Basis::of(PrimeSet::first(end).without(PrimeSet::range(range)));
+            for (basis, kept) in [
+                (Basis::chain(5), Basis::chain(4)),
+                (Basis::chain(6), Basis::chain(3)),
+                (Basis::extended(4, all), Basis::chain(4)),
+                (Basis::extended(primes, all), Basis::chain(primes)),
+                (Basis::extended(5, all), Basis::chain(3)),
+                (Basis::extended(5, 1), Basis::chain(4)),
+                // Primes that are not there below those that are dropped, and beside them.
+                (without(6, 1..3), without(5, 1..3)),
+                (without(7, 2..4).with_special(all), without(6, 2..4)),
+                (without(7, 2..6).with_special(1), Basis::chain(2)),
+                // Others added, with one prime dropped and with several.
+                (without(6, 1..3), Basis::chain(5)),
+                (without(7, 2..3), Basis::chain(4)),
+                (without(7, 2..4).with_special(all), without(6, 3..4)),
+                (without(7, 2..4).with_special(all), Basis::chain(7)),
             ] {
                 let mut rng = Seed::from_bytes([3; 32]).rng();
                 let mut a = Poly::zero(&context, basis, Domain::Coefficient);
@@ -312,17 +390,21 @@ mod tests {
                 }
                 let original = a.clone();
                 a.to_evaluation(&context);
-                let [mut quotient] = context.divide_round([&a], chain, [Tail::default()]);
+                let [mut quotient] = context.divide_round([&a], kept, [Tail::default()]);
                 quotient.to_coefficients(&context);
                 let all: Vec<usize> = (0..a.limbs()).map(|limb| context.prime(basis, limb)).collect();
-                let divisor = BigInt::from(product(&context, &all[chain..]));
+                let outside = |basis: Basis| move |&prime: &usize| !basis.primes().has(prime);
+                let dropped: Vec<usize> = all.iter().copied().filter(outside(kept)).collect();
+                let added: Vec<usize> = kept.primes().iter().filter(outside(basis)).collect();
+                let divisor = BigInt::from(product(&context, &dropped));
+                let factor = BigInt::from(product(&context, &added));
                 for i in (0..degree).step_by(53) {
                     let x: Vec<u64> = (0..a.limbs()).map(|limb| original.limb(limb)[i]).collect();
-                    let exact = centred(&context, &all, &x);
-                    // round(x / D), written with integers.
+                    let exact = centred(&context, &all, &x) * &factor;
+                    // round(x A / D), written with integers.
                     let rounded: BigInt =
                         num_integer::Integer::div_floor(&(exact * 2 + &divisor), &(&divisor * 2));
-                    for limb in 0..chain {
+                    for limb in 0..kept.chain {
                         assert_eq!(
                             quotient.limb(limb)[i],
                             residue(&rounded, context.modulus(quotient.basis().chain_prime(limb)).value())

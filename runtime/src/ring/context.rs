@@ -6,13 +6,14 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use fhec_ir::params::{Params, ParamsError};
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;
 use rayon::prelude::*;
 use thiserror::Error;
 
 use super::automorphism::Automorphisms;
 use super::basis::Basis;
-use super::basis_extension::BasisConversion;
+use super::basis_extension::{BasisConversion, Division};
 use super::pool::{BufferPool, PooledBuffer};
 use crate::kernels::{Isa, KernelError, Modulus, NttTable, Permutation};
 use crate::parallel;
@@ -52,6 +53,7 @@ pub struct Context {
     pool: Arc<BufferPool>,
     automorphisms: Automorphisms,
     conversions: RwLock<BTreeMap<Vec<usize>, Arc<BasisConversion>>>,
+    divisions: RwLock<BTreeMap<(Vec<usize>, PrimeSet), Arc<Division>>>,
 }
 
 /// How much a task does per limb, which decides whether threads pay.
@@ -89,7 +91,8 @@ impl Context {
         let (moduli, transforms): (Vec<Modulus>, Vec<NttTable>) = tables?.into_iter().unzip();
         let pool = BufferPool::new(params.resting_bytes());
         let automorphisms = Automorphisms::new(params.log_n());
-        Ok(Context { params, isa, moduli, transforms, pool, automorphisms, conversions: RwLock::default() })
+        let (conversions, divisions) = (RwLock::default(), RwLock::default());
+        Ok(Context { params, isa, moduli, transforms, pool, automorphisms, conversions, divisions })
     }
 
     /// The parameter set.
@@ -112,7 +115,7 @@ impl Context {
     /// # Panics
     /// If `level` is above the top level of the parameters.
     pub fn basis(&self, level: Level) -> Basis {
-        Basis::chain(self.params.limbs(level))
+        Basis::of(self.params.primes(level))
     }
 
     /// Basis of a ciphertext at `level` while its key switch is unfinished: with the special primes.
@@ -120,12 +123,23 @@ impl Context {
     /// # Panics
     /// If `level` is above the top level of the parameters.
     pub fn extended_basis(&self, level: Level) -> Basis {
-        Basis::extended(self.params.limbs(level), self.params.p().len())
+        self.basis(level).with_special(self.params.p().len())
     }
 
-    /// Those primes of `basis`, special ones apart, that `level` has: what is left of a ciphertext at a higher level.
-    pub(crate) fn basis_at(&self, basis: Basis, level: Level) -> Basis {
-        basis.below(self.params.limbs(level))
+    /// Basis of what serves ciphertexts at `level`, at all levels below, and those that lack primes of their levels: keys, and
+    /// matrices of bootstraps. With the special primes.
+    ///
+    /// # Panics
+    /// If `level` is above the top level of the parameters.
+    pub fn key_basis(&self, level: Level) -> Basis {
+        Basis::extended(self.params.key_limbs(level), self.params.p().len())
+    }
+
+    /// Basis at level `to` of a ciphertext over the chain primes of `basis` at level `from`, which may be others than the level's
+    /// ([`fhec_ir::prime_set::Exchange`]). No special primes.
+    pub(crate) fn basis_at(&self, basis: Basis, from: Level, to: Level) -> Basis {
+        let [from, to] = [from, to].map(|level| self.params.primes(level));
+        Basis::of(basis.primes().without(from.without(to)).with(to.without(from)))
     }
 
     /// Number, in this context, of the prime of limb `limb` of `basis`.
@@ -172,15 +186,26 @@ impl Context {
         self.pool.take(limbs * self.ring_degree())
     }
 
-    /// Conversion from the primes of the limbs `limbs` of `basis` to all other primes.
-    pub(crate) fn conversion(&self, basis: Basis, limbs: Range<usize>) -> Arc<BasisConversion> {
-        let sources: Vec<usize> = limbs.map(|limb| self.prime(basis, limb)).collect();
+    /// Conversion from the primes `sources` to all other primes.
+    pub(crate) fn conversion(&self, sources: Vec<usize>) -> Arc<BasisConversion> {
         if let Some(found) = self.conversions.read().unwrap_or_else(PoisonError::into_inner).get(&sources) {
             return Arc::clone(found);
         }
         let conversion = Arc::new(BasisConversion::new(&self.moduli, sources.clone()));
         let mut conversions = self.conversions.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(conversions.entry(sources).or_insert(conversion))
+    }
+
+    /// The division of residues by the primes `dropped`, times the chain primes `added`.
+    pub(crate) fn division(&self, dropped: Vec<usize>, added: PrimeSet) -> Arc<Division> {
+        let key = (dropped, added);
+        if let Some(found) = self.divisions.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Arc::clone(found);
+        }
+        let primes: Vec<usize> = added.iter().collect();
+        let division = Arc::new(Division::new(self, key.0.clone(), &primes));
+        let mut divisions = self.divisions.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(divisions.entry(key).or_insert(division))
     }
 
     /// How many target primes a basis conversion from `sources` primes serves at a time.

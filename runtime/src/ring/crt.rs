@@ -19,7 +19,7 @@ impl Context {
         assert_eq!(poly.domain(), Domain::Coefficient, "coefficients are wanted");
         assert!(poly.basis().special == 0, "a value over the chain is wanted");
         let limbs = poly.limbs();
-        let modulus = |limb: usize| self.modulus(limb);
+        let modulus = |limb: usize| self.modulus(poly.basis().chain_prime(limb));
         let indices = (0..self.ring_degree() / stride).into_par_iter().map(|i| i * stride).with_min_len(1024);
         if limbs == 1 {
             let m = *modulus(0);

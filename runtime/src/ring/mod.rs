@@ -22,7 +22,7 @@ pub mod poly;
 pub mod pool;
 pub mod sampling;
 
-pub use basis::{Basis, Gap};
+pub use basis::Basis;
 pub use context::{Context, ContextError};
 pub use poly::{Domain, Poly};
 pub use sampling::{RandomnessError, Seed};

@@ -96,20 +96,6 @@ impl Poly {
         self.limb(self.basis.limb_of(basis, limb))
     }
 
-    /// Keeps the first `chain` limbs only: the value modulo a divisor of its modulus.
-    ///
-    /// # Panics
-    /// If the polynomial has special limbs or fewer than `chain` limbs.
-    pub fn truncate(&mut self, chain: usize) {
-        assert!(
-            self.basis.special == 0 && chain <= self.basis.chain,
-            "truncate {:?} to {chain} limbs",
-            self.basis
-        );
-        self.basis = self.basis.truncated(chain);
-        self.data.truncate(chain * self.degree);
-    }
-
     /// A copy over a basis contained in this one.
     pub fn restricted(&self, context: &Context, basis: Basis) -> Self {
         assert!(self.basis.contains(basis), "restrict {:?} to {basis:?}", self.basis);

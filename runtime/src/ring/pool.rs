@@ -113,13 +113,6 @@ pub(crate) struct PooledBuffer {
     pool: Arc<BufferPool>,
 }
 
-impl PooledBuffer {
-    /// Forgets the words after `len`; the storage stays as it is.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
-}
-
 impl Deref for PooledBuffer {
     type Target = [u64];
 

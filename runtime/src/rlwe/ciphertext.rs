@@ -3,7 +3,7 @@
 use fhec_ir::scale::{Level, Scale};
 
 use super::secret::KeyId;
-use crate::ring::{Basis, Context, Poly};
+use crate::ring::{Context, Poly};
 
 /// An encryption of a message at a level and a scale: polynomials `c_0, ..., c_(size - 1)` in the evaluation domain
 /// with `sum_i c_i s^i = scale * message + error`.
@@ -103,7 +103,7 @@ pub struct SeededCiphertext {
 impl SeededCiphertext {
     /// The full ciphertext.
     pub fn expand(self, context: &Context) -> Ciphertext {
-        let uniform = super::public::uniform_poly(context, Basis::chain(self.body.limbs()), &self.seed);
+        let uniform = super::public::uniform_poly(context, self.body.basis(), &self.seed);
         Ciphertext::new(vec![self.body, uniform], self.level, self.scale, self.slots, self.key)
     }
 }

@@ -50,8 +50,8 @@ impl ExtendedCiphertext {
     /// The ciphertext: divides by `P` with rounding.
     pub fn mod_down(&self, context: &Context) -> Ciphertext {
         let [c0, c1] = &self.polys;
-        let chain = c0.basis().chain;
-        let polys = context.divide_round([c0, c1], chain, [Tail::default(); 2]);
+        let kept = c0.basis().with_special(0);
+        let polys = context.divide_round([c0, c1], kept, [Tail::default(); 2]);
         Ciphertext::new(polys.into(), self.level, self.scale, self.slots, self.key)
     }
 }

@@ -34,14 +34,14 @@ pub struct Decomposition<'a> {
 }
 
 impl<'a> Decomposition<'a> {
-    /// Decomposes `input`, a polynomial over the chain primes of `level`, or without those of a gap, in the evaluation domain.
+    /// Decomposes `input`, a polynomial over primes that keys of `level` are over, in the evaluation domain.
     ///
     /// A key's digit is a multiple that is 1 modulo the digit's primes and 0 modulo the others, whichever of them there are:
     /// where primes are left out, digits have fewer of them, or none.
     pub(crate) fn new(context: &Context, input: &'a Poly, level: Level) -> Self {
         let basis = input.basis();
         assert!(
-            context.basis(level).contains(basis) && basis.special == 0,
+            context.key_basis(level).contains(basis) && basis.special == 0,
             "the input of a key switch has primes of its level"
         );
         assert_eq!(input.domain(), Domain::Evaluation, "ciphertexts are kept as evaluations");
@@ -54,7 +54,10 @@ impl<'a> Decomposition<'a> {
         let digits: Vec<(Range<usize>, Arc<BasisConversion>)> = limbs
             .into_iter()
             .filter(|limbs| !limbs.is_empty())
-            .map(|limbs| (limbs.clone(), context.conversion(basis, limbs)))
+            .map(|limbs| {
+                let primes = limbs.clone().map(|limb| basis.chain_prime(limb)).collect();
+                (limbs, context.conversion(primes))
+            })
             .collect();
         let mut residues = context.scratch(input.limbs());
         context.each_limb(Work::Heavy, [&mut residues], |limb, [x]| {

@@ -21,7 +21,7 @@ impl PublicKey {
     pub fn generate(context: &Context, secret: &SecretKey, seed: &Seed) -> Self {
         let seed = seed.child("public key", 0).child(&format!("{:?}", secret.id().0), 0);
         let uniform_seed = seed.child("uniform", 0).bytes();
-        let basis = context.basis(context.params().top_level());
+        let basis = context.key_basis(context.params().top_level()).with_special(0);
         let (body, uniform) = encrypt_zero(context, secret, basis, &uniform_seed, &seed);
         PublicKey { id: secret.id(), uniform_seed, body, uniform }
     }

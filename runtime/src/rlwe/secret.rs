@@ -49,7 +49,7 @@ impl SecretKey {
     }
 
     pub(crate) fn from_coefficients(context: &Context, id: KeyId, coefficients: Vec<i8>) -> Self {
-        let poly = small_poly(context, context.extended_basis(context.params().top_level()), &coefficients);
+        let poly = small_poly(context, context.key_basis(context.params().top_level()), &coefficients);
         SecretKey { id, coefficients, poly }
     }
 

@@ -49,7 +49,7 @@ impl SwitchingKey {
     ) -> Self {
         // Every key has its own randomness: the same errors under two secrets would give the secrets away.
         let seed = seed.child(&format!("{kind} of {:?}", secret.id().0), u64::from(level));
-        let basis = context.extended_basis(level);
+        let basis = context.key_basis(level);
         let (mut from, mut to) = (secret.poly().restricted(context, basis), None);
         match kind {
             KeyKind::Relinearization => from.mul_assign(context, secret.poly()),
@@ -116,7 +116,7 @@ impl SwitchingKey {
         uniform_seed: [u8; 32],
         body: &[u64],
     ) -> Self {
-        let basis = context.extended_basis(level);
+        let basis = context.key_basis(level);
         let digits = context.params().digits(level).len();
         let degree = context.ring_degree();
         let public = Seed::from_bytes(uniform_seed);

@@ -6,7 +6,10 @@ use fhec_ir::bootstrap::{BootstrapParams, DftStep, Order};
 use fhec_ir::params::{FixedScale, Params, ParamsLiteral, Secret};
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::prime::ntt_primes_near;
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;
+
+use super::packed_levels;
 
 /// `log2` of the ring degree.
 pub(crate) const LOG_N: u32 = 12;
@@ -14,6 +17,8 @@ pub(crate) const LOG_N: u32 = 12;
 pub(crate) const BOUND: u32 = 14;
 const LEVELS: u32 = 3;
 const LOG_SCALE: u32 = 40;
+/// Where levels share primes: two for three of them are below `2^50`.
+const LOG_PACKED: u32 = 32;
 const LOG_Q0: u32 = 49;
 const LOG_SINE: u32 = 49;
 
@@ -63,6 +68,11 @@ pub(crate) fn raising_into_slots() -> BootstrapParams {
     bootstrap
 }
 
+/// A bootstrap like `bootstrap` with as many levels for an application.
+pub(crate) fn with_levels(bootstrap: BootstrapParams, levels: Level) -> BootstrapParams {
+    BootstrapParams { output_level: bootstrap.input_level() + levels, ..bootstrap }
+}
+
 /// Parameters that `bootstrap` fits, with a message ratio of `2^log_ratio`.
 pub(crate) fn params(bootstrap: &BootstrapParams, log_ratio: u32, secret: Secret) -> Params {
     params_with_digits(bootstrap, log_ratio, secret, 4)
@@ -75,30 +85,55 @@ pub(crate) fn params_with_digits(
     secret: Secret,
     digit_limbs: usize,
 ) -> Params {
+    make(bootstrap, log_ratio, secret, digit_limbs, false)
+}
+
+/// The same with three levels of the application in two primes. Narrow primes that its highest level does not have are those of the
+/// raised levels.
+pub(crate) fn packed_params(bootstrap: &BootstrapParams, log_ratio: u32, digit_limbs: usize) -> Params {
+    make(bootstrap, log_ratio, Secret::UniformTernary, digit_limbs, true)
+}
+
+fn make(
+    bootstrap: &BootstrapParams,
+    log_ratio: u32,
+    secret: Secret,
+    digit_limbs: usize,
+    packed: bool,
+) -> Params {
+    let levels = usize::from(bootstrap.usable_levels());
+    let shared = if packed { 2 - levels % 3 } else { 0 };
     let mut primes = ntt_primes_near(1 << LOG_SINE, LOG_N).filter(|&q| q < 1 << 50);
     let mut take = |count: usize| -> Vec<u64> { primes.by_ref().take(count).collect() };
     let q0 = take(1);
     let sine = take(usize::from(bootstrap.sine_depth()));
-    let (transform, special) = (take(3), take(4));
-    let mut small = ntt_primes_near(1 << LOG_SCALE, LOG_N);
+    let (transform, special) = (take(3 - shared), take(4));
+    let log_application = if packed { LOG_PACKED } else { LOG_SCALE };
+    let mut small = ntt_primes_near(1 << log_application, LOG_N);
     let mut take = |count: usize| -> Vec<u64> { small.by_ref().take(count).collect() };
-    let (application, bottom) = (take(LEVELS as usize), take(2));
+    let narrow = take(if packed { 2 } else { levels });
+    let bottom = take(2);
+    let wide = ntt_primes_near(1 << (LOG_PACKED + LOG_PACKED / 2), LOG_N);
+    let wide: Vec<u64> = wide.take(if packed { levels / 3 * 2 } else { 0 }).collect();
+    let application = [narrow, wide].concat();
     let below_sine = match bootstrap.order {
         Order::SlotsToCoeffsFirst => [bottom, application],
         Order::SlotsToCoeffsLast => [application, bottom],
     };
     let q = [q0, below_sine.concat(), sine, transform].concat();
+    let levels =
+        if packed { packed_chain(bootstrap, levels, q.len()) } else { PrimeSet::prefixes(1..=q.len()) };
     let (input, top) = (bootstrap.sine_input_level(), bootstrap.raised_level());
     let mut fixed: Vec<FixedScale> =
         (input..top).rev().map(|level| FixedScale { level, log_scale: LOG_SINE }).collect();
     let application = (bootstrap.output_level..=bootstrap.sine_output_level()).rev();
-    fixed.extend(application.map(|level| FixedScale { level, log_scale: LOG_SCALE }));
+    fixed.extend(application.map(|level| FixedScale { level, log_scale: log_application }));
     let log_scale = LOG_Q0 - log_ratio - bootstrap.coefficient_gain().log2() as u32;
     fixed.extend((0..bootstrap.input_level().max(1)).rev().map(|level| FixedScale { level, log_scale }));
     let literal = ParamsLiteral {
         name: "toy-n12-bootstrap".into(),
         log_n: LOG_N,
-        level_limbs: (1..=q.len()).collect(),
+        levels,
         q,
         p: special,
         digit_limbs,
@@ -106,4 +141,21 @@ pub(crate) fn params_with_digits(
         secret,
     };
     Params::segmented(literal, fixed).unwrap()
+}
+
+/// Levels of a chain of as many primes whose `levels` levels of the application are packed.
+fn packed_chain(bootstrap: &BootstrapParams, levels: usize, primes: usize) -> Vec<PrimeSet> {
+    let below = match bootstrap.order {
+        Order::SlotsToCoeffsFirst => 1 + bootstrap.slots_to_coeffs.len(),
+        Order::SlotsToCoeffsLast => 1,
+    };
+    let mut chain = PrimeSet::prefixes(1..below);
+    chain.extend(packed_levels(PrimeSet::first(below), below, levels));
+    let mut top = chain.last().copied().unwrap_or_default();
+    let above = below + 2 + levels / 3 * 2..primes;
+    for prime in above.chain(below + levels % 3..below + 2) {
+        top = top.with(PrimeSet::range(prime..prime + 1));
+        chain.push(top);
+    }
+    chain
 }

@@ -2,6 +2,7 @@
 
 use fhec_ir::params::{Params, ParamsLiteral, Secret};
 use fhec_ir::prime::ntt_primes_near;
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;
 use rand_core::Rng;
 
@@ -21,7 +22,7 @@ pub(crate) fn literal(log_n: u32, limbs: usize, special: usize, log_scale: u32) 
     ParamsLiteral {
         name: format!("test-n{log_n}-{limbs}+{special}"),
         log_n,
-        level_limbs: (1..=limbs).collect(),
+        levels: PrimeSet::prefixes(1..=limbs),
         q,
         p,
         digit_limbs: special,
@@ -48,7 +49,7 @@ pub(crate) fn mixed_literal(log_n: u32) -> ParamsLiteral {
         name: format!("test-mixed-n{log_n}"),
         log_n,
         q: [sixty].into_iter().chain(q).collect(),
-        level_limbs: vec![1, 2, 3, 5, 6, 8, 9],
+        levels: PrimeSet::prefixes([1, 2, 3, 5, 6, 8, 9]),
         p,
         digit_limbs: 2,
         log_scale: 50,
@@ -59,6 +60,34 @@ pub(crate) fn mixed_literal(log_n: u32) -> ParamsLiteral {
 /// See [`mixed_literal`].
 pub(crate) fn mixed_context(log_n: u32) -> Context {
     Context::new(Params::new(mixed_literal(log_n)).unwrap()).unwrap()
+}
+
+/// Three levels of 30 bits in two primes of 45: levels that lack primes of those below.
+pub(crate) fn packed_literal(log_n: u32) -> ParamsLiteral {
+    let near = |bits: u32, count: usize| -> Vec<u64> {
+        ntt_primes_near(1 << bits, log_n).filter(|&q| q < 1 << 50).take(count).collect()
+    };
+    let q = [near(49, 1), near(30, 2), near(45, 4)].concat();
+    ParamsLiteral {
+        name: format!("test-packed-n{log_n}"),
+        log_n,
+        levels: packed_levels(PrimeSet::first(1), 1, 8),
+        q,
+        p: ntt_primes_near((1 << 50) - 1, log_n).filter(|&q| q < 1 << 50).take(3).collect(),
+        digit_limbs: 3,
+        log_scale: 30,
+        secret: Secret::UniformTernary,
+    }
+}
+
+/// `below`, then `count` levels above it of which three have two wide primes, and one or two more as many narrow ones. The narrow
+/// primes are those from `first` on, wide ones follow.
+pub(crate) fn packed_levels(below: PrimeSet, first: usize, count: usize) -> Vec<PrimeSet> {
+    let level = |level: usize| {
+        let narrow = PrimeSet::range(first..first + level % 3);
+        below.with(narrow).with(PrimeSet::range(first + 2..first + 2 + level / 3 * 2))
+    };
+    (0..=count).map(level).collect()
 }
 
 pub(crate) mod bootstrap;

@@ -4,6 +4,7 @@
 //! variance `v` has slots of variance `N v / scale^2`.
 
 use fhec_ir::params::{ERROR_STDDEV, Secret};
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::{Level, Scale};
 
 use crate::ckks::Complex;
@@ -56,8 +57,10 @@ pub(crate) fn division_of_three(context: &Context, scale: Scale) -> f64 {
 pub(crate) fn key_switch_product(context: &Context, level: Level, scale: Scale) -> f64 {
     let log2 = |primes: &[u64]| primes.iter().map(|&q| (q as f64).log2()).sum::<f64>();
     let params = context.params();
-    let digits = params.digits(level).into_iter().map(|digit| {
-        let ratio = (log2(&params.q()[digit]) - log2(params.p())).exp2();
+    let primes = params.primes(level);
+    let digits = params.digits(level).into_iter().map(|digit| primes.within(PrimeSet::range(digit)));
+    let digits = digits.filter(|digit| !digit.is_empty()).map(|digit| {
+        let ratio = (params.log_modulus(digit) - log2(params.p())).exp2();
         context.ring_degree() as f64 * GAUSSIAN * ratio * ratio / 12.0
     });
     slots(context, digits.sum(), scale)

@@ -30,7 +30,6 @@ use super::eval_mod::EvalMod;
 use super::mod_raise::{EncapsulationKeys, Raised};
 use crate::ckks::{Evaluator, FactorEncoder};
 use crate::error::EvalError;
-use crate::ring::Gap;
 use crate::rlwe::Ciphertext;
 
 /// Why a bootstrap cannot be set up.
@@ -246,7 +245,7 @@ impl Bootstrapper {
         level: Level,
     ) -> Result<Ciphertext, EvalError> {
         // All primes between the levels are missing, so this is a ciphertext of the lower one.
-        let reached = self.bootstrap.reached_level(level);
+        let reached = self.bootstrap.reached_level(evaluator.context().params(), level);
         x.set_level(reached);
         x.set_scale(Scale::canonical(reached));
         evaluator.level_drop(&x, level)
@@ -289,8 +288,8 @@ impl Bootstrapper {
     ) -> Result<Raised, EvalError> {
         let _span = info_span!("raise_modulus").entered();
         let context = evaluator.context();
-        let gap = Gap::new(self.bootstrap.omitted_primes(context.params(), to));
-        Raised::new(context, keys, a, self.bootstrap.raised_level(), gap)
+        let exchange = self.bootstrap.exchange(context.params(), to);
+        Raised::new(context, keys, a, self.bootstrap.raised_level(), exchange)
     }
 
     /// Step 3. *Level*: from the raised level to that of the sine's argument.
@@ -342,7 +341,7 @@ impl Bootstrapper {
         to: Level,
     ) -> Result<Ciphertext, EvalError> {
         let _span = info_span!("reduce").entered();
-        let reached = self.bootstrap.reached_level(to);
+        let reached = self.bootstrap.reached_level(evaluator.context().params(), to);
         let eval_mod = &self.eval_mods[usize::from(reached - self.bootstrap.input_level())];
         evaluator.eval_mod(a, eval_mod)
     }

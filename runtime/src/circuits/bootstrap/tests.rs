@@ -8,6 +8,7 @@ use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::func::Func;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::{Params, Secret};
+use fhec_ir::prime_set::Exchange;
 use fhec_ir::scale::{Level, Scale};
 
 use super::keys::{encapsulation_keys, key_requests};
@@ -18,10 +19,10 @@ use crate::ckks::{
 };
 use crate::error::EvalError;
 use crate::exec::{Encrypted, ExecError, execute};
-use crate::ring::{Context, Gap, Seed};
+use crate::ring::{Context, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, SecretKey};
 use crate::testing::bootstrap::{
-    BOUND, LOG_N, bootstrap, last, params, params_with_digits, raising_into_slots,
+    BOUND, LOG_N, bootstrap, last, packed_params, params, params_with_digits, raising_into_slots, with_levels,
 };
 use crate::testing::random_slots;
 
@@ -201,7 +202,7 @@ fn the_first_matrix_is_applied_on_the_way_back() {
     assert!(error < 2f64.powi(-17), "2^{:.1}", error.log2());
     // Diagonals for lower operands, and keys that do not rotate, are refused.
     let a = rig.encrypt(&message, 0);
-    let raised = Raised::new(&rig.context, Some(keys), &a, b.raised_level(), Gap::default()).unwrap();
+    let raised = Raised::new(&rig.context, Some(keys), &a, b.raised_level(), Exchange::default()).unwrap();
     let encoder = FactorEncoder::new(&rig.context);
     let scale = |level| PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
     let level = b.raised_level();
@@ -287,8 +288,6 @@ fn lower_results_are_raised_to_fewer_primes() {
         let (input, output) = (b.input_level(), b.output_level);
         let a = rig.encrypt(&message, input);
         for level in (0..=output).rev() {
-            let omitted = usize::from(output - level.max(input));
-            assert_eq!(b.omitted_primes(params, level).len(), omitted);
             let result = rig.bootstrap(&a, level).unwrap();
             let limbs = result.polys()[0].limbs();
             assert_eq!((result.level(), limbs), (level, usize::from(level) + 1));
@@ -311,6 +310,51 @@ fn lower_results_are_raised_to_fewer_primes() {
             rig.bootstrapper.raise_modulus(&evaluator, keys, &rig.encrypt(&message, 0), output - 2).unwrap();
         let x = rig.bootstrapper.coeffs_to_slots(&evaluator, keys, x).unwrap();
         assert_eq!(x.polys()[0].limbs(), params.limbs(b.sine_input_level()) - 2);
+    }
+}
+
+/// The same where levels share primes: a result at any level has the error of the model. Some levels are reached by way of the one
+/// above, because their narrow primes are primes of the raised levels, too.
+#[test]
+fn results_at_levels_that_share_primes() {
+    let (slots, ratio) = (1 << (LOG_N - 1), 7);
+    let message = reals(slots, 29);
+    let power = message.iter().map(|z| z.re * z.re).sum::<f64>() / slots as f64;
+    let full = LOG_N - 1;
+    let circuits = [
+        (with_levels(raising_into_slots(), 3), 1),
+        (with_levels(bootstrap(full, true, true), 5), 2),
+        (with_levels(bootstrap(full, false, true), 4), 4),
+        (with_levels(last(full, false, true), 6), 2),
+    ];
+    for (circuit, digit_limbs) in circuits {
+        let params = packed_params(&circuit, ratio, digit_limbs);
+        let rig = Rig::with_params(circuit, params);
+        let (b, params) = (rig.bootstrapper.bootstrap_params(), rig.context.params());
+        let (input, output) = (b.input_level(), b.output_level);
+        let a = rig.encrypt(&message, input);
+        for level in (input..=output).rev() {
+            let result = rig.bootstrap(&a, level).unwrap();
+            assert_eq!((result.level(), result.scale()), (level, Scale::canonical(level)));
+            assert_eq!(result.polys()[0].basis(), rig.context.basis(level));
+            let noise = BootstrapNoise::new(b, params, input, level).unwrap();
+            let errors = rig.decrypt(&result).into_iter().zip(&message).map(|(z, m)| {
+                let (mean, variance) = noise.moments(m.re, power);
+                (z.re - mean) / variance.sqrt()
+            });
+            let excess = excess_bits(errors, 1.0);
+            assert!(excess.abs() < 0.25, "{digit_limbs} primes per digit, level {level}: {excess:+.3} bits");
+        }
+        let reached: Vec<Level> = (input..=output).map(|level| b.reached_level(params, level)).collect();
+        assert!(reached.iter().zip(input..).all(|(&reached, level)| reached >= level));
+        let levels = output - input;
+        let direct = reached.iter().zip(input..).filter(|&(&reached, level)| reached == level).count();
+        // All of them, or those of whole groups of three and, if the highest has one narrow prime, of one more.
+        assert_eq!(
+            direct,
+            [usize::from(levels / 3) + 1, usize::from(levels / 3) * 2 + 2, usize::from(levels) + 1]
+                [usize::from(levels % 3)]
+        );
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fhec_ir::evaluation_keys::Encapsulation;
 use fhec_ir::params::{Params, ParamsLiteral, Secret};
+use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;
 use zeroize::Zeroize;
 
@@ -54,7 +55,12 @@ impl PairKey {
         let chain = multiple.limbs() * context.ring_degree();
         multiple.mul_scalar_assign(context, |prime| context.special_product(prime, basis.special));
         context.each_limb(Work::Light, [&mut body.data_mut()[..chain]], |limb, [x]| {
-            kernels::add_assign(context.isa(), x, multiple.limb(limb), context.modulus(limb));
+            kernels::add_assign(
+                context.isa(),
+                x,
+                multiple.limb(limb),
+                context.modulus(basis.chain_prime(limb)),
+            );
         });
         multiple.data_mut().zeroize();
         let (body, uniform) = (montgomery(context, body), montgomery(context, uniform));
@@ -83,7 +89,7 @@ impl PairKey {
         });
         let [u0, u1] = &products;
         let tails = [Tail { add: Some(c0), permute: None }, Tail::default()];
-        context.divide_round([u0, u1], basis.chain, tails)
+        context.divide_round([u0, u1], basis.with_special(0), tails)
     }
 }
 
@@ -99,7 +105,7 @@ pub(super) fn ephemeral_context(context: &Context, hamming_weight: u32) -> Resul
         name: format!("{} ephemeral", params.name()),
         log_n: params.log_n(),
         q: params.q()[..1].to_vec(),
-        level_limbs: vec![1],
+        levels: PrimeSet::prefixes([1]),
         p: params.p()[..1].to_vec(),
         digit_limbs: 1,
         log_scale: params.canonical_scale(0).log2().round() as u32,
@@ -127,10 +133,10 @@ impl EncapsulationKeys {
             PairKey::generate(&small, &ephemeral, from, basis, seed.child("uniform", 0).bytes(), &seed)
         };
         let (level, special) = (needed.level, needed.special);
-        let basis = Basis::extended(context.params().limbs(level), special);
+        let basis = context.key_basis(level).with_special(special);
         let seed = seed.child("from", 0);
         let uniform_seed = seed.child("uniform", 0).bytes();
-        let mut secret_image = small_poly(context, context.basis(level), ephemeral.coefficients());
+        let mut secret_image = small_poly(context, basis.with_special(0), ephemeral.coefficients());
         let from_ephemeral = needed.rotations.iter().map(|&steps| {
             let mut from = Poly::arbitrary(context, secret_image.basis(), Domain::Evaluation);
             let element = rotation_element(steps as i64, context.ring_degree());

@@ -18,11 +18,12 @@ mod wire;
 
 pub use keys::EncapsulationKeys;
 
+use fhec_ir::prime_set::Exchange;
 use fhec_ir::scale::{Level, Scale};
 
 use crate::error::EvalError;
 use crate::kernels::{self, Modulus};
-use crate::ring::{Basis, Context, Domain, Gap, Poly, Work};
+use crate::ring::{Basis, Context, Domain, Poly, Work};
 use crate::rlwe::{Ciphertext, KeyId};
 
 /// A ciphertext whose modulus is raised: it decrypts to `m + q0 I`, with small `I`, under the ephemeral secret if there is one.
@@ -38,13 +39,13 @@ pub struct Raised {
 
 impl Raised {
     /// The ciphertext `a`, at level 0, at `level`; under the ephemeral secret of `keys`, or, without, under the main one, which
-    /// must be sparse for `I` to be small. The chain primes of `gap` are left out.
+    /// must be sparse for `I` to be small. Its primes are those of the level, exchanged as `exchange` says.
     pub fn new(
         context: &Context,
         keys: Option<&EncapsulationKeys>,
         a: &Ciphertext,
         level: Level,
-        gap: Gap,
+        exchange: Exchange,
     ) -> Result<Self, EvalError> {
         let op = "raise modulus";
         if a.level() != 0 {
@@ -54,7 +55,7 @@ impl Raised {
             return Err(EvalError::SizeMismatch { op, expected: 2, found: a.size() });
         }
         let q0 = context.modulus(0);
-        let chain = context.basis(level).without(gap);
+        let chain = Basis::of(exchange.of(context.params().primes(level)));
         let (basis, [c0, c1]) = match keys {
             None => (chain, [0, 1].map(|i| coefficients(context, &a.polys()[i]))),
             Some(keys) => {

@@ -74,8 +74,8 @@ impl Raised {
             }
         });
         let [sum0, sum1] = &sums;
-        let chain = context.basis_at(basis, below).chain;
-        let polys = context.divide_round([sum0, sum1], chain, [Tail::default(); 2]);
+        let kept = context.basis_at(basis, self.level, below);
+        let polys = context.divide_round([sum0, sum1], kept, [Tail::default(); 2]);
         Ok(Ciphertext::new(polys.into(), below, Scale::canonical(below), self.slots, self.key))
     }
 

@@ -63,7 +63,7 @@ impl EncapsulationKeys {
         {
             return Err(damaged(KIND, "its rotations are not some of those there are, in order"));
         }
-        let basis = Basis::extended(context.params().limbs(level), special);
+        let basis = context.key_basis(level).with_special(special);
         let [to_len, from_len] = body_lens(context, &small, basis);
         check_length(KIND, to_len + rotations.len() * from_len, body.len())?;
         let (to_body, from_bodies) = body.split_at(to_len);
@@ -93,8 +93,7 @@ impl EncapsulationKeys {
     /// Most bytes that the body can have with these parameters.
     pub(crate) fn max_body_len(context: &Context) -> usize {
         // Both primes of the small ring are primes of the large one.
-        let most =
-            packed_len(context, &primes(context, context.extended_basis(context.params().top_level()), 1));
+        let most = packed_len(context, &primes(context, context.key_basis(context.params().top_level()), 1));
         most.saturating_mul(1 + MAX_ROTATIONS)
     }
 }

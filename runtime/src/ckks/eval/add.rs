@@ -1,5 +1,6 @@
 //! Sums and differences of ciphertexts, plaintexts, constants.
 
+use fhec_ir::scale::Level;
 use num_bigint::BigInt;
 
 use super::{Evaluator, check_keys, check_levels, check_scale};
@@ -85,7 +86,7 @@ impl Evaluator<'_> {
 
     /// `a += b` for a plaintext of plain residues at the scale of `a`, at its level or above.
     pub fn add_plain_assign(&self, a: &mut Ciphertext, b: &Plaintext) -> Result<(), EvalError> {
-        check_plain_summand("add_plain", a, b)?;
+        self.check_plain_summand("add_plain", a, b)?;
         a.polys_mut()[0].add_assign(self.context, &b.poly);
         a.set_slots(a.slots().max(b.slots));
         Ok(())
@@ -93,7 +94,7 @@ impl Evaluator<'_> {
 
     /// `a -= b` for a plaintext of plain residues at the scale of `a`, at its level or above.
     pub fn sub_plain_assign(&self, a: &mut Ciphertext, b: &Plaintext) -> Result<(), EvalError> {
-        check_plain_summand("sub_plain", a, b)?;
+        self.check_plain_summand("sub_plain", a, b)?;
         a.polys_mut()[0].sub_assign(self.context, &b.poly);
         a.set_slots(a.slots().max(b.slots));
         Ok(())
@@ -117,11 +118,7 @@ impl Evaluator<'_> {
     }
 
     /// Refuses constants that wrap around the modulus of `level`.
-    pub(super) fn check_constant(
-        &self,
-        integer: &BigInt,
-        level: fhec_ir::scale::Level,
-    ) -> Result<(), EvalError> {
+    pub(super) fn check_constant(&self, integer: &BigInt, level: Level) -> Result<(), EvalError> {
         let (needed, available) = (integer.bits() as f64, self.context.params().log_q(level) - 1.0);
         if needed > available {
             return Err(EvalError::MessageTooLarge { needed, available, level });
@@ -136,15 +133,26 @@ fn check_sum(op: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<(), Eva
     check_scale(op, a.scale(), b.scale())
 }
 
-fn check_plain_summand(op: &'static str, a: &Ciphertext, b: &Plaintext) -> Result<(), EvalError> {
-    if b.level < a.level() {
-        return Err(EvalError::LevelTooLow { op, needed: a.level(), found: b.level });
+impl Evaluator<'_> {
+    fn check_plain_summand(&self, op: &'static str, a: &Ciphertext, b: &Plaintext) -> Result<(), EvalError> {
+        self.check_nested(op, b.level, a.level())?;
+        if b.form != Form::Residues {
+            return Err(EvalError::PlaintextForm { op, expected: "of plain residues" });
+        }
+        match b.scale {
+            PlaintextScale::Named(scale) if scale == a.scale() => Ok(()),
+            plaintext => Err(EvalError::PlaintextScaleMismatch { op, ciphertext: a.scale(), plaintext }),
+        }
     }
-    if b.form != Form::Residues {
-        return Err(EvalError::PlaintextForm { op, expected: "of plain residues" });
-    }
-    match b.scale {
-        PlaintextScale::Named(scale) if scale == a.scale() => Ok(()),
-        plaintext => Err(EvalError::PlaintextScaleMismatch { op, ciphertext: a.scale(), plaintext }),
+
+    /// Errs unless an operand of level `from` has the primes of level `to`, which is not above it.
+    pub(super) fn check_nested(&self, op: &'static str, from: Level, to: Level) -> Result<(), EvalError> {
+        if from < to {
+            return Err(EvalError::LevelTooLow { op, needed: to, found: from });
+        }
+        if !self.context.params().nests(from, to) {
+            return Err(EvalError::NotNested { op, from, to });
+        }
+        Ok(())
     }
 }

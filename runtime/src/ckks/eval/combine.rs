@@ -15,7 +15,7 @@ impl Evaluator<'_> {
     /// `sum_i factors_i sources_i + constant`, over the primes of `level`, as integers: scales are the caller's business,
     /// who names that of the result.
     ///
-    /// *Level*: that of every source or below. *Size*: that of the largest source. *Cost*: one product per source limb, one
+    /// *Level*: one that nests in that of every source. *Size*: that of the largest source. *Cost*: one product per source limb, one
     /// reduction per limb.
     ///
     /// # Panics
@@ -31,14 +31,12 @@ impl Evaluator<'_> {
         let (first, _) = sources.first().expect("a combination has a source");
         for (source, factor) in sources {
             check_keys(op, first.key(), source.key())?;
-            if source.level() < level {
-                return Err(EvalError::LevelTooLow { op, needed: level, found: source.level() });
-            }
+            self.check_nested(op, source.level(), level)?;
             self.check_constant(factor, level)?;
         }
         self.check_constant(constant, level)?;
         let context = self.context;
-        let basis = context.basis_at(first.polys()[0].basis(), level);
+        let basis = context.basis_at(first.polys()[0].basis(), first.level(), level);
         let factors: Vec<Vec<u64>> =
             sources.iter().map(|(_, factor)| constant_residues(context, factor)).collect();
         let constant = constant_residues(context, constant);
@@ -70,7 +68,7 @@ impl Evaluator<'_> {
         Ok(Ciphertext::new(polys, level, scale, slots, first.key()))
     }
 
-    /// `a b` over the primes of `level`, without copies of operands from above it; named `D_level^2`, whatever the scales are.
+    /// `a b` over the primes of `level`, which nests in both levels, without copies of operands from above it; named `D_level^2`, whatever the scales are.
     /// *Size*: 2 and 2, gives 3.
     pub(crate) fn product_at(
         &self,
@@ -82,12 +80,10 @@ impl Evaluator<'_> {
         check_keys(op, a.key(), b.key())?;
         for operand in [a, b] {
             check_size(op, 2, operand)?;
-            if operand.level() < level {
-                return Err(EvalError::LevelTooLow { op, needed: level, found: operand.level() });
-            }
+            self.check_nested(op, operand.level(), level)?;
         }
         let context = self.context;
-        let basis = context.basis_at(a.polys()[0].basis(), level);
+        let basis = context.basis_at(a.polys()[0].basis(), a.level(), level);
         let mut polys = [(); 3].map(|()| Poly::arbitrary(context, basis, a.polys()[0].domain()));
         let outputs = polys.each_mut().map(Poly::data_mut);
         let square = std::ptr::eq(a, b);

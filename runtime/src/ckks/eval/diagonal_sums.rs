@@ -236,7 +236,7 @@ impl Evaluator<'_> {
                 decomposition.inner_product(context, key, limb, digits, u0.limb_mut(limb), u1.limb_mut(limb));
             }
             let tails = [Tail { add: Some(&c.polys()[0]), permute: None }, Tail::default()];
-            context.divide_round([&u0, &u1], basis.chain, tails)
+            context.divide_round([&u0, &u1], basis.with_special(0), tails)
         };
         parallel::map(keys, |key| key.map(rotate))
     }

@@ -182,7 +182,7 @@ impl Evaluator<'_> {
         let key = self.keys.get(op, KeyKind::Galois { element }, a.level)?;
         let permutation = context.automorphism(element);
         let basis = a.polys[1].basis();
-        let [divided] = context.divide_round([&a.polys[1]], basis.chain, [Tail::default()]);
+        let [divided] = context.divide_round([&a.polys[1]], basis.with_special(0), [Tail::default()]);
         let decomposition = Decomposition::new(context, &divided, a.level);
         let outputs = sum.polys.iter_mut().map(Poly::data_mut).collect();
         context.each_group(decomposition.group(context), outputs, |limbs, mut outputs| {
@@ -213,9 +213,7 @@ impl Evaluator<'_> {
         let op = "mul_plain_add_extended";
         check_keys(op, sum.key, a.key)?;
         check_levels(op, sum.level, a.level)?;
-        if b.level < a.level {
-            return Err(EvalError::LevelTooLow { op, needed: a.level, found: b.level });
-        }
+        self.check_nested(op, b.level, a.level)?;
         let mismatch = EvalError::PlaintextScaleMismatch { op, ciphertext: a.scale, plaintext: b.scale };
         check_scale(op, sum.scale, b.scale.product(a.scale, self.context.params()).ok_or(mismatch)?)?;
         check_extended_factor(op, b)?;
@@ -245,8 +243,8 @@ impl Evaluator<'_> {
         };
         check_scale(op, Scale::squared(a.level), a.scale)?;
         let [c0, c1] = &a.polys;
-        let chain = self.context.basis_at(c0.basis(), level).chain;
-        let polys = self.context.divide_round([c0, c1], chain, [Tail::default(); 2]);
+        let kept = self.context.basis_at(c0.basis(), a.level, level);
+        let polys = self.context.divide_round([c0, c1], kept, [Tail::default(); 2]);
         let scale = Scale::canonical(level);
         Ok(Ciphertext::new(polys.into(), level, scale, a.slots, a.key))
     }
@@ -269,6 +267,8 @@ const ROTATED_PADDING: usize = 72;
 pub trait ExtendedFactor: Sync {
     /// The highest level it can be used at.
     fn level(&self) -> Level;
+    /// The primes it has residues for.
+    fn basis(&self) -> Basis;
     /// Its scale.
     fn scale(&self) -> PlaintextScale;
     /// Number of slots.
@@ -290,6 +290,10 @@ pub trait ExtendedFactor: Sync {
 impl ExtendedFactor for Plaintext {
     fn level(&self) -> Level {
         self.level
+    }
+
+    fn basis(&self) -> Basis {
+        self.poly.basis()
     }
 
     fn scale(&self) -> PlaintextScale {
@@ -326,9 +330,7 @@ fn check_factors<F: ExtendedFactor>(
     let ciphertext = a.ciphertext;
     let (mut scale, mut slots) = (None, ciphertext.slots());
     for (_, factor) in terms.iter().flatten() {
-        if factor.level() < ciphertext.level() {
-            return Err(EvalError::LevelTooLow { op, needed: ciphertext.level(), found: factor.level() });
-        }
+        check_primes(op, *factor, ciphertext)?;
         let product =
             factor.scale().product(ciphertext.scale(), params).ok_or(EvalError::PlaintextScaleMismatch {
                 op,
@@ -340,6 +342,17 @@ fn check_factors<F: ExtendedFactor>(
         slots = slots.max(factor.slots());
     }
     Ok((scale, slots))
+}
+
+/// Errs unless the factor has the primes of the ciphertext, whose level is not above its own.
+fn check_primes<F: ExtendedFactor>(op: &'static str, factor: &F, a: &Ciphertext) -> Result<(), EvalError> {
+    if factor.level() < a.level() {
+        return Err(EvalError::LevelTooLow { op, needed: a.level(), found: factor.level() });
+    }
+    if !factor.basis().contains(a.polys()[0].basis()) {
+        return Err(EvalError::NotNested { op, from: factor.level(), to: a.level() });
+    }
+    Ok(())
 }
 
 fn check_extended_factor<F: ExtendedFactor>(op: &'static str, factor: &F) -> Result<(), EvalError> {

@@ -72,7 +72,7 @@ impl Evaluator<'_> {
         let (c0, c1) = (&a.polys()[0], &a.polys()[1]);
         let [u0, u1] = &polys;
         let tails = [c0, c1].map(|add| Tail { add: Some(add), permute: None });
-        let polys = context.divide_round([u0, u1], c0.limbs(), tails);
+        let polys = context.divide_round([u0, u1], c0.basis(), tails);
         Ok(Ciphertext::new(polys.into(), a.level(), a.scale(), a.slots(), a.key()))
     }
 
@@ -85,8 +85,8 @@ impl Evaluator<'_> {
             add_special_multiple(context, u, c);
         }
         let [u0, u1] = &polys;
-        let chain = context.basis_at(u0.basis(), level).chain;
-        let polys = context.divide_round([u0, u1], chain, [Tail::default(); 2]);
+        let kept = context.basis_at(u0.basis(), a.level(), level);
+        let polys = context.divide_round([u0, u1], kept, [Tail::default(); 2]);
         Ok(Ciphertext::new(polys.into(), level, scale, a.slots(), a.key()))
     }
 
@@ -218,9 +218,7 @@ impl Evaluator<'_> {
         a: &Ciphertext,
         b: &Plaintext,
     ) -> Result<Scale, EvalError> {
-        if b.level < a.level() {
-            return Err(EvalError::LevelTooLow { op, needed: a.level(), found: b.level });
-        }
+        self.check_nested(op, b.level, a.level())?;
         let mismatch = EvalError::PlaintextScaleMismatch { op, ciphertext: a.scale(), plaintext: b.scale };
         b.scale.product(a.scale(), self.context.params()).ok_or(mismatch)
     }

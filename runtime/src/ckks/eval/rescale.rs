@@ -1,20 +1,21 @@
 //! Rescale, level changes.
 
-use fhec_ir::scale::{Level, Scale};
-use num_bigint::BigInt;
+use fhec_ir::scale::{ExactScale, Level, Scale};
+use num_bigint::{BigInt, BigUint};
+use num_traits::One;
 
 use super::{Evaluator, check_scale};
 use crate::error::EvalError;
-use crate::ring::Poly;
 use crate::ring::basis_extension::Tail;
+use crate::ring::{Basis, Poly};
 use crate::rlwe::Ciphertext;
 
 impl Evaluator<'_> {
-    /// Divides by the primes between the level and the next one, rounding. *Scale*: `D_level^2`, gives the canonical one of
+    /// Divides by the modulus of the level over that of the next one, rounding. *Scale*: `D_level^2`, gives the canonical one of
     /// the new level, exactly. *Level*: one less. *Error*: adds at most `(1 + |s|_1) / 2` per coefficient.
     pub fn rescale(&self, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
         let (level, scale) = self.rescaled("rescale", a)?;
-        let polys = self.divide(a.polys(), self.context.basis_at(a.polys()[0].basis(), level).chain);
+        let polys = self.divide(a.polys(), self.context.basis_at(a.polys()[0].basis(), a.level(), level));
         Ok(Ciphertext::new(polys, level, scale, a.slots(), a.key()))
     }
 
@@ -28,34 +29,53 @@ impl Evaluator<'_> {
     }
 
     /// All polynomials divided and rounded, in as few parallel passes as their number allows.
-    fn divide(&self, polys: &[Poly], chain: usize) -> Vec<Poly> {
+    fn divide(&self, polys: &[Poly], kept: Basis) -> Vec<Poly> {
         match polys {
-            [c0, c1] => self.context.divide_round([c0, c1], chain, [Tail::default(); 2]).into(),
+            [c0, c1] => self.context.divide_round([c0, c1], kept, [Tail::default(); 2]).into(),
             polys => {
-                polys.iter().flat_map(|c| self.context.divide_round([c], chain, [Tail::default()])).collect()
+                polys.iter().flat_map(|c| self.context.divide_round([c], kept, [Tail::default()])).collect()
             }
         }
     }
 
-    /// Forgets the primes above `level`: the same message at the same scale, whose name stays.
+    /// The same message at the same scale, whose name stays, at a lower level: forgets primes where the ciphertext has all that it needs there.
+    /// Else it is multiplied by the integer next to the quotient of the two moduli and divided by the quotient.
+    ///
+    /// *Error*: none, or that of a rescale and `Q_level / (2 Q_old)` relative, with the modulus `Q_old` of the lowest level above
+    /// that nests in its own.
     pub fn mod_drop(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext, EvalError> {
         check_drop("mod_drop", a, level)?;
-        let basis = self.context.basis_at(a.polys()[0].basis(), level);
+        let params = self.context.params();
+        let from = params.nested_above(a.level(), level);
+        let nested = self.nested(a, from);
+        if from == level {
+            return Ok(nested);
+        }
+        self.divided_by_moduli(nested, level, a.scale(), &params.modulus_quotient(from, level))
+    }
+
+    /// Without the primes that `level` does not have, a level that nests in that of `a`.
+    fn nested(&self, a: &Ciphertext, level: Level) -> Ciphertext {
+        let basis = self.context.basis_at(a.polys()[0].basis(), a.level(), level);
         let polys = a.polys().iter().map(|poly| poly.restricted(self.context, basis)).collect();
-        Ok(Ciphertext::new(polys, level, a.scale(), a.slots(), a.key()))
+        Ciphertext::new(polys, level, a.scale(), a.slots(), a.key())
     }
 
-    /// [`Self::mod_drop`] in place; frees nothing until the ciphertext is dropped.
-    pub fn mod_drop_assign(&self, a: &mut Ciphertext, level: Level) -> Result<(), EvalError> {
-        check_drop("mod_drop", a, level)?;
-        let chain = self.context.basis_at(a.polys()[0].basis(), level).chain;
-        a.polys_mut().iter_mut().for_each(|poly| poly.truncate(chain));
-        a.set_level(level);
-        Ok(())
+    /// Times the integer next to `factor`, divided by the modulus of its level over that of `level`.
+    fn divided_by_moduli(
+        &self,
+        mut a: Ciphertext,
+        level: Level,
+        scale: Scale,
+        factor: &ExactScale,
+    ) -> Result<Ciphertext, EvalError> {
+        self.mul_big_integer_assign(&mut a, &BigInt::from(factor.round()));
+        let polys = self.divide(a.polys(), self.context.basis_at(a.polys()[0].basis(), a.level(), level));
+        Ok(Ciphertext::new(polys, level, scale, a.slots(), a.key()))
     }
 
-    /// A canonical value at a lower level, at the canonical scale of that level: drops to `level + 1`, multiplies by the
-    /// integer next to `D_level q / D_old` (`q`: what the rescale divides by) and rescales.
+    /// A canonical value at a lower level, at the canonical scale of that level: drops to the lowest level above it that nests in its own,
+    /// multiplies by the integer next to `D_level q / D_old` (`q`: what is divided by) and divides.
     ///
     /// *Error*: the constant's rounding, `D_old / (2 D_level q)` relative, and that of a rescale.
     pub fn level_drop(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext, EvalError> {
@@ -65,13 +85,10 @@ impl Evaluator<'_> {
             return Ok(a.clone());
         }
         let params = self.context.params();
-        let divisor = params.rescale_divisor(level + 1);
-        let constant =
-            params.canonical_scale(level).mul_ratio(&divisor, params.canonical_scale(a.level())).round();
-        let mut lifted = self.mod_drop(a, level + 1)?;
-        self.mul_big_integer_assign(&mut lifted, &BigInt::from(constant));
-        let polys = self.divide(lifted.polys(), params.limbs(level));
-        Ok(Ciphertext::new(polys, level, Scale::canonical(level), a.slots(), a.key()))
+        let from = params.nested_above(a.level(), level + 1);
+        let scale = params.canonical_scale(level).mul(&params.modulus_quotient(from, level));
+        let factor = scale.mul_ratio(&BigUint::one(), params.canonical_scale(a.level()));
+        self.divided_by_moduli(self.nested(a, from), level, Scale::canonical(level), &factor)
     }
 }
 

@@ -57,7 +57,7 @@ impl Evaluator<'_> {
         let permutation = self.context.automorphism(element);
         let permute = Some(&*permutation);
         let tails = [Tail { add: Some(&a.polys()[0]), permute }, Tail { add: None, permute }];
-        let polys = self.context.divide_round(switched, a.polys()[0].limbs(), tails);
+        let polys = self.context.divide_round(switched, a.polys()[0].basis(), tails);
         Ciphertext::new(polys.into(), a.level(), a.scale(), a.slots(), a.key())
     }
 

@@ -8,7 +8,7 @@ use crate::ckks::{Complex, Encoder, Encoding, Encryptor, Plaintext};
 use crate::ring::Seed;
 use crate::rlwe::{KeyKind, KeyRequest, PublicKey};
 use crate::testing::noise::{self, assert_errors, assert_errors_below};
-use crate::testing::{Fixture, literal, mixed_literal, random_slots};
+use crate::testing::{Fixture, literal, mixed_literal, packed_literal, random_slots};
 
 /// `E|z|^2` of the messages used.
 const POWER: f64 = 2.0 / 3.0;
@@ -39,7 +39,8 @@ fn chains() -> Vec<ParamsLiteral> {
     let mut sparse = literal(13, 5, 2, 40);
     sparse.secret = Secret::SparseTernary { hamming_weight: 192 };
     sparse.name += "-sparse";
-    vec![single, two_digits, one_digit, sparse, mixed_literal(12), literal(16, 5, 2, 45)]
+    let packed = packed_literal(13);
+    vec![single, two_digits, one_digit, sparse, mixed_literal(12), packed, literal(16, 5, 2, 45)]
 }
 
 #[test]
@@ -197,7 +198,7 @@ fn plaintext_products_and_constants() {
 
 #[test]
 fn level_drop_reaches_every_canonical_scale() {
-    for literal in [literal(13, 6, 2, 45), mixed_literal(12)] {
+    for literal in [literal(13, 6, 2, 45), mixed_literal(12), packed_literal(12)] {
         let f = Fixture::new(literal, &[]);
         let (context, eval) = (&f.context, f.evaluator());
         let top = context.params().top_level();
@@ -210,6 +211,28 @@ fn level_drop_reaches_every_canonical_scale() {
             assert_errors("level_drop", &f.decrypt(&c), &z, fresh(context, Scale::canonical(top)) + rounding);
         }
     }
+}
+
+/// From every level to every other one: the same message at the same scale, with an error where primes are exchanged.
+#[test]
+fn mod_drop_keeps_message_and_scale() {
+    let f = Fixture::new(packed_literal(12), &[]);
+    let (context, eval) = (&f.context, f.evaluator());
+    let z = random_slots(context.params().slots(), 1);
+    let mut exchanged = 0;
+    for from in 0..=context.params().top_level() {
+        let (a, scale) = (f.encrypt(&z, from), Scale::canonical(from));
+        for to in 0..=from {
+            let c = eval.mod_drop(&a, to).unwrap();
+            assert_eq!((c.level(), c.scale()), (to, scale));
+            assert_eq!(c.polys()[0].basis(), context.basis(to));
+            let nests = context.params().nests(from, to);
+            exchanged += usize::from(!nests);
+            let rounding = if nests { 0.0 } else { noise::division(context, scale) };
+            assert_errors("mod_drop", &f.decrypt(&c), &z, fresh(context, scale) + rounding);
+        }
+    }
+    assert_eq!(exchanged, 9);
 }
 
 #[test]
@@ -438,4 +461,15 @@ fn operands_that_do_not_fit_are_refused() {
     assert!(matches!(encoder.encode(&[1e9], Encoding::message(0)), Err(EvalError::MessageTooLarge { .. })));
     assert!(matches!(encoder.encode(&[1.0], Encoding::message(9)), Err(EvalError::LevelTooHigh { .. })));
     assert!(eval.mul_scalar(&a, f64::INFINITY).is_err());
+    // Level 2 has narrow primes that level 3 does not have.
+    let f = Fixture::new(packed_literal(12), &[]);
+    let (eval, encoder) = (f.evaluator(), Encoder::new(&f.context));
+    let (a, low) = (f.encrypt(&z, 3), f.encrypt(&z, 2));
+    let refused = eval.combine(2, Scale::canonical(2), &[(&a, 1.into())], &0.into());
+    assert_eq!(refused.unwrap_err(), EvalError::NotNested { op: "combine", from: 3, to: 2 });
+    assert!(matches!(eval.product_at(2, &low, &a), Err(EvalError::NotNested { op: "product", .. })));
+    let plain = encoder.encode(&[1.0], Encoding::factor(3)).unwrap();
+    assert!(matches!(eval.mul_plain(&low, &plain), Err(EvalError::NotNested { op: "mul_plain", .. })));
+    let plain = encoder.encode(&[1.0], Encoding::message(3)).unwrap();
+    assert!(matches!(eval.add_plain(&low, &plain), Err(EvalError::NotNested { op: "add_plain", .. })));
 }

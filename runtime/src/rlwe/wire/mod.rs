@@ -111,7 +111,7 @@ impl PublicKey {
         let kind = Kind::PublicKey;
         let (header, body) = open(context, kind, bytes)?;
         let (key, seed) = (header.key(kind)?, header.uniform_seed(kind)?);
-        let basis = context.basis(context.params().top_level());
+        let basis = context.key_basis(context.params().top_level()).with_special(0);
         let mut polys = unpack_polys(context, kind, basis, 1, body)?;
         Ok(PublicKey::from_body(context, key, seed, polys.remove(0)))
     }
@@ -120,7 +120,7 @@ impl PublicKey {
 /// Prime of every limb of a switching key's half: every digit of a limb before the next limb.
 fn switching_key_primes(context: &Context, level: Level) -> Vec<usize> {
     let digits = context.params().digits(level).len();
-    let limbs = primes(context, context.extended_basis(level), 1);
+    let limbs = primes(context, context.key_basis(level), 1);
     limbs.into_iter().flat_map(|prime| std::iter::repeat_n(prime, digits)).collect()
 }
 
