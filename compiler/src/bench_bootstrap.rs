@@ -9,6 +9,7 @@ use fhec_ir::bootstrap::Order;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::Secret;
 use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
+use fhec_passes::analysis::circuit_shapes::CircuitShapes;
 use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::analysis::op_cost::OpCosts;
 use fhec_passes::bootstrap::{failure, sets};
@@ -197,7 +198,9 @@ pub fn run(options: &Options) -> Result<Report> {
         Secret::UniformTernary => params.ring_degree() as u32,
     });
     let floors = CostTable::default().floor(rayon::current_num_threads());
-    let phase_floors = OpCosts::new(params, &floors).bootstrap_phases(&bootstrap, level).into();
+    let phase_floors = OpCosts::new(params, &floors)
+        .bootstrap_phases(&bootstrap, level, &mut CircuitShapes::default())
+        .into();
     let encapsulation_bytes = encapsulation.as_ref().map_or(0, |keys| keys.bytes());
     Ok(Report {
         params: options.params.clone(),

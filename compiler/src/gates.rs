@@ -90,11 +90,14 @@ impl Gates {
         let priced = || plan.considered.iter().filter(|set| set.seconds > 0.0 && set.verdict != "chosen");
         let passing = priced().filter(|set| self.excess(set) <= 1.0);
         // One that keeps precision first, then the fastest.
-        let refused = |set: &Considered| set.verdict != "slower";
+        let refused = |set: &Considered| !set.acceptable();
         let best = passing.min_by(|a, b| refused(a).cmp(&refused(b)).then(a.seconds.total_cmp(&b.seconds)));
         if let Some(set) = best {
             let why_not = match set.verdict.as_str() {
-                "slower" => "it is slower than the one chosen".into(),
+                Considered::SLOWER => "it is slower than the one chosen".into(),
+                Considered::LESS_PRECISE => {
+                    "it is less precise than the one chosen, and hardly faster".into()
+                }
                 verdict => format!("it was not chosen because {verdict}"),
             };
             return format!("the nearest plan that would pass: {}; {why_not}", in_words(set));

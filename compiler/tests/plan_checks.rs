@@ -96,11 +96,12 @@ fn the_fastest_plan_within_memory_is_chosen_and_where_none_is_the_nearest_is_nam
     let (code, message, _) = folder.compile("small.fhec", model, &[security, &format!("--max-ram={limit}")]);
     assert_eq!(code, 0, "{message}");
     let small = folder.plan("small.fhec");
-    assert!(small.predicted_peak_bytes <= limit && small.predicted_seconds >= free.predicted_seconds);
+    assert!(small.predicted_peak_bytes <= limit && small.predicted_seconds >= free.predicted_seconds * 0.99);
     // No set that is as precise as asked for and was known to fit is faster.
-    let fits = |set: &&fhec_ir::plan::Considered| set.verdict == "slower" && set.peak_bytes <= limit;
+    let fits = |set: &&fhec_ir::plan::Considered| set.acceptable() && set.peak_bytes <= limit;
     let fastest = free.considered.iter().filter(fits).map(|set| set.seconds).fold(f64::INFINITY, f64::min);
-    assert!(small.predicted_seconds <= fastest, "{} s, but {fastest} s fit", small.predicted_seconds);
+    // One that is a hundredth slower may be chosen for its precision.
+    assert!(small.predicted_seconds <= fastest * 1.01, "{} s, but {fastest} s fit", small.predicted_seconds);
 
     let (code, message, exists) = folder.compile("none.fhec", model, &[security, "--ram=64MiB"]);
     assert_eq!((code, exists), (3, false), "{message}");

@@ -207,6 +207,18 @@ pub struct Considered {
     pub verdict: String,
 }
 
+impl Considered {
+    /// Verdict of a set that keeps all that was asked for, and takes longer than the one chosen.
+    pub const SLOWER: &str = "slower";
+    /// Verdict of a set that keeps all that was asked for, and is hardly faster than the one chosen, but less precise.
+    pub const LESS_PRECISE: &str = "less precise";
+
+    /// Whether the set keeps all that was asked for, and was not chosen.
+    pub fn acceptable(&self) -> bool {
+        [Self::SLOWER, Self::LESS_PRECISE].contains(&self.verdict.as_str())
+    }
+}
+
 /// What a pass did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PassRow {

@@ -168,6 +168,9 @@ impl PolynomialShape {
     /// Basis elements of an operand at `level` that lack primes at a level that they are used at, each with such a level: they must be
     /// brought there first, by a division.
     pub fn copies(&self, params: &Params, level: Level) -> BTreeSet<(usize, Level)> {
+        if (level.saturating_sub(self.depth as Level)..level).all(|below| params.nests(below + 1, below)) {
+            return BTreeSet::new();
+        }
         let at = |depth: u32| level - depth as Level;
         let uses = self.uses().into_iter();
         uses.filter(|&(k, depth)| !params.nests(at(basis_depth(k)), at(depth)))

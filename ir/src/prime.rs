@@ -30,18 +30,55 @@ pub fn is_prime(n: u64) -> bool {
             return n == p;
         }
     }
+    let field = Montgomery::new(n);
+    let (one, minus_one) = (field.one, n - field.one);
     let twos = (n - 1).trailing_zeros();
     let odd = (n - 1) >> twos;
     BASES.iter().all(|&base| {
-        let mut x = pow_mod(base, odd, n);
-        if x == 1 || x == n - 1 {
+        let mut x = field.pow(base, odd);
+        if x == one || x == minus_one {
             return true;
         }
         (1..twos).any(|_| {
-            x = mul_mod(x, x, n);
-            x == n - 1
+            x = field.mul(x, x);
+            x == minus_one
         })
     })
+}
+
+/// Products modulo an odd number without divisions: numbers stand for their multiples by `2^64` (Montgomery, Math. Comp. 1985). A
+/// search for parameters tests a hundred thousand numbers.
+struct Montgomery {
+    n: u64,
+    /// `-1 / n` modulo `2^64`.
+    inverse: u64,
+    /// `2^64 mod n`.
+    one: u64,
+}
+
+impl Montgomery {
+    fn new(n: u64) -> Self {
+        // Newton: each step doubles the bits that are right, three at the start.
+        let inverse = (0..5).fold(n, |x: u64, _| x.wrapping_mul(2u64.wrapping_sub(n.wrapping_mul(x))));
+        Montgomery { n, inverse: inverse.wrapping_neg(), one: (u64::MAX % n + 1) % n }
+    }
+
+    fn mul(&self, a: u64, b: u64) -> u64 {
+        let product = u128::from(a) * u128::from(b);
+        let multiple = u128::from((product as u64).wrapping_mul(self.inverse)) * u128::from(self.n);
+        let (sum, carry) = product.overflowing_add(multiple);
+        let high = (sum >> 64) as u64;
+        if carry || high >= self.n { high.wrapping_sub(self.n) } else { high }
+    }
+
+    /// `base^exponent`, for a small base.
+    fn pow(&self, base: u64, exponent: u64) -> u64 {
+        let base = mul_mod(base % self.n, self.one, self.n);
+        (0..u64::BITS - exponent.leading_zeros()).rev().fold(self.one, |power, bit| {
+            let square = self.mul(power, power);
+            if exponent >> bit & 1 == 1 { self.mul(square, base) } else { square }
+        })
+    }
 }
 
 /// Primes `q = 1 mod 2^(log_n + 1)` in order of their distance from `centre`, nearest first (below before above
@@ -85,6 +122,19 @@ mod tests {
                 (2 * i..20_000).step_by(i).for_each(|j| composite[j] = true);
             }
             assert_eq!(is_prime(i as u64), !composite[i], "{i}");
+        }
+    }
+
+    #[test]
+    fn products_without_divisions_are_products() {
+        let mut x = 0x9e37_79b9_7f4a_7c15_u64;
+        for n in [3, 65_537, 1_099_510_054_913, (1 << 61) - 1, u64::MAX, u64::MAX - 58] {
+            let field = Montgomery::new(n);
+            for exponent in [0, 1, 2, 77, n - 1] {
+                x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let power = field.pow(x, exponent);
+                assert_eq!(power, mul_mod(pow_mod(x, exponent, n), field.one, n), "{x}^{exponent} mod {n}");
+            }
         }
     }
 

@@ -84,7 +84,7 @@ pub fn estimate(
 ) -> Result<Estimate, String> {
     let keys = shapes.keys(func, params).map_err(|error| error.to_string())?;
     let bootstraps = BootstrapParams::of_program(func).map_err(|error| error.to_string())?;
-    let prices = OpCosts::new(params, costs).with_bootstraps(&bootstraps);
+    let prices = OpCosts::new(params, costs).with_bootstraps(&bootstraps, shapes);
     let op_seconds: Vec<f64> = func.ops().iter().map(|data| prices.seconds(func, data, shapes)).collect();
     let op_plaintext_bytes: Vec<u64> =
         func.ops().iter().map(|data| prices.plaintext_bytes(func, data, shapes)).collect();

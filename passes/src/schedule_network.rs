@@ -2,7 +2,8 @@
 //! compile, with its order as a list.
 //!
 //! The ring decides how many slots there are, layouts depend on the slots, and costs on both; so every ring and digit
-//! size that security admits is compiled to the end and estimated, and the fastest that keeps precision and memory wins.
+//! size that security admits is compiled to the end and estimated, and the fastest that keeps precision and memory wins, of those hardly
+//! slower the most precise.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -187,7 +188,7 @@ pub fn schedule_network(
         packed: BTreeMap::from([(probe, Rc::new(probed))]),
         wanted: bits(WANTED_OUTPUT_ERROR),
         considered: Vec::new(),
-        best: None,
+        acceptable: Vec::new(),
         most_precise: None,
         smallest: None,
     };
@@ -195,7 +196,7 @@ pub fn schedule_network(
         Some(fixed) => search.fixed(fixed)?,
         None => {
             search.without_bootstraps(depth)?;
-            if search.best.is_none() {
+            if search.acceptable.is_empty() {
                 search.wanted = bits(WANTED_BOOTSTRAPPED_OUTPUT_ERROR);
                 search.with_bootstraps()?;
             }
@@ -261,7 +262,7 @@ fn to_ckks(
     after: &mut dyn FnMut(&'static str, Snapshot<'_>),
 ) -> Result<Lowered, ScheduleError> {
     let Candidate { params, bootstrap } = candidate;
-    let costs = OpCosts::new(params, &options.costs).with_bootstraps(bootstrap.as_slice());
+    let costs = OpCosts::new(params, &options.costs).with_bootstraps(bootstrap.as_slice(), shapes);
     let mut passes = Passes { options, rows: Vec::new() };
     let (placement, seconds) = match bootstrap {
         None => (Placement::without_bootstraps(packed), 0.0),
@@ -374,6 +375,9 @@ impl Passes<'_> {
     }
 }
 
+/// By how much predicted times may differ and say nothing: of sets as fast as that, the most precise is chosen.
+const SAME_TIME: f64 = 0.01;
+
 /// Parameter sets seen so far.
 struct Search<'a> {
     func: &'a Func<Nn>,
@@ -383,8 +387,8 @@ struct Search<'a> {
     considered: Vec<Considered>,
     /// Bits of precision wanted.
     wanted: f64,
-    /// Seconds, parameters and row of the fastest acceptable set.
-    best: Option<(f64, Candidate, usize)>,
+    /// Seconds, bits, parameters and row of the acceptable sets.
+    acceptable: Vec<(f64, f64, Candidate, usize)>,
     /// Bits, parameters and row of the most precise set that fits the memory but not the precision.
     most_precise: Option<(f64, Candidate, usize)>,
     /// Bytes, parameters and row of the set that needs the least memory of those that do not fit it.
@@ -445,6 +449,7 @@ impl Search<'_> {
     /// Chains with bootstrapping: all are placed, those with the least predicted time compiled to the end.
     fn with_bootstraps(&mut self) -> Result<(), ScheduleError> {
         const COMPILED: usize = 4;
+        const MOST_COMPILED: usize = 12;
         let asked = &self.options.params;
         let (mut sines, mut shapes) = (SineCache::default(), CircuitShapes::default());
         let mut placed: Vec<(f64, Candidate)> = Vec::new();
@@ -456,13 +461,21 @@ impl Search<'_> {
             placed.extend(self.place(&packed, sets, &mut shapes)?);
         }
         placed.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut accepted = 0;
-        for (_, candidate) in placed {
-            let packed = self.packed(candidate.params.log_n())?;
-            accepted += usize::from(self.consider(&packed, candidate, &mut shapes)?);
-            if accepted == COMPILED {
+        let fastest = |acceptable: &[(f64, f64, Candidate, usize)]| {
+            acceptable.iter().map(|(seconds, ..)| *seconds).fold(f64::INFINITY, f64::min)
+        };
+        for (seconds, candidate) in placed {
+            // All that may be as fast as the fastest (what placement predicts is near what the program will be), and a few to choose from.
+            let enough = match self.acceptable.len() {
+                ..COMPILED => false,
+                COMPILED..MOST_COMPILED => seconds > fastest(&self.acceptable) * (1.0 + 2.0 * SAME_TIME),
+                MOST_COMPILED.. => true,
+            };
+            if enough {
                 break;
             }
+            let packed = self.packed(candidate.params.log_n())?;
+            self.consider(&packed, candidate, &mut shapes)?;
         }
         Ok(())
     }
@@ -494,8 +507,11 @@ impl Search<'_> {
                     count
                 }
             };
-            let each = OpCosts::new(&set.params, &options.costs)
-                .bootstrap(&set.bootstrap, set.bootstrap.output_level);
+            let each = OpCosts::new(&set.params, &options.costs).bootstrap(
+                &set.bootstrap,
+                set.bootstrap.output_level,
+                shapes,
+            );
             ranked.push((count as f64 * each, set));
         }
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -557,10 +573,8 @@ impl Search<'_> {
                 format!("outputs would have errors of 2^-{bits:.1}, wanted are 2^-{:.1}", self.wanted);
             false
         } else {
-            if self.best.as_ref().is_none_or(|(seconds, ..)| estimate.seconds < *seconds) {
-                self.best = Some((estimate.seconds, candidate, index));
-            }
-            row.verdict = "slower".into();
+            self.acceptable.push((estimate.seconds, bits, candidate, index));
+            row.verdict = Considered::SLOWER.into();
             true
         };
         self.considered.push(row);
@@ -575,7 +589,19 @@ impl Search<'_> {
     }
 
     fn chosen(&mut self, depth: u32) -> Result<(Candidate, usize), ScheduleError> {
-        if let Some((_, candidate, row)) = self.best.take() {
+        let fastest = self.acceptable.iter().map(|(seconds, ..)| *seconds).fold(f64::INFINITY, f64::min);
+        let as_fast = std::mem::take(&mut self.acceptable).into_iter();
+        let as_fast = as_fast.filter(|(seconds, ..)| *seconds <= fastest * (1.0 + SAME_TIME));
+        // The most precise; of equally precise ones the fastest.
+        let best = as_fast.min_by(|a, b| b.1.total_cmp(&a.1).then(a.0.total_cmp(&b.0)));
+        if let Some((seconds, _, candidate, row)) = best {
+            for set in self
+                .considered
+                .iter_mut()
+                .filter(|set| set.verdict == Considered::SLOWER && set.seconds < seconds)
+            {
+                set.verdict = Considered::LESS_PRECISE.into();
+            }
             return Ok((candidate, row));
         }
         let asked = &self.options.params;

@@ -170,7 +170,8 @@ fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
     let set = BootstrapSet { params, ..set };
     let bootstrap = set.with_slots(set.params.slots()).map_err(|e| broken(&e))?;
     let (table, mut shapes) = (CostTable::default(), CircuitShapes::default());
-    let costs = OpCosts::new(&set.params, &table).with_bootstraps(std::slice::from_ref(&bootstrap));
+    let costs =
+        OpCosts::new(&set.params, &table).with_bootstraps(std::slice::from_ref(&bootstrap), &mut shapes);
     let placed = place_bootstraps(&before, &bootstrap, method, &costs, &mut shapes);
     let (placement, seconds) = placed.map_err(Failure::refused)?;
     if seconds.is_nan() || seconds <= 0.0 {

@@ -63,8 +63,8 @@ impl<'a> OpCosts<'a> {
     }
 
     /// The same for programs that use `bootstraps`.
-    pub fn with_bootstraps(mut self, bootstraps: &[BootstrapParams]) -> Self {
-        self.bootstraps = bootstraps.iter().map(|b| (b.slots(), self.bootstraps(b))).collect();
+    pub fn with_bootstraps(mut self, bootstraps: &[BootstrapParams], shapes: &mut CircuitShapes) -> Self {
+        self.bootstraps = bootstraps.iter().map(|b| (b.slots(), self.bootstraps(b, shapes))).collect();
         self
     }
 
@@ -168,15 +168,19 @@ impl<'a> OpCosts<'a> {
     }
 
     /// Seconds of a bootstrap of one ciphertext to level `to`, from its lowest operand.
-    pub fn bootstrap(&self, bootstrap: &BootstrapParams, to: Level) -> f64 {
-        self.bootstrap_phases(bootstrap, to).iter().map(|(_, seconds)| seconds).sum()
+    pub fn bootstrap(&self, bootstrap: &BootstrapParams, to: Level, shapes: &mut CircuitShapes) -> f64 {
+        self.bootstrap_phases(bootstrap, to, shapes).iter().map(|(_, seconds)| seconds).sum()
     }
 
     /// Bootstraps from their lowest operand to every level from 0 on.
-    pub fn bootstraps(&self, bootstrap: &BootstrapParams) -> Vec<BootstrapSeconds> {
+    pub fn bootstraps(
+        &self,
+        bootstrap: &BootstrapParams,
+        shapes: &mut CircuitShapes,
+    ) -> Vec<BootstrapSeconds> {
         let pairs = bootstrap.takes_pairs(self.params);
         let seconds = |to: Level| {
-            let phases = self.bootstrap_phases(bootstrap, to);
+            let phases = self.bootstrap_phases(bootstrap, to, shapes);
             let single: f64 = phases.iter().map(|(_, seconds)| seconds).sum();
             // Each has its own sine, and a conjugation at the start.
             let own = phases.iter().filter(|(name, _)| ["sine", "level_drop"].contains(name));
@@ -201,18 +205,23 @@ impl<'a> OpCosts<'a> {
     }
 
     /// Seconds of a bootstrap of one ciphertext to level `to` by phase, under the names that measurements have.
-    pub fn bootstrap_phases(&self, bootstrap: &BootstrapParams, to: Level) -> [(&'static str, f64); 6] {
+    pub fn bootstrap_phases(
+        &self,
+        bootstrap: &BootstrapParams,
+        to: Level,
+        shapes: &mut CircuitShapes,
+    ) -> [(&'static str, f64); 6] {
         let params = self.params;
         let reached = bootstrap.reached_level(params, to);
         let dropped = if to < reached { self.level_drop(to) } else { 0.0 };
         let exchange = bootstrap.exchange(params, to);
         let lacking =
             OpCosts { params, costs: self.costs, ring: self.ring, exchange, bootstraps: Vec::new() };
-        let [a, b, c, d, e] = lacking.phases(bootstrap);
+        let [a, b, c, d, e] = lacking.phases(bootstrap, shapes);
         [a, b, c, d, e, ("level_drop", dropped)]
     }
 
-    fn phases(&self, bootstrap: &BootstrapParams) -> [(&'static str, f64); 5] {
+    fn phases(&self, bootstrap: &BootstrapParams, shapes: &mut CircuitShapes) -> [(&'static str, f64); 5] {
         let transform = |matrices: &[(DftMatrix, Level)]| {
             let matrix = |&(matrix, level): &(DftMatrix, Level)| {
                 let giants = matrix.giant_steps().saturating_sub(1);
@@ -239,11 +248,11 @@ impl<'a> OpCosts<'a> {
             let level = sine - (bootstrap.cosine.depth() + step) as Level;
             self.at(OpKind::Mul, level, 2) + self.key_switch(level) + self.rescale(level, 2)
         };
-        let mut reduce = self.polynomial(&PolynomialShape::new(&bootstrap.cosine), sine);
+        let mut reduce = self.polynomial(&shapes.polynomial(&bootstrap.cosine), sine);
         reduce += (0..bootstrap.double_angles).map(doubling).sum::<f64>();
         if let Some(arcsine) = &bootstrap.arcsine {
             let level = bootstrap.sine_output_level() + arcsine.depth() as Level;
-            reduce += self.polynomial(&PolynomialShape::new(arcsine), level);
+            reduce += self.polynomial(&shapes.polynomial(arcsine), level);
         }
         let conjugations = match bootstrap.order {
             Order::SlotsToCoeffsFirst => 0.0,

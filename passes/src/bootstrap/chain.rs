@@ -63,6 +63,9 @@ impl Primes {
 
     /// The unused prime nearest to `wanted`, for a segment of width `bits`.
     fn near(&mut self, wanted: f64, bits: u32) -> Found<u64> {
+        if bits <= 50 && wanted * 0.8 >= f64::from(50).exp2() {
+            return Err(Err(bits));
+        }
         let prime = ntt_primes_near(wanted as u64, self.log_n)
             .take_while(|&q| (q as f64 / wanted - 1.0).abs() < 0.2)
             .find(|q| !self.taken.contains(q) && (bits > 50 || *q < 1 << 50))

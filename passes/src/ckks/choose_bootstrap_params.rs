@@ -8,7 +8,7 @@
 //! | Method   | profiles of the named sets ([`crate::bootstrap::sets`]) varied in width of primes, application levels, special primes, matrices of the transforms, and degree and doublings of the cosine; everything that the limit on `log2(QP)` admits. The caller ranks them by predicted cost |
 //!
 //! Sizes of primes decide the precision of a bootstrap: *compact* 32-bit levels (about 16 bits), *wide* 40-bit levels (about 22 bits), and
-//! each up to two bits narrower where a program needs less.
+//! each up to five bits narrower where a program needs less.
 
 use std::collections::BTreeMap;
 
@@ -84,26 +84,33 @@ fn profiles(log_n: u32, security_bits: u32) -> Result<Vec<Recipe>, SetError> {
     let like = |name: &str| -> Result<Recipe, SetError> {
         Ok(Recipe { name: format!("n{log_n}-{security_bits}"), log_n, security_bits, ..recipe(name)? })
     };
+    // A bit less between message and q0 is half a bit of precision more: the sine is that much straighter than its result is precise.
+    let compact = || -> Result<Recipe, SetError> {
+        let compact = like("n15-98")?;
+        let (q0_bits, log_message_ratio) = (compact.q0_bits - 1, compact.log_message_ratio - 1);
+        Ok(Recipe { q0_bits, log_message_ratio, ..compact })
+    };
     Ok(match (log_n, security_bits) {
         (..15, _) => Vec::new(),
         // At 192 bits and more the ephemeral secret must be denser.
         (_, 192..) => vec![like("n16-192")?],
-        (15, _) => vec![like("n15-98")?],
-        _ => vec![like("n15-98")?, like("n16-128")?],
+        (15, _) => vec![compact()?],
+        _ => vec![compact()?, like("n16-128")?],
     })
 }
 
 /// Bits that primes of a profile are narrowed by.
-const NARROWER: [u32; 3] = [0, 1, 2];
+const NARROWER: [u32; 6] = [0, 1, 2, 3, 4, 5];
 
-/// A profile with all chain primes a few bits narrower: as many bits less of precision, for more levels or special primes in the same
-/// modulus.
+/// A profile with all chain primes a few bits narrower: less precision, for more levels or special primes in the same modulus. The cosine's
+/// first products are what most of the error comes from, so its primes are narrowed less, by three bits in five; those of an
+/// application's level cost a third of a bit of precision each.
 fn widths(profile: Recipe) -> impl Iterator<Item = Recipe> {
     NARROWER.into_iter().map(move |bits| Recipe {
-        q0_bits: profile.q0_bits - bits,
+        q0_bits: profile.q0_bits - bits.div_ceil(2),
         slots_to_coeffs_bits: profile.slots_to_coeffs_bits - bits,
         application_bits: profile.application_bits - bits,
-        sine_bits: profile.sine_bits - bits,
+        sine_bits: profile.sine_bits - (3 * bits).div_ceil(5),
         doubling_bits: profile.doubling_bits - bits,
         coeffs_to_slots_bits: profile.coeffs_to_slots_bits - bits,
         ..profile.clone()

@@ -126,7 +126,7 @@ pub fn place_bootstraps(
             return Err(PlaceBootstrapsError::TooDeep { op: data.op.mnemonic(), value, needed, levels });
         }
     }
-    let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap) };
+    let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap, shapes) };
     let (mut states, rules) = match method {
         BootstrapPlacement::Optimal => {
             (optimal(func, &live, window, &BTreeSet::new(), &prices, shapes)?, BTreeMap::new())
@@ -149,7 +149,7 @@ pub fn place_bootstraps_without(
 ) -> Option<(Placement, f64)> {
     let window = Window { bottom: bootstrap.input_level(), top: bootstrap.output_level };
     let live = live(func);
-    let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap) };
+    let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap, shapes) };
     let mut states = optimal(func, &live, window, avoided, &prices, shapes).ok()?;
     tighten(func, &live, &mut states, &BTreeMap::new(), window);
     let seconds = prices.of_placement(&live, &states, shapes);

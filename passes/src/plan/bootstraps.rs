@@ -100,12 +100,13 @@ struct OtherPlaces<'a> {
 
 impl<'a> OtherPlaces<'a> {
     fn new(scheduled: &'a Scheduled, placed: &'a PlacedBootstraps, costs: &'a CostTable) -> Self {
+        let mut shapes = scheduled.shapes.clone();
         OtherPlaces {
             packed: &scheduled.packed,
             placed,
             costs: OpCosts::new(&scheduled.params, costs)
-                .with_bootstraps(std::slice::from_ref(&placed.bootstrap)),
-            shapes: scheduled.shapes.clone(),
+                .with_bootstraps(std::slice::from_ref(&placed.bootstrap), &mut shapes),
+            shapes,
             layers: Layers::of(&scheduled.packed),
             definitions: scheduled.packed.definitions(),
             known: BTreeMap::new(),

@@ -22,7 +22,8 @@ fn polynomial(depth: u32) -> String {
 /// Every state of every value, the definition; `avoided` are not refreshed.
 fn brute_force(func: &Func<Packed>, set: &BootstrapSet, avoided: &BTreeSet<Value>, costs: &OpCosts) -> f64 {
     let window = Window { bottom: set.bootstrap.input_level(), top: set.bootstrap.output_level };
-    let prices = Prices { func, costs, bootstrap: costs.bootstraps(&set.bootstrap) };
+    let prices =
+        Prices { func, costs, bootstrap: costs.bootstraps(&set.bootstrap, &mut CircuitShapes::default()) };
     let live = live(func);
     let mut shapes = CircuitShapes::default();
     let (domain, values) = (window.states(), func.value_count());
@@ -138,7 +139,7 @@ fn lower_bootstraps_cost_less() {
     let table = CostTable::default();
     let costs = OpCosts::new(&set.params, &table);
     let (bottom, top) = (set.bootstrap.input_level(), set.bootstrap.output_level);
-    let prices = costs.bootstraps(&set.bootstrap);
+    let prices = costs.bootstraps(&set.bootstrap, &mut CircuitShapes::default());
     for level in bottom..top {
         let (lower, higher) = (prices[usize::from(level)], prices[usize::from(level) + 1]);
         assert!(lower.single < higher.single && lower.pair < higher.pair, "level {level}");
