@@ -9,8 +9,6 @@
 //! to it, still congruent, and larger than `S / 2` by that little. Digits of a key switch and remainders of a division
 //! are therefore half a modulus at most instead of `k` moduli, which saves one to three bits of noise.
 
-use std::sync::Arc;
-
 use super::basis::Basis;
 use super::context::Context;
 use super::poly::{Domain, Poly};
@@ -29,7 +27,7 @@ pub(crate) struct BasisConversion {
     reciprocals: Vec<Reciprocal>,
     /// By number of the target prime; empty for source primes.
     targets: Vec<Target>,
-    /// Whether the source factors have another factor, which a single source is to be multiplied by.
+    /// Whether factors hold more than the conversion, so that a single source is not simply reduced.
     scaled: bool,
 }
 
@@ -39,39 +37,6 @@ struct Target {
     factors: Vec<u64>,
     /// `S^-1`.
     inverse: u64,
-}
-
-/// Constants of a division with rounding: the primes that are dropped, those that are added, and the factors these make.
-pub(crate) struct Division {
-    /// From the dropped primes; where primes are added, their product is among the factors of its sources.
-    conversion: Arc<BasisConversion>,
-    /// By number of a prime that stays: the product of the added primes over that of the dropped ones. Empty where none is added.
-    ratios: Vec<u64>,
-}
-
-impl Division {
-    /// Of residues over all of `dropped` and `kept` by the product of `dropped`, times that of `added`.
-    pub(crate) fn new(context: &Context, dropped: Vec<usize>, added: &[usize]) -> Self {
-        let conversion = context.conversion(dropped.clone());
-        if added.is_empty() {
-            return Division { conversion, ratios: Vec::new() };
-        }
-        let moduli = context.moduli();
-        let factor = |prime: usize| {
-            let m = &moduli[prime];
-            added.iter().fold(1, |product, &p| m.mul(product, m.reduce(moduli[p].value())))
-        };
-        let mut conversion = BasisConversion::new(moduli, dropped);
-        for (source, &prime) in conversion.source_factors.iter_mut().zip(&conversion.sources) {
-            *source = moduli[prime].mul(*source, factor(prime));
-        }
-        // A single source is used as it is otherwise.
-        conversion.scaled = true;
-        let ratio = |prime: usize| moduli[prime].mul(factor(prime), conversion.targets[prime].inverse);
-        let ratios =
-            (0..moduli.len()).map(|p| if conversion.sources.contains(&p) { 0 } else { ratio(p) }).collect();
-        Division { conversion: Arc::new(conversion), ratios }
-    }
 }
 
 impl BasisConversion {
@@ -105,24 +70,51 @@ impl BasisConversion {
         }
     }
 
+    /// Of a division by the product `D` of `dropped` of residues times the product `A` of `added`: from `A x` modulo `D` to what is left to do
+    /// per target. For a prime of the residues that is the remainder over `A`, to be subtracted before all is multiplied by
+    /// [`Target::inverse`], here `A / D`; for an added one, where `A x` is zero, the negative of the remainder over `D`.
+    pub(crate) fn of_division(moduli: &[Modulus], dropped: Vec<usize>, added: &[usize]) -> Self {
+        let mut conversion = BasisConversion::new(moduli, dropped);
+        conversion.scaled = true;
+        let product =
+            |m: &Modulus| added.iter().fold(1, |product, &p| m.mul(product, m.reduce(moduli[p].value())));
+        for (factor, &source) in conversion.source_factors.iter_mut().zip(&conversion.sources) {
+            let m = &moduli[source];
+            *factor = m.mul(*factor, product(m));
+        }
+        for (prime, (target, m)) in conversion.targets.iter_mut().zip(moduli).enumerate() {
+            let factor = if added.contains(&prime) {
+                m.neg(target.inverse)
+            } else {
+                let added = product(m);
+                target.inverse = m.mul(target.inverse, added);
+                m.inv(added)
+            };
+            target.factors.iter_mut().for_each(|f| *f = m.mul(*f, factor));
+        }
+        conversion
+    }
+
+    /// Whether residues modulo a single prime are just reduced.
+    fn reduces(&self) -> bool {
+        self.sources.len() == 1 && !self.scaled
+    }
+
     /// Limbs of quotients: 1, or none where a single source needs none.
     pub(crate) fn quotient_limbs(&self) -> usize {
-        usize::from(self.sources.len() > 1)
+        usize::from(!self.reduces())
     }
 
     /// Makes `y_i` of the coefficients `x_i`, in place, and the quotients `v`; residues are `[source][coefficient]`.
     pub(crate) fn prepare(&self, isa: Isa, moduli: &[Modulus], residues: &mut [u64], quotients: &mut [u64]) {
-        if self.sources.len() == 1 && !self.scaled {
+        if self.reduces() {
             return;
         }
-        let degree = residues.len() / self.sources.len();
+        let degree = quotients.len();
         for ((x, &s), &factor) in
             residues.chunks_exact_mut(degree).zip(&self.sources).zip(&self.source_factors)
         {
             kernels::mul_scalar_assign(isa, x, factor, &moduli[s]);
-        }
-        if self.sources.len() == 1 {
-            return;
         }
         let residues: Vec<&[u64]> = residues.chunks_exact(degree).collect();
         kernels::rounded_quotients(isa, quotients, &residues, &self.reciprocals);
@@ -139,9 +131,9 @@ impl BasisConversion {
         (residues, quotients): (&[u64], &[u64]),
         targets: &[usize],
     ) {
-        if let [source] = self.sources[..] {
+        if let ([source], true) = (&self.sources[..], self.reduces()) {
             for (out, &target) in out.iter_mut().zip(targets) {
-                kernels::reduce_into(isa, out, residues, &moduli[source], &moduli[target]);
+                kernels::reduce_into(isa, out, residues, &moduli[*source], &moduli[target]);
             }
             return;
         }
@@ -185,11 +177,8 @@ impl Context {
         let stays = |limb: usize| limb < basis.chain && kept.primes().has(basis.chain_prime(limb));
         let dropped: Vec<usize> = (0..basis.limbs()).filter(|&limb| !stays(limb)).collect();
         assert!(kept.special == 0 && !dropped.is_empty(), "division by one");
-        let division = self.division(
-            dropped.iter().map(|&limb| self.prime(basis, limb)).collect(),
-            kept.primes().without(basis.primes()),
-        );
-        let conversion = &*division.conversion;
+        let primes = dropped.iter().map(|&limb| self.prime(basis, limb)).collect();
+        let conversion = self.division(primes, kept.primes().without(basis.primes()));
         let (isa, moduli) = (self.isa(), self.moduli());
         let degree = self.ring_degree();
         let mut residues = [(); K].map(|()| self.scratch(conversion.sources.len()));
@@ -233,24 +222,11 @@ impl Context {
                 let (modulus, inverse) = (&moduli[prime], conversion.targets[prime].inverse);
                 self.transform(prime).forward(isa, remainder);
                 let target = if tail.permute.is_some() { &mut quotient[..] } else { &mut *out };
-                if !basis.primes().has(prime) {
-                    // Zero minus the remainder.
-                    target.copy_from_slice(remainder);
-                    kernels::mul_scalar_assign(isa, target, modulus.neg(inverse), modulus);
-                } else if let Some(&ratio) = division.ratios.get(prime) {
-                    target.copy_from_slice(a[k].limb(basis.primes().rank(prime)));
-                    kernels::mul_scalar_assign(isa, target, ratio, modulus);
-                    kernels::mul_scalar_assign(isa, remainder, inverse, modulus);
-                    kernels::sub_assign(isa, target, remainder, modulus);
+                if basis.primes().has(prime) {
+                    let limb = a[k].limb(basis.primes().rank(prime));
+                    kernels::sub_mul_scalar_into(isa, target, limb, remainder, inverse, modulus);
                 } else {
-                    kernels::sub_mul_scalar_into(
-                        isa,
-                        target,
-                        a[k].limb(basis.primes().rank(prime)),
-                        remainder,
-                        inverse,
-                        modulus,
-                    );
+                    target.copy_from_slice(remainder);
                 }
                 if let Some(addend) = tail.add {
                     kernels::add_assign(isa, target, addend.limb_in(kept, limb), modulus);

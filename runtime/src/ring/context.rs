@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::automorphism::Automorphisms;
 use super::basis::Basis;
-use super::basis_extension::{BasisConversion, Division};
+use super::basis_extension::BasisConversion;
 use super::pool::{BufferPool, PooledBuffer};
 use crate::kernels::{Isa, KernelError, Modulus, NttTable, Permutation};
 use crate::parallel;
@@ -52,8 +52,8 @@ pub struct Context {
     transforms: Vec<NttTable>,
     pool: Arc<BufferPool>,
     automorphisms: Automorphisms,
-    conversions: RwLock<BTreeMap<Vec<usize>, Arc<BasisConversion>>>,
-    divisions: RwLock<BTreeMap<(Vec<usize>, PrimeSet), Arc<Division>>>,
+    /// By source primes, and primes that a division adds.
+    conversions: RwLock<BTreeMap<(Vec<usize>, PrimeSet), Arc<BasisConversion>>>,
 }
 
 /// How much a task does per limb, which decides whether threads pay.
@@ -91,8 +91,7 @@ impl Context {
         let (moduli, transforms): (Vec<Modulus>, Vec<NttTable>) = tables?.into_iter().unzip();
         let pool = BufferPool::new(params.resting_bytes());
         let automorphisms = Automorphisms::new(params.log_n());
-        let (conversions, divisions) = (RwLock::default(), RwLock::default());
-        Ok(Context { params, isa, moduli, transforms, pool, automorphisms, conversions, divisions })
+        Ok(Context { params, isa, moduli, transforms, pool, automorphisms, conversions: RwLock::default() })
     }
 
     /// The parameter set.
@@ -188,24 +187,23 @@ impl Context {
 
     /// Conversion from the primes `sources` to all other primes.
     pub(crate) fn conversion(&self, sources: Vec<usize>) -> Arc<BasisConversion> {
-        if let Some(found) = self.conversions.read().unwrap_or_else(PoisonError::into_inner).get(&sources) {
-            return Arc::clone(found);
-        }
-        let conversion = Arc::new(BasisConversion::new(&self.moduli, sources.clone()));
-        let mut conversions = self.conversions.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(conversions.entry(sources).or_insert(conversion))
+        self.division(sources, PrimeSet::EMPTY)
     }
 
-    /// The division of residues by the primes `dropped`, times the chain primes `added`.
-    pub(crate) fn division(&self, dropped: Vec<usize>, added: PrimeSet) -> Arc<Division> {
+    /// Conversion from the primes `dropped` for a division by their product that the chain primes `added` come out of.
+    pub(crate) fn division(&self, dropped: Vec<usize>, added: PrimeSet) -> Arc<BasisConversion> {
         let key = (dropped, added);
-        if let Some(found) = self.divisions.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(found) = self.conversions.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Arc::clone(found);
         }
-        let primes: Vec<usize> = added.iter().collect();
-        let division = Arc::new(Division::new(self, key.0.clone(), &primes));
-        let mut divisions = self.divisions.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(divisions.entry(key).or_insert(division))
+        let (sources, added) = (key.0.clone(), added.iter().collect::<Vec<usize>>());
+        let conversion = Arc::new(if added.is_empty() {
+            BasisConversion::new(&self.moduli, sources)
+        } else {
+            BasisConversion::of_division(&self.moduli, sources, &added)
+        });
+        let mut conversions = self.conversions.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(conversions.entry(key).or_insert(conversion))
     }
 
     /// How many target primes a basis conversion from `sources` primes serves at a time.
