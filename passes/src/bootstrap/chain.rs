@@ -63,10 +63,9 @@ impl Primes {
 
     /// The unused prime nearest to `wanted`, for a segment of width `bits`.
     fn near(&mut self, wanted: f64, bits: u32) -> Found<u64> {
-        if bits <= 50 && wanted * 0.8 >= f64::from(50).exp2() {
-            return Err(Err(bits));
-        }
-        let prime = ntt_primes_near(wanted as u64, self.log_n)
+        // Fast kernels end at 2^50: beyond, the nearest is the next below, and looking from there finds it at once.
+        let largest = if bits > 50 { f64::INFINITY } else { (1u64 << 50) as f64 - 1.0 };
+        let prime = ntt_primes_near(wanted.min(largest) as u64, self.log_n)
             .take_while(|&q| (q as f64 / wanted - 1.0).abs() < 0.2)
             .find(|q| !self.taken.contains(q) && (bits > 50 || *q < 1 << 50))
             .ok_or(Err(bits))?;
@@ -146,6 +145,17 @@ mod tests {
     use fhec_ir::params::{Params, ParamsLiteral, Secret};
 
     use super::*;
+
+    /// Wider than fast kernels go: the next below, or an error, at once.
+    #[test]
+    fn primes_too_wide_for_their_segment_are_not_looked_for_in_vain() {
+        let mut primes = Primes { log_n: 15, taken: Vec::new() };
+        let wide = |ratio: f64| ratio * f64::from(50).exp2();
+        let next = ntt_primes_near(1 << 50, 15).find(|&q| q < 1 << 50).unwrap();
+        assert_eq!(primes.near(wide(1.2), 45), Ok(next));
+        assert_eq!(primes.near(wide(1.3), 45), Err(Err(45)));
+        assert!(primes.near(wide(1.3), 51).unwrap() > 1 << 50);
+    }
 
     /// Chains of every number of packed levels: levels are sets of primes that keys can be made for, scales stay, and there are two thirds
     /// of the primes.
