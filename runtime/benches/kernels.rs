@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use fhec_runtime::kernels::{
     Buffer, Isa, KeyLimb, Modulus, NttTable, PACKED_BLOCK, PACKED_SLACK, Permutation, basis_convert,
-    basis_convert_many, gather_into, key_inner_product, mul_into, mul_montgomery_into, pack_into,
+    basis_convert_blocks, gather_into, key_inner_product, mul_into, mul_montgomery_into, pack_into,
     permute_add_assign, permute_into, sub_mul_scalar_into,
 };
 
@@ -132,7 +132,9 @@ fn inner_products(c: &mut Criterion) {
 fn basis_conversions(c: &mut Criterion) {
     let mut group = group(c, "basis-convert");
     let isa = Isa::detect();
-    for (log_n, bits, count) in [(15, 48, 5), (15, 50, 5), (16, 48, 5), (16, 48, 15)] {
+    for (log_n, bits, count) in
+        [(15, 48, 5), (15, 50, 5), (16, 48, 5), (16, 48, 11), (16, 50, 11), (16, 48, 15)]
+    {
         let moduli: Vec<_> = primes(bits).take(count + 25).collect();
         let (source_primes, targets) = moduli.split_at(count);
         let sources: Vec<_> = source_primes.iter().map(|m| residues(1 << log_n, m, 0)).collect();
@@ -147,9 +149,15 @@ fn basis_conversions(c: &mut Criterion) {
             b.iter(|| basis_convert(isa, &mut outs[0], &sources, &bits_of, factors[0], targets[0]))
         });
         let mut outs: Vec<_> = outs.iter_mut().map(|o| &mut o[..]).collect();
-        group.bench_function(format!("{count}-to-25/{name}"), |b| {
-            b.iter(|| basis_convert_many(isa, &mut outs, &sources, &bits_of, &factors, &targets))
-        });
+        let blocks = residues(count << log_n, &source_primes[0], 0);
+        for many in [3, 25] {
+            group.bench_function(format!("{count}-to-{many}/{name}"), |b| {
+                b.iter(|| {
+                    let (outs, factors, targets) = (&mut outs[..many], &factors[..many], &targets[..many]);
+                    basis_convert_blocks(isa, outs, &blocks, &bits_of, factors, targets)
+                })
+            });
+        }
     }
 }
 

@@ -51,7 +51,8 @@ pub(crate) mod testing;
 mod vector_tables;
 
 pub use accumulate::{
-    KeyLimb, basis_convert, basis_convert_many, key_inner_product, pair_products, tile_products,
+    KeyLimb, basis_convert, basis_convert_blocks, conversion_block, key_inner_product, pair_products,
+    tile_products,
 };
 pub use buffer::Buffer;
 pub use elementwise::{

@@ -72,6 +72,12 @@ impl Modulus {
         self.bits
     }
 
+    /// `floor(2^bits / q)`, `bits` up to 64.
+    #[inline]
+    pub(super) const fn reciprocal(&self, bits: u32) -> u64 {
+        self.barrett_64 >> (64 - bits)
+    }
+
     /// Whether the 52-bit kernels take this prime (`q < 2^50`).
     #[inline]
     pub const fn ifma(&self) -> bool {

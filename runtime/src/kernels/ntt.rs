@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::isa::Kind;
 #[cfg(target_arch = "x86_64")]
 use super::vector_tables::VectorTables;
-use super::{Isa, KernelError, Modulus, debug_assert_canonical, scalar};
+use super::{Isa, KernelError, Modulus, debug_assert_canonical, mul_scalar_assign, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
@@ -125,6 +125,36 @@ impl NttTable {
         }
         out.copy_from_slice(a);
         self.inverse(isa, out);
+    }
+
+    /// `pieces ← factor NTT^-1(a)`: the coefficients in pieces of equal length, a power of two from 8 on, wherever they lie. `scratch` is
+    /// overwritten.
+    ///
+    /// *Panics* if `a`, `scratch` or all pieces together do not have `N` elements, or pieces other lengths.
+    pub fn inverse_into_pieces(
+        &self,
+        isa: Isa,
+        pieces: &mut [&mut [u64]],
+        scratch: &mut [u64],
+        a: &[u64],
+        factor: u64,
+    ) {
+        self.check(a);
+        let (m, len) = (&self.modulus, a.len() / pieces.len());
+        assert!(len >= 8 && len.is_power_of_two(), "pieces of {len} elements");
+        assert!(pieces.iter().all(|piece| piece.len() == len), "pieces of other lengths");
+        assert_eq!(scratch.len(), a.len(), "scratch for that many residues");
+        debug_assert_canonical(&[factor], m);
+        #[cfg(target_arch = "x86_64")]
+        if let Kind::Avx512 = isa.0 {
+            // SAFETY: the value of `isa` was made by detection; lengths were checked above, and the prime is that of the tables.
+            return unsafe { avx512::inverse_into_pieces(self.avx512(), pieces, scratch, a, factor, m) };
+        }
+        self.inverse_into(isa, scratch, a);
+        mul_scalar_assign(isa, scratch, factor, m);
+        for (piece, values) in pieces.iter_mut().zip(scratch.chunks_exact(len)) {
+            piece.copy_from_slice(values);
+        }
     }
 
     fn check(&self, a: &[u64]) {
@@ -394,6 +424,19 @@ mod tests {
                         x.fill(q);
                         table.inverse_into(isa, &mut x, &a);
                         assert!(x == coefficients, "{isa:?} inverse apart, N = 2^{log_n}, {bits} bits");
+                        // Pieces with gaps in between, down to single vectors.
+                        for log_piece in [3, log_n - 2, log_n] {
+                            let mut apart = Buffer::zeroed(2 << log_n);
+                            let factor = words.word() % q;
+                            let mut pieces: Vec<&mut [u64]> =
+                                apart.chunks_exact_mut(1 << log_piece).step_by(2).collect();
+                            table.inverse_into_pieces(isa, &mut pieces, &mut x, &a, factor);
+                            let found = pieces.into_iter().flat_map(|piece| piece.iter().copied());
+                            assert!(
+                                found.eq(coefficients.iter().map(|&c| table.modulus().mul(c, factor))),
+                                "{isa:?} inverse into pieces, N = 2^{log_n}, {bits} bits"
+                            );
+                        }
                     }
                 }
             }

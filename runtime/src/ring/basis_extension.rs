@@ -12,6 +12,7 @@
 use super::basis::Basis;
 use super::context::Context;
 use super::poly::{Domain, Poly};
+use super::pool::PooledBuffer;
 use crate::kernels::{self, Isa, Modulus, Permutation, Reciprocal};
 use crate::parallel;
 
@@ -100,47 +101,50 @@ impl BasisConversion {
         self.sources.len() == 1 && !self.scaled
     }
 
-    /// Limbs of quotients: 1, or none where a single source needs none.
-    pub(crate) fn quotient_limbs(&self) -> usize {
-        usize::from(!self.reduces())
+    /// Limbs of what [`Context::prepare`] makes.
+    pub(crate) fn prepared_limbs(&self) -> usize {
+        if self.reduces() { 1 } else { self.sources.len() + 1 }
     }
 
-    /// Makes `y_i` of the coefficients `x_i`, in place, and the quotients `v`; residues are `[source][coefficient]`.
-    pub(crate) fn prepare(&self, isa: Isa, moduli: &[Modulus], residues: &mut [u64], quotients: &mut [u64]) {
+    /// Elements of one block of what [`Context::prepare`] makes.
+    fn block(&self, degree: usize) -> usize {
+        kernels::conversion_block(self.sources.len() + 1).min(degree)
+    }
+
+    /// Where the coefficients of each source lie in `prepared`.
+    fn pieces<'p>(&self, degree: usize, prepared: &'p mut [u64]) -> Vec<Vec<&'p mut [u64]>> {
         if self.reduces() {
-            return;
+            return vec![vec![prepared]];
         }
-        let degree = quotients.len();
-        for ((x, &s), &factor) in
-            residues.chunks_exact_mut(degree).zip(&self.sources).zip(&self.source_factors)
-        {
-            kernels::mul_scalar_assign(isa, x, factor, &moduli[s]);
+        let (count, block) = (self.sources.len(), self.block(degree));
+        let mut pieces: Vec<Vec<&mut [u64]>> =
+            (0..count).map(|_| Vec::with_capacity(degree / block)).collect();
+        for (index, piece) in prepared.chunks_exact_mut(block).enumerate() {
+            if let Some(pieces) = pieces.get_mut(index % (count + 1)) {
+                pieces.push(piece);
+            }
         }
-        let residues: Vec<&[u64]> = residues.chunks_exact(degree).collect();
-        kernels::rounded_quotients(isa, quotients, &residues, &self.reciprocals);
+        pieces
     }
 
-    /// `out[t] <- centred representative mod prime targets[t]`, in coefficients, of what [`Self::prepare`] made.
-    ///
-    /// The sources are read once for all targets, in blocks that stay in the first-level cache.
+    /// `out[t] <- centred representative mod prime targets[t]`, in coefficients, of what [`Context::prepare`] made.
     pub(crate) fn convert(
         &self,
         isa: Isa,
         moduli: &[Modulus],
         out: &mut [&mut [u64]],
-        (residues, quotients): (&[u64], &[u64]),
+        prepared: &[u64],
         targets: &[usize],
     ) {
         if let ([source], true) = (&self.sources[..], self.reduces()) {
             for (out, &target) in out.iter_mut().zip(targets) {
-                kernels::reduce_into(isa, out, residues, &moduli[*source], &moduli[target]);
+                kernels::reduce_into(isa, out, prepared, &moduli[*source], &moduli[target]);
             }
             return;
         }
-        let sources: Vec<&[u64]> = residues.chunks_exact(quotients.len()).chain([quotients]).collect();
         let factors: Vec<&[u64]> = targets.iter().map(|&target| &self.targets[target].factors[..]).collect();
         let moduli: Vec<&Modulus> = targets.iter().map(|&target| &moduli[target]).collect();
-        kernels::basis_convert_many(isa, out, &sources, &self.source_bits, &factors, &moduli);
+        kernels::basis_convert_blocks(isa, out, prepared, &self.source_bits, &factors, &moduli);
     }
 }
 
@@ -154,6 +158,50 @@ pub(crate) struct Tail<'a> {
 }
 
 impl Context {
+    /// What conversions read, of the evaluations of their sources: the `y_i` in coefficients and the quotients `v`, in blocks; where a
+    /// single source is reduced, its coefficients. *Cost*: one inverse transform per source, which the rest comes along with.
+    pub(crate) fn prepare(&self, conversions: &[(&BasisConversion, Vec<&[u64]>)]) -> Vec<PooledBuffer> {
+        let (isa, degree) = (self.isa(), self.ring_degree());
+        let mut all: Vec<PooledBuffer> =
+            conversions.iter().map(|(conversion, _)| self.scratch(conversion.prepared_limbs())).collect();
+        let limbs: Vec<_> = all
+            .iter_mut()
+            .zip(conversions)
+            .flat_map(|(prepared, (conversion, values))| {
+                let limbs = conversion.pieces(degree, prepared).into_iter().zip(values).enumerate();
+                limbs.map(move |(source, (pieces, values))| (conversion, source, pieces, values))
+            })
+            .collect();
+        parallel::for_each(limbs, |(conversion, source, mut pieces, values)| {
+            let transform = self.transform(conversion.sources[source]);
+            match &mut pieces[..] {
+                [limb] if conversion.reduces() => transform.inverse_into(isa, limb, values),
+                pieces => {
+                    let factor = conversion.source_factors[source];
+                    transform.inverse_into_pieces(isa, pieces, &mut self.scratch(1), values, factor);
+                }
+            }
+        });
+        let blocks: Vec<_> = all
+            .iter_mut()
+            .zip(conversions)
+            .filter(|(_, (conversion, _))| !conversion.reduces())
+            .flat_map(|(prepared, (conversion, _))| {
+                let blocks = degree / conversion.block(degree);
+                let words = prepared.len() / blocks;
+                prepared.chunks_mut(words * blocks.div_ceil(8)).map(move |blocks| (conversion, words, blocks))
+            })
+            .collect();
+        parallel::for_each(blocks, |(conversion, words, blocks)| {
+            for block in blocks.chunks_exact_mut(words) {
+                let (y, quotients) = block.split_at_mut(words - conversion.block(degree));
+                let y: Vec<&[u64]> = y.chunks_exact(quotients.len()).collect();
+                kernels::rounded_quotients(isa, quotients, &y, &conversion.reciprocals);
+            }
+        });
+        all
+    }
+
     /// `out <- round(a A / D)` over the chain primes of `kept`, where `D` is the product of the primes of the `a`s that are not in it, and `A`
     /// that of its primes that the `a`s do not have: rescaling (chain primes), leaving the extended basis (special primes), or both at
     /// once. Then the tail.
@@ -181,22 +229,9 @@ impl Context {
         let conversion = self.division(primes, kept.primes().without(basis.primes()));
         let (isa, moduli) = (self.isa(), self.moduli());
         let degree = self.ring_degree();
-        let mut residues = [(); K].map(|()| self.scratch(conversion.sources.len()));
-        let mut quotients = [(); K].map(|()| self.scratch(conversion.quotient_limbs()));
-        let inverses: Vec<(usize, usize, &mut [u64])> = residues
-            .iter_mut()
-            .enumerate()
-            .flat_map(|(k, residues)| {
-                let limbs = residues.chunks_exact_mut(degree).enumerate();
-                limbs.map(move |(limb, out)| (k, limb, out))
-            })
-            .collect();
-        parallel::for_each(inverses, |(k, limb, out)| {
-            self.transform(conversion.sources[limb]).inverse_into(isa, out, a[k].limb(dropped[limb]));
-        });
-        parallel::for_each(residues.iter_mut().zip(&mut quotients), |(r, q)| {
-            conversion.prepare(isa, moduli, r, q)
-        });
+        let prepared = self.prepare(
+            &a.map(|a| (&*conversion, dropped.iter().map(|&limb| a.limb(limb)).collect::<Vec<_>>())),
+        );
         let mut out = [(); K].map(|()| Poly::arbitrary(self, kept, Domain::Evaluation));
         // Polynomial by polynomial, so that what is converted stays in the caches of all threads.
         let group = self.lift_group(conversion.sources.len());
@@ -215,7 +250,7 @@ impl Context {
             let mut quotient = self.scratch(usize::from(tail.permute.is_some()));
             let mut remainders: Vec<&mut [u64]> = scratch.chunks_exact_mut(degree).collect();
             let targets: Vec<usize> = limbs.clone().map(|limb| kept.chain_prime(limb)).collect();
-            conversion.convert(isa, moduli, &mut remainders, (&residues[k], &quotients[k]), &targets);
+            conversion.convert(isa, moduli, &mut remainders, &prepared[k], &targets);
             for (((out, remainder), limb), &prime) in
                 out.chunks_exact_mut(degree).zip(remainders).zip(limbs).zip(&targets)
             {
@@ -288,32 +323,29 @@ mod tests {
                 let basis = Basis::extended(end, special);
                 let sources = (start..basis.limbs()).map(|limb| context.prime(basis, limb)).collect();
                 let conversion = context.conversion(sources);
-                let mut prepared = context.scratch(conversion.sources.len());
-                let mut quotients = context.scratch(conversion.quotient_limbs());
+                let mut residues = context.scratch(conversion.sources.len());
                 let mut rng = Seed::from_bytes([7; 32]).rng();
-                for (x, &s) in prepared.chunks_exact_mut(degree).zip(&conversion.sources) {
+                for (x, &s) in residues.chunks_exact_mut(degree).zip(&conversion.sources) {
                     crate::ring::sampling::uniform_into(x, context.modulus(s), &mut rng);
                 }
                 // The extremes: zero, one, the largest and the smallest centred value.
                 let modulus = product(&context, &conversion.sources);
                 let half: BigInt = (&modulus / 2u8).into();
                 for (i, value) in [BigInt::ZERO, 1.into(), half.clone(), -half].iter().enumerate() {
-                    for (x, &s) in prepared.chunks_exact_mut(degree).zip(&conversion.sources) {
+                    for (x, &s) in residues.chunks_exact_mut(degree).zip(&conversion.sources) {
                         x[i] = residue(value, context.modulus(s).value());
                     }
                 }
-                let residues: Vec<u64> = prepared.to_vec();
-                conversion.prepare(context.isa(), context.moduli(), &mut prepared, &mut quotients);
+                let mut values = residues.clone();
+                for (x, &s) in values.chunks_exact_mut(degree).zip(&conversion.sources) {
+                    context.transform(s).forward(context.isa(), x);
+                }
+                let values = values.chunks_exact(degree).collect();
+                let [prepared] = &context.prepare(&[(&*conversion, values)])[..] else { unreachable!() };
                 for target in (0..context.moduli().len()).filter(|t| !conversion.sources.contains(t)) {
                     let mut out = vec![0; degree];
                     let mut outs = [&mut out[..]];
-                    conversion.convert(
-                        context.isa(),
-                        context.moduli(),
-                        &mut outs,
-                        (&prepared, &quotients),
-                        &[target],
-                    );
+                    conversion.convert(context.isa(), context.moduli(), &mut outs, &prepared, &[target]);
                     for i in (0..4).chain((4..degree).step_by(37)) {
                         let x: Vec<u64> = residues.iter().skip(i).step_by(degree).copied().collect();
                         let exact = centred(&context, &conversion.sources, &x);

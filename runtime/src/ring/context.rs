@@ -209,10 +209,11 @@ impl Context {
     /// How many target primes a basis conversion from `sources` primes serves at a time.
     ///
     /// One, as long as the sources stay in the second-level cache from one target to the next: then the converted limb
-    /// stays there too, for its transform. Otherwise several, which share the reading of the sources.
+    /// stays there too, for its transform. Otherwise two, which share the reading of the sources: what is asked for ahead
+    /// then comes in time, and the converted limbs do not go far.
     pub(crate) fn lift_group(&self, sources: usize) -> usize {
         const SECOND_LEVEL_CACHE_WORDS: usize = 1 << 17;
-        if (sources + 1) * self.ring_degree() <= SECOND_LEVEL_CACHE_WORDS { 1 } else { 3 }
+        if (sources + 1) * self.ring_degree() <= SECOND_LEVEL_CACHE_WORDS { 1 } else { 2 }
     }
 
     /// Runs `task(limb, [limb of each output])` for every limb of `outputs`, on several threads where that pays.

@@ -12,10 +12,9 @@ use fhec_ir::scale::Level;
 
 use super::switching_key::SwitchingKey;
 use crate::kernels;
-use crate::parallel;
 use crate::ring::basis_extension::BasisConversion;
 use crate::ring::pool::PooledBuffer;
-use crate::ring::{Basis, Context, Domain, Poly, Work};
+use crate::ring::{Basis, Context, Domain, Poly};
 
 /// A polynomial split into the digits of its level, ready to be lifted to any prime: the part of a key switch that does
 /// not depend on the key. *Cost*: one inverse transform per limb.
@@ -23,14 +22,18 @@ pub struct Decomposition<'a> {
     input: &'a Poly,
     /// The basis of the input, with all special primes.
     basis: Basis,
-    /// The limbs of each.
-    digits: Vec<(Range<usize>, Arc<BasisConversion>)>,
+    digits: Vec<Digit>,
     /// Digits of the level that have no prime here.
     absent: Range<usize>,
-    /// `[limb][coefficient]` of the input, prepared for conversion.
-    residues: PooledBuffer,
-    /// `[digit][coefficient]`; empty where digits are single primes.
-    quotients: PooledBuffer,
+}
+
+/// A digit of a polynomial.
+struct Digit {
+    /// Where its primes are.
+    limbs: Range<usize>,
+    conversion: Arc<BasisConversion>,
+    /// What the conversion reads.
+    prepared: PooledBuffer,
 }
 
 impl<'a> Decomposition<'a> {
@@ -45,7 +48,6 @@ impl<'a> Decomposition<'a> {
             "the input of a key switch has primes of its level"
         );
         assert_eq!(input.domain(), Domain::Evaluation, "ciphertexts are kept as evaluations");
-        let (isa, degree) = (context.isa(), context.ring_degree());
         let ranges = context.params().digits(level);
         let limbs: Vec<Range<usize>> = ranges.into_iter().map(|range| basis.limbs_of(range)).collect();
         let empty = |limbs: &Range<usize>| limbs.is_empty();
@@ -59,23 +61,16 @@ impl<'a> Decomposition<'a> {
                 (limbs, context.conversion(primes))
             })
             .collect();
-        let mut residues = context.scratch(input.limbs());
-        context.each_limb(Work::Heavy, [&mut residues], |limb, [x]| {
-            context.transform(basis.chain_prime(limb)).inverse_into(isa, x, input.limb(limb));
-        });
-        let alpha = context.params().digit_limbs();
-        let mut quotients = context.scratch(if alpha == 1 { 0 } else { digits.len() });
-        let mut rest = &mut residues[..];
-        let parts: Vec<&mut [u64]> = digits
+        let sources: Vec<(&BasisConversion, Vec<&[u64]>)> = digits
             .iter()
-            .map(|(limbs, _)| rest.split_off_mut(..limbs.len() * degree).expect("a part of each digit"))
+            .map(|(limbs, conversion)| (&**conversion, limbs.clone().map(|limb| input.limb(limb)).collect()))
             .collect();
-        parallel::for_each(
-            parts.into_iter().zip(quotients.chunks_mut(degree)).zip(&digits),
-            |((x, v), (_, conversion))| conversion.prepare(isa, context.moduli(), x, v),
-        );
+        let prepared = context.prepare(&sources);
+        let digits = digits.into_iter().zip(prepared);
+        let digits =
+            digits.map(|((limbs, conversion), prepared)| Digit { limbs, conversion, prepared }).collect();
         let basis = basis.with_special(context.params().p().len());
-        Decomposition { input, basis, digits, absent, residues, quotients }
+        Decomposition { input, basis, digits, absent }
     }
 
     /// The extended basis that the digits are lifted to.
@@ -104,23 +99,18 @@ impl<'a> Decomposition<'a> {
         let (isa, degree) = (context.isa(), context.ring_degree());
         let mut lifted = vec![Vec::with_capacity(self.digits.len()); limbs.len()];
         let scratch = scratch.chunks_exact_mut(limbs.len() * degree);
-        for ((index, (range, conversion)), scratch) in self.digits.iter().enumerate().zip(scratch) {
-            let residues = &self.residues[range.start * degree..range.end * degree];
-            let quotients = match conversion.quotient_limbs() {
-                0 => &[][..],
-                _ => &self.quotients[index * degree..][..degree],
-            };
+        for (digit, scratch) in self.digits.iter().zip(scratch) {
             let (mut outs, mut primes) = (Vec::with_capacity(limbs.len()), Vec::with_capacity(limbs.len()));
             for (limb, out) in limbs.clone().zip(scratch.chunks_exact_mut(degree)) {
-                if !range.contains(&limb) {
+                if !digit.limbs.contains(&limb) {
                     primes.push(context.prime(self.basis, limb));
                     outs.push(out);
                 }
             }
-            conversion.convert(isa, context.moduli(), &mut outs, (residues, quotients), &primes);
+            digit.conversion.convert(isa, context.moduli(), &mut outs, &digit.prepared, &primes);
             let mut outs = outs.into_iter().zip(primes);
             for (limb, digits) in limbs.clone().zip(&mut lifted) {
-                if range.contains(&limb) {
+                if digit.limbs.contains(&limb) {
                     digits.push(self.input.limb(limb));
                 } else if let Some((out, prime)) = outs.next() {
                     context.transform(prime).forward(isa, out);

@@ -8,6 +8,7 @@ use super::packing::Unpack;
 use super::vector::{
     LANES, V, add_high, add_low, conditional_subtract, load, splat, store, whole, word_bits,
 };
+use crate::kernels::accumulate::Ahead;
 use crate::kernels::packing::PACKED_BLOCK;
 use crate::kernels::{KeyLimb, Modulus, scalar};
 
@@ -376,6 +377,7 @@ pub(in crate::kernels) unsafe fn basis_convert(
     source_bits: &[u32],
     factors: &[u64],
     m: &Modulus,
+    ahead: &Ahead,
 ) {
     let most = source_bits.iter().copied().max().unwrap_or(1);
     let body = whole(out.len());
@@ -388,14 +390,14 @@ pub(in crate::kernels) unsafe fn basis_convert(
         // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
         unsafe {
             if !m.ifma() {
-                convert::<true, CONVERTED, false>(p, sources, factors, 0..batches, add, m);
-                convert::<true, 1, false>(p, sources, factors, batches..body, add, m);
+                convert::<true, CONVERTED, false>(p, sources, factors, 0..batches, add, m, ahead);
+                convert::<true, 1, false>(p, sources, factors, batches..body, add, m, ahead);
             } else if most <= 52 {
-                convert::<false, CONVERTED, false>(p, sources, factors, 0..batches, add, m);
-                convert::<false, 1, false>(p, sources, factors, batches..body, add, m);
+                convert::<false, CONVERTED, false>(p, sources, factors, 0..batches, add, m, ahead);
+                convert::<false, 1, false>(p, sources, factors, batches..body, add, m, ahead);
             } else {
-                convert::<false, CONVERTED, true>(p, sources, factors, 0..batches, add, m);
-                convert::<false, 1, true>(p, sources, factors, batches..body, add, m);
+                convert::<false, CONVERTED, true>(p, sources, factors, 0..batches, add, m, ahead);
+                convert::<false, 1, true>(p, sources, factors, batches..body, add, m, ahead);
             }
         }
     }
@@ -416,11 +418,20 @@ unsafe fn convert<const W: bool, const VECTORS: usize, const SPLIT: bool>(
     range: Range<usize>,
     add: bool,
     m: &Modulus,
+    ahead: &Ahead,
 ) {
     let montgomery = Montgomery::<W>::new(m);
     let zero = montgomery.field.zero;
     for i in range.step_by(LANES * VECTORS) {
         let mut sums = [Sum { low: zero, high: zero }; VECTORS];
+        if ahead.elements.contains(&i) {
+            for source in sources {
+                for v in 0..VECTORS {
+                    let p = source.as_ptr().wrapping_add(i + LANES * v + ahead.words);
+                    _mm_prefetch::<_MM_HINT_T1>(p.cast());
+                }
+            }
+        }
         for ((source, &bits), &factor) in sources.iter().zip(bits).zip(factors) {
             let split = SPLIT && bits > 52;
             let low_factor = splat(factor);

@@ -32,7 +32,7 @@ pub(super) use elementwise::{
 };
 pub(super) use ntt::tables;
 pub(super) use ntt_forward::forward;
-pub(super) use ntt_inverse::{inverse, inverse_into};
+pub(super) use ntt_inverse::{inverse, inverse_into, inverse_into_pieces};
 pub(super) use packing::unpack_into;
 pub(super) use permutation::{gather_into, permute_add_assign, permute_into};
 pub(super) use quotients::rounded_quotients;

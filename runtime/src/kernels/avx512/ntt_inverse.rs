@@ -11,7 +11,7 @@
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_sub_epi64};
 
 use super::ntt::{Broadcast, Multipliers, PerLane, headroom};
-use super::vector::{Field, Multiplier, V, load, splat, store, transpose};
+use super::vector::{Field, Multiplier, V, encode, load, splat, store, transpose};
 use crate::kernels::Modulus;
 use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words, unroll};
 
@@ -69,11 +69,20 @@ struct Constants<const W: bool> {
     multiples: [V; 3],
 }
 
-/// The multipliers of the last level, with `1/N` in them.
+/// The multipliers of the last level, with `1/N`, or a multiple, in them.
 #[derive(Clone, Copy)]
 struct LastLevel {
     sum: Multiplier,
     difference: Multiplier,
+}
+
+impl LastLevel {
+    #[target_feature(enable = "avx512f")]
+    fn new(pairs: [[u64; 2]; 2]) -> Self {
+        let [sum, difference] =
+            pairs.map(|[w, companion]| Multiplier { w: splat(w), companion: splat(companion) });
+        LastLevel { sum, difference }
+    }
 }
 
 /// `a ← NTT^-1(a)`, canonical residues in and out.
@@ -84,8 +93,9 @@ struct LastLevel {
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn inverse(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
     let (len, a) = (a.len(), a.as_mut_ptr());
+    let last = LastLevel::new([tables.inverse_degree, tables.last_difference]);
     // SAFETY: the caller's promise.
-    unsafe { transform(tables, a, a, len, m) }
+    unsafe { transform(tables, a, a, &InPlace(a), last, len, m) }
 }
 
 /// `out ← NTT^-1(a)`: the first pass reads `a`.
@@ -100,23 +110,96 @@ pub(in crate::kernels) unsafe fn inverse_into(
     a: &[u64],
     m: &Modulus,
 ) {
+    let last = LastLevel::new([tables.inverse_degree, tables.last_difference]);
+    let (len, out) = (out.len(), out.as_mut_ptr());
     // SAFETY: the caller's promise.
-    unsafe { transform(tables, a.as_ptr(), out.as_mut_ptr(), out.len(), m) }
+    unsafe { transform(tables, a.as_ptr(), out, &InPlace(out), last, len, m) }
+}
+
+/// `pieces ← factor NTT^-1(a)`, the coefficients one piece after the other: the last pass writes them. `scratch` is overwritten.
+///
+/// # Safety
+///
+/// As for [`inverse`], and `a` must be as long as `scratch` and all pieces together, of equal length each, a power of two from 8 on; `factor`
+/// below the prime.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+pub(in crate::kernels) unsafe fn inverse_into_pieces(
+    tables: &VectorTables,
+    pieces: &mut [&mut [u64]],
+    scratch: &mut [u64],
+    a: &[u64],
+    factor: u64,
+    m: &Modulus,
+) {
+    let scaled = |[w, _]: [u64; 2]| encode(m.mul(w, factor), m);
+    let last = LastLevel::new([scaled(tables.inverse_degree), scaled(tables.last_difference)]);
+    let log_len = (a.len() / pieces.len()).ilog2();
+    // SAFETY: the caller's promise.
+    unsafe {
+        let pieces = Pieces { pieces: pieces.as_mut_ptr(), log_len };
+        transform(tables, a.as_ptr(), scratch.as_mut_ptr(), &pieces, last, a.len(), m);
+    }
+}
+
+/// Where the last pass writes.
+trait Output {
+    /// The place of elements `index` to `index + 7`, `index` a multiple of eight.
+    ///
+    /// # Safety
+    ///
+    /// There must be such elements.
+    unsafe fn at(&self, index: usize) -> *mut u64;
+}
+
+/// Where it reads.
+struct InPlace(*mut u64);
+
+impl Output for InPlace {
+    #[inline(always)]
+    unsafe fn at(&self, index: usize) -> *mut u64 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(index) }
+    }
+}
+
+/// Pieces of `2^log_len` elements, at least eight.
+struct Pieces<'p> {
+    pieces: *mut &'p mut [u64],
+    log_len: u32,
+}
+
+impl Output for Pieces<'_> {
+    #[inline(always)]
+    unsafe fn at(&self, index: usize) -> *mut u64 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let piece = &mut *self.pieces.add(index >> self.log_len);
+            piece.as_mut_ptr().add(index & ((1 << self.log_len) - 1))
+        }
+    }
 }
 
 /// # Safety
 ///
-/// As for [`inverse`], of the `len` words at `from`; `a` is `from` or overlaps nothing of it.
+/// As for [`inverse`], of the `len` words at `from`; `a` is `from` or overlaps nothing of it; `out` takes as many.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-unsafe fn transform(tables: &VectorTables, from: *const u64, a: *mut u64, len: usize, m: &Modulus) {
+unsafe fn transform<O: Output>(
+    tables: &VectorTables,
+    from: *const u64,
+    a: *mut u64,
+    out: &O,
+    last: LastLevel,
+    len: usize,
+    m: &Modulus,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         match (m.ifma(), headroom(m)) {
-            (true, 2) => Transform::<false, 2>::new(tables, m).block(0, 0, from, a, len),
-            (true, 3) => Transform::<false, 3>::new(tables, m).block(0, 0, from, a, len),
-            (true, _) => Transform::<false, 4>::new(tables, m).block(0, 0, from, a, len),
-            (false, 3) => Transform::<true, 3>::new(tables, m).block(0, 0, from, a, len),
-            (false, _) => Transform::<true, 4>::new(tables, m).block(0, 0, from, a, len),
+            (true, 2) => Transform::<false, 2>::new(tables, m).whole(from, a, out, &last, len),
+            (true, 3) => Transform::<false, 3>::new(tables, m).whole(from, a, out, &last, len),
+            (true, _) => Transform::<false, 4>::new(tables, m).whole(from, a, out, &last, len),
+            (false, 3) => Transform::<true, 3>::new(tables, m).whole(from, a, out, &last, len),
+            (false, _) => Transform::<true, 4>::new(tables, m).whole(from, a, out, &last, len),
         }
     }
 }
@@ -124,23 +207,37 @@ unsafe fn transform(tables: &VectorTables, from: *const u64, a: *mut u64, len: u
 struct Transform<'a, const W: bool, const S: u32> {
     tables: &'a VectorTables,
     constants: Constants<W>,
-    last: LastLevel,
 }
 
 impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     fn new(tables: &'a VectorTables, m: &Modulus) -> Self {
-        let multiplier = |pair: [u64; 2]| Multiplier { w: splat(pair[0]), companion: splat(pair[1]) };
-        let last = LastLevel {
-            sum: multiplier(tables.inverse_degree),
-            difference: multiplier(tables.last_difference),
-        };
         let multiples = [2, 4, 8].map(|k| splat(k * m.value()));
-        Transform { tables, constants: Constants { field: Field::new(m), multiples }, last }
+        Transform { tables, constants: Constants { field: Field::new(m), multiples } }
     }
 
-    /// Transforms the `len` elements at `from` back into those at `a`, block number `block` of those that pass `pass` of the forward
-    /// direction works on: its parts first, each while it is in cache.
+    /// Transforms the `len` elements at `from` back into `out`, by way of those at `a`.
+    ///
+    /// # Safety
+    ///
+    /// `from` and `a` must be valid for `len` words, the same or apart, and `out` for as many; `len` is the degree.
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    unsafe fn whole<O: Output>(&self, from: *const u64, a: *mut u64, out: &O, last: &LastLevel, len: usize) {
+        let (t, c) = (self.tables, &self.constants);
+        let record = t.passes[0].as_ptr();
+        // SAFETY: the caller's promise; the first pass of the forward direction has one record.
+        unsafe {
+            self.parts(0, 0, from, a, len);
+            match t.radices[0] {
+                3 => strided_pass::<W, S, true, 8, 2, O>(a, out, len / 8, record, c, last),
+                4 => strided_pass::<W, S, true, 16, 1, O>(a, out, len / 16, record, c, last),
+                _ => unreachable!("the first pass has three or four levels"),
+            }
+        }
+    }
+
+    /// Transforms block number `block` of those that pass `pass > 0` of the forward direction works on: its parts first, each while it is
+    /// in cache.
     ///
     /// # Safety
     ///
@@ -148,12 +245,37 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     /// `(0, 0, N)`.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn block(&self, pass: usize, block: usize, from: *const u64, a: *mut u64, len: usize) {
+        let (t, c) = (self.tables, &self.constants);
+        let r = t.radices[pass];
+        let words = record_words(r);
+        let last = t.passes[pass].len() - words;
+        let record = t.passes[pass][last - block * words..][..words].as_ptr();
+        // SAFETY: 2^r streams partition the block; the table has a record for each block, read in reverse.
+        unsafe {
+            self.parts(pass, block, from, a, len);
+            let out = &InPlace(a);
+            // Not used by these passes.
+            let last = &LastLevel::new([t.inverse_degree, t.last_difference]);
+            match r {
+                2 => strided_pass::<W, S, false, 4, 2, _>(a, out, len / 4, record, c, last),
+                3 => strided_pass::<W, S, false, 8, 2, _>(a, out, len / 8, record, c, last),
+                4 => strided_pass::<W, S, false, 16, 1, _>(a, out, len / 16, record, c, last),
+                _ => unreachable!("strided passes have two to four levels"),
+            }
+        }
+    }
+
+    /// What comes before pass `pass` on a block: the passes after it of the forward direction.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::block`], of any pass.
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    unsafe fn parts(&self, pass: usize, block: usize, from: *const u64, a: *mut u64, len: usize) {
         let t = self.tables;
-        let c = &self.constants;
         let r = t.radices[pass];
         let sub = len >> r;
-        // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each block and group, read
-        // in reverse.
+        // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each group, read in reverse.
         unsafe {
             if pass + 1 < t.radices.len() {
                 for i in 0..1 << r {
@@ -163,32 +285,29 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
                 let (groups, total) = (len / 64, t.groups.len() / GROUP_WORDS);
                 let first = total - (block + 1) * groups;
                 let records = t.groups[first * GROUP_WORDS..][..groups * GROUP_WORDS].as_ptr();
-                block_pass::<W, S>(from, a, groups, records, t.inverse_lanes.as_ptr(), c);
-            }
-            let words = record_words(r);
-            let last = t.passes[pass].len() - words;
-            let record = t.passes[pass][last - block * words..][..words].as_ptr();
-            match (r, pass) {
-                (2, _) => strided_pass::<W, S, false, 4, 2>(a, sub, record, c, &self.last),
-                (3, 0) => strided_pass::<W, S, true, 8, 2>(a, sub, record, c, &self.last),
-                (3, _) => strided_pass::<W, S, false, 8, 2>(a, sub, record, c, &self.last),
-                (4, 0) => strided_pass::<W, S, true, 16, 1>(a, sub, record, c, &self.last),
-                (4, _) => strided_pass::<W, S, false, 16, 1>(a, sub, record, c, &self.last),
-                _ => unreachable!("strided passes have two to four levels, the first at least three"),
+                block_pass::<W, S>(from, a, groups, records, t.inverse_lanes.as_ptr(), &self.constants);
             }
         }
     }
 }
 
 /// `log2 M` levels over `M` streams of `stride` words, `G` independent columns of vectors at a time. With `LAST` the
-/// level of greatest distance multiplies by `1/N` and the results are canonical.
+/// level of greatest distance multiplies by what `last` has and the results are canonical. They go to `out`.
 ///
 /// # Safety
 ///
-/// `a` must be valid for `M * stride` words, `record` for those of a block; `stride` must be a multiple of `8 G`.
+/// `a` and `out` must be valid for `M * stride` words, `record` for those of a block; `stride` must be a multiple of `8 G`.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-unsafe fn strided_pass<const W: bool, const S: u32, const LAST: bool, const M: usize, const G: usize>(
+unsafe fn strided_pass<
+    const W: bool,
+    const S: u32,
+    const LAST: bool,
+    const M: usize,
+    const G: usize,
+    O: Output,
+>(
     a: *mut u64,
+    out: &O,
     stride: usize,
     record: *const u64,
     c: &Constants<W>,
@@ -226,7 +345,7 @@ unsafe fn strided_pass<const W: bool, const S: u32, const LAST: bool, const M: u
             }
             unroll!(for i in 0..M {
                 for g in 0..G {
-                    store(p.add(i * stride + 8 * g), x[g][i]);
+                    store(out.at(column + i * stride + 8 * g), x[g][i]);
                 }
             });
             column += 8 * G;

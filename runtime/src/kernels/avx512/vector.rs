@@ -62,7 +62,7 @@ impl<const W: bool> Field<W> {
             mask: splat(u64::MAX >> (64 - word_bits(m))),
             q: splat(m.value()),
             minus_q: splat(m.value().wrapping_neg()),
-            barrett: splat(((1u128 << word_bits(m)) / u128::from(m.value())) as u64),
+            barrett: splat(m.reciprocal(word_bits(m))),
         }
     }
 
