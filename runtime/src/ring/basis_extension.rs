@@ -345,7 +345,7 @@ mod tests {
                 for target in (0..context.moduli().len()).filter(|t| !conversion.sources.contains(t)) {
                     let mut out = vec![0; degree];
                     let mut outs = [&mut out[..]];
-                    conversion.convert(context.isa(), context.moduli(), &mut outs, &prepared, &[target]);
+                    conversion.convert(context.isa(), context.moduli(), &mut outs, prepared, &[target]);
                     for i in (0..4).chain((4..degree).step_by(37)) {
                         let x: Vec<u64> = residues.iter().skip(i).step_by(degree).copied().collect();
                         let exact = centred(&context, &conversion.sources, &x);
