@@ -234,8 +234,8 @@ fn convert_ahead(
 
 /// [`basis_convert`] to many target primes: `outs[t] ← Σ_i sources[i] * factors[t][i] mod moduli[t]`.
 ///
-/// The sources lie in blocks of [`conversion_block`] elements, `[block][source][element]`: one stream from memory, of blocks that stay in
-/// the first cache while all targets read them. As slices of their own, a power of two apart, they throw each other out of it.
+/// The sources lie in blocks of [`conversion_block`] elements, `[block][source][element]`: one stream from memory, asked for ahead, of blocks
+/// that stay in the first cache while all targets read them.
 pub fn basis_convert_blocks(
     isa: Isa,
     outs: &mut [&mut [u64]],
@@ -252,14 +252,13 @@ pub fn basis_convert_blocks(
     for out in outs.iter() {
         assert_eq!(out.len() * count, sources.len(), "operands of different lengths");
     }
-    let all = sources.len();
-    let mut parts = Vec::with_capacity(count);
+    let (blocks, mut parts) = (sources.len().div_ceil(count * block), Vec::with_capacity(count));
     for (index, sources) in sources.chunks(count * block).enumerate() {
         let len = sources.len() / count;
         let range = index * block..index * block + len;
         parts.clear();
         parts.extend(sources.chunks_exact(len));
-        let (targets, is_last) = (outs.len(), (index + 1) * block >= all / count);
+        let (is_last, targets) = (index + 1 == blocks, outs.len());
         for (t, ((out, factors), m)) in outs.iter_mut().zip(factors).zip(moduli).enumerate() {
             // Each target asks for its share of the next block.
             let share = if is_last { 0..0 } else { t * len / targets..(t + 1) * len / targets };

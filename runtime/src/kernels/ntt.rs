@@ -130,7 +130,7 @@ impl NttTable {
     /// `pieces ← factor NTT^-1(a)`: the coefficients in pieces of equal length, a power of two from 8 on, wherever they lie. `scratch` is
     /// overwritten.
     ///
-    /// *Panics* if `a`, `scratch` or all pieces together do not have `N` elements, or pieces other lengths.
+    /// *Panics* if `a`, `scratch` or all pieces together do not have `N` elements, or pieces have other lengths.
     pub fn inverse_into_pieces(
         &self,
         isa: Isa,
@@ -140,8 +140,9 @@ impl NttTable {
         factor: u64,
     ) {
         self.check(a);
-        let (m, len) = (&self.modulus, a.len() / pieces.len());
+        let (m, len) = (&self.modulus, pieces.first().map_or(0, |piece| piece.len()));
         assert!(len >= 8 && len.is_power_of_two(), "pieces of {len} elements");
+        assert_eq!(len * pieces.len(), a.len(), "pieces for that many residues");
         assert!(pieces.iter().all(|piece| piece.len() == len), "pieces of other lengths");
         assert_eq!(scratch.len(), a.len(), "scratch for that many residues");
         debug_assert_canonical(&[factor], m);
@@ -441,6 +442,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// 120 pieces of 8 are not 128, though 1024 over 120 is 8.
+    #[test]
+    #[should_panic(expected = "pieces for that many residues")]
+    fn pieces_are_counted() {
+        let (mut apart, a) = (vec![0; 960], vec![0; 1024]);
+        let mut pieces: Vec<&mut [u64]> = apart.chunks_exact_mut(8).collect();
+        table(31, 10).inverse_into_pieces(Isa::detect(), &mut pieces, &mut [0; 1024], &a, 1);
     }
 
     #[test]

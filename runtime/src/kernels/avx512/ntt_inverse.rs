@@ -195,11 +195,11 @@ unsafe fn transform<O: Output>(
     // SAFETY: the caller's promise.
     unsafe {
         match (m.ifma(), headroom(m)) {
-            (true, 2) => Transform::<false, 2>::new(tables, m).whole(from, a, out, &last, len),
-            (true, 3) => Transform::<false, 3>::new(tables, m).whole(from, a, out, &last, len),
-            (true, _) => Transform::<false, 4>::new(tables, m).whole(from, a, out, &last, len),
-            (false, 3) => Transform::<true, 3>::new(tables, m).whole(from, a, out, &last, len),
-            (false, _) => Transform::<true, 4>::new(tables, m).whole(from, a, out, &last, len),
+            (true, 2) => Transform::<false, 2>::new(tables, last, m).whole(from, a, out, len),
+            (true, 3) => Transform::<false, 3>::new(tables, last, m).whole(from, a, out, len),
+            (true, _) => Transform::<false, 4>::new(tables, last, m).whole(from, a, out, len),
+            (false, 3) => Transform::<true, 3>::new(tables, last, m).whole(from, a, out, len),
+            (false, _) => Transform::<true, 4>::new(tables, last, m).whole(from, a, out, len),
         }
     }
 }
@@ -207,13 +207,14 @@ unsafe fn transform<O: Output>(
 struct Transform<'a, const W: bool, const S: u32> {
     tables: &'a VectorTables,
     constants: Constants<W>,
+    last: LastLevel,
 }
 
 impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    fn new(tables: &'a VectorTables, m: &Modulus) -> Self {
+    fn new(tables: &'a VectorTables, last: LastLevel, m: &Modulus) -> Self {
         let multiples = [2, 4, 8].map(|k| splat(k * m.value()));
-        Transform { tables, constants: Constants { field: Field::new(m), multiples } }
+        Transform { tables, constants: Constants { field: Field::new(m), multiples }, last }
     }
 
     /// Transforms the `len` elements at `from` back into `out`, by way of those at `a`.
@@ -222,8 +223,8 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     ///
     /// `from` and `a` must be valid for `len` words, the same or apart, and `out` for as many; `len` is the degree.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    unsafe fn whole<O: Output>(&self, from: *const u64, a: *mut u64, out: &O, last: &LastLevel, len: usize) {
-        let (t, c) = (self.tables, &self.constants);
+    unsafe fn whole<O: Output>(&self, from: *const u64, a: *mut u64, out: &O, len: usize) {
+        let (t, c, last) = (self.tables, &self.constants, &self.last);
         let record = t.passes[0].as_ptr();
         // SAFETY: the caller's promise; the first pass of the forward direction has one record.
         unsafe {
@@ -253,9 +254,7 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         // SAFETY: 2^r streams partition the block; the table has a record for each block, read in reverse.
         unsafe {
             self.parts(pass, block, from, a, len);
-            let out = &InPlace(a);
-            // Not used by these passes.
-            let last = &LastLevel::new([t.inverse_degree, t.last_difference]);
+            let (out, last) = (&InPlace(a), &self.last);
             match r {
                 2 => strided_pass::<W, S, false, 4, 2, _>(a, out, len / 4, record, c, last),
                 3 => strided_pass::<W, S, false, 8, 2, _>(a, out, len / 8, record, c, last),
