@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use fhec_runtime::kernels::{
-    Buffer, Isa, KeyLimb, Modulus, NttTable, PACKED_BLOCK, PACKED_SLACK, Permutation, basis_convert,
-    basis_convert_blocks, gather_into, key_inner_product, mul_into, mul_montgomery_into, pack_into,
+    Buffer, Isa, KeyLimb, Modulus, NttTable, PACKED_BLOCK, PACKED_SLACK, Permutation, Tiles, basis_convert,
+    convert_tiles, gather_into, key_inner_product, mul_into, mul_montgomery_into, pack_into,
     permute_add_assign, permute_into, sub_mul_scalar_into,
 };
 
@@ -135,26 +135,30 @@ fn basis_conversions(c: &mut Criterion) {
     for (log_n, bits, count) in
         [(15, 48, 5), (15, 50, 5), (16, 48, 5), (16, 48, 11), (16, 50, 11), (16, 48, 15)]
     {
-        let moduli: Vec<_> = primes(bits).take(count + 25).collect();
+        let moduli: Vec<_> = primes(bits).take(count + 4).collect();
         let (source_primes, targets) = moduli.split_at(count);
         let sources: Vec<_> = source_primes.iter().map(|m| residues(1 << log_n, m, 0)).collect();
         let sources: Vec<&[u64]> = sources.iter().map(|s| &s[..]).collect();
         let factors: Vec<_> = targets.iter().map(|m| residues(count, m, 7)).collect();
         let factors: Vec<&[u64]> = factors.iter().map(|f| &f[..]).collect();
-        let targets: Vec<_> = targets.iter().collect();
-        let mut outs = vec![Buffer::zeroed(1 << log_n); 25];
+        let mut outs = vec![Buffer::zeroed(1 << log_n); 4];
         let bits_of = vec![bits; count];
         let name = format!("{}/{bits}/2^{log_n}", isa.name());
         group.bench_function(format!("{count}-to-1/{name}"), |b| {
-            b.iter(|| basis_convert(isa, &mut outs[0], &sources, &bits_of, factors[0], targets[0]))
+            b.iter(|| basis_convert(isa, &mut outs[0], &sources, &bits_of, factors[0], &targets[0]))
         });
+        // With the first pass of the targets' transforms.
+        let tables: Vec<_> =
+            targets.iter().map(|&m| NttTable::new(m, log_n).expect("an NTT prime")).collect();
+        let tables: Vec<_> = tables.iter().collect();
         let mut outs: Vec<_> = outs.iter_mut().map(|o| &mut o[..]).collect();
-        let blocks = residues(count << log_n, &source_primes[0], 0);
-        for many in [3, 25] {
-            group.bench_function(format!("{count}-to-{many}/{name}"), |b| {
+        let tiles = Tiles::new(log_n, count);
+        let prepared = residues(tiles.words(), &source_primes[0], 0);
+        for many in [2, 4] {
+            group.bench_function(format!("tiles/{count}-to-{many}/{name}"), |b| {
                 b.iter(|| {
-                    let (outs, factors, targets) = (&mut outs[..many], &factors[..many], &targets[..many]);
-                    basis_convert_blocks(isa, outs, &blocks, &bits_of, factors, targets)
+                    let (outs, factors, tables) = (&mut outs[..many], &factors[..many], &tables[..many]);
+                    convert_tiles(isa, outs, &tiles, &prepared, &bits_of, factors, tables)
                 })
             });
         }

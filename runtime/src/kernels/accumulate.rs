@@ -187,26 +187,6 @@ pub fn basis_convert(
     factors: &[u64],
     m: &Modulus,
 ) {
-    convert_ahead(isa, out, sources, source_bits, factors, m, &Ahead { elements: 0..0, words: 0 });
-}
-
-/// What a basis conversion asks memory for while it multiplies.
-pub(super) struct Ahead {
-    /// Where these elements are worked on, in every source, ...
-    pub(super) elements: Range<usize>,
-    /// ... those that lie so many words farther.
-    pub(super) words: usize,
-}
-
-fn convert_ahead(
-    isa: Isa,
-    out: &mut [u64],
-    sources: &[&[u64]],
-    source_bits: &[u32],
-    factors: &[u64],
-    m: &Modulus,
-    ahead: &Ahead,
-) {
     assert!(source_bits.iter().all(|&bits| bits <= 61), "source residues of {source_bits:?} bits");
     assert!(
         sources.len() == factors.len() && sources.len() == source_bits.len(),
@@ -221,7 +201,7 @@ fn convert_ahead(
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {
             // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
-            unsafe { avx512::basis_convert(out, sources, source_bits, factors, m, ahead) }
+            unsafe { avx512::basis_convert(out, sources, source_bits, factors, m) }
         }
         #[cfg(target_arch = "x86_64")]
         Kind::Avx2 if m.ifma() && source_bits.iter().all(|&bits| bits <= 52) => {
@@ -230,49 +210,6 @@ fn convert_ahead(
         }
         _ => scalar::basis_convert(0, out, sources, factors, m),
     }
-}
-
-/// [`basis_convert`] to many target primes: `outs[t] ← Σ_i sources[i] * factors[t][i] mod moduli[t]`.
-///
-/// The sources lie in blocks of [`conversion_block`] elements, `[block][source][element]`: one stream from memory, asked for ahead, of blocks
-/// that stay in the first cache while all targets read them.
-pub fn basis_convert_blocks(
-    isa: Isa,
-    outs: &mut [&mut [u64]],
-    sources: &[u64],
-    source_bits: &[u32],
-    factors: &[&[u64]],
-    moduli: &[&Modulus],
-) {
-    assert!(
-        outs.len() == factors.len() && outs.len() == moduli.len(),
-        "one row of factors and one prime per target"
-    );
-    let (count, block) = (source_bits.len(), conversion_block(source_bits.len()));
-    for out in outs.iter() {
-        assert_eq!(out.len() * count, sources.len(), "operands of different lengths");
-    }
-    let (blocks, mut parts) = (sources.len().div_ceil(count * block), Vec::with_capacity(count));
-    for (index, sources) in sources.chunks(count * block).enumerate() {
-        let len = sources.len() / count;
-        let range = index * block..index * block + len;
-        parts.clear();
-        parts.extend(sources.chunks_exact(len));
-        let (is_last, targets) = (index + 1 == blocks, outs.len());
-        for (t, ((out, factors), m)) in outs.iter_mut().zip(factors).zip(moduli).enumerate() {
-            // Each target asks for its share of the next block.
-            let share = if is_last { 0..0 } else { t * len / targets..(t + 1) * len / targets };
-            let next = Ahead { elements: share, words: count * block };
-            convert_ahead(isa, &mut out[range.clone()], &parts, source_bits, factors, m, &next);
-        }
-    }
-}
-
-/// Elements in one block of [`basis_convert_blocks`] from so many sources, a power of two from 64 on; the last block may have fewer.
-pub fn conversion_block(sources: usize) -> usize {
-    // Two thirds of a first-level cache.
-    const WORDS: usize = 4096;
-    1 << (WORDS / sources.max(1)).max(64).ilog2()
 }
 
 #[cfg(test)]
@@ -471,38 +408,6 @@ mod tests {
                             );
                         }
                     }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn conversion_to_many_primes_is_that_to_each() {
-        let moduli = [ntt_prime(48, 10, 0), ntt_prime(50, 10, 0), ntt_prime(60, 10, 0)];
-        for (len, terms) in [(0, 2), (100, 1), (4096, 6), (1000, 15), (200, 60)] {
-            let mut words = Words(u64::from(len as u32) + 3);
-            let sources: Vec<_> = (0..terms).map(|_| words.residues(len, 1 << 50)).collect();
-            let block = conversion_block(terms);
-            let starts = (0..len).step_by(block);
-            let blocks: Vec<u64> = starts
-                .flat_map(|i| sources.iter().flat_map(move |s| s[i..len.min(i + block)].iter().copied()))
-                .collect();
-            let sizes = vec![50; terms];
-            let factors = moduli.map(|m| words.residues(terms, m.value()));
-            for isa in Isa::available() {
-                let mut many = [Buffer::zeroed(len), Buffer::zeroed(len), Buffer::zeroed(len)];
-                basis_convert_blocks(
-                    isa,
-                    &mut many.iter_mut().map(|b| &mut b[..]).collect::<Vec<_>>(),
-                    &blocks,
-                    &sizes,
-                    &slices(&factors),
-                    &moduli.iter().collect::<Vec<_>>(),
-                );
-                for t in 0..3 {
-                    let mut one = Buffer::zeroed(len);
-                    basis_convert(isa, &mut one, &slices(&sources), &sizes, &factors[t], &moduli[t]);
-                    assert!(one == many[t], "{isa:?}, {len} elements, target {t}");
                 }
             }
         }

@@ -12,6 +12,7 @@
 //! | `accumulate` | sums of products: key switching's inner product and basis conversion |
 //! | `packing` | residues in as many bits as their prime has |
 //! | `quotients` | quotients of basis conversions |
+//! | `tiles` | basis conversions between two transforms |
 //! | `repeat` | evaluations of polynomials in a power of X |
 //! | `raised_term` | terms of a matrix that is applied while the modulus is raised |
 //! | `scalar` | the definition of every kernel, portable |
@@ -47,13 +48,11 @@ mod repeat;
 mod scalar;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod vector_tables;
 
-pub use accumulate::{
-    KeyLimb, basis_convert, basis_convert_blocks, conversion_block, key_inner_product, pair_products,
-    tile_products,
-};
+pub use accumulate::{KeyLimb, basis_convert, key_inner_product, pair_products, tile_products};
 pub use buffer::Buffer;
 pub use elementwise::{
     add_assign, add_into, add_scalar_assign, mul_add_assign, mul_assign, mul_into, mul_montgomery_add_assign,
@@ -70,9 +69,10 @@ pub use permutation::{
     BLOCK as PERMUTATION_BLOCK, Permutation, gather_into, permute_add_assign, permute_blocks_into,
     permute_into,
 };
-pub use quotients::{Reciprocal, rounded_quotients};
+pub use quotients::Reciprocal;
 pub use raised_term::{RaisedTerm, raised_term_add_assign};
 pub use repeat::{MAX_LOG_REPEAT, repeat_into};
+pub use tiles::{SourceTiles, Tiles, convert_tiles, rounded_quotients};
 
 /// Panics in debug builds if a residue is not canonical.
 #[inline]

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::isa::Kind;
+use super::tiles::{SourceTiles, log_rows};
 #[cfg(target_arch = "x86_64")]
 use super::vector_tables::VectorTables;
 use super::{Isa, KernelError, Modulus, debug_assert_canonical, mul_scalar_assign, scalar};
@@ -127,35 +128,73 @@ impl NttTable {
         self.inverse(isa, out);
     }
 
-    /// `pieces ← factor NTT^-1(a)`: the coefficients in pieces of equal length, a power of two from 8 on, wherever they lie. `scratch` is
-    /// overwritten.
+    /// `out ← factor NTT^-1(a)`, a source of a basis conversion. `scratch` is overwritten.
     ///
-    /// *Panics* if `a`, `scratch` or all pieces together do not have `N` elements, or pieces have other lengths.
-    pub fn inverse_into_pieces(
+    /// *Panics* if one of them does not have `N` elements.
+    pub fn inverse_into_tiles(
         &self,
         isa: Isa,
-        pieces: &mut [&mut [u64]],
+        out: &mut SourceTiles<'_>,
         scratch: &mut [u64],
         a: &[u64],
         factor: u64,
     ) {
         self.check(a);
-        let (m, len) = (&self.modulus, pieces.first().map_or(0, |piece| piece.len()));
-        assert!(len >= 8 && len.is_power_of_two(), "pieces of {len} elements");
-        assert_eq!(len * pieces.len(), a.len(), "pieces for that many residues");
-        assert!(pieces.iter().all(|piece| piece.len() == len), "pieces of other lengths");
-        assert_eq!(scratch.len(), a.len(), "scratch for that many residues");
+        let m = &self.modulus;
+        assert!(out.len() == a.len() && scratch.len() == a.len(), "places for that many residues");
         debug_assert_canonical(&[factor], m);
         #[cfg(target_arch = "x86_64")]
         if let Kind::Avx512 = isa.0 {
             // SAFETY: the value of `isa` was made by detection; lengths were checked above, and the prime is that of the tables.
-            return unsafe { avx512::inverse_into_pieces(self.avx512(), pieces, scratch, a, factor, m) };
+            return unsafe { avx512::inverse_into_tiles(self.avx512(), out, scratch, a, factor, m) };
         }
         self.inverse_into(isa, scratch, a);
         mul_scalar_assign(isa, scratch, factor, m);
-        for (piece, values) in pieces.iter_mut().zip(scratch.chunks_exact(len)) {
-            piece.copy_from_slice(values);
+        out.copy_from_slice(scratch);
+    }
+
+    /// The first pass of [`Self::forward`], with which a transform may begin as soon as some columns are there; [`Self::other_passes`] does the
+    /// rest.
+    ///
+    /// *Panics* if `a` does not have `N` elements.
+    pub fn first_pass(&self, isa: Isa, a: &mut [u64]) {
+        self.check(a);
+        #[cfg(target_arch = "x86_64")]
+        if let Kind::Avx512 = isa.0 {
+            // SAFETY: the value of `isa` was made by detection; length and prime are those of the tables.
+            unsafe { avx512::first_pass(self.avx512(), a, &self.modulus) }
         }
+    }
+
+    /// [`Self::first_pass`] on some columns: those of `tile`, `[stream][column]`, become those of `a` from `column` on in each stream. With AVX-512
+    /// they need not be canonical: words below `2^52` do.
+    pub(super) fn first_pass_on_tile(&self, isa: Isa, a: &mut [u64], tile: &[u64], column: usize) {
+        let streams = 1 << log_rows(self.log_n());
+        let (stride, columns) = (a.len() / streams, tile.len() / streams);
+        assert_eq!(a.len(), self.roots.degree(), "a transform of this degree makes that many residues");
+        assert!(columns.is_multiple_of(16) && columns * streams == tile.len(), "whole vectors of streams");
+        assert!(column + columns <= stride, "columns of a stream");
+        #[cfg(target_arch = "x86_64")]
+        if let Kind::Avx512 = isa.0 {
+            // SAFETY: the value of `isa` was made by detection; lengths were checked above, and the prime is that of the tables.
+            return unsafe { avx512::first_pass_on_tile(self.avx512(), a, tile, column, &self.modulus) };
+        }
+        for (to, from) in a.chunks_exact_mut(stride).zip(tile.chunks_exact(columns)) {
+            to[column..][..columns].copy_from_slice(from);
+        }
+    }
+
+    /// What [`Self::forward`] does after [`Self::first_pass`].
+    ///
+    /// *Panics* if `a` does not have `N` elements.
+    pub fn other_passes(&self, isa: Isa, a: &mut [u64]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Kind::Avx512 = isa.0 {
+            assert_eq!(a.len(), self.roots.degree(), "a transform of this degree makes that many residues");
+            // SAFETY: the value of `isa` was made by detection; the length was checked, and the prime is that of the tables.
+            return unsafe { avx512::other_passes(self.avx512(), a, &self.modulus) };
+        }
+        self.forward(isa, a);
     }
 
     fn check(&self, a: &[u64]) {
@@ -271,7 +310,7 @@ impl NttRoots {
 mod tests {
     use super::*;
     use crate::kernels::testing::{PRIME_BITS, Words, ntt_prime};
-    use crate::kernels::{Buffer, mul_assign};
+    use crate::kernels::{Buffer, Tiles, mul_assign};
 
     fn table(bits: u32, log_n: u32) -> NttTable {
         NttTable::new(ntt_prime(bits, log_n, 0), log_n).unwrap()
@@ -418,6 +457,10 @@ mod tests {
                         let mut x = a.clone();
                         table.forward(isa, &mut x);
                         assert!(x == values, "{isa:?} forward, N = 2^{log_n}, {bits} bits");
+                        let mut y = a.clone();
+                        table.first_pass(isa, &mut y);
+                        table.other_passes(isa, &mut y);
+                        assert!(y == values, "{isa:?} forward by passes, N = 2^{log_n}, {bits} bits");
                         table.inverse(isa, &mut x);
                         assert!(x == a, "{isa:?} round trip, N = 2^{log_n}, {bits} bits");
                         table.inverse(isa, &mut x);
@@ -425,32 +468,22 @@ mod tests {
                         x.fill(q);
                         table.inverse_into(isa, &mut x, &a);
                         assert!(x == coefficients, "{isa:?} inverse apart, N = 2^{log_n}, {bits} bits");
-                        // Pieces with gaps in between, down to single vectors.
-                        for log_piece in [3, log_n - 2, log_n] {
-                            let mut apart = Buffer::zeroed(2 << log_n);
-                            let factor = words.word() % q;
-                            let mut pieces: Vec<&mut [u64]> =
-                                apart.chunks_exact_mut(1 << log_piece).step_by(2).collect();
-                            table.inverse_into_pieces(isa, &mut pieces, &mut x, &a, factor);
-                            let found = pieces.into_iter().flat_map(|piece| piece.iter().copied());
-                            assert!(
-                                found.eq(coefficients.iter().map(|&c| table.modulus().mul(c, factor))),
-                                "{isa:?} inverse into pieces, N = 2^{log_n}, {bits} bits"
-                            );
+                        let factor = words.word() % q;
+                        for sources in [1, 5, 40] {
+                            let tiles = Tiles::new(log_n, sources);
+                            let mut all = Buffer::zeroed(tiles.words());
+                            let out = tiles.split(&mut all).pop();
+                            table.inverse_into_tiles(isa, &mut out.unwrap(), &mut x, &a, factor);
+                            let expected = coefficients.iter().map(|&c| table.modulus().mul(c, factor));
+                            let mut same = Buffer::zeroed(tiles.words());
+                            let expected: Vec<u64> = expected.collect();
+                            tiles.split(&mut same).pop().unwrap().copy_from_slice(&expected);
+                            assert!(all == same, "{isa:?} inverse into tiles, N = 2^{log_n}, {bits} bits");
                         }
                     }
                 }
             }
         }
-    }
-
-    /// 120 pieces of 8 are not 128, though 1024 over 120 is 8.
-    #[test]
-    #[should_panic(expected = "pieces for that many residues")]
-    fn pieces_are_counted() {
-        let (mut apart, a) = (vec![0; 960], vec![0; 1024]);
-        let mut pieces: Vec<&mut [u64]> = apart.chunks_exact_mut(8).collect();
-        table(31, 10).inverse_into_pieces(Isa::detect(), &mut pieces, &mut [0; 1024], &a, 1);
     }
 
     #[test]

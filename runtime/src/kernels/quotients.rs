@@ -1,9 +1,4 @@
-//! The quotients of a basis conversion: the safe face.
-
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
-use super::isa::Kind;
-use super::{Isa, scalar};
+//! Reciprocals of the sources of a basis conversion, for its quotients.
 
 /// One source of [`rounded_quotients`]: `y / s` is `(y >> shift) * reciprocal`, with `y >> shift` below `2^52`.
 #[derive(Clone, Copy, Debug)]
@@ -25,47 +20,33 @@ impl Reciprocal {
     }
 }
 
-/// `out ← floor(sum_i y_i / s_i + 1/2)` of residues `y_i` modulo the primes `s_i`, in double precision: plain operations in a fixed order,
-/// the same on every machine.
-///
-/// *Panics* unless there are a reciprocal and as many residues as outputs for every source, and at most 2^15 sources.
-pub fn rounded_quotients(isa: Isa, out: &mut [u64], residues: &[&[u64]], reciprocals: &[Reciprocal]) {
-    assert_eq!(residues.len(), reciprocals.len(), "a reciprocal for every source");
-    assert!(residues.iter().all(|y| y.len() == out.len()), "operands of different lengths");
-    assert!(residues.len() <= 1 << 15, "quotients are at most the number of sources");
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => {
-            // SAFETY: the value of `isa` was made by detection; the lengths were checked above.
-            unsafe { avx512::rounded_quotients(out, residues, reciprocals) }
-        }
-        _ => scalar::rounded_quotients(0, out, residues, reciprocals),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use num_bigint::BigUint;
 
     use super::*;
     use crate::kernels::testing::{PRIME_BITS, Words, ntt_prime};
+    use crate::kernels::{Isa, Tiles, rounded_quotients};
 
     /// Against exact integers: `floor(sum y_i / s_i + 1/2)`, but next to a half, where double precision may round either way.
     #[test]
     fn quotients_are_rounded_in_every_set() {
-        let len = 77;
         let primes: Vec<u64> = PRIME_BITS.iter().map(|&bits| ntt_prime(bits, 11, 0).value()).collect();
         for count in 1..=primes.len() {
             let primes = &primes[..count];
             let mut words = Words(count as u64);
-            let residues: Vec<_> = primes.iter().map(|&s| words.residues(len, s)).collect();
-            let residues: Vec<&[u64]> = residues.iter().map(|y| &y[..]).collect();
+            let residues: Vec<_> = primes.iter().map(|&s| words.residues(1 << 10, s)).collect();
+            let tiles = Tiles::new(10, count + 1);
+            let mut all = vec![0; tiles.words()];
+            let places = tiles.split(&mut all);
+            places.into_iter().zip(&residues).for_each(|(mut place, y)| place.copy_from_slice(y));
             let reciprocals: Vec<Reciprocal> = primes.iter().map(|&s| Reciprocal::new(s)).collect();
             let product: BigUint = primes.iter().map(|&s| BigUint::from(s)).product();
             let mut first = None;
             for isa in Isa::available() {
-                let mut out = vec![99; len];
-                rounded_quotients(isa, &mut out, &residues, &reciprocals);
+                let mut all = all.clone();
+                rounded_quotients(isa, &tiles, &mut all, &reciprocals);
+                let out = tiles.split(&mut all).pop().unwrap().elements();
                 for (i, &found) in out.iter().enumerate() {
                     let terms = primes.iter().zip(&residues).map(|(&s, y)| (&product / s) * y[i]);
                     // Twice the sum, over twice the product.

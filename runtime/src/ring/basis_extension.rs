@@ -13,8 +13,12 @@ use super::basis::Basis;
 use super::context::Context;
 use super::poly::{Domain, Poly};
 use super::pool::PooledBuffer;
-use crate::kernels::{self, Isa, Modulus, Permutation, Reciprocal};
+use crate::kernels::{self, Modulus, NttTable, Permutation, Reciprocal, SourceTiles, Tiles};
 use crate::parallel;
+
+/// Target primes that conversions serve at a time, which share the reading of the sources. Two stay in the caches until they are transformed;
+/// of one to six, two was fastest or as fast on the sets n15-128, n15-98 and n16-128.
+pub(crate) const TARGETS_AT_ONCE: usize = 2;
 
 /// Constants of the conversion from a set of primes to every other prime of a context.
 pub(crate) struct BasisConversion {
@@ -106,45 +110,32 @@ impl BasisConversion {
         if self.reduces() { 1 } else { self.sources.len() + 1 }
     }
 
-    /// Elements of one block of what [`Context::prepare`] makes.
-    fn block(&self, degree: usize) -> usize {
-        kernels::conversion_block(self.sources.len() + 1).min(degree)
+    /// Where the sources, and their quotients, lie in what [`Context::prepare`] makes.
+    fn tiles(&self, log_n: u32) -> Tiles {
+        Tiles::new(log_n, self.sources.len() + 1)
     }
 
-    /// Where the coefficients of each source lie in `prepared`.
-    fn pieces<'p>(&self, degree: usize, prepared: &'p mut [u64]) -> Vec<Vec<&'p mut [u64]>> {
-        if self.reduces() {
-            return vec![vec![prepared]];
-        }
-        let (count, block) = (self.sources.len(), self.block(degree));
-        let mut pieces: Vec<Vec<&mut [u64]>> =
-            (0..count).map(|_| Vec::with_capacity(degree / block)).collect();
-        for (index, piece) in prepared.chunks_exact_mut(block).enumerate() {
-            if let Some(pieces) = pieces.get_mut(index % (count + 1)) {
-                pieces.push(piece);
-            }
-        }
-        pieces
-    }
-
-    /// `out[t] <- centred representative mod prime targets[t]`, in coefficients, of what [`Context::prepare`] made.
+    /// `out[t] <- centred representative mod prime targets[t]` of what [`Context::prepare`] made, after the first pass of the prime's
+    /// transform: [`NttTable::other_passes`] makes evaluations of it.
     pub(crate) fn convert(
         &self,
-        isa: Isa,
-        moduli: &[Modulus],
+        context: &Context,
         out: &mut [&mut [u64]],
         prepared: &[u64],
         targets: &[usize],
     ) {
+        let (isa, moduli) = (context.isa(), context.moduli());
         if let ([source], true) = (&self.sources[..], self.reduces()) {
             for (out, &target) in out.iter_mut().zip(targets) {
                 kernels::reduce_into(isa, out, prepared, &moduli[*source], &moduli[target]);
+                context.transform(target).first_pass(isa, out);
             }
             return;
         }
         let factors: Vec<&[u64]> = targets.iter().map(|&target| &self.targets[target].factors[..]).collect();
-        let moduli: Vec<&Modulus> = targets.iter().map(|&target| &moduli[target]).collect();
-        kernels::basis_convert_blocks(isa, out, prepared, &self.source_bits, &factors, &moduli);
+        let tables: Vec<&NttTable> = targets.iter().map(|&target| context.transform(target)).collect();
+        let tiles = self.tiles(context.ring_degree().ilog2());
+        kernels::convert_tiles(isa, out, &tiles, prepared, &self.source_bits, &factors, &tables);
     }
 }
 
@@ -157,6 +148,12 @@ pub(crate) struct Tail<'a> {
     pub(crate) permute: Option<&'a Permutation>,
 }
 
+/// Where the coefficients of a source go.
+enum Place<'p> {
+    Limb(&'p mut [u64]),
+    Tiles(SourceTiles<'p>),
+}
+
 impl Context {
     /// What conversions read, of the evaluations of their sources: the `y_i` in coefficients and the quotients `v`, in blocks; where a
     /// single source is reduced, its coefficients. *Cost*: one inverse transform per source, which the rest comes along with.
@@ -164,40 +161,43 @@ impl Context {
         let (isa, degree) = (self.isa(), self.ring_degree());
         let mut all: Vec<PooledBuffer> =
             conversions.iter().map(|(conversion, _)| self.scratch(conversion.prepared_limbs())).collect();
+        let log_n = degree.ilog2();
         let limbs: Vec<_> = all
             .iter_mut()
             .zip(conversions)
             .flat_map(|(prepared, (conversion, values))| {
-                let limbs = conversion.pieces(degree, prepared).into_iter().zip(values).enumerate();
-                limbs.map(move |(source, (pieces, values))| (conversion, source, pieces, values))
+                let places = if conversion.reduces() {
+                    vec![Place::Limb(prepared)]
+                } else {
+                    conversion.tiles(log_n).split(prepared).into_iter().map(Place::Tiles).collect()
+                };
+                let places = places.into_iter().zip(values).enumerate();
+                places.map(move |(source, (place, values))| (conversion, source, place, values))
             })
             .collect();
-        parallel::for_each(limbs, |(conversion, source, mut pieces, values)| {
+        parallel::for_each(limbs, |(conversion, source, place, values)| {
             let transform = self.transform(conversion.sources[source]);
-            match &mut pieces[..] {
-                [limb] if conversion.reduces() => transform.inverse_into(isa, limb, values),
-                pieces => {
+            match place {
+                Place::Limb(limb) => transform.inverse_into(isa, limb, values),
+                Place::Tiles(mut tiles) => {
                     let factor = conversion.source_factors[source];
-                    transform.inverse_into_pieces(isa, pieces, &mut self.scratch(1), values, factor);
+                    transform.inverse_into_tiles(isa, &mut tiles, &mut self.scratch(1), values, factor);
                 }
             }
         });
-        let blocks: Vec<_> = all
+        let shares: Vec<_> = all
             .iter_mut()
             .zip(conversions)
             .filter(|(_, (conversion, _))| !conversion.reduces())
             .flat_map(|(prepared, (conversion, _))| {
-                let blocks = degree / conversion.block(degree);
-                let words = prepared.len() / blocks;
-                prepared.chunks_mut(words * blocks.div_ceil(8)).map(move |blocks| (conversion, words, blocks))
+                let tiles = conversion.tiles(log_n);
+                let count = prepared.len() / tiles.tile_words();
+                let share = tiles.tile_words() * count.div_ceil(8);
+                prepared.chunks_mut(share).map(move |share| (conversion, tiles, share))
             })
             .collect();
-        parallel::for_each(blocks, |(conversion, words, blocks)| {
-            for block in blocks.chunks_exact_mut(words) {
-                let (y, quotients) = block.split_at_mut(words - conversion.block(degree));
-                let y: Vec<&[u64]> = y.chunks_exact(quotients.len()).collect();
-                kernels::rounded_quotients(isa, quotients, &y, &conversion.reciprocals);
-            }
+        parallel::for_each(shares, |(conversion, tiles, share)| {
+            kernels::rounded_quotients(isa, &tiles, share, &conversion.reciprocals);
         });
         all
     }
@@ -234,13 +234,12 @@ impl Context {
         );
         let mut out = [(); K].map(|()| Poly::arbitrary(self, kept, Domain::Evaluation));
         // Polynomial by polynomial, so that what is converted stays in the caches of all threads.
-        let group = self.lift_group(conversion.sources.len());
         let groups: Vec<(usize, usize, &mut [u64])> = out
             .iter_mut()
             .enumerate()
             .flat_map(|(k, out)| {
-                let groups = out.data_mut().chunks_mut(group * degree).enumerate();
-                groups.map(move |(index, out)| (k, index * group, out))
+                let groups = out.data_mut().chunks_mut(TARGETS_AT_ONCE * degree).enumerate();
+                groups.map(move |(index, out)| (k, index * TARGETS_AT_ONCE, out))
             })
             .collect();
         parallel::for_each(groups, |(k, first, out)| {
@@ -250,12 +249,12 @@ impl Context {
             let mut quotient = self.scratch(usize::from(tail.permute.is_some()));
             let mut remainders: Vec<&mut [u64]> = scratch.chunks_exact_mut(degree).collect();
             let targets: Vec<usize> = limbs.clone().map(|limb| kept.chain_prime(limb)).collect();
-            conversion.convert(isa, moduli, &mut remainders, &prepared[k], &targets);
+            conversion.convert(self, &mut remainders, &prepared[k], &targets);
             for (((out, remainder), limb), &prime) in
                 out.chunks_exact_mut(degree).zip(remainders).zip(limbs).zip(&targets)
             {
                 let (modulus, inverse) = (&moduli[prime], conversion.targets[prime].inverse);
-                self.transform(prime).forward(isa, remainder);
+                self.transform(prime).other_passes(isa, remainder);
                 let target = if tail.permute.is_some() { &mut quotient[..] } else { &mut *out };
                 if basis.primes().has(prime) {
                     let limb = a[k].limb(basis.primes().rank(prime));
@@ -345,7 +344,9 @@ mod tests {
                 for target in (0..context.moduli().len()).filter(|t| !conversion.sources.contains(t)) {
                     let mut out = vec![0; degree];
                     let mut outs = [&mut out[..]];
-                    conversion.convert(context.isa(), context.moduli(), &mut outs, prepared, &[target]);
+                    conversion.convert(&context, &mut outs, prepared, &[target]);
+                    context.transform(target).other_passes(context.isa(), &mut out);
+                    context.transform(target).inverse(context.isa(), &mut out);
                     for i in (0..4).chain((4..degree).step_by(37)) {
                         let x: Vec<u64> = residues.iter().skip(i).step_by(degree).copied().collect();
                         let exact = centred(&context, &conversion.sources, &x);

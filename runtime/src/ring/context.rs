@@ -206,16 +206,6 @@ impl Context {
         Arc::clone(conversions.entry(key).or_insert(conversion))
     }
 
-    /// How many target primes a basis conversion from `sources` primes serves at a time.
-    ///
-    /// One, as long as the sources stay in the second-level cache from one target to the next: then the converted limb
-    /// stays there too, for its transform. Otherwise two, which share the reading of the sources; of one, two and three, two was fastest or
-    /// as fast on the sets n15-98 and n16-128.
-    pub(crate) fn lift_group(&self, sources: usize) -> usize {
-        const SECOND_LEVEL_CACHE_WORDS: usize = 1 << 17;
-        if (sources + 1) * self.ring_degree() <= SECOND_LEVEL_CACHE_WORDS { 1 } else { 2 }
-    }
-
     /// Runs `task(limb, [limb of each output])` for every limb of `outputs`, on several threads where that pays.
     ///
     /// Tasks write disjoint limbs, so results do not depend on the number of threads.

@@ -12,7 +12,7 @@ use fhec_ir::scale::Level;
 
 use super::switching_key::SwitchingKey;
 use crate::kernels;
-use crate::ring::basis_extension::BasisConversion;
+use crate::ring::basis_extension::{BasisConversion, TARGETS_AT_ONCE};
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Basis, Context, Domain, Poly};
 
@@ -78,11 +78,6 @@ impl<'a> Decomposition<'a> {
         self.basis
     }
 
-    /// Target primes to lift to at a time.
-    pub(crate) fn group(&self, context: &Context) -> usize {
-        context.lift_group(context.params().digit_limbs())
-    }
-
     /// Scratch that [`Self::lift`] needs for `limbs` target primes, in limbs.
     pub(crate) fn lift_scratch(&self, limbs: usize) -> usize {
         limbs * self.digits.len()
@@ -96,27 +91,30 @@ impl<'a> Decomposition<'a> {
         limbs: Range<usize>,
         scratch: &'s mut [u64],
     ) -> Vec<Vec<&'s [u64]>> {
-        let (isa, degree) = (context.isa(), context.ring_degree());
-        let mut lifted = vec![Vec::with_capacity(self.digits.len()); limbs.len()];
-        let scratch = scratch.chunks_exact_mut(limbs.len() * degree);
-        for (digit, scratch) in self.digits.iter().zip(scratch) {
-            let (mut outs, mut primes) = (Vec::with_capacity(limbs.len()), Vec::with_capacity(limbs.len()));
-            for (limb, out) in limbs.clone().zip(scratch.chunks_exact_mut(degree)) {
-                if !digit.limbs.contains(&limb) {
-                    primes.push(context.prime(self.basis, limb));
-                    outs.push(out);
-                }
-            }
-            digit.conversion.convert(isa, context.moduli(), &mut outs, &digit.prepared, &primes);
-            let mut outs = outs.into_iter().zip(primes);
-            for (limb, digits) in limbs.clone().zip(&mut lifted) {
+        let (degree, count) = (context.ring_degree(), self.digits.len());
+        for (index, digit) in self.digits.iter().enumerate() {
+            let slots = scratch.chunks_exact_mut(degree).skip(index).step_by(count.max(1));
+            let (primes, mut outs): (Vec<usize>, Vec<&mut [u64]>) = limbs
+                .clone()
+                .zip(slots)
+                .filter(|(limb, _)| !digit.limbs.contains(limb))
+                .map(|(limb, out)| (context.prime(self.basis, limb), out))
+                .unzip();
+            digit.conversion.convert(context, &mut outs, &digit.prepared, &primes);
+        }
+        // Prime by prime, so that the constants of its transform are in the cache for all digits.
+        let mut lifted = Vec::with_capacity(limbs.len());
+        let mut slots = scratch.chunks_exact_mut(degree);
+        for limb in limbs {
+            let transform = context.transform(context.prime(self.basis, limb));
+            let digits = self.digits.iter().zip(&mut slots).map(|(digit, slot)| {
                 if digit.limbs.contains(&limb) {
-                    digits.push(self.input.limb(limb));
-                } else if let Some((out, prime)) = outs.next() {
-                    context.transform(prime).forward(isa, out);
-                    digits.push(&*out);
+                    return self.input.limb(limb);
                 }
-            }
+                transform.other_passes(context.isa(), slot);
+                &*slot
+            });
+            lifted.push(digits.collect());
         }
         lifted
     }
@@ -140,7 +138,7 @@ impl<'a> Decomposition<'a> {
     pub(crate) fn key_switch(&self, context: &Context, key: &SwitchingKey) -> [Poly; 2] {
         let mut out = [(); 2].map(|()| Poly::arbitrary(context, self.basis, Domain::Evaluation));
         let outputs = out.iter_mut().map(Poly::data_mut).collect();
-        context.each_group(self.group(context), outputs, |limbs, mut outputs| {
+        context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
             let mut scratch = context.scratch(self.lift_scratch(limbs.len()));
             let lifted = self.lift(context, limbs.clone(), &mut scratch);
             for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {

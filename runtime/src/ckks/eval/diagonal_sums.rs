@@ -22,7 +22,7 @@ use crate::error::EvalError;
 use crate::kernels::{self, PERMUTATION_BLOCK, Permutation};
 use crate::parallel;
 use crate::ring::automorphism::rotation_element;
-use crate::ring::basis_extension::Tail;
+use crate::ring::basis_extension::{TARGETS_AT_ONCE, Tail};
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Basis, Context, Domain, Poly};
 use crate::rlwe::key_switch::limb_pair;
@@ -189,30 +189,29 @@ impl Evaluator<'_> {
             let decompositions =
                 parallel::map(batch, |(a, ..)| Decomposition::new(context, &a.polys()[1], sum.level));
             let outputs = sum.polys.iter_mut().map(Poly::data_mut).collect();
-            context.each_group(1, outputs, |limbs, mut outputs| {
-                let (limb, isa, degree) = (limbs.start, context.isa(), context.ring_degree());
-                let mut scratch =
-                    context.scratch(decompositions.iter().map(|d| d.lift_scratch(1)).max().unwrap_or(0));
+            context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
+                let (isa, degree) = (context.isa(), context.ring_degree());
+                let scratch = decompositions.iter().map(|d| d.lift_scratch(limbs.len())).max();
+                let mut scratch = context.scratch(scratch.unwrap_or(0));
                 let mut switched = context.scratch(3);
                 let (u0, rest) = switched.split_at_mut(degree);
                 let (u1, image) = rest.split_at_mut(degree);
                 for (decomposition, (a, key, permutation)) in decompositions.iter().zip(batch) {
                     let basis = decomposition.basis();
-                    let modulus = context.modulus(context.prime(basis, limb));
                     let lifted = decomposition.lift(context, limbs.clone(), &mut scratch);
-                    decomposition.inner_product(context, key, limb, &lifted[0], u0, u1);
-                    if limb < basis.chain {
-                        image.copy_from_slice(a.polys()[0].limb(limb));
-                        kernels::mul_scalar_assign(
-                            isa,
-                            image,
-                            context.special_product(basis.chain_prime(limb), basis.special),
-                            modulus,
-                        );
-                        kernels::add_assign(isa, u0, image, modulus);
-                    }
-                    for (sum, u) in limb_pair(context, &mut outputs, 0).into_iter().zip([&*u0, &*u1]) {
-                        kernels::permute_add_assign(isa, sum, u, permutation, modulus);
+                    for (i, (limb, digits)) in limbs.clone().zip(lifted).enumerate() {
+                        let prime = context.prime(basis, limb);
+                        let modulus = context.modulus(prime);
+                        decomposition.inner_product(context, key, limb, &digits, u0, u1);
+                        if limb < basis.chain {
+                            image.copy_from_slice(a.polys()[0].limb(limb));
+                            let multiple = context.special_product(prime, basis.special);
+                            kernels::mul_scalar_assign(isa, image, multiple, modulus);
+                            kernels::add_assign(isa, u0, image, modulus);
+                        }
+                        for (sum, u) in limb_pair(context, &mut outputs, i).into_iter().zip([&*u0, &*u1]) {
+                            kernels::permute_add_assign(isa, sum, u, permutation, modulus);
+                        }
                     }
                 }
             });
@@ -275,12 +274,12 @@ fn lift_all<'s>(
     limbs: std::ops::Range<usize>,
     scratch: &'s mut [u64],
 ) -> Vec<Vec<&'s [u64]>> {
-    let words = decomposition.lift_scratch(1) * context.ring_degree();
-    let lift = |(limb, scratch)| {
-        let mut lifted = decomposition.lift(context, limb..limb + 1, scratch);
-        lifted.pop().expect("one limb lifted")
+    let words = decomposition.lift_scratch(TARGETS_AT_ONCE) * context.ring_degree();
+    let groups = limbs.clone().step_by(TARGETS_AT_ONCE).zip(scratch.chunks_mut(words));
+    let lift = |(first, scratch): (usize, &'s mut [u64])| {
+        decomposition.lift(context, first..limbs.end.min(first + TARGETS_AT_ONCE), scratch)
     };
-    parallel::map(limbs.zip(scratch.chunks_exact_mut(words)), lift)
+    parallel::map(groups, lift).into_iter().flatten().collect()
 }
 
 /// Rows of products, prime by prime.

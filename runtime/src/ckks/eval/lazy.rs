@@ -16,7 +16,7 @@ use crate::ckks::plaintext::{Form, Plaintext, PlaintextScale};
 use crate::error::EvalError;
 use crate::kernels;
 use crate::ring::automorphism::rotation_element;
-use crate::ring::basis_extension::Tail;
+use crate::ring::basis_extension::{TARGETS_AT_ONCE, Tail};
 use crate::ring::{Basis, Context, Domain, Poly, Work};
 use crate::rlwe::key_switch::limb_pair;
 use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind};
@@ -114,7 +114,7 @@ impl Evaluator<'_> {
         let permutations: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
         let basis = a.decomposition.basis();
         let outputs = sums.iter_mut().flat_map(|sum| sum.polys.iter_mut().map(Poly::data_mut)).collect();
-        context.each_group(a.decomposition.group(context), outputs, |limbs, mut outputs| {
+        context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
             let degree = context.ring_degree();
             let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
             let mut pair = context.scratch(2);
@@ -185,7 +185,7 @@ impl Evaluator<'_> {
         let [divided] = context.divide_round([&a.polys[1]], basis.with_special(0), [Tail::default()]);
         let decomposition = Decomposition::new(context, &divided, a.level);
         let outputs = sum.polys.iter_mut().map(Poly::data_mut).collect();
-        context.each_group(decomposition.group(context), outputs, |limbs, mut outputs| {
+        context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
             let mut scratch = context.scratch(decomposition.lift_scratch(limbs.len()));
             let mut switched = context.scratch(2);
             let (u0, u1) = switched.split_at_mut(context.ring_degree());

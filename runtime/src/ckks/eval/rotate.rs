@@ -4,7 +4,7 @@ use super::{Evaluator, check_keys, check_size};
 use crate::error::EvalError;
 use crate::kernels::{self, Permutation};
 use crate::ring::automorphism::{conjugation_element, rotation_element};
-use crate::ring::basis_extension::Tail;
+use crate::ring::basis_extension::{TARGETS_AT_ONCE, Tail};
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Context, Domain, Poly};
 use crate::rlwe::key_switch::limb_pair;
@@ -81,7 +81,7 @@ impl Evaluator<'_> {
             .map(|_| Poly::arbitrary(context, basis, Domain::Evaluation))
             .collect();
         let outputs = switched.iter_mut().map(Poly::data_mut).collect();
-        context.each_group(a.decomposition.group(context), outputs, |limbs, mut outputs| {
+        context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
             let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
             let lifted = a.decomposition.lift(context, limbs.clone(), &mut scratch);
             for (outs, key) in outputs.chunks_exact_mut(2).zip(keys.iter().flatten()) {
@@ -123,7 +123,7 @@ impl Evaluator<'_> {
             .collect();
         let permutations: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
         let outputs = rotated.iter_mut().flat_map(|r| r.polys.iter_mut().map(Poly::data_mut)).collect();
-        context.each_group(a.decomposition.group(context), outputs, |limbs, mut outputs| {
+        context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
             let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
             let mut pair = context.scratch(2);
             let lifted = a.decomposition.lift(context, limbs.clone(), &mut scratch);

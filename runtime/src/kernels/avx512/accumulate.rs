@@ -8,7 +8,6 @@ use super::packing::Unpack;
 use super::vector::{
     LANES, V, add_high, add_low, conditional_subtract, load, splat, store, whole, word_bits,
 };
-use crate::kernels::accumulate::Ahead;
 use crate::kernels::packing::PACKED_BLOCK;
 use crate::kernels::{KeyLimb, Modulus, scalar};
 
@@ -23,7 +22,7 @@ const PREFETCHED_WORDS: usize = 1024;
 
 /// How many products of a word below `2^bits` and a residue of `m` can be reduced at once: with the carries from the low
 /// halves and `q` more, the sum of the high halves must stay below `2^52`.
-fn terms_at_once(bits: u32, m: &Modulus) -> usize {
+pub(super) fn terms_at_once(bits: u32, m: &Modulus) -> usize {
     let high_half = |bits: u32| ((u128::from(m.value()) << bits) >> word_bits(m)) as u64 + 2;
     if !m.ifma() {
         // The sum of the high halves and q stay below 2^64.
@@ -41,15 +40,15 @@ fn chunks(terms: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
 
 /// A sum of products: low and high halves, each exact in 64 bits.
 #[derive(Clone, Copy)]
-struct Sum {
-    low: V,
-    high: V,
+pub(super) struct Sum {
+    pub(super) low: V,
+    pub(super) high: V,
 }
 
 impl Sum {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    fn add_product<const W: bool>(&mut self, a: V, b: V) {
+    pub(super) fn add_product<const W: bool>(&mut self, a: V, b: V) {
         let low = add_low::<W>(self.low, a, b);
         self.high = add_high::<W>(self.high, a, b);
         if W {
@@ -57,6 +56,14 @@ impl Sum {
             self.high = _mm512_mask_add_epi64(self.high, carry, self.high, splat(1));
         }
         self.low = low;
+    }
+
+    /// The residue of the sum times `2^-52` or `2^-64`, as a word of as many bits.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn word<const W: bool>(self, m: &Montgomery<W>) -> V {
+        let carry = if W { m.field.zero } else { _mm512_srli_epi64::<52>(self.low) };
+        m.reduce(self.low, _mm512_add_epi64(self.high, carry))
     }
 
     /// The residue of the sum times `2^-52` or `2^-64`, plus the residues at `out` if `add`; written to `out`.
@@ -67,9 +74,7 @@ impl Sum {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn reduce_into<const W: bool>(self, out: *mut u64, add: bool, m: &Montgomery<W>) {
-        let carry = if W { m.field.zero } else { _mm512_srli_epi64::<52>(self.low) };
-        let high = _mm512_add_epi64(self.high, carry);
-        let mut residue = m.field.reduce(m.reduce(self.low, high));
+        let mut residue = m.field.reduce(self.word(m));
         // SAFETY: the caller's promise.
         unsafe {
             if add {
@@ -377,7 +382,6 @@ pub(in crate::kernels) unsafe fn basis_convert(
     source_bits: &[u32],
     factors: &[u64],
     m: &Modulus,
-    ahead: &Ahead,
 ) {
     let most = source_bits.iter().copied().max().unwrap_or(1);
     let body = whole(out.len());
@@ -390,14 +394,14 @@ pub(in crate::kernels) unsafe fn basis_convert(
         // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
         unsafe {
             if !m.ifma() {
-                convert::<true, CONVERTED, false>(p, sources, factors, 0..batches, add, m, ahead);
-                convert::<true, 1, false>(p, sources, factors, batches..body, add, m, ahead);
+                convert::<true, CONVERTED, false>(p, sources, factors, 0..batches, add, m);
+                convert::<true, 1, false>(p, sources, factors, batches..body, add, m);
             } else if most <= 52 {
-                convert::<false, CONVERTED, false>(p, sources, factors, 0..batches, add, m, ahead);
-                convert::<false, 1, false>(p, sources, factors, batches..body, add, m, ahead);
+                convert::<false, CONVERTED, false>(p, sources, factors, 0..batches, add, m);
+                convert::<false, 1, false>(p, sources, factors, batches..body, add, m);
             } else {
-                convert::<false, CONVERTED, true>(p, sources, factors, 0..batches, add, m, ahead);
-                convert::<false, 1, true>(p, sources, factors, batches..body, add, m, ahead);
+                convert::<false, CONVERTED, true>(p, sources, factors, 0..batches, add, m);
+                convert::<false, 1, true>(p, sources, factors, batches..body, add, m);
             }
         }
     }
@@ -418,20 +422,11 @@ unsafe fn convert<const W: bool, const VECTORS: usize, const SPLIT: bool>(
     range: Range<usize>,
     add: bool,
     m: &Modulus,
-    ahead: &Ahead,
 ) {
     let montgomery = Montgomery::<W>::new(m);
     let zero = montgomery.field.zero;
     for i in range.step_by(LANES * VECTORS) {
         let mut sums = [Sum { low: zero, high: zero }; VECTORS];
-        if ahead.elements.contains(&i) {
-            for source in sources {
-                for v in 0..VECTORS {
-                    let p = source.as_ptr().wrapping_add(i + LANES * v + ahead.words);
-                    _mm_prefetch::<_MM_HINT_T1>(p.cast());
-                }
-            }
-        }
         for ((source, &bits), &factor) in sources.iter().zip(bits).zip(factors) {
             let split = SPLIT && bits > 52;
             let low_factor = splat(factor);

@@ -19,9 +19,9 @@ mod ntt_forward;
 mod ntt_inverse;
 mod packing;
 mod permutation;
-mod quotients;
 mod raised_term;
 mod repeat;
+mod tiles;
 mod vector;
 
 pub(super) use accumulate::{basis_convert, key_inner_product, pair_products, tile_products};
@@ -31,10 +31,10 @@ pub(super) use elementwise::{
     sub_assign, sub_into, sub_mul_scalar_into,
 };
 pub(super) use ntt::tables;
-pub(super) use ntt_forward::forward;
-pub(super) use ntt_inverse::{inverse, inverse_into, inverse_into_pieces};
+pub(super) use ntt_forward::{first_pass, first_pass_on_tile, forward, other_passes};
+pub(super) use ntt_inverse::{inverse, inverse_into, inverse_into_tiles};
 pub(super) use packing::unpack_into;
 pub(super) use permutation::{gather_into, permute_add_assign, permute_into};
-pub(super) use quotients::rounded_quotients;
 pub(super) use raised_term::raised_term_add_assign;
 pub(super) use repeat::repeat_into;
+pub(super) use tiles::{convert_tile, converts_tiles, rounded_quotients};

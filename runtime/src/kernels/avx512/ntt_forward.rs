@@ -80,6 +80,96 @@ pub(in crate::kernels) unsafe fn forward(tables: &VectorTables, a: &mut [u64], m
     }
 }
 
+/// The first pass of [`forward`].
+///
+/// # Safety
+///
+/// As for [`forward`].
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+pub(in crate::kernels) unsafe fn first_pass(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
+    let stride = a.len() >> tables.radices[0];
+    let streams = Streams { first: a.as_mut_ptr(), stride };
+    // SAFETY: the caller's promise.
+    unsafe { begin::<FROM_CANONICAL>(tables, streams, streams, stride, m) }
+}
+
+/// [`first_pass`] on some columns: those of `tile`, `[stream][column]`, become those of `a` from `column` on. They need not be canonical, words below
+/// `2^52` do, or `2^64` for primes beyond `2^50`.
+///
+/// # Safety
+///
+/// As for [`forward`]; the tile must have whole pairs of vectors for every stream of the first pass, and the streams of `a` as many columns.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+pub(in crate::kernels) unsafe fn first_pass_on_tile(
+    tables: &VectorTables,
+    a: &mut [u64],
+    tile: &[u64],
+    column: usize,
+    m: &Modulus,
+) {
+    let (stride, columns) = (a.len() >> tables.radices[0], tile.len() >> tables.radices[0]);
+    // SAFETY: the caller's promise; the tile is only read.
+    unsafe {
+        let from = Streams { first: tile.as_ptr().cast_mut(), stride: columns };
+        let to = Streams { first: a.as_mut_ptr().add(column), stride };
+        begin::<FROM_ANY>(tables, from, to, columns, m);
+    }
+}
+
+/// The first pass from `from` to `to`, `columns` words of each stream.
+///
+/// # Safety
+///
+/// As for [`Transform::first`], and the processor must have AVX-512 F, DQ and IFMA; `m` the prime of `tables`, as [`Field`] takes.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+unsafe fn begin<const START: u8>(
+    tables: &VectorTables,
+    from: Streams,
+    to: Streams,
+    columns: usize,
+    m: &Modulus,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (m.ifma(), headroom(m)) {
+            (true, 2) => Transform::<false, 2>::new(tables, m).first::<START>(from, to, columns),
+            (true, 3) => Transform::<false, 3>::new(tables, m).first::<START>(from, to, columns),
+            (true, 4) => Transform::<false, 4>::new(tables, m).first::<START>(from, to, columns),
+            (true, _) => Transform::<false, 6>::new(tables, m).first::<START>(from, to, columns),
+            (false, 3) => Transform::<true, 3>::new(tables, m).first::<START>(from, to, columns),
+            (false, _) => Transform::<true, 4>::new(tables, m).first::<START>(from, to, columns),
+        }
+    }
+}
+
+/// What [`forward`] does after the first pass.
+///
+/// # Safety
+///
+/// As for [`forward`], with what [`first_pass`] left in all columns of `a`.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+pub(in crate::kernels) unsafe fn other_passes(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
+    let (len, a) = (a.len(), a.as_mut_ptr());
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (m.ifma(), headroom(m)) {
+            (true, 2) => Transform::<false, 2>::new(tables, m).parts(0, 0, a, len),
+            (true, 3) => Transform::<false, 3>::new(tables, m).parts(0, 0, a, len),
+            (true, 4) => Transform::<false, 4>::new(tables, m).parts(0, 0, a, len),
+            (true, _) => Transform::<false, 6>::new(tables, m).parts(0, 0, a, len),
+            (false, 3) => Transform::<true, 3>::new(tables, m).parts(0, 0, a, len),
+            (false, _) => Transform::<true, 4>::new(tables, m).parts(0, 0, a, len),
+        }
+    }
+}
+
+/// Streams of one pass: a word of the first one, and how far the same word of the next one is.
+#[derive(Clone, Copy)]
+struct Streams {
+    first: *mut u64,
+    stride: usize,
+}
+
 struct Transform<'a, const W: bool, const S: u32> {
     tables: &'a VectorTables,
     constants: Constants<W>,
@@ -107,11 +197,45 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     unsafe fn block(&self, pass: usize, block: usize, a: *mut u64, len: usize) {
         let t = self.tables;
         let r = t.radices[pass];
-        let sub = len >> r;
-        // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each block and group.
+        let streams = Streams { first: a, stride: len >> r };
+        // SAFETY: 2^r streams of `stride` words partition the block; the table has a record for each block.
         unsafe {
             let record = t.passes[pass][block * record_words(r)..][..record_words(r)].as_ptr();
-            self.strided(r, start(S, pass), a, sub, record);
+            self.strided(r, start(S, pass), streams, record);
+            self.parts(pass, block, a, len);
+        }
+    }
+
+    /// The first pass from `from` to `to`, `columns` words of each stream.
+    ///
+    /// # Safety
+    ///
+    /// Both must be valid for as many words in every stream of the first pass, and `columns` a multiple of 16.
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    unsafe fn first<const START: u8>(&self, from: Streams, to: Streams, columns: usize) {
+        let (c, record) = (&self.constants, self.tables.passes[0].as_ptr());
+        // SAFETY: the caller's promise; the first pass has one record.
+        unsafe {
+            match self.tables.radices[0] {
+                3 => strided_pass::<W, S, START, 8, 2>(from, to, columns, record, c),
+                4 => strided_pass::<W, S, START, 16, 1>(from, to, columns, record, c),
+                _ => unreachable!("the first pass has three or four levels"),
+            }
+        }
+    }
+
+    /// What comes after pass `pass` on a block.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::block`].
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    unsafe fn parts(&self, pass: usize, block: usize, a: *mut u64, len: usize) {
+        let t = self.tables;
+        let r = t.radices[pass];
+        let sub = len >> r;
+        // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each group.
+        unsafe {
             if pass + 1 < t.radices.len() {
                 for i in 0..1 << r {
                     self.block(pass + 1, (block << r) + i, a.add(i * sub), sub);
@@ -129,40 +253,42 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         }
     }
 
-    /// One strided pass of `r` levels over `2^r` streams of `stride` words at `a`.
+    /// One strided pass of `r` levels over `2^r` streams of `a.stride` words.
     ///
     /// # Safety
     ///
-    /// `a` must be valid for `stride << r` words, `record` for `record_words(r)`; `stride` a multiple of 16.
+    /// `a` must be valid for `a.stride << r` words, `record` for `record_words(r)`; the stride a multiple of 16.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    unsafe fn strided(&self, r: u32, start: u8, a: *mut u64, stride: usize, record: *const u64) {
-        let c = &self.constants;
+    unsafe fn strided(&self, r: u32, start: u8, a: Streams, record: *const u64) {
+        let (c, stride) = (&self.constants, a.stride);
         // SAFETY: the caller's promise.
         unsafe {
             match (r, start) {
-                (2, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 4, 2>(a, stride, record, c),
-                (2, _) => strided_pass::<W, S, FROM_ANY, 4, 2>(a, stride, record, c),
-                (3, FROM_CANONICAL) => strided_pass::<W, S, FROM_CANONICAL, 8, 2>(a, stride, record, c),
-                (3, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 8, 2>(a, stride, record, c),
-                (3, _) => strided_pass::<W, S, FROM_ANY, 8, 2>(a, stride, record, c),
-                (4, FROM_CANONICAL) => strided_pass::<W, S, FROM_CANONICAL, 16, 1>(a, stride, record, c),
-                (4, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 16, 1>(a, stride, record, c),
-                (4, _) => strided_pass::<W, S, FROM_ANY, 16, 1>(a, stride, record, c),
+                (2, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 4, 2>(a, a, stride, record, c),
+                (2, _) => strided_pass::<W, S, FROM_ANY, 4, 2>(a, a, stride, record, c),
+                (3, FROM_CANONICAL) => strided_pass::<W, S, FROM_CANONICAL, 8, 2>(a, a, stride, record, c),
+                (3, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 8, 2>(a, a, stride, record, c),
+                (3, _) => strided_pass::<W, S, FROM_ANY, 8, 2>(a, a, stride, record, c),
+                (4, FROM_CANONICAL) => strided_pass::<W, S, FROM_CANONICAL, 16, 1>(a, a, stride, record, c),
+                (4, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 16, 1>(a, a, stride, record, c),
+                (4, _) => strided_pass::<W, S, FROM_ANY, 16, 1>(a, a, stride, record, c),
                 _ => unreachable!("strided passes have two to four levels"),
             }
         }
     }
 }
 
-/// `log2 M` levels over `M` streams, `G` independent columns of vectors at a time to hide the multiplier's latency.
+/// `log2 M` levels over `columns` words of `M` streams, `G` independent columns of vectors at a time to hide the multiplier's latency.
 ///
 /// # Safety
 ///
-/// See [`Transform::strided`]; `stride` must be a multiple of `8 G`.
+/// `from` and `to`, the same or apart, must be valid for so many words in every stream, `record` for those of `log2 M` levels; `columns` must be a
+/// multiple of `8 G`.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn strided_pass<const W: bool, const S: u32, const START: u8, const M: usize, const G: usize>(
-    a: *mut u64,
-    stride: usize,
+    from: Streams,
+    to: Streams,
+    columns: usize,
     record: *const u64,
     c: &Constants<W>,
 ) {
@@ -170,12 +296,12 @@ unsafe fn strided_pass<const W: bool, const S: u32, const START: u8, const M: us
     // SAFETY: the caller's promise; `i * stride + 8 g` stays inside stream `i`.
     unsafe {
         let mut column = 0;
-        while column < stride {
-            let p = a.add(column);
+        while column < columns {
+            let (p, out) = (from.first.add(column), to.first.add(column));
             let mut x = [[c.field.zero; M]; G];
             unroll!(for i in 0..M {
                 for g in 0..G {
-                    x[g][i] = load(p.add(i * stride + 8 * g));
+                    x[g][i] = load(p.add(i * from.stride + 8 * g));
                 }
             });
             let multipliers = [Broadcast(record); G];
@@ -189,7 +315,7 @@ unsafe fn strided_pass<const W: bool, const S: u32, const START: u8, const M: us
             level::<W, S, START, M, G, 1, _>(&mut x, multipliers, &c);
             unroll!(for i in 0..M {
                 for g in 0..G {
-                    store(p.add(i * stride + 8 * g), x[g][i]);
+                    store(out.add(i * to.stride + 8 * g), x[g][i]);
                 }
             });
             column += 8 * G;
@@ -305,7 +431,7 @@ mod tests {
     fn ranges_fit_the_word_in_every_schedule() {
         for s in [2, 3, 4, 6] {
             let k = levels_per_reset(s) as i64;
-            for log_n in 10..=17 {
+            for (log_n, canonical) in (10..=17).flat_map(|log_n| [(log_n, true), (log_n, false)]) {
                 let passes = radices(log_n).iter().map(|&r| r as usize).chain([3]);
                 let mut range = (0, 1);
                 let check = |start: u8, levels: usize, range: &mut (i64, i64)| {
@@ -320,7 +446,8 @@ mod tests {
                     }
                 };
                 for (pass, levels) in passes.enumerate() {
-                    check(start(s, pass), levels, &mut range);
+                    let start = if pass == 0 && !canonical { FROM_ANY } else { start(s, pass) };
+                    check(start, levels, &mut range);
                 }
                 // The powers of rho end at [kq, (k + 2)q), and the last three levels start there.
                 range = (k, k + 2);

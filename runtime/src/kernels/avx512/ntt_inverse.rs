@@ -13,6 +13,7 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_sub_
 use super::ntt::{Broadcast, Multipliers, PerLane, headroom};
 use super::vector::{Field, Multiplier, V, encode, load, splat, store, transpose};
 use crate::kernels::Modulus;
+use crate::kernels::tiles::SourceTiles;
 use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words, unroll};
 
 /// How far ahead, in words, the first pass asks for its input, which is one sequential stream from memory.
@@ -95,7 +96,7 @@ pub(in crate::kernels) unsafe fn inverse(tables: &VectorTables, a: &mut [u64], m
     let (len, a) = (a.len(), a.as_mut_ptr());
     let last = LastLevel::new([tables.inverse_degree, tables.last_difference]);
     // SAFETY: the caller's promise.
-    unsafe { transform(tables, a, a, &InPlace(a), last, len, m) }
+    unsafe { transform(tables, a, a, Output::in_place(a, len >> tables.radices[0]), last, len, m) }
 }
 
 /// `out ← NTT^-1(a)`: the first pass reads `a`.
@@ -113,19 +114,21 @@ pub(in crate::kernels) unsafe fn inverse_into(
     let last = LastLevel::new([tables.inverse_degree, tables.last_difference]);
     let (len, out) = (out.len(), out.as_mut_ptr());
     // SAFETY: the caller's promise.
-    unsafe { transform(tables, a.as_ptr(), out, &InPlace(out), last, len, m) }
+    unsafe {
+        let place = Output::in_place(out, len >> tables.radices[0]);
+        transform(tables, a.as_ptr(), out, place, last, len, m);
+    }
 }
 
-/// `pieces ← factor NTT^-1(a)`, the coefficients one piece after the other: the last pass writes them. `scratch` is overwritten.
+/// `out ← factor NTT^-1(a)`: the last pass writes it. `scratch` is overwritten.
 ///
 /// # Safety
 ///
-/// As for [`inverse`], and `a` must be as long as `scratch` and all pieces together, of equal length each, a power of two from 8 on; `factor`
-/// below the prime.
+/// As for [`inverse`], and `out`, `scratch` and `a` must have as many elements; `factor` below the prime.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-pub(in crate::kernels) unsafe fn inverse_into_pieces(
+pub(in crate::kernels) unsafe fn inverse_into_tiles(
     tables: &VectorTables,
-    pieces: &mut [&mut [u64]],
+    out: &mut SourceTiles<'_>,
     scratch: &mut [u64],
     a: &[u64],
     factor: u64,
@@ -133,49 +136,25 @@ pub(in crate::kernels) unsafe fn inverse_into_pieces(
 ) {
     let scaled = |[w, _]: [u64; 2]| encode(m.mul(w, factor), m);
     let last = LastLevel::new([scaled(tables.inverse_degree), scaled(tables.last_difference)]);
-    let log_len = (a.len() / pieces.len()).ilog2();
-    // SAFETY: the caller's promise.
-    unsafe {
-        let pieces = Pieces { pieces: pieces.as_mut_ptr(), log_len };
-        transform(tables, a.as_ptr(), scratch.as_mut_ptr(), &pieces, last, a.len(), m);
-    }
+    let (columns, (first, stride, step)) = (out.columns(), out.places());
+    let out = Output { first, stride, columns, step };
+    // SAFETY: the caller's promise; a tile has a row of `columns` words for every stream.
+    unsafe { transform(tables, a.as_ptr(), scratch.as_mut_ptr(), out, last, a.len(), m) }
 }
 
-/// Where the last pass writes.
-trait Output {
-    /// The place of elements `index` to `index + 7`, `index` a multiple of eight.
-    ///
-    /// # Safety
-    ///
-    /// There must be such elements.
-    unsafe fn at(&self, index: usize) -> *mut u64;
+/// Where a pass writes: `columns` words of each of its streams, `stride` words apart, and `step` words farther the next ones.
+#[derive(Clone, Copy)]
+struct Output {
+    first: *mut u64,
+    stride: usize,
+    columns: usize,
+    step: usize,
 }
 
-/// Where it reads.
-struct InPlace(*mut u64);
-
-impl Output for InPlace {
-    #[inline(always)]
-    unsafe fn at(&self, index: usize) -> *mut u64 {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.add(index) }
-    }
-}
-
-/// Pieces of `2^log_len` elements, at least eight.
-struct Pieces<'p> {
-    pieces: *mut &'p mut [u64],
-    log_len: u32,
-}
-
-impl Output for Pieces<'_> {
-    #[inline(always)]
-    unsafe fn at(&self, index: usize) -> *mut u64 {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let piece = &mut *self.pieces.add(index >> self.log_len);
-            piece.as_mut_ptr().add(index & ((1 << self.log_len) - 1))
-        }
+impl Output {
+    /// Streams of `stride` words at `a`, one after the other.
+    fn in_place(a: *mut u64, stride: usize) -> Self {
+        Output { first: a, stride, columns: stride, step: stride }
     }
 }
 
@@ -183,11 +162,11 @@ impl Output for Pieces<'_> {
 ///
 /// As for [`inverse`], of the `len` words at `from`; `a` is `from` or overlaps nothing of it; `out` takes as many.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-unsafe fn transform<O: Output>(
+unsafe fn transform(
     tables: &VectorTables,
     from: *const u64,
     a: *mut u64,
-    out: &O,
+    out: Output,
     last: LastLevel,
     len: usize,
     m: &Modulus,
@@ -223,15 +202,15 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     ///
     /// `from` and `a` must be valid for `len` words, the same or apart, and `out` for as many; `len` is the degree.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    unsafe fn whole<O: Output>(&self, from: *const u64, a: *mut u64, out: &O, len: usize) {
+    unsafe fn whole(&self, from: *const u64, a: *mut u64, out: Output, len: usize) {
         let (t, c, last) = (self.tables, &self.constants, &self.last);
         let record = t.passes[0].as_ptr();
         // SAFETY: the caller's promise; the first pass of the forward direction has one record.
         unsafe {
             self.parts(0, 0, from, a, len);
             match t.radices[0] {
-                3 => strided_pass::<W, S, true, 8, 2, O>(a, out, len / 8, record, c, last),
-                4 => strided_pass::<W, S, true, 16, 1, O>(a, out, len / 16, record, c, last),
+                3 => strided_pass::<W, S, true, 8, 2>(a, out, len / 8, record, c, last),
+                4 => strided_pass::<W, S, true, 16, 1>(a, out, len / 16, record, c, last),
                 _ => unreachable!("the first pass has three or four levels"),
             }
         }
@@ -254,11 +233,11 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         // SAFETY: 2^r streams partition the block; the table has a record for each block, read in reverse.
         unsafe {
             self.parts(pass, block, from, a, len);
-            let (out, last) = (&InPlace(a), &self.last);
+            let (out, last) = (Output::in_place(a, len >> r), &self.last);
             match r {
-                2 => strided_pass::<W, S, false, 4, 2, _>(a, out, len / 4, record, c, last),
-                3 => strided_pass::<W, S, false, 8, 2, _>(a, out, len / 8, record, c, last),
-                4 => strided_pass::<W, S, false, 16, 1, _>(a, out, len / 16, record, c, last),
+                2 => strided_pass::<W, S, false, 4, 2>(a, out, len / 4, record, c, last),
+                3 => strided_pass::<W, S, false, 8, 2>(a, out, len / 8, record, c, last),
+                4 => strided_pass::<W, S, false, 16, 1>(a, out, len / 16, record, c, last),
                 _ => unreachable!("strided passes have two to four levels"),
             }
         }
@@ -297,16 +276,9 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
 ///
 /// `a` and `out` must be valid for `M * stride` words, `record` for those of a block; `stride` must be a multiple of `8 G`.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-unsafe fn strided_pass<
-    const W: bool,
-    const S: u32,
-    const LAST: bool,
-    const M: usize,
-    const G: usize,
-    O: Output,
->(
+unsafe fn strided_pass<const W: bool, const S: u32, const LAST: bool, const M: usize, const G: usize>(
     a: *mut u64,
-    out: &O,
+    out: Output,
     stride: usize,
     record: *const u64,
     c: &Constants<W>,
@@ -315,7 +287,7 @@ unsafe fn strided_pass<
     let (c, last) = (*c, *last);
     // SAFETY: the caller's promise; `i * stride + 8 g` stays inside stream `i`.
     unsafe {
-        let mut column = 0;
+        let (mut column, mut to, mut left) = (0, out.first, out.columns);
         while column < stride {
             let p = a.add(column);
             let mut x = [[c.field.zero; M]; G];
@@ -344,10 +316,16 @@ unsafe fn strided_pass<
             }
             unroll!(for i in 0..M {
                 for g in 0..G {
-                    store(out.at(column + i * stride + 8 * g), x[g][i]);
+                    store(to.add(i * out.stride + 8 * g), x[g][i]);
                 }
             });
             column += 8 * G;
+            left -= 8 * G;
+            to = to.wrapping_add(8 * G);
+            if left == 0 {
+                left = out.columns;
+                to = to.wrapping_add(out.step - out.columns);
+            }
         }
     }
 }
