@@ -13,8 +13,8 @@ use super::{avx2, avx512};
 /// Residues that are packed together.
 pub const PACKED_BLOCK: usize = 64;
 
-/// Words that must lie beyond packed blocks: kernels read a little more than they use.
-pub const PACKED_SLACK: usize = 2;
+/// Words that must lie beyond packed blocks: kernels read whole vectors, of which they use as many bytes as a residue has bits.
+pub const PACKED_SLACK: usize = 8;
 
 /// Packs blocks of residues: `words[k b ..][.. b]` are those from `64 k` on. A residue has at most `bits` bits.
 ///

@@ -4,21 +4,16 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::elementwise::Montgomery;
-use super::packing::Unpack;
 use super::vector::{
     LANES, V, add_high, add_low, conditional_subtract, load, splat, store, whole, word_bits,
 };
-use crate::kernels::packing::PACKED_BLOCK;
-use crate::kernels::{KeyLimb, Modulus, scalar};
+use crate::kernels::{Modulus, scalar};
 
 /// Vectors of output worked on at a time, enough independent accumulators to hide the multiplier's latency.
 const BATCH: usize = 2;
 
 /// The same for a basis conversion, which has one sum per output.
 const CONVERTED: usize = 4;
-
-/// Words of a switching key that are asked for ahead, at least.
-const PREFETCHED_WORDS: usize = 1024;
 
 /// How many products of a word below `2^bits` and a residue of `m` can be reduced at once: with the carries from the low
 /// halves and `q` more, the sum of the high halves must stay below `2^52`.
@@ -34,7 +29,7 @@ pub(super) fn terms_at_once(bits: u32, m: &Modulus) -> usize {
 }
 
 /// Ranges of at most `size` terms; one, empty, if there are none.
-fn chunks(terms: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn chunks(terms: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..terms.max(1)).step_by(size).map(move |start| start..terms.min(start + size))
 }
 
@@ -73,7 +68,7 @@ impl Sum {
     /// `out` must be valid for eight words.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    unsafe fn reduce_into<const W: bool>(self, out: *mut u64, add: bool, m: &Montgomery<W>) {
+    pub(super) unsafe fn reduce_into<const W: bool>(self, out: *mut u64, add: bool, m: &Montgomery<W>) {
         let mut residue = m.field.reduce(self.word(m));
         // SAFETY: the caller's promise.
         unsafe {
@@ -81,51 +76,6 @@ impl Sum {
                 residue = conditional_subtract(_mm512_add_epi64(residue, load(out)), m.field.q);
             }
             store(out, residue);
-        }
-    }
-}
-
-/// See [`crate::kernels::key_inner_product`].
-///
-/// # Safety
-///
-/// AVX-512 F, BW, DQ, IFMA and VBMI; outputs and digits of one length, a multiple of `PACKED_BLOCK`; a key of `2 key.digits` times that many
-/// residues, packed in [`KeyLimb::bits`], with the digits that [`KeyLimb::digit`] names.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
-pub(in crate::kernels) unsafe fn key_inner_product(
-    out0: &mut [u64],
-    out1: &mut [u64],
-    digits: &[&[u64]],
-    key: &KeyLimb<'_>,
-    m: &Modulus,
-) {
-    // Before the absent digits and after them: each chunk is a row of the key's.
-    let before = digits.len().min(key.absent.start);
-    let rest = (before < digits.len()).then_some(before..digits.len());
-    let runs = (before > 0 || rest.is_none()).then_some(0..before).into_iter().chain(rest);
-    let at_once = terms_at_once(m.bits(), m);
-    let all =
-        runs.flat_map(|run| chunks(run.len(), at_once).map(move |c| c.start + run.start..c.end + run.start));
-    for chunk in all {
-        let row = 2 * key.block_words() * key.digits;
-        let ahead = size_of::<u64>() * row * PREFETCHED_WORDS.div_ceil(row);
-        let key = Blocks {
-            key: key.words.as_ptr().cast(),
-            half: size_of::<u64>() * key.block_words(),
-            digits: key.digits,
-            first: key.digit(chunk.start),
-            ahead,
-            unpack: Unpack::new(key.bits),
-        };
-        let operands = Operands { factors: &digits[chunk.clone()], pairs: key };
-        let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
-        // SAFETY: the range is that of the outputs, and a multiple of the batch, which divides blocks.
-        unsafe {
-            if m.ifma() {
-                operands.accumulate::<false, BATCH>(out, 0..out0.len(), chunk.start > 0, m);
-            } else {
-                operands.accumulate::<true, BATCH>(out, 0..out0.len(), chunk.start > 0, m);
-            }
         }
     }
 }
@@ -187,33 +137,6 @@ impl Pairs for Slices<'_> {
                 load(self.0[0].get_unchecked(t).as_ptr().add(i)),
                 load(self.0[1].get_unchecked(t).as_ptr().add(i)),
             ]
-        }
-    }
-}
-
-/// A switching key, its terms from `first` on.
-struct Blocks {
-    key: *const u8,
-    /// Bytes of a block of one half of one digit.
-    half: usize,
-    digits: usize,
-    first: usize,
-    /// Bytes from where is read to where is prefetched: whole rows of blocks.
-    ahead: usize,
-    unpack: Unpack,
-}
-
-impl Pairs for Blocks {
-    #[inline(always)]
-    unsafe fn load(&self, t: usize, i: usize) -> [V; 2] {
-        let block = (i / PACKED_BLOCK * self.digits + self.first + t) * 2 * self.half;
-        // SAFETY: the caller's promise; a prefetch reads nothing, so it may be of any address.
-        unsafe {
-            let p = self.key.add(block + i % PACKED_BLOCK / LANES * self.unpack.stride);
-            [p, p.add(self.half)].map(|p| {
-                _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(self.ahead).cast());
-                self.unpack.load(p)
-            })
         }
     }
 }

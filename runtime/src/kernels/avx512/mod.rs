@@ -5,6 +5,7 @@
 //! | `vector` | loads, constants of a prime, Shoup's and Barrett's reductions, transposition |
 //! | `elementwise` | sums, products, scalars, reductions |
 //! | `accumulate` | sums of products |
+//! | `key_inner_product` | the inner product with a switching key |
 //! | `permutation` | automorphisms, gathers |
 //! | `packing` | residues in as many bits as they have |
 //! | `quotients` | quotients of basis conversions, in double precision |
@@ -14,6 +15,7 @@
 
 mod accumulate;
 mod elementwise;
+mod key_inner_product;
 mod ntt;
 mod ntt_forward;
 mod ntt_inverse;
@@ -24,12 +26,13 @@ mod repeat;
 mod tiles;
 mod vector;
 
-pub(super) use accumulate::{basis_convert, key_inner_product, pair_products, tile_products};
+pub(super) use accumulate::{basis_convert, pair_products, tile_products};
 pub(super) use elementwise::{
     add_assign, add_into, add_scalar_assign, mul_add_assign, mul_assign, mul_into, mul_montgomery_add_assign,
     mul_montgomery_into, mul_scalar_assign, neg_assign, reduce_i32_into, reduce_i64_into, reduce_into,
     sub_assign, sub_into, sub_mul_scalar_into,
 };
+pub(super) use key_inner_product::key_inner_product;
 pub(super) use ntt::tables;
 pub(super) use ntt_forward::{first_pass, first_pass_on_tile, forward, other_passes};
 pub(super) use ntt_inverse::{inverse, inverse_into, inverse_into_tiles};

@@ -1,0 +1,126 @@
+//! The inner product of digits with a packed switching key.
+
+use std::arch::x86_64::*;
+
+use super::accumulate::{Sum, chunks, terms_at_once};
+use super::elementwise::Montgomery;
+use super::packing::Unpack;
+use super::vector::{LANES, load};
+use crate::kernels::packing::PACKED_BLOCK;
+use crate::kernels::{KeyLimb, Modulus};
+
+/// How many bytes ahead a switching key is asked for, which streams from memory, at least: whole rows, where digits may be passed over.
+const PREFETCHED_BYTES: usize = 8 << 10;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// See [`crate::kernels::key_inner_product`].
+///
+/// # Safety
+///
+/// AVX-512 F, BW, DQ, IFMA and VBMI; outputs and digits of one length, a multiple of `PACKED_BLOCK`; a key of `2 key.digits` times that many
+/// residues, packed in [`KeyLimb::bits`], and 64 bytes more, with the digits that [`KeyLimb::digit`] names.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
+pub(in crate::kernels) unsafe fn key_inner_product(
+    out0: &mut [u64],
+    out1: &mut [u64],
+    digits: &[&[u64]],
+    key: &KeyLimb<'_>,
+    m: &Modulus,
+) {
+    // Before the absent digits and after them: each chunk is a row of the key's.
+    let before = digits.len().min(key.absent.start);
+    let rest = (before < digits.len()).then_some(before..digits.len());
+    let runs = (before > 0 || rest.is_none()).then_some(0..before).into_iter().chain(rest);
+    let at_once = terms_at_once(m.bits(), m);
+    let all =
+        runs.flat_map(|run| chunks(run.len(), at_once).map(move |c| c.start + run.start..c.end + run.start));
+    for chunk in all {
+        let half = size_of::<u64>() * key.block_words();
+        let terms = Terms {
+            factors: &digits[chunk.clone()],
+            key: key.words.as_ptr().cast::<u8>().wrapping_add(2 * half * key.digit(chunk.start)),
+            half,
+            row: 2 * half * key.digits,
+            unpack: Unpack::new(key.bits),
+            add: chunk.start > 0,
+        };
+        let (out, blocks) = ([out0.as_mut_ptr(), out1.as_mut_ptr()], out0.len() / PACKED_BLOCK);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if m.ifma() {
+                terms.accumulate::<false, 4>(out, blocks, m);
+            } else {
+                terms.accumulate::<true, 2>(out, blocks, m);
+            }
+        }
+    }
+}
+
+/// Terms that are reduced at once.
+struct Terms<'a> {
+    factors: &'a [&'a [u64]],
+    /// The first block of the first term.
+    key: *const u8,
+    /// Bytes of a block of one half of one digit.
+    half: usize,
+    /// Bytes of the blocks of all digits.
+    row: usize,
+    unpack: Unpack,
+    /// Whether they are added to what the outputs hold.
+    add: bool,
+}
+
+impl Terms<'_> {
+    /// `blocks` blocks, `VECTORS` vectors at a time: enough independent sums to hide the multiplier's latency.
+    ///
+    /// # Safety
+    ///
+    /// Outputs and factors must have so many blocks, and the key as many rows, with the digits of the factors.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
+    unsafe fn accumulate<const W: bool, const VECTORS: usize>(
+        &self,
+        out: [*mut u64; 2],
+        blocks: usize,
+        m: &Modulus,
+    ) {
+        let (montgomery, unpack, half) = (Montgomery::<W>::new(m), self.unpack, self.half);
+        let zero = montgomery.field.zero;
+        // A term's part of what is asked for.
+        let share = 2 * half * VECTORS * LANES / PACKED_BLOCK;
+        let distance = self.row * PREFETCHED_BYTES.div_ceil(self.row);
+        for block in 0..blocks {
+            let mut ahead = self.key.wrapping_add(block * self.row + distance);
+            for group in 0..PACKED_BLOCK / LANES / VECTORS {
+                let at = block * PACKED_BLOCK + group * LANES * VECTORS;
+                let mut key = self.key.wrapping_add(block * self.row + group * VECTORS * unpack.stride);
+                let mut sums = [[Sum { low: zero, high: zero }; VECTORS]; 2];
+                for factor in self.factors {
+                    // Every line once: asking is not free.
+                    for line in 0..share.div_ceil(LINE) {
+                        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line * LINE).cast());
+                    }
+                    ahead = ahead.wrapping_add(share);
+                    for v in 0..VECTORS {
+                        let p = key.wrapping_add(v * unpack.stride);
+                        // SAFETY: block and group are inside the factors and the key's rows.
+                        unsafe {
+                            let x = load(factor.as_ptr().add(at + LANES * v));
+                            sums[0][v].add_product::<W>(x, unpack.load(p));
+                            sums[1][v].add_product::<W>(x, unpack.load(p.wrapping_add(half)));
+                        }
+                    }
+                    key = key.wrapping_add(2 * half);
+                }
+                for (sums, out) in sums.into_iter().zip(out) {
+                    for (v, sum) in sums.into_iter().enumerate() {
+                        // SAFETY: as above.
+                        unsafe { sum.reduce_into(out.add(at + LANES * v), self.add, &montgomery) }
+                    }
+                }
+            }
+        }
+    }
+}
