@@ -11,7 +11,7 @@ pub(in crate::kernels) fn tables(m: &Modulus, roots: &NttRoots) -> VectorTables 
 }
 
 /// Strided passes by degree, chosen by measurement. The first has eight streams at most: sixteen a power of two apart
-/// overflow the twelve ways of a first-level cache.
+/// overflow the twelve ways of a first-level cache. Sixteen are fast only over less than a page, in the last of them.
 pub(super) fn radices(log_n: u32) -> &'static [u32] {
     match log_n {
         10 => &[4],
@@ -19,9 +19,9 @@ pub(super) fn radices(log_n: u32) -> &'static [u32] {
         12 => &[3, 3],
         13 => &[3, 4],
         14 => &[3, 3, 2],
-        15 => &[3, 3, 3],
-        16 => &[3, 4, 3],
-        17 => &[3, 4, 4],
+        15 => &[3, 2, 4],
+        16 => &[3, 3, 4],
+        17 => &[3, 3, 2, 3],
         _ => unreachable!("the degree was checked when the roots were made"),
     }
 }

@@ -41,12 +41,12 @@ const fn preparation(s: u32, start: u8, level: usize) -> u8 {
 
 /// How pass number `pass` starts, the block pass being the last.
 ///
-/// With headroom 4 seven levels fit: the first two passes have at most `3 + 4`, the next two, of which the second is the
-/// first half of the block pass, at most `4 + 3`. With 6 there is room for 31, all of them.
+/// With headroom 4 seven levels fit: the first two passes have at most `3 + 4`, the next two at most `4 + 3`, be the second of them the
+/// first half of the block pass or not. With 6 there is room for 31, all of them.
 const fn start(s: u32, pass: usize) -> u8 {
     match (s, pass) {
         (_, 0) => FROM_CANONICAL,
-        (..=3, _) | (4, 2) => FROM_ANY,
+        (..=3, _) | (4, 2 | 4) => FROM_ANY,
         _ => FROM_WITHIN,
     }
 }
