@@ -59,11 +59,14 @@ pub fn key_inner_product(
         out1.len()
     );
     assert!(digits.iter().all(|digit| digit.len() == len), "digits of other lengths than the outputs");
+    let absent = &key.absent;
+    assert!(absent.start <= absent.end && absent.end <= key.digits, "digits of the key that are passed over");
     let needed = digits.len().checked_sub(1).map_or(0, |last| key.digit(last) + 1);
     assert!(needed <= key.digits, "a key of {} digits for {needed}", key.digits);
     assert_eq!(key.bits, packed_bits(m.bits()), "the bits of a key");
-    let words = 2 * key.digits * (len / PACKED_BLOCK) * key.block_words();
-    assert_eq!(key.words.len(), words + PACKED_SLACK, "the length of a key");
+    let row = key.digits.checked_mul(2 * key.block_words());
+    let words = row.and_then(|row| row.checked_mul(len / PACKED_BLOCK)?.checked_add(PACKED_SLACK));
+    assert_eq!(Some(key.words.len()), words, "the length of a key");
     for digit in digits {
         debug_assert_canonical(digit, m);
     }
@@ -150,7 +153,8 @@ pub fn tile_products(
     let values = ((len / 8) >> log_repeat) * 8;
     assert!(values << log_repeat == len, "a tile of {len} residues, values repeated 2^{log_repeat} times");
     if let Some(last) = columns.len().checked_sub(1) {
-        assert!(last * stride + values <= factors.len(), "one factor per term");
+        let end = last.checked_mul(stride).and_then(|start| start.checked_add(values));
+        assert!(end.is_some_and(|end| end <= factors.len()), "one factor per term");
     }
     debug_assert_canonical(operands, m);
     match isa.0 {

@@ -11,7 +11,7 @@
 //! | [`Permutation`] | automorphisms in evaluation order |
 //! | `accumulate` | sums of products: key switching's inner product and basis conversion |
 //! | `packing` | residues in as many bits as their prime has |
-//! | `quotients` | quotients of basis conversions |
+//! | `quotients` | reciprocals for the quotients of basis conversions |
 //! | `tiles` | basis conversions between two transforms |
 //! | `repeat` | evaluations of polynomials in a power of X |
 //! | `raised_term` | terms of a matrix that is applied while the modulus is raised |
@@ -20,7 +20,8 @@
 //! | `avx512` | eight lanes, 52-bit products for primes below `2^50`, 64-bit ones beyond |
 //!
 //! Every public function takes and returns canonical residues, in `[0, q)`, asserts lengths, and gives bit-identical
-//! results for every [`Isa`]; lazy ranges live inside one kernel and are written there. Residues out of range give
+//! results for every [`Isa`]; lazy ranges live inside one kernel and are written there. The one exception is a transform in two calls: what
+//! [`convert_tiles`] and [`NttTable::first_pass`] leave is for [`NttTable::other_passes`] alone. Residues out of range give
 //! wrong residues, never a memory error; debug builds assert them. A prime that an instruction set has no kernel for
 //! is handled by the scalar one.
 //!

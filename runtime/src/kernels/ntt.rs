@@ -153,8 +153,8 @@ impl NttTable {
         out.copy_from_slice(scratch);
     }
 
-    /// The first pass of [`Self::forward`], with which a transform may begin as soon as some columns are there; [`Self::other_passes`] does the
-    /// rest.
+    /// The first pass of [`Self::forward`]; [`Self::other_passes`] of the same instruction set does the rest. In between words are not canonical,
+    /// and mean something to it alone; sets that have no passes leave coefficients.
     ///
     /// *Panics* if `a` does not have `N` elements.
     pub fn first_pass(&self, isa: Isa, a: &mut [u64]) {
@@ -167,7 +167,7 @@ impl NttTable {
     }
 
     /// [`Self::first_pass`] on some columns: those of `tile`, `[stream][column]`, become those of `a` from `column` on in each stream. With AVX-512
-    /// they need not be canonical: words below `2^52` do.
+    /// they need not be canonical: words below `2^52` do, or any for primes beyond `2^50`.
     pub(super) fn first_pass_on_tile(&self, isa: Isa, a: &mut [u64], tile: &[u64], column: usize) {
         let streams = 1 << log_rows(self.log_n());
         let (stride, columns) = (a.len() / streams, tile.len() / streams);

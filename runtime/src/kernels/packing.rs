@@ -45,7 +45,8 @@ pub fn unpack_into(isa: Isa, out: &mut [u64], words: &[u64], bits: u32, first: u
     check_bits(bits);
     assert!(out.len().is_multiple_of(8) && first.is_multiple_of(8), "residues by eight");
     let blocks = words.len().saturating_sub(PACKED_SLACK) / bits as usize;
-    assert!(first + out.len() <= blocks * PACKED_BLOCK, "residues that there are");
+    let end = first.checked_add(out.len());
+    assert!(end.is_some_and(|end| end <= blocks * PACKED_BLOCK), "residues that there are");
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {

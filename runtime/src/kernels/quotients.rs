@@ -1,6 +1,6 @@
 //! Reciprocals of the sources of a basis conversion, for its quotients.
 
-/// One source of [`rounded_quotients`]: `y / s` is `(y >> shift) * reciprocal`, with `y >> shift` below `2^52`.
+/// One source of [`rounded_quotients`](super::rounded_quotients): `y / s` is `(y >> shift) * reciprocal`, with `y >> shift` below `2^52`.
 #[derive(Clone, Copy, Debug)]
 pub struct Reciprocal {
     shift: u32,

@@ -2,7 +2,7 @@
 //!
 //! A conversion reads the coefficients of all its sources, gives those of one target prime after the other, and each of these is transformed.
 //! The coefficients lie in *tiles*, `[tile][row][source][column]`: the rows are the streams of the transform's first pass, and a tile has
-//! so many of their columns that all its sources stay in the first cache. The inverse transforms write tiles in their last pass; the conversion
+//! so many of their columns that up to a dozen sources stay in the first cache. The inverse transforms write tiles in their last pass; the conversion
 //! reads each tile once for all targets, one stream from memory, and a target's first pass follows while the converted tile is in the first cache.
 
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::isa::Kind;
-use super::{Isa, NttTable, Reciprocal, basis_convert, scalar};
+use super::{Isa, MAX_LOG_N, MIN_LOG_N, NttTable, Reciprocal, basis_convert, debug_assert_canonical, scalar};
 
 /// The most elements that one source has in a tile.
 const MAX_BLOCK: usize = 2048;
@@ -29,11 +29,15 @@ impl Tiles {
 
     /// Tiles of `sources` polynomials of degree `2^log_n`.
     ///
-    /// *Panics* without sources.
+    /// *Panics* without sources, with more than 2^32, or if the degree has no transform.
     pub fn new(log_n: u32, sources: usize) -> Self {
-        // A third of a first-level cache for the sources: the next tile comes in meanwhile.
+        // A third of a first-level cache for the sources, as long as rows have whole batches: the next tile comes in meanwhile.
         const WORDS: usize = 2048;
-        assert!(sources > 0, "tiles of no sources");
+        assert!(
+            (MIN_LOG_N..=MAX_LOG_N).contains(&log_n),
+            "tiles of degree 2^{log_n}, which has no transform"
+        );
+        assert!(sources > 0 && sources <= 1 << 32, "tiles of {sources} sources");
         let block = (1usize << (WORDS / sources).max(1).ilog2()).min(MAX_BLOCK);
         let (rows, degree) = (1 << log_rows(log_n), 1usize << log_n);
         Tiles { log_n, sources, columns: (block / rows).clamp(Self::COLUMNS, degree / rows) }
@@ -98,6 +102,11 @@ impl SourceTiles<'_> {
         1 << self.tiles.log_n
     }
 
+    /// Rows of a tile.
+    pub(super) fn rows(&self) -> usize {
+        self.tiles.rows()
+    }
+
     /// Elements in a row of a tile.
     pub(super) fn columns(&self) -> usize {
         self.tiles.columns
@@ -157,7 +166,7 @@ pub fn rounded_quotients(isa: Isa, tiles: &Tiles, words: &mut [u64], reciprocals
 }
 
 /// `outs[t] ← Σ_i sources[i] * factors[t][i]` modulo the prime of `tables[t]`, after the first pass of its transform: a fast basis conversion to many
-/// primes. [`NttTable::other_passes`] makes evaluations of each.
+/// primes. [`NttTable::other_passes`] of the same instruction set makes evaluations of each; in between, words mean something to it alone.
 ///
 /// `prepared` has the sources in `tiles`. Factors and sizes of sources are those of [`super::basis_convert`].
 ///
@@ -177,7 +186,11 @@ pub fn convert_tiles(
     );
     assert_eq!(prepared.len(), tiles.words(), "words of tiles");
     assert_eq!(source_bits.len(), tiles.sources, "sizes for the sources of tiles");
+    assert!(source_bits.iter().all(|&bits| bits <= 61), "source residues of {source_bits:?} bits");
     assert!(factors.iter().all(|factors| factors.len() == tiles.sources), "one factor per source");
+    for (factors, table) in factors.iter().zip(tables) {
+        debug_assert_canonical(factors, table.modulus());
+    }
     for (out, table) in outs.iter().zip(tables) {
         assert!(
             table.log_n() == tiles.log_n && out.len() == 1 << tiles.log_n,
@@ -187,7 +200,7 @@ pub fn convert_tiles(
     let (block, targets, count) = (tiles.block(), outs.len(), tiles.tile_words());
     let (mut converted, mut parts) = ([0; MAX_BLOCK], Vec::with_capacity(tiles.sources));
     let converted = &mut converted[..block];
-    // Each target asks for its share of the next tile.
+    // Each target asks for its share of the next tile, about.
     let share = count / targets.max(1);
     #[cfg(target_arch = "x86_64")]
     let vectors: Vec<bool> =
@@ -240,7 +253,12 @@ mod tests {
             let degree = 1 << log_n;
             let mut words = Words(u64::from(log_n) << 8 | count as u64);
             let sizes: Vec<u32> = (0..count).map(|i| if i + 1 == count { 4 } else { source_bits }).collect();
-            let sources: Vec<Buffer> = sizes.iter().map(|&bits| words.residues(degree, 1 << bits)).collect();
+            let mut sources: Vec<Buffer> =
+                sizes.iter().map(|&bits| words.residues(degree, 1 << bits)).collect();
+            if count == 12 {
+                // The largest sums that are reduced at once.
+                sources.iter_mut().zip(&sizes).for_each(|(s, bits)| s.fill((1 << bits) - 1));
+            }
             let slices: Vec<&[u64]> = sources.iter().map(|s| &s[..]).collect();
             let tiles = Tiles::new(log_n, count);
             let mut prepared = Buffer::zeroed(tiles.words());
@@ -248,9 +266,12 @@ mod tests {
                 place.copy_from_slice(source);
                 assert!(place.elements() == source[..], "N = 2^{log_n}, {count} sources");
             }
-            let moduli: Vec<Modulus> = [46, 48, 49, 50, 60].map(|bits| ntt_prime(bits, log_n, 1)).into();
+            let moduli: Vec<Modulus> = [46, 48, 49, 50, 60, 61].map(|bits| ntt_prime(bits, log_n, 1)).into();
             let tables: Vec<NttTable> = moduli.iter().map(|&m| NttTable::new(m, log_n).unwrap()).collect();
-            let factors: Vec<Buffer> = moduli.iter().map(|m| words.residues(count, m.value())).collect();
+            let mut factors: Vec<Buffer> = moduli.iter().map(|m| words.residues(count, m.value())).collect();
+            if count == 12 {
+                factors.iter_mut().zip(&moduli).for_each(|(f, m)| f.fill(m.value() - 1));
+            }
             for isa in Isa::available() {
                 let mut outs = vec![Buffer::zeroed(degree); moduli.len()];
                 convert_tiles(
@@ -271,6 +292,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "has no transform")]
+    fn tiles_have_a_transform() {
+        Tiles::new(74, 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "one row of factors")]
+    fn targets_are_counted() {
+        let table = NttTable::new(ntt_prime(50, 10, 0), 10).unwrap();
+        let tiles = Tiles::new(10, 1);
+        convert_tiles(Isa::detect(), &mut [], &tiles, &[0; 1024], &[50], &[], &[&table]);
+    }
+
+    #[test]
+    fn no_targets_are_no_work() {
+        convert_tiles(Isa::detect(), &mut [], &Tiles::new(10, 1), &[0; 1024], &[50], &[], &[]);
     }
 
     #[test]

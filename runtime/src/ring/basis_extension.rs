@@ -155,7 +155,7 @@ enum Place<'p> {
 }
 
 impl Context {
-    /// What conversions read, of the evaluations of their sources: the `y_i` in coefficients and the quotients `v`, in blocks; where a
+    /// What conversions read, of the evaluations of their sources: the `y_i` in coefficients and the quotients `v`, in tiles; where a
     /// single source is reduced, its coefficients. *Cost*: one inverse transform per source, which the rest comes along with.
     pub(crate) fn prepare(&self, conversions: &[(&BasisConversion, Vec<&[u64]>)]) -> Vec<PooledBuffer> {
         let (isa, degree) = (self.isa(), self.ring_degree());

@@ -2,7 +2,7 @@
 //!
 //! Hybrid key switching of `c`: split the chain primes into digits, lift `c` modulo each digit to all primes of the
 //! extended basis, multiply by the key of the digit, sum, divide by `P`. The lifted digits are `dnum` times larger than
-//! the input, so they are never all in memory: per target prime, one limb of every digit is lifted into a scratch buffer,
+//! the input, so they are never all in memory: for two target primes at a time, one limb of every digit is lifted into a scratch buffer,
 //! transformed and used up there. What streams from memory is the key alone.
 
 use std::ops::Range;

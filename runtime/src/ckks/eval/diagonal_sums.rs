@@ -134,8 +134,8 @@ impl Evaluator<'_> {
         let mut plan = Products::new(context, basis, (halves, accumulate), &elements, terms);
         let mut switched = context.scratch(2 * steps.len());
         let limbs = basis.limbs();
-        // The digits of as many limbs as there are threads to lift them.
-        let group = rayon::current_num_threads().min(limbs);
+        // The digits of as many limbs as all threads lift at a time.
+        let group = (TARGETS_AT_ONCE * rayon::current_num_threads()).min(limbs);
         let mut scratch = context.scratch(a.decomposition.lift_scratch(group));
         for start in (0..limbs).step_by(group) {
             let lifted = lift_all(context, &a.decomposition, start..limbs.min(start + group), &mut scratch);

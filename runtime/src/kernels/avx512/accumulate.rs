@@ -25,7 +25,8 @@ pub(super) fn terms_at_once(bits: u32, m: &Modulus) -> usize {
     }
     // A word above 2^52 makes two products, of its low 52 bits and of the rest.
     let high = high_half(bits.min(52)) + if bits > 52 { high_half(bits - 52) } else { 0 };
-    (((1 << 52) - m.value()) / high) as usize
+    // The low halves, below 2^52 each, are added up in 64 bits.
+    (((1 << 52) - m.value()) / high).min(1 << 11) as usize
 }
 
 /// Ranges of at most `size` terms; one, empty, if there are none.
@@ -84,8 +85,8 @@ impl Sum {
 ///
 /// # Safety
 ///
-/// AVX-512 F, BW, DQ, IFMA and VBMI; all slices of equal lengths, as many operands of each half as factors.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
+/// AVX-512 F, DQ and IFMA; all slices of equal lengths, as many operands of each half as factors.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn pair_products(
     out0: &mut [u64],
     out1: &mut [u64],
@@ -99,7 +100,7 @@ pub(in crate::kernels) unsafe fn pair_products(
     let batches = body / (BATCH * LANES) * (BATCH * LANES);
     for chunk in chunks(factors.len(), terms_at_once(m.bits(), m)) {
         let add = accumulate || chunk.start > 0;
-        let pairs = Slices([&operands0[chunk.clone()], &operands1[chunk.clone()]]);
+        let pairs = [&operands0[chunk.clone()], &operands1[chunk.clone()]];
         let operands = Operands { factors: &factors[chunk], pairs };
         let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
         // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
@@ -115,46 +116,21 @@ pub(in crate::kernels) unsafe fn pair_products(
     scalar::pair_products(body, out0, out1, factors, operands0, operands1, accumulate, m);
 }
 
-/// Where both operands of a term are.
-trait Pairs {
-    /// Element `i` and the seven after it, `i` a multiple of eight, of both operands of term `t`.
-    ///
-    /// # Safety
-    ///
-    /// There must be such a term with eight elements at `i`, and the processor have AVX-512 F, and BW and VBMI for packed operands.
-    unsafe fn load(&self, t: usize, i: usize) -> [V; 2];
-}
-
-/// One slice per term and half.
-struct Slices<'a>([&'a [&'a [u64]]; 2]);
-
-impl Pairs for Slices<'_> {
-    #[inline(always)]
-    unsafe fn load(&self, t: usize, i: usize) -> [V; 2] {
-        // SAFETY: the caller's promise.
-        unsafe {
-            [
-                load(self.0[0].get_unchecked(t).as_ptr().add(i)),
-                load(self.0[1].get_unchecked(t).as_ptr().add(i)),
-            ]
-        }
-    }
-}
-
 /// Terms of a sum of products that are reduced at once.
-struct Operands<'a, P> {
+struct Operands<'a> {
     factors: &'a [&'a [u64]],
-    pairs: P,
+    /// One slice per half and term.
+    pairs: [&'a [&'a [u64]]; 2],
 }
 
-impl<P: Pairs> Operands<'_, P> {
+impl Operands<'_> {
     /// The elements of `range`, `VECTORS` vectors at a time.
     ///
     /// # Safety
     ///
     /// `range` must lie inside all operands and outputs, its length be a multiple of `8 * VECTORS`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn accumulate<const W: bool, const VECTORS: usize>(
         &self,
         out: [*mut u64; 2],
@@ -172,9 +148,10 @@ impl<P: Pairs> Operands<'_, P> {
                     // SAFETY: at + LANES <= range.end.
                     unsafe {
                         let x = load(factor.as_ptr().add(at));
-                        let [y0, y1] = self.pairs.load(t, at);
-                        sums[0][v].add_product::<W>(x, y0);
-                        sums[1][v].add_product::<W>(x, y1);
+                        for (sums, operands) in sums.iter_mut().zip(self.pairs) {
+                            let y = load(operands.get_unchecked(t).as_ptr().add(at));
+                            sums[v].add_product::<W>(x, y);
+                        }
                     }
                 }
             }

@@ -90,7 +90,7 @@ impl Terms<'_> {
         let zero = montgomery.field.zero;
         // A term's part of what is asked for.
         let share = 2 * half * VECTORS * LANES / PACKED_BLOCK;
-        let distance = self.row * PREFETCHED_BYTES.div_ceil(self.row);
+        let distance = self.row * PREFETCHED_BYTES.div_ceil(self.row.max(1));
         for block in 0..blocks {
             let mut ahead = self.key.wrapping_add(block * self.row + distance);
             for group in 0..PACKED_BLOCK / LANES / VECTORS {
@@ -98,7 +98,7 @@ impl Terms<'_> {
                 let mut key = self.key.wrapping_add(block * self.row + group * VECTORS * unpack.stride);
                 let mut sums = [[Sum { low: zero, high: zero }; VECTORS]; 2];
                 for factor in self.factors {
-                    // Every line once: asking is not free.
+                    // Every line about once: asking is not free.
                     for line in 0..share.div_ceil(LINE) {
                         _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line * LINE).cast());
                     }

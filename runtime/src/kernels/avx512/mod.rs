@@ -8,8 +8,8 @@
 //! | `key_inner_product` | the inner product with a switching key |
 //! | `permutation` | automorphisms, gathers |
 //! | `packing` | residues in as many bits as they have |
-//! | `quotients` | quotients of basis conversions, in double precision |
 //! | `raised_term` | a matrix while the modulus is raised |
+//! | `tiles` | basis conversions in tiles, and their quotients in double precision |
 //! | `repeat` | evaluations of polynomials in a power of X |
 //! | `ntt`, `ntt_forward`, `ntt_inverse` | the transform |
 

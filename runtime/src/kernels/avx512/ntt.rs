@@ -10,7 +10,7 @@ pub(in crate::kernels) fn tables(m: &Modulus, roots: &NttRoots) -> VectorTables 
     VectorTables::new(m, roots, radices(roots.log_n()), |w| encode(w, m))
 }
 
-/// Strided passes by degree, chosen by measurement. The first has eight streams at most: sixteen a power of two apart
+/// Strided passes by degree, chosen by measurement. The first has eight streams where there is a choice: sixteen a power of two apart
 /// overflow the twelve ways of a first-level cache. Sixteen are fast only over less than a page, in the last of them.
 pub(super) fn radices(log_n: u32) -> &'static [u32] {
     match log_n {
@@ -68,5 +68,20 @@ impl Multipliers for PerLane {
     unsafe fn get(self, k: usize) -> Multiplier {
         // SAFETY: the caller's promise: words 16k to 16k + 15 are in the record.
         unsafe { Multiplier { w: load(self.0.add(16 * k)), companion: load(self.0.add(16 * k + 8)) } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::tiles::log_rows;
+    use crate::kernels::{MAX_LOG_N, MIN_LOG_N};
+
+    #[test]
+    fn tiles_are_laid_out_for_the_first_pass() {
+        for log_n in MIN_LOG_N..=MAX_LOG_N {
+            assert_eq!(radices(log_n)[0], log_rows(log_n), "N = 2^{log_n}");
+            assert_eq!(radices(log_n).iter().sum::<u32>(), log_n - 6, "N = 2^{log_n}");
+        }
     }
 }

@@ -69,14 +69,8 @@ struct Constants<const W: bool> {
 pub(in crate::kernels) unsafe fn forward(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
     // SAFETY: the caller's promise.
     unsafe {
-        match (m.ifma(), headroom(m)) {
-            (true, 2) => Transform::<false, 2>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            (true, 3) => Transform::<false, 3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            (true, 4) => Transform::<false, 4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            (true, _) => Transform::<false, 6>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            (false, 3) => Transform::<true, 3>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-            (false, _) => Transform::<true, 4>::new(tables, m).block(0, 0, a.as_mut_ptr(), a.len()),
-        }
+        first_pass(tables, a, m);
+        other_passes(tables, a, m);
     }
 }
 
@@ -107,6 +101,8 @@ pub(in crate::kernels) unsafe fn first_pass_on_tile(
     column: usize,
     m: &Modulus,
 ) {
+    // The safe face counts the streams by the degree.
+    debug_assert_eq!(tables.radices[0], crate::kernels::tiles::log_rows(a.len().ilog2()));
     let (stride, columns) = (a.len() >> tables.radices[0], tile.len() >> tables.radices[0]);
     // SAFETY: the caller's promise; the tile is only read.
     unsafe {
@@ -187,7 +183,7 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         Transform { tables, constants }
     }
 
-    /// Transforms `len` elements at `a`, block number `block` of those that pass `pass` works on, depth first: a block
+    /// Transforms `len` elements at `a`, block number `block` of those that pass `pass > 0` works on, depth first: a block
     /// is finished while it is in cache.
     ///
     /// # Safety
@@ -266,10 +262,8 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
             match (r, start) {
                 (2, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 4, 2>(a, a, stride, record, c),
                 (2, _) => strided_pass::<W, S, FROM_ANY, 4, 2>(a, a, stride, record, c),
-                (3, FROM_CANONICAL) => strided_pass::<W, S, FROM_CANONICAL, 8, 2>(a, a, stride, record, c),
                 (3, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 8, 2>(a, a, stride, record, c),
                 (3, _) => strided_pass::<W, S, FROM_ANY, 8, 2>(a, a, stride, record, c),
-                (4, FROM_CANONICAL) => strided_pass::<W, S, FROM_CANONICAL, 16, 1>(a, a, stride, record, c),
                 (4, FROM_WITHIN) => strided_pass::<W, S, FROM_WITHIN, 16, 1>(a, a, stride, record, c),
                 (4, _) => strided_pass::<W, S, FROM_ANY, 16, 1>(a, a, stride, record, c),
                 _ => unreachable!("strided passes have two to four levels"),

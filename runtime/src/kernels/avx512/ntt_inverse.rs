@@ -136,6 +136,7 @@ pub(in crate::kernels) unsafe fn inverse_into_tiles(
 ) {
     let scaled = |[w, _]: [u64; 2]| encode(m.mul(w, factor), m);
     let last = LastLevel::new([scaled(tables.inverse_degree), scaled(tables.last_difference)]);
+    assert_eq!(out.rows(), 1 << tables.radices[0], "tiles are laid out for the first pass");
     let (columns, (first, stride, step)) = (out.columns(), out.places());
     let out = Output { first, stride, columns, step };
     // SAFETY: the caller's promise; a tile has a row of `columns` words for every stream.

@@ -1,4 +1,4 @@
-//! See [`crate::kernels::quotients`].
+//! Quotients of basis conversions; see [`crate::kernels::rounded_quotients`].
 
 use crate::kernels::quotients::Reciprocal;
 
