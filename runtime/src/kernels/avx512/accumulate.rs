@@ -148,10 +148,10 @@ impl Operands<'_> {
                     // SAFETY: at + LANES <= range.end.
                     unsafe {
                         let x = load(factor.as_ptr().add(at));
-                        for (sums, operands) in sums.iter_mut().zip(self.pairs) {
-                            let y = load(operands.get_unchecked(t).as_ptr().add(at));
-                            sums[v].add_product::<W>(x, y);
-                        }
+                        let [y0, y1] =
+                            self.pairs.map(|operands| load(operands.get_unchecked(t).as_ptr().add(at)));
+                        sums[0][v].add_product::<W>(x, y0);
+                        sums[1][v].add_product::<W>(x, y1);
                     }
                 }
             }
