@@ -11,7 +11,7 @@
 //! | [`Permutation`] | automorphisms in evaluation order |
 //! | `accumulate` | sums of products: key switching's inner product and basis conversion |
 //! | `packing` | residues in as many bits as their prime has |
-//! | `quotients` | reciprocals for the quotients of basis conversions |
+//! | `quotients` | quotients of basis conversions |
 //! | `tiles` | basis conversions between two transforms |
 //! | `repeat` | evaluations of polynomials in a power of X |
 //! | `raised_term` | terms of a matrix that is applied while the modulus is raised |
@@ -70,10 +70,10 @@ pub use permutation::{
     BLOCK as PERMUTATION_BLOCK, Permutation, gather_into, permute_add_assign, permute_blocks_into,
     permute_into,
 };
-pub use quotients::Reciprocal;
+pub use quotients::{Reciprocal, rounded_quotients};
 pub use raised_term::{RaisedTerm, raised_term_add_assign};
 pub use repeat::{MAX_LOG_REPEAT, repeat_into};
-pub use tiles::{SourceTiles, Tiles, convert_tiles, rounded_quotients};
+pub use tiles::{SourceTiles, Tiles, convert_tiles};
 
 /// Panics in debug builds if a residue is not canonical.
 #[inline]

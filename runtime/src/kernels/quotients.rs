@@ -1,6 +1,11 @@
-//! Reciprocals of the sources of a basis conversion, for its quotients.
+//! The quotients of a basis conversion: the safe face.
 
-/// One source of [`rounded_quotients`](super::rounded_quotients): `y / s` is `(y >> shift) * reciprocal`, with `y >> shift` below `2^52`.
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+use super::isa::Kind;
+use super::{Isa, Tiles, scalar};
+
+/// One source of [`rounded_quotients`]: `y / s` is `(y >> shift) * reciprocal`, with `y >> shift` below `2^52`.
 #[derive(Clone, Copy, Debug)]
 pub struct Reciprocal {
     shift: u32,
@@ -20,13 +25,30 @@ impl Reciprocal {
     }
 }
 
+/// The last source of some of `tiles` becomes the quotients of the others: `floor(sum_i y_i / s_i + 1/2)` of residues `y_i` modulo the primes
+/// `s_i`, in double precision: plain operations in a fixed order, the same on every machine.
+///
+/// *Panics* unless `words` are whole tiles with a reciprocal for every source but the last, and at most 2^15 of them.
+pub fn rounded_quotients(isa: Isa, tiles: &Tiles, words: &mut [u64], reciprocals: &[Reciprocal]) {
+    assert_eq!(reciprocals.len() + 1, tiles.sources, "a reciprocal for every source");
+    assert!(words.len().is_multiple_of(tiles.tile_words()), "whole tiles");
+    assert!(reciprocals.len() <= 1 << 15, "quotients are at most the number of sources");
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 => {
+            // SAFETY: the value of `isa` was made by detection; the lengths were checked above.
+            unsafe { avx512::rounded_quotients(words, tiles.columns, reciprocals) }
+        }
+        _ => scalar::rounded_quotients(words, tiles.columns, reciprocals),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use num_bigint::BigUint;
 
     use super::*;
     use crate::kernels::testing::{PRIME_BITS, Words, ntt_prime};
-    use crate::kernels::{Isa, Tiles, rounded_quotients};
 
     /// Against exact integers: `floor(sum y_i / s_i + 1/2)`, but next to a half, where double precision may round either way.
     #[test]

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::isa::Kind;
-use super::{Isa, MAX_LOG_N, MIN_LOG_N, NttTable, Reciprocal, basis_convert, debug_assert_canonical, scalar};
+use super::{Isa, MAX_LOG_N, MIN_LOG_N, NttTable, basis_convert, debug_assert_canonical};
 
 /// The most elements that one source has in a tile.
 const MAX_BLOCK: usize = 2048;
@@ -19,8 +19,8 @@ const MAX_BLOCK: usize = 2048;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiles {
     log_n: u32,
-    sources: usize,
-    columns: usize,
+    pub(super) sources: usize,
+    pub(super) columns: usize,
 }
 
 impl Tiles {
@@ -147,24 +147,6 @@ impl SourceTiles<'_> {
     }
 }
 
-/// The last source of some of `tiles` becomes the quotients of the others: `floor(sum_i y_i / s_i + 1/2)` of residues `y_i` modulo the primes
-/// `s_i`, in double precision: plain operations in a fixed order, the same on every machine.
-///
-/// *Panics* unless `words` are whole tiles with a reciprocal for every source but the last, and at most 2^15 of them.
-pub fn rounded_quotients(isa: Isa, tiles: &Tiles, words: &mut [u64], reciprocals: &[Reciprocal]) {
-    assert_eq!(reciprocals.len() + 1, tiles.sources, "a reciprocal for every source");
-    assert!(words.len().is_multiple_of(tiles.tile_words()), "whole tiles");
-    assert!(reciprocals.len() <= 1 << 15, "quotients are at most the number of sources");
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => {
-            // SAFETY: the value of `isa` was made by detection; the lengths were checked above.
-            unsafe { avx512::rounded_quotients(words, tiles.columns, reciprocals) }
-        }
-        _ => scalar::rounded_quotients(words, tiles.columns, reciprocals),
-    }
-}
-
 /// `outs[t] ← Σ_i sources[i] * factors[t][i]` modulo the prime of `tables[t]`, after the first pass of its transform: a fast basis conversion to many
 /// primes. [`NttTable::other_passes`] of the same instruction set makes evaluations of each; in between, words mean something to it alone.
 ///
@@ -197,21 +179,21 @@ pub fn convert_tiles(
             "transforms of the tiles' degree"
         );
     }
-    let (block, targets, count) = (tiles.block(), outs.len(), tiles.tile_words());
+    let (block, targets, words) = (tiles.block(), outs.len(), tiles.tile_words());
     let (mut converted, mut parts) = ([0; MAX_BLOCK], Vec::with_capacity(tiles.sources));
     let converted = &mut converted[..block];
     // Each target asks for its share of the next tile, about.
-    let share = count / targets.max(1);
+    let share = words / targets.max(1);
     #[cfg(target_arch = "x86_64")]
     let vectors: Vec<bool> =
         tables.iter().map(|table| avx512::converts_tiles(source_bits, table.modulus())).collect();
-    for (index, tile) in prepared.chunks_exact(count).enumerate() {
+    for (index, tile) in prepared.chunks_exact(words).enumerate() {
         for (t, ((out, factors), table)) in outs.iter_mut().zip(factors).zip(tables).enumerate() {
             let m = table.modulus();
             match isa.0 {
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx512 if vectors[t] => {
-                    let ahead = count + t * share..count + (t + 1) * share;
+                    let ahead = words + t * share..words + (t + 1) * share;
                     // SAFETY: the value of `isa` was made by detection; the lengths were checked above.
                     unsafe { avx512::convert_tile(converted, tile, tiles.columns, factors, ahead, m) }
                 }

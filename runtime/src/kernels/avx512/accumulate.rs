@@ -148,8 +148,8 @@ impl Operands<'_> {
                     // SAFETY: at + LANES <= range.end.
                     unsafe {
                         let x = load(factor.as_ptr().add(at));
-                        let [y0, y1] =
-                            self.pairs.map(|operands| load(operands.get_unchecked(t).as_ptr().add(at)));
+                        let y0 = load(self.pairs[0].get_unchecked(t).as_ptr().add(at));
+                        let y1 = load(self.pairs[1].get_unchecked(t).as_ptr().add(at));
                         sums[0][v].add_product::<W>(x, y0);
                         sums[1][v].add_product::<W>(x, y1);
                     }

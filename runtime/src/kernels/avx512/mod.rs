@@ -8,8 +8,9 @@
 //! | `key_inner_product` | the inner product with a switching key |
 //! | `permutation` | automorphisms, gathers |
 //! | `packing` | residues in as many bits as they have |
+//! | `quotients` | quotients of basis conversions, in double precision |
 //! | `raised_term` | a matrix while the modulus is raised |
-//! | `tiles` | basis conversions in tiles, and their quotients in double precision |
+//! | `tiles` | basis conversions in tiles |
 //! | `repeat` | evaluations of polynomials in a power of X |
 //! | `ntt`, `ntt_forward`, `ntt_inverse` | the transform |
 
@@ -21,6 +22,7 @@ mod ntt_forward;
 mod ntt_inverse;
 mod packing;
 mod permutation;
+mod quotients;
 mod raised_term;
 mod repeat;
 mod tiles;
@@ -38,6 +40,7 @@ pub(super) use ntt_forward::{first_pass, first_pass_on_tile, forward, other_pass
 pub(super) use ntt_inverse::{inverse, inverse_into, inverse_into_tiles};
 pub(super) use packing::unpack_into;
 pub(super) use permutation::{gather_into, permute_add_assign, permute_into};
+pub(super) use quotients::rounded_quotients;
 pub(super) use raised_term::raised_term_add_assign;
 pub(super) use repeat::repeat_into;
-pub(super) use tiles::{convert_tile, converts_tiles, rounded_quotients};
+pub(super) use tiles::{convert_tile, converts_tiles};

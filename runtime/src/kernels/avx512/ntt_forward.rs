@@ -14,6 +14,7 @@ use std::arch::x86_64::{_mm512_add_epi64, _mm512_sub_epi64};
 use super::ntt::{Broadcast, Multipliers, PerLane, headroom};
 use super::vector::{Field, V, load, splat, store, transpose};
 use crate::kernels::Modulus;
+use crate::kernels::tiles::log_rows;
 use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words, unroll};
 
 /// The `x` operands at the first level of a pass are canonical: `k q` is added.
@@ -60,6 +61,24 @@ struct Constants<const W: bool> {
     minus_k: V,
 }
 
+/// `$call` with the [`Transform`] of a prime's word and headroom as `$t`.
+macro_rules! transform {
+    ($tables:expr, $m:expr, |$t:ident| $call:expr) => {
+        match ($m.ifma(), headroom($m)) {
+            (true, 2) => transform!(@ false, 2, $tables, $m, $t, $call),
+            (true, 3) => transform!(@ false, 3, $tables, $m, $t, $call),
+            (true, 4) => transform!(@ false, 4, $tables, $m, $t, $call),
+            (true, _) => transform!(@ false, 6, $tables, $m, $t, $call),
+            (false, 3) => transform!(@ true, 3, $tables, $m, $t, $call),
+            (false, _) => transform!(@ true, 4, $tables, $m, $t, $call),
+        }
+    };
+    (@ $w:literal, $s:literal, $tables:expr, $m:expr, $t:ident, $call:expr) => {{
+        let $t = Transform::<$w, $s>::new($tables, $m);
+        $call
+    }};
+}
+
 /// `a ← NTT(a)`, canonical residues in and out.
 ///
 /// # Safety
@@ -101,8 +120,7 @@ pub(in crate::kernels) unsafe fn first_pass_on_tile(
     column: usize,
     m: &Modulus,
 ) {
-    // The safe face counts the streams by the degree.
-    debug_assert_eq!(tables.radices[0], crate::kernels::tiles::log_rows(a.len().ilog2()));
+    assert_eq!(tables.radices[0], log_rows(a.len().ilog2()), "tiles are laid out for the first pass");
     let (stride, columns) = (a.len() >> tables.radices[0], tile.len() >> tables.radices[0]);
     // SAFETY: the caller's promise; the tile is only read.
     unsafe {
@@ -126,16 +144,7 @@ unsafe fn begin<const START: u8>(
     m: &Modulus,
 ) {
     // SAFETY: the caller's promise.
-    unsafe {
-        match (m.ifma(), headroom(m)) {
-            (true, 2) => Transform::<false, 2>::new(tables, m).first::<START>(from, to, columns),
-            (true, 3) => Transform::<false, 3>::new(tables, m).first::<START>(from, to, columns),
-            (true, 4) => Transform::<false, 4>::new(tables, m).first::<START>(from, to, columns),
-            (true, _) => Transform::<false, 6>::new(tables, m).first::<START>(from, to, columns),
-            (false, 3) => Transform::<true, 3>::new(tables, m).first::<START>(from, to, columns),
-            (false, _) => Transform::<true, 4>::new(tables, m).first::<START>(from, to, columns),
-        }
-    }
+    unsafe { transform!(tables, m, |t| t.first::<START>(from, to, columns)) }
 }
 
 /// What [`forward`] does after the first pass.
@@ -147,16 +156,7 @@ unsafe fn begin<const START: u8>(
 pub(in crate::kernels) unsafe fn other_passes(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
     let (len, a) = (a.len(), a.as_mut_ptr());
     // SAFETY: the caller's promise.
-    unsafe {
-        match (m.ifma(), headroom(m)) {
-            (true, 2) => Transform::<false, 2>::new(tables, m).parts(0, 0, a, len),
-            (true, 3) => Transform::<false, 3>::new(tables, m).parts(0, 0, a, len),
-            (true, 4) => Transform::<false, 4>::new(tables, m).parts(0, 0, a, len),
-            (true, _) => Transform::<false, 6>::new(tables, m).parts(0, 0, a, len),
-            (false, 3) => Transform::<true, 3>::new(tables, m).parts(0, 0, a, len),
-            (false, _) => Transform::<true, 4>::new(tables, m).parts(0, 0, a, len),
-        }
-    }
+    unsafe { transform!(tables, m, |t| t.parts(0, 0, a, len)) }
 }
 
 /// Streams of one pass: a word of the first one, and how far the same word of the next one is.
