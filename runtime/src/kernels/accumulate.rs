@@ -36,6 +36,27 @@ impl KeyLimb<'_> {
     pub(super) fn digit(&self, index: usize) -> usize {
         if index < self.absent.start { index } else { index + self.absent.len() }
     }
+
+    /// Words of a block of all digits.
+    #[inline]
+    pub(super) fn row_words(&self) -> Option<usize> {
+        self.digits.checked_mul(2 * self.block_words())
+    }
+
+    /// Panics unless it is one of `len` evaluations modulo the prime, for so many digits.
+    pub(super) fn check(&self, len: usize, digits: usize, m: &Modulus) {
+        let absent = &self.absent;
+        assert!(
+            absent.start <= absent.end && absent.end <= self.digits,
+            "digits of the key that are passed over"
+        );
+        let needed = digits.checked_sub(1).map_or(0, |last| self.digit(last) + 1);
+        assert!(needed <= self.digits, "a key of {} digits for {needed}", self.digits);
+        assert_eq!(self.bits, packed_bits(m.bits()), "the bits of a key");
+        let rows = self.row_words().and_then(|row| row.checked_mul(len / PACKED_BLOCK));
+        let words = rows.and_then(|words| words.checked_add(PACKED_SLACK));
+        assert_eq!(Some(self.words.len()), words, "the length of a key");
+    }
 }
 
 /// `out_h ← Σ_d digits[d] * key_(d, h) mod q` for both halves `h`: key switching's inner product.
@@ -59,14 +80,7 @@ pub fn key_inner_product(
         out1.len()
     );
     assert!(digits.iter().all(|digit| digit.len() == len), "digits of other lengths than the outputs");
-    let absent = &key.absent;
-    assert!(absent.start <= absent.end && absent.end <= key.digits, "digits of the key that are passed over");
-    let needed = digits.len().checked_sub(1).map_or(0, |last| key.digit(last) + 1);
-    assert!(needed <= key.digits, "a key of {} digits for {needed}", key.digits);
-    assert_eq!(key.bits, packed_bits(m.bits()), "the bits of a key");
-    let row = key.digits.checked_mul(2 * key.block_words());
-    let words = row.and_then(|row| row.checked_mul(len / PACKED_BLOCK)?.checked_add(PACKED_SLACK));
-    assert_eq!(Some(key.words.len()), words, "the length of a key");
+    key.check(len, digits.len(), m);
     for digit in digits {
         debug_assert_canonical(digit, m);
     }

@@ -10,6 +10,7 @@
 //! | `elementwise` | sums, differences, products, scalars, reductions between primes |
 //! | [`Permutation`] | automorphisms in evaluation order |
 //! | `accumulate` | sums of products: key switching's inner product and basis conversion |
+//! | `rotated_product` | the inner product with a key, rotated, some evaluations at a time |
 //! | `packing` | residues in as many bits as their prime has |
 //! | `quotients` | quotients of basis conversions |
 //! | `tiles` | basis conversions between two transforms |
@@ -46,6 +47,7 @@ mod permutation;
 mod quotients;
 mod raised_term;
 mod repeat;
+mod rotated_product;
 mod scalar;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -73,6 +75,7 @@ pub use permutation::{
 pub use quotients::{Reciprocal, rounded_quotients};
 pub use raised_term::{RaisedTerm, raised_term_add_assign};
 pub use repeat::{MAX_LOG_REPEAT, repeat_into};
+pub use rotated_product::{RotatedProduct, rotated_inner_product};
 pub use tiles::{SourceTiles, Tiles, convert_tiles};
 
 /// Panics in debug builds if a residue is not canonical.

@@ -9,6 +9,7 @@ use super::{avx2, avx512};
 pub const BLOCK: usize = 64;
 
 /// The three bits of `x`, reversed.
+#[inline]
 pub(super) const fn reverse_octal(x: usize) -> usize {
     ((x & 1) << 2) | (x & 2) | ((x >> 2) & 1)
 }
@@ -105,6 +106,7 @@ impl Permutation {
 }
 
 /// Index of the first evaluation of the source block, and the carry, of an entry of [`Permutation::blocks`].
+#[inline]
 pub(super) fn split(entry: u32) -> (usize, usize) {
     (entry as usize & !63, entry as usize & 63)
 }

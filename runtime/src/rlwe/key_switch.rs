@@ -130,8 +130,13 @@ impl<'a> Decomposition<'a> {
         out1: &mut [u64],
     ) {
         let modulus = context.modulus(context.prime(self.basis, limb));
-        let key = key.limb(self.basis, limb, self.absent.clone());
+        let key = self.key_limb(key, limb);
         kernels::key_inner_product(context.isa(), out0, out1, digits, key, modulus);
+    }
+
+    /// What a key has for the digits modulo the prime of limb `limb`.
+    pub(crate) fn key_limb<'k>(&self, key: &'k SwitchingKey, limb: usize) -> kernels::KeyLimb<'k> {
+        key.limb(self.basis, limb, self.absent.clone())
     }
 
     /// `P` times the input, switched: `u_0 + u_1 to = P input from + error`, over the extended basis.

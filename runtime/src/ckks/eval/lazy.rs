@@ -52,8 +52,8 @@ impl Evaluator<'_> {
     /// For every row of `terms`, the sum of `rotation[steps[i]] * factor` over its terms `(i, factor)`, with the
     /// divisions by `P` postponed.
     ///
-    /// Per target prime, the digits of the input and its rotations live in scratch memory only; keys and plaintexts
-    /// stream past. *Factors*: extended, in Montgomery form, all giving the same scale. *Cost*: one lift; per rotation an
+    /// Per target prime, the digits of the input live in scratch memory only, and its rotations a block at a time; keys and
+    /// plaintexts stream past. *Factors*: extended, in Montgomery form, all giving the same scale. *Cost*: one lift; per rotation an
     /// inner product with its key; no division.
     pub fn rotate_and_sum_products<F: ExtendedFactor>(
         &self,
@@ -117,31 +117,30 @@ impl Evaluator<'_> {
         context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
             let degree = context.ring_degree();
             let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
-            let mut pair = context.scratch(2);
-            // Halves of rotations do not all start in one cache set.
-            let stride = degree + ROTATED_PADDING;
-            let mut rotated = context.pool().take(2 * steps.len() * stride);
             let block = FACTOR_BLOCK.min(degree);
+            // Halves of rotations do not all start in one cache set.
+            let stride = block + ROTATED_PADDING;
+            let mut rotated = context.pool().take(2 * steps.len() * stride);
             let longest = terms.iter().map(Vec::len).max().unwrap_or(0);
             let mut expanded = context.scratch((longest * block).div_ceil(degree));
             let lifted = a.decomposition.lift(context, limbs.clone(), &mut scratch);
             for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
                 let modulus = context.modulus(context.prime(basis, limb));
                 let lifted = LiftedLimb::new(context, a, limb, digits);
-                for ((outs, key), permutation) in
-                    rotated.chunks_exact_mut(2 * stride).zip(&keys).zip(&permutations)
-                {
-                    let (out0, out1) = outs.split_at_mut(stride);
-                    let outs = [&mut out0[..degree], &mut out1[..degree]];
-                    lifted.rotate(*key, permutation, outs, &mut pair);
-                }
-                // All rows block by block: the blocks of the rotations stay in the cache from row to row.
+                // Rotations are made block by block, and stay in the cache until all rows have been multiplied with them.
                 for start in (0..degree).step_by(block) {
+                    for ((outs, key), permutation) in
+                        rotated.chunks_exact_mut(2 * stride).zip(&keys).zip(&permutations)
+                    {
+                        let (out0, out1) = outs.split_at_mut(stride);
+                        let outs = [&mut out0[..block], &mut out1[..block]];
+                        lifted.rotate(*key, permutation, outs, start);
+                    }
                     for (outs, terms) in outputs.chunks_exact_mut(2).zip(terms) {
                         let [out0, out1] = limb_pair(context, outs, i);
                         let half = |half: usize| -> Vec<&[u64]> {
-                            let start = |i: usize| (2 * i + half) * stride + start;
-                            terms.iter().map(|&(i, _)| &rotated[start(i)..][..block]).collect()
+                            let of = |i: usize| &rotated[(2 * i + half) * stride..][..block];
+                            terms.iter().map(|&(i, _)| of(i)).collect()
                         };
                         let factors: Vec<&[u64]> = terms
                             .iter()

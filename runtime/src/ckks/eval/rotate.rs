@@ -125,12 +125,11 @@ impl Evaluator<'_> {
         let outputs = rotated.iter_mut().flat_map(|r| r.polys.iter_mut().map(Poly::data_mut)).collect();
         context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
             let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
-            let mut pair = context.scratch(2);
             let lifted = a.decomposition.lift(context, limbs.clone(), &mut scratch);
             for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
                 let lifted = LiftedLimb::new(context, a, limb, digits);
                 for ((outs, key), permutation) in outputs.chunks_exact_mut(2).zip(&keys).zip(&permutations) {
-                    lifted.rotate(*key, permutation, limb_pair(context, outs, i), &mut pair);
+                    lifted.rotate(*key, permutation, limb_pair(context, outs, i), 0);
                 }
             }
         });
@@ -197,26 +196,38 @@ impl<'s> LiftedLimb<'s> {
         LiftedLimb { context, hoisted, limb, digits, multiples }
     }
 
-    /// One limb of `P` times the rotated ciphertext. Without a key: of `P` times the ciphertext itself.
-    /// `scratch` has two limbs.
+    /// One limb of `P` times the rotated ciphertext, from evaluation `start` on as many as the outputs take. Without a key: of `P` times
+    /// the ciphertext itself.
     pub(super) fn rotate(
         &self,
         key: Option<&SwitchingKey>,
         permutation: &Permutation,
         [out0, out1]: [&mut [u64]; 2],
-        scratch: &mut [u64],
+        start: usize,
     ) {
-        let (isa, degree) = (self.context.isa(), permutation.degree());
-        if key.is_none() {
-            return self.switch(key, [out0, out1]);
+        let (context, degree, len) = (self.context, permutation.degree(), out0.len());
+        match (key, &self.multiples) {
+            (Some(key), multiples) => {
+                let decomposition = &self.hoisted.decomposition;
+                let product = kernels::RotatedProduct {
+                    digits: &self.digits,
+                    key: decomposition.key_limb(key, self.limb),
+                    addend: multiples.as_ref().map(|multiples| &multiples[..degree]),
+                    permutation,
+                };
+                let modulus = context.modulus(context.prime(decomposition.basis(), self.limb));
+                let first = start / kernels::PERMUTATION_BLOCK;
+                kernels::rotated_inner_product(context.isa(), [out0, out1], &product, first, modulus);
+            }
+            (None, Some(multiples)) => {
+                out0.copy_from_slice(&multiples[start..][..len]);
+                out1.copy_from_slice(&multiples[degree + start..][..len]);
+            }
+            (None, None) => [out0, out1].into_iter().for_each(|out| out.fill(0)),
         }
-        let (u0, u1) = scratch.split_at_mut(degree);
-        self.switch(key, [&mut *u0, &mut u1[..degree]]);
-        kernels::permute_into(isa, out0, u0, permutation);
-        kernels::permute_into(isa, out1, &u1[..degree], permutation);
     }
 
-    /// [`Self::rotate`] without the permutation.
+    /// One limb of `P` times the ciphertext, switched by the key of a rotation but not permuted. Without a key: of `P` times the ciphertext.
     pub(super) fn switch(&self, key: Option<&SwitchingKey>, [out0, out1]: [&mut [u64]; 2]) {
         let (context, degree) = (self.context, self.context.ring_degree());
         let Some(key) = key else {

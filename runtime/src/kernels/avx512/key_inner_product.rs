@@ -1,13 +1,15 @@
-//! The inner product of digits with a packed switching key.
+//! The inner product of digits with a packed switching key, of all evaluations or of those that a rotation brings to a range.
 
 use std::arch::x86_64::*;
 
 use super::accumulate::{Sum, chunks, terms_at_once};
 use super::elementwise::Montgomery;
 use super::packing::Unpack;
+use super::permutation::turn_blocks;
 use super::vector::{LANES, load};
 use crate::kernels::packing::PACKED_BLOCK;
-use crate::kernels::{KeyLimb, Modulus};
+use crate::kernels::permutation::{BLOCK, split};
+use crate::kernels::{KeyLimb, Modulus, RotatedProduct};
 
 /// How many bytes ahead a switching key is asked for, which streams from memory, at least: whole rows, where digits may be passed over.
 const PREFETCHED_BYTES: usize = 8 << 10;
@@ -27,6 +29,50 @@ pub(in crate::kernels) unsafe fn key_inner_product(
     out1: &mut [u64],
     digits: &[&[u64]],
     key: &KeyLimb<'_>,
+    m: &Modulus,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { inner_product([out0, out1], digits, key, |block| block, m) }
+}
+
+/// See [`crate::kernels::rotated_inner_product`]. The sums of a block's source are written where the block belongs, and turned there.
+///
+/// # Safety
+///
+/// As for [`key_inner_product`], but digits, addend and key have the degree of the permutation, and the outputs whole blocks that it has
+/// from `first` on.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
+pub(in crate::kernels) unsafe fn rotated_inner_product(
+    [out0, out1]: [&mut [u64]; 2],
+    product: &RotatedProduct<'_>,
+    first: usize,
+    m: &Modulus,
+) {
+    let permutation = product.permutation;
+    let blocks = &permutation.blocks[first..];
+    let Some(last) = blocks.len().checked_sub(1) else { return };
+    // What is asked for ahead goes on behind the outputs, where the next range begins.
+    let source = |block: usize| split(blocks[block.min(last)]).0 / BLOCK;
+    // SAFETY: the caller's promise; sources are blocks of the permutation.
+    unsafe {
+        inner_product([&mut *out0, &mut *out1], product.digits, &product.key, source, m);
+        turn_blocks(out0, product.addend, permutation, blocks, m);
+        turn_blocks(out1, None, permutation, blocks, m);
+    }
+}
+
+/// The sums of block `source(i)` in block `i` of the outputs.
+///
+/// # Safety
+///
+/// As for [`key_inner_product`]; digits and key have the blocks that `source` names for those of the outputs.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
+unsafe fn inner_product(
+    [out0, out1]: [&mut [u64]; 2],
+    digits: &[&[u64]],
+    key: &KeyLimb<'_>,
+    source: impl Fn(usize) -> usize + Copy,
     m: &Modulus,
 ) {
     // Before the absent digits and after them: each chunk is a row of the key's.
@@ -50,9 +96,9 @@ pub(in crate::kernels) unsafe fn key_inner_product(
         // SAFETY: the caller's promise.
         unsafe {
             if m.ifma() {
-                terms.accumulate::<false, 4>(out, blocks, m);
+                terms.accumulate::<false, 4>(out, blocks, source, m);
             } else {
-                terms.accumulate::<true, 2>(out, blocks, m);
+                terms.accumulate::<true, 2>(out, blocks, source, m);
             }
         }
     }
@@ -77,25 +123,28 @@ impl Terms<'_> {
     ///
     /// # Safety
     ///
-    /// Outputs and factors must have so many blocks, and the key as many rows, with the digits of the factors.
+    /// The outputs must have so many blocks, and factors and key those that `source` names for them, the key with the digits of the factors.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
     unsafe fn accumulate<const W: bool, const VECTORS: usize>(
         &self,
         out: [*mut u64; 2],
         blocks: usize,
+        source: impl Fn(usize) -> usize,
         m: &Modulus,
     ) {
         let (montgomery, unpack, half) = (Montgomery::<W>::new(m), self.unpack, self.half);
         let zero = montgomery.field.zero;
         // A term's part of what is asked for.
         let share = 2 * half * VECTORS * LANES / PACKED_BLOCK;
-        let distance = self.row * PREFETCHED_BYTES.div_ceil(self.row.max(1));
+        let distance = PREFETCHED_BYTES.div_ceil(self.row.max(1));
         for block in 0..blocks {
-            let mut ahead = self.key.wrapping_add(block * self.row + distance);
+            let mut ahead = self.key.wrapping_add(source(block + distance) * self.row);
+            let from = source(block);
             for group in 0..PACKED_BLOCK / LANES / VECTORS {
-                let at = block * PACKED_BLOCK + group * LANES * VECTORS;
-                let mut key = self.key.wrapping_add(block * self.row + group * VECTORS * unpack.stride);
+                let part = group * LANES * VECTORS;
+                let (to, from_words) = (block * PACKED_BLOCK + part, from * PACKED_BLOCK + part);
+                let mut key = self.key.wrapping_add(from * self.row + group * VECTORS * unpack.stride);
                 let mut sums = [[Sum { low: zero, high: zero }; VECTORS]; 2];
                 for factor in self.factors {
                     // Every line about once: asking is not free.
@@ -105,9 +154,9 @@ impl Terms<'_> {
                     ahead = ahead.wrapping_add(share);
                     for v in 0..VECTORS {
                         let p = key.wrapping_add(v * unpack.stride);
-                        // SAFETY: block and group are inside the factors and the key's rows.
+                        // SAFETY: block and group are inside the factors and the key's rows, by the caller's promise.
                         unsafe {
-                            let x = load(factor.as_ptr().add(at + LANES * v));
+                            let x = load(factor.as_ptr().add(from_words + LANES * v));
                             sums[0][v].add_product::<W>(x, unpack.load(p));
                             sums[1][v].add_product::<W>(x, unpack.load(p.wrapping_add(half)));
                         }
@@ -117,7 +166,7 @@ impl Terms<'_> {
                 for (sums, out) in sums.into_iter().zip(out) {
                     for (v, sum) in sums.into_iter().enumerate() {
                         // SAFETY: as above.
-                        unsafe { sum.reduce_into(out.add(at + LANES * v), self.add, &montgomery) }
+                        unsafe { sum.reduce_into(out.add(to + LANES * v), self.add, &montgomery) }
                     }
                 }
             }

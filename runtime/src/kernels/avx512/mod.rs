@@ -34,7 +34,7 @@ pub(super) use elementwise::{
     mul_montgomery_into, mul_scalar_assign, neg_assign, reduce_i32_into, reduce_i64_into, reduce_into,
     sub_assign, sub_into, sub_mul_scalar_into,
 };
-pub(super) use key_inner_product::key_inner_product;
+pub(super) use key_inner_product::{key_inner_product, rotated_inner_product};
 pub(super) use ntt::tables;
 pub(super) use ntt_forward::{first_pass, first_pass_on_tile, forward, other_passes};
 pub(super) use ntt_inverse::{inverse, inverse_into, inverse_into_tiles};

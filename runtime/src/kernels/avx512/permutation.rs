@@ -7,25 +7,30 @@ use super::vector::{LANES, V, load, splat, store, whole};
 use crate::kernels::permutation::{BLOCK, Permutation, Turn, reverse_octal, split};
 use crate::kernels::{Modulus, scalar};
 
-/// One block of 64: `put(word of the block, vector)` for the eight vectors of the result, given `g` modulo 8.
+/// One block of 64: `put(word of the block, vector)` for the eight vectors of the result, given `g` modulo 8, of `get(word of the source
+/// block)`. All is got before anything is put.
 ///
 /// # Safety
 ///
-/// AVX-512 F; `block` is valid for reading 64 words.
+/// AVX-512 F.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-unsafe fn permute_block<const G: usize>(block: *const u64, turn: &Turn, put: impl Fn(usize, V)) {
+unsafe fn permute_block<const G: usize>(get: impl Fn(usize) -> V, turn: &Turn, put: impl Fn(usize, V)) {
+    // Plain loops: closures that take and return vectors cost calls where they are not inlined.
+    let zero = _mm512_setzero_si512();
+    let (mut rows, mut turned1, mut turned2) = ([zero; 8], [zero; 8], [zero; 8]);
     // SAFETY: an array of eight bytes.
     let lanes = unsafe { _mm512_cvtepu8_epi64(_mm_loadu_si64(turn.lanes.as_ptr())) };
-    // SAFETY: eight vectors of 64 words.
-    let rows: [V; 8] =
-        std::array::from_fn(|row| unsafe { load(block.add(LANES * reverse_octal((G * row) & 7))) });
+    for row in 0..8 {
+        rows[row] = get(LANES * reverse_octal((G * row) & 7));
+    }
     // Every lane turns by its own amount, digit by digit; lanes change places with the first.
-    let turned1: [V; 8] =
-        std::array::from_fn(|row| _mm512_permutex2var_epi64(rows[row], lanes, rows[(row + 1) & 7]));
-    let turned2: [V; 8] = std::array::from_fn(|row| {
-        _mm512_mask_blend_epi64(turn.masks[0], turned1[row], turned1[(row + 2) & 7])
-    });
+    for row in 0..8 {
+        turned1[row] = _mm512_permutex2var_epi64(rows[row], lanes, rows[(row + 1) & 7]);
+    }
+    for row in 0..8 {
+        turned2[row] = _mm512_mask_blend_epi64(turn.masks[0], turned1[row], turned1[(row + 2) & 7]);
+    }
     for row in 0..8 {
         let x = _mm512_mask_blend_epi64(turn.masks[1], turned2[row], turned2[(row + 4) & 7]);
         put(LANES * reverse_octal(row), x);
@@ -39,14 +44,19 @@ unsafe fn permute_block<const G: usize>(block: *const u64, turn: &Turn, put: imp
 /// As for [`permute_block`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-pub(super) unsafe fn permute_block_any(g: usize, block: *const u64, turn: &Turn, put: impl Fn(usize, V)) {
+pub(super) unsafe fn permute_block_any(
+    g: usize,
+    get: impl Fn(usize) -> V,
+    turn: &Turn,
+    put: impl Fn(usize, V),
+) {
     // SAFETY: the caller's promise.
     unsafe {
         match g {
-            1 => permute_block::<1>(block, turn, put),
-            3 => permute_block::<3>(block, turn, put),
-            5 => permute_block::<5>(block, turn, put),
-            _ => permute_block::<7>(block, turn, put),
+            1 => permute_block::<1>(get, turn, put),
+            3 => permute_block::<3>(get, turn, put),
+            5 => permute_block::<5>(get, turn, put),
+            _ => permute_block::<7>(get, turn, put),
         }
     }
 }
@@ -70,7 +80,11 @@ unsafe fn permute<const G: usize>(
         let (block, out) = (&a[source..][..BLOCK], out.as_mut_ptr());
         // SAFETY: both blocks have 64 words.
         unsafe {
-            permute_block::<G>(block.as_ptr(), &permutation.turns[carry], |word, x| put(out.add(word), x))
+            permute_block::<G>(
+                |word| load(block.as_ptr().add(word)),
+                &permutation.turns[carry],
+                |word, x| put(out.add(word), x),
+            )
         }
     }
 }
@@ -112,6 +126,38 @@ pub(in crate::kernels) unsafe fn permute_into(
 ) {
     // SAFETY: the caller's promise; vectors are written where `permute` says.
     unsafe { permute_any(out, a, permutation, blocks, |out, x| store(out, x)) }
+}
+
+/// Turns blocks in their places: every block of `a` holds the source of one of `blocks`, to which the source's block of `addend` is added.
+///
+/// # Safety
+///
+/// AVX-512 F; `a` has 64 words per block, `addend` the degree of the permutation, and `blocks` are of it.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+pub(super) unsafe fn turn_blocks(
+    a: &mut [u64],
+    addend: Option<&[u64]>,
+    permutation: &Permutation,
+    blocks: &[u32],
+    m: &Modulus,
+) {
+    let (multiplier, q) = (permutation.multiplier, splat(m.value()));
+    for (block, &entry) in a.chunks_exact_mut(BLOCK).zip(blocks) {
+        let (source, carry) = split(entry);
+        let (turn, block) = (&permutation.turns[carry], block.as_mut_ptr());
+        // SAFETY: all blocks have 64 words, and a block is read before it is written.
+        unsafe {
+            let put = |word: usize, x| store(block.add(word), x);
+            match addend {
+                Some(addend) => {
+                    let addend = addend[source..][..BLOCK].as_ptr();
+                    let get = |word: usize| add(load(block.add(word)), load(addend.add(word)), q);
+                    permute_block_any(multiplier, get, turn, put);
+                }
+                None => permute_block_any(multiplier, |word| load(block.add(word)), turn, put),
+            }
+        }
+    }
 }
 
 /// # Safety

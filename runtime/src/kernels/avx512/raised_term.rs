@@ -42,22 +42,29 @@ pub(in crate::kernels) unsafe fn raised_term_add_assign(
             let keys = term.key.map(|half| half.as_ptr().add(block * BLOCK));
             if let Some(multiple) = term.multiple {
                 let multiple = multiple.as_ptr().add(source);
-                permute_block_any(multiplier, multiple, turn, |word, x| store(addend.add(word), x));
+                let get = |word: usize| load(multiple.add(word));
+                permute_block_any(multiplier, get, turn, |word, x| store(addend.add(word), x));
             }
-            permute_block_any(multiplier, term.c1.as_ptr().add(source), turn, |word, x| {
-                let factor = load(diagonal.add(word));
-                let with: [V; 2] = [load(addend.add(word)), montgomery.field.zero];
-                for half in 0..2 {
-                    let key = keys[half].add(word);
-                    _mm_prefetch::<_MM_HINT_T0>(key.wrapping_add(PREFETCHED_WORDS).cast());
-                    // Below 2q + q, which is below 2^52, and so is its product with a residue over 2^52 below q.
-                    let y = _mm512_add_epi64(montgomery.mul_lazy(x, load(key)), with[half]);
-                    let sum = sums[half].add(i * BLOCK + word);
-                    // Below 3q.
-                    let z = _mm512_add_epi64(montgomery.mul_lazy(y, factor), load(sum));
-                    store(sum, conditional_subtract(conditional_subtract(z, two_q), q));
-                }
-            });
+            let c1 = term.c1.as_ptr().add(source);
+            permute_block_any(
+                multiplier,
+                |word| load(c1.add(word)),
+                turn,
+                |word, x| {
+                    let factor = load(diagonal.add(word));
+                    let with: [V; 2] = [load(addend.add(word)), montgomery.field.zero];
+                    for half in 0..2 {
+                        let key = keys[half].add(word);
+                        _mm_prefetch::<_MM_HINT_T0>(key.wrapping_add(PREFETCHED_WORDS).cast());
+                        // Below 2q + q, which is below 2^52, and so is its product with a residue over 2^52 below q.
+                        let y = _mm512_add_epi64(montgomery.mul_lazy(x, load(key)), with[half]);
+                        let sum = sums[half].add(i * BLOCK + word);
+                        // Below 3q.
+                        let z = _mm512_add_epi64(montgomery.mul_lazy(y, factor), load(sum));
+                        store(sum, conditional_subtract(conditional_subtract(z, two_q), q));
+                    }
+                },
+            );
         }
     }
 }
