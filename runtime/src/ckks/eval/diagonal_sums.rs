@@ -2,9 +2,9 @@
 //!
 //! The plaintexts are integers ([`CompactPlaintext`]), whose residues are made per prime when they are used. Per prime:
 //!
-//! 1. the rotations are written as *tiles*: the same few evaluations of all of them in a row, which stay in the first
-//!    cache while all rows of terms are multiplied with them (as whole limbs, dozens of streams a power of two apart would
-//!    throw each other out of every cache);
+//! 1. the rotations are made a range of evaluations at a time and written as *tiles*: the same few evaluations of all of them
+//!    in a row, which stay in the first cache while all rows of terms are multiplied with them (as whole limbs, dozens of
+//!    streams a power of two apart would throw each other out of every cache);
 //! 2. a group of rows has its plaintexts transformed, as many as stay in the last cache;
 //! 3. the group is multiplied tile by tile.
 //!
@@ -47,6 +47,12 @@ const SPAN: usize = 1 << 11;
 /// Words of rotations that stay in the second cache: 512 KiB.
 const ROTATION_WORDS: usize = 1 << 16;
 
+/// Evaluations of one half of a rotation that are made at a time.
+const ROTATED: usize = 1 << 10;
+
+/// Evaluations that a task makes of all rotations: what is asked for ahead of a range is the task's next.
+const ROTATED_SPAN: usize = 1 << 12;
+
 /// Sums decomposed at a time in giant steps.
 const GIANTS_AT_ONCE: usize = 8;
 
@@ -84,19 +90,19 @@ impl Evaluator<'_> {
             check_scale(op, sum.scale(), scale)?;
         }
         let halves = sums.iter_mut().flat_map(|sum| sum.polys_mut()).collect();
-        let mut plan = Products::new(context, basis, (halves, accumulate), &elements, terms);
+        let mut plan = Products::new(context, basis, (halves, accumulate), steps.len(), terms);
+        let permutations: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
         for limb in 0..basis.chain {
-            let columns: Vec<[&[u64]; 2]> = rotations
-                .iter()
-                .map(|rotated| {
-                    let [c0, c1] = match rotated {
-                        Some([c0, c1]) => [c0, c1],
-                        None => [&c.polys()[0], &c.polys()[1]],
+            plan.limb(limb, |index, start, outs| {
+                for (half, out) in outs.into_iter().enumerate() {
+                    let Some(rotated) = &rotations[index] else {
+                        out.copy_from_slice(&c.polys()[half].limb(limb)[start..][..out.len()]);
+                        continue;
                     };
-                    [c0.limb(limb), c1.limb(limb)]
-                })
-                .collect();
-            plan.limb(limb, &columns);
+                    let (rotated, first) = (rotated[half].limb(limb), start / PERMUTATION_BLOCK);
+                    kernels::permute_blocks_into(context.isa(), out, rotated, &permutations[index], first);
+                }
+            });
         }
         Ok(())
     }
@@ -115,7 +121,6 @@ impl Evaluator<'_> {
         let op = "add_products_extended";
         let scale = self.check_compact(op, a, terms)?;
         let (context, c, basis) = (self.context, a.ciphertext, a.decomposition.basis());
-        let degree = context.ring_degree();
         let elements = self.rotation_elements(a, steps);
         let keys = self.galois_keys(op, a, &elements)?;
         let accumulate = sums.is_some();
@@ -131,8 +136,8 @@ impl Evaluator<'_> {
             check_scale(op, sum.scale, scale)?;
         }
         let halves = sums.iter_mut().flat_map(|sum| &mut sum.polys).collect();
-        let mut plan = Products::new(context, basis, (halves, accumulate), &elements, terms);
-        let mut switched = context.scratch(2 * steps.len());
+        let mut plan = Products::new(context, basis, (halves, accumulate), steps.len(), terms);
+        let permutations: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
         let limbs = basis.limbs();
         // The digits of as many limbs as all threads lift at a time.
         let group = (TARGETS_AT_ONCE * rayon::current_num_threads()).min(limbs);
@@ -141,13 +146,9 @@ impl Evaluator<'_> {
             let lifted = lift_all(context, &a.decomposition, start..limbs.min(start + group), &mut scratch);
             for (limb, digits) in (start..).zip(lifted) {
                 let lifted = LiftedLimb::new(context, a, limb, digits);
-                let rotations = switched.chunks_exact_mut(2 * degree).zip(&keys);
-                parallel::for_each(rotations, |(out, key)| {
-                    lifted.switch(*key, out.split_at_mut(degree).into());
+                plan.limb(limb, |index, start, outs| {
+                    lifted.rotate(keys[index], &permutations[index], outs, start);
                 });
-                let columns: Vec<[&[u64]; 2]> =
-                    switched.chunks_exact(2 * degree).map(|pair| pair.split_at(degree).into()).collect();
-                plan.limb(limb, &columns);
             }
         }
         Ok(())
@@ -290,8 +291,8 @@ struct Products<'p> {
     sums: Vec<&'p mut Poly>,
     /// Whether products are added to what the sums hold.
     accumulate: bool,
-    /// The permutation of every rotation; none for the identity.
-    permutations: Vec<Option<Arc<Permutation>>>,
+    /// How many rotations there are.
+    width: usize,
     terms: &'p [CompactTerms<'p>],
     /// The rotations of each row's terms.
     columns: Vec<Vec<u32>>,
@@ -310,7 +311,7 @@ impl<'p> Products<'p> {
         context: &'p Context,
         basis: Basis,
         (sums, accumulate): (Vec<&'p mut Poly>, bool),
-        elements: &[u64],
+        width: usize,
         terms: &'p [CompactTerms<'p>],
     ) -> Self {
         let first = terms.iter().flatten().next().map(|(_, factor)| *factor);
@@ -332,61 +333,59 @@ impl<'p> Products<'p> {
             most = most.max(count);
         }
         groups.push(start..terms.len());
-        let permutation = |&element: &u64| (element != 1).then(|| context.automorphism(element));
         Products {
             context,
             basis,
             sums,
             accumulate,
-            permutations: elements.iter().map(permutation).collect(),
+            width,
             terms,
             columns: terms.iter().map(|row| row.iter().map(|&(i, _)| i as u32).collect()).collect(),
             groups,
             stride,
             log_repeat,
-            tiles: context.scratch(2 * elements.len()),
+            tiles: context.scratch(2 * width),
             factors: context.pool().take(most * stride),
         }
     }
 
-    /// One limb of all sums, from that limb of both halves of every rotation, not yet permuted.
-    fn limb(&mut self, limb: usize, columns: &[[&[u64]; 2]]) {
-        let (context, width) = (self.context, columns.len());
-        let (isa, prime) = (context.isa(), context.prime(self.basis, limb));
+    /// One limb of all sums. `rotate(rotation, start, outs)` writes the evaluations of that limb of both halves of a rotation from `start` on.
+    fn limb(&mut self, limb: usize, rotate: impl Fn(usize, usize, [&mut [u64]; 2]) + Sync) {
+        let (context, width) = (self.context, self.width);
+        let (isa, prime, degree) = (context.isa(), context.prime(self.basis, limb), context.ring_degree());
         let modulus = context.modulus(prime);
-        let permutations = &self.permutations;
-        parallel::for_each(
-            self.tiles.chunks_exact_mut(2 * width.max(1) * TILE).enumerate(),
-            |(tile, out)| {
-                for ((out, column), permutation) in
-                    out.chunks_exact_mut(2 * TILE).zip(columns).zip(permutations)
-                {
-                    for (out, half) in out.chunks_exact_mut(TILE).zip(column) {
-                        match permutation {
-                            Some(permutation) => {
-                                kernels::permute_blocks_into(isa, out, half, permutation, tile);
-                            }
-                            None => out.copy_from_slice(&half[tile * TILE..][..TILE]),
-                        }
+        let row = 2 * width.max(1);
+        let (range, span) = (ROTATED.min(degree), ROTATED_SPAN.min(degree));
+        parallel::for_each(self.tiles.chunks_exact_mut(row * span).enumerate(), |(index, out)| {
+            let mut made = [0; 2 * ROTATED];
+            for (tiles, start) in out.chunks_exact_mut(row * range).zip((index * span..).step_by(range)) {
+                for rotation in 0..width {
+                    let (half0, half1) = made.split_at_mut(ROTATED);
+                    let halves = [&mut half0[..range], &mut half1[..range]];
+                    rotate(rotation, start, halves);
+                    for (tile, at) in tiles.chunks_exact_mut(row * TILE).zip((0..range).step_by(TILE)) {
+                        let out = &mut tile[2 * rotation * TILE..][..2 * TILE];
+                        out[..TILE].copy_from_slice(&made[at..][..TILE]);
+                        out[TILE..].copy_from_slice(&made[ROTATED + at..][..TILE]);
                     }
                 }
                 // One operand of the products has to be in Montgomery form; there are fewer rotations than plaintexts.
-                kernels::mul_scalar_assign(isa, out, modulus.to_montgomery(1), modulus);
-            },
-        );
+                kernels::mul_scalar_assign(isa, tiles, modulus.to_montgomery(1), modulus);
+            }
+        });
         for rows in self.groups.clone() {
             let terms: Vec<&CompactPlaintext> =
                 self.terms[rows.clone()].iter().flatten().map(|&(_, factor)| factor).collect();
             parallel::for_each(self.factors.chunks_exact_mut(self.stride).zip(&terms), |(out, factor)| {
                 factor.evaluate(context, prime, &mut out[..factor.values()]);
             });
-            self.multiply(limb, rows, width);
+            self.multiply(limb, rows);
         }
     }
 
     /// One limb of the sums of `rows`, whose plaintexts are at hand.
-    fn multiply(&mut self, limb: usize, rows: std::ops::Range<usize>, width: usize) {
-        let (context, stride, log_repeat) = (self.context, self.stride, self.log_repeat);
+    fn multiply(&mut self, limb: usize, rows: std::ops::Range<usize>) {
+        let (context, width, stride, log_repeat) = (self.context, self.width, self.stride, self.log_repeat);
         let modulus = context.modulus(context.prime(self.basis, limb));
         let degree = context.ring_degree();
         let (tiles, factors, columns) = (&self.tiles, &self.factors, &self.columns[rows.clone()]);

@@ -226,24 +226,4 @@ impl<'s> LiftedLimb<'s> {
             (None, None) => [out0, out1].into_iter().for_each(|out| out.fill(0)),
         }
     }
-
-    /// One limb of `P` times the ciphertext, switched by the key of a rotation but not permuted. Without a key: of `P` times the ciphertext.
-    pub(super) fn switch(&self, key: Option<&SwitchingKey>, [out0, out1]: [&mut [u64]; 2]) {
-        let (context, degree) = (self.context, self.context.ring_degree());
-        let Some(key) = key else {
-            match &self.multiples {
-                Some(multiples) => {
-                    out0.copy_from_slice(&multiples[..degree]);
-                    out1.copy_from_slice(&multiples[degree..]);
-                }
-                None => [out0, out1].into_iter().for_each(|out| out.fill(0)),
-            }
-            return;
-        };
-        self.hoisted.decomposition.inner_product(context, key, self.limb, &self.digits, out0, out1);
-        if let Some(multiples) = &self.multiples {
-            let modulus = context.modulus(self.hoisted.decomposition.basis().chain_prime(self.limb));
-            kernels::add_assign(context.isa(), out0, &multiples[..degree], modulus);
-        }
-    }
 }
