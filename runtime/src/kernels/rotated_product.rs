@@ -5,7 +5,9 @@ use super::avx512;
 use super::isa::Kind;
 use super::packing::{PACKED_BLOCK, PACKED_SLACK};
 use super::permutation::{BLOCK, split};
-use super::{Isa, KeyLimb, Modulus, Permutation, add_assign, debug_assert_canonical, key_inner_product};
+use super::{
+    Isa, KeyLimb, Modulus, Permutation, add_assign, debug_assert_canonical, key_inner_product, scalar,
+};
 
 // A block of a permutation is one of a key.
 const _: () = assert!(BLOCK == PACKED_BLOCK);
@@ -42,7 +44,12 @@ pub fn rotated_inner_product(
     assert!(len.is_multiple_of(BLOCK) && end.is_some_and(|end| end <= degree), "whole blocks that there are");
     for whole in product.digits.iter().copied().chain(product.addend) {
         assert_eq!(whole.len(), degree, "a permutation of as many evaluations");
-        debug_assert_canonical(whole, m);
+        if cfg!(debug_assertions) {
+            // What is read: all of it would be looked at again for every range.
+            for &entry in &product.permutation.blocks[first..][..len / BLOCK] {
+                debug_assert_canonical(&whole[split(entry).0..][..BLOCK], m);
+            }
+        }
     }
     product.key.check(degree, product.digits.len(), m);
     match isa.0 {
@@ -64,23 +71,24 @@ fn by_blocks(
     m: &Modulus,
 ) {
     let RotatedProduct { digits, key, addend, permutation } = product;
-    let row = key.row_words().unwrap_or(0);
+    let row = key.row_words().expect("the key was checked");
     let mut switched = [[0; BLOCK]; 2];
+    let mut blocks: Vec<&[u64]> = Vec::with_capacity(digits.len());
     let outs = out0.chunks_exact_mut(BLOCK).zip(out1.chunks_exact_mut(BLOCK));
     for ((out0, out1), &entry) in outs.zip(&permutation.blocks[first..]) {
         let (source, carry) = split(entry);
-        let digits: Vec<&[u64]> = digits.iter().map(|digit| &digit[source..][..BLOCK]).collect();
+        blocks.clear();
+        blocks.extend(digits.iter().map(|digit| &digit[source..][..BLOCK]));
         let words = &key.words[source / BLOCK * row..][..row + PACKED_SLACK];
         let [u0, u1] = &mut switched;
-        key_inner_product(isa, u0, u1, &digits, KeyLimb { words, ..key.clone() }, m);
+        key_inner_product(isa, u0, u1, &blocks, KeyLimb { words, ..key.clone() }, m);
         if let Some(addend) = addend {
             add_assign(isa, u0, &addend[source..][..BLOCK], m);
         }
-        for (out, u) in [(out0, u0), (out1, u1)] {
-            for (z, &place) in out.iter_mut().zip(&permutation.places[carry]) {
-                *z = u[usize::from(place)];
-            }
-        }
+        // The source is the first block of what is permuted.
+        let entry = [carry as u32];
+        scalar::permute_into(out0, u0, permutation, &entry);
+        scalar::permute_into(out1, u1, permutation, &entry);
     }
 }
 
@@ -97,16 +105,33 @@ mod tests {
         for bits in PRIME_BITS {
             let m = ntt_prime(bits, log_n, 0);
             let mut words = Words(u64::from(bits));
-            for (terms, key_digits, absent) in [(3, 3, 0..0), (2, 5, 1..4), (1, 1, 0..0), (19, 20, 4..5)] {
-                let digits: Vec<_> = (0..terms).map(|_| words.residues(degree, m.value())).collect();
+            for (terms, key_digits, absent) in [
+                (3, 3, 0..0),
+                (2, 5, 1..4),
+                (2, 4, 2..4),
+                (1, 1, 0..0),
+                (0, 3, 0..0),
+                (0, 2, 0..2),
+                (19, 20, 4..5),
+                // The largest values, more terms than are reduced at once.
+                (40, 40, 0..0),
+            ] {
+                let mut draw = |len: usize| {
+                    let mut residues = words.residues(len, m.value());
+                    if terms == 40 {
+                        residues.fill(m.value() - 1);
+                    }
+                    residues
+                };
+                let digits: Vec<_> = (0..terms).map(|_| draw(degree)).collect();
                 let digits: Vec<&[u64]> = digits.iter().map(|digit| &digit[..]).collect();
                 let width = packed_bits(bits);
-                let residues = words.residues(2 * key_digits * degree, m.value());
+                let residues = draw(2 * key_digits * degree);
                 let mut packed = vec![0; residues.len() / PACKED_BLOCK * width as usize];
                 pack_into(&mut packed, &residues, width);
                 packed.extend([u64::MAX; PACKED_SLACK]);
                 let key = KeyLimb { words: &packed, bits: width, digits: key_digits, absent };
-                let addend = words.residues(degree, m.value());
+                let addend = draw(degree);
                 let scalar = Isa::available()[0];
                 let mut whole = [(); 2].map(|()| vec![0; degree]);
                 let [u0, u1] = &mut whole;
@@ -144,16 +169,60 @@ mod tests {
         }
     }
 
-    #[test]
-    #[should_panic(expected = "whole blocks that there are")]
-    fn blocks_beyond_the_degree_are_refused() {
+    /// With what is refused changed in a product of one digit of 1024 evaluations.
+    fn refused(change: impl for<'a> FnOnce(&mut RotatedProduct<'a>, &mut usize, &mut [usize; 2], &'a [u64])) {
         let (permutation, m) = (Permutation::new(10, 5), ntt_prime(50, 10, 0));
         let bits = packed_bits(50);
         let words = vec![0; 2 * 1024 / PACKED_BLOCK * bits as usize + PACKED_SLACK];
         let key = KeyLimb { words: &words, bits, digits: 1, absent: 0..0 };
-        let product = RotatedProduct { digits: &[&[0; 1024]], key, addend: None, permutation: &permutation };
-        let mut outs = [[0; BLOCK]; 2];
+        let mut product =
+            RotatedProduct { digits: &[&[0; 1024]], key, addend: None, permutation: &permutation };
+        let (mut first, mut lens) = (0, [BLOCK; 2]);
+        change(&mut product, &mut first, &mut lens, &words);
+        let mut outs = lens.map(|len| vec![0; len]);
         let [out0, out1] = &mut outs;
-        rotated_inner_product(Isa::detect(), [out0, out1], &product, 16, &m);
+        rotated_inner_product(Isa::detect(), [out0, out1], &product, first, &m);
+    }
+
+    #[test]
+    #[should_panic(expected = "whole blocks that there are")]
+    fn blocks_beyond_the_degree_are_refused() {
+        refused(|_, first, _, _| *first = 16);
+    }
+
+    #[test]
+    #[should_panic(expected = "whole blocks that there are")]
+    fn blocks_beyond_all_words_are_refused() {
+        refused(|_, first, _, _| *first = usize::MAX / BLOCK);
+    }
+
+    #[test]
+    #[should_panic(expected = "outputs of different lengths")]
+    fn outputs_of_two_lengths_are_refused() {
+        refused(|_, _, lens, _| lens[1] = 2 * BLOCK);
+    }
+
+    #[test]
+    #[should_panic(expected = "as many evaluations")]
+    fn digits_of_another_degree_are_refused() {
+        refused(|product, _, _, _| product.digits = &[&[0; 512]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "as many evaluations")]
+    fn an_addend_of_another_degree_is_refused() {
+        refused(|product, _, _, words| product.addend = Some(&words[..512]));
+    }
+
+    #[test]
+    #[should_panic(expected = "the length of a key")]
+    fn a_key_of_another_degree_is_refused() {
+        refused(|product, _, _, words| product.key.words = &words[..words.len() - 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a key of 1 digits for 2")]
+    fn a_key_of_too_few_digits_is_refused() {
+        refused(|product, _, _, _| product.digits = &[&[0; 1024], &[0; 1024]]);
     }
 }

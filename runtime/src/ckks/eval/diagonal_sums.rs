@@ -50,7 +50,7 @@ const ROTATION_WORDS: usize = 1 << 16;
 /// Evaluations of one half of a rotation that are made at a time.
 const ROTATED: usize = 1 << 10;
 
-/// Evaluations that a task makes of all rotations: what is asked for ahead of a range is the task's next.
+/// Evaluations that a task makes of all rotations, at most: what is asked for ahead of a range is the task's next.
 const ROTATED_SPAN: usize = 1 << 12;
 
 /// Sums decomposed at a time in giant steps.
@@ -91,16 +91,16 @@ impl Evaluator<'_> {
         }
         let halves = sums.iter_mut().flat_map(|sum| sum.polys_mut()).collect();
         let mut plan = Products::new(context, basis, (halves, accumulate), steps.len(), terms);
-        let permutations: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
+        let permutations = self.permutations(&elements);
         for limb in 0..basis.chain {
-            plan.limb(limb, |index, start, outs| {
+            plan.limb(limb, |index, first, outs| {
                 for (half, out) in outs.into_iter().enumerate() {
                     let Some(rotated) = &rotations[index] else {
-                        out.copy_from_slice(&c.polys()[half].limb(limb)[start..][..out.len()]);
+                        out.copy_from_slice(&c.polys()[half].limb(limb)[first * TILE..][..out.len()]);
                         continue;
                     };
-                    let (rotated, first) = (rotated[half].limb(limb), start / PERMUTATION_BLOCK);
-                    kernels::permute_blocks_into(context.isa(), out, rotated, &permutations[index], first);
+                    let (rotated, permutation) = (rotated[half].limb(limb), &permutations[index]);
+                    kernels::permute_blocks_into(context.isa(), out, rotated, permutation, first);
                 }
             });
         }
@@ -137,7 +137,7 @@ impl Evaluator<'_> {
         }
         let halves = sums.iter_mut().flat_map(|sum| &mut sum.polys).collect();
         let mut plan = Products::new(context, basis, (halves, accumulate), steps.len(), terms);
-        let permutations: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
+        let permutations = self.permutations(&elements);
         let limbs = basis.limbs();
         // The digits of as many limbs as all threads lift at a time.
         let group = (TARGETS_AT_ONCE * rayon::current_num_threads()).min(limbs);
@@ -146,8 +146,8 @@ impl Evaluator<'_> {
             let lifted = lift_all(context, &a.decomposition, start..limbs.min(start + group), &mut scratch);
             for (limb, digits) in (start..).zip(lifted) {
                 let lifted = LiftedLimb::new(context, a, limb, digits);
-                plan.limb(limb, |index, start, outs| {
-                    lifted.rotate(keys[index], &permutations[index], outs, start);
+                plan.limb(limb, |index, first, outs| {
+                    lifted.rotate(keys[index], &permutations[index], outs, first);
                 });
             }
         }
@@ -349,28 +349,34 @@ impl<'p> Products<'p> {
         }
     }
 
-    /// One limb of all sums. `rotate(rotation, start, outs)` writes the evaluations of that limb of both halves of a rotation from `start` on.
+    /// One limb of all sums. `rotate(rotation, first, outs)` writes the evaluations of that limb of both halves of a rotation from tile `first`
+    /// on.
     fn limb(&mut self, limb: usize, rotate: impl Fn(usize, usize, [&mut [u64]; 2]) + Sync) {
         let (context, width) = (self.context, self.width);
         let (isa, prime, degree) = (context.isa(), context.prime(self.basis, limb), context.ring_degree());
         let modulus = context.modulus(prime);
         let row = 2 * width.max(1);
-        let (range, span) = (ROTATED.min(degree), ROTATED_SPAN.min(degree));
+        // Two tasks per thread at least, as long as they are whole ranges.
+        let share = 1 << (degree / (2 * rayon::current_num_threads())).max(1).ilog2();
+        let range = ROTATED.min(degree);
+        let span = share.clamp(range, ROTATED_SPAN.min(degree));
         parallel::for_each(self.tiles.chunks_exact_mut(row * span).enumerate(), |(index, out)| {
-            let mut made = [0; 2 * ROTATED];
+            let mut rotated = [0; 2 * ROTATED];
             for (tiles, start) in out.chunks_exact_mut(row * range).zip((index * span..).step_by(range)) {
                 for rotation in 0..width {
-                    let (half0, half1) = made.split_at_mut(ROTATED);
-                    let halves = [&mut half0[..range], &mut half1[..range]];
-                    rotate(rotation, start, halves);
+                    let (half0, half1) = rotated.split_at_mut(ROTATED);
+                    let mut halves = [&mut half0[..range], &mut half1[..range]];
+                    rotate(rotation, start / TILE, halves.each_mut().map(|half| &mut **half));
+                    // One operand of the products has to be in Montgomery form; there are fewer rotations than plaintexts.
+                    for half in halves {
+                        kernels::mul_scalar_assign(isa, half, modulus.to_montgomery(1), modulus);
+                    }
                     for (tile, at) in tiles.chunks_exact_mut(row * TILE).zip((0..range).step_by(TILE)) {
                         let out = &mut tile[2 * rotation * TILE..][..2 * TILE];
-                        out[..TILE].copy_from_slice(&made[at..][..TILE]);
-                        out[TILE..].copy_from_slice(&made[ROTATED + at..][..TILE]);
+                        out[..TILE].copy_from_slice(&rotated[at..][..TILE]);
+                        out[TILE..].copy_from_slice(&rotated[ROTATED + at..][..TILE]);
                     }
                 }
-                // One operand of the products has to be in Montgomery form; there are fewer rotations than plaintexts.
-                kernels::mul_scalar_assign(isa, tiles, modulus.to_montgomery(1), modulus);
             }
         });
         for rows in self.groups.clone() {

@@ -111,7 +111,7 @@ impl Evaluator<'_> {
         let context = self.context;
         let elements = self.rotation_elements(a, steps);
         let keys = self.galois_keys(op, a, &elements)?;
-        let permutations: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
+        let permutations = self.permutations(&elements);
         let basis = a.decomposition.basis();
         let outputs = sums.iter_mut().flat_map(|sum| sum.polys.iter_mut().map(Poly::data_mut)).collect();
         context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
@@ -134,7 +134,7 @@ impl Evaluator<'_> {
                     {
                         let (out0, out1) = outs.split_at_mut(stride);
                         let outs = [&mut out0[..block], &mut out1[..block]];
-                        lifted.rotate(*key, permutation, outs, start);
+                        lifted.rotate(*key, permutation, outs, start / kernels::PERMUTATION_BLOCK);
                     }
                     for (outs, terms) in outputs.chunks_exact_mut(2).zip(terms) {
                         let [out0, out1] = limb_pair(context, outs, i);

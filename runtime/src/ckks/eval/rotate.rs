@@ -1,5 +1,7 @@
 //! Rotations and conjugation, one at a time or hoisted.
 
+use std::sync::Arc;
+
 use super::{Evaluator, check_keys, check_size};
 use crate::error::EvalError;
 use crate::kernels::{self, Permutation};
@@ -121,7 +123,7 @@ impl Evaluator<'_> {
                 key: ciphertext.key(),
             })
             .collect();
-        let permutations: Vec<_> = elements.iter().map(|&element| context.automorphism(element)).collect();
+        let permutations = self.permutations(&elements);
         let outputs = rotated.iter_mut().flat_map(|r| r.polys.iter_mut().map(Poly::data_mut)).collect();
         context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
             let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
@@ -143,6 +145,11 @@ impl Evaluator<'_> {
 
     pub(super) fn rotation_elements(&self, a: &Hoisted<'_>, steps: &[i64]) -> Vec<u64> {
         steps.iter().map(|&steps| self.rotation_element(a.ciphertext, steps)).collect()
+    }
+
+    /// The permutation of every element.
+    pub(super) fn permutations(&self, elements: &[u64]) -> Vec<Arc<Permutation>> {
+        elements.iter().map(|&element| self.context.automorphism(element)).collect()
     }
 
     /// The Galois key of every element; none for the identity.
@@ -196,14 +203,14 @@ impl<'s> LiftedLimb<'s> {
         LiftedLimb { context, hoisted, limb, digits, multiples }
     }
 
-    /// One limb of `P` times the rotated ciphertext, from evaluation `start` on as many as the outputs take. Without a key: of `P` times
-    /// the ciphertext itself.
+    /// One limb of `P` times the rotated ciphertext, from block `first` of 64 evaluations on as many as the outputs take. Without a key: of
+    /// `P` times the ciphertext itself.
     pub(super) fn rotate(
         &self,
         key: Option<&SwitchingKey>,
         permutation: &Permutation,
         [out0, out1]: [&mut [u64]; 2],
-        start: usize,
+        first: usize,
     ) {
         let (context, degree, len) = (self.context, permutation.degree(), out0.len());
         match (key, &self.multiples) {
@@ -216,10 +223,10 @@ impl<'s> LiftedLimb<'s> {
                     permutation,
                 };
                 let modulus = context.modulus(context.prime(decomposition.basis(), self.limb));
-                let first = start / kernels::PERMUTATION_BLOCK;
                 kernels::rotated_inner_product(context.isa(), [out0, out1], &product, first, modulus);
             }
             (None, Some(multiples)) => {
+                let start = first * kernels::PERMUTATION_BLOCK;
                 out0.copy_from_slice(&multiples[start..][..len]);
                 out1.copy_from_slice(&multiples[degree + start..][..len]);
             }

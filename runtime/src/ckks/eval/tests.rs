@@ -4,7 +4,7 @@ use fhec_ir::params::{FixedScale, Params, ParamsLiteral, Secret};
 use fhec_ir::scale::Scale;
 
 use super::*;
-use crate::ckks::{Complex, Encoder, Encoding, Encryptor, Plaintext};
+use crate::ckks::{Complex, Encoder, Encoding, Encryptor, FactorEncoder, Plaintext};
 use crate::ring::Seed;
 use crate::rlwe::{KeyKind, KeyRequest, PublicKey};
 use crate::testing::noise::{self, assert_errors, assert_errors_below};
@@ -358,7 +358,24 @@ fn results_depend_neither_on_threads_nor_on_instruction_sets() {
             let a = Encryptor::with_secret_key(&context, &secret, seed).encrypt(&plaintext).unwrap();
             let eval = Evaluator::new(&context, &keys);
             let c = eval.relinearize_rescale(&eval.square(&eval.rotate(&a, 1).unwrap()).unwrap()).unwrap();
-            let words: Vec<u64> = c.polys().iter().flat_map(|p| p.data().iter().copied()).collect();
+            // The same two rotations times the same two factors: by whole factors, and by compact ones in both ways of hoisting.
+            let (hoisted, steps) = (eval.hoist(&a).unwrap(), [0, 1]);
+            let encoding = Encoding::factor(6).extended();
+            let factor = Encoder::new(&context).encode_complex(&z, encoding).unwrap();
+            let terms = [vec![(1, &factor), (0, &factor)]];
+            let sums = eval.rotate_and_sum_products(&hoisted, &steps, &terms).unwrap();
+            let whole = eval.divide_special_rescale(&sums[0]).unwrap();
+            let values: Vec<f64> = z.iter().map(|z| z.re).collect();
+            let compact = FactorEncoder::new(&context).encode_compact(&values, 6, encoding.scale, 8).unwrap();
+            let terms = [vec![(1, &compact), (0, &compact)]];
+            let (mut divided, mut extended) = (None, None);
+            eval.add_products(&mut divided, &hoisted, &steps, &terms).unwrap();
+            eval.add_products_extended(&mut extended, &hoisted, &steps, &terms).unwrap();
+            let divided = eval.rescale(&divided.unwrap()[0]).unwrap();
+            let extended = eval.divide_special_rescale(&extended.unwrap()[0]).unwrap();
+            let results = [c, whole, divided, extended];
+            let words: Vec<u64> =
+                results.iter().flat_map(|c| c.polys()).flat_map(|p| p.data().to_vec()).collect();
             words
         })
     };

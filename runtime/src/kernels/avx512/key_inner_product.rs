@@ -39,8 +39,9 @@ pub(in crate::kernels) unsafe fn key_inner_product(
 ///
 /// # Safety
 ///
-/// As for [`key_inner_product`], but digits, addend and key have the degree of the permutation, and the outputs whole blocks that it has
-/// from `first` on.
+/// AVX-512 F, BW, DQ, IFMA and VBMI; digits and addend of the permutation's degree, a key of `2 key.digits` times that many residues, packed
+/// in [`KeyLimb::bits`], and 64 bytes more, with the digits that [`KeyLimb::digit`] names; outputs of one length, as many whole blocks as the
+/// permutation has from `first` on, or fewer.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
 pub(in crate::kernels) unsafe fn rotated_inner_product(
     [out0, out1]: [&mut [u64]; 2],
@@ -51,7 +52,7 @@ pub(in crate::kernels) unsafe fn rotated_inner_product(
     let permutation = product.permutation;
     let blocks = &permutation.blocks[first..];
     let Some(last) = blocks.len().checked_sub(1) else { return };
-    // What is asked for ahead goes on behind the outputs, where the next range begins.
+    // What is asked for ahead goes on behind the outputs, where the next range begins: it waits in the second cache.
     let source = |block: usize| split(blocks[block.min(last)]).0 / BLOCK;
     // SAFETY: the caller's promise; sources are blocks of the permutation.
     unsafe {
@@ -65,7 +66,9 @@ pub(in crate::kernels) unsafe fn rotated_inner_product(
 ///
 /// # Safety
 ///
-/// As for [`key_inner_product`]; digits and key have the blocks that `source` names for those of the outputs.
+/// AVX-512 F, BW, DQ, IFMA and VBMI; outputs of one length, a multiple of `PACKED_BLOCK`. For every block `i` of them, all digits and the key
+/// have a block `source(i)`; the key is packed in [`KeyLimb::bits`], has the digits that [`KeyLimb::digit`] names and 64 bytes more. Blocks that
+/// `source` names for others are asked for ahead only, and need not exist.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
 unsafe fn inner_product(
@@ -140,11 +143,12 @@ impl Terms<'_> {
         let distance = PREFETCHED_BYTES.div_ceil(self.row.max(1));
         for block in 0..blocks {
             let mut ahead = self.key.wrapping_add(source(block + distance) * self.row);
-            let from = source(block);
+            let source_block = source(block);
             for group in 0..PACKED_BLOCK / LANES / VECTORS {
                 let part = group * LANES * VECTORS;
-                let (to, from_words) = (block * PACKED_BLOCK + part, from * PACKED_BLOCK + part);
-                let mut key = self.key.wrapping_add(from * self.row + group * VECTORS * unpack.stride);
+                let (at, source_at) = (block * PACKED_BLOCK + part, source_block * PACKED_BLOCK + part);
+                let mut key =
+                    self.key.wrapping_add(source_block * self.row + group * VECTORS * unpack.stride);
                 let mut sums = [[Sum { low: zero, high: zero }; VECTORS]; 2];
                 for factor in self.factors {
                     // Every line about once: asking is not free.
@@ -156,7 +160,7 @@ impl Terms<'_> {
                         let p = key.wrapping_add(v * unpack.stride);
                         // SAFETY: block and group are inside the factors and the key's rows, by the caller's promise.
                         unsafe {
-                            let x = load(factor.as_ptr().add(from_words + LANES * v));
+                            let x = load(factor.as_ptr().add(source_at + LANES * v));
                             sums[0][v].add_product::<W>(x, unpack.load(p));
                             sums[1][v].add_product::<W>(x, unpack.load(p.wrapping_add(half)));
                         }
@@ -166,7 +170,7 @@ impl Terms<'_> {
                 for (sums, out) in sums.into_iter().zip(out) {
                     for (v, sum) in sums.into_iter().enumerate() {
                         // SAFETY: as above.
-                        unsafe { sum.reduce_into(out.add(to + LANES * v), self.add, &montgomery) }
+                        unsafe { sum.reduce_into(out.add(at + LANES * v), self.add, &montgomery) }
                     }
                 }
             }

@@ -8,15 +8,11 @@ use crate::kernels::permutation::{BLOCK, Permutation, Turn, reverse_octal, split
 use crate::kernels::{Modulus, scalar};
 
 /// One block of 64: `put(word of the block, vector)` for the eight vectors of the result, given `g` modulo 8, of `get(word of the source
-/// block)`. All is got before anything is put.
-///
-/// # Safety
-///
-/// AVX-512 F.
+/// block)`. All is got before anything is put; words are multiples of eight below 64.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-unsafe fn permute_block<const G: usize>(get: impl Fn(usize) -> V, turn: &Turn, put: impl Fn(usize, V)) {
-    // Plain loops: closures that take and return vectors cost calls where they are not inlined.
+fn permute_block<const G: usize>(get: impl Fn(usize) -> V, turn: &Turn, put: impl Fn(usize, V)) {
+    // Plain loops: `array::from_fn` is compiled without these features, and costs calls where it is not inlined.
     let zero = _mm512_setzero_si512();
     let (mut rows, mut turned1, mut turned2) = ([zero; 8], [zero; 8], [zero; 8]);
     // SAFETY: an array of eight bytes.
@@ -38,26 +34,14 @@ unsafe fn permute_block<const G: usize>(get: impl Fn(usize) -> V, turn: &Turn, p
 }
 
 /// [`permute_block`] for any `g` modulo 8.
-///
-/// # Safety
-///
-/// As for [`permute_block`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-pub(super) unsafe fn permute_block_any(
-    g: usize,
-    get: impl Fn(usize) -> V,
-    turn: &Turn,
-    put: impl Fn(usize, V),
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match g {
-            1 => permute_block::<1>(get, turn, put),
-            3 => permute_block::<3>(get, turn, put),
-            5 => permute_block::<5>(get, turn, put),
-            _ => permute_block::<7>(get, turn, put),
-        }
+pub(super) fn permute_block_any(g: usize, get: impl Fn(usize) -> V, turn: &Turn, put: impl Fn(usize, V)) {
+    match g {
+        1 => permute_block::<1>(get, turn, put),
+        3 => permute_block::<3>(get, turn, put),
+        5 => permute_block::<5>(get, turn, put),
+        _ => permute_block::<7>(get, turn, put),
     }
 }
 
