@@ -20,6 +20,7 @@
 //! | [`cli`] | the command line |
 //! | [`embedded`] | the network that comes with the program |
 //! | [`files`] | files that are either whole or not there |
+//! | [`core_dumps`] | secrets stay out of them |
 //! | [`memory`] | how much memory and processor time was used |
 
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod bench_costs;
 pub mod blame;
 pub mod build;
 pub mod cli;
+pub mod core_dumps;
 pub mod data;
 pub mod embedded;
 pub mod files;

@@ -232,7 +232,7 @@ pub fn write_trace(path: &Path, program: &Program, ops: &[OpTime]) -> Result<(),
         },
         trace_events: events,
     };
-    files::write_atomically(path, Access::Ordinary, |out| Ok(serde_json::to_writer(out, &file)?))
+    files::write_atomically(path, Access::Ordinary, |out| Ok(serde_json::to_writer(out, &file)?)).map(drop)
 }
 
 /// Reads a trace of `program` that [`write_trace`] wrote.

@@ -120,7 +120,7 @@ fn compiled(
         preprocess_json: "{}".into(),
     };
     // What is blamed is what a file holds.
-    let artifact = Artifact::from_bytes(&artifact.to_bytes()).expect("it was just made");
+    let artifact = Artifact::from_bytes(&artifact.to_bytes(), 128).expect("it was just made");
     (artifact, compiled.activations)
 }
 

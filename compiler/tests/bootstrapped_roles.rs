@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use fhec_compiler::roles::{Client, KeyFolder, RoleError, Server, files};
-use fhec_ir::artifact::Artifact;
+use fhec_ir::artifact::{Artifact, ArtifactError};
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Ckks;
 use fhec_ir::evaluation_keys::EvaluationKeys;
@@ -56,9 +56,7 @@ fn artifact(set: &BootstrapSet, slots: usize) -> Artifact {
         plan_json: "{}".into(),
         preprocess_json: "{}".into(),
     };
-    let read = Artifact::from_bytes(&artifact.to_bytes()).expect("bootstraps travel with the program");
-    assert_eq!(read, artifact);
-    read
+    artifact
 }
 
 fn image(slots: usize) -> Vec<f32> {
@@ -113,8 +111,18 @@ fn a_small_program_refreshes_its_values() {
 fn a_128_bit_program_refreshes_all_slots() {
     let set = sets::named("n15-128").expect("a known set");
     let slots = set.params.slots();
-    let (mean, worst) = bits(&artifact(&set, slots), slots);
+    let made = artifact(&set, slots);
+    let read = Artifact::from_bytes(&made.to_bytes(), 128).expect("bootstraps travel with the program");
+    assert_eq!(read, made);
+    let (mean, worst) = bits(&read, slots);
     assert!(mean > 11.0 && worst > 9.0, "{mean:.1} and {worst:.1} bits");
+}
+
+#[test]
+fn toys_are_no_programs_to_readers() {
+    let toy = artifact(&toy_set(), 64).to_bytes();
+    let error = Artifact::from_bytes(&toy, 98).unwrap_err();
+    assert!(matches!(error, ArtifactError::Security(_)), "{error}");
 }
 
 #[test]

@@ -153,8 +153,15 @@ fn plans_follow_the_json_contract_and_state_their_security() {
     }
     assert!(log_n.is_sorted());
     assert!(
-        succeeds(&["inspect", text(&folder.path().join("98.fhec")), "--emit", "ckks"])
-            .starts_with("func ckks")
+        succeeds(&[
+            "inspect",
+            text(&folder.path().join("98.fhec")),
+            "--emit",
+            "ckks",
+            "--min-security",
+            "98"
+        ])
+        .starts_with("func ckks")
     );
 }
 
@@ -300,7 +307,7 @@ fn damaged_and_foreign_files_are_refused() {
     succeeds(&["eval", text(&program), "--keys", text(&keys), text(&image), "-o", text(&answer)]);
     decrypt(&twin, &answer, "made with key");
     // An encrypted image is no answer.
-    decrypt(&keys, &image, "level");
+    decrypt(&keys, &image, "than the");
 
     // Damaged ciphertexts and keys.
     let mut bytes = fs::read(&image).unwrap();
@@ -343,7 +350,10 @@ fn fails_on_a_full_disk(arguments: &[&str], file: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
     assert!(errors.contains("cannot write") && errors.contains(file), "{arguments:?}: {errors}");
-    assert!(output.stdout.is_empty(), "{arguments:?} printed a result");
+    // Before it starts, `keygen` says what it is going to do.
+    let announced = if arguments[0] == "keygen" { 1 } else { 0 };
+    let printed = String::from_utf8_lossy(&output.stdout).lines().count();
+    assert_eq!(printed, announced, "{arguments:?} printed a result");
 }
 
 #[cfg(unix)]

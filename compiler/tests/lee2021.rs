@@ -13,9 +13,9 @@ use fhec_ir::ckks::Op;
 use fhec_ir::interp::{nn, run_packed};
 use fhec_ir::layout::Layout;
 use fhec_ir::plan::Plan;
+use fhec_ir::security;
 use fhec_ir::tensor::Tensor;
 use fhec_passes::preset::Preset;
-use fhec_passes::security;
 
 use binary::succeeds;
 
@@ -67,7 +67,8 @@ const SOFTMAX: &[(&str, &str, usize, usize)] = &[
 #[test]
 fn every_line_of_the_count_is_pinned() {
     let path = &compiled().path;
-    let plan: Plan = serde_json::from_str(&succeeds(&["inspect", path, "--json"])).unwrap();
+    let plan: Plan =
+        serde_json::from_str(&succeeds(&["inspect", path, "--json", "--min-security", "98"])).unwrap();
     assert_eq!((plan.bootstraps, plan.bootstraps_softmax), (1149, 22));
     let accounting = plan.accounting.as_ref().unwrap();
     assert!(accounting.remark.starts_with("a reconstruction"));
@@ -89,7 +90,7 @@ fn every_line_of_the_count_is_pinned() {
         assert_eq!(found, expected);
     }
     // What is counted is what the program does: one op per row, in the program's ciphertexts.
-    let program = Program::open(Path::new(path)).unwrap().artifact.program;
+    let program = Program::open(Path::new(path), 98).unwrap().artifact.program;
     let bootstraps = program.ops().iter().filter(|data| matches!(data.op, Op::Bootstrap { .. }));
     let counts: Vec<usize> = bootstraps.map(|data| program.ty(data.result).vectors).collect();
     assert_eq!((counts.len(), counts.iter().sum::<usize>()), (accounting.rows.len(), 1149 + 22));
@@ -101,7 +102,7 @@ fn every_line_of_the_count_is_pinned() {
     // The accounting's own figure for lazy placement from full level is 1,024.
     assert_eq!(lazy.bootstraps, 1024);
     assert!(optimal.seconds <= lazy.seconds && lazy.seconds < own.seconds);
-    let text = succeeds(&["inspect", path, "--bootstraps"]);
+    let text = succeeds(&["inspect", path, "--bootstraps", "--min-security", "98"]);
     for line in [
         "by rule: input 3 + relu 688 + block 352 + shortcut 96 + logits 10 = 1149",
         "by rule: softmax-exponentials 10 + softmax-inverse 2 + softmax-probabilities 10 = 22",
@@ -118,7 +119,8 @@ fn the_papers_order_in_bootstraps_keeps_the_count() {
     let path = folder.path().join("last.fhec");
     let path = path.to_str().unwrap();
     succeeds(&["compile", model().to_str().unwrap(), "--preset", "lee2021-stc-last", "-o", path]);
-    let plan: Plan = serde_json::from_str(&succeeds(&["inspect", path, "--json"])).unwrap();
+    let plan: Plan =
+        serde_json::from_str(&succeeds(&["inspect", path, "--json", "--min-security", "98"])).unwrap();
     assert_eq!((plan.bootstraps, plan.bootstraps_softmax), (1149, 22));
     let rows = plan.accounting.unwrap().rows;
     let counts =
@@ -129,10 +131,12 @@ fn the_papers_order_in_bootstraps_keeps_the_count() {
 
 #[test]
 fn parameters_are_the_papers_and_the_level_is_the_tables() {
-    let plan: Plan = serde_json::from_str(&succeeds(&["inspect", &compiled().path, "--json"])).unwrap();
+    let plan: Plan =
+        serde_json::from_str(&succeeds(&["inspect", &compiled().path, "--json", "--min-security", "98"]))
+            .unwrap();
     assert_eq!((plan.log_n, plan.levels, plan.log_scale), (16, 29, 50));
     assert_eq!(plan.security_bits, 98);
-    let program = Program::open(Path::new(&compiled().path)).unwrap().artifact;
+    let program = Program::open(Path::new(&compiled().path), 98).unwrap().artifact;
     security::check(&program.params, 98).unwrap();
     assert!(plan.log2_failure_probability.unwrap() <= -40.0);
     assert!(plan.predicted_peak_bytes < 19 << 30);

@@ -39,14 +39,15 @@ impl Folder {
 
     fn plan(&self, name: &str) -> Plan {
         let path = self.path(name);
-        let json = fhec(&["inspect", path.to_str().unwrap(), "--json"]).stdout;
+        let json = fhec(&["inspect", path.to_str().unwrap(), "--json", "--min-security", "98"]).stdout;
         Plan::from_json(&String::from_utf8(json).unwrap()).unwrap()
     }
 
     /// Compares; the exit code and the JSON.
     fn diff(&self, old: &str, new: &str, flags: &[&str]) -> (i32, Value) {
         let (old, new) = (self.path(old), self.path(new));
-        let mut arguments = vec!["diff", old.to_str().unwrap(), new.to_str().unwrap(), "--json"];
+        let mut arguments =
+            vec!["diff", old.to_str().unwrap(), new.to_str().unwrap(), "--json", "--min-security", "98"];
         arguments.extend(flags);
         let output = fhec(&arguments);
         let json = serde_json::from_slice(&output.stdout)
@@ -178,7 +179,7 @@ fn diff_tells_better_from_worse() {
 
     // For people the same, and errors are no verdict.
     let [a, b] = ["98.fhec", "192.fhec"].map(|name| folder.path(name).to_str().unwrap().to_string());
-    let output = fhec(&["diff", &a, &b]);
+    let output = fhec(&["diff", &a, &b, "--min-security", "98"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(4));
     assert!(text.contains("WORSE") && text.ends_with("worse\n"), "{text}");

@@ -28,7 +28,8 @@ impl Compiled {
 
     fn inspect(&self, flags: &[&str]) -> String {
         let path = self.path();
-        let mut arguments = vec!["inspect", path.to_str().expect("paths of tests are text")];
+        let mut arguments =
+            vec!["--min-security", "98", "inspect", path.to_str().expect("paths of tests are text")];
         arguments.extend(flags);
         succeeds(&arguments)
     }
@@ -40,7 +41,7 @@ fn compile(model: &str, security: &str) -> Compiled {
     let out = folder.path().join("net.fhec");
     let [model, path] = [&model, &out].map(|path| path.to_str().expect("paths of tests are text"));
     succeeds(&["compile", model, "--security", security, "-o", path]);
-    let program = Program::open(&out).expect("it was just written");
+    let program = Program::open(&out, 98).expect("it was just written");
     Compiled { folder, program }
 }
 
@@ -409,8 +410,11 @@ fn plans_of_older_artifacts_are_still_read() {
     let path = folder.path().join("old.fhec");
     program.write(&path).unwrap();
     let path = path.to_str().unwrap();
-    assert!(succeeds(&["inspect", path]).contains(&format!("bootstraps  {}", old.bootstraps)));
-    let refused = fhec(&["inspect", path, "--layers"]);
+    assert!(
+        succeeds(&["inspect", path, "--min-security", "98"])
+            .contains(&format!("bootstraps  {}", old.bootstraps))
+    );
+    let refused = fhec(&["inspect", path, "--layers", "--min-security", "98"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("compile the network again"));
 }

@@ -140,6 +140,11 @@ impl EvaluationKeys {
         self.relinearization.iter().chain(self.rotations.values()).chain(&self.conjugation).copied()
     }
 
+    /// Number of keys, those of the encapsulation included.
+    pub fn count(&self) -> usize {
+        self.levels().count() + self.encapsulation.as_ref().map_or(0, |keys| 1 + keys.rotations.len())
+    }
+
     /// Bytes of all keys with both halves expanded.
     pub fn bytes(&self, params: &Params) -> u64 {
         let switching: u64 = self.levels().map(|level| switching_key_bytes(params, level)).sum();

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use crate::attr::{AsAttr, Attr, AttrError};
 use crate::entity::{Const, Value};
+use crate::printable::printable;
 use crate::tensor::{ConstPool, Tensor};
 
 /// An op of some stage, as its op table declares it.
@@ -173,9 +174,9 @@ impl<S: Stage> Func<S> {
         self.values[value.index()].name.as_deref()
     }
 
-    /// Names `value`.
+    /// Names `value`. Names come from files and go to people: they lose their control characters.
     pub fn set_value_name(&mut self, value: Value, name: Option<String>) {
-        self.values[value.index()].name = name;
+        self.values[value.index()].name = name.map(|name| printable(&name).into_owned());
     }
 
     /// For every value the index of its defining op, `None` for inputs.
@@ -212,6 +213,7 @@ impl<S: Stage> Func<S> {
     }
 
     fn new_value(&mut self, ty: S::Type, name: Option<String>) -> Value {
+        let name = name.map(|name| printable(&name).into_owned());
         self.values.push(ValueData { ty, name });
         Value::new(self.values.len() - 1)
     }

@@ -24,6 +24,8 @@
 //! | [`evaluation_keys`] | the switching keys a program needs |
 //! | [`plan`] | what a compile decided and predicted |
 //! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
+//! | [`security`] | how large a modulus may be, and what a program's secrets keep |
+//! | [`printable`] | text of strangers that people will read |
 //! | [`packing`] | bits of residues in keys and matrices |
 //! | [`polynomial`], [`polynomial_shape`] | Chebyshev polynomials, and how they are evaluated |
 //!
@@ -57,7 +59,9 @@ pub mod polynomial;
 pub mod polynomial_shape;
 pub mod prime;
 pub mod prime_set;
+pub mod printable;
 pub mod scale;
+pub mod security;
 pub mod tensor;
 pub mod text;
 pub mod verify;

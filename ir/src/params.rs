@@ -10,6 +10,7 @@ use num_bigint::BigUint;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::evaluation_keys::Encapsulation;
 use crate::prime::is_prime;
 use crate::prime_set::PrimeSet;
 use crate::scale::{ExactScale, Level, Scale};
@@ -18,6 +19,8 @@ use crate::scale::{ExactScale, Level, Scale};
 pub const LOG_N_RANGE: std::ops::RangeInclusive<u32> = 10..=17;
 /// Primes are below `2^61`: sums of four residues fit in a word.
 pub const MAX_PRIME_BITS: u32 = 61;
+/// Smallest and largest supported `log2` of a canonical scale.
+pub const LOG_SCALE_RANGE: std::ops::RangeInclusive<u32> = 10..=60;
 /// Standard deviation of the (rounded, centred) Gaussian error.
 pub const ERROR_STDDEV: f64 = 3.2;
 
@@ -53,7 +56,7 @@ pub enum ParamsError {
     NotNttPrime { prime: u64, log_n: u32 },
     #[error("prime {prime} occurs twice")]
     RepeatedPrime { prime: u64 },
-    #[error("{primes} chain primes are more than {}", PrimeSet::CAPACITY)]
+    #[error("{primes} chain or special primes are more than {}", PrimeSet::CAPACITY)]
     ChainLength { primes: usize },
     #[error(
         "levels must have larger moduli from one to the next, hold the bottom prime, and with all below them be the first of the {primes} \
@@ -139,6 +142,10 @@ impl Params {
         if !LOG_N_RANGE.contains(log_n) {
             return Err(ParamsError::RingDegree { log_n: *log_n });
         }
+        // Before primes are tested: a test takes time, and a file may name any number of primes.
+        if let Some(primes) = [q.len(), p.len()].into_iter().find(|&primes| primes > PrimeSet::CAPACITY) {
+            return Err(ParamsError::ChainLength { primes });
+        }
         let mut seen = std::collections::BTreeSet::new();
         for &prime in q.iter().chain(p) {
             if prime >= 1 << MAX_PRIME_BITS || prime % (2 << log_n) != 1 || !is_prime(prime) {
@@ -147,9 +154,6 @@ impl Params {
             if !seen.insert(prime) {
                 return Err(ParamsError::RepeatedPrime { prime });
             }
-        }
-        if q.len() > PrimeSet::CAPACITY {
-            return Err(ParamsError::ChainLength { primes: q.len() });
         }
         let key_limbs: Vec<usize> = levels
             .iter()
@@ -183,9 +187,14 @@ impl Params {
         let top = levels.len() - 1;
         let below = |levels: &[FixedScale]| levels.windows(2).all(|w| w[0].level > w[1].level);
         if !below(&fixed)
-            || fixed.iter().any(|f| usize::from(f.level) >= top || !(10..=60).contains(&f.log_scale))
+            || fixed.iter().any(|f| usize::from(f.level) >= top || !LOG_SCALE_RANGE.contains(&f.log_scale))
         {
             return Err(ParamsError::FixedScales { top: top as Level, found: fixed });
+        }
+        // Before the first square: numbers of any size are no scale, and squaring them takes memory without end.
+        if !LOG_SCALE_RANGE.contains(log_scale) {
+            let level = top as Level;
+            return Err(ParamsError::ScaleDrift { level, log2_scale: f64::from(*log_scale) });
         }
         let mut scales = vec![ExactScale::power_of_two(*log_scale); levels.len()];
         let mut segments = fixed.iter().peekable();
@@ -194,12 +203,8 @@ impl Params {
                 Some(segment) => ExactScale::power_of_two(segment.log_scale),
                 None => scales[level + 1].square_over(&quotient(q, levels[level + 1], levels[level])),
             };
-        }
-        for (level, scale) in scales.iter().enumerate() {
-            let log2_scale = if scale.is_zero() { f64::NEG_INFINITY } else { scale.log2() };
-            if !(10.0..=60.0).contains(&log2_scale) {
-                return Err(ParamsError::ScaleDrift { level: level as Level, log2_scale });
-            }
+            // One after the other: the next square is of a scale in range.
+            check_scale(level, &scales[level])?;
         }
         Ok(Params { literal, fixed, scales, key_limbs })
     }
@@ -260,6 +265,19 @@ impl Params {
     /// Secret distribution.
     pub fn secret(&self) -> Secret {
         self.literal.secret
+    }
+
+    /// Entropy of the secret key in bits.
+    pub fn secret_entropy_bits(&self) -> f64 {
+        let n = self.ring_degree() as f64;
+        match self.secret() {
+            Secret::UniformTernary => n * 3f64.log2(),
+            Secret::SparseTernary { hamming_weight } => {
+                let h = f64::from(hamming_weight);
+                let log2_factorial = |x: f64| libm::lgamma(x + 1.0) / std::f64::consts::LN_2;
+                log2_factorial(n) - log2_factorial(h) - log2_factorial(n - h) + h
+            }
+        }
     }
 
     /// The highest level.
@@ -375,8 +393,15 @@ impl Params {
         log2_product(self.q()) + log2_product(self.p())
     }
 
-    /// Digest of everything that makes two parties' keys and ciphertexts compatible (the name is left out).
-    pub fn fingerprint(&self) -> [u8; 32] {
+    /// `log2(q_0 p_0)`: the modulus of the key that switches to an ephemeral secret, the only one published under it.
+    pub fn log_ephemeral_modulus(&self) -> f64 {
+        log2_product(&self.q()[..1]) + log2_product(&self.p()[..1])
+    }
+
+    /// Digest of everything that makes two parties' keys and ciphertexts compatible: the parameters (their name is left
+    /// out), and what the keys to an ephemeral secret and back are made with, where a program has such. Which rotations
+    /// those keys serve is left out: more of them make no other key.
+    pub fn fingerprint(&self, encapsulation: Option<&Encapsulation>) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"fhec parameters 2");
         let l = &self.literal;
@@ -404,7 +429,23 @@ impl Params {
             word(u64::from(segment.level));
             word(u64::from(segment.log_scale));
         }
+        if let Some(Encapsulation { weight, level, special, .. }) = encapsulation {
+            hasher.update(b"ephemeral secret");
+            [u64::from(*weight), u64::from(*level), *special as u64].iter().for_each(|word| {
+                hasher.update(&word.to_le_bytes());
+            });
+        }
         *hasher.finalize().as_bytes()
+    }
+}
+
+/// Errs unless `scale` can be the canonical one of `level`.
+fn check_scale(level: usize, scale: &ExactScale) -> Result<(), ParamsError> {
+    let log2_scale = if scale.is_zero() { f64::NEG_INFINITY } else { scale.log2() };
+    let [least, most] = [LOG_SCALE_RANGE.start(), LOG_SCALE_RANGE.end()].map(|&bits| f64::from(bits));
+    match (least..=most).contains(&log2_scale) {
+        true => Ok(()),
+        false => Err(ParamsError::ScaleDrift { level: level as Level, log2_scale }),
     }
 }
 
@@ -466,6 +507,14 @@ mod tests {
         let mut bad = literal();
         bad.log_scale = 20;
         assert!(matches!(Params::new(bad), Err(ParamsError::ScaleDrift { .. })));
+        // Squared from level to level, a scale of this size would take gigabytes.
+        for log_scale in [0, 9, 61, 3_000_000, u32::MAX] {
+            let bad = ParamsLiteral { log_scale, ..literal() };
+            assert!(matches!(Params::new(bad), Err(ParamsError::ScaleDrift { level: 11, .. })));
+        }
+        let mut bad = literal();
+        bad.p = vec![bad.p[0]; 1 << 20];
+        assert!(matches!(Params::new(bad), Err(ParamsError::ChainLength { primes: 0x10_0000 })));
         let mut bad = literal();
         bad.levels[0] = PrimeSet::EMPTY;
         assert!(matches!(Params::new(bad), Err(ParamsError::Levels { .. })));
@@ -487,7 +536,7 @@ mod tests {
             let divisor = (params.q()[usize::from(level)] as f64).log2();
             assert!((product.log2() - divisor - below).abs() < 1e-12, "level {level}");
         }
-        assert_ne!(params.fingerprint(), Params::new(literal()).unwrap().fingerprint());
+        assert_ne!(params.fingerprint(None), Params::new(literal()).unwrap().fingerprint(None));
         for bad in [
             vec![FixedScale { level: 11, log_scale: 40 }],
             vec![FixedScale { level: 3, log_scale: 40 }, FixedScale { level: 3, log_scale: 40 }],
@@ -498,13 +547,40 @@ mod tests {
     }
 
     #[test]
+    fn entropy_of_secrets() {
+        let uniform = Params::new(literal()).unwrap();
+        assert!((uniform.secret_entropy_bits() - 65_536.0 * 1.584_962_5).abs() < 1.0);
+        // 65536 choose 2 places, two signs each.
+        let secret = Secret::SparseTernary { hamming_weight: 2 };
+        let sparse = Params::new(ParamsLiteral { secret, ..literal() }).unwrap();
+        assert!((sparse.secret_entropy_bits() - (65_536.0 * 65_535.0 * 2.0f64).log2()).abs() < 1e-6);
+    }
+
+    #[test]
     fn the_fingerprint_ignores_only_the_name() {
         let params = Params::new(literal()).unwrap();
         let mut renamed = literal();
         renamed.name = "other".into();
-        assert_eq!(params.fingerprint(), Params::new(renamed).unwrap().fingerprint());
+        assert_eq!(params.fingerprint(None), Params::new(renamed).unwrap().fingerprint(None));
         let mut changed = literal();
         changed.digit_limbs = 2;
-        assert_ne!(params.fingerprint(), Params::new(changed).unwrap().fingerprint());
+        assert_ne!(params.fingerprint(None), Params::new(changed).unwrap().fingerprint(None));
+    }
+
+    #[test]
+    fn the_fingerprint_holds_the_ephemeral_secret() {
+        let params = Params::new(literal()).unwrap();
+        let keys = Encapsulation { weight: 32, level: 11, special: 1, rotations: [0].into() };
+        let fingerprint = |keys: &Encapsulation| params.fingerprint(Some(keys));
+        let other = |change: &dyn Fn(&mut Encapsulation)| {
+            let mut keys = keys.clone();
+            change(&mut keys);
+            fingerprint(&keys)
+        };
+        assert_ne!(fingerprint(&keys), params.fingerprint(None));
+        assert_ne!(fingerprint(&keys), other(&|keys| keys.weight = 1));
+        assert_ne!(fingerprint(&keys), other(&|keys| keys.level = 10));
+        assert_ne!(fingerprint(&keys), other(&|keys| keys.special = 2));
+        assert_eq!(fingerprint(&keys), other(&|keys| keys.rotations = [0, 1].into()));
     }
 }

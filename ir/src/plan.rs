@@ -4,10 +4,13 @@
 //! within one [`SCHEMA_VERSION`] none is renamed or removed. Fields that came later are empty in the plans of older artifacts.
 
 mod bootstrap;
+mod check;
 mod key;
 mod layer;
 
 use serde::{Deserialize, Serialize};
+
+use crate::printable::make_printable;
 
 pub use bootstrap::{Accounting, AccountingRow, Alternative, BootstrapRow, Need, PlacementRow};
 pub use key::{KeyKind, KeyRow};
@@ -26,15 +29,18 @@ pub struct Plan {
     pub schema_version: u32,
     /// Name of the network.
     pub network: String,
-    /// Security level that the parameters reach, in bits, by the table named in `security_source`.
+    /// Security level that all secrets of the program keep, in bits, by the table named in `security_source`.
     pub security_bits: u32,
-    /// How the level was derived: table, attack model, the largest `log2(QP)` it allows.
+    /// How the level was derived: table and attack model.
     pub security_source: String,
+    /// The secrets that keys are published under, the main one first.
+    #[serde(default)]
+    pub secrets: Vec<SecretRow>,
     /// `log2` of the ring degree.
     pub log_n: u32,
     /// `log2(QP)`.
     pub log_qp: f64,
-    /// Distribution of the secret.
+    /// Distribution of the main secret.
     pub secret: String,
     /// `log2` of the scale of the top level.
     pub log_scale: u32,
@@ -120,6 +126,26 @@ impl Agreement {
     pub fn share(&self) -> f64 {
         self.agreeing_images as f64 / self.judged_images.max(1) as f64
     }
+}
+
+/// A secret that keys are published under.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SecretRow {
+    /// [`SecretRow::MAIN`] or [`SecretRow::EPHEMERAL`].
+    pub role: String,
+    /// Its distribution.
+    pub distribution: String,
+    /// `log2` of the largest modulus that anything is published at under it.
+    pub log_modulus: f64,
+    /// Security level that it keeps, in bits.
+    pub bits: u32,
+}
+
+impl SecretRow {
+    /// The secret of images and answers, at `Q P`.
+    pub const MAIN: &str = "main";
+    /// The secret under which bootstraps raise the modulus, at `q_0 p_0`.
+    pub const EPHEMERAL: &str = "ephemeral";
 }
 
 /// The input range of an activation.
@@ -236,6 +262,8 @@ pub enum PlanError {
     Json(#[from] serde_json::Error),
     #[error("it has schema version {found}, this fhec reads version {SCHEMA_VERSION}")]
     Version { found: u32 },
+    #[error("it is not one of this program: {what}; compile the model again")]
+    Misfit { what: String },
 }
 
 impl Plan {
@@ -244,9 +272,11 @@ impl Plan {
         Ok(serde_json::to_string_pretty(self)?)
     }
 
-    /// Reads what [`Plan::to_json`] wrote.
+    /// Reads what [`Plan::to_json`] wrote. Strings lose their control characters.
     pub fn from_json(text: &str) -> Result<Self, PlanError> {
-        let plan: Plan = serde_json::from_str(text)?;
+        let mut value: serde_json::Value = serde_json::from_str(text)?;
+        make_printable(&mut value);
+        let plan: Plan = serde_json::from_value(value)?;
         match plan.schema_version {
             SCHEMA_VERSION => Ok(plan),
             found => Err(PlanError::Version { found }),

@@ -16,7 +16,7 @@ use crate::nn::calibrate::Source;
 use crate::pipeline::{NnOptions, NnResult, run_nn};
 use crate::report::Report;
 use crate::schedule_network::{ScheduleError, ScheduleOptions, Snapshot, schedule_network};
-use crate::security::SecurityError;
+use fhec_ir::security::SecurityError;
 
 /// Options of [`compile`].
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,6 @@
 //! | [`ckks`] | packed to ckks: parameters, levels, keys, order |
 //! | [`estimate`] | seconds, memory and error of a scheduled program |
 //! | [`analysis`] | costs, depths, levels, rotations, live bytes, noise |
-//! | [`security`] | limits on the modulus |
 //! | [`bootstrap`] | failure probability, polynomials, parameter sets of bootstraps |
 //! | [`pipeline`] | the order of the passes on networks |
 //! | [`schedule_network`] | the order of the passes from `lower` on, the search over rings |
@@ -34,4 +33,3 @@ pub mod plan;
 pub mod preset;
 pub mod report;
 pub mod schedule_network;
-pub mod security;

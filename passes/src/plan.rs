@@ -9,6 +9,7 @@ use fhec_ir::batch::Batch;
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Op;
 use fhec_ir::entity::Value;
+use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::layout::Layout;
 use fhec_ir::nn::Nn;
@@ -21,7 +22,7 @@ use crate::bootstrap::failure::log2_failure;
 use crate::nn::softmax::SoftmaxNames;
 use crate::report::Report;
 use crate::schedule_network::Scheduled;
-use crate::security::{self, SecurityError};
+use fhec_ir::security::{Certificate, CertifiedSecret, SecurityError};
 
 /// The plan of `scheduled`, which was made from `network`. `security_bits` is the level that was asked for; `ranges` and `reports`
 /// are those of the passes before.
@@ -34,38 +35,28 @@ pub fn plan(
     reports: &[Report],
 ) -> Result<Plan, SecurityError> {
     let Scheduled { program, params, estimate, considered, passes, .. } = scheduled;
-    let (log_n, secret, log_qp) = (params.log_n(), params.secret(), params.log_qp());
-    security::check(params, security_bits)?;
-    let reached = security::level_reached(log_n, secret, log_qp)?.unwrap_or(security_bits);
-    let limit = security::max_log_qp(log_n, secret, security_bits)?;
+    let encapsulation = EvaluationKeys::default().with_bootstraps(program, params);
+    // A program that was scheduled has bootstraps of its parameters, or none.
+    let encapsulation = encapsulation.unwrap_or_default().encapsulation;
+    let certificate = Certificate::of(params, encapsulation.as_ref())?;
+    certificate.require(security_bits)?;
     let total = |of: fn(&crate::estimate::OpCount) -> usize| estimate.op_counts.iter().map(of).sum();
     let before = reports.iter().map(|report| PassRow { pass: report.pass.into(), report: in_words(report) });
     let layers = Layers::of(program);
     let ops = op_rows(scheduled, &layers);
-    // A program that was scheduled has bootstraps of its parameters, or none.
     let bootstraps = BootstrapParams::of_program(program).unwrap_or_default();
     let refreshed = count(scheduled, |op| matches!(op, Op::Bootstrap { .. }));
     let refreshed_softmax = accounting::of_softmax(scheduled);
     let judged = SoftmaxNames::judged_values(program);
     let worst_stddev = judged.iter().map(|output| estimate.noise[output.index()].stddev);
-    Ok(Plan {
+    let mut plan = Plan {
         schema_version: SCHEMA_VERSION,
         network: program.name.clone(),
-        security_bits: reached,
-        security_source: format!(
-            "{}: cost model MATZOV, all attacks; {security_bits} bits asked for, which admits log2(QP) up to {limit}",
-            security::table::ESTIMATOR
-        ),
-        log_n,
-        log_qp,
-        secret: secret.to_string(),
-        log_scale: params.literal().log_scale,
         bootstraps: refreshed - refreshed_softmax,
         bootstraps_softmax: refreshed_softmax,
         rotations: total(|count| count.rotations),
         diagonals: total(|count| count.diagonals),
         multiplications: total(|count| count.multiplications),
-        levels: u32::from(params.top_level()),
         keys: estimate.keys,
         key_bytes: estimate.key_bytes,
         batch: Batch::of_program(program).map_or(1, |batch| batch.images),
@@ -84,8 +75,11 @@ pub fn plan(
         ops,
         considered: considered.clone(),
         passes: before.chain(passes.iter().cloned()).collect(),
-        notes: notes(scheduled, reports),
-    })
+        notes: notes(scheduled, &certificate, reports),
+        ..Plan::default()
+    };
+    plan.certify(params, &certificate);
+    Ok(plan)
 }
 
 /// Bound of the probability that any bootstrap of the program fails, `log2`; `None` without bootstraps.
@@ -174,7 +168,7 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-fn notes(scheduled: &Scheduled, reports: &[Report]) -> Vec<String> {
+fn notes(scheduled: &Scheduled, certificate: &Certificate, reports: &[Report]) -> Vec<String> {
     let mut notes: Vec<String> = reports.iter().flat_map(|report| report.notes.iter().cloned()).collect();
     let estimate = &scheduled.estimate;
     notes.push(format!(
@@ -200,6 +194,12 @@ fn notes(scheduled: &Scheduled, reports: &[Report]) -> Vec<String> {
             "the secret is sparse: published attacks on sparse secrets that the estimator does not know may cost less"
                 .into(),
         );
+    }
+    if let Some(CertifiedSecret { secret, log_modulus, bits }) = certificate.ephemeral {
+        notes.push(format!(
+            "bootstraps publish a key under an ephemeral secret ({secret}) at log2(q0 p) = {log_modulus:.1}, which keeps {bits} bits; \
+             published attacks on sparse secrets that the estimator does not know may cost less"
+        ));
     }
     notes
 }

@@ -81,7 +81,7 @@ pub fn lee2021_as_published() -> Result<BootstrapSet, SetError> {
 mod tests {
     use super::*;
     use crate::bootstrap::failure::log2_failure;
-    use crate::security;
+    use fhec_ir::security;
 
     #[test]
     fn the_other_order_has_the_same_levels() {

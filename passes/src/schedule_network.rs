@@ -415,7 +415,7 @@ impl Search<'_> {
     /// Chains that hold the whole program.
     fn without_bootstraps(&mut self, depth: u32) -> Result<(), ScheduleError> {
         let asked = &self.options.params;
-        let first_ring = crate::security::table::MAX_LOG_QP.iter().map(|row| row.log_n).min();
+        let first_ring = fhec_ir::security::table::MAX_LOG_QP.iter().map(|row| row.log_n).min();
         let rings = first_ring.unwrap_or(*LOG_N_RANGE.start()).max(*LOG_N_RANGE.start())..=asked.max_log_n;
         let mut accepted_rings = 0;
         for log_n in rings.filter(|&log_n| self.options.has_slots(log_n)) {

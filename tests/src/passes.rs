@@ -10,6 +10,7 @@ use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
 use fhec_ir::params::Params;
 use fhec_ir::scale::Level;
+use fhec_ir::security::check;
 use fhec_ir::tensor::Tensor;
 use fhec_passes::analysis::circuit_shapes::CircuitShapes;
 use fhec_passes::analysis::cost::CostTable;
@@ -29,7 +30,6 @@ use fhec_passes::lower_nn::choose_layout::choose_layout;
 use fhec_passes::lower_nn::program::Step;
 use fhec_passes::lower_nn::{LayoutOptions, Packing, lower_nn, to_steps};
 use fhec_passes::packed::common_subexpr::common_subexpr;
-use fhec_passes::security::check;
 
 use crate::runner::{Case, Failure, Outcome, random_bundle, run_ckks_random, run_packed_random, same};
 

@@ -90,7 +90,7 @@ fn slots_hold_images() {
         plan_json: compiled.plan.to_json().expect("it is data"),
         preprocess_json: "{}".into(),
     };
-    let artifact = Artifact::from_bytes(&artifact.to_bytes()).expect("it can be read");
+    let artifact = Artifact::from_bytes(&artifact.to_bytes(), 128).expect("it can be read");
     let images: Vec<Tensor> = (0..IMAGES)
         .map(|image| {
             Tensor::from_fn([1, 1, 8, 8], |i| ((i * 7919 + 911 * image) % 2003) as f32 / 1001.5 - 1.0)

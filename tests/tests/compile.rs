@@ -45,7 +45,7 @@ fn the_mnist_network_compiles_and_the_program_computes_it() {
     let compiled = compile_model("mnist_cnn", Range::new(-0.5, 3.0)).unwrap();
     let Compiled { nn: network, program, plan, params, .. } = &compiled;
     eprintln!("{}: {:.2} s predicted", params.name(), plan.predicted_seconds);
-    fhec_passes::security::check(params, 128).unwrap();
+    fhec_ir::security::check(params, 128).unwrap();
     // A smooth blob, centred as a digit is.
     let image = Tensor::from_fn([1, 1, 28, 28], |i| {
         let (y, x) = ((i / 28) as f32 - 14.0, (i % 28) as f32 - 13.0);
@@ -70,7 +70,7 @@ fn the_mnist_network_compiles_and_the_program_computes_it() {
 fn resnet_20_is_bootstrapped_at_128_bits() {
     let compiled = compile_model("resnet20", Range::new(-3.0, 3.0)).unwrap();
     let Compiled { nn: network, program, plan, params, .. } = &compiled;
-    fhec_passes::security::check(params, 128).unwrap();
+    fhec_ir::security::check(params, 128).unwrap();
     // Every bootstrap gives so many levels, of which the last few before the next may be too few for a polynomial.
     let [bootstrap] = &BootstrapParams::of_program(program).unwrap()[..] else {
         panic!("one kind of bootstrap")

@@ -25,7 +25,8 @@ impl Run {
         let program = build::embedded(network, &request).expect("the embedded network compiles").program;
         assert!(program.plan.security_bits >= security);
         // What is run is what was written.
-        let artifact = Artifact::from_bytes(&program.artifact.to_bytes()).expect("the artifact can be read");
+        let bytes = program.artifact.to_bytes();
+        let artifact = Artifact::from_bytes(&bytes, security).expect("the artifact can be read");
         assert_eq!(artifact, program.artifact);
 
         let shape = program.image_shape().expect("an image goes in");

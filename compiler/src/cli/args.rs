@@ -1,13 +1,16 @@
 //! Arguments that several subcommands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
+use fhec_ir::security::{DEFAULT_FLOOR, SECURITY_LEVELS};
 
+use crate::memory::{available_bytes, human_bytes};
 use crate::onnx::ImportOptions;
+use crate::program::Program;
 use crate::roles::checkpoint::CheckpointFolder;
 
 /// A number of bytes: `16GiB`, `500MB`, `4096`.
@@ -53,6 +56,39 @@ pub struct Common {
     /// Worker threads; default: one per core
     #[arg(long, global = true, value_name = "T")]
     pub threads: Option<std::num::NonZeroUsize>,
+    /// Least security in bits of a compiled program that is read, computed from its parameters and keys; what the file says of itself is
+    /// not believed
+    #[arg(long, global = true, value_name = "BITS", default_value_t = DEFAULT_FLOOR, value_parser = security_level)]
+    pub min_security: u32,
+    /// Start even where memory seems too short
+    #[arg(long, global = true)]
+    pub ignore_memory: bool,
+}
+
+impl Common {
+    /// Reads a compiled program that is as secure as was asked for.
+    pub fn open(&self, path: &Path) -> Result<Program> {
+        Program::open(path, self.min_security)
+    }
+
+    /// Errs where fewer than `bytes` can be had for `what`: before work starts, because a process that runs out of memory is ended
+    /// without a word.
+    pub fn require_memory(&self, what: &str, bytes: u64) -> Result<()> {
+        match available_bytes() {
+            Some(available) if available < bytes && !self.ignore_memory => bail!(
+                "{what} takes about {}, and {} of memory can be had: free some, or say --ignore-memory to try all the same",
+                human_bytes(bytes),
+                human_bytes(available)
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A level of the security table.
+fn security_level(text: &str) -> Result<u32, String> {
+    let bits = text.parse().ok().filter(|bits| SECURITY_LEVELS.contains(bits));
+    bits.ok_or_else(|| format!("security levels are {SECURITY_LEVELS:?} bits"))
 }
 
 /// A list of numbers: `0.485,0.456,0.406`.

@@ -10,6 +10,8 @@ use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
 use fhec_passes::lower_nn::Packing;
 use fhec_passes::preset::Preset;
 
+use fhec_ir::security::DEFAULT_FLOOR;
+
 use super::args::{Common, Import};
 use super::gates::GateArgs;
 use super::inspect::summary;
@@ -196,6 +198,13 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     if unknown {
         tracing::warn!("{NONE_GIVEN}");
     }
+    let bits = built.program.plan.security_bits;
+    if bits < DEFAULT_FLOOR {
+        tracing::warn!(
+            "the program keeps {bits} bits of security, less than the {DEFAULT_FLOOR} that its readers want: they have to say \
+             --min-security {bits}"
+        );
+    }
     args.gates.gates().check(&built.program.plan)?;
     if let Some(path) = &args.output {
         let bytes = built.program.write(path)?;
@@ -204,7 +213,10 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     match args.emit {
         Some(stage) => print(&built.emit(stage)),
         None => {
-            let out = Output::new(common.json);
+            let out = args
+                .output
+                .as_deref()
+                .map_or(Output::new(common.json), |path| Output::beside(common.json, path));
             out.json(&built.program.plan)?;
             out.text(&summary(&built.program.plan))
         }

@@ -11,7 +11,6 @@ use super::output::Output;
 use super::quantities::Share;
 use crate::memory::human_bytes;
 use crate::plan_diff::{LayerNumbers, NamesDiff, NumberDiff, PlanDiff, Verdict, diff};
-use crate::program::Program;
 use crate::report::layers::path;
 use crate::report::names::short;
 use crate::report::table::Table;
@@ -35,8 +34,8 @@ pub struct Args {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<Exit> {
-    let old = Program::open(&args.old).context("the old program")?;
-    let new = Program::open(&args.new).context("the new program")?;
+    let old = common.open(&args.old).context("the old program")?;
+    let new = common.open(&args.new).context("the new program")?;
     let diff = diff(&old.plan, &new.plan, args.tolerance.0);
     let out = Output::new(common.json);
     out.json(&diff)?;

@@ -3,13 +3,14 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::args::Common;
 use super::output::Output;
-use crate::program::Program;
-use crate::roles::{Client, encrypt_with_public_key, files};
+use crate::core_dumps::keep_secrets_from_core_dumps;
+use crate::memory::bundle_bytes;
+use crate::roles::{Client, encrypt_with_public_key, files, input_type};
 
 /// Encrypt an image for a compiled program
 ///
@@ -31,20 +32,23 @@ pub struct Args {
     /// How many images, up to those of the program's batch [default: all of them, as far as the file goes]
     #[arg(long, value_name = "N")]
     count: Option<NonZeroUsize>,
-    /// Ciphertext file to write
+    /// Ciphertext file to write; `-` for standard output
     #[arg(short, long, value_name = "CT")]
     output: PathBuf,
 }
 
 #[derive(Serialize)]
 struct Report {
+    /// Name of the key that it is encrypted under: that of whoever can read it.
+    key: String,
     images: usize,
     ciphertexts: usize,
     bytes: u64,
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
-    let program = Program::open(&args.program)?;
+    keep_secrets_from_core_dumps();
+    let program = common.open(&args.program)?;
     let images = program.open_images(&args.input)?;
     anyhow::ensure!(
         args.index < images.len(),
@@ -67,7 +71,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let inputs: Vec<Vec<f32>> =
         indices.map(|index| images.input(index, &program.preprocess)).collect::<Result<_, _>>()?;
     let image = inputs.concat();
-    let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
+    let ty = input_type(&program.artifact)?;
+    common.require_memory("encrypting", bundle_bytes(&program.artifact.params, &ty))?;
+    let context = program.context()?;
     let bundle = if files::has_secret_key(&args.keys) {
         let secret = files::read_secret_key(&args.keys, &context)?;
         Client::new(&program.artifact, &context, secret).encrypt(&image)?
@@ -75,10 +81,15 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         let public = files::read_public_key(&args.keys, &context)?;
         encrypt_with_public_key(&program.artifact, &context, &public, &image)?
     };
-    files::write_ciphertexts(&args.output, &context, &bundle)?;
-    let bytes = std::fs::metadata(&args.output).context("the ciphertext file is gone")?.len();
-    let report = Report { images: count, ciphertexts: bundle.len(), bytes };
-    let out = Output::new(common.json);
+    let bytes = files::write_ciphertexts(&args.output, &context, &bundle)?;
+    let key = bundle.first().map(|ciphertext| ciphertext.key().to_string()).unwrap_or_default();
+    let report = Report { key, images: count, ciphertexts: bundle.len(), bytes };
+    let out = Output::beside(common.json, &args.output);
     out.json(&report)?;
-    out.text(&format!("{}: {} ciphertexts, {bytes} bytes\n", args.output.display(), report.ciphertexts))
+    out.text(&format!(
+        "{}: {} ciphertexts, {bytes} bytes, under key {}\n",
+        args.output.display(),
+        report.ciphertexts,
+        report.key
+    ))
 }

@@ -10,9 +10,8 @@ use super::args::{Checkpointing, Common};
 use super::output::Output;
 use super::progress;
 use crate::memory::peak_rss_bytes;
-use crate::program::Program;
 use crate::roles::checkpoint::{Checkpoints, Identity, program_hash};
-use crate::roles::{Progress, Server, files};
+use crate::roles::{Progress, Server, files, input_type};
 
 /// Run a compiled program on ciphertexts
 ///
@@ -28,7 +27,7 @@ pub struct Args {
     /// Ciphertext file with the encrypted image
     #[arg(value_name = "CT")]
     input: PathBuf,
-    /// Ciphertext file to write the answer to
+    /// Ciphertext file to write the answer to; `-` for standard output
     #[arg(short, long, value_name = "ANSWER")]
     output: PathBuf,
     #[command(flatten)]
@@ -52,9 +51,11 @@ struct Report {
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let start = Instant::now();
     let folder = args.checkpointing.claim()?;
-    let program = Program::open(&args.program)?;
-    let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
-    let bundle = files::read_ciphertexts(&args.input, &context)?;
+    let program = common.open(&args.program)?;
+    common.require_memory("the evaluation", program.plan.predicted_peak_bytes)?;
+    let context = program.context()?;
+    let bundle = files::read_ciphertexts(&args.input, &context, &input_type(&program.artifact)?)?;
+    files::warn_of_secret_key(&args.keys);
     let keys = files::read_evaluation_keys(&args.keys, &context)?;
     let ops = &program.artifact.program;
     let mut checkpoints = folder.as_ref().map(|folder| {
@@ -78,7 +79,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     files::write_ciphertexts(&args.output, &context, &answer)?;
     checkpoints.map(Checkpoints::remove).transpose()?;
     let report = Report { load_seconds, seconds, resumed_at_op, peak_rss_bytes: peak_rss_bytes() };
-    let out = Output::new(common.json);
+    let out = Output::beside(common.json, &args.output);
     out.json(&report)?;
     out.text(&format!(
         "{}: evaluated in {seconds:.2} s, keys loaded in {load_seconds:.1} s\n",

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::output::shown;
 use crate::gates::GateError;
 
 /// How a command that did its work ended.
@@ -30,13 +31,16 @@ pub fn code_of_error(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// `error` and its causes on one line. Many errors say what their cause says: it is not said again.
+/// `error` and its causes on one line, without control characters. Many errors say what their cause says: it is not said again.
 pub fn message(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.contains(&cause) {
-        _ if text.is_empty() => cause,
-        true => text,
-        false => format!("{text}: {cause}"),
-    })
+    let text = error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        match text.contains(&cause) {
+            _ if text.is_empty() => cause,
+            true => text,
+            false => format!("{text}: {cause}"),
+        }
+    });
+    shown(&text)
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub struct Args {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
-    let program = Program::open(&args.program)?;
+    let program = common.open(&args.program)?;
     match args.emit {
         Some(Stage::Nn) => return print(&print_func(&program.artifact.network)),
         Some(Stage::Ckks) => return print(&print_func(&program.artifact.program)),

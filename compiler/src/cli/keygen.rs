@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use fhec_ir::evaluation_keys::EvaluationKeys;
 use serde::Serialize;
 
-use super::args::Common;
+use super::args::{ByteSize, Common};
 use super::output::Output;
 use super::progress;
+use crate::core_dumps::keep_secrets_from_core_dumps;
 use crate::memory::{human_bytes, peak_rss_bytes};
-use crate::program::Program;
 use crate::roles::{Client, KeyFolder, files};
 
 /// Make the keys that a compiled program needs
@@ -26,10 +27,16 @@ pub struct Args {
     /// Folder for the keys; made if it does not exist
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// Refuse programs whose evaluation keys take more memory than this [default: what memory there is]
+    #[arg(long, value_name = "SIZE")]
+    max_keys: Option<ByteSize>,
 }
 
 #[derive(Serialize)]
 struct Report {
+    /// Name of the secret key; every file that belongs to it carries it.
+    key: String,
+    security_bits: u32,
     seconds: f64,
     evaluation_keys: usize,
     memory_bytes: usize,
@@ -38,28 +45,50 @@ struct Report {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
+    keep_secrets_from_core_dumps();
     let start = Instant::now();
-    let program = Program::open(&args.program)?;
+    let program = common.open(&args.program)?;
+    let out = Output::new(common.json);
+    let demand = EvaluationKeys::of(&program.artifact.program, &program.artifact.params)?;
+    let bytes = demand.bytes(&program.artifact.params);
+    if let Some(ByteSize(most)) = args.max_keys {
+        ensure!(
+            bytes <= most,
+            "the program asks for {} keys of {}, more than the {} of --max-keys",
+            demand.count(),
+            human_bytes(bytes),
+            human_bytes(most)
+        );
+    }
+    common.require_memory("making the keys", bytes)?;
     let folder = KeyFolder::claim(&args.dir)?;
+    // Said before the first key is made: what a program asks for may be more than anybody wants to give.
+    out.text(&format!(
+        "{} evaluation keys of {} in memory, at {} bits of security\n",
+        demand.count(),
+        human_bytes(bytes),
+        program.plan.security_bits
+    ))?;
     let spinner = progress::spinner(common, "making keys");
-    let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
+    let context = program.context()?;
     let client = Client::generate(&program.artifact, &context)?;
     let keys = client.evaluation_keys()?;
     folder.write(&context, client.secret(), &client.public_key()?, &keys)?;
     drop(spinner);
     let report = Report {
+        key: keys.id().to_string(),
+        security_bits: program.plan.security_bits,
         seconds: start.elapsed().as_secs_f64(),
         evaluation_keys: keys.count(),
         memory_bytes: keys.bytes(),
         evaluation_key_bytes: files::evaluation_key_bytes(&args.dir),
         peak_rss_bytes: peak_rss_bytes(),
     };
-    let out = Output::new(common.json);
     out.json(&report)?;
     out.text(&format!(
-        "{} evaluation keys, {} in memory, {} on disk, in {:.1} s\n{}: secret.key stays with you, evaluation.keys goes to the server\n",
+        "key {}: {} evaluation keys, {} on disk, made in {:.1} s\n{}: secret.key stays with you, evaluation.keys goes to the server\n",
+        report.key,
         report.evaluation_keys,
-        human_bytes(report.memory_bytes as u64),
         report.evaluation_key_bytes.map_or("unknown size".into(), human_bytes),
         report.seconds,
         args.dir.display(),

@@ -47,9 +47,9 @@ use args::Common;
         fhec simulate net.fhec --dataset test_batch.bin\n  \
         fhec run net.fhec --input cat.png\n\n\
         Client and server apart (the server never sees the secret key):\n  \
-        fhec keygen net.fhec --dir keys\n  \
+        fhec keygen net.fhec --dir keys    (and keys/evaluation.keys goes to the server)\n  \
         fhec encrypt net.fhec --keys keys --input cat.png -o cat.ct\n  \
-        fhec eval net.fhec --keys keys cat.ct -o answer.ct\n  \
+        fhec eval net.fhec --keys server cat.ct -o answer.ct\n  \
         fhec decrypt net.fhec --keys keys answer.ct\n\n\
         Two versions of a program:\n  \
         fhec diff old.fhec new.fhec --tolerance 5%\n\n\

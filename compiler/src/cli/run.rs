@@ -15,12 +15,13 @@ use super::args::{Checkpointing, Common};
 use super::output::Output;
 use super::progress;
 use crate::build;
+use crate::core_dumps::keep_secrets_from_core_dumps;
 use crate::data::Dataset;
 use crate::embedded::Example;
 use crate::layer_errors::{Inspector, LayerError};
 use crate::memory::{human_bytes, peak_rss_bytes};
 use crate::profile::{OpTime, Recorder, layer_seconds, write_trace};
-use crate::program::{Program, argmax};
+use crate::program::{Program, argmax, rounded};
 use crate::report::layer_errors::layer_errors;
 use crate::report::measured::{MeasuredLayer, measured, measured_layers};
 use crate::report::summary::human_seconds;
@@ -58,6 +59,10 @@ pub struct Args {
     /// Record every op: a trace for ui.perfetto.dev or chrome://tracing, and a table of measured and predicted time per layer
     #[arg(long, value_name = "TRACE.json")]
     profile: Option<PathBuf>,
+    /// With --checkpoint: print all digits of the logits. The key is kept then, and digits beyond those that are certain tell about it;
+    /// without --checkpoint it is gone with the run, and all digits are printed anyway
+    #[arg(long)]
+    raw: bool,
     /// Decrypt the result of every layer and print its error in bits, against the program without noise and against the plain
     /// network, beside what was predicted; times then include the decryptions. For debugging where the secret key is: `fhec eval`
     /// has none and cannot do it
@@ -101,8 +106,11 @@ struct ImageReport {
     /// The op that a checkpoint said was the next.
     #[serde(skip_serializing_if = "Option::is_none")]
     resumed_at_op: Option<usize>,
-    imaginary_residue: f64,
-    spare_residue: f64,
+    /// With `--verbose`, as they are functions of the error alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imaginary_residue: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spare_residue: Option<f64>,
     overflow: bool,
     /// With `--layer-errors`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,9 +118,10 @@ struct ImageReport {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
+    keep_secrets_from_core_dumps();
     let out = Output::new(common.json);
     let program = match &args.program {
-        Some(path) => Program::open(path)?,
+        Some(path) => common.open(path)?,
         None => {
             let start = Instant::now();
             let network = args.example.network();
@@ -138,8 +147,12 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             args.count
         )
     };
+    common.require_memory("the run", program.plan.predicted_peak_bytes)?;
     let folder = args.checkpointing.claim()?;
-    let context = RingContext::new(program.artifact.params.clone())?;
+    // Of a key that lives on, no more than what is certain is shown.
+    let step = (folder.is_some() && !args.raw).then(|| program.certain_step()).transpose()?;
+    let verbose = common.verbose > 0;
+    let context = program.context()?;
     let start = Instant::now();
     let (client, keys) = match &folder {
         Some(folder) => kept_keys(folder, &program.artifact, &context)?,
@@ -215,12 +228,12 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
                 class: argmax(logits),
                 reference_class: argmax(&reference_logits),
                 label: images.labels().map(|labels| labels[index]),
-                logits: logits.to_vec(),
+                logits: logits.iter().map(|&logit| step.map_or(logit, |step| rounded(logit, step))).collect(),
                 reference_logits,
                 seconds,
                 resumed_at_op,
-                imaginary_residue: answer.imaginary_residue,
-                spare_residue: answer.spare_residue,
+                imaginary_residue: verbose.then_some(answer.imaginary_residue),
+                spare_residue: verbose.then_some(answer.spare_residue),
                 overflow: answer.overflow,
                 layer_errors: errors.take(),
             };
@@ -317,8 +330,8 @@ fn table(program: &Program, source: &str, report: &ImageReport) -> String {
     if report.overflow {
         let _ = writeln!(
             text,
-            "encrypted answer: refused, it decrypts to noise (spare slots {:.1e} from 0): a value left its range, {:.2} s",
-            report.spare_residue, report.seconds
+            "encrypted answer: refused, it decrypts to noise: a value left its range, {:.2} s",
+            report.seconds
         );
         return text;
     }

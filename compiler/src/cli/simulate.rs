@@ -11,7 +11,6 @@ use super::output::Output;
 use super::progress;
 use crate::blame::Blamer;
 use crate::files::{self, Access};
-use crate::program::Program;
 use crate::report::page::simulation::simulation_page;
 use crate::report::simulation as report;
 use crate::simulation::{blame, simulate, summarise};
@@ -51,7 +50,7 @@ pub struct Args {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
-    let program = Program::open(&args.program)?;
+    let program = common.open(&args.program)?;
     let dataset = program.open_images(&args.dataset)?;
     let count = dataset.len().min(args.limit.unwrap_or(usize::MAX));
     ensure!(count > 0, "--limit 0 leaves no image");

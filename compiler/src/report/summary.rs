@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use fhec_ir::plan::{LEAST_LOG2_PROBABILITY, Plan};
+use fhec_ir::plan::{LEAST_LOG2_PROBABILITY, Plan, SecretRow};
 
 use crate::memory::human_bytes;
 
@@ -22,10 +22,13 @@ pub fn summary(plan: &Plan) -> String {
 /// The lines of the first screen: what, and how much.
 pub fn rows(plan: &Plan) -> Vec<(String, String)> {
     let error = plan.predicted_log2_error;
-    let rows = [
+    let secrets = plan.secrets.iter().map(|secret| ("secret", of_secret(secret)));
+    let first = [
         ("network", format!("{}: {} layers, {} ops", plan.network, plan.layers.len(), plan.ops.len())),
         ("security", format!("{} bits ({})", plan.security_bits, plan.security_source)),
-        ("ring", format!("N = 2^{}, log QP = {:.1}, secret {}", plan.log_n, plan.log_qp, plan.secret)),
+    ];
+    let rest = [
+        ("ring", format!("N = 2^{}, log QP = {:.1}", plan.log_n, plan.log_qp)),
         ("levels", levels(plan)),
         ("bootstraps", bootstraps(plan)),
         ("failure", failure(plan)),
@@ -38,7 +41,15 @@ pub fn rows(plan: &Plan) -> Vec<(String, String)> {
         ("agreement", agreement(plan)),
     ];
     let notes = plan.notes.iter().map(|note| ("note".to_string(), note.clone()));
-    rows.into_iter().map(|(name, value)| (name.to_string(), value)).chain(notes).collect()
+    let rows = first.into_iter().chain(secrets).chain(rest);
+    rows.map(|(name, value)| (name.to_string(), value)).chain(notes).collect()
+}
+
+/// A secret that keys are published under, and what the table says of it.
+fn of_secret(secret: &SecretRow) -> String {
+    let SecretRow { role, distribution, log_modulus, bits } = secret;
+    let modulus = if role == SecretRow::EPHEMERAL { "log2(q0 p)" } else { "log2(QP)" };
+    format!("{role}: {distribution}, {modulus} = {log_modulus:.1}, {bits} bits")
 }
 
 /// Levels of the chain, and those that a bootstrap leaves to the program.

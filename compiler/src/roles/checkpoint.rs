@@ -303,6 +303,7 @@ impl<'a> Checkpoints<'a> {
             }
             put(None)
         })
+        .map(drop)
     }
 }
 

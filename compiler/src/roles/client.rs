@@ -1,10 +1,12 @@
 //! The client: the only place where a secret key is used.
 
 use fhec_ir::artifact::Artifact;
+use fhec_ir::ckks::CiphertextType;
+use fhec_ir::entity::Value;
+use fhec_ir::func::StageType;
 use fhec_ir::interp::Bundle;
 use fhec_ir::layout::Layout;
-use fhec_ir::scale::Level;
-use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor};
+use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor, Plaintext};
 use fhec_runtime::exec::ProgramKeys;
 use fhec_runtime::ring::{Context, Seed};
 use fhec_runtime::rlwe::{Ciphertext, PublicKey, SecretKey};
@@ -72,28 +74,32 @@ impl<'a> Client<'a> {
 
     /// Encrypts an image: preprocessed, `[c][y][x]`. For programs of a batch as many as it has or fewer, one after the other.
     pub fn encrypt(&self, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
-        self.encrypt_from(Seed::random()?, image)
+        self.encrypt_from(Seed::random()?, &encode(self.artifact, &self.encoder, image)?)
     }
 
-    fn encrypt_from(&self, seed: Seed, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
+    fn encrypt_from(&self, seed: Seed, image: &[Plaintext]) -> Result<Vec<Ciphertext>, RoleError> {
         let mut encryptor = Encryptor::with_secret_key(self.context, &self.secret, seed);
-        encrypt_with(self.artifact, &self.encoder, image, |plaintext| encryptor.encrypt(plaintext))
+        Ok(image.iter().map(|plaintext| encryptor.encrypt(plaintext)).collect::<Result<_, _>>()?)
     }
 
-    /// [`Client::encrypt`] with randomness that follows from the secret key, the program and the image, as nonces do in RFC 6979: the same
-    /// image gives the same ciphertexts, another one, or another program, others. `program` is the hash of the artifact. For an evaluation
-    /// that is to go on with what it has computed of them.
+    /// [`Client::encrypt`] with randomness that follows from the secret key, the program and the encoded image, as nonces do in RFC 6979: the
+    /// same image gives the same ciphertexts, another one, or another program, others. `program` is the hash of the artifact. For an
+    /// evaluation that is to go on with what it has computed of them.
+    ///
+    /// It is the encoded image that counts: the same randomness for two plaintexts would give their difference away, and an image
+    /// may be encoded otherwise by another version.
     pub fn encrypt_again(&self, program: &[u8; 32], image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
         let mut hasher = blake3::Hasher::new_derive_key(
             "fhec 2026 encryption of an image whose evaluation may be resumed",
         );
         hasher.update(program).update(&self.secret.to_bytes(self.context));
-        image.iter().for_each(|x| {
-            hasher.update(&x.to_le_bytes());
-        });
+        let image = encode(self.artifact, &self.encoder, image)?;
+        for residue in image.iter().flat_map(|plaintext| plaintext.poly().data()) {
+            hasher.update(&residue.to_le_bytes());
+        }
         let seed = Seed::from_bytes(hasher.finalize().into());
         hasher.zeroize();
-        self.encrypt_from(seed, image)
+        self.encrypt_from(seed, &image)
     }
 
     /// What the slots of any value of the program hold, real parts. A look into a run, for its owner.
@@ -110,10 +116,11 @@ impl<'a> Client<'a> {
     pub fn decrypt(&self, answer: &[Ciphertext]) -> Result<Answer, RoleError> {
         let layout = output_layout(self.artifact)?;
         let factor = output_factor(self.artifact)?;
-        let (vectors, level) = output_type(self.artifact)?;
-        check_bundle("an answer", answer, vectors, layout.slots, level)?;
+        let ty = output_type(self.artifact)?;
+        let level = ty.level;
+        check_bundle("an answer", answer, &ty)?;
         let decryptor = Decryptor::new(self.context, &self.secret);
-        let mut slots = Vec::with_capacity(vectors);
+        let mut slots = Vec::with_capacity(ty.vectors);
         let mut imaginary_residue = 0f64;
         let mut largest = 0f64;
         for ciphertext in answer {
@@ -155,22 +162,15 @@ pub fn encrypt_with_public_key(
     image: &[f32],
 ) -> Result<Vec<Ciphertext>, RoleError> {
     let mut encryptor = Encryptor::new(context, key, Seed::random()?);
-    encrypt_with(artifact, &Encoder::new(context), image, |plaintext| encryptor.encrypt(plaintext))
+    let image = encode(artifact, &Encoder::new(context), image)?;
+    Ok(image.iter().map(|plaintext| encryptor.encrypt(plaintext)).collect::<Result<_, _>>()?)
 }
 
-fn encrypt_with(
-    artifact: &Artifact,
-    encoder: &Encoder,
-    image: &[f32],
-    mut encrypt: impl FnMut(&fhec_runtime::ckks::Plaintext) -> Result<Ciphertext, fhec_runtime::EvalError>,
-) -> Result<Vec<Ciphertext>, RoleError> {
+/// The plaintexts that hold an image, or those of a batch.
+fn encode(artifact: &Artifact, encoder: &Encoder, image: &[f32]) -> Result<Vec<Plaintext>, RoleError> {
     let slots = input_slots(artifact, image)?;
-    let &[input] = artifact.program.inputs() else {
-        return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
-    };
-    let encoding = Encoding::message(artifact.program.ty(input).level);
-    let encrypted = slots.into_iter().map(|slots| encrypt(&encoder.encode(&slots, encoding)?));
-    Ok(encrypted.collect::<Result<_, _>>()?)
+    let encoding = Encoding::message(input_type(artifact)?.level);
+    Ok(slots.into_iter().map(|slots| encoder.encode(&slots, encoding)).collect::<Result<_, _>>()?)
 }
 
 /// The slots of the program's input that hold `image`, or the images of a batch one after the other.
@@ -209,35 +209,43 @@ fn single(what: &'static str, layouts: Vec<Layout>) -> Result<Layout, RoleError>
     Ok(layout)
 }
 
-fn output_type(artifact: &Artifact) -> Result<(usize, Level), RoleError> {
-    match artifact.program.outputs() {
-        &[output] => {
-            let ty = artifact.program.ty(output);
-            Ok((ty.vectors, ty.level))
-        }
-        outputs => Err(RoleError::Program { what: "output", reason: format!("there are {}", outputs.len()) }),
+/// What an encrypted image of the program is.
+pub fn input_type(artifact: &Artifact) -> Result<CiphertextType, RoleError> {
+    single_type("input", artifact, artifact.program.inputs())
+}
+
+/// What an answer of the program is.
+pub fn output_type(artifact: &Artifact) -> Result<CiphertextType, RoleError> {
+    single_type("output", artifact, artifact.program.outputs())
+}
+
+fn single_type(
+    what: &'static str,
+    artifact: &Artifact,
+    values: &[Value],
+) -> Result<CiphertextType, RoleError> {
+    match values {
+        &[value] => Ok(*artifact.program.ty(value)),
+        values => Err(RoleError::Program { what, reason: format!("there are {}", values.len()) }),
     }
 }
 
-/// Whether `bundle` can be what the program says at this place.
+/// Errs unless `bundle` is what the program has at this place, as a whole: the number of ciphertexts, and of each the level,
+/// scale, size and slots. The sender writes all of them; a scale that is not the program's makes noise look like zero.
 pub(super) fn check_bundle(
     what: &'static str,
     bundle: &[Ciphertext],
-    vectors: usize,
-    slots: usize,
-    level: Level,
+    ty: &CiphertextType,
 ) -> Result<(), RoleError> {
-    if bundle.len() != vectors {
-        return Err(RoleError::CiphertextCount { expected: vectors, found: bundle.len() });
+    if bundle.len() != ty.vectors {
+        return Err(RoleError::CiphertextCount { what, expected: ty.vectors, found: bundle.len() });
     }
-    match bundle.iter().find(|ciphertext| ciphertext.level() != level || ciphertext.slots() != slots) {
-        Some(other) => Err(RoleError::CiphertextKind {
-            what,
-            expected: level,
-            expected_slots: slots,
-            found: other.level(),
-            found_slots: other.slots(),
-        }),
-        None => Ok(()),
+    for (index, ciphertext) in bundle.iter().enumerate() {
+        let found = ciphertext.bundle_type(ty.vectors);
+        if found != *ty {
+            let (expected, found) = (ty.print(), found.print());
+            return Err(RoleError::CiphertextKind { what, index, expected, found });
+        }
     }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fhec_ir::ckks::CiphertextType;
 use fhec_runtime::FormatError;
 use fhec_runtime::exec::{ProgramKeys, ReadError};
 use fhec_runtime::ring::Context;
@@ -26,11 +27,13 @@ use crate::files::{self, Access, FileError};
 pub(super) const SECRET: &str = "secret.key";
 pub(super) const PUBLIC: &str = "public.key";
 pub(super) const EVALUATION: &str = "evaluation.keys";
-/// Secret and public keys are far smaller; a bundle of ciphertexts is not larger.
-const MAX_BYTES: u64 = 8 << 30;
+/// Secret and public keys are smaller: a public key is one polynomial, of 128 primes at most.
+const MAX_KEY_BYTES: u64 = 256 << 20;
 const BUNDLE_MAGIC: &[u8; 4] = b"FHEB";
-/// Ciphertexts of one bundle: thousands only for images far larger than this compiler handles.
-const MAX_BUNDLE: u64 = 1 << 16;
+/// Magic and number of ciphertexts.
+const BUNDLE_HEADER: u64 = 12;
+/// The length before each ciphertext.
+const BUNDLE_LENGTH: u64 = 8;
 
 /// Why a key or ciphertext file is of no use.
 #[derive(Debug, Error)]
@@ -90,16 +93,43 @@ pub fn has_secret_key(folder: &Path) -> bool {
 pub fn read_secret_key(folder: &Path, context: &Context) -> Result<SecretKey, ExchangeError> {
     refuse_unfinished(folder)?;
     let path = folder.join(SECRET);
-    let bytes = files::read(&path, MAX_BYTES).map_err(|error| key_error(folder, error))?;
+    let bytes = files::read(&path, MAX_KEY_BYTES).map_err(|error| key_error(folder, error))?;
     let bytes = Zeroizing::new(bytes);
+    warn_of_readers(&path);
     SecretKey::from_bytes(context, &bytes).map_err(|source| format_error(path, source, OTHER_KEYS))
+}
+
+/// Warns where others than its owner may read the secret key at `path`.
+fn warn_of_readers(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+        if mode & 0o077 != 0 {
+            tracing::warn!(
+                "{} can be read by others than its owner (mode {:03o}): `chmod 600` it, and make new keys if somebody did",
+                path.display(),
+                mode & 0o777
+            );
+        }
+    }
+}
+
+/// Whether `folder`, which a server is to read its keys from, has a secret key beside them.
+pub fn warn_of_secret_key(folder: &Path) {
+    if has_secret_key(folder) {
+        tracing::warn!(
+            "{} has a secret.key: the server needs evaluation.keys alone, and must not have the secret key",
+            folder.display()
+        );
+    }
 }
 
 /// Reads the public key.
 pub fn read_public_key(folder: &Path, context: &Context) -> Result<PublicKey, ExchangeError> {
     refuse_unfinished(folder)?;
     let path = folder.join(PUBLIC);
-    let bytes = files::read(&path, MAX_BYTES).map_err(|error| key_error(folder, error))?;
+    let bytes = files::read(&path, MAX_KEY_BYTES).map_err(|error| key_error(folder, error))?;
     PublicKey::from_bytes(context, &bytes).map_err(|source| format_error(path, source, OTHER_KEYS))
 }
 
@@ -120,9 +150,13 @@ pub fn evaluation_key_bytes(folder: &Path) -> Option<u64> {
     fs::metadata(folder.join(EVALUATION)).ok().map(|metadata| metadata.len())
 }
 
-/// Writes a bundle of ciphertexts: magic, their number, then length and bytes of each.
-pub fn write_ciphertexts(path: &Path, context: &Context, bundle: &[Ciphertext]) -> Result<(), ExchangeError> {
-    files::write_atomically(path, Access::Ordinary, |writer| {
+/// Writes a bundle of ciphertexts: magic, their number, then length and bytes of each. Returns the number of bytes.
+pub fn write_ciphertexts(
+    path: &Path,
+    context: &Context,
+    bundle: &[Ciphertext],
+) -> Result<u64, ExchangeError> {
+    let bytes = files::write_atomically(path, Access::Ordinary, |writer| {
         writer.write_all(BUNDLE_MAGIC)?;
         writer.write_all(&(bundle.len() as u64).to_le_bytes())?;
         bundle.iter().try_for_each(|ciphertext| {
@@ -131,22 +165,29 @@ pub fn write_ciphertexts(path: &Path, context: &Context, bundle: &[Ciphertext]) 
             writer.write_all(&bytes)
         })
     })?;
-    Ok(())
+    Ok(bytes)
 }
 
-/// Reads a bundle of ciphertexts.
-pub fn read_ciphertexts(path: &Path, context: &Context) -> Result<Vec<Ciphertext>, ExchangeError> {
-    let bytes = files::read(path, MAX_BYTES)?;
-    let error = |reason: &str| ExchangeError::Bundle { path: path.to_owned(), reason: reason.to_string() };
-    let truncated = || error("the ciphertext file is truncated");
-    let rest = bytes.strip_prefix(BUNDLE_MAGIC).ok_or_else(|| error("this is no ciphertext file of fhec"))?;
+/// Reads a bundle of ciphertexts, of which the program says that it is of type `ty`: a file that is larger than such a bundle, or
+/// announces another number, is refused before any ciphertext is read. What each of them is says whoever takes them.
+pub fn read_ciphertexts(
+    path: &Path,
+    context: &Context,
+    ty: &CiphertextType,
+) -> Result<Vec<Ciphertext>, ExchangeError> {
+    let most = Ciphertext::max_bytes(context, ty) as u64 + BUNDLE_LENGTH;
+    let bytes = files::read(path, (ty.vectors as u64).saturating_mul(most).saturating_add(BUNDLE_HEADER))?;
+    let error = |reason: String| ExchangeError::Bundle { path: path.to_owned(), reason };
+    let truncated = || error("the ciphertext file is truncated".into());
+    let rest = bytes.strip_prefix(BUNDLE_MAGIC);
+    let rest = rest.ok_or_else(|| error("this is no ciphertext file of fhec".into()))?;
     let (count, mut rest) = rest.split_first_chunk().ok_or_else(truncated)?;
-    let count = u64::from_le_bytes(*count);
-    if count > MAX_BUNDLE {
-        return Err(error("the ciphertext file announces more ciphertexts than any program has"));
+    let (found, expected) = (u64::from_le_bytes(*count), ty.vectors as u64);
+    if found != expected {
+        return Err(error(format!("the program works on {expected} ciphertexts here, the file has {found}")));
     }
     let mut bundle = Vec::new();
-    for _ in 0..count {
+    for _ in 0..found {
         let (length, tail) = rest.split_first_chunk().ok_or_else(truncated)?;
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| truncated())?;
         let (ciphertext, tail) = tail.split_at_checked(length).ok_or_else(truncated)?;
@@ -157,7 +198,7 @@ pub fn read_ciphertexts(path: &Path, context: &Context) -> Result<Vec<Ciphertext
         rest = tail;
     }
     if !rest.is_empty() {
-        return Err(error("the ciphertext file has trailing bytes"));
+        return Err(error("the ciphertext file has trailing bytes".into()));
     }
     Ok(bundle)
 }

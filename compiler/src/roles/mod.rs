@@ -8,6 +8,7 @@
 //! An evaluation that takes long may leave [`checkpoint`]s. What client and server exchange are files ([`files`]); a server never has anything that depends on the secret key but the
 //! public evaluation keys and ciphertexts.
 
+pub mod answers;
 pub mod checkpoint;
 mod client;
 pub mod files;
@@ -21,6 +22,7 @@ pub use key_folder::KeyFolder;
 pub use server::{Evaluation, Progress, Server};
 
 pub(crate) use client::{input_slots, output_factor, output_layout};
+pub use client::{input_type, output_type};
 
 /// What can go wrong between client and server.
 #[derive(Debug, Error)]
@@ -34,18 +36,12 @@ pub enum RoleError {
     BatchSize { images: usize, expected: usize, found: usize },
     #[error("the program's batch makes no sense: {0}; compile the model again")]
     Batch(#[from] fhec_ir::batch::BatchError),
-    #[error("the program works on {expected} ciphertexts here, found {found}")]
-    CiphertextCount { expected: usize, found: usize },
+    #[error("{what} of this program is {expected} ciphertexts, found {found}")]
+    CiphertextCount { what: &'static str, expected: usize, found: usize },
     #[error(
-        "this ciphertext is at level {found} with {found_slots} slots, the program expects level {expected} with {expected_slots}: it is not {what} of this program"
+        "ciphertext {index} is of {found}, the program expects {expected}: it is not {what} of this program"
     )]
-    CiphertextKind {
-        what: &'static str,
-        expected: u16,
-        expected_slots: usize,
-        found: u16,
-        found_slots: usize,
-    },
+    CiphertextKind { what: &'static str, index: usize, expected: String, found: String },
     #[error(transparent)]
     Artifact(#[from] fhec_ir::artifact::ArtifactError),
     #[error(transparent)]

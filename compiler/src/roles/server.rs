@@ -14,7 +14,7 @@ use fhec_runtime::ring::Context;
 use fhec_runtime::rlwe::Ciphertext;
 
 use super::RoleError;
-use super::client::check_bundle;
+use super::client::{check_bundle, input_type};
 
 /// Bytes that encoded diagonals may keep between images where the program does not name fewer: enough for any network without
 /// bootstraps.
@@ -96,11 +96,7 @@ impl Evaluation<'_> {
         witness: &mut dyn Witness<Vec<Ciphertext>>,
     ) -> Result<Vec<Ciphertext>, RoleError> {
         let program = &self.artifact.program;
-        let &[input] = program.inputs() else {
-            return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
-        };
-        let ty = program.ty(input);
-        check_bundle("an encrypted image", &image, ty.vectors, ty.slots, ty.level)?;
+        check_bundle("an encrypted image", &image, &input_type(self.artifact)?)?;
         let mut outputs = exec::execute_from(program, &self.backend, vec![image], known, observer, witness)?;
         match (outputs.pop(), outputs.is_empty()) {
             (Some(output), true) => Ok(output),

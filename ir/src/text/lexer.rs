@@ -29,49 +29,66 @@ impl std::fmt::Display for Token {
     }
 }
 
-/// Splits `text` into tokens with their line numbers (from 1).
-pub(super) fn tokenize(text: &str) -> Result<Vec<(usize, Token)>, ParseError> {
-    let mut tokens = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line_number = number + 1;
-        let error = |message: String| ParseError { line: line_number, message };
-        let mut rest = line;
+/// Reads tokens one after the other, so that a long text takes no more memory than its longest token.
+pub(super) struct Lexer<'a> {
+    lines: std::str::Lines<'a>,
+    /// What is left of the current line.
+    rest: &'a str,
+    /// Its number, from 1; 0 before the first.
+    line: usize,
+}
+
+impl<'a> Lexer<'a> {
+    /// At the beginning of `text`.
+    pub(super) fn new(text: &'a str) -> Self {
+        Lexer { lines: text.lines(), rest: "", line: 0 }
+    }
+
+    /// The next token with the number of its line; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<(usize, Token)>, ParseError> {
         loop {
-            rest = rest.trim_start();
-            let Some(first) = rest.chars().next() else { break };
-            let token;
-            match first {
-                ';' => break,
-                '"' => {
-                    let end = closing_quote(rest).ok_or_else(|| error("unterminated text".into()))?;
-                    token = Token::Text(unescape(&rest[1..end]).ok_or_else(|| error("bad escape".into()))?);
-                    rest = &rest[end + 1..];
+            self.rest = self.rest.trim_start();
+            match self.rest.chars().next() {
+                None | Some(';') => {
+                    let Some(line) = self.lines.next() else { return Ok(None) };
+                    self.rest = line;
+                    self.line += 1;
                 }
-                '%' | '@' | '#' => {
-                    let word = word_at(&rest[1..]);
-                    let index = || word.parse().map_err(|_| error(format!("bad index `{first}{word}`")));
-                    token = match first {
-                        '%' => Token::Value(index()?),
-                        '@' => Token::Const(index()?),
-                        _ => Token::Digest(word.to_string()),
-                    };
-                    rest = &rest[1 + word.len()..];
+                Some(first) => {
+                    let (token, rest) =
+                        token(self.rest, first).map_err(|message| ParseError { line: self.line, message })?;
+                    self.rest = rest;
+                    return Ok(Some((self.line, token)));
                 }
-                c if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '.') => {
-                    let word = word_at(rest);
-                    token = classify(word).ok_or_else(|| error(format!("cannot read `{word}`")))?;
-                    rest = &rest[word.len()..];
-                }
-                '{' | '}' | '[' | ']' | '(' | ')' | '=' | ':' | ',' | '<' | '>' => {
-                    token = Token::Symbol(first);
-                    rest = &rest[1..];
-                }
-                other => return Err(error(format!("unexpected character `{other}`"))),
             }
-            tokens.push((line_number, token));
         }
     }
-    Ok(tokens)
+}
+
+/// The token that `text` starts with, whose first character is `first`, and what follows it.
+fn token(text: &str, first: char) -> Result<(Token, &str), String> {
+    Ok(match first {
+        '"' => {
+            let end = closing_quote(text).ok_or("unterminated text")?;
+            (Token::Text(unescape(&text[1..end]).ok_or("bad escape")?), &text[end + 1..])
+        }
+        '%' | '@' | '#' => {
+            let word = word_at(&text[1..]);
+            let index = || word.parse().map_err(|_| format!("bad index `{first}{word}`"));
+            let token = match first {
+                '%' => Token::Value(index()?),
+                '@' => Token::Const(index()?),
+                _ => Token::Digest(word.to_string()),
+            };
+            (token, &text[1 + word.len()..])
+        }
+        c if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '.') => {
+            let word = word_at(text);
+            (classify(word).ok_or_else(|| format!("cannot read `{word}`"))?, &text[word.len()..])
+        }
+        '{' | '}' | '[' | ']' | '(' | ')' | '=' | ':' | ',' | '<' | '>' => (Token::Symbol(first), &text[1..]),
+        other => return Err(format!("unexpected character `{}`", other.escape_default())),
+    })
 }
 
 fn word_at(text: &str) -> &str {

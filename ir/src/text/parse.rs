@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use thiserror::Error;
 
-use super::lexer::{Token, tokenize};
+use super::lexer::{Lexer, Token};
 use crate::attr::{Attr, AttrError};
 use crate::entity::{Const, Value};
 use crate::func::{Func, Stage, StageOp, StageType};
@@ -25,22 +25,31 @@ pub struct ParseError {
 }
 
 /// Tensors that a text names by digest.
+///
+/// The default is that of hand-written text: no tensors, and `random(seed)` makes some.
 #[derive(Clone, Debug, Default)]
 pub struct ConstSource {
     by_digest: HashMap<[u8; 32], Tensor>,
+    of_file: bool,
 }
 
 impl ConstSource {
     /// Makes `tensors` known by their digests.
     pub fn new(tensors: impl IntoIterator<Item = Tensor>) -> Self {
-        ConstSource { by_digest: tensors.into_iter().map(|tensor| (tensor.digest(), tensor)).collect() }
+        let by_digest = tensors.into_iter().map(|tensor| (tensor.digest(), tensor)).collect();
+        ConstSource { by_digest, of_file: false }
+    }
+
+    /// The same for the text of a file, which has its tensors beside it: `random(seed)`, a few bytes for any number of
+    /// elements, is an error there.
+    pub fn of_file(tensors: impl IntoIterator<Item = Tensor>) -> Self {
+        ConstSource { of_file: true, ..ConstSource::new(tensors) }
     }
 }
 
 /// Reads one function of stage `S`. Result types are checked against what the ops infer.
 pub fn parse_func<S: Stage>(text: &str, source: &ConstSource) -> Result<Func<S>, ParseError> {
-    let tokens = tokenize(text)?;
-    let mut parser = Parser { tokens: &tokens, position: 0 };
+    let mut parser = Parser::new(text)?;
     let func = parser.func::<S>(source)?;
     match parser.peek() {
         None => Ok(func),
@@ -51,8 +60,7 @@ pub fn parse_func<S: Stage>(text: &str, source: &ConstSource) -> Result<Func<S>,
 /// Reads a single attribute.
 pub fn parse_attr(text: &str) -> Result<Attr, AttrError> {
     let error = |e: ParseError| AttrError(e.message);
-    let tokens = tokenize(text).map_err(error)?;
-    let mut parser = Parser { tokens: &tokens, position: 0 };
+    let mut parser = Parser::new(text).map_err(error)?;
     let attr = parser.attr(0).map_err(error)?;
     if parser.peek().is_some() {
         return Err(AttrError(format!("trailing text in `{text}`")));
@@ -61,37 +69,47 @@ pub fn parse_attr(text: &str) -> Result<Attr, AttrError> {
 }
 
 struct Parser<'a> {
-    tokens: &'a [(usize, Token)],
-    position: usize,
+    lexer: Lexer<'a>,
+    /// The token to come and its line.
+    ahead: Option<(usize, Token)>,
+    /// Line of the token before.
+    line: usize,
 }
 
-impl Parser<'_> {
-    fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.position).map(|(_, token)| token)
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Result<Self, ParseError> {
+        let mut lexer = Lexer::new(text);
+        let ahead = lexer.next()?;
+        Ok(Parser { lexer, ahead, line: 1 })
     }
 
+    fn peek(&self) -> Option<&Token> {
+        self.ahead.as_ref().map(|(_, token)| token)
+    }
+
+    /// Error at the token to come, or at the last one of the text.
     fn error(&self, message: impl Into<String>) -> ParseError {
-        let at = self.position.min(self.tokens.len().saturating_sub(1));
-        let line = self.tokens.get(at).map_or(1, |(line, _)| *line);
+        let line = self.ahead.as_ref().map_or(self.line, |(line, _)| *line);
         ParseError { line, message: message.into() }
     }
 
     fn next(&mut self) -> Result<Token, ParseError> {
-        let token = self.peek().cloned().ok_or_else(|| self.error("unexpected end of text"))?;
-        self.position += 1;
+        let Some((line, token)) = self.ahead.take() else {
+            return Err(self.error("unexpected end of text"));
+        };
+        self.line = line;
+        self.ahead = self.lexer.next()?;
         Ok(token)
     }
 
     /// Error at the token just read.
-    fn unexpected(&mut self, expected: &str, found: &Token) -> ParseError {
-        self.position -= 1;
-        self.error(format!("expected {expected}, found `{found}`"))
+    fn unexpected(&self, expected: &str, found: &Token) -> ParseError {
+        ParseError { line: self.line, message: format!("expected {expected}, found `{found}`") }
     }
 
-    fn eat(&mut self, symbol: char) -> bool {
+    fn eat(&mut self, symbol: char) -> Result<bool, ParseError> {
         let found = self.peek() == Some(&Token::Symbol(symbol));
-        self.position += usize::from(found);
-        found
+        if found { self.next().map(|_| true) } else { Ok(false) }
     }
 
     fn expect(&mut self, symbol: char) -> Result<(), ParseError> {
@@ -126,7 +144,13 @@ impl Parser<'_> {
         if depth > MAX_NESTING {
             return Err(self.error("attributes are nested too deeply"));
         }
-        match self.next()? {
+        let first = self.next()?;
+        self.attr_from(first, depth)
+    }
+
+    /// The attribute that starts with the token `first`, which has been read.
+    fn attr_from(&mut self, first: Token, depth: usize) -> Result<Attr, ParseError> {
+        match first {
             Token::Int(value) => Ok(Attr::Int(value)),
             Token::Float(value) => Ok(Attr::Float(value)),
             Token::Text(text) => Ok(Attr::Text(text)),
@@ -134,7 +158,7 @@ impl Parser<'_> {
             Token::Const(index) if index < u32::MAX as usize => Ok(Attr::Const(Const::new(index))),
             Token::Symbol('[') => {
                 let mut items = Vec::new();
-                while !self.eat(']') {
+                while !self.eat(']')? {
                     if !items.is_empty() {
                         self.expect(',')?;
                     }
@@ -150,7 +174,7 @@ impl Parser<'_> {
     /// Fields after the opening brace.
     fn fields(&mut self, depth: usize) -> Result<Vec<(String, Attr)>, ParseError> {
         let mut fields = Vec::new();
-        while !self.eat('}') {
+        while !self.eat('}')? {
             if !fields.is_empty() {
                 self.expect(',')?;
             }
@@ -183,7 +207,7 @@ impl Parser<'_> {
                 }
                 _ => return if open == 0 { Ok(text) } else { Err(self.error("unfinished type")) },
             }
-            self.position += 1;
+            self.next()?;
             if open == 0 {
                 return Ok(text);
             }
@@ -195,10 +219,10 @@ impl Parser<'_> {
         S::Type::parse(&text).map_err(|AttrError(message)| self.error(message))
     }
 
-    fn optional_name(&mut self) -> Option<String> {
-        let Some(Token::Text(name)) = self.peek().cloned() else { return None };
-        self.position += 1;
-        Some(name)
+    fn optional_name(&mut self) -> Result<Option<String>, ParseError> {
+        let Some(Token::Text(name)) = self.peek().cloned() else { return Ok(None) };
+        self.next()?;
+        Ok(Some(name))
     }
 
     fn tensor(&mut self, source: &ConstSource) -> Result<Tensor, ParseError> {
@@ -216,6 +240,9 @@ impl Parser<'_> {
                     tensor.ok_or_else(|| self.error(format!("the data of #{digest} is not at hand")))?;
                 tensor.reshaped(shape).map_err(|e| misfit(self, &e))
             }
+            Token::Word(word) if word == "random" && source.of_file => Err(self.error(
+                "`random` makes constants in hand-written text only, a file has its tensors beside it",
+            )),
             Token::Word(word) if word == "random" => {
                 self.expect('(')?;
                 let seed = match self.next()? {
@@ -229,9 +256,8 @@ impl Parser<'_> {
                 let data: Vec<f32> = (0..count).map(|_| uniform(&mut state)).collect();
                 Tensor::new(shape, data).map_err(|e| misfit(self, &e))
             }
-            Token::Symbol('[') => {
-                self.position -= 1;
-                let attr = self.attr(0)?;
+            open @ Token::Symbol('[') => {
+                let attr = self.attr_from(open, 0)?;
                 let data = <Vec<f64> as crate::attr::AsAttr>::from_attr(Some(&attr));
                 let data = data.map_err(|AttrError(message)| self.error(message))?;
                 let data: Vec<f32> = data.into_iter().map(|x| x as f32).collect();
@@ -267,54 +293,54 @@ impl Parser<'_> {
                     }
                 }
                 Token::Word(word) if word == "input" => {
-                    self.new_value(func.value_count())?;
+                    let input = self.next()?;
+                    self.new_value(&input, func.value_count())?;
                     self.expect(':')?;
                     let ty = self.ty::<S>()?;
-                    let name = self.optional_name();
+                    let name = self.optional_name()?;
                     func.add_input(ty, name.as_deref());
                 }
                 Token::Word(word) if word == "return" => {
                     let mut outputs = vec![self.value(func.value_count())?];
-                    while self.eat(',') {
+                    while self.eat(',')? {
                         outputs.push(self.value(func.value_count())?);
                     }
                     func.set_outputs(outputs);
                     self.expect('}')?;
                     return Ok(func);
                 }
-                Token::Value(_) => {
-                    self.position -= 1;
-                    self.op(&mut func)?;
-                }
+                result @ Token::Value(_) => self.op(&mut func, result)?,
                 other => return Err(self.unexpected("meta, const, input, an op or return", &other)),
             }
         }
     }
 
-    fn new_value(&mut self, expected: usize) -> Result<(), ParseError> {
-        match self.next()? {
-            Token::Value(index) if index == expected => Ok(()),
-            other => Err(self.unexpected(&format!("%{expected}, the next value"), &other)),
+    /// Checks that `found`, which has been read, is value number `expected`.
+    fn new_value(&self, found: &Token, expected: usize) -> Result<(), ParseError> {
+        match found {
+            Token::Value(index) if *index == expected => Ok(()),
+            other => Err(self.unexpected(&format!("%{expected}, the next value"), other)),
         }
     }
 
-    fn op<S: Stage>(&mut self, func: &mut Func<S>) -> Result<(), ParseError> {
-        self.new_value(func.value_count())?;
+    /// The op whose result is `result`, which has been read.
+    fn op<S: Stage>(&mut self, func: &mut Func<S>, result: Token) -> Result<(), ParseError> {
+        self.new_value(&result, func.value_count())?;
         self.expect('=')?;
         let mnemonic = self.word()?;
         self.expect('(')?;
         let mut operands = Vec::new();
-        while !self.eat(')') {
+        while !self.eat(')')? {
             if !operands.is_empty() {
                 self.expect(',')?;
             }
             operands.push(self.value(func.value_count())?);
         }
-        let attrs = if self.eat('{') { self.fields(0)? } else { Vec::new() };
+        let attrs = if self.eat('{')? { self.fields(0)? } else { Vec::new() };
         let op = S::Op::from_parts(&mnemonic, &operands, &attrs);
         let op = op.map_err(|AttrError(message)| self.error(format!("{mnemonic}: {message}")))?;
-        let declared = if self.eat(':') { Some(self.ty::<S>()?) } else { None };
-        let name = self.optional_name();
+        let declared = if self.eat(':')? { Some(self.ty::<S>()?) } else { None };
+        let name = self.optional_name()?;
         let result = func.push_named(op, name.as_deref());
         let result = result.map_err(|message| self.error(format!("{mnemonic}: {message}")))?;
         match declared {

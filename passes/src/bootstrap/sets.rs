@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::chain::{Chain, Primes};
 use super::sine;
 use crate::approximation::ApproximationError;
-use crate::security::{SecurityError, max_log_qp};
+use fhec_ir::security::{SecurityError, max_log_qp};
 
 /// Names of all sets.
 pub const NAMES: [&str; 9] = [

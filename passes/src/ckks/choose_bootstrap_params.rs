@@ -16,7 +16,7 @@ use fhec_ir::scale::Level;
 
 use super::choose_params::ParamOptions;
 use crate::bootstrap::sets::{BootstrapSet, LevelPacking, Recipe, SetError, SinePolynomials, recipe};
-use crate::security::{self, SecurityError};
+use fhec_ir::security::{self, SecurityError};
 
 /// Largest number of special primes, and of chain primes per digit, tried.
 const MAX_SPECIAL: usize = 8;

@@ -21,7 +21,7 @@ use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::ExactScale;
 use thiserror::Error;
 
-use crate::security::{self, SecurityError};
+use fhec_ir::security::{self, SecurityError};
 
 /// Primes are below `2^MAX_PRIME_BITS`.
 pub const MAX_PRIME_BITS: u32 = 50;

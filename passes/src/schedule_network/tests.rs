@@ -104,7 +104,7 @@ fn a_lenet_is_scheduled_at_128_bits() {
         estimate.error_bits_mean,
         estimate.error_bits_worst
     );
-    crate::security::check(params, 128).unwrap();
+    fhec_ir::security::check(params, 128).unwrap();
     assert_eq!(params.top_level(), 3 + 2 * 6);
     assert_eq!(considered.iter().filter(|row| row.verdict == "chosen").count(), 1);
     assert!(
@@ -158,7 +158,7 @@ fn what_was_asked_for_limits_what_is_chosen() {
     assert_eq!(again, needed);
 
     let strong = with(ParamOptions { security_bits: 256, ..ParamOptions::default() }).unwrap();
-    crate::security::check(&strong.params, 256).unwrap();
+    fhec_ir::security::check(&strong.params, 256).unwrap();
     assert!(strong.params.log_n() > free.params.log_n());
 
     let coarse = with(ParamOptions { precision_bits: Some(10.0), ..ParamOptions::default() }).unwrap();
@@ -228,7 +228,7 @@ fn too_deep_a_network_is_bootstrapped() {
     let network = parse(&format!("input %0 : f32[1, 16] {} return %40", body.join("\n")));
     let scheduled = schedule_network(&network, &ScheduleOptions::default(), &mut |_, _| ()).unwrap();
     check(&network, &scheduled);
-    crate::security::check(&scheduled.params, 128).unwrap();
+    fhec_ir::security::check(&scheduled.params, 128).unwrap();
     let program = &scheduled.program;
     let bootstraps = program.ops().iter().filter(|data| matches!(data.op, Op::Bootstrap { .. })).count();
     let levels = BootstrapParams::of_program(program).unwrap()[0].usable_levels();

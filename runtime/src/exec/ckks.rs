@@ -278,13 +278,7 @@ impl Backend for Encrypted<'_> {
             return Err(format!("found {} ciphertexts", value.len()));
         }
         for (index, c) in value.iter().enumerate() {
-            let found = CiphertextType {
-                vectors: ty.vectors,
-                slots: c.slots(),
-                level: c.level(),
-                scale: c.scale(),
-                size: c.size() as u8,
-            };
+            let found = c.bundle_type(ty.vectors);
             if found != *ty {
                 let found = fhec_ir::func::StageType::print(&found);
                 return Err(format!("ciphertext {index} is of {found}"));

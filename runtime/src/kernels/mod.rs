@@ -4,7 +4,6 @@
 //! |---|---|
 //! | [`Isa`] | which instruction sets this processor has |
 //! | [`Buffer`] | cache-line aligned storage |
-//! | [`FileWindow`] | a part of a file as memory |
 //! | [`Modulus`] | a prime and arithmetic on single residues |
 //! | [`NttTable`] | the negacyclic number-theoretic transform |
 //! | `elementwise` | sums, differences, products, scalars, reductions between primes |
@@ -39,7 +38,6 @@ mod buffer;
 mod elementwise;
 mod error;
 mod isa;
-mod mapped_file;
 mod modulus;
 mod ntt;
 mod packing;
@@ -64,7 +62,6 @@ pub use elementwise::{
 };
 pub use error::KernelError;
 pub use isa::Isa;
-pub use mapped_file::FileWindow;
 pub use modulus::Modulus;
 pub use ntt::{MAX_LOG_N, MIN_LOG_N, NttTable, evaluation_exponent};
 pub use packing::{PACKED_BLOCK, PACKED_SLACK, pack_into, packed_bits, unpack_into};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use fhec_ir::evaluation_keys::Encapsulation;
 use fhec_ir::params::{Params, ParamsError};
 use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;
@@ -47,6 +48,8 @@ pub enum ContextError {
 /// permutations of automorphisms on first use.
 pub struct Context {
     params: Params,
+    /// Of the parameters and of the keys to an ephemeral secret: what keys and ciphertexts are marked with.
+    fingerprint: [u8; 32],
     isa: Isa,
     moduli: Vec<Modulus>,
     transforms: Vec<NttTable>,
@@ -69,9 +72,17 @@ pub(crate) enum Work {
 const LIGHT_PARALLEL_RESIDUES: usize = 1 << 17;
 
 impl Context {
-    /// The context of `params` on the fastest instruction set of this processor.
+    /// The context of `params` on the fastest instruction set of this processor, of programs whose bootstraps, if they have
+    /// any, raise the modulus under the main secret.
     pub fn new(params: Params) -> Result<Self, ContextError> {
         Self::with_isa(params, Isa::detect())
+    }
+
+    /// The context of a program on `params` whose bootstraps raise the modulus by `encapsulation`. Keys and ciphertexts of
+    /// programs with other ephemeral secrets are foreign to it.
+    pub fn of_program(params: Params, encapsulation: Option<&Encapsulation>) -> Result<Self, ContextError> {
+        let fingerprint = params.fingerprint(encapsulation);
+        Ok(Context { fingerprint, ..Context::new(params)? })
     }
 
     /// The context of `params` on a given instruction set. Results do not depend on it.
@@ -91,12 +102,27 @@ impl Context {
         let (moduli, transforms): (Vec<Modulus>, Vec<NttTable>) = tables?.into_iter().unzip();
         let pool = BufferPool::new(params.resting_bytes());
         let automorphisms = Automorphisms::new(params.log_n());
-        Ok(Context { params, isa, moduli, transforms, pool, automorphisms, conversions: RwLock::default() })
+        let fingerprint = params.fingerprint(None);
+        Ok(Context {
+            params,
+            fingerprint,
+            isa,
+            moduli,
+            transforms,
+            pool,
+            automorphisms,
+            conversions: RwLock::default(),
+        })
     }
 
     /// The parameter set.
     pub fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// What keys and ciphertexts are marked with.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
     }
 
     /// The instruction set in use.

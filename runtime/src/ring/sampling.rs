@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use rand_chacha::ChaCha20Rng;
+use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use thiserror::Error;
 use zeroize::Zeroize;
@@ -52,10 +52,14 @@ impl Seed {
             .update(&(label.len() as u64).to_le_bytes())
             .update(label.as_bytes())
             .update(&index.to_le_bytes());
-        Seed(*hasher.finalize().as_bytes())
+        let mut bytes = hasher.finalize();
+        let seed = Seed(*bytes.as_bytes());
+        hasher.zeroize();
+        bytes.zeroize();
+        seed
     }
 
-    /// The generator keyed by this seed.
+    /// The generator keyed by this seed, which wipes its state when it is dropped.
     pub fn rng(&self) -> ChaCha20Rng {
         ChaCha20Rng::from_seed(self.0)
     }
@@ -199,6 +203,17 @@ mod tests {
     use super::*;
     use fhec_ir::params::ERROR_STDDEV;
     use fhec_ir::prime::ntt_primes_near;
+
+    /// Seeds of keys and ciphertexts travel in place of their uniform halves: the stream must be ChaCha20's for ever.
+    #[test]
+    fn the_generator_is_chacha20_with_a_nonce_of_zero() {
+        let mut bytes = [0; 80];
+        Seed::from_bytes([0; 32]).rng().fill_bytes(&mut bytes);
+        // Test vector 1 of RFC 8439, A.1, and the start of vector 2, the next block.
+        assert_eq!(bytes[..8], [0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90]);
+        assert_eq!(bytes[56..64], [0xc3, 0x87, 0xb6, 0x69, 0xb2, 0xee, 0x65, 0x86]);
+        assert_eq!(bytes[64..72], [0x9f, 0x07, 0xe7, 0xbe, 0x55, 0x51, 0x38, 0x7a]);
+    }
 
     fn rng(label: &str) -> ChaCha20Rng {
         Seed::from_bytes([1; 32]).child(label, 0).rng()

@@ -1,5 +1,6 @@
 //! Ciphertexts and their metadata.
 
+use fhec_ir::ckks::CiphertextType;
 use fhec_ir::scale::{Level, Scale};
 
 use super::secret::KeyId;
@@ -56,6 +57,12 @@ impl Ciphertext {
     /// Name of the secret key that decrypts.
     pub fn key(&self) -> KeyId {
         self.key
+    }
+
+    /// What it is as one of a bundle of `vectors` ciphertexts.
+    pub fn bundle_type(&self, vectors: usize) -> CiphertextType {
+        let &Ciphertext { level, scale, slots, .. } = self;
+        CiphertextType { vectors, slots, level, scale, size: self.size() as u8 }
     }
 
     /// Bytes of residues.

@@ -70,6 +70,10 @@ impl Bootstrapping<'_> {
             (None, Some(_)) => {
                 Err("the bootstrap has no use for the encapsulation keys that came with it".into())
             }
+            (Some(weight), Some(keys)) if keys.hamming_weight() != weight => Err(format!(
+                "the bootstrap's ephemeral secret has Hamming weight {weight}, that of the encapsulation keys {}",
+                keys.hamming_weight()
+            )),
             (Some(_), Some(keys)) if keys.level() < raised => Err(format!(
                 "the bootstrap raises to level {raised}, the encapsulation keys reach level {}",
                 keys.level()

@@ -163,6 +163,11 @@ impl EncapsulationKeys {
         })
     }
 
+    /// Hamming weight of the ephemeral secret.
+    pub fn hamming_weight(&self) -> u32 {
+        self.hamming_weight
+    }
+
     /// Name of the main secret.
     pub fn id(&self) -> KeyId {
         self.id

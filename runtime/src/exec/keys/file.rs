@@ -10,6 +10,7 @@
 //! are, so all of them are read at the same time; what stays in memory is the keys, and of the file no more than one record
 //! per thread.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 
@@ -17,7 +18,7 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use super::ProgramKeys;
-use super::source::Source;
+use super::source::{self, Source};
 use crate::circuits::mod_raise::EncapsulationKeys;
 use crate::error::FormatError;
 use crate::ring::Context;
@@ -57,10 +58,11 @@ impl ProgramKeys {
         }
     }
 
-    /// Reads what [`Self::write`] wrote, on all threads. See [`crate::kernels::FileWindow`] for what must not happen to the
-    /// file meanwhile.
+    /// Reads what [`Self::write`] wrote, on all threads. A file that changes meanwhile is an error.
     pub fn read(context: &Context, file: &File) -> Result<Self, ReadError> {
-        read(context, file)
+        let keys = read(context, file);
+        source::release();
+        keys
     }
 
     /// [`Self::read`] from memory.
@@ -97,8 +99,9 @@ fn read<S: Source + ?Sized>(context: &Context, source: &S) -> Result<ProgramKeys
     };
     let keys: Vec<SwitchingKey> = switching.into_par_iter().map(read).collect::<Result<_, _>>()?;
     let mut evaluation = EvaluationKeys::new(id);
+    let mut kinds = BTreeSet::new();
     for key in keys {
-        if evaluation.iter().any(|other| other.kind() == key.kind()) {
+        if !kinds.insert(key.kind()) {
             return Err(damaged(KIND, "it contains two keys of one kind").into());
         }
         evaluation.insert(key).map_err(|_| foreign())?;

@@ -11,6 +11,9 @@ pub(crate) const MAGIC: &[u8; 4] = b"FHEC";
 pub(crate) const PREFIX: usize = 16;
 pub(crate) const CHECKSUM: usize = 32;
 
+/// Most bytes around a body: prefix, the longest header that a prefix can announce, checksum.
+pub(crate) const MAX_OVERHEAD: usize = PREFIX + u16::MAX as usize + CHECKSUM;
+
 /// What a file holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -93,7 +96,7 @@ pub(crate) struct Header {
 
 impl Header {
     pub(crate) fn new(context: &Context, key: KeyId) -> Self {
-        let fingerprint = context.params().fingerprint().to_vec();
+        let fingerprint = context.fingerprint().to_vec();
         Header { fingerprint, key: key.0.to_vec(), ..Header::default() }
     }
 
@@ -174,10 +177,10 @@ pub(crate) fn open<'b>(
     }
     let (header, body) = content[PREFIX..].split_at(header_len);
     let header = Header::decode(header).map_err(|error| damaged(kind, &error.to_string()))?;
-    let fingerprint = context.params().fingerprint();
+    let fingerprint = context.fingerprint();
     if header.fingerprint[..] != fingerprint[..] {
         let hex = |bytes: &[u8]| bytes.iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>();
-        let (expected, found) = (hex(&fingerprint), hex(&header.fingerprint));
+        let (expected, found) = (hex(fingerprint), hex(&header.fingerprint));
         return Err(FormatError::Fingerprint { object, expected, found });
     }
     Ok((header, body))

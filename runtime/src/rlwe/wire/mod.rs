@@ -16,6 +16,7 @@
 pub(crate) mod frame;
 pub(crate) mod packing;
 
+use fhec_ir::ckks::CiphertextType;
 use fhec_ir::scale::{Level, Scale};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -57,6 +58,12 @@ impl Ciphertext {
         let body: Vec<Vec<u8>> =
             self.polys().iter().map(|poly| pack(context, &primes, poly.data())).collect();
         seal(Kind::Ciphertext, &header, &body.concat())
+    }
+
+    /// Most bytes that [`Ciphertext::to_bytes`] makes of one of this type.
+    pub fn max_bytes(context: &Context, ty: &CiphertextType) -> usize {
+        let body = usize::from(ty.size) * packed_len(context, &primes(context, context.basis(ty.level), 1));
+        frame::MAX_OVERHEAD + body
     }
 
     /// Reads a ciphertext, seeded ones included.

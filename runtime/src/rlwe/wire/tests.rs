@@ -83,7 +83,7 @@ fn well_formed_nonsense_is_refused() {
     };
     assert_eq!(read(&good, &body), Ok(()));
     let foreign = Fixture::new(literal(12, 3, 2, 45), &[]).context;
-    let other = Header { fingerprint: foreign.params().fingerprint().to_vec(), ..good.clone() };
+    let other = Header { fingerprint: foreign.fingerprint().to_vec(), ..good.clone() };
     assert!(matches!(read(&other, &body), Err(FormatError::Fingerprint { .. })));
     assert!(matches!(read(&Header { level: 2, ..good.clone() }, &body), Err(FormatError::Length { .. })));
     for bad in [

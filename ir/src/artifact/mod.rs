@@ -11,7 +11,10 @@
 //! Programs travel in their text form with the tensors beside them, named by digest, so one printer and one parser
 //! serve people, tests and files. Readers trust nothing: the digest is checked before anything is decompressed, the
 //! decompressed size is bounded, programs are parsed, typed and verified, tensors checked against their shapes, layouts of
-//! inputs and outputs against the program's types and the network's tensors.
+//! inputs and outputs against the program's types and the network's tensors, what is declared against [`limits`]. Security
+//! is computed from parameters and keys ([`Artifact::certificate`]), and a reader says how much of it she wants.
+
+mod limits;
 
 use std::io::Read;
 
@@ -19,14 +22,17 @@ use prost::Message as _;
 use thiserror::Error;
 
 use crate::batch::{Batch, BatchError};
+use crate::bootstrap::ProgramBootstrapError;
 use crate::ckks::Ckks;
 use crate::entity::Value;
+use crate::evaluation_keys::{Encapsulation, EvaluationKeys};
 use crate::func::{Func, Stage};
 use crate::layout::Layout;
 use crate::nn::Nn;
 use crate::params::{FixedScale, Params, ParamsError, ParamsLiteral, Secret};
 use crate::prime_set::PrimeSet;
 use crate::scale::Level;
+use crate::security::{Certificate, SecurityError};
 use crate::tensor::{ConstPool, Tensor, element_count};
 use crate::text::{ConstSource, ParseError, parse_func, print_func};
 use crate::verify::{VerifyErrors, verify};
@@ -37,9 +43,12 @@ pub const FORMAT_VERSION: u32 = 2;
 const HEADER_BYTES: usize = 48;
 /// Bound on the decompressed payload: far above any network this compiler handles.
 const MAX_PAYLOAD_BYTES: u64 = 2 << 30;
+/// A payload of more bytes than this must not be more than [`MAX_RATIO`] times the file, so that a small file takes little
+/// memory.
+const SMALL_PAYLOAD_BYTES: u64 = 128 << 20;
+/// Weights shrink hardly at all, programs and plans to a tenth.
+const MAX_RATIO: u64 = 100;
 const COMPRESSION_LEVEL: i32 = 9;
-/// Bound on the slots of one input or output, 8 GiB as numbers: a layout of few elements may ask for many more vectors.
-const MAX_BUNDLE_SLOTS: usize = 1 << 30;
 
 /// What a compile produces.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,8 +81,16 @@ pub enum ArtifactError {
     Checksum,
     #[error("the artifact cannot be decompressed: {0}")]
     Decompress(std::io::Error),
-    #[error("the artifact decompresses to more than {MAX_PAYLOAD_BYTES} bytes")]
-    TooLarge,
+    #[error("the artifact decompresses to more than {limit} bytes, more than a file of its size may hold")]
+    TooLarge { limit: u64 },
+    #[error("the artifact's {part} has {bytes} bytes, more than {limit}")]
+    PartTooLarge { part: &'static str, bytes: usize, limit: usize },
+    #[error("the artifact's {stage} program declares what no program has: {reason}")]
+    Limits { stage: &'static str, reason: String },
+    #[error(transparent)]
+    Bootstraps(#[from] ProgramBootstrapError),
+    #[error("the artifact is not secure enough: {0}")]
+    Security(#[from] SecurityError),
     #[error("the artifact's message cannot be read: {0}")]
     Decode(#[from] prost::DecodeError),
     #[error("the artifact lacks its {0}")]
@@ -230,8 +247,12 @@ impl Artifact {
         bytes
     }
 
-    /// Reads what [`Artifact::to_bytes`] wrote.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ArtifactError> {
+    /// Reads what [`Artifact::to_bytes`] wrote, of a program whose secrets keep at least `least_security` bits by the
+    /// security table. What the file says of its own security is not looked at.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Security`] for programs that keep less, and for those that the table knows nothing of.
+    pub fn from_bytes(bytes: &[u8], least_security: u32) -> Result<Self, ArtifactError> {
         if !bytes.starts_with(MAGIC) {
             return Err(ArtifactError::Magic);
         }
@@ -250,21 +271,40 @@ impl Artifact {
         if blake3::hash(payload).as_bytes()[..] != header[16..48] {
             return Err(ArtifactError::Checksum);
         }
+        let limit = SMALL_PAYLOAD_BYTES.max(MAX_RATIO * payload.len() as u64).min(MAX_PAYLOAD_BYTES);
         let mut raw = Vec::new();
         let decoder = zstd::stream::read::Decoder::new(payload).map_err(ArtifactError::Decompress)?;
-        decoder.take(MAX_PAYLOAD_BYTES + 1).read_to_end(&mut raw).map_err(ArtifactError::Decompress)?;
-        if raw.len() as u64 > MAX_PAYLOAD_BYTES {
-            return Err(ArtifactError::TooLarge);
+        decoder.take(limit + 1).read_to_end(&mut raw).map_err(ArtifactError::Decompress)?;
+        if raw.len() as u64 > limit {
+            return Err(ArtifactError::TooLarge { limit });
         }
-        Artifact::from_message(Message::decode(&raw[..])?)
+        let message = Message::decode(&raw[..])?;
+        drop(raw);
+        Artifact::from_message(message, least_security)
     }
 
-    fn from_message(message: Message) -> Result<Self, ArtifactError> {
+    fn from_message(message: Message, least_security: u32) -> Result<Self, ArtifactError> {
+        let parts = [
+            ("ckks program", &message.program, limits::MAX_TEXT_BYTES),
+            ("nn program", &message.network, limits::MAX_TEXT_BYTES),
+            ("plan", &message.plan, limits::MAX_JSON_BYTES),
+            ("normalisation", &message.preprocess, limits::MAX_JSON_BYTES),
+        ];
+        for (part, text, limit) in parts {
+            if text.len() > limit {
+                return Err(ArtifactError::PartTooLarge { part, bytes: text.len(), limit });
+            }
+        }
         let params = message.params.ok_or(ArtifactError::Missing("parameters"))?.to_params()?;
+        // The main secret first, before anything large is read; with the other one again below.
+        Certificate::of(&params, None)?.require(least_security)?;
         let tensors = message.tensors.iter().map(Tensor::try_from).collect::<Result<Vec<_>, _>>();
-        let source = ConstSource::new(tensors.map_err(ArtifactError::Tensor)?);
+        let source = ConstSource::of_file(tensors.map_err(ArtifactError::Tensor)?);
         let program: Func<Ckks> = read_func(&message.program, &source)?;
         let network: Func<Nn> = read_func(&message.network, &source)?;
+        let limits = |stage| move |reason| ArtifactError::Limits { stage, reason };
+        limits::check_program(&program).map_err(limits(Ckks::NAME))?;
+        limits::check_network(&network).map_err(limits(Nn::NAME))?;
         let values = program.inputs().iter().copied().chain(program.ops().iter().map(|data| data.result));
         for value in values {
             let ty = program.ty(value);
@@ -284,7 +324,25 @@ impl Artifact {
         };
         artifact.input_layouts()?;
         artifact.output_layouts()?;
+        artifact.certificate()?.require(least_security)?;
         Ok(artifact)
+    }
+
+    /// The keys to an ephemeral secret and back that the program's bootstraps need, if they raise the modulus so.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Bootstraps`]; not if the artifact was read from bytes.
+    pub fn encapsulation(&self) -> Result<Option<Encapsulation>, ArtifactError> {
+        let keys = EvaluationKeys::default().with_bootstraps(&self.program, &self.params)?;
+        Ok(keys.encapsulation)
+    }
+
+    /// What the security table says of the program's secrets, computed from its parameters and keys.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Security`] if the table says nothing of one, or if one keeps less than its lowest level.
+    pub fn certificate(&self) -> Result<Certificate, ArtifactError> {
+        Ok(Certificate::of(&self.params, self.encapsulation()?.as_ref())?)
     }
 
     /// How many images a run takes, and how they share its ciphertexts.
@@ -340,9 +398,6 @@ impl Artifact {
                     ty.vectors,
                     ty.slots
                 )));
-            }
-            if layout.vectors().saturating_mul(layout.slots) > MAX_BUNDLE_SLOTS {
-                return Err(error(format!("the layout takes more than {MAX_BUNDLE_SLOTS} slots")));
             }
             let shape = &self.network.ty(tensor).shape;
             let elements = batch.elements_per_image(layout).map_err(|e| error(e.to_string()))?;
@@ -430,7 +485,7 @@ mod tests {
     fn writing_and_reading_are_inverse_and_deterministic() {
         let artifact = artifact();
         let bytes = artifact.to_bytes();
-        assert_eq!(Artifact::from_bytes(&bytes).unwrap(), artifact);
+        assert_eq!(Artifact::from_bytes(&bytes, 98).unwrap(), artifact);
         assert_eq!(bytes, artifact.to_bytes());
     }
 
@@ -440,26 +495,47 @@ mod tests {
         for position in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[position] ^= 0x10;
-            assert!(Artifact::from_bytes(&damaged).is_err(), "byte {position}");
+            assert!(Artifact::from_bytes(&damaged, 98).is_err(), "byte {position}");
         }
         for length in 0..bytes.len() {
-            assert!(Artifact::from_bytes(&bytes[..length]).is_err(), "length {length}");
+            assert!(Artifact::from_bytes(&bytes[..length], 98).is_err(), "length {length}");
         }
+    }
+
+    /// A file with this payload and a right checksum.
+    fn seal(payload: &[u8]) -> Vec<u8> {
+        let payload = zstd::bulk::compress(payload, 1).unwrap();
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(blake3::hash(&payload).as_bytes());
+        bytes.extend_from_slice(&payload);
+        bytes
+    }
+
+    fn message() -> Message {
+        let good = artifact();
+        Message {
+            params: Some((&good.params).into()),
+            program: print_func(&good.program),
+            network: print_func(&good.network),
+            tensors: good.network.consts.iter().map(|(_, tensor)| tensor.into()).collect(),
+            plan: good.plan_json,
+            preprocess: good.preprocess_json,
+        }
+    }
+
+    /// What a reader says of a message that `change` was made to.
+    fn changed(change: impl FnOnce(&mut Message)) -> Result<Artifact, ArtifactError> {
+        let mut message = message();
+        change(&mut message);
+        Artifact::from_bytes(&seal(&message.encode_to_vec()), 98)
     }
 
     #[test]
     fn hostile_payloads_with_a_right_checksum_are_errors() {
-        let seal = |payload: &[u8]| {
-            let payload = zstd::bulk::compress(payload, 1).unwrap();
-            let mut bytes = MAGIC.to_vec();
-            bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-            bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-            bytes.extend_from_slice(blake3::hash(&payload).as_bytes());
-            bytes.extend_from_slice(&payload);
-            bytes
-        };
-        assert!(matches!(Artifact::from_bytes(&seal(b"\xff\xff\xff")), Err(ArtifactError::Decode(_))));
-        assert!(matches!(Artifact::from_bytes(&seal(b"")), Err(ArtifactError::Missing("parameters"))));
+        assert!(matches!(Artifact::from_bytes(&seal(b"\xff\xff\xff"), 98), Err(ArtifactError::Decode(_))));
+        assert!(matches!(Artifact::from_bytes(&seal(b""), 98), Err(ArtifactError::Missing("parameters"))));
         let good = artifact();
         let mut message = Message {
             params: Some((&good.params).into()),
@@ -469,19 +545,19 @@ mod tests {
         };
         // The tensors are missing.
         assert!(matches!(
-            Artifact::from_bytes(&seal(&message.encode_to_vec())),
+            Artifact::from_bytes(&seal(&message.encode_to_vec()), 98),
             Err(ArtifactError::Parse { .. })
         ));
         message.tensors = vec![TensorMessage { shape: vec![u64::MAX, 2], data: vec![0; 8] }];
         assert!(matches!(
-            Artifact::from_bytes(&seal(&message.encode_to_vec())),
+            Artifact::from_bytes(&seal(&message.encode_to_vec()), 98),
             Err(ArtifactError::Tensor(_))
         ));
         message.tensors = good.network.consts.iter().map(|(_, tensor)| tensor.into()).collect();
         message.params.as_mut().unwrap().q.truncate(3);
         message.params.as_mut().unwrap().levels.truncate(6);
         assert!(matches!(
-            Artifact::from_bytes(&seal(&message.encode_to_vec())),
+            Artifact::from_bytes(&seal(&message.encode_to_vec()), 98),
             Err(ArtifactError::Misfit(_))
         ));
     }
@@ -490,8 +566,8 @@ mod tests {
     #[test]
     fn the_seed_of_the_fuzz_target_is_an_artifact() {
         let seed =
-            Message::decode(&include_bytes!("../../fuzz/seeds/artifact/bootstrap_message")[..]).unwrap();
-        Artifact::from_message(seed).unwrap();
+            Message::decode(&include_bytes!("../../../fuzz/seeds/artifact/bootstrap_message")[..]).unwrap();
+        Artifact::from_message(seed, 128).unwrap();
     }
 
     #[test]
@@ -501,7 +577,7 @@ mod tests {
             let mut layouts: Vec<Layout> = artifact.program.meta(meta).unwrap();
             change(&mut layouts);
             artifact.program.set_meta(meta, &layouts);
-            Artifact::from_bytes(&artifact.to_bytes())
+            Artifact::from_bytes(&artifact.to_bytes(), 98)
         };
         type Change = &'static dyn Fn(&mut Vec<Layout>);
         let changes: [(Change, &str); 7] = [
@@ -527,8 +603,72 @@ mod tests {
             }
             let mut artifact = artifact();
             artifact.program.meta.remove(meta);
-            let error = Artifact::from_bytes(&artifact.to_bytes()).unwrap_err();
+            let error = Artifact::from_bytes(&artifact.to_bytes(), 98).unwrap_err();
             assert!(matches!(error, ArtifactError::Layouts { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn security_is_computed_and_the_reader_sets_the_least() {
+        let bytes = artifact().to_bytes();
+        // Four primes of 45 bits and one of 48: 228 bits, of which 2^13 admits 214 at 128 bits and 277 at 98.
+        assert_eq!(Artifact::from_bytes(&bytes, 98).unwrap().certificate().unwrap().bits(), 98);
+        let error = Artifact::from_bytes(&bytes, 128).unwrap_err();
+        assert!(
+            matches!(error, ArtifactError::Security(SecurityError::BelowFloor { bits: 98, .. })),
+            "{error}"
+        );
+        let weak = changed(|message| message.params.as_mut().unwrap().hamming_weight = 1).unwrap_err();
+        assert!(matches!(weak, ArtifactError::Security(SecurityError::UnknownSecret { .. })), "{weak}");
+    }
+
+    #[test]
+    fn a_weak_ephemeral_secret_is_refused() {
+        let seed = &include_bytes!("../../../fuzz/seeds/artifact/bootstrap_message")[..];
+        for (weight, refused) in [("32", false), ("31", true), ("1", true), ("0", true)] {
+            let mut message = Message::decode(seed).unwrap();
+            let program =
+                message.program.replace("ephemeral_weight=32", &format!("ephemeral_weight={weight}"));
+            message.program = program;
+            let read = Artifact::from_bytes(&seal(&message.encode_to_vec()), 98);
+            match (read, refused) {
+                (Ok(_), false) => {}
+                (Err(ArtifactError::Security(SecurityError::UnknownSecret { .. })), true) => {}
+                (other, _) => panic!("weight {weight}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn declarations_without_bounds_are_errors() {
+        let limits = |result: Result<Artifact, ArtifactError>, part: &str| {
+            let error = result.expect_err(part);
+            assert!(error.to_string().contains(part), "`{part}` is not in: {error}");
+        };
+        changed(|_| ()).unwrap();
+        // Elements that nobody sent.
+        limits(
+            changed(|m| m.program = m.program.replacen('{', "{\n const @0 : f32[16777216] = random(1)", 1)),
+            "hand-written text only",
+        );
+        limits(changed(|m| m.program += &" ".repeat(17 << 20)), "ckks program has");
+        limits(changed(|m| m.network += &" ".repeat(17 << 20)), "nn program has");
+        limits(changed(|m| m.plan = " ".repeat(65 << 20)), "plan has");
+        let unused =
+            |m: &mut Message| m.program = m.program.replace("return", "%3 = rotate(%2) {steps=1}\n return");
+        limits(changed(unused), "nothing uses %3");
+        let many = |m: &mut Message| {
+            m.program = m.program.replacen("input %0 : ct<1,", "input %0 : ct<1000000,", 1);
+        };
+        assert!(changed(many).is_err());
+        for log_scale in [3_000_000, u32::MAX] {
+            limits(
+                changed(|m| m.params.as_mut().unwrap().log_scale = log_scale),
+                "canonical scale of level 3",
+            );
+        }
+        // Brackets, 256 MiB of them in a file of a few kilobytes.
+        let error = Artifact::from_bytes(&seal(&vec![b'['; 256 << 20]), 98).unwrap_err();
+        assert!(matches!(error, ArtifactError::TooLarge { .. }), "{error}");
     }
 }

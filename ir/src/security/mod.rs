@@ -7,12 +7,17 @@
 //! Rules: a ring degree that is not in the table is refused; a Hamming weight between two rows takes the row of the
 //! next smaller one, and one below the smallest row is refused. Nothing is extrapolated.
 
+mod certificate;
 pub mod table;
 
-use fhec_ir::params::{Params, Secret};
+use crate::params::{Params, Secret};
 use thiserror::Error;
 
+pub use certificate::{Certificate, CertifiedSecret};
 pub use table::SECURITY_LEVELS;
+
+/// Bits of security that a reader of programs wants where she does not say.
+pub const DEFAULT_FLOOR: u32 = 128;
 
 /// Why no promise can be made.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -30,6 +35,11 @@ pub enum SecurityError {
         "log2(QP) = {log_qp:.1} is above {max}, the limit of {bits} bits for ring degree 2^{log_n} and a {secret} secret"
     )]
     TooLarge { log_n: u32, secret: Secret, bits: u32, log_qp: f64, max: u32 },
+    #[error(
+        "the {secret} secret keeps {bits} bits of security, at least {least} are asked for; say `--min-security {bits}` \
+         to accept that, or have the model compiled for {least} bits"
+    )]
+    BelowFloor { secret: Secret, bits: u32, least: u32 },
 }
 
 /// Limits of all [`SECURITY_LEVELS`] for a ring degree and a secret.
