@@ -1,4 +1,4 @@
-//! Tables that list parts of the project name exactly the parts that exist.
+//! Tables that list parts of the project name exactly the parts that exist, and versions agree.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -99,6 +99,27 @@ fn the_architecture_lists_the_crates() {
 /// The crate that a row of the table is about.
 fn first_cell_name(row: &str) -> Option<String> {
     first_cell(row).into_iter().next()
+}
+
+/// What follows `key` on the first line of `text` that starts with it, without quotes.
+fn value<'a>(text: &'a str, key: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    line.unwrap_or_else(|| panic!("no line starts with {key}")).trim().trim_matches('"')
+}
+
+#[test]
+fn versions_and_dates_are_the_same_everywhere() {
+    let (manifest, citation) = (read("Cargo.toml"), read("CITATION.cff"));
+    let version = value(&manifest, "version = ");
+    assert_eq!(value(&citation, "version: "), version, "CITATION.cff and Cargo.toml");
+    let release = format!("{version} - {}", value(&citation, "date-released: "));
+    assert_eq!(value(&read("CHANGELOG.md"), &format!("## {version}")), &release[version.len() + 1..]);
+    let toolchain = read("rust-toolchain.toml");
+    let (channel, minimum) = (value(&toolchain, "channel = "), value(&manifest, "rust-version = "));
+    assert!(channel.starts_with(minimum), "CI builds with {channel}, the least Rust version is {minimum}");
+    for line in manifest.lines().filter(|line| line.starts_with("fhec-") && line.contains("version")) {
+        assert!(line.contains(&format!("version = \"{version}\"")), "{line}");
+    }
 }
 
 /// The checks above find what they are for.
