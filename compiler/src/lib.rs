@@ -11,7 +11,7 @@
 //! | [`simulator`] | answers of a compiled program without encryption |
 //! | [`simulation`] | answers on a data set, compared with the plain network's and summed up |
 //! | [`blame`], [`layer_values`] | which layer flips a class; layers in the program and in the plain network |
-//! | [`bench_bootstrap`] | measuring bootstraps |
+//! | [`bench_bootstrap`], [`bench_costs`] | measuring bootstraps, and what operations cost |
 //! | [`plan_diff`] | two plans compared |
 //! | [`gates`] | limits that a plan has to keep |
 //! | [`layer_errors`] | errors of a run, layer by layer |

@@ -132,7 +132,8 @@ fn plans_follow_the_json_contract_and_state_their_security() {
         let program = folder.path().join(format!("{security}.fhec"));
         let compiled: Value = serde_json::from_str(&compile(&program, security)).unwrap();
         let inspected: Value =
-            serde_json::from_str(&succeeds(&["inspect", text(&program), "--json"])).unwrap();
+            serde_json::from_str(&succeeds(&["inspect", text(&program), "--json", "--min-security", "98"]))
+                .unwrap();
         assert_eq!(compiled, inspected);
         let numbers = [
             "log_n",

@@ -8,7 +8,8 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`func`] | the container all stages share; [`entity`] ids, [`tensor`] constants, [`attr`] attributes |
+//! | [`func`], `op_table` | the container all stages share; the macro behind their op tables |
+//! | [`entity`], [`tensor`], [`attr`] | ids, constants, attributes |
 //! | [`text`] | printer and parser |
 //! | [`verify`] | what every pass may rely on |
 //! | [`interp`] | cleartext meaning of each stage |
@@ -16,14 +17,13 @@
 //! | [`batch`] | several images in one run |
 //! | [`layer_values`] | which values of a program stand for the network's, and how they are stored |
 //! | [`artifact`] | the file a compile produces |
-//! | [`plan`] | what a compile decided and predicts |
 //! | [`circuit_shape`] | rotations and products of the big circuits |
 //! | [`diagonal`] | what diagonals of linear maps take, and how they are multiplied |
 //! | [`bootstrap`] | bootstrapping as data: levels, matrices, polynomials |
 //! | [`noise`] | how large the errors of operations, polynomials and bootstraps are |
 //! | [`evaluation_keys`] | the switching keys a program needs |
 //! | [`plan`] | what a compile decided and predicted |
-//! | [`params`], [`scale`], [`prime`] | numbers of an RNS-CKKS instance |
+//! | [`params`], [`scale`], [`prime`], [`prime_set`] | numbers of an RNS-CKKS instance; which primes a level has |
 //! | [`security`] | how large a modulus may be, and what a program's secrets keep |
 //! | [`printable`] | text of strangers that people will read |
 //! | [`packing`] | bits of residues in keys and matrices |

@@ -5,7 +5,7 @@
 //! | [`nn`] | passes on networks: simplify, calibrate, approximate, normalize |
 //! | [`approximation`] | polynomials for sign, ReLU and smooth activations |
 //! | [`lower_nn`] | nn to packed: layouts, linear maps, polynomials |
-//! | [`packed`] | clean-up of packed programs |
+//! | [`packed`] | common subexpressions of packed programs |
 //! | [`ckks`] | packed to ckks: parameters, levels, keys, order |
 //! | [`estimate`] | seconds, memory and error of a scheduled program |
 //! | [`analysis`] | costs, depths, levels, rotations, live bytes, noise |
@@ -13,6 +13,7 @@
 //! | [`pipeline`] | the order of the passes on networks |
 //! | [`schedule_network`] | the order of the passes from `lower` on, the search over rings |
 //! | [`compile`] | both halves: from an imported network to a program and its plan |
+//! | [`preset`] | programs that others have published, as options |
 //! | [`plan`] | the decisions as data |
 //! | [`report`], [`error`] | what a pass returns beside its result, and instead of one |
 

@@ -2,6 +2,11 @@
 //!
 //! Programs of the nn stage have a runner of their own beside the passes on networks (`passes/tests/nn_filetests.rs`);
 //! directives mean the same in both.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`passes`] | the passes by name, as filetests call them |
+//! | [`runner`] | files, directives, comparison with what is expected |
 
 #![forbid(unsafe_code)]
 
