@@ -247,7 +247,8 @@ fn what_a_program_says_of_its_security_is_not_printed() {
 fn less_security_has_to_be_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.fhec");
-    let compile = ["compile", text(&model("mnist_cnn_deg3.onnx")), "--security", "98", "-o", text(&path)];
+    let net = model("mnist_cnn_deg3.onnx");
+    let compile = ["compile", text(&net), "--security", "98", "-o", text(&path)];
     let compiled = fhec(&compile);
     let warnings = String::from_utf8_lossy(&compiled.stderr);
     assert!(compiled.status.success() && warnings.matches("--min-security 98").count() == 1, "{warnings}");
