@@ -1,6 +1,7 @@
 //! Answers of the compiled program on slots with modelled noise, or exact ones.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fhec_ir::artifact::Artifact;
 use fhec_ir::batch::Batch;
@@ -9,7 +10,7 @@ use fhec_ir::interp::Bundle;
 use fhec_ir::layout::Layout;
 use fhec_runtime::exec::clear::Clear;
 use fhec_runtime::exec::noisy::{EncryptionKind, Simulation};
-use fhec_runtime::exec::{self, Overflow};
+use fhec_runtime::exec::{self, Control, Overflow};
 
 use crate::roles::RoleError;
 
@@ -19,7 +20,8 @@ pub struct Simulator<'a> {
     output: Layout,
     batch: Batch,
     factor: f64,
-    noisy: Option<Simulation<'a>>,
+    clear: Clear,
+    noisy: Option<Simulation>,
 }
 
 /// What a simulated run answers.
@@ -34,12 +36,14 @@ pub struct Simulated {
 impl<'a> Simulator<'a> {
     /// A simulator of `artifact`'s program; `exact` leaves the noise out.
     pub fn new(artifact: &'a Artifact, exact: bool) -> Result<Self, RoleError> {
+        let program = Arc::new(artifact.program.clone());
         Ok(Simulator {
             artifact,
             output: crate::roles::output_layout(artifact)?,
             batch: artifact.batch()?,
             factor: crate::roles::output_factor(artifact)?,
-            noisy: (!exact).then(|| Simulation::new(&artifact.program, &artifact.params)),
+            noisy: (!exact).then(|| Simulation::new(&program, &artifact.params)),
+            clear: Clear::new(&program),
         })
     }
 
@@ -68,16 +72,17 @@ impl<'a> Simulator<'a> {
         let &[input] = program.inputs() else {
             return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
         };
-        let mut seen = exec::seen(seen);
+        let (mut seen, control) = (exec::seen(seen), Control::default());
         let (outputs, overflows) = match &self.noisy {
             Some(simulation) => {
                 let run = simulation.run(seed);
                 let encrypted = run.encrypt(0, program.ty(input), slots, EncryptionKind::SecretKey);
-                let outputs = exec::execute_from(program, &run, vec![encrypted], known, &mut (), &mut seen)?;
+                let outputs = exec::execute_from(&run, vec![encrypted], known, &control, &mut (), &mut seen)?;
                 (outputs, run.overflows())
             }
             None => {
-                let outputs = exec::execute_from(program, &Clear, vec![slots], known, &mut (), &mut seen)?;
+                let outputs =
+                    exec::execute_from(&self.clear, vec![slots], known, &control, &mut (), &mut seen)?;
                 (outputs, Vec::new())
             }
         };

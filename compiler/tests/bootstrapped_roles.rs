@@ -1,5 +1,6 @@
 //! Client and server with a program that bootstraps: keys through a file, one refresh, the answer.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use fhec_compiler::roles::{Client, KeyFolder, RoleError, Server, files};
@@ -67,7 +68,7 @@ fn image(slots: usize) -> Vec<f32> {
 
 /// Keys to a folder and back, one run; bits of the mean and of the largest error.
 fn bits(artifact: &Artifact, slots: usize) -> (f64, f64) {
-    let context = Context::new(artifact.params.clone()).expect("the parameters can be used");
+    let context = Arc::new(Context::new(artifact.params.clone()).expect("the parameters can be used"));
     let client = Client::generate(artifact, &context).expect("there is randomness");
     let folder = tempfile::tempdir().expect("a folder");
     let start = Instant::now();
@@ -120,7 +121,7 @@ fn a_128_bit_program_refreshes_all_slots() {
 #[test]
 fn servers_without_the_keys_of_bootstraps_say_so_at_once() {
     let with = artifact(&toy_set(), 64);
-    let context = Context::new(with.params.clone()).unwrap();
+    let context = Arc::new(Context::new(with.params.clone()).unwrap());
     let client = Client::generate(&with, &context).unwrap();
     let keys = client.evaluation_keys().unwrap();
     let alone = ProgramKeys::new(keys.evaluation().clone(), None).unwrap();

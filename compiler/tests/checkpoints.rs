@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fhec_compiler::roles::checkpoint::{
@@ -67,7 +68,7 @@ fn image() -> Vec<f32> {
 fn checkpoints_are_bound_to_program_key_and_image() {
     let artifact = artifact();
     let program = &artifact.program;
-    let context = Context::new(artifact.params.clone()).unwrap();
+    let context = Arc::new(Context::new(artifact.params.clone()).unwrap());
     let client = Client::generate(&artifact, &context).unwrap();
     let server = Server::new(&artifact, &context, client.evaluation_keys().unwrap());
     let evaluation = server.ready().unwrap();
@@ -163,7 +164,7 @@ impl Witness<Vec<Ciphertext>> for Once<'_, '_> {
 #[test]
 fn checkpoints_keep_their_distance() {
     let artifact = artifact();
-    let context = Context::new(artifact.params.clone()).unwrap();
+    let context = Arc::new(Context::new(artifact.params.clone()).unwrap());
     let client = Client::generate(&artifact, &context).unwrap();
     let server = Server::new(&artifact, &context, client.evaluation_keys().unwrap());
     let bundle = client.encrypt(&image()).unwrap();

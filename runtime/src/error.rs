@@ -1,10 +1,26 @@
-//! What can be wrong with operands, keys and bytes.
+//! What can be wrong with operands, keys and bytes, and what ends work before its end.
+
+use std::time::Duration;
 
 use fhec_ir::scale::{Level, Scale};
 use thiserror::Error;
 
 use crate::ckks::PlaintextScale;
 use crate::rlwe::{KeyId, KeyKind};
+
+/// Why work was ended from outside, where it could have gone on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Stop {
+    /// Somebody asked for it.
+    #[error("cancelled")]
+    Cancelled,
+    /// There was no time left.
+    #[error("{overdue:.1?} beyond the deadline")]
+    Deadline {
+        /// By how much the deadline had passed when it was looked at.
+        overdue: Duration,
+    },
+}
 
 /// Why an operation on ciphertexts or plaintexts was refused. Nothing has been changed then.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -175,6 +191,9 @@ pub enum EvalError {
         /// The level.
         level: Level,
     },
+    /// Work on many ciphertexts was ended between two of them.
+    #[error(transparent)]
+    Stopped(#[from] Stop),
 }
 
 /// Why bytes were refused as a key or a ciphertext.

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fhec_compiler::build::{self, Request};
 use fhec_compiler::data::{Dataset, Preprocess};
@@ -21,7 +22,7 @@ use fhec_runtime::ring::Context;
 
 /// Encrypts, evaluates, decrypts.
 fn answer(artifact: &Artifact, images: &[f32]) -> Result<Answer, RoleError> {
-    let context = Context::new(artifact.params.clone()).expect("the parameters can be used");
+    let context = Arc::new(Context::new(artifact.params.clone()).expect("the parameters can be used"));
     let client = Client::generate(artifact, &context)?;
     let server = Server::new(artifact, &context, client.evaluation_keys()?);
     client.decrypt(&server.ready()?.evaluate(client.encrypt(images)?, |_| ())?)

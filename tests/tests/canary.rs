@@ -2,6 +2,7 @@
 //! tampered ciphertext and every foreign key, and no good answer. The network is the MNIST CNN of degree 3, at its real parameters.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use fhec_compiler::build::{Request, from_file};
 use fhec_compiler::data::Preprocess;
@@ -58,7 +59,8 @@ fn relabelled(context: &Context, ciphertext: &Ciphertext, other: &Ciphertext) ->
 #[test]
 fn known_values_tell_good_answers_from_bad_ones() {
     let program = program();
-    let context = Context::new(program.artifact.params.clone()).expect("the parameters can be used");
+    let context =
+        Arc::new(Context::new(program.artifact.params.clone()).expect("the parameters can be used"));
     let client = Client::generate(&program.artifact, &context).expect("there is randomness");
     let server = Server::new(&program.artifact, &context, client.evaluation_keys().expect("keys are made"));
     let ready = server.ready().expect("the keys are enough");

@@ -1,6 +1,8 @@
 //! The embedded networks, all the way: ONNX bytes, compiled, keys, an encrypted picture, the answer, beside the plain network with
 //! its exact ReLUs and beside the simulation.
 
+use std::sync::Arc;
+
 use fhec_compiler::build::{self, Request};
 use fhec_compiler::data::Dataset;
 use fhec_compiler::embedded::Example;
@@ -35,7 +37,7 @@ impl Run {
         let simulated =
             Simulator::new(&artifact, false).and_then(|s| s.logits(&image, 1)).expect("it simulates");
 
-        let context = Context::new(artifact.params.clone()).expect("the parameters can be used");
+        let context = Arc::new(Context::new(artifact.params.clone()).expect("the parameters can be used"));
         let client = Client::generate(&artifact, &context).expect("there is randomness");
         let server = Server::new(&artifact, &context, client.evaluation_keys().expect("keys are made"));
         let encrypted = client.encrypt(&image).expect("it encrypts");

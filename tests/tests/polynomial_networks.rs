@@ -2,6 +2,7 @@
 //! approximated here, so the network as it was trained is what all answers are compared with.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fhec_compiler::build::{self, Request};
 use fhec_compiler::data::{Dataset, Preprocess};
@@ -56,7 +57,8 @@ fn check(name: &str) {
     }
 
     let (class, image) = &digits[digits.len() / 2];
-    let context = Context::new(program.artifact.params.clone()).expect("the parameters can be used");
+    let context =
+        Arc::new(Context::new(program.artifact.params.clone()).expect("the parameters can be used"));
     let client = Client::generate(&program.artifact, &context).expect("there is randomness");
     let server = Server::new(&program.artifact, &context, client.evaluation_keys().expect("keys are made"));
     let encrypted = client.encrypt(image).expect("it encrypts");

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
@@ -53,7 +54,7 @@ struct Report {
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let program = Program::open(&args.program)?;
-    let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
+    let context = Arc::new(fhec_runtime::ring::Context::new(program.artifact.params.clone())?);
     let secret = files::read_secret_key(&args.keys, &context)?;
     let bundle = files::read_ciphertexts(&args.answer, &context)?;
     let answer = Client::new(&program.artifact, &context, secret).decrypt(&bundle)?;

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -67,12 +68,12 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let inputs: Vec<Vec<f32>> =
         indices.map(|index| images.input(index, &program.preprocess)).collect::<Result<_, _>>()?;
     let image = inputs.concat();
-    let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
+    let context = Arc::new(fhec_runtime::ring::Context::new(program.artifact.params.clone())?);
     let bundle = if files::has_secret_key(&args.keys) {
         let secret = files::read_secret_key(&args.keys, &context)?;
         Client::new(&program.artifact, &context, secret).encrypt(&image)?
     } else {
-        let public = files::read_public_key(&args.keys, &context)?;
+        let public = Arc::new(files::read_public_key(&args.keys, &context)?);
         encrypt_with_public_key(&program.artifact, &context, &public, &image)?
     };
     files::write_ciphertexts(&args.output, &context, &bundle)?;

@@ -1,6 +1,7 @@
 //! `fhec eval`: the server's part.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -53,7 +54,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let start = Instant::now();
     let folder = args.checkpointing.claim()?;
     let program = Program::open(&args.program)?;
-    let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
+    let context = Arc::new(fhec_runtime::ring::Context::new(program.artifact.params.clone())?);
     let bundle = files::read_ciphertexts(&args.input, &context)?;
     let keys = files::read_evaluation_keys(&args.keys, &context)?;
     let ops = &program.artifact.program;

@@ -1,6 +1,7 @@
 //! `fhec keygen`: the client's keys for one program.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -42,7 +43,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let program = Program::open(&args.program)?;
     let folder = KeyFolder::claim(&args.dir)?;
     let spinner = progress::spinner(common, "making keys");
-    let context = fhec_runtime::ring::Context::new(program.artifact.params.clone())?;
+    let context = Arc::new(fhec_runtime::ring::Context::new(program.artifact.params.clone())?);
     let client = Client::generate(&program.artifact, &context)?;
     let keys = client.evaluation_keys()?;
     folder.write(&context, client.secret(), &client.public_key()?, &keys)?;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -139,7 +140,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         )
     };
     let folder = args.checkpointing.claim()?;
-    let context = RingContext::new(program.artifact.params.clone())?;
+    let context = Arc::new(RingContext::new(program.artifact.params.clone())?);
     let start = Instant::now();
     let (client, keys) = match &folder {
         Some(folder) => kept_keys(folder, &program.artifact, &context)?,
@@ -267,7 +268,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
 fn kept_keys<'a>(
     folder: &CheckpointFolder,
     artifact: &'a Artifact,
-    context: &'a RingContext,
+    context: &Arc<RingContext>,
 ) -> Result<(Client<'a>, ProgramKeys)> {
     let keys = folder.file("keys");
     if files::has_secret_key(&keys) {

@@ -319,6 +319,17 @@ impl Witness<Vec<Ciphertext>> for Checkpoints<'_> {
         }
         self.written = Instant::now();
     }
+
+    fn stopped(&mut self, next: usize, live: &[(Value, &Vec<Ciphertext>)]) {
+        match self.write(next, live) {
+            Ok(()) => tracing::debug!(next, path = %self.path.display(), "checkpoint written at the end"),
+            Err(error) => tracing::warn!(%error, "no checkpoint"),
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 /// A file that is hashed as it is read, and never read beyond its end.

@@ -1,5 +1,7 @@
 //! The client: the only place where a secret key is used.
 
+use std::sync::Arc;
+
 use fhec_ir::artifact::Artifact;
 use fhec_ir::interp::Bundle;
 use fhec_ir::layout::Layout;
@@ -37,19 +39,20 @@ const MAX_SPARE_RESIDUE: f64 = 1.0 / 64.0;
 /// Holder of a secret key for one program.
 pub struct Client<'a> {
     artifact: &'a Artifact,
-    context: &'a Context,
-    encoder: Encoder<'a>,
-    secret: SecretKey,
+    context: Arc<Context>,
+    encoder: Encoder,
+    secret: Arc<SecretKey>,
 }
 
 impl<'a> Client<'a> {
     /// A client with the secret key `secret`.
-    pub fn new(artifact: &'a Artifact, context: &'a Context, secret: SecretKey) -> Self {
-        Client { artifact, context, encoder: Encoder::new(context), secret }
+    pub fn new(artifact: &'a Artifact, context: &Arc<Context>, secret: SecretKey) -> Self {
+        let (encoder, secret) = (Encoder::new(context), Arc::new(secret));
+        Client { artifact, context: Arc::clone(context), encoder, secret }
     }
 
     /// A client with a new secret key from the system's randomness.
-    pub fn generate(artifact: &'a Artifact, context: &'a Context) -> Result<Self, RoleError> {
+    pub fn generate(artifact: &'a Artifact, context: &Arc<Context>) -> Result<Self, RoleError> {
         let secret = SecretKey::generate(context, &Seed::random()?);
         Ok(Client::new(artifact, context, secret))
     }
@@ -61,13 +64,13 @@ impl<'a> Client<'a> {
 
     /// A public key: whoever has it can encrypt.
     pub fn public_key(&self) -> Result<PublicKey, RoleError> {
-        Ok(PublicKey::generate(self.context, &self.secret, &Seed::random()?))
+        Ok(PublicKey::generate(&self.context, &self.secret, &Seed::random()?))
     }
 
     /// The keys that the server needs for the program and its bootstraps, each up to the level it is used at.
     pub fn evaluation_keys(&self) -> Result<ProgramKeys, RoleError> {
         let program = &self.artifact.program;
-        Ok(ProgramKeys::generate(self.context, &self.secret, &Seed::random()?, program)?)
+        Ok(ProgramKeys::generate(&self.context, &self.secret, &Seed::random()?, program)?)
     }
 
     /// Encrypts an image: preprocessed, `[c][y][x]`. For programs of a batch as many as it has or fewer, one after the other.
@@ -76,7 +79,7 @@ impl<'a> Client<'a> {
     }
 
     fn encrypt_from(&self, seed: Seed, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
-        let mut encryptor = Encryptor::with_secret_key(self.context, &self.secret, seed);
+        let mut encryptor = Encryptor::with_secret_key(&self.context, &self.secret, seed);
         encrypt_with(self.artifact, &self.encoder, image, |plaintext| encryptor.encrypt(plaintext))
     }
 
@@ -87,7 +90,7 @@ impl<'a> Client<'a> {
         let mut hasher = blake3::Hasher::new_derive_key(
             "fhec 2026 encryption of an image whose evaluation may be resumed",
         );
-        hasher.update(program).update(&self.secret.to_bytes(self.context));
+        hasher.update(program).update(&self.secret.to_bytes(&self.context));
         image.iter().for_each(|x| {
             hasher.update(&x.to_le_bytes());
         });
@@ -98,7 +101,7 @@ impl<'a> Client<'a> {
 
     /// What the slots of any value of the program hold, real parts. A look into a run, for its owner.
     pub fn decrypt_slots(&self, bundle: &[Ciphertext]) -> Result<Bundle, RoleError> {
-        let decryptor = Decryptor::new(self.context, &self.secret);
+        let decryptor = Decryptor::new(&self.context, &self.secret);
         let slots = |ciphertext| {
             let message = self.encoder.decode_complex(&decryptor.decrypt(ciphertext)?)?;
             Ok(message.iter().map(|slot| slot.re).collect())
@@ -112,7 +115,7 @@ impl<'a> Client<'a> {
         let factor = output_factor(self.artifact)?;
         let (vectors, level) = output_type(self.artifact)?;
         check_bundle("an answer", answer, vectors, layout.slots, level)?;
-        let decryptor = Decryptor::new(self.context, &self.secret);
+        let decryptor = Decryptor::new(&self.context, &self.secret);
         let mut slots = Vec::with_capacity(vectors);
         let mut imaginary_residue = 0f64;
         let mut largest = 0f64;
@@ -150,8 +153,8 @@ fn spare_residue(slots: &[Vec<f64>], expected: &[Vec<f64>]) -> f64 {
 /// Encrypts an image with a public key alone.
 pub fn encrypt_with_public_key(
     artifact: &Artifact,
-    context: &Context,
-    key: &PublicKey,
+    context: &Arc<Context>,
+    key: &Arc<PublicKey>,
     image: &[f32],
 ) -> Result<Vec<Ciphertext>, RoleError> {
     let mut encryptor = Encryptor::new(context, key, Seed::random()?);

@@ -1,5 +1,7 @@
 //! Every operation against the clear result, its error against the derived one; levels, scales and refusals exactly.
 
+use std::sync::Arc;
+
 use fhec_ir::params::{FixedScale, Params, ParamsLiteral, Secret};
 use fhec_ir::scale::Scale;
 
@@ -49,7 +51,7 @@ fn fresh_encryptions_under_both_keys() {
         let f = Fixture::new(literal, &[]);
         let context = &f.context;
         let encoder = Encoder::new(context);
-        let public = PublicKey::generate(context, &f.secret, &Seed::from_bytes([2; 32]));
+        let public = Arc::new(PublicKey::generate(context, &f.secret, &Seed::from_bytes([2; 32])));
         for level in [context.params().top_level(), 1] {
             let z = random_slots(context.params().slots(), 1);
             let scale = Scale::canonical(level);
@@ -348,9 +350,9 @@ fn results_depend_neither_on_threads_nor_on_instruction_sets() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let params = Params::new(mixed_literal(12)).unwrap();
-            let context = Context::with_isa(params, isa).unwrap();
+            let context = Arc::new(Context::with_isa(params, isa).unwrap());
             let seed = Seed::from_bytes([1; 32]);
-            let secret = crate::rlwe::SecretKey::generate(&context, &seed);
+            let secret = Arc::new(crate::rlwe::SecretKey::generate(&context, &seed));
             let requests = [KeyRequest::relinearization(6), KeyRequest::rotation(&context, 1, 6)];
             let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
             let z = random_slots(context.params().slots(), 1);
@@ -452,7 +454,7 @@ fn operands_that_do_not_fit_are_refused() {
     let low_one = eval.level_drop(&a, 1).unwrap();
     assert!(Evaluator::new(context, &short).rotate(&low_one, 1).is_ok());
     let other = Fixture::new(literal(12, 4, 2, 45), &[]);
-    let stranger = crate::rlwe::SecretKey::generate(&other.context, &Seed::from_bytes([99; 32]));
+    let stranger = Arc::new(crate::rlwe::SecretKey::generate(&other.context, &Seed::from_bytes([99; 32])));
     let foreign = EvaluationKeys::generate(context, &stranger, &seed, &requests).unwrap();
     assert!(matches!(
         Evaluator::new(context, &foreign).rotate(&low_one, 1),

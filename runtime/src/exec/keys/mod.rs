@@ -9,7 +9,6 @@ use fhec_ir::bootstrap::ProgramBootstrapError;
 use fhec_ir::ckks::Ckks;
 use fhec_ir::evaluation_keys;
 use fhec_ir::func::Func;
-use fhec_ir::params::Params;
 use thiserror::Error;
 
 use crate::circuits::mod_raise::EncapsulationKeys;
@@ -96,11 +95,6 @@ impl ProgramKeys {
     pub fn bytes(&self) -> usize {
         self.evaluation.bytes() + self.encapsulation.as_ref().map_or(0, EncapsulationKeys::bytes)
     }
-}
-
-/// The keys of the ops of `func`, each up to the highest level it is used at. Those of its bootstraps are not among them.
-pub fn requests(func: &Func<Ckks>, params: &Params) -> Vec<KeyRequest> {
-    KeyRequest::of_set(&evaluation_keys::EvaluationKeys::of_ops(func), params)
 }
 
 /// The requests that `keys` do not meet.
