@@ -90,9 +90,6 @@ fn scheme(criterion: &mut Criterion) {
         // A new step each time: keys stream from memory, as they do in a program.
         let mut step = steps.iter().cycle();
         group.bench_function(id("rotate"), |x| measure(x, || eval.rotate(&a, *step.next().unwrap_or(&1))));
-        group.bench_function(id("rotate hoisted x8"), |x| {
-            measure(x, || eval.hoist(&a).and_then(|h| eval.rotate_hoisted(&h, &steps)));
-        });
         // Eight baby steps and four giant steps of 32 diagonals: one plaintext stands for all of them.
         let terms: Vec<Vec<(usize, &Plaintext)>> = vec![(0..8).map(|i| (i, &extended)).collect(); 4];
         group.bench_function(id("32 diagonals, 8 baby steps"), |x| {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use fhec_ir::scale::{Level, Scale};
 use thiserror::Error;
 
-use crate::ckks::PlaintextScale;
-use crate::rlwe::{KeyId, KeyKind};
+use crate::names::{KeyId, PlaintextScale, SwitchingKeyKind};
 
 /// Why work was ended from outside, where it could have gone on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -131,7 +130,7 @@ pub enum EvalError {
         /// The operation.
         op: &'static str,
         /// The key.
-        key: KeyKind,
+        key: SwitchingKeyKind,
     },
     /// An evaluation key that ends below the operand's level.
     #[error("{op}: the {key} was generated up to level {key_level}, the operand is at level {level}")]
@@ -139,7 +138,7 @@ pub enum EvalError {
         /// The operation.
         op: &'static str,
         /// The key.
-        key: KeyKind,
+        key: SwitchingKeyKind,
         /// Highest level the key serves.
         key_level: Level,
         /// The operand's level.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::plaintext::{Form, Plaintext, PlaintextScale};
+use super::plaintext::{Form, Plaintext};
 use crate::error::EvalError;
 use crate::kernels;
+use crate::names::PlaintextScale;
 use crate::ring::{Context, Domain, Poly, Work};
 use crate::rlwe::{Ciphertext, SecretKey};
 

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use fhec_ir::scale::{Level, Scale};
 
-use super::plaintext::{Complex, Form, Plaintext, PlaintextScale};
+use super::plaintext::{Complex, Form, Plaintext};
 use super::special_fft::SpecialFft;
 use crate::error::EvalError;
 use crate::kernels::{self, Modulus};
+use crate::names::PlaintextScale;
 use crate::ring::{Context, Domain, Poly, Work};
 
 /// How a message is to be encoded.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use fhec_ir::scale::Scale;
 use zeroize::Zeroize;
 
-use super::plaintext::{Form, Plaintext, PlaintextScale};
+use super::plaintext::{Form, Plaintext};
 use crate::error::EvalError;
 use crate::kernels;
+use crate::names::PlaintextScale;
 use crate::ring::sampling::{gaussian, ternary};
 use crate::ring::{Context, Domain, Poly, Seed, Work};
 use crate::rlwe::ciphertext::SeededCiphertext;
@@ -77,7 +78,8 @@ impl Encryptor {
         Ok(Ciphertext::new(polys, plaintext.level, scale, plaintext.slots, id))
     }
 
-    /// Encrypts under the secret key, keeping the uniform half as a seed.
+    /// Encrypts under the secret key, keeping the uniform half as a seed. Expanded, it is the ciphertext that [`Self::encrypt`] would have
+    /// made in its place, bit by bit.
     ///
     /// *Errors*: [`EvalError::PlaintextForm`] also with a public key, whose ciphertexts have no uniform half.
     pub fn encrypt_seeded(&mut self, plaintext: &Plaintext) -> Result<SeededCiphertext, EvalError> {

@@ -13,10 +13,11 @@ use rayon::prelude::*;
 use super::compact::CompactPlaintext;
 use super::encoder::Encoder;
 use super::eval::lazy::{ExtendedFactor, FACTOR_BLOCK};
-use super::plaintext::{Complex, PlaintextScale};
+use super::plaintext::Complex;
 use super::subring::{Subring, Subrings};
 use crate::error::EvalError;
 use crate::kernels::{self, Buffer, MIN_LOG_N};
+use crate::names::PlaintextScale;
 use crate::ring::packed::PackedLimbs;
 use crate::ring::{Basis, Context};
 

@@ -2,7 +2,7 @@
 
 use fhec_ir::scale::{Level, Scale};
 
-use super::secret::KeyId;
+use crate::names::KeyId;
 use crate::ring::{Context, Poly};
 
 /// An encryption of a message at a level and a scale: polynomials `c_0, ..., c_(size - 1)` in the evaluation domain

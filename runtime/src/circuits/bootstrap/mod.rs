@@ -301,12 +301,14 @@ impl Bootstrapper {
     }
 
     /// Step 1. *Level*: from the input level to 0, or, if it comes last, from that of the sine's result to the output level.
+    #[doc(alias("SlotToCoeff", "StC"))]
     pub fn slots_to_coeffs(&self, evaluator: &Evaluator<'_>, a: Ciphertext) -> Result<Ciphertext, EvalError> {
         let _span = info_span!("slots_to_coeffs").entered();
         self.slots_to_coeffs.iter().try_fold(a, |x, matrix| evaluator.dft(&x, matrix))
     }
 
     /// Step 2. *Level*: from 0 to the raised level, without the primes that a result at level `to` will not have.
+    #[doc(alias("ModRaise", "mod raise"))]
     pub fn raise_modulus(
         &self,
         evaluator: &Evaluator<'_>,
@@ -321,6 +323,7 @@ impl Bootstrapper {
     }
 
     /// Step 3. *Level*: from the raised level to that of the sine's argument.
+    #[doc(alias("CoeffToSlot", "CtS"))]
     pub fn coeffs_to_slots(
         &self,
         evaluator: &Evaluator<'_>,
@@ -362,6 +365,7 @@ impl Bootstrapper {
 
     /// Step 5, of an argument raised for results at level `to`. *Level*: from that of the sine's argument to that of its result, by
     /// name; primes are missing if the level that is reached ([`BootstrapParams::reached_level`]) is below the output level.
+    #[doc(alias("EvalMod"))]
     pub fn reduce(
         &self,
         evaluator: &Evaluator<'_>,

@@ -29,6 +29,9 @@ use crate::rlwe::{Ciphertext, EvaluationKeys, KeyId};
 pub use rotate::Hoisted;
 
 /// Evaluates on ciphertexts of one secret key with its evaluation keys.
+///
+/// A view of two things that somebody else owns, made where an operation starts and gone when it ends: it is copied freely, and
+/// ops on a few limbs would feel the counting of two owners. What lives longer is `exec::Session`.
 #[derive(Clone, Copy, Debug)]
 pub struct Evaluator<'a> {
     context: &'a Context,
