@@ -242,6 +242,12 @@ pub enum FormatError {
         /// Bytes found.
         found: usize,
     },
+    /// A fresh ciphertext, known by a seed, where one that was computed is expected.
+    #[error("this {object} is one that somebody has just encrypted, not the result of an evaluation")]
+    Seeded {
+        /// The object.
+        object: &'static str,
+    },
     /// Damaged.
     #[error("the checksum of this {object} is wrong: it was damaged on the way")]
     Checksum {

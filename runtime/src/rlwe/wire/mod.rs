@@ -60,8 +60,20 @@ impl Ciphertext {
         seal(Kind::Ciphertext, &header, &body.concat())
     }
 
-    /// Reads a ciphertext, seeded ones included.
+    /// Reads a ciphertext; one whose uniform half is a seed ([`SeededCiphertext`]) is expanded.
     pub fn from_bytes(context: &Context, bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::read(context, bytes, true)
+    }
+
+    /// Reads a ciphertext that has been computed: an answer. No evaluation leaves a uniform half known by its seed.
+    ///
+    /// # Errors
+    /// [`FormatError::Seeded`] for one with such a half, before it is expanded.
+    pub fn from_full_bytes(context: &Context, bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::read(context, bytes, false)
+    }
+
+    fn read(context: &Context, bytes: &[u8], seeds: bool) -> Result<Self, FormatError> {
         let kind = Kind::Ciphertext;
         let (header, body) = open(context, kind, bytes)?;
         let (key, level_found) = (header.key(kind)?, header.level(context, kind)?);
@@ -77,6 +89,9 @@ impl Ciphertext {
         }
         let count = header.polys as usize;
         let seeded = !header.uniform_seed.is_empty();
+        if seeded && !seeds {
+            return Err(FormatError::Seeded { object: kind.name() });
+        }
         if !(if seeded { 1..=1 } else { 2..=3 }).contains(&count) {
             let reason =
                 if seeded { "it has a seed and not one polynomial" } else { "its size is neither 2 nor 3" };
