@@ -21,7 +21,7 @@ use fhec_ir::nn::Nn;
 use fhec_ir::params::Params;
 use fhec_ir::text::{ConstSource, parse_func};
 use fhec_passes::bootstrap::sets;
-use fhec_runtime::exec::Witness;
+use fhec_runtime::exec::{Control, ExecError, Observer, Prepared, Session, Witness};
 use fhec_runtime::ring::Context;
 use fhec_runtime::rlwe::{Ciphertext, KeyId};
 use serde_json::Value;
@@ -61,6 +61,52 @@ fn artifact() -> Artifact {
 
 fn image() -> Vec<f32> {
     (0..64).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect()
+}
+
+/// A run that is stopped leaves what it has, at whatever op, and however recent the last checkpoint is.
+#[test]
+fn a_stopped_run_goes_on_where_it_was() {
+    struct StopAfter<'a>(&'a Control, usize);
+    impl Observer for StopAfter<'_> {
+        fn op_finished(&mut self, index: usize, _: f64) {
+            if index == self.1 {
+                self.0.cancel();
+            }
+        }
+    }
+    let artifact = artifact();
+    let program = &artifact.program;
+    let context = Arc::new(Context::new(artifact.params.clone()).unwrap());
+    let client = Client::generate(&artifact, &context).unwrap();
+    let prepared = Arc::new(Prepared::new(&context, program.clone(), 1 << 30).unwrap());
+    let session = Session::new(&prepared, client.evaluation_keys().unwrap()).unwrap();
+    let bundle = client.encrypt(&image()).unwrap();
+    let whole = session.execute(vec![bundle.clone()], &Control::default()).unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("one.checkpoint");
+    let identity = Identity::new(program_hash(&artifact), client.secret().id(), &context, &bundle);
+    let hour = Duration::from_secs(3600);
+    let checkpoints = || Checkpoints::new(path.clone(), &context, identity.clone(), program, hour);
+    let mut stopped = 0;
+    for op in 0..program.ops().len() {
+        let (control, inputs) = (Control::default(), vec![bundle.clone()]);
+        let (mut observer, mut witness) = (StopAfter(&control, op), checkpoints());
+        let known = BTreeMap::new();
+        match session.execute_from(inputs.clone(), known, &control, &mut observer, &mut witness) {
+            Err(ExecError::Cancelled { op: next }) => {
+                let found = checkpoints().resume(program).unwrap().unwrap();
+                assert_eq!(found.next, next);
+                let control = Control::default();
+                let rest = session.execute_from(inputs, found.values, &control, &mut (), &mut ()).unwrap();
+                assert!(rest == whole, "from op {next}");
+                checkpoints().remove().unwrap();
+                stopped += 1;
+            }
+            // Nothing was left to do.
+            result => assert!(result.unwrap() == whole),
+        }
+    }
+    assert!(stopped >= program.ops().len() - 2, "{stopped}");
 }
 
 /// The checkpoints of every layer of one evaluation, as bytes, are of use to that evaluation and to no other.

@@ -1,7 +1,7 @@
 //! What a long evaluation leaves on disk, so that it goes on where it was after its process has ended.
 //!
-//! A checkpoint is the ciphertexts that are alive where a layer ends: with them known, no earlier op is run again, and since evaluation is
-//! deterministic the answer is the same byte for byte. It holds nothing that the evaluating side does not have anyway.
+//! A checkpoint is the ciphertexts that are alive where a layer ends, or where a run was stopped: with them known, no earlier op is run again,
+//! and since evaluation is deterministic the answer is the same byte for byte. It holds nothing that the evaluating side does not have anyway.
 //!
 //! | bytes | content |
 //! |---|---|

@@ -78,8 +78,8 @@ impl Encryptor {
         Ok(Ciphertext::new(polys, plaintext.level, scale, plaintext.slots, id))
     }
 
-    /// Encrypts under the secret key, keeping the uniform half as a seed. Expanded, it is the ciphertext that [`Self::encrypt`] would have
-    /// made in its place, bit by bit.
+    /// Encrypts under the secret key, keeping the uniform half as a seed. Expanded, it is the
+    /// ciphertext that [`Self::encrypt`] would have made in its place, bit by bit.
     ///
     /// *Errors*: [`EvalError::PlaintextForm`] also with a public key, whose ciphertexts have no uniform half.
     pub fn encrypt_seeded(&mut self, plaintext: &Plaintext) -> Result<SeededCiphertext, EvalError> {

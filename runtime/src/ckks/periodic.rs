@@ -47,7 +47,8 @@ impl fmt::Debug for Factor {
     }
 }
 
-/// Encodes factors at the size of their period. Clones share the tables of the embedding and of subrings.
+/// Encodes factors at the size of their period. Clones share the tables of the embedding and of
+/// subrings.
 #[derive(Clone, Debug)]
 pub struct FactorEncoder {
     encoder: Encoder,

@@ -28,8 +28,8 @@ pub struct Site<'a> {
     pub control: &'a Control,
 }
 
-/// Executes the ops of a program on bundles of its own kind: one method per op of [`fhec_ir::ckks::Op`], whose meaning, levels and scales it
-/// has. [`super::execute`] calls them in program order, with operands of the declared types. Ops that act on every ciphertext by itself
+/// Executes the ops of a program on bundles of its own kind: one method per op of
+/// [`fhec_ir::ckks::Op`], whose meaning, levels and scales it has. [`super::execute`] calls them in program order, with operands of the declared types. Ops that act on every ciphertext by itself
 /// are given the operand where nothing else needs it, so that each can go when its result is there.
 pub trait Backend: Sync {
     /// A bundle.

@@ -21,7 +21,8 @@ use crate::error::EvalError;
 use crate::parallel;
 use crate::rlwe::{Ciphertext, ExtendedCiphertext, KeyRequest};
 
-/// Ciphertexts: a prepared program with the evaluation keys of one secret key. A value is the bundle's ciphertexts. Clones share both.
+/// Ciphertexts: a prepared program with the evaluation keys of one secret key. A value is the
+/// bundle's ciphertexts. Clones share program and keys.
 #[derive(Clone, Debug)]
 pub struct Encrypted {
     prepared: Arc<Prepared>,
@@ -273,14 +274,18 @@ impl Backend for Encrypted {
 
     fn mul(
         &self,
-        _: Site<'_>,
+        site: Site<'_>,
         x: &Vec<Ciphertext>,
         y: &Vec<Ciphertext>,
     ) -> Result<Vec<Ciphertext>, EvalError> {
         if std::ptr::eq(x, y) {
-            return x.par_iter().map(|x| self.evaluator().square(x)).collect();
+            return each(site, Cow::Borrowed(x), |x| self.evaluator().square(x));
         }
-        x.par_iter().zip(y).map(|(x, y)| self.evaluator().mul(x, y)).collect()
+        let product = |(x, y): (&Ciphertext, &Ciphertext)| {
+            site.control.check()?;
+            self.evaluator().mul(x, y)
+        };
+        x.par_iter().zip(y).map(product).collect()
     }
 
     fn add_plain(
@@ -324,12 +329,12 @@ impl Backend for Encrypted {
         Ok(sum)
     }
 
-    fn rotate(&self, _: Site<'_>, x: &Vec<Ciphertext>, steps: i64) -> Result<Vec<Ciphertext>, EvalError> {
-        x.par_iter().map(|x| self.evaluator().rotate(x, steps)).collect()
+    fn rotate(&self, site: Site<'_>, x: &Vec<Ciphertext>, steps: i64) -> Result<Vec<Ciphertext>, EvalError> {
+        each(site, Cow::Borrowed(x), |x| self.evaluator().rotate(x, steps))
     }
 
-    fn conjugate(&self, _: Site<'_>, x: &Vec<Ciphertext>) -> Result<Vec<Ciphertext>, EvalError> {
-        x.par_iter().map(|x| self.evaluator().conjugate(x)).collect()
+    fn conjugate(&self, site: Site<'_>, x: &Vec<Ciphertext>) -> Result<Vec<Ciphertext>, EvalError> {
+        each(site, Cow::Borrowed(x), |x| self.evaluator().conjugate(x))
     }
 
     fn relinearize(&self, site: Site<'_>, x: Cow<'_, Vec<Ciphertext>>) -> Result<Vec<Ciphertext>, EvalError> {

@@ -43,14 +43,15 @@ use super::overflow::{Overflow, Overflows};
 use crate::circuits::polynomial::{Arithmetic, Term, evaluate};
 use crate::error::EvalError;
 
-/// A program prepared for simulation: what does not depend on the input. Clones, all images and all threads share it.
+/// A program prepared for simulation: what does not depend on the input. Clones, all images and all
+/// threads share it.
 #[derive(Clone, Debug)]
 pub struct Simulation {
-    prepared: Arc<Prepared>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Prepared {
+struct Shared {
     clear: Clear,
     params: Params,
     maps: BTreeMap<usize, MapEnergy>,
@@ -112,23 +113,23 @@ impl MapEnergy {
 impl Simulation {
     /// Prepares `program`, scheduled for `params`.
     pub fn new(program: &Arc<Func<Ckks>>, params: &Params) -> Self {
-        Simulation { prepared: Arc::new(Prepared::new(program, params)) }
+        Simulation { shared: Arc::new(Shared::new(program, params)) }
     }
 
     /// The program.
     pub fn program(&self) -> &Arc<Func<Ckks>> {
-        self.prepared.clear.program()
+        self.shared.clear.program()
     }
 
     /// The backend of one run. Runs of the same seed are the same, bit for bit.
     pub fn run(&self, seed: u64) -> Noisy {
-        Noisy { simulation: Arc::clone(&self.prepared), seed, overflows: Overflows::default() }
+        Noisy { simulation: Arc::clone(&self.shared), seed, overflows: Overflows::default() }
     }
 }
 
-impl Prepared {
+impl Shared {
     fn new(func: &Arc<Func<Ckks>>, params: &Params) -> Self {
-        let mut simulation = Prepared {
+        let mut simulation = Shared {
             clear: Clear::new(func),
             params: params.clone(),
             maps: BTreeMap::new(),
@@ -180,7 +181,7 @@ pub enum EncryptionKind {
 /// Slots with modelled errors: one run of a [`Simulation`].
 #[derive(Debug)]
 pub struct Noisy {
-    simulation: Arc<Prepared>,
+    simulation: Arc<Shared>,
     seed: u64,
     overflows: Overflows,
 }

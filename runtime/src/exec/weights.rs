@@ -8,8 +8,8 @@ use crate::circuits::linear_transform::{DiagonalRows, EncodedMap};
 /// A map with its diagonals encoded.
 pub(super) type EncodedRows = (DiagonalRows, EncodedMap);
 
-/// Encoded diagonals of linear maps, kept as long as they fit into a number of bytes. Maps that do not fit are encoded
-/// every time they run.
+/// Encoded diagonals of linear maps, kept as long as they fit into a number of bytes. Maps that do
+/// not fit are encoded every time they run.
 #[derive(Debug)]
 pub(super) struct DiagonalCache {
     budget: usize,

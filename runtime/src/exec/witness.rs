@@ -15,14 +15,15 @@ pub trait Witness<V> {
         let _ = (next, live);
     }
 
-    /// The run ends here, before its program does ([`super::Control`]): the last chance to keep what is computed. `next` and `live` are as
-    /// in [`Self::reached`]; called if [`Self::keeps`] says so.
+    /// The run ends here, before its program does ([`super::Control`]): the last chance to keep what
+    /// is computed. `next` and `live` are as in [`Self::reached`]. Not called where an op has used up
+    /// its operand without a result, which happens to no witness that [keeps](Self::keeps).
     fn stopped(&mut self, next: usize, live: &[(Value, &V)]) {
         let _ = (next, live);
     }
 
-    /// Whether [`Self::stopped`] has a use for what is computed. A run is then not stopped inside an op that uses its operand up, but
-    /// after it.
+    /// Whether [`Self::stopped`] has a use for what is computed. A run is then not stopped inside an
+    /// op that uses its operand up, but after it.
     fn keeps(&self) -> bool {
         false
     }

@@ -91,8 +91,9 @@ impl Ciphertext {
 
 /// A fresh secret-key ciphertext whose uniform half is known by its seed: half the bytes to send.
 ///
-/// The seed is public. It and the seed of the secret error are two children of one secret seed ([`crate::ring::Seed::child`]): keyed
-/// hashes of different labels, so neither tells anything about the other.
+/// The seed is public. It and the seed of the secret error are two children of one secret seed
+/// ([`crate::ring::Seed::child`]): keyed hashes of different labels, so neither tells anything about
+/// the other.
 #[derive(Clone, Debug)]
 pub struct SeededCiphertext {
     pub(crate) body: Poly,

@@ -74,7 +74,8 @@ impl Bootstrapping {
         self.bootstrappers.iter().map(|bootstrapper| bootstrapper.bytes()).sum()
     }
 
-    /// The bootstrap of `slots` slots from `from` to `to`, which runs with these keys; what is missing otherwise.
+    /// The bootstrap of `slots` slots from `from` to `to`, which runs with these keys; what is missing
+    /// otherwise.
     pub fn find(
         &self,
         encapsulation: Option<&EncapsulationKeys>,

@@ -248,7 +248,8 @@ fn rotations_are_to_the_left_and_conjugation_conjugates() {
             assert_eq!(eval.rotate(&a, z.len() as i64).unwrap(), a);
             let conjugate: Vec<Complex> = z.iter().map(|z| Complex::new(z.re, -z.im)).collect();
             assert_errors("conjugate", &f.decrypt(&eval.conjugate(&a).unwrap()), &conjugate, variance);
-            // Hoisting changes nothing, not even the noise, and postponing the division the rounding only: P c_0 is a multiple of P.
+            // Hoisting changes nothing, not even the noise, and postponing the division the rounding
+            // only: P c_0 is a multiple of P.
             let (hoisted, steps) = (eval.hoist(&a).unwrap(), [5, 0, 1, -3]);
             for (c, k) in eval.rotate_hoisted_lazy(&hoisted, &steps).unwrap().iter().zip(steps) {
                 assert_eq!(c.mod_down(context), eval.rotate(&a, k).unwrap(), "lazy rotation by {k}");

@@ -78,7 +78,8 @@ fn two_sums() -> Arc<Func<Ckks>> {
     Arc::new(func)
 }
 
-/// A cancellation inside a bundle ends the op, unless its operand is used up and somebody wants to go on later.
+/// A cancellation inside a bundle ends the op, unless its operand is used up and somebody wants to
+/// go on later.
 #[test]
 fn a_run_can_be_cancelled_between_ciphertexts() {
     /// Cancels when an op has started.

@@ -65,7 +65,8 @@ impl Ciphertext {
         Self::read(context, bytes, true)
     }
 
-    /// Reads a ciphertext that has been computed: an answer. No evaluation leaves a uniform half known by its seed.
+    /// Reads a ciphertext that has been computed: an answer. No evaluation leaves a uniform half known
+    /// by its seed.
     ///
     /// # Errors
     /// [`FormatError::Seeded`] for one with such a half, before it is expanded.
@@ -107,7 +108,8 @@ impl Ciphertext {
 }
 
 impl SeededCiphertext {
-    /// The ciphertext as bytes, half as many as after expansion. [`Ciphertext::from_bytes`] reads and expands it.
+    /// The ciphertext as bytes, half as many as after expansion. [`Ciphertext::from_bytes`] reads and
+    /// expands it.
     pub fn to_bytes(&self, context: &Context) -> Vec<u8> {
         let header = ciphertext_header(context, self.key, self.level, self.scale, self.slots, 1);
         let header = Header { uniform_seed: self.seed.to_vec(), ..header };

@@ -64,7 +64,7 @@ fn seeded_ciphertexts_are_the_same_in_half_the_bytes() {
     }
 }
 
-/// The seed that is sent gives the uniform half, and neither the error nor what the error was made from.
+/// The seed that is sent gives the uniform half, and neither the error nor what it was made from.
 #[test]
 fn the_seed_that_is_sent_does_not_give_the_error() {
     use crate::ring::sampling::gaussian;

@@ -12,7 +12,7 @@ use crate::rlwe::ExtendedCiphertext;
 use crate::rlwe::key_switch::limb_pair;
 
 impl Evaluator<'_> {
-    /// The rotations of a hoisted ciphertext with their divisions by `P` postponed: what sums of rotated products are compared with.
+    /// The rotations of a hoisted ciphertext with their divisions by `P` postponed.
     pub(super) fn rotate_hoisted_lazy(
         &self,
         a: &Hoisted<'_>,
@@ -47,8 +47,8 @@ impl Evaluator<'_> {
         Ok(rotated)
     }
 
-    /// `sum += a b`, all with their divisions by `P` postponed: what sums of rotated products are compared with. *Plaintext*: extended, in
-    /// Montgomery form.
+    /// `sum += a b`, all with their divisions by `P` postponed. *Plaintext*: extended, in Montgomery
+    /// form.
     pub(super) fn mul_plain_add_extended_assign(
         &self,
         sum: &mut ExtendedCiphertext,
