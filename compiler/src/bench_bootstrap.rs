@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -136,14 +137,14 @@ pub fn run(options: &Options) -> Result<Report> {
         })?,
         None => Isa::detect(),
     };
-    let context = Context::with_isa(set.params.clone(), isa).context("cannot make the ring")?;
+    let context = Arc::new(Context::with_isa(set.params.clone(), isa).context("cannot make the ring")?);
     let params = context.params();
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&options.seed.to_le_bytes());
     let seed = Seed::from_bytes(seed);
 
     let start = Instant::now();
-    let secret = SecretKey::generate(&context, &seed);
+    let secret = Arc::new(SecretKey::generate(&context, &seed));
     let requests = key_requests(&context, &bootstrap);
     let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests)?;
     let encapsulation = encapsulation_keys(&context, &secret, &bootstrap, &seed)?;

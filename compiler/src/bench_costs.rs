@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -115,16 +116,16 @@ fn memory_rate() -> f64 {
 
 /// A ring with what is needed to measure in it.
 struct Ring {
-    context: Context,
+    context: Arc<Context>,
     keys: EvaluationKeys,
-    secret: SecretKey,
+    secret: Arc<SecretKey>,
 }
 
 impl Ring {
     fn new(params: Params) -> Result<Self> {
-        let context = Context::new(params).context("cannot make the ring")?;
+        let context = Arc::new(Context::new(params).context("cannot make the ring")?);
         let seed = Seed::from_bytes([7; 32]);
-        let secret = SecretKey::generate(&context, &seed);
+        let secret = Arc::new(SecretKey::generate(&context, &seed));
         let top = context.params().top_level();
         let requests: Vec<KeyRequest> = (1..=STEPS).map(|k| KeyRequest::rotation(&context, k, top)).collect();
         let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests)?;

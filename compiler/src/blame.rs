@@ -9,11 +9,12 @@
 //! what layers should be is then what they are without noise, and the runs have the noise of the one that went wrong, draw by draw.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
-use fhec_ir::artifact::Artifact;
 use fhec_ir::entity::Value;
 use fhec_ir::interp::Bundle;
+use fhec_ir::program::Program;
 use serde::{Deserialize, Serialize};
 
 use crate::layer_values::Layers;
@@ -52,14 +53,14 @@ pub struct Blame {
 /// Finds what flips classes; shared by all threads.
 pub struct Blamer<'a> {
     layers: Layers<'a>,
-    clear: Simulator<'a>,
-    noisy: &'a Simulator<'a>,
+    clear: Simulator,
+    noisy: &'a Simulator,
 }
 
 impl<'a> Blamer<'a> {
-    /// For the program of `artifact`, which `noisy` simulates.
-    pub fn new(artifact: &'a Artifact, noisy: &'a Simulator<'a>) -> Result<Self> {
-        Ok(Blamer { layers: Layers::of(artifact)?, clear: Simulator::new(artifact, true)?, noisy })
+    /// For `program`, which `noisy` simulates.
+    pub fn new(program: &'a Arc<Program>, noisy: &'a Simulator) -> Result<Self> {
+        Ok(Blamer { layers: Layers::of(program)?, clear: Simulator::new(program, true), noisy })
     }
 
     /// What makes the simulator give `image` with `seed` another class than `expected`, that of the plain network; `None` if it does

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use fhec_ir::artifact::Artifact;
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
+use fhec_ir::program::Program;
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::print_func;
 use fhec_passes::analysis::cost::CostTable;
@@ -32,7 +33,7 @@ use crate::embedded::Embedded;
 use crate::files::{self, Access};
 use crate::gates::out_of_memory;
 use crate::onnx::{self, ImportOptions};
-use crate::program::{Program, check_network, image_shape};
+use crate::program::check_network;
 
 /// Precision of ReLU in bits where levels allow it, the one of the 2021 ResNet-20 (arXiv 2106.07229).
 const RELU_ALPHA: f64 = 13.0;
@@ -130,8 +131,8 @@ impl Default for Request {
 /// A compile's result with the stages in between.
 #[derive(Debug)]
 pub struct Built {
-    /// What is written to the artifact.
-    pub program: Program,
+    /// What is written to the file.
+    pub program: Arc<Program>,
     /// The stages.
     pub compiled: Compiled,
 }
@@ -337,14 +338,8 @@ fn build(
         ));
     }
     plan.notes.extend(request.notes.iter().cloned());
-    let artifact = Artifact {
-        program: compiled.program.clone(),
-        network,
-        params: compiled.params.clone(),
-        plan_json: plan.to_json()?,
-        preprocess_json: serde_json::to_string(&preprocess)?,
-    };
-    Ok(Built { program: Program::new(artifact)?, compiled })
+    let (schedule, params) = (compiled.program.clone(), compiled.params.clone());
+    Ok(Built { program: Arc::new(Program::new(schedule, params, network, plan, preprocess)?), compiled })
 }
 
 /// Ends the network with a softmax, whose operand's range follows from that of the logits.
@@ -366,7 +361,7 @@ fn identifier(name: &str) -> String {
 }
 
 fn open_calibration(network: &Func<Nn>, path: &Path, preprocess: &Preprocess) -> Result<Vec<Vec<Tensor>>> {
-    let [c, h, w] = image_shape(network)?;
+    let [c, h, w] = check_network(network, preprocess)?;
     let dataset = Dataset::open(path, [c, h, w])?;
     let image = |index| Ok(vec![Tensor::new([1, c, h, w], dataset.input(index, preprocess)?)?]);
     (0..dataset.len()).map(image).collect()

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::data::{Preprocess, PreprocessError};
+use crate::data::{Preprocess, PreprocessFileError, preprocess};
 
 /// Which network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -64,7 +64,7 @@ impl Example {
 
 impl Embedded {
     /// Its normalisation.
-    pub fn preprocess(&self) -> Result<Preprocess, PreprocessError> {
-        Preprocess::parse(self.preprocess, format!("models/{}.toml", self.name))
+    pub fn preprocess(&self) -> Result<Preprocess, PreprocessFileError> {
+        preprocess::parse(self.preprocess, format!("models/{}.toml", self.name))
     }
 }

@@ -3,6 +3,7 @@
 //! Whoever looks into a run needs the secret key, so this is for the owner of the key, on their own machine.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fhec_ir::entity::Value;
@@ -12,9 +13,9 @@ use fhec_runtime::rlwe::Ciphertext;
 use serde::Serialize;
 
 use crate::layer_values::Layers;
-use crate::program::Program;
 use crate::roles::{Client, RoleError};
 use crate::simulator::Simulator;
+use fhec_ir::program::Program;
 
 /// Bits below the layer's largest value: `-log2` of an error over it; infinite (`null` in JSON) where there is no error.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -48,13 +49,13 @@ pub struct LayerError {
 pub struct Inspector<'a> {
     program: &'a Program,
     layers: Layers<'a>,
-    clear: Simulator<'a>,
-    noisy: Simulator<'a>,
+    clear: Simulator,
+    noisy: Simulator,
 }
 
 /// What the layers of one run held.
 pub struct Seen<'a> {
-    client: &'a Client<'a>,
+    client: &'a Client,
     slots: BTreeMap<Value, Option<Result<Bundle, RoleError>>>,
 }
 
@@ -69,14 +70,13 @@ impl Witness<Vec<Ciphertext>> for Seen<'_> {
 
 impl<'a> Inspector<'a> {
     /// For runs of `program`.
-    pub fn new(program: &'a Program) -> Result<Self> {
-        let artifact = &program.artifact;
-        let (clear, noisy) = (Simulator::new(artifact, true)?, Simulator::new(artifact, false)?);
-        Ok(Inspector { program, layers: Layers::of(artifact)?, clear, noisy })
+    pub fn new(program: &'a Arc<Program>) -> Result<Self> {
+        let (clear, noisy) = (Simulator::new(program, true), Simulator::new(program, false));
+        Ok(Inspector { program, layers: Layers::of(program)?, clear, noisy })
     }
 
     /// An empty record of a run with the keys of `client`.
-    pub fn seen<'c>(&self, client: &'c Client<'c>) -> Seen<'c> {
+    pub fn seen<'c>(&self, client: &'c Client) -> Seen<'c> {
         Seen { client, slots: self.layers.iter().map(|layer| (layer.value, None)).collect() }
     }
 
@@ -117,7 +117,7 @@ impl<'a> Inspector<'a> {
 
     fn simulated(
         &self,
-        simulator: &Simulator<'_>,
+        simulator: &Simulator,
         image: &[f32],
         seed: u64,
     ) -> Result<BTreeMap<Value, Bundle>, RoleError> {

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use fhec_ir::artifact::Artifact;
 use fhec_ir::entity::Value;
 use fhec_ir::func::Func;
 use fhec_ir::interp;
 use fhec_ir::layer_values::{LayerValue, layer_values};
 use fhec_ir::nn::Nn;
+use fhec_ir::program::Program;
 use fhec_ir::tensor::{Tensor, element_count};
 
-/// The layers of one artifact.
+/// The layers of one program.
 #[derive(Clone, Debug)]
 pub struct Layers<'a> {
     network: &'a Func<Nn>,
@@ -20,12 +20,12 @@ pub struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// The layers of `artifact`.
+    /// The layers of `program`.
     ///
     /// # Errors
-    /// If its program does not say how it stores values: artifacts of older versions don't.
-    pub fn of(artifact: &'a Artifact) -> Result<Self> {
-        let network = &artifact.network;
+    /// If it does not say how it stores values, or was made for a server, without the plain network.
+    pub fn of(program: &'a Program) -> Result<Self> {
+        let network = program.reference()?;
         let named: BTreeMap<&str, Value> =
             network.ops().iter().filter_map(|d| Some((network.value_name(d.result)?, d.result))).collect();
         let plain = |layer: LayerValue| {
@@ -35,7 +35,7 @@ impl<'a> Layers<'a> {
         };
         Ok(Layers {
             network,
-            layers: layer_values(&artifact.program)?.into_iter().filter_map(plain).collect(),
+            layers: layer_values(&program.schedule)?.into_iter().filter_map(plain).collect(),
         })
     }
 
@@ -46,11 +46,11 @@ impl<'a> Layers<'a> {
 
     /// What the plain network computes for `image` (preprocessed, `[c][y][x]`), by layer, row-major.
     pub fn plain(&self, image: &[f32]) -> Result<Vec<Vec<f64>>> {
-        let [c, h, w] = crate::program::image_shape(self.network)?;
         let wanted: BTreeMap<Value, usize> =
             self.layers.iter().enumerate().map(|(index, (_, value))| (*value, index)).collect();
         let mut found = vec![Vec::new(); self.layers.len()];
-        let image = Tensor::new([1, c, h, w], image)?;
+        let shape = self.network.inputs().first().map(|&input| self.network.ty(input).shape.clone());
+        let image = Tensor::new(shape.unwrap_or_default(), image)?;
         interp::nn::run_observed(self.network, &[image], &mut |value, tensor| {
             if let Some(&index) = wanted.get(&value) {
                 found[index] = tensor.data().iter().map(|&x| f64::from(x)).collect();

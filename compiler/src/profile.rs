@@ -6,16 +6,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use fhec_ir::artifact::Artifact;
 use fhec_ir::plan::Plan;
-use fhec_ir::text::print_func;
 use fhec_runtime::exec::Observer;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::files::{self, Access, FileError};
 use crate::memory::{peak_rss_bytes, rss_bytes};
-use crate::program::Program;
+use fhec_ir::program::Program;
 
 /// Largest trace file read: 256 MiB, about a million events.
 const MAX_TRACE_BYTES: u64 = 256 << 20;
@@ -169,10 +167,6 @@ struct OpArguments {
     fused: bool,
 }
 
-fn digest(artifact: &Artifact) -> String {
-    blake3::hash(print_func(&artifact.program).as_bytes()).to_hex().to_string()
-}
-
 /// Writes `ops`, a recording of `program`, as a trace.
 pub fn write_trace(path: &Path, program: &Program, ops: &[OpTime]) -> Result<(), FileError> {
     let plan = &program.plan;
@@ -227,7 +221,7 @@ pub fn write_trace(path: &Path, program: &Program, ops: &[OpTime]) -> Result<(),
         display_time_unit: "ms".into(),
         other_data: About {
             network: plan.network.clone(),
-            program: digest(&program.artifact),
+            program: program.interface.program.to_string(),
             threads: rayon::current_num_threads(),
         },
         trace_events: events,
@@ -241,7 +235,7 @@ pub fn read_trace(path: &Path, program: &Program) -> Result<Vec<OpTime>, TraceEr
     let name = path.display().to_string();
     let malformed = |reason: String| TraceError::Malformed { path: name.clone(), reason };
     let file: TraceFile = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
-    if file.other_data.program != digest(&program.artifact) {
+    if file.other_data.program != program.interface.program.to_string() {
         return Err(TraceError::OtherProgram { path: name });
     }
     let mut ops: Vec<OpTime> = Vec::new();

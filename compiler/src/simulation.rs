@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::blame::{Blame, Blamer, Cause};
 use crate::data::Dataset;
-use crate::program::{Program, argmax};
+use crate::program::{argmax, reference_logits};
 use crate::simulator::Simulator;
+use fhec_ir::program::Program;
 
 /// One image.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,22 +55,23 @@ impl Outcome {
 /// Runs the first `count` images of `dataset`; a run that starts with image i has the noise of seed `seed + i`. `done` is told of every image.
 pub fn simulate(
     program: &Program,
-    simulator: &Simulator<'_>,
+    simulator: &Simulator,
     dataset: &Dataset,
     count: usize,
     seed: u64,
     done: &(dyn Fn() + Sync),
 ) -> Result<Vec<Outcome>> {
-    let images = program.batch.images;
+    let images = program.interface.batch.images;
     let run = |first: usize| {
         let indices = first..count.min(first + images);
-        let inputs = indices.clone().into_par_iter().map(|index| dataset.input(index, &program.preprocess));
+        let inputs =
+            indices.clone().into_par_iter().map(|index| dataset.input(index, &program.interface.preprocess));
         let inputs: Vec<Vec<f32>> = inputs.collect::<Result<_, _>>()?;
         let answer = simulator.answer(&inputs.concat(), seed.wrapping_add(first as u64))?;
         let outputs = answer.logits.len() / images;
         let logits: Vec<&[f64]> = answer.logits.chunks_exact(outputs).collect();
         let one = |(index, image): (usize, &Vec<f32>)| {
-            let reference = program.reference_logits(image)?;
+            let reference = reference_logits(program, image)?;
             done();
             let label = dataset.labels().map(|labels| labels[first + index]);
             // A run has overflows, whichever of its images they are of.
@@ -96,7 +98,7 @@ pub fn blame(
     let mut differing: Vec<(usize, &mut Outcome)> =
         outcomes.iter_mut().enumerate().filter(|(_, outcome)| outcome.differs()).take(most).collect();
     differing.par_iter_mut().try_for_each(|(index, outcome)| {
-        let image = dataset.input(*index, &program.preprocess)?;
+        let image = dataset.input(*index, &program.interface.preprocess)?;
         let seed = seed.wrapping_add(*index as u64);
         outcome.blame = blamer.blame(&image, seed, outcome.reference_class())?;
         done();

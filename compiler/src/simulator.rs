@@ -1,25 +1,22 @@
 //! Answers of the compiled program on slots with modelled noise, or exact ones.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use fhec_ir::artifact::Artifact;
-use fhec_ir::batch::Batch;
 use fhec_ir::entity::Value;
 use fhec_ir::interp::Bundle;
-use fhec_ir::layout::Layout;
+use fhec_ir::program::Program;
 use fhec_runtime::exec::clear::Clear;
 use fhec_runtime::exec::noisy::{EncryptionKind, Simulation};
-use fhec_runtime::exec::{self, Overflow};
+use fhec_runtime::exec::{self, Control, Overflow};
 
 use crate::roles::RoleError;
 
 /// Runs one compiled program on many images; shared by all threads.
-pub struct Simulator<'a> {
-    artifact: &'a Artifact,
-    output: Layout,
-    batch: Batch,
-    factor: f64,
-    noisy: Option<Simulation<'a>>,
+pub struct Simulator {
+    program: Arc<Program>,
+    clear: Clear,
+    noisy: Option<Simulation>,
 }
 
 /// What a simulated run answers.
@@ -31,16 +28,15 @@ pub struct Simulated {
     pub overflows: Vec<Overflow>,
 }
 
-impl<'a> Simulator<'a> {
-    /// A simulator of `artifact`'s program; `exact` leaves the noise out.
-    pub fn new(artifact: &'a Artifact, exact: bool) -> Result<Self, RoleError> {
-        Ok(Simulator {
-            artifact,
-            output: crate::roles::output_layout(artifact)?,
-            batch: artifact.batch()?,
-            factor: crate::roles::output_factor(artifact)?,
-            noisy: (!exact).then(|| Simulation::new(&artifact.program, &artifact.params)),
-        })
+impl Simulator {
+    /// A simulator of `program`; `exact` leaves the noise out.
+    pub fn new(program: &Arc<Program>, exact: bool) -> Self {
+        let schedule = Arc::new(program.schedule.clone());
+        Simulator {
+            program: Arc::clone(program),
+            noisy: (!exact).then(|| Simulation::new(&schedule, &program.interface.params)),
+            clear: Clear::new(&schedule),
+        }
     }
 
     /// The logits that decrypting the answer for `image` (preprocessed, `[c][y][x]`) would give; images of a batch come one after the
@@ -63,29 +59,24 @@ impl<'a> Simulator<'a> {
         known: BTreeMap<Value, Bundle>,
         seen: &mut dyn FnMut(Value, &Bundle),
     ) -> Result<Simulated, RoleError> {
-        let slots = crate::roles::input_slots(self.artifact, image)?;
-        let program = &self.artifact.program;
-        let &[input] = program.inputs() else {
-            return Err(RoleError::Program { what: "input", reason: "there is not exactly one".into() });
-        };
-        let mut seen = exec::seen(seen);
-        let (outputs, overflows) = match &self.noisy {
+        let interface = &self.program.interface;
+        let slots = interface.pack(image)?;
+        let (mut seen, control) = (exec::seen(seen), Control::default());
+        let (mut outputs, overflows) = match &self.noisy {
             Some(simulation) => {
                 let run = simulation.run(seed);
-                let encrypted = run.encrypt(0, program.ty(input), slots, EncryptionKind::SecretKey);
-                let outputs = exec::execute_from(program, &run, vec![encrypted], known, &mut (), &mut seen)?;
+                let encrypted = run.encrypt(0, &interface.input.ty, slots, EncryptionKind::SecretKey);
+                let outputs = exec::execute_from(&run, vec![encrypted], known, &control, &mut (), &mut seen)?;
                 (outputs, run.overflows())
             }
             None => {
-                let outputs = exec::execute_from(program, &Clear, vec![slots], known, &mut (), &mut seen)?;
+                let outputs =
+                    exec::execute_from(&self.clear, vec![slots], known, &control, &mut (), &mut seen)?;
                 (outputs, Vec::new())
             }
         };
-        let [output] = outputs.as_slice() else {
-            return Err(RoleError::Program { what: "output", reason: "there is not exactly one".into() });
-        };
-        let stored = self.batch.unpack(&self.output, output)?;
-        let logits = stored.iter().map(|slot| slot * self.factor).collect();
+        // Programs have one output.
+        let logits = interface.unpack(&outputs.pop().unwrap_or_default())?;
         Ok(Simulated { logits, overflows })
     }
 }

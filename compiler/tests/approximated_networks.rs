@@ -11,7 +11,7 @@ use std::{
 };
 
 use fhec_compiler::{
-    data::{Dataset, Preprocess},
+    data::{Dataset, Preprocess, preprocess},
     onnx,
 };
 use fhec_ir::{
@@ -101,7 +101,7 @@ fn the_mnist_networks_of_the_repository() {
         [("mnist_cnn", [2, 1, 6, 2]), ("mnist_cnn_deg4", [2, 1, 2, 0]), ("mnist_cnn_deg3", [2, 1, 2, 0])]
     {
         let func = onnx::import(models().join(format!("{name}.onnx"))).unwrap().func;
-        let preprocess = Preprocess::open(models().join(format!("{name}.toml"))).unwrap();
+        let preprocess = preprocess::open(models().join(format!("{name}.toml"))).unwrap();
         let ranges = table(name);
         // Pixels from 0 to 1 after normalisation.
         let ends = [0.0, 255.0]
@@ -181,7 +181,7 @@ fn fitted_resnet20_on_images() {
 #[test]
 fn the_fitted_activations_of_the_repository() {
     let func = onnx::import(models().join("resnet20.onnx")).unwrap().func;
-    let preprocess = Preprocess::open(models().join("resnet20.toml")).unwrap();
+    let preprocess = preprocess::open(models().join("resnet20.toml")).unwrap();
     let text = std::fs::read_to_string(models().join("resnet20.activations.json")).unwrap();
     let activations: Activations = serde_json::from_str(&text).unwrap();
     let ranges = table("resnet20");

@@ -4,15 +4,16 @@
 //! multiplexed layouts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use fhec_compiler::blame::{Blame, Blamer, Cause};
 use fhec_compiler::layer_values::Layers;
 use fhec_compiler::program::argmax;
 use fhec_compiler::simulator::Simulator;
-use fhec_ir::artifact::Artifact;
 use fhec_ir::func::Func;
 use fhec_ir::interp;
 use fhec_ir::nn::Nn;
+use fhec_ir::program::{Preprocess, Program};
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::{ConstSource, parse_func};
 use fhec_passes::compile::{Options, compile};
@@ -96,7 +97,7 @@ fn compiled(
     images: &[Vec<f32>],
     known: Option<Activations>,
     scale: Option<u32>,
-) -> (Artifact, Option<Activations>) {
+) -> (Arc<Program>, Option<Activations>) {
     let samples: Vec<Vec<Tensor>> = images.iter().map(|image| tensor(image)).collect();
     let ranges = BTreeMap::new();
     let mut options = Options::default();
@@ -112,25 +113,20 @@ fn compiled(
         }
     };
     let compiled = compile(network, &source, &options, &mut |_, _| ()).expect("it compiles");
-    let artifact = Artifact {
-        program: compiled.program,
-        network: network.clone(),
-        params: compiled.params,
-        plan_json: compiled.plan.to_json().expect("a plan"),
-        preprocess_json: "{}".into(),
-    };
+    let preprocess = Preprocess::default();
+    let made = Program::new(compiled.program, compiled.params, network.clone(), compiled.plan, preprocess);
     // What is blamed is what a file holds.
-    let artifact = Artifact::from_bytes(&artifact.to_bytes(), 128).expect("it was just made");
-    (artifact, compiled.activations)
+    let bytes = made.expect("its parts fit").to_bytes();
+    (Arc::new(Program::from_bytes(&bytes, 128).expect("it was just made")), compiled.activations)
 }
 
 /// The images whose class is wrong with noise, and what flips them.
-fn blamed(artifact: &Artifact, images: &[Vec<f32>]) -> Vec<Blame> {
-    let noisy = Simulator::new(artifact, false).unwrap();
-    let blamer = Blamer::new(artifact, &noisy).unwrap();
+fn blamed(program: &Arc<Program>, images: &[Vec<f32>]) -> Vec<Blame> {
+    let noisy = Simulator::new(program, false);
+    let blamer = Blamer::new(program, &noisy).unwrap();
     let mut found = Vec::new();
     for (seed, image) in images.iter().enumerate() {
-        let expected = class(&artifact.network, image);
+        let expected = class(program.reference().unwrap(), image);
         let answer = noisy.logits(image, seed as u64).unwrap();
         let blame = blamer.blame(image, seed as u64, expected).unwrap();
         assert_eq!(blame.is_some(), argmax(&answer) != expected, "image {seed}");
@@ -145,11 +141,11 @@ fn a_coarse_activation_is_blamed() {
     let network = network(&images);
     images.retain(|image| is_clear(&network, image));
     assert!(images.len() > 60, "{}", images.len());
-    let (artifact, fits) = compiled(&network, &images, None, None);
+    let (program, fits) = compiled(&network, &images, None, None);
     let classes: BTreeSet<usize> = images.iter().map(|image| class(&network, image)).collect();
     assert!(classes.len() > 1, "{classes:?}");
-    assert_eq!(blamed(&artifact, &images), [], "fine polynomials flip nothing");
-    layers_hold_the_networks_values(&artifact, &images[..3]);
+    assert_eq!(blamed(&program, &images), [], "fine polynomials flip nothing");
+    layers_hold_the_networks_values(&program, &images[..3]);
     let fits = fits.expect("ReLUs were fitted");
     for (index, name) in ["first", "second"].into_iter().enumerate() {
         let mut coarse = fits.clone();
@@ -157,8 +153,8 @@ fn a_coarse_activation_is_blamed() {
         // An even parabola: far from a ReLU.
         coarse.activations[index].chebyshev.truncate(3);
         coarse.activations[index].chebyshev[1] = 0.0;
-        let (artifact, _) = compiled(&network, &images, Some(coarse), None);
-        let found = blamed(&artifact, &images);
+        let (program, _) = compiled(&network, &images, Some(coarse), None);
+        let found = blamed(&program, &images);
         assert!(found.len() > 3, "{} images differ", found.len());
         let expected = Blame { cause: Cause::Approximation, layer: name.into() };
         assert!(found.iter().all(|blame| *blame == expected), "{name}: {found:?}");
@@ -167,13 +163,13 @@ fn a_coarse_activation_is_blamed() {
 
 /// With everything before it as in the plain network, a linear layer of the program is the network's, channel by channel, and an activation
 /// nearly.
-fn layers_hold_the_networks_values(artifact: &Artifact, images: &[Vec<f32>]) {
-    let layers = Layers::of(artifact).unwrap();
+fn layers_hold_the_networks_values(program: &Arc<Program>, images: &[Vec<f32>]) {
+    let layers = Layers::of(program).unwrap();
     let mut names: Vec<&str> = layers.iter().map(|layer| layer.stored.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["block", "first", "logits", "scaled", "second", "shortcut", "sum"]);
     assert!(layers.iter().any(|layer| layer.stored.channels.len() > 1), "channels were equalised");
-    let clear = Simulator::new(artifact, true).unwrap();
+    let clear = Simulator::new(program, true);
     for image in images {
         let plain = layers.plain(image).unwrap();
         let mut known = BTreeMap::new();
@@ -211,8 +207,8 @@ fn noise_is_blamed_where_the_class_is_right_without() {
     }"#;
     let network: Func<Nn> = parse_func(text, &ConstSource::default()).unwrap();
     let images = images(100);
-    let (artifact, _) = compiled(&network, &images, None, Some(26));
-    let found = blamed(&artifact, &images);
+    let (program, _) = compiled(&network, &images, None, Some(26));
+    let found = blamed(&program, &images);
     assert!((5..95).contains(&found.len()), "{} images differ", found.len());
     assert!(found.iter().all(|blame| blame.cause == Cause::Noise), "{found:?}");
     // The last layer has noise of its own in both logits; noise before it reaches them by other copies.

@@ -1,19 +1,19 @@
 //! Client and server with a program that bootstraps: keys through a file, one refresh, the answer.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use fhec_compiler::roles::{Client, KeyFolder, RoleError, Server, files};
-use fhec_ir::artifact::{Artifact, ArtifactError};
+use fhec_compiler::roles::{Client, KeyFolder, Server, Session, context, files};
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Ckks;
-use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
 use fhec_ir::params::Params;
+use fhec_ir::plan::Plan;
+use fhec_ir::program::{Preprocess, Program, ProgramError};
 use fhec_ir::text::{ConstSource, parse_func};
 use fhec_passes::bootstrap::sets::{self, BootstrapSet};
 use fhec_runtime::exec::ProgramKeys;
-use fhec_runtime::ring::Context;
 
 /// A ring of degree 2^12 with the chain of a secure set: fast, and no security at all.
 fn toy_set() -> BootstrapSet {
@@ -26,7 +26,7 @@ fn toy_set() -> BootstrapSet {
 }
 
 /// Refreshes `slots` values, rotates them by one and halves them.
-fn artifact(set: &BootstrapSet, slots: usize) -> Artifact {
+fn program(set: &BootstrapSet, slots: usize) -> Program {
     let bootstrap = set.with_slots(slots).expect("a number of slots");
     let (input, output) = (bootstrap.input_level(), bootstrap.output_level);
     let layout = format!(
@@ -49,14 +49,8 @@ fn artifact(set: &BootstrapSet, slots: usize) -> Artifact {
     BootstrapParams::set_in_program(&mut program, &vec![bootstrap]);
     let network = format!("func nn none {{\n input %0 : f32[1, {slots}]\n return %0\n}}");
     let network: Func<Nn> = parse_func(&network, &ConstSource::default()).expect("it is a network");
-    let artifact = Artifact {
-        program,
-        network,
-        params: set.params.clone(),
-        plan_json: "{}".into(),
-        preprocess_json: "{}".into(),
-    };
-    artifact
+    let plan = Plan::bare(program.ops().len());
+    Program::new(program, set.params.clone(), network, plan, Preprocess::default()).expect("its parts fit")
 }
 
 fn image(slots: usize) -> Vec<f32> {
@@ -64,15 +58,16 @@ fn image(slots: usize) -> Vec<f32> {
 }
 
 /// Keys to a folder and back, one run; bits of the mean and of the largest error.
-fn bits(artifact: &Artifact, slots: usize) -> (f64, f64) {
-    let context = Context::new(artifact.params.clone()).expect("the parameters can be used");
-    let client = Client::generate(artifact, &context).expect("there is randomness");
+fn bits(program: Program, slots: usize) -> (f64, f64) {
+    let (program, interface) = (Arc::new(program.clone()), Arc::new(program.interface));
+    let context = context(&interface).expect("the parameters can be used");
+    let client = Client::generate(&interface, &context).expect("there is randomness");
     let folder = tempfile::tempdir().expect("a folder");
     let start = Instant::now();
     let keys = client.evaluation_keys().expect("keys are made");
     let (count, bytes) = (keys.count(), keys.bytes());
-    let predicted = EvaluationKeys::of(&artifact.program, &artifact.params).expect("bootstraps fit");
-    assert_eq!(bytes as u64, predicted.bytes(&artifact.params));
+    assert_eq!(bytes as u64, interface.keys.bytes(&interface.params));
+    assert_eq!(count, interface.keys.count());
     let made = start.elapsed();
     KeyFolder::claim(folder.path())
         .unwrap()
@@ -89,10 +84,10 @@ fn bits(artifact: &Artifact, slots: usize) -> (f64, f64) {
         start.elapsed() - written
     );
     let image = image(slots);
-    let server = Server::new(artifact, &context, keys);
-    let ready = server.ready().expect("the keys are enough");
-    assert!(ready.weight_bytes() > 0, "matrices of the bootstrap");
-    let answer = ready.evaluate(client.encrypt(&image).unwrap(), |_| ()).expect("it runs");
+    let server = Server::new(&program, &context).expect("it can be prepared");
+    let session = server.session(keys).expect("the keys are enough");
+    assert!(server.encoded_bytes() > 0, "matrices of the bootstrap");
+    let answer = session.evaluate(client.encrypt(&image).unwrap()).expect("it runs");
     let answer = client.decrypt(&answer).expect("it decrypts");
     assert!(!answer.overflow);
     let errors: Vec<f64> =
@@ -103,7 +98,7 @@ fn bits(artifact: &Artifact, slots: usize) -> (f64, f64) {
 
 #[test]
 fn a_small_program_refreshes_its_values() {
-    let (mean, worst) = bits(&artifact(&toy_set(), 64), 64);
+    let (mean, worst) = bits(program(&toy_set(), 64), 64);
     assert!(mean > 11.0 && worst > 9.0, "{mean:.1} and {worst:.1} bits");
 }
 
@@ -111,41 +106,73 @@ fn a_small_program_refreshes_its_values() {
 fn a_128_bit_program_refreshes_all_slots() {
     let set = sets::named("n15-128").expect("a known set");
     let slots = set.params.slots();
-    let made = artifact(&set, slots);
-    let read = Artifact::from_bytes(&made.to_bytes(), 128).expect("bootstraps travel with the program");
-    assert_eq!(read, made);
-    let (mean, worst) = bits(&read, slots);
+    let made = program(&set, slots);
+    let read = Program::from_bytes(&made.to_bytes(), 128).expect("bootstraps travel with the program");
+    assert_eq!((&read.interface, &read.schedule), (&made.interface, &made.schedule));
+    let (mean, worst) = bits(read, slots);
     assert!(mean > 11.0 && worst > 9.0, "{mean:.1} and {worst:.1} bits");
 }
 
 #[test]
 fn toys_are_no_programs_to_readers() {
-    let toy = artifact(&toy_set(), 64).to_bytes();
-    let error = Artifact::from_bytes(&toy, 98).unwrap_err();
-    assert!(matches!(error, ArtifactError::Security(_)), "{error}");
+    let toy = program(&toy_set(), 64).to_bytes();
+    let error = Program::from_bytes(&toy, 98).unwrap_err();
+    assert!(matches!(error, ProgramError::Security(_)), "{error}");
 }
 
 #[test]
 fn servers_without_the_keys_of_bootstraps_say_so_at_once() {
-    let with = artifact(&toy_set(), 64);
-    let context = Context::new(with.params.clone()).unwrap();
-    let client = Client::generate(&with, &context).unwrap();
+    let with = Arc::new(program(&toy_set(), 64));
+    let interface = Arc::new(with.interface.clone());
+    let context = context(&interface).unwrap();
+    let client = Client::generate(&interface, &context).unwrap();
     let keys = client.evaluation_keys().unwrap();
     let alone = ProgramKeys::new(keys.evaluation().clone(), None).unwrap();
-    let server = Server::new(&with, &context, alone);
-    let Err(error) = server.ready() else { panic!("it must not run") };
+    let server = Server::new(&with, &context).unwrap();
+    let Err(error) = server.session(alone) else { panic!("it must not run") };
     assert!(error.to_string().contains("encapsulation"), "{error}");
 
-    // A program whose bootstraps are not of its parameters: neither side works with it.
-    let mut wrong = with.clone();
-    let mut bootstrap = BootstrapParams::of_program(&with.program).unwrap();
+    // A program whose bootstraps are not of its parameters is none.
+    let mut wrong = with.schedule.clone();
+    let mut bootstrap = BootstrapParams::of_program(&wrong).unwrap();
     bootstrap[0].output_level += 1;
-    BootstrapParams::set_in_program(&mut wrong.program, &bootstrap);
-    let client = Client::new(
-        &wrong,
-        &context,
-        fhec_runtime::rlwe::SecretKey::generate(&context, &fhec_runtime::ring::Seed::from_bytes([1; 32])),
-    );
-    assert!(matches!(client.evaluation_keys(), Err(RoleError::Keys(_))));
-    assert!(matches!(Server::new(&wrong, &context, keys).ready(), Err(RoleError::Bootstraps(_))));
+    BootstrapParams::set_in_program(&mut wrong, &bootstrap);
+    let (params, network) = (interface.params.clone(), with.reference().unwrap().clone());
+    let made = Program::new(wrong, params, network, with.plan.clone(), Preprocess::default());
+    assert!(matches!(made, Err(ProgramError::Bootstraps(_))));
+}
+
+/// Two clients with keys of their own share what is prepared: the second costs its keys alone, and reads its own answer only.
+#[test]
+fn clients_share_a_server() {
+    let shared = Arc::new(program(&toy_set(), 64));
+    let interface = Arc::new(shared.interface.clone());
+    let context = context(&interface).unwrap();
+    let server = Server::new(&shared, &context).unwrap();
+    let clients = [(); 2].map(|()| Client::generate(&interface, &context).unwrap());
+    let first = server.session(clients[0].evaluation_keys().unwrap()).unwrap();
+    let encoded = server.encoded_bytes();
+    let second = server.session(clients[1].evaluation_keys().unwrap()).unwrap();
+    assert_eq!(server.encoded_bytes(), encoded, "nothing is encoded twice");
+    let image = image(64);
+    let answers = [first, second].map(|session| {
+        let client = &clients[usize::from(clients[0].secret().id() != session.keys().id())];
+        session.evaluate(client.encrypt(&image).unwrap()).unwrap()
+    });
+    for (client, answer) in clients.iter().zip(&answers) {
+        let logits = client.decrypt(answer).unwrap().logits;
+        for (i, logit) in logits.iter().enumerate() {
+            assert!((logit - f64::from(image[(i + 1) % 64])).abs() < 1e-2, "{i}");
+        }
+    }
+    assert!(clients[0].decrypt(&answers[1]).is_err(), "the answer of another client");
+}
+
+#[test]
+fn roles_can_go_anywhere() {
+    fn is<T: Send + Sync + 'static>() {}
+    is::<Client>();
+    is::<Server>();
+    is::<Session>();
+    is::<fhec_runtime::exec::Prepared>();
 }

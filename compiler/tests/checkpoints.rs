@@ -6,29 +6,28 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use fhec_compiler::roles::checkpoint::{
-    CheckpointError, CheckpointFolder, Checkpoints, Identity, program_hash,
-};
-use fhec_compiler::roles::{Client, Server};
-use fhec_ir::artifact::Artifact;
+use fhec_compiler::roles::checkpoint::{CheckpointError, CheckpointFolder, Checkpoints, Identity};
+use fhec_compiler::roles::{Client, Server, context};
 use fhec_ir::ckks::Ckks;
 use fhec_ir::entity;
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
 use fhec_ir::params::Params;
+use fhec_ir::plan::Plan;
+use fhec_ir::program::{Preprocess, Program, ProgramId};
 use fhec_ir::text::{ConstSource, parse_func};
 use fhec_passes::bootstrap::sets;
-use fhec_runtime::exec::Witness;
-use fhec_runtime::ring::Context;
+use fhec_runtime::exec::{Control, ExecError, Observer, Prepared, Session, Witness};
 use fhec_runtime::rlwe::{Ciphertext, KeyId};
 use serde_json::Value;
 
 use binary::{fhec, succeeds};
 
 /// Three layers on a ring of degree 2^12: fast, and no security at all.
-fn artifact() -> Artifact {
+fn program() -> Program {
     let set = sets::named("n15-128").expect("a known set");
     let mut literal = set.params.literal().clone();
     // Primes of a large ring are primes of a small one.
@@ -55,27 +54,77 @@ fn artifact() -> Artifact {
     let program: Func<Ckks> = parse_func(&text, &ConstSource::default()).expect("it is a program");
     let network = "func nn none {\n input %0 : f32[1, 64]\n return %0\n}";
     let network: Func<Nn> = parse_func(network, &ConstSource::default()).expect("it is a network");
-    Artifact { program, network, params, plan_json: "{}".into(), preprocess_json: "{}".into() }
+    let plan = Plan::bare(program.ops().len());
+    Program::new(program, params, network, plan, Preprocess::default()).expect("its parts fit")
 }
 
 fn image() -> Vec<f32> {
     (0..64).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect()
 }
 
+/// A run that is stopped leaves what it has, at whatever op, and however recent the last checkpoint is.
+#[test]
+fn a_stopped_run_goes_on_where_it_was() {
+    struct StopAfter<'a>(&'a Control, usize);
+    impl Observer for StopAfter<'_> {
+        fn op_finished(&mut self, index: usize, _: f64) {
+            if index == self.1 {
+                self.0.cancel();
+            }
+        }
+    }
+    let whole_program = Arc::new(program());
+    let (program, interface) = (&whole_program.schedule, Arc::new(whole_program.interface.clone()));
+    let context = context(&interface).unwrap();
+    let client = Client::generate(&interface, &context).unwrap();
+    let prepared = Arc::new(Prepared::new(&context, program.clone(), 1 << 30).unwrap());
+    let session = Session::new(&prepared, client.evaluation_keys().unwrap()).unwrap();
+    let bundle = client.encrypt(&image()).unwrap();
+    let whole = session.execute(vec![bundle.clone()], &Control::default()).unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("one.checkpoint");
+    let identity = Identity::new(interface.program, client.secret().id(), &context, &bundle);
+    let hour = Duration::from_secs(3600);
+    let checkpoints = || Checkpoints::new(path.clone(), &context, identity.clone(), program, hour);
+    let mut stopped = 0;
+    for op in 0..program.ops().len() {
+        let (control, inputs) = (Control::default(), vec![bundle.clone()]);
+        let (mut observer, mut witness) = (StopAfter(&control, op), checkpoints());
+        let known = BTreeMap::new();
+        match session.execute_from(inputs.clone(), known, &control, &mut observer, &mut witness) {
+            Err(ExecError::Cancelled { op: next }) => {
+                let found = checkpoints().resume(program).unwrap().unwrap();
+                assert_eq!(found.next, next);
+                let control = Control::default();
+                let rest = session.execute_from(inputs, found.values, &control, &mut (), &mut ()).unwrap();
+                assert!(rest == whole, "from op {next}");
+                checkpoints().remove().unwrap();
+                stopped += 1;
+            }
+            // Nothing was left to do.
+            result => assert!(result.unwrap() == whole),
+        }
+    }
+    assert!(stopped >= program.ops().len() - 2, "{stopped}");
+}
+
 /// The checkpoints of every layer of one evaluation, as bytes, are of use to that evaluation and to no other.
 #[test]
 fn checkpoints_are_bound_to_program_key_and_image() {
-    let artifact = artifact();
-    let program = &artifact.program;
-    let context = Context::new(artifact.params.clone()).unwrap();
-    let client = Client::generate(&artifact, &context).unwrap();
-    let server = Server::new(&artifact, &context, client.evaluation_keys().unwrap());
-    let evaluation = server.ready().unwrap();
-    let hash = program_hash(&artifact);
-    let bundle = client.encrypt_again(&hash, &image()).unwrap();
-    assert_eq!(bundle, client.encrypt_again(&hash, &image()).unwrap());
-    assert_ne!(bundle, client.encrypt_again(&[7; 32], &image()).unwrap());
-    let whole = evaluation.evaluate(bundle.clone(), |_| ()).unwrap();
+    let whole_program = Arc::new(program());
+    let (program, interface) = (&whole_program.schedule, Arc::new(whole_program.interface.clone()));
+    let context = context(&interface).unwrap();
+    let client = Client::generate(&interface, &context).unwrap();
+    let server = Server::new(&whole_program, &context).unwrap();
+    let session = server.session(client.evaluation_keys().unwrap()).unwrap();
+    let hash = interface.program;
+    let bundle = client.encrypt_again(&image()).unwrap();
+    assert_eq!(bundle, client.encrypt_again(&image()).unwrap());
+    let mut other_program = (*interface).clone();
+    other_program.program = ProgramId([7; 32]);
+    let twin = Client::new(&Arc::new(other_program), &context, client.secret().clone());
+    assert_ne!(bundle, twin.encrypt_again(&image()).unwrap());
+    let whole = session.evaluate(bundle.clone()).unwrap();
 
     let temporary = tempfile::tempdir().unwrap();
     let folder = CheckpointFolder::claim(temporary.path()).unwrap();
@@ -100,7 +149,8 @@ fn checkpoints_are_bound_to_program_key_and_image() {
         let mut one =
             Once { checkpoints: of(&identity), path: &path, done: false, before: fs::read(&path).ok() };
         let known = found.map(|checkpoint| checkpoint.values).unwrap_or_default();
-        let answer = evaluation.evaluate_from(bundle.clone(), known, &mut (), &mut one).unwrap();
+        let control = Control::default();
+        let answer = session.evaluate_from(bundle.clone(), known, &control, &mut (), &mut one).unwrap();
         assert_eq!(answer, whole);
     }
     assert_eq!(nexts, [0, 2, 5, 8]);
@@ -112,7 +162,7 @@ fn checkpoints_are_bound_to_program_key_and_image() {
     let bytes = fs::read(&path).unwrap();
     let other = client.encrypt(&image()).unwrap();
     for (wrong, what) in [
-        (Identity::new([7; 32], client.secret().id(), &context, &bundle), "program"),
+        (Identity::new(ProgramId([7; 32]), client.secret().id(), &context, &bundle), "program"),
         (Identity::new(hash, KeyId([7; 16]), &context, &bundle), "key"),
         (Identity::new(hash, client.secret().id(), &context, &other), "image"),
     ] {
@@ -162,21 +212,23 @@ impl Witness<Vec<Ciphertext>> for Once<'_, '_> {
 
 #[test]
 fn checkpoints_keep_their_distance() {
-    let artifact = artifact();
-    let context = Context::new(artifact.params.clone()).unwrap();
-    let client = Client::generate(&artifact, &context).unwrap();
+    let whole_program = Arc::new(program());
+    let interface = Arc::new(whole_program.interface.clone());
+    let context = context(&interface).unwrap();
+    let client = Client::generate(&interface, &context).unwrap();
     let server = Server::new(&artifact, &context, client.evaluation_keys().unwrap());
     let bundle = client.encrypt(&image()).unwrap();
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("one.checkpoint");
-    let identity = Identity::new(program_hash(&artifact), client.secret().id(), &context, &bundle);
+    let identity = Identity::new(interface.program, client.secret().id(), &context, &bundle);
     let hour = Duration::from_secs(3600);
-    let mut checkpoints = Checkpoints::new(path, &context, identity, &artifact.program, hour);
+    let mut checkpoints = Checkpoints::new(path, &context, identity, &whole_program.schedule, hour);
     let evaluation = server.ready().unwrap();
-    evaluation.evaluate_from(bundle, BTreeMap::new(), &mut (), &mut checkpoints).unwrap();
+    let control = Control::default();
+    session.evaluate_from(bundle, BTreeMap::new(), &control, &mut (), &mut checkpoints).unwrap();
     // The answer is always kept, and nothing was before it.
-    let found = checkpoints.resume(&artifact.program).unwrap().unwrap();
-    assert_eq!(found.next, artifact.program.ops().len());
+    let found = checkpoints.resume(&whole_program.schedule).unwrap().unwrap();
+    assert_eq!(found.next, whole_program.schedule.ops().len());
 }
 
 fn models() -> PathBuf {

@@ -7,18 +7,20 @@ mod binary;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use fhec_compiler::program::Program;
-use fhec_compiler::roles::{Client, Server, files, input_type, output_type};
-use fhec_ir::artifact::{Artifact, FORMAT_VERSION, Message};
+use fhec_compiler::program;
+use fhec_compiler::roles::{Client, Server, context, files};
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Ckks;
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
-use fhec_ir::plan::{OpRow, Plan, SCHEMA_VERSION};
+use fhec_ir::plan::Plan;
+use fhec_ir::program::file::{FORMAT_VERSION, FuncMessage};
+use fhec_ir::program::wire::{InterfaceMessage, ParamsMessage, TensorMessage};
+use fhec_ir::program::{Preprocess, Program, ProgramId};
 use fhec_ir::scale::Scale;
-use fhec_ir::text::{ConstSource, parse_func, print_func};
+use fhec_ir::text::{ConstSource, parse_func};
 use fhec_passes::bootstrap::sets;
 use fhec_runtime::ckks::Evaluator;
 use fhec_runtime::rlwe::Ciphertext;
@@ -46,7 +48,7 @@ impl Good {
     }
 
     fn program(&self) -> Program {
-        Program::open(&self.path("net.fhec"), 128).expect("it is good")
+        program::open(&self.path("net.fhec"), 128).expect("it is good")
     }
 }
 
@@ -70,7 +72,7 @@ fn good() -> &'static Good {
 }
 
 /// A program of one image that refreshes all slots, on parameters of 128 bits.
-fn bootstrapped() -> Artifact {
+fn bootstrapped() -> Program {
     let set = sets::named("n15-128").expect("a known set");
     let slots = set.params.slots();
     let bootstrap = set.with_slots(slots).expect("a number of slots");
@@ -92,41 +94,53 @@ fn bootstrapped() -> Artifact {
     BootstrapParams::set_in_program(&mut program, &vec![bootstrap]);
     let network = format!("func nn none {{\n input %0 : f32[1, 1, 1, {slots}]\n return %0\n}}");
     let network: Func<Nn> = parse_func(&network, &ConstSource::default()).expect("it is a network");
-    let plan = Plan { schema_version: SCHEMA_VERSION, ops: vec![OpRow::default()], ..Plan::default() };
-    Artifact {
-        program,
-        network,
-        params: set.params,
-        plan_json: plan.to_json().expect("it is data"),
-        preprocess_json: "{}".into(),
+    let plan = Plan::bare(program.ops().len());
+    Program::new(program, set.params, network, plan, Preprocess::default()).expect("its parts fit")
+}
+
+/// A program's file before it is sealed, for changes that the library would not make.
+#[derive(Clone)]
+struct Parts {
+    interface: InterfaceMessage,
+    schedule: FuncMessage,
+    reference: FuncMessage,
+    plan: String,
+}
+
+impl Parts {
+    fn of(program: &Program) -> Self {
+        Parts {
+            interface: (&program.interface).into(),
+            schedule: FuncMessage::of(&program.schedule),
+            reference: FuncMessage::of(program.reference().expect("it is there")),
+            plan: program.plan.to_json().expect("it is data"),
+        }
     }
-}
 
-/// A file around `message` with a right checksum.
-fn seal(message: &[u8]) -> Vec<u8> {
-    let payload = zstd::bulk::compress(message, 19).expect("compressing into memory cannot fail");
-    let mut bytes = b"FHEP".to_vec();
-    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(blake3::hash(&payload).as_bytes());
-    bytes.extend_from_slice(&payload);
-    bytes
-}
-
-fn message(artifact: &Artifact) -> Message {
-    Message {
-        params: Some((&artifact.params).into()),
-        program: print_func(&artifact.program),
-        network: print_func(&artifact.network),
-        tensors: artifact
-            .program
-            .consts
-            .iter()
-            .chain(artifact.network.consts.iter())
-            .map(|(_, t)| t.into())
-            .collect(),
-        plan: artifact.plan_json.clone(),
-        preprocess: artifact.preprocess_json.clone(),
+    /// The file, with right checksums and a right name of the program.
+    fn file(&self) -> Vec<u8> {
+        let program = ProgramId::of_text(&self.schedule.text).0.to_vec();
+        let interface = InterfaceMessage { program, ..self.interface.clone() };
+        let sections = [
+            interface.encode_to_vec(),
+            self.schedule.encode_to_vec(),
+            self.reference.encode_to_vec(),
+            self.plan.clone().into_bytes(),
+        ];
+        let compressed = |bytes: Vec<u8>| zstd::bulk::compress(&bytes, 9).expect("memory does not fail");
+        let sections = sections.map(compressed);
+        let mut bytes = b"FHEP".to_vec();
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(sections.len() as u32).to_le_bytes());
+        for (kind, section) in (1u32..).zip(&sections) {
+            bytes.extend_from_slice(&kind.to_le_bytes());
+            bytes.extend_from_slice(&(section.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(blake3::hash(section).as_bytes());
+        }
+        let digest = blake3::hash(&bytes);
+        bytes.extend_from_slice(digest.as_bytes());
+        sections.iter().for_each(|section| bytes.extend_from_slice(section));
+        bytes
     }
 }
 
@@ -141,25 +155,39 @@ fn limited(kibibytes: u64, arguments: &[&str]) -> Output {
 /// Address space that is enough to refuse a file.
 const LITTLE: u64 = 2_500_000;
 
-/// Every command that opens a program refuses `program`, and says `expected`.
-fn every_command_refuses(program: &Path, expected: &str) {
+/// Who reads what is wrong with a program.
+#[derive(Clone, Copy, PartialEq)]
+enum Readers {
+    /// Every command: it is in the interface.
+    All,
+    /// Commands that read more than the interface; the others do not look at it.
+    OfSchedule,
+}
+
+/// Every command that reads what is wrong with `program` refuses it, and says `expected`.
+fn refused(readers: Readers, program: &Path, expected: &str) {
     let good = good();
     let (keys, image, answer) = (good.path("keys"), good.path("image.ct"), good.path("answer.ct"));
     let folder = tempfile::tempdir().unwrap();
-    let (new, out, digit) =
-        (folder.path().join("keys"), folder.path().join("out"), model("digits/digit_7_a.png"));
+    let (new, out) = (folder.path().join("keys"), folder.path().join("out"));
+    let digit = model("digits/digit_7_a.png");
     let (program, keys, digit, out) = (text(program), text(&keys), text(&digit), text(&out));
-    let commands: [&[&str]; 8] = [
+    let of_schedule: [&[&str]; 6] = [
         &["inspect", program],
-        &["keygen", program, "--dir", text(&new)],
-        &["encrypt", program, "--keys", keys, "--input", digit, "-o", out],
         &["eval", program, "--keys", keys, text(&image), "-o", out],
-        &["decrypt", program, "--keys", keys, text(&answer)],
         &["run", program, "--input", digit],
         &["simulate", program, "--dataset", digit],
         &["diff", program, program],
+        &["server", program, "-o", out],
     ];
-    for command in commands {
+    let of_interface: [&[&str]; 4] = [
+        &["keygen", program, "--dir", text(&new)],
+        &["encrypt", program, "--keys", keys, "--input", digit, "-o", out],
+        &["decrypt", program, "--keys", keys, text(&answer)],
+        &["client", program, "-o", out],
+    ];
+    let all = of_schedule.into_iter().chain(of_interface.into_iter().filter(|_| readers == Readers::All));
+    for command in all {
         let output = limited(LITTLE, command);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{command:?}: {errors}");
@@ -185,48 +213,66 @@ fn doctored_parameters_are_refused_by_every_command() {
     let inspected = succeeds(&["inspect", text(&good.path("refresh.fhec"))]);
     assert!(inspected.contains("ephemeral: sparse ternary, h = 32, log2(q0 p) = "), "{inspected}");
 
-    let refresh = bootstrapped();
-    let ephemeral = |weight: u32| {
-        let mut message = message(&refresh);
-        let before = message.program.clone();
-        message.program = before.replace("ephemeral_weight=32", &format!("ephemeral_weight={weight}"));
-        assert!(weight == 32 || message.program != before);
-        seal(&message.encode_to_vec())
+    let refresh = Parts::of(&bootstrapped());
+    let ephemeral = |weight: u64, of_interface: u64| {
+        let mut parts = refresh.clone();
+        let before = parts.schedule.text.clone();
+        parts.schedule.text = before.replace("ephemeral_weight=32", &format!("ephemeral_weight={weight}"));
+        assert!(weight == 32 || parts.schedule.text != before);
+        let weight = &mut parts.interface.keys.as_mut().unwrap().encapsulation[0];
+        assert_eq!(std::mem::replace(weight, of_interface), 32);
+        parts.file()
     };
-    succeeds(&["inspect", text(&written(folder.path(), "same.fhec", &ephemeral(32)))]);
-    every_command_refuses(&written(folder.path(), "ephemeral.fhec", &ephemeral(1)), "Hamming weight 1");
+    succeeds(&["inspect", text(&written(folder.path(), "same.fhec", &ephemeral(32, 32)))]);
+    refused(Readers::All, &written(folder.path(), "ephemeral.fhec", &ephemeral(1, 1)), "Hamming weight 1");
+    // What the client is told of and what the server runs are compared.
+    let other = written(folder.path(), "other.fhec", &ephemeral(33, 32));
+    refused(Readers::OfSchedule, &other, "not those of its interface");
 
-    let main = |change: &dyn Fn(&mut Message)| {
-        let mut message = message(&good.program().artifact);
-        change(&mut message);
-        seal(&message.encode_to_vec())
+    let main = |change: &dyn Fn(&mut ParamsMessage)| {
+        let mut parts = Parts::of(&good.program());
+        change(parts.interface.params.as_mut().unwrap());
+        parts.file()
     };
-    let sparse = main(&|m| m.params.as_mut().unwrap().hamming_weight = 1);
-    every_command_refuses(&written(folder.path(), "sparse.fhec", &sparse), "Hamming weight 1");
-    // Primes of a large ring are primes of a small one.
-    let small = main(&|m| m.params.as_mut().unwrap().log_n = 10);
-    every_command_refuses(
-        &written(folder.path(), "small.fhec", &small),
-        "no security estimate for ring degree 2^10",
-    );
-    let half = main(&|m| m.params.as_mut().unwrap().log_n -= 1);
-    every_command_refuses(&written(folder.path(), "half.fhec", &half), "is above");
+    let sparse = main(&|params| params.hamming_weight = 1);
+    refused(Readers::All, &written(folder.path(), "sparse.fhec", &sparse), "Hamming weight 1");
+    // Primes of a large ring are primes of a small one. Layouts do not fit it either; with those that do, security is what is wrong.
+    let smaller = |log_n: u32| {
+        let mut parts = Parts::of(&good.program());
+        parts.interface.params.as_mut().unwrap().log_n = log_n;
+        let slots = 1u64 << (log_n - 1);
+        for port in [parts.interface.input.as_mut().unwrap(), parts.interface.output.as_mut().unwrap()] {
+            (port.ty[1], port.layout[8], port.layout[7]) = (slots, slots, port.layout[7].min(slots));
+        }
+        let keys = parts.interface.keys.as_mut().unwrap();
+        keys.steps.retain(|&steps| steps < slots);
+        keys.levels.truncate(keys.steps.len());
+        parts.file()
+    };
+    let path = written(folder.path(), "small.fhec", &smaller(11));
+    refused(Readers::All, &path, "no security estimate for ring degree 2^11");
+    refused(Readers::All, &written(folder.path(), "half.fhec", &smaller(13)), "is above");
+    // A key at a modulus that there is not.
+    let mut level = Parts::of(&good.program());
+    level.interface.keys.as_mut().unwrap().levels[0] = 60_000;
+    refused(Readers::All, &written(folder.path(), "level.fhec", &level.file()), "one is for level");
 }
 
 #[test]
 fn what_a_program_says_of_its_security_is_not_printed() {
     let folder = tempfile::tempdir().unwrap();
-    let mut artifact = good().program().artifact;
-    let mut plan: Value = serde_json::from_str(&artifact.plan_json).unwrap();
+    let mut parts = Parts::of(&good().program());
+    let mut plan: Value = serde_json::from_str(&parts.plan).unwrap();
     plan["security_bits"] = 256.into();
     plan["security_source"] = "NIST, audited \u{1b}[1m".into();
     plan["secret"] = "perfect".into();
     plan["log_qp"] = 1.0.into();
     plan["network"] = "net\u{1b}[2K\rwork".into();
-    artifact.plan_json = plan.to_string();
-    artifact.preprocess_json =
-        r#"{"scale": 255.0, "mean": [0.0], "std": [1.0], "classes": ["\u001b[2K\rclass 7 (seven)\u001b[8m\nx"]}"#.into();
-    let path = written(folder.path(), "boasts.fhec", &artifact.to_bytes());
+    parts.plan = plan.to_string();
+    parts.interface.preprocess =
+        r#"{"scale": 255.0, "mean": [0.0], "std": [1.0], "classes": ["\u001b[2K\rclass 7 (seven)\u001b[8m\nx"]}"#
+            .into();
+    let path = written(folder.path(), "boasts.fhec", &parts.file());
     let inspected = succeeds(&["inspect", text(&path)]);
     assert!(!inspected.contains("256") && !inspected.contains("NIST") && !inspected.contains("perfect"));
     assert!(inspected.contains("128 bits") && inspected.contains("net[2Kwork"), "{inspected}");
@@ -252,7 +298,7 @@ fn less_security_has_to_be_asked_for() {
     let compiled = fhec(&compile);
     let warnings = String::from_utf8_lossy(&compiled.stderr);
     assert!(compiled.status.success() && warnings.matches("--min-security 98").count() == 1, "{warnings}");
-    every_command_refuses(&path, "--min-security 98");
+    refused(Readers::All, &path, "--min-security 98");
     succeeds(&["inspect", text(&path), "--min-security", "98"]);
     let refused = fhec(&["inspect", text(&path), "--min-security", "0"]);
     assert_eq!(refused.status.code(), Some(2));
@@ -260,72 +306,73 @@ fn less_security_has_to_be_asked_for() {
 
 #[test]
 fn small_files_neither_hang_nor_kill() {
+    use Readers::{All, OfSchedule};
     let folder = tempfile::tempdir().unwrap();
-    let good = good().program().artifact;
-    let made = |name: &str, change: &dyn Fn(&mut Message)| {
-        let mut message = message(&good);
-        change(&mut message);
-        written(folder.path(), name, &seal(&message.encode_to_vec()))
+    let good = Parts::of(&good().program());
+    let made = |name: &str, change: &dyn Fn(&mut Parts)| {
+        let mut parts = good.clone();
+        change(&mut parts);
+        written(folder.path(), name, &parts.file())
     };
-    let scale = |log_scale: u32| move |m: &mut Message| m.params.as_mut().unwrap().log_scale = log_scale;
-    every_command_refuses(&made("scale", &scale(3_000_000)), "canonical scale");
-    every_command_refuses(&made("larger-scale", &scale(4_000_000_000)), "canonical scale");
-    let random = |m: &mut Message| {
+    let scale =
+        |log_scale: u32| move |p: &mut Parts| p.interface.params.as_mut().unwrap().log_scale = log_scale;
+    refused(All, &made("scale", &scale(3_000_000)), "canonical scale");
+    refused(All, &made("larger-scale", &scale(4_000_000_000)), "canonical scale");
+    let primes = |p: &mut Parts| p.interface.params.as_mut().unwrap().p = vec![(1 << 61) - 1; 1 << 20];
+    refused(All, &made("primes", &primes), "are more than 128");
+    let layout = |p: &mut Parts| {
+        let input = p.interface.input.as_mut().unwrap();
+        // One element in each vector, and as many vectors.
+        (input.layout[7], input.ty[0]) = (1, 1 << 40);
+    };
+    refused(All, &made("layout", &layout), "error: ");
+    let brackets = |p: &mut Parts| p.interface.preprocess = "[".repeat(32 << 20);
+    refused(All, &made("preprocess", &brackets), "normalisation cannot be read");
+
+    let random = |p: &mut Parts| {
         let constants: Vec<String> =
             (0..400).map(|i| format!("const @{i} : f32[16777216] = random({i})")).collect();
-        m.program = format!("func ckks bomb {{\n{}\n}}", constants.join("\n"));
+        p.schedule.text = format!("func ckks bomb {{\n{}\n}}", constants.join("\n"));
     };
-    every_command_refuses(&made("random", &random), "hand-written text only");
-    let tokens =
-        |m: &mut Message| m.program = "func ckks bomb { meta x = ".to_string() + &"[".repeat(512 << 20);
-    every_command_refuses(&made("tokens", &tokens), "decompresses to more than");
-    let brackets =
-        |m: &mut Message| m.program = "func ckks bomb { meta x = ".to_string() + &"[".repeat(15 << 20);
-    every_command_refuses(&made("brackets", &brackets), "nested too deeply");
-    let zeros = |m: &mut Message| {
-        m.tensors.push(fhec_ir::artifact::TensorMessage { shape: vec![1 << 27], data: vec![0; 1 << 29] });
+    refused(OfSchedule, &made("random", &random), "hand-written text only");
+    let brackets = |count: usize| {
+        move |p: &mut Parts| p.schedule.text = "func ckks bomb { meta x = ".to_string() + &"[".repeat(count)
     };
-    every_command_refuses(&made("zeros", &zeros), "decompresses to more than");
-    let primes = |m: &mut Message| m.params.as_mut().unwrap().p = vec![(1 << 61) - 1; 1 << 20];
-    every_command_refuses(&made("primes", &primes), "are more than 128");
+    refused(OfSchedule, &made("tokens", &brackets(512 << 20)), "decompresses to more than");
+    refused(OfSchedule, &made("brackets", &brackets(15 << 20)), "nested too deeply");
+    let zeros = |p: &mut Parts| {
+        p.schedule.tensors.push(TensorMessage { shape: vec![1 << 27], data: vec![0; 1 << 29] });
+    };
+    refused(OfSchedule, &made("zeros", &zeros), "decompresses to more than");
     // A key for each of thousands of rotations that nothing needs.
-    let rotations = |m: &mut Message| {
-        let (head, tail) = m.program.rsplit_once("return").expect("it returns");
-        let values = head.matches("\n  %").count();
+    let rotations = |p: &mut Parts| {
+        let (head, tail) = p.schedule.text.rsplit_once("return").expect("it returns");
+        let last = head.rfind("\n  %").expect("an op");
+        let last: usize = head[last + 4..].split(' ').next().unwrap().parse().expect("a value");
         let extra: String =
-            (1..4096).map(|s| format!("%{} = rotate(%0) {{steps={s}}}\n", values + s)).collect();
-        m.program = format!("{head}{extra}return{tail}");
+            (1..4096).map(|s| format!("%{} = rotate(%0) {{steps={s}}}\n", last + s)).collect();
+        p.schedule.text = format!("{head}{extra}return{tail}");
     };
-    every_command_refuses(&made("rotations", &rotations), "nothing uses %");
-    let slots = |m: &mut Message| m.program = m.program.replacen("ct<1, ", "ct<1073741824, ", 1);
-    every_command_refuses(&made("slots", &slots), "error: ");
+    refused(OfSchedule, &made("rotations", &rotations), "nothing uses %");
+    let slots = |p: &mut Parts| p.schedule.text = p.schedule.text.replacen("ct<1, ", "ct<1073741824, ", 1);
+    refused(OfSchedule, &made("slots", &slots), "error: ");
     // Devices that never end.
     let endless = fhec(&["inspect", "/dev/zero"]);
     assert_eq!(endless.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&endless.stderr).contains("more than"));
 }
 
-/// Rotations that are used all are made, but not before somebody has been asked.
+/// A key for every rotation that there is: they are made, but not before somebody has been asked.
 #[test]
 fn keys_without_measure_are_refused_before_the_first_is_made() {
     let folder = tempfile::tempdir().unwrap();
-    let mut message = message(&good().program().artifact);
-    let (head, tail) = message.program.rsplit_once("return ").expect("it returns");
-    let (returned, _) = tail.split_once('\n').expect("a line");
-    let last: usize = returned.trim().trim_start_matches('%').parse().expect("a value");
-    let extra: String =
-        (1..4000).map(|s| format!("%{} = rotate(%{}) {{steps={s}}}\n", last + s, last + s - 1)).collect();
-    message.program = format!("{head}{extra}return %{}\n}}", last + 3999);
-    let mut plan: Value = serde_json::from_str(&message.plan).unwrap();
-    let ops = plan["ops"].as_array_mut().unwrap();
-    let row = ops[0].clone();
-    for index in ops.len()..ops.len() + 3999 {
-        let mut row = row.clone();
-        row["index"] = index.into();
-        ops.push(row);
-    }
-    message.plan = plan.to_string();
-    let path = written(folder.path(), "many.fhec", &seal(&message.encode_to_vec()));
+    let mut parts = Parts::of(&good().program());
+    let slots = parts.interface.input.as_ref().unwrap().ty[1];
+    let keys = parts.interface.keys.as_mut().unwrap();
+    let level = *keys.levels.iter().max().unwrap();
+    keys.steps = (1..slots).collect();
+    keys.levels = vec![level; keys.steps.len()];
+    let path = written(folder.path(), "many.fhec", &parts.file());
     let keys = folder.path().join("keys");
     let output = limited(LITTLE, &["keygen", text(&path), "--dir", text(&keys)]);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -367,7 +414,7 @@ fn short_memory_is_a_message_before_work_starts() {
 fn bundles_are_compared_with_the_program_as_a_whole() {
     let good = good();
     let program = good.program();
-    let context = program.context().unwrap();
+    let context = context(&program.interface).unwrap();
     let keys = good.path("keys");
     let secret = files::read_secret_key(&keys, &context).unwrap();
     let client = Client::new(&program.artifact, &context, secret);
@@ -377,8 +424,7 @@ fn bundles_are_compared_with_the_program_as_a_whole() {
     let evaluator_keys = files::read_evaluation_keys(&keys, &context).unwrap();
     let evaluator = Evaluator::new(&context, evaluator_keys.evaluation());
     let folder = tempfile::tempdir().unwrap();
-    let (of_answer, of_image) =
-        (output_type(&program.artifact).unwrap(), input_type(&program.artifact).unwrap());
+    let (of_answer, of_image) = (interface.output.ty, interface.input.ty);
     let answer = files::read_ciphertexts(&good.path("answer.ct"), &context, &of_answer).unwrap();
     let image = files::read_ciphertexts(&good.path("image.ct"), &context, &of_image).unwrap();
     assert!(!client.decrypt(&answer).unwrap().overflow);
@@ -404,8 +450,14 @@ fn bundles_are_compared_with_the_program_as_a_whole() {
         assert!(output.stdout.is_empty(), "{what}");
     }
     for (what, ciphertext) in wrong(&image[0]) {
-        assert!(evaluation.evaluate(vec![ciphertext], |_| ()).is_err(), "an image of {what}");
+        assert!(session.evaluate(vec![ciphertext]).is_err(), "an image of {what}");
     }
+    // A fresh ciphertext, whose uniform half is a seed, is no answer, whatever its level is said to be.
+    let seeded = client.encrypt_seeded(&vec![0.5; 28 * 28]).unwrap();
+    let path = folder.path().join("seeded.ct");
+    files::write_seeded_ciphertexts(&path, &context, &seeded).unwrap();
+    assert_eq!(files::read_ciphertexts(&path, &context, &of_image).unwrap().len(), 1);
+    assert!(files::read_answer(&path, &context, &of_image).is_err());
     let two = [answer[0].clone(), answer[0].clone()];
     assert!(client.decrypt(&two).is_err());
     let path = folder.path().join("two.ct");
@@ -463,7 +515,7 @@ fn answers_show_what_is_certain_and_no_more() {
     // Residues of noise: refused, with the words that every refusal has, and counted.
     let refused = |bundle: &[Ciphertext]| {
         let program = good.program();
-        let context = program.context().unwrap();
+        let context = context(&program.interface).unwrap();
         let path = keys.path().join("noise.ct");
         files::write_ciphertexts(&path, &context, bundle).unwrap();
         let output =
@@ -472,8 +524,8 @@ fn answers_show_what_is_certain_and_no_more() {
         String::from_utf8(output.stderr).unwrap()
     };
     let program = good.program();
-    let context = program.context().unwrap();
-    let ty = output_type(&program.artifact).unwrap();
+    let context = context(&program.interface).unwrap();
+    let ty = program.interface.output.ty;
     let honest = files::read_ciphertexts(&answer, &context, &ty).unwrap();
     let evaluation_keys = files::read_evaluation_keys(keys.path(), &context).unwrap();
     let evaluator = Evaluator::new(&context, evaluation_keys.evaluation());

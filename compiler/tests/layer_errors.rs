@@ -5,7 +5,7 @@ mod binary;
 
 use std::path::Path;
 
-use fhec_compiler::program::Program;
+use fhec_compiler::program;
 use serde_json::Value;
 
 use binary::succeeds;
@@ -28,7 +28,7 @@ fn errors_of_layers_are_as_simulated_and_predicted() {
         .iter()
         .map(|report| report["images"][0]["layer_errors"].as_array().expect("a list"))
         .collect();
-    let plan = Program::open(&path, 98).unwrap().plan;
+    let plan = program::open(&path, 98).unwrap().plan;
     let layers: Vec<&str> = plan.layers.iter().map(|layer| layer.name.as_str()).collect();
     for errors in &errors {
         let names: Vec<&str> = errors.iter().map(|error| error["name"].as_str().unwrap()).collect();

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use fhec_compiler::build::{self, Request};
 use fhec_compiler::data::Preprocess;
-use fhec_compiler::program::Program;
+use fhec_compiler::program;
 use fhec_ir::ckks::Op;
 use fhec_ir::interp::{nn, run_packed};
 use fhec_ir::layout::Layout;
@@ -90,7 +90,7 @@ fn every_line_of_the_count_is_pinned() {
         assert_eq!(found, expected);
     }
     // What is counted is what the program does: one op per row, in the program's ciphertexts.
-    let program = Program::open(Path::new(path), 98).unwrap().artifact.program;
+    let program = program::open(Path::new(path), 98).unwrap().schedule;
     let bootstraps = program.ops().iter().filter(|data| matches!(data.op, Op::Bootstrap { .. }));
     let counts: Vec<usize> = bootstraps.map(|data| program.ty(data.result).vectors).collect();
     assert_eq!((counts.len(), counts.iter().sum::<usize>()), (accounting.rows.len(), 1149 + 22));
@@ -136,8 +136,8 @@ fn parameters_are_the_papers_and_the_level_is_the_tables() {
             .unwrap();
     assert_eq!((plan.log_n, plan.levels, plan.log_scale), (16, 29, 50));
     assert_eq!(plan.security_bits, 98);
-    let program = Program::open(Path::new(&compiled().path), 98).unwrap().artifact;
-    security::check(&program.params, 98).unwrap();
+    let program = program::open(Path::new(&compiled().path), 98).unwrap();
+    security::check(&program.interface.params, 98).unwrap();
     assert!(plan.log2_failure_probability.unwrap() <= -40.0);
     assert!(plan.predicted_peak_bytes < 19 << 30);
     // 42 keys or so: with a digit per prime they are many times as large.

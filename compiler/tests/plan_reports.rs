@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use fhec_compiler::program::Program;
+use fhec_compiler::program;
 use fhec_ir::ckks::Op;
 use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::StageOp;
@@ -41,7 +41,7 @@ fn compile(model: &str, security: &str) -> Compiled {
     let out = folder.path().join("net.fhec");
     let [model, path] = [&model, &out].map(|path| path.to_str().expect("paths of tests are text"));
     succeeds(&["compile", model, "--security", security, "-o", path]);
-    let program = Program::open(&out, 98).expect("it was just written");
+    let program = program::open(&out, 98).expect("it was just written");
     Compiled { folder, program }
 }
 
@@ -62,7 +62,7 @@ fn close(a: f64, b: f64) -> bool {
 #[test]
 fn layers_share_out_the_ops_and_their_costs() {
     for compiled in [resnet20(), mnist()] {
-        let Program { plan, artifact, .. } = &compiled.program;
+        let Program { plan, schedule, interface, .. } = &compiled.program;
         let mut seen = BTreeSet::new();
         for (index, layer) in plan.layers.iter().enumerate() {
             for &op in &layer.ops {
@@ -72,7 +72,7 @@ fn layers_share_out_the_ops_and_their_costs() {
             let own = || layer.ops.iter().map(|&op| &plan.ops[op]);
             assert!(close(layer.seconds, own().map(|op| op.seconds).sum()), "{}", layer.name);
         }
-        assert_eq!(seen.len(), artifact.program.ops().len());
+        assert_eq!(seen.len(), schedule.ops().len());
         let seconds: f64 = plan.layers.iter().map(|layer| layer.seconds).sum();
         assert!(close(seconds, plan.predicted_seconds));
         let total = |of: fn(&fhec_ir::plan::LayerRow) -> usize| plan.layers.iter().map(of).sum::<usize>();
@@ -82,13 +82,13 @@ fn layers_share_out_the_ops_and_their_costs() {
         assert_eq!(total(|layer| layer.bootstraps), plan.bootstraps);
         // Every op of the network is in exactly one layer, the softmax of networks that have one aside.
         let sources: Vec<&String> = plan.layers.iter().flat_map(|layer| &layer.sources).collect();
-        assert_eq!(sources.len(), artifact.network.ops().len());
+        assert_eq!(sources.len(), compiled.program.reference().unwrap().ops().len());
         assert_eq!(sources.iter().collect::<BTreeSet<_>>().len(), sources.len());
         let live = plan.ops.iter().map(|op| op.live_bytes).max().unwrap();
         assert_eq!(plan.resident_bytes + live, plan.predicted_peak_bytes);
         // Levels along ops are those of the program.
-        for (row, data) in plan.ops.iter().zip(artifact.program.ops()) {
-            assert_eq!(row.level_out, u32::from(artifact.program.ty(data.result).level));
+        for (row, data) in plan.ops.iter().zip(schedule.ops()) {
+            assert_eq!(row.level_out, u32::from(schedule.ty(data.result).level));
         }
     }
 }
@@ -123,7 +123,7 @@ fn layers_are_named_as_in_the_model() {
 #[test]
 fn every_bootstrap_says_what_needs_it_and_what_it_would_cost_elsewhere() {
     let compiled = resnet20();
-    let Program { plan, artifact, .. } = &compiled.program;
+    let Program { plan, schedule, interface, .. } = &compiled.program;
     let ops: Vec<usize> = artifact
         .program
         .ops()
@@ -134,12 +134,12 @@ fn every_bootstrap_says_what_needs_it_and_what_it_would_cost_elsewhere() {
     let sites: Vec<usize> = plan.bootstrap_sites.iter().map(|site| site.op).collect();
     assert_eq!(sites, ops);
     assert!(!ops.is_empty());
-    let definitions = artifact.program.definitions();
+    let definitions = schedule.definitions();
     let values: BTreeSet<&str> = plan.bootstrap_sites.iter().map(|site| site.value.as_str()).collect();
     for site in &plan.bootstrap_sites {
         // The value refreshed is the operand of the op.
-        let operand = artifact.program.ops()[site.op].op.operands()[0];
-        assert_eq!(artifact.program.value_name(operand), Some(site.value.as_str()));
+        let operand = schedule.ops()[site.op].op.operands()[0];
+        assert_eq!(schedule.value_name(operand), Some(site.value.as_str()));
         assert_eq!(plan.ops[definitions[operand.index()].unwrap()].level_out, site.level_before);
         assert!(site.level_before >= site.levels_reserved && site.level_after > site.level_before);
         // Somebody cannot do with the levels that were left.
@@ -175,9 +175,9 @@ fn every_bootstrap_says_what_needs_it_and_what_it_would_cost_elsewhere() {
 #[test]
 fn keys_add_up_and_name_their_users() {
     for compiled in [resnet20(), mnist()] {
-        let Program { plan, artifact, .. } = &compiled.program;
-        let needed = EvaluationKeys::of(&artifact.program, &artifact.params).unwrap();
-        assert_eq!(needed.bytes(&artifact.params), plan.key_bytes);
+        let Program { plan, schedule, interface, .. } = &compiled.program;
+        let needed = EvaluationKeys::of(&schedule, &interface.params).unwrap();
+        assert_eq!(needed.bytes(&interface.params), plan.key_bytes);
         assert_eq!(plan.evaluation_keys.iter().map(|key| key.bytes).sum::<u64>(), plan.key_bytes);
         let rotations: Vec<(usize, u32)> = plan
             .evaluation_keys
@@ -209,7 +209,7 @@ fn keys_add_up_and_name_their_users() {
 #[test]
 fn every_value_has_a_level_and_a_bar_as_long() {
     let compiled = resnet20();
-    let func = &compiled.program.artifact.program;
+    let func = &compiled.program.schedule;
     let text = compiled.inspect(&["--levels"]);
     let rows: Vec<Vec<&str>> = text
         .lines()
@@ -246,7 +246,7 @@ fn layouts_and_weights_are_per_layer() {
 #[test]
 fn the_graph_has_every_op_and_every_use() {
     for compiled in [resnet20(), mnist()] {
-        let func = &compiled.program.artifact.program;
+        let func = &compiled.program.schedule;
         let graph = compiled.inspect(&["--dot"]);
         assert!(graph.starts_with("digraph ") && graph.ends_with("}\n"));
         assert_eq!(graph.matches('{').count(), graph.matches('}').count());

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use fhec_compiler::profile::{TraceError, layer_seconds, read_trace};
-use fhec_compiler::program::Program;
+use fhec_compiler::program;
 use fhec_compiler::report::summary::human_seconds;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ fn a_trace_has_one_event_per_op_and_adds_up_to_the_run() {
     let report: Value = serde_json::from_str(&report).unwrap();
     let seconds = report["images"][0]["seconds"].as_f64().unwrap();
 
-    let program_file = Program::open(Path::new(&program), 98).unwrap();
+    let program_file = program::open(Path::new(&program), 98).unwrap();
     let plan = &program_file.plan;
     let json: Value = serde_json::from_slice(&fs::read(&trace).unwrap()).unwrap();
     let events = json["traceEvents"].as_array().unwrap();
@@ -96,7 +96,7 @@ fn a_trace_has_one_event_per_op_and_adds_up_to_the_run() {
     // Traces of other programs and other files are refused.
     let other = path("other.fhec");
     succeeds(&["compile", model.to_str().unwrap(), "--security", "192", "-o", &other]);
-    let other = Program::open(Path::new(&other), 98).unwrap();
+    let other = program::open(Path::new(&other), 98).unwrap();
     assert!(matches!(read_trace(Path::new(&trace), &other), Err(TraceError::OtherProgram { .. })));
     let text = fs::read_to_string(&trace).unwrap();
     for damaged in

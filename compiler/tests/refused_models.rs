@@ -143,8 +143,8 @@ fn shapes_that_a_model_leaves_open_are_given() {
         let (model, out) = (path("net.onnx"), path("net.fhec"));
         let output = fhec(&["compile", text(&model), "--input-shape", shape, "-o", text(&out)]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let program = fhec_compiler::program::Program::open(&out, 98).unwrap();
-        assert_eq!(program.image_shape().unwrap(), [1, size, size]);
+        let program = fhec_compiler::program::open(&out, 98).unwrap();
+        assert_eq!(fhec_compiler::program::image_shape(&program.interface).unwrap(), [1, size, size]);
     }
     let (model, images) = (path("net.onnx"), path("images.npy"));
     let arguments = ["calibrate", text(&model), "--calibration", text(&images), "--input-shape", "1,8,8"];

@@ -16,7 +16,8 @@
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
 //! | [`batch`] | several images in one run |
 //! | [`layer_values`] | which values of a program stand for the network's, and how they are stored |
-//! | [`artifact`] | the file a compile produces |
+//! | [`program`] | a compiled program, the interface that clients read, and its file |
+//! | [`plan`] | what a compile decided and predicts |
 //! | [`circuit_shape`] | rotations and products of the big circuits |
 //! | [`diagonal`] | what diagonals of linear maps take, and how they are multiplied |
 //! | [`bootstrap`] | bootstrapping as data: levels, matrices, polynomials |
@@ -34,7 +35,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod artifact;
 pub mod attr;
 pub mod batch;
 pub mod bootstrap;
@@ -60,6 +60,7 @@ pub mod polynomial_shape;
 pub mod prime;
 pub mod prime_set;
 pub mod printable;
+pub mod program;
 pub mod scale;
 pub mod security;
 pub mod tensor;

@@ -4,6 +4,7 @@
 //! `circuit/what/N/limbs+special primes/digits of the operand`.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
@@ -55,7 +56,7 @@ fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     group
 }
 
-fn encrypt(context: &Context, secret: &SecretKey, level: Level) -> Ciphertext {
+fn encrypt(context: &Arc<Context>, secret: &Arc<SecretKey>, level: Level) -> Ciphertext {
     let values: Vec<f64> = (0..context.params().slots()).map(|i| (i % 257) as f64 / 128.5 - 1.0).collect();
     let plaintext = Encoder::new(context).encode(&values, Encoding::message(level)).expect("numbers below 1");
     let seed = Seed::from_bytes([2; 32]);
@@ -73,14 +74,14 @@ fn conv(consts: &mut ConstPool, slots: usize) -> LinearMap {
 fn convolution(c: &mut Criterion) {
     let mut group = group(c, "conv-16-16-3x3-32x32");
     for (log_n, limbs, special, log_scale) in [(15, 3, 1, 40), (15, 5, 2, 40), (16, 5, 2, 40)] {
-        let context = Context::new(params(log_n, limbs, special, log_scale)).expect("transforms");
+        let context = Arc::new(Context::new(params(log_n, limbs, special, log_scale)).expect("transforms"));
         let mut consts = ConstPool::default();
         let map = conv(&mut consts, context.params().slots());
         let level = context.params().top_level();
         let rotations = map.rotations(&consts);
         let shape = LinearShape::cheapest(&rotations, map.input.period, 1.0, 2.0);
         let seed = Seed::from_bytes([1; 32]);
-        let secret = SecretKey::generate(&context, &seed);
+        let secret = Arc::new(SecretKey::generate(&context, &seed));
         let requests =
             shape.rotation_set().into_iter().map(|k| KeyRequest::rotation(&context, k as i64, level));
         let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests.collect::<Vec<_>>());
@@ -109,9 +110,9 @@ fn convolution(c: &mut Criterion) {
 fn polynomials(c: &mut Criterion) {
     let mut group = group(c, "polynomial");
     for (degree, limbs, special) in [(7, 12, 3), (15, 12, 3), (27, 12, 3), (27, 24, 5)] {
-        let context = Context::new(params(16, limbs, special, 45)).expect("transforms");
+        let context = Arc::new(Context::new(params(16, limbs, special, 45)).expect("transforms"));
         let seed = Seed::from_bytes([1; 32]);
-        let secret = SecretKey::generate(&context, &seed);
+        let secret = Arc::new(SecretKey::generate(&context, &seed));
         let level = context.params().top_level();
         let keys = EvaluationKeys::generate(&context, &secret, &seed, &[KeyRequest::relinearization(level)]);
         let keys = keys.expect("levels of the chain");
@@ -147,15 +148,16 @@ fn simulation(c: &mut Criterion) {
     let y = push(Op::Polynomial { x: y, polynomial: sign.clone() });
     let y = push(Op::Polynomial { x: y, polynomial: sign });
     func.set_outputs(vec![y]);
-    let simulation = Simulation::new(&func, &params);
+    let func = Arc::new(func);
+    let (simulation, clear) = (Simulation::new(&func, &params), Clear::new(&func));
     let input = vec![vec![0.25; slots]];
     let mut group = group(c, "simulate");
     group.bench_function("conv and two odd-15/2^14 slots/noisy", |b| {
         let run = simulation.run(1);
-        b.iter(|| execute(&func, &run, vec![input.clone()], &mut ()).expect("a program"))
+        b.iter(|| execute(&run, vec![input.clone()], &mut ()).expect("a program"))
     });
     group.bench_function("conv and two odd-15/2^14 slots/clear", |b| {
-        b.iter(|| execute(&func, &Clear, vec![input.clone()], &mut ()).expect("a program"))
+        b.iter(|| execute(&clear, vec![input.clone()], &mut ()).expect("a program"))
     });
 }
 

@@ -4,6 +4,7 @@
 //! printed before.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -68,9 +69,9 @@ fn conv(consts: &mut ConstPool, channels: usize, gap: usize, period: usize) -> L
 fn convolutions(c: &mut Criterion) {
     let mut group = c.benchmark_group("conv");
     group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(4));
-    let context = Context::new(params()).expect("transforms");
+    let context = Arc::new(Context::new(params()).expect("transforms"));
     let seed = Seed::from_bytes([1; 32]);
-    let secret = SecretKey::generate(&context, &seed);
+    let secret = Arc::new(SecretKey::generate(&context, &seed));
     for (channels, gap, log_period) in [(64, 4, 12), (32, 2, 13), (16, 1, 14)] {
         let mut consts = ConstPool::default();
         let map = conv(&mut consts, channels, gap, 1 << log_period);

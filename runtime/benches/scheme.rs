@@ -4,6 +4,7 @@
 //! of the thread, which other programs on the machine lengthen less than they do the time on the clock. With more
 //! threads it is the clock.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Bencher, BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -62,9 +63,9 @@ fn scheme(criterion: &mut Criterion) {
     for (log_n, limbs, special, digit_limbs, log_scale) in [(15, 14, 2, 2, 48), (16, 25, 5, 5, 48)] {
         let params = params(log_n, limbs, special, digit_limbs, log_scale);
         let name = params.name().to_owned();
-        let context = Context::new(params).expect("valid parameters");
+        let context = Arc::new(Context::new(params).expect("valid parameters"));
         let seed = Seed::from_bytes([1; 32]);
-        let secret = SecretKey::generate(&context, &seed);
+        let secret = Arc::new(SecretKey::generate(&context, &seed));
         let top = context.params().top_level();
         let steps: Vec<i64> = (1..=8).collect();
         let mut requests = vec![KeyRequest::relinearization(top)];
@@ -89,9 +90,6 @@ fn scheme(criterion: &mut Criterion) {
         // A new step each time: keys stream from memory, as they do in a program.
         let mut step = steps.iter().cycle();
         group.bench_function(id("rotate"), |x| measure(x, || eval.rotate(&a, *step.next().unwrap_or(&1))));
-        group.bench_function(id("rotate hoisted x8"), |x| {
-            measure(x, || eval.hoist(&a).and_then(|h| eval.rotate_hoisted(&h, &steps)));
-        });
         // Eight baby steps and four giant steps of 32 diagonals: one plaintext stands for all of them.
         let terms: Vec<Vec<(usize, &Plaintext)>> = vec![(0..8).map(|i| (i, &extended)).collect(); 4];
         group.bench_function(id("32 diagonals, 8 baby steps"), |x| {

@@ -1,10 +1,25 @@
-//! What can be wrong with operands, keys and bytes.
+//! What can be wrong with operands, keys and bytes, and what ends work before its end.
+
+use std::time::Duration;
 
 use fhec_ir::scale::{Level, Scale};
 use thiserror::Error;
 
-use crate::ckks::PlaintextScale;
-use crate::rlwe::{KeyId, KeyKind};
+use crate::names::{KeyId, PlaintextScale, SwitchingKeyKind};
+
+/// Why work was ended from outside, where it could have gone on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Stop {
+    /// Somebody asked for it.
+    #[error("cancelled")]
+    Cancelled,
+    /// There was no time left.
+    #[error("{overdue:.1?} beyond the deadline")]
+    Deadline {
+        /// By how much the deadline had passed when it was looked at.
+        overdue: Duration,
+    },
+}
 
 /// Why an operation on ciphertexts or plaintexts was refused. Nothing has been changed then.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -115,7 +130,7 @@ pub enum EvalError {
         /// The operation.
         op: &'static str,
         /// The key.
-        key: KeyKind,
+        key: SwitchingKeyKind,
     },
     /// An evaluation key that ends below the operand's level.
     #[error("{op}: the {key} was generated up to level {key_level}, the operand is at level {level}")]
@@ -123,7 +138,7 @@ pub enum EvalError {
         /// The operation.
         op: &'static str,
         /// The key.
-        key: KeyKind,
+        key: SwitchingKeyKind,
         /// Highest level the key serves.
         key_level: Level,
         /// The operand's level.
@@ -175,6 +190,9 @@ pub enum EvalError {
         /// The level.
         level: Level,
     },
+    /// Work on many ciphertexts was ended between two of them.
+    #[error(transparent)]
+    Stopped(#[from] Stop),
 }
 
 /// Why bytes were refused as a key or a ciphertext.
@@ -223,6 +241,12 @@ pub enum FormatError {
         expected: usize,
         /// Bytes found.
         found: usize,
+    },
+    /// A fresh ciphertext, known by a seed, where one that was computed is expected.
+    #[error("this {object} is one that somebody has just encrypted, not the result of an evaluation")]
+    Seeded {
+        /// The object.
+        object: &'static str,
     },
     /// Damaged.
     #[error("the checksum of this {object} is wrong: it was damaged on the way")]

@@ -10,12 +10,14 @@
 //! | [`exec`] | the executor of scheduled programs, on ciphertexts or in the clear |
 //! | [`parallel`] | work on all threads |
 //! | [`error`] | what can be wrong with operands and with bytes |
+//! | [`names`] | what errors, keys and ciphertexts call each other by |
 
 pub mod circuits;
 pub mod ckks;
 pub mod error;
 pub mod exec;
 pub mod kernels;
+pub mod names;
 pub mod parallel;
 pub mod ring;
 pub mod rlwe;

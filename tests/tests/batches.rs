@@ -2,29 +2,30 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fhec_compiler::build::{self, Request};
-use fhec_compiler::data::{Dataset, Preprocess};
-use fhec_compiler::program::{Program, argmax};
-use fhec_compiler::roles::{Answer, Client, RoleError, Server};
+use fhec_compiler::data::{Dataset, Preprocess, preprocess};
+use fhec_compiler::program::{argmax, image_shape, reference_logits};
+use fhec_compiler::roles::{Answer, Client, RoleError, Server, context};
 use fhec_compiler::simulator::Simulator;
-use fhec_ir::artifact::Artifact;
 use fhec_ir::func::Func;
 use fhec_ir::interp::nn;
 use fhec_ir::nn::Nn;
+use fhec_ir::program::{InterfaceError, Program};
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::{ConstSource, parse_func};
 use fhec_passes::compile::{Options, compile};
 use fhec_passes::lower_nn::Packing;
 use fhec_passes::nn::calibrate::{Range, Source};
-use fhec_runtime::ring::Context;
 
 /// Encrypts, evaluates, decrypts.
-fn answer(artifact: &Artifact, images: &[f32]) -> Result<Answer, RoleError> {
-    let context = Context::new(artifact.params.clone()).expect("the parameters can be used");
-    let client = Client::generate(artifact, &context)?;
-    let server = Server::new(artifact, &context, client.evaluation_keys()?);
-    client.decrypt(&server.ready()?.evaluate(client.encrypt(images)?, |_| ())?)
+fn answer(program: &Arc<Program>, images: &[f32]) -> Result<Answer, RoleError> {
+    let interface = Arc::new(program.interface.clone());
+    let context = context(&interface).expect("the parameters can be used");
+    let client = Client::generate(&interface, &context)?;
+    let session = Server::new(program, &context)?.session(client.evaluation_keys()?)?;
+    client.decrypt(&session.evaluate(client.encrypt(images)?)?)
 }
 
 fn difference(found: &[f64], expected: &[f64]) -> f64 {
@@ -37,32 +38,39 @@ fn difference(found: &[f64], expected: &[f64]) -> f64 {
 fn three_digits_share_a_run() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
     let model = models.join("mnist_cnn_deg3.onnx");
-    let preprocess = Preprocess::beside(&model).expect("it can be read").expect("it is there");
+    let preprocess = preprocess::beside(&model).expect("it can be read").expect("it is there");
     let request = Request { batch: NonZeroUsize::new(3), ..Request::default() };
-    let Program { artifact, plan, .. } =
-        &build::from_file(&model, preprocess.clone(), &request).expect("it compiles").program;
-    assert_eq!(plan.batch, 3);
-    let program = Program::new(artifact.clone()).expect("it is whole");
+    let program = &build::from_file(&model, preprocess.clone(), &request).expect("it compiles").program;
+    assert_eq!(program.plan.batch, 3);
     let paths: [PathBuf; 3] =
         ["digit_0_a.png", "digit_7_a.png", "digit_3_a.png"].map(|n| models.join("digits").join(n));
     let digit = |path: &PathBuf| {
-        let images = Dataset::open(path, program.image_shape().expect("an image")).expect("a picture");
+        let images =
+            Dataset::open(path, image_shape(&program.interface).expect("an image")).expect("a picture");
         images.input(0, &preprocess).expect("it fits")
     };
     let images: Vec<Vec<f32>> = paths.iter().map(digit).collect();
-    let plain: Vec<Vec<f64>> =
-        images.iter().map(|image| program.reference_logits(image).expect("the plain network runs")).collect();
+    let plain: Vec<Vec<f64>> = images
+        .iter()
+        .map(|image| reference_logits(program, image).expect("the plain network runs"))
+        .collect();
     assert_eq!(plain.iter().map(|logits| argmax(logits)).collect::<Vec<_>>(), [0, 7, 3]);
-    let simulator = Simulator::new(artifact, false).expect("it can be simulated");
+    let simulator = Simulator::new(program, false);
     let simulated = simulator.logits(&images.concat(), 1).expect("it simulates");
     assert!(difference(&simulated, &plain.concat()) < 1e-3);
     // A batch need not be whole, nor may it be larger.
-    let found = answer(artifact, &images[..2].concat()).expect("it runs");
+    let found = answer(program, &images[..2].concat()).expect("it runs");
     assert!(!found.overflow);
     assert!(difference(&found.logits[..20], &plain[..2].concat()) < 1e-3);
     let four = [&images[..], &images[..1]].concat().concat();
-    assert!(matches!(answer(artifact, &four), Err(RoleError::BatchSize { images: 3, .. })));
-    assert!(matches!(answer(artifact, &four[1..]), Err(RoleError::BatchSize { images: 3, .. })));
+    assert!(matches!(
+        answer(program, &four),
+        Err(RoleError::Interface(InterfaceError::BatchSize { images: 3, .. }))
+    ));
+    assert!(matches!(
+        answer(program, &four[1..]),
+        Err(RoleError::Interface(InterfaceError::BatchSize { images: 3, .. }))
+    ));
 }
 
 /// One pixel per ciphertext, two hundred images in the slots.
@@ -83,35 +91,32 @@ fn slots_hold_images() {
     let source = Source::Intervals(Range::new(-1.0, 1.0));
     let compiled = compile(&network, &source, &options, &mut |_, _| ()).expect("it compiles");
     assert_eq!((compiled.plan.batch, compiled.plan.rotations), (IMAGES, 0));
-    let artifact = Artifact {
-        program: compiled.program,
-        network,
-        params: compiled.params,
-        plan_json: compiled.plan.to_json().expect("it is data"),
-        preprocess_json: "{}".into(),
-    };
-    let artifact = Artifact::from_bytes(&artifact.to_bytes(), 128).expect("it can be read");
+    let preprocess = Preprocess::default();
+    let made = Program::new(compiled.program, compiled.params, network, compiled.plan, preprocess);
+    let made = made.expect("its parts fit");
+    let program = Arc::new(Program::from_bytes(&made.to_bytes(), 128).expect("it can be read"));
     let images: Vec<Tensor> = (0..IMAGES)
         .map(|image| {
             Tensor::from_fn([1, 1, 8, 8], |i| ((i * 7919 + 911 * image) % 2003) as f32 / 1001.5 - 1.0)
         })
         .collect();
     let plain = |image: &Tensor| -> Vec<f64> {
-        let outputs = nn::run(&artifact.network, std::slice::from_ref(image)).expect("it runs");
+        let outputs =
+            nn::run(program.reference().expect("it is there"), std::slice::from_ref(image)).expect("it runs");
         outputs[0].data().iter().map(|&x| f64::from(x)).collect()
     };
     let expected: Vec<f64> = images.iter().flat_map(plain).collect();
     let largest = expected.iter().fold(0f64, |most, x| most.max(x.abs()));
     let all: Vec<f32> = images.iter().flat_map(|image| image.data().to_vec()).collect();
-    let found = answer(&artifact, &all).expect("it runs");
+    let found = answer(&program, &all).expect("it runs");
     assert!(!found.overflow);
     let worst = difference(&found.logits, &expected);
     assert!(worst < 1e-4 * largest, "{worst} of {largest}");
-    let simulator = Simulator::new(&artifact, false).expect("it can be simulated");
+    let simulator = Simulator::new(&program, false);
     let simulated = simulator.logits(&all, 1).expect("it simulates");
     assert!(difference(&simulated, &expected) < 1e-4 * largest);
     // Slots without an image hold the answer to an image of zeros, all the same.
-    let found = answer(&artifact, &all[..64]).expect("it runs");
+    let found = answer(&program, &all[..64]).expect("it runs");
     assert!(!found.overflow && found.spare_residue < 1e-3, "{found:?}");
     assert!(difference(&found.logits[..3], &expected[..3]) < 1e-4 * largest);
 }

@@ -1,5 +1,7 @@
 //! How often the integers that raising the modulus leaves are large, against what the failure probability is computed from.
 
+use std::sync::Arc;
+
 use fhec_ir::params::{Params, ParamsLiteral, Secret};
 use fhec_ir::prime::ntt_primes_near;
 use fhec_ir::prime_set::{Exchange, PrimeSet};
@@ -28,13 +30,13 @@ fn params(hamming_weight: u32) -> Params {
 
 /// The integers of `rounds` raised encryptions, each under a secret of its own, by size.
 fn integers(hamming_weight: u32, rounds: u8) -> Vec<u64> {
-    let context = Context::new(params(hamming_weight)).unwrap();
+    let context = Arc::new(Context::new(params(hamming_weight)).unwrap());
     let (q0, degree) = (context.params().q()[0], context.ring_degree());
     let encoder = Encoder::new(&context);
     let mut counts = vec![0; hamming_weight as usize];
     for round in 0..rounds {
         let seed = Seed::from_bytes([round + 1; 32]);
-        let secret = SecretKey::generate(&context, &seed);
+        let secret = Arc::new(SecretKey::generate(&context, &seed));
         let message: Vec<f64> =
             (0..degree / 2).map(|i| ((i * 31 + 7 * usize::from(round)) % 97) as f64 / 97.0 - 0.5).collect();
         let plaintext = encoder.encode(&message, Encoding::message(0)).unwrap();

@@ -9,10 +9,10 @@ use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_passes::analysis::circuit_shapes::CircuitShapes;
 use fhec_passes::analysis::noise::noise;
 use fhec_passes::bootstrap::sets;
+use fhec_runtime::circuits::bootstrap::Bootstrapper;
 use fhec_runtime::circuits::bootstrap::keys::{encapsulation_keys, key_requests};
-use fhec_runtime::circuits::bootstrap::{Bootstrapper, Bootstrapping};
-use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor, FactorEncoder};
-use fhec_runtime::exec::{Encrypted, EncryptionKind, Simulation, execute};
+use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor};
+use fhec_runtime::exec::{Encrypted, EncryptionKind, Prepared, ProgramKeys, Simulation, execute};
 use fhec_runtime::ring::{Context, Seed};
 use fhec_runtime::rlwe::{EvaluationKeys, SecretKey};
 
@@ -65,23 +65,17 @@ fn errors_agree(order: Order, tails: f64, vectors: usize) {
     func.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut func, &vec![bootstrap.clone()]);
 
-    let context = Context::new(set.params.clone()).unwrap();
+    let context = Arc::new(Context::new(set.params.clone()).unwrap());
     let seed = Seed::from_bytes([29; 32]);
-    let secret = SecretKey::generate(&context, &seed);
+    let secret = Arc::new(SecretKey::generate(&context, &seed));
     let requests = key_requests(&context, &bootstrap);
     let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
     let encapsulation = encapsulation_keys(&context, &secret, &bootstrap, &seed).unwrap();
-    let factors = FactorEncoder::new(&context);
-    let mut bootstrapper = Bootstrapper::new(bootstrap.clone(), &factors).unwrap();
-    let pairs = bootstrap.pairs_in(&func, &set.params);
-    assert_eq!(pairs, vectors > 1);
-    if pairs {
-        bootstrapper = bootstrapper.with_pairs(&factors).unwrap();
-        assert!(bootstrapper.takes_pairs());
-    }
-    let bootstrapping =
-        Bootstrapping { bootstrappers: vec![Arc::new(bootstrapper)], encapsulation: encapsulation.as_ref() };
-    let encrypted = Encrypted::new(&context, &keys, &func, 0).with_bootstrapping(bootstrapping);
+    let func = Arc::new(func);
+    let prepared = Arc::new(Prepared::new(&context, Arc::clone(&func), 0).unwrap());
+    let takes_pairs = |bootstrapper: &Arc<Bootstrapper>| bootstrapper.takes_pairs() == (vectors > 1);
+    assert!(prepared.bootstrapping().bootstrappers.iter().all(takes_pairs));
+    let encrypted = Encrypted::new(&prepared, ProgramKeys::new(keys, encapsulation).unwrap());
     let (encoder, decryptor) = (Encoder::new(&context), Decryptor::new(&context, &secret));
     let mut encryptor = Encryptor::with_secret_key(&context, &secret, seed);
     let simulation = Simulation::new(&func, &set.params);
@@ -95,13 +89,13 @@ fn errors_agree(order: Order, tails: f64, vectors: usize) {
             encryptor.encrypt(&encoder.encode(message, Encoding::message(from)).unwrap()).unwrap()
         };
         let input = messages.iter().map(&mut encrypt).collect();
-        let result = execute(&func, &encrypted, vec![input], &mut ()).unwrap();
+        let result = execute(&encrypted, vec![input], &mut ()).unwrap();
         let decrypt = |c| encoder.decode(&decryptor.decrypt(c).unwrap()).unwrap();
         let found: Vec<f64> = result[0].iter().flat_map(decrypt).collect();
         let run = simulation.run(31);
         let ty = func.ty(func.inputs()[0]);
         let input = run.encrypt(0, ty, messages.clone(), EncryptionKind::SecretKey);
-        let simulated = execute(&func, &run, vec![input], &mut ()).unwrap().remove(0).concat();
+        let simulated = execute(&run, vec![input], &mut ()).unwrap().remove(0).concat();
         let message = messages.concat();
 
         let against = |slots: &[f64]| bits(slots.iter().zip(&message).map(|(y, m)| y - m));

@@ -2,23 +2,25 @@
 //! tampered ciphertext and every foreign key, and no good answer. The network is the MNIST CNN of degree 3, at its real parameters.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use fhec_compiler::build::{Request, from_file};
-use fhec_compiler::data::Preprocess;
-use fhec_compiler::program::Program;
-use fhec_compiler::roles::{Answer, Client, Server};
+use fhec_compiler::data::preprocess;
+use fhec_compiler::program::image_shape;
+use fhec_compiler::roles::{Answer, Client, Server, context};
+use fhec_ir::program::Program;
 use fhec_runtime::ring::Context;
 use fhec_runtime::rlwe::Ciphertext;
 
-fn program() -> Program {
+fn program() -> Arc<Program> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/mnist_cnn_deg3.onnx");
-    let preprocess = Preprocess::beside(&path).expect("it can be read").expect("it is there");
+    let preprocess = preprocess::beside(&path).expect("it can be read").expect("it is there");
     from_file(&path, preprocess, &Request::default()).expect("it compiles").program
 }
 
 /// Pictures of stripes: anything in range will do.
 fn image(program: &Program, number: usize) -> Vec<f32> {
-    let elements = program.image_shape().expect("an image goes in").iter().product();
+    let elements = image_shape(&program.interface).expect("an image goes in").iter().product();
     (0..elements).map(|i| ((i * (number + 3) % 17) as f32 / 16.0) * 2.0 - 1.0).collect()
 }
 
@@ -58,11 +60,13 @@ fn relabelled(context: &Context, ciphertext: &Ciphertext, other: &Ciphertext) ->
 #[test]
 fn known_values_tell_good_answers_from_bad_ones() {
     let program = program();
-    let context = Context::new(program.artifact.params.clone()).expect("the parameters can be used");
-    let client = Client::generate(&program.artifact, &context).expect("there is randomness");
-    let server = Server::new(&program.artifact, &context, client.evaluation_keys().expect("keys are made"));
-    let ready = server.ready().expect("the keys are enough");
-    let answer = |input: Vec<Ciphertext>| ready.evaluate(input, |_| ()).expect("it evaluates");
+    let interface = Arc::new(program.interface.clone());
+    let context = context(&interface).expect("the parameters can be used");
+    let client = Client::generate(&interface, &context).expect("there is randomness");
+    let server = Server::new(&program, &context).expect("it can be prepared");
+    let session = server.session(client.evaluation_keys().expect("keys are made"));
+    let session = session.expect("the keys are enough");
+    let answer = |input: Vec<Ciphertext>| session.evaluate(input).expect("it evaluates");
     let decrypt = |answer: &[Ciphertext]| -> Answer { client.decrypt(answer).expect("it decrypts") };
 
     let mut largest = 0f64;
@@ -91,9 +95,9 @@ fn known_values_tell_good_answers_from_bad_ones() {
         assert!(tampered.overflow, "input {number}: {:e}", tampered.spare_residue);
     }
 
-    let stranger = Client::generate(&program.artifact, &context).expect("there is randomness");
+    let stranger = Client::generate(&interface, &context).expect("there is randomness");
     let foreign = stranger.encrypt(&image(&program, 2)).unwrap();
-    assert!(ready.evaluate(foreign.clone(), |_| ()).is_err(), "the key is named");
+    assert!(session.evaluate(foreign.clone()).is_err(), "the key is named");
     let foreign = decrypt(&answer(vec![relabelled(&context, &foreign[0], &input[0])]));
     assert!(foreign.overflow, "{:e}", foreign.spare_residue);
 }

@@ -1,18 +1,19 @@
 //! The embedded networks, all the way: ONNX bytes, compiled, keys, an encrypted picture, the answer, beside the plain network with
 //! its exact ReLUs and beside the simulation.
 
+use std::sync::Arc;
+
 use fhec_compiler::build::{self, Request};
 use fhec_compiler::data::Dataset;
 use fhec_compiler::embedded::Example;
-use fhec_compiler::program::{Program, argmax};
-use fhec_compiler::roles::{Answer, Client, Server};
+use fhec_compiler::program::{argmax, image_shape, reference_logits};
+use fhec_compiler::roles::{Answer, Client, Server, context};
 use fhec_compiler::simulator::Simulator;
-use fhec_ir::artifact::Artifact;
-use fhec_runtime::ring::Context;
+use fhec_ir::program::{Interface, Program};
 
 /// A run with the logits of the plain network and of the simulated program.
 struct Run {
-    program: Program,
+    program: Arc<Program>,
     answer: Answer,
     plain: Vec<f64>,
     simulated: Vec<f64>,
@@ -24,24 +25,33 @@ impl Run {
         let request = Request { security, ..Request::default() };
         let program = build::embedded(network, &request).expect("the embedded network compiles").program;
         assert!(program.plan.security_bits >= security);
-        // What is run is what was written.
-        let bytes = program.artifact.to_bytes();
-        let artifact = Artifact::from_bytes(&bytes, security).expect("the artifact can be read");
-        assert_eq!(artifact, program.artifact);
+        // What is run is what was written: by the client its own part of it, by the server another.
+        let read = Program::from_bytes(&program.to_bytes(), security).expect("the program can be read");
+        assert_eq!(read, *program);
+        let of_client = program.interface.to_bytes();
+        eprintln!("{} bytes for a client, {} in all", of_client.len(), program.to_bytes().len());
+        assert!(of_client.len() < 64 << 10, "{} bytes for a client", of_client.len());
+        let interface = Interface::from_bytes(&of_client, security).expect("the client can read it");
+        assert_eq!(interface, program.interface);
+        let of_server = read.without_reference().to_bytes();
+        let of_server = Program::from_bytes(&of_server, security).expect("the server can read it");
+        assert!(of_server.reference.is_none() && of_server.reference().is_err());
 
-        let shape = program.image_shape().expect("an image goes in");
+        let shape = image_shape(&interface).expect("an image goes in");
         let picture = Dataset::from_bytes(network.picture.to_vec(), network.picture_name, shape);
-        let image = picture.expect("it is there").input(0, &program.preprocess).expect("it fits");
-        let plain = program.reference_logits(&image).expect("the plain network runs");
-        let simulated =
-            Simulator::new(&artifact, false).and_then(|s| s.logits(&image, 1)).expect("it simulates");
+        let image = picture.expect("it is there").input(0, &interface.preprocess).expect("it fits");
+        let plain = reference_logits(&program, &image).expect("the plain network runs");
+        let simulated = Simulator::new(&program, false).logits(&image, 1).expect("it simulates");
 
-        let context = Context::new(artifact.params.clone()).expect("the parameters can be used");
-        let client = Client::generate(&artifact, &context).expect("there is randomness");
-        let server = Server::new(&artifact, &context, client.evaluation_keys().expect("keys are made"));
+        let interface = Arc::new(interface);
+        let client_context = context(&interface).expect("the parameters can be used");
+        let client = Client::generate(&interface, &client_context).expect("there is randomness");
+        let server_context = context(&of_server.interface).expect("the parameters can be used");
+        let server = Server::new(&Arc::new(of_server), &server_context).expect("it can be prepared");
+        let keys = client.evaluation_keys().expect("keys are made");
+        let session = server.session(keys).expect("the keys are enough");
         let encrypted = client.encrypt(&image).expect("it encrypts");
-        let answer =
-            server.ready().and_then(|ready| ready.evaluate(encrypted, |_| ())).expect("it evaluates");
+        let answer = session.evaluate(encrypted).expect("it evaluates");
         let answer = client.decrypt(&answer).expect("it decrypts");
         Run { program, answer, plain, simulated }
     }
@@ -72,7 +82,7 @@ fn a_picture_through_resnet_20_with_bootstraps() {
     assert!(run.program.plan.log2_failure_probability.is_some_and(|log2| log2 < -40.0));
     assert!(!run.answer.overflow);
     assert_eq!(argmax(&run.answer.logits), argmax(&run.plain));
-    assert_eq!(run.program.class_name(argmax(&run.answer.logits)), "bird");
+    assert_eq!(run.program.interface.class_name(argmax(&run.answer.logits)), "bird");
     // The network's logits are at most about 8; fitted ReLUs move them by 0.02 on average, at most 0.4 on 5,000 images.
     assert!(run.difference(&run.plain) < 0.4, "{}", run.difference(&run.plain));
     // Two draws of the noise of 18 bootstraps of 2^-16 each, through the layers after them: 2^-9 of the logits' range of 16.

@@ -2,21 +2,22 @@
 //! approximated here, so the network as it was trained is what all answers are compared with.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fhec_compiler::build::{self, Request};
-use fhec_compiler::data::{Dataset, Preprocess};
-use fhec_compiler::program::{Program, argmax};
-use fhec_compiler::roles::{Client, Server};
+use fhec_compiler::data::{Dataset, preprocess};
+use fhec_compiler::program::{argmax, image_shape, reference_logits};
+use fhec_compiler::roles::{Client, Server, context};
 use fhec_compiler::simulator::Simulator;
-use fhec_runtime::ring::Context;
+use fhec_ir::program::Program;
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
 }
 
-fn compile(name: &str) -> Program {
+fn compile(name: &str) -> Arc<Program> {
     let model = models().join(name).with_extension("onnx");
-    let preprocess = Preprocess::beside(&model).expect("it can be read").expect("it is there");
+    let preprocess = preprocess::beside(&model).expect("it can be read").expect("it is there");
     let program = build::from_file(&model, preprocess, &Request::default()).expect("it compiles").program;
     assert!(program.plan.security_bits >= 128 && program.plan.bootstraps == 0);
     program
@@ -32,8 +33,8 @@ fn digits(program: &Program) -> Vec<(usize, Vec<f32>)> {
     let digit = |path: &PathBuf| {
         let name = path.file_name().expect("it has one").to_string_lossy();
         let class = name["digit_".len()..].split('_').next().and_then(|class| class.parse().ok());
-        let shape = program.image_shape().expect("an image goes in");
-        let image = Dataset::open(path, shape).expect("a picture").input(0, &program.preprocess);
+        let shape = image_shape(&program.interface).expect("an image goes in");
+        let image = Dataset::open(path, shape).expect("a picture").input(0, &program.interface.preprocess);
         (class.expect("the name says the class"), image.expect("it fits"))
     };
     paths.iter().map(digit).collect()
@@ -47,22 +48,24 @@ fn check(name: &str) {
     let program = compile(name);
     let digits = digits(&program);
     assert_eq!(digits.len(), 14);
-    let simulator = Simulator::new(&program.artifact, false).expect("it can be simulated");
+    let simulator = Simulator::new(&program, false);
     for (seed, (class, image)) in digits.iter().enumerate() {
-        let plain = program.reference_logits(image).expect("the plain network runs");
+        let plain = reference_logits(&program, image).expect("the plain network runs");
         let simulated = simulator.logits(image, seed as u64).expect("it simulates");
         assert_eq!((argmax(&plain), argmax(&simulated)), (*class, *class), "{name}");
         assert!(difference(&simulated, &plain) < 1e-3, "{name}: {}", difference(&simulated, &plain));
     }
 
     let (class, image) = &digits[digits.len() / 2];
-    let context = Context::new(program.artifact.params.clone()).expect("the parameters can be used");
-    let client = Client::generate(&program.artifact, &context).expect("there is randomness");
-    let server = Server::new(&program.artifact, &context, client.evaluation_keys().expect("keys are made"));
+    let interface = Arc::new(program.interface.clone());
+    let context = context(&interface).expect("the parameters can be used");
+    let client = Client::generate(&interface, &context).expect("there is randomness");
+    let server = Server::new(&program, &context).expect("it can be prepared");
+    let session = server.session(client.evaluation_keys().expect("keys are made")).expect("they are enough");
     let encrypted = client.encrypt(image).expect("it encrypts");
-    let answer = server.ready().and_then(|ready| ready.evaluate(encrypted, |_| ())).expect("it evaluates");
+    let answer = session.evaluate(encrypted).expect("it evaluates");
     let answer = client.decrypt(&answer).expect("it decrypts");
-    let plain = program.reference_logits(image).expect("the plain network runs");
+    let plain = reference_logits(&program, image).expect("the plain network runs");
     assert!(!answer.overflow);
     assert_eq!(argmax(&answer.logits), *class);
     assert!(difference(&answer.logits, &plain) < 1e-3, "{name}: {}", difference(&answer.logits, &plain));

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
+use fhec_ir::program::{Interface, Program};
 use fhec_ir::security::{DEFAULT_FLOOR, SECURITY_LEVELS};
 
 use crate::memory::{available_bytes, human_bytes};
 use crate::onnx::ImportOptions;
-use crate::program::Program;
+use crate::program;
 use crate::roles::checkpoint::CheckpointFolder;
 
 /// A number of bytes: `16GiB`, `500MB`, `4096`.
@@ -67,8 +69,13 @@ pub struct Common {
 
 impl Common {
     /// Reads a compiled program that is as secure as was asked for.
-    pub fn open(&self, path: &Path) -> Result<Program> {
-        Program::open(path, self.min_security)
+    pub fn open(&self, path: &Path) -> Result<Arc<Program>> {
+        Ok(Arc::new(program::open(path, self.min_security)?))
+    }
+
+    /// Reads the interface of a program that is as secure as was asked for: the file may be a client's.
+    pub fn open_interface(&self, path: &Path) -> Result<Arc<Interface>> {
+        Ok(Arc::new(program::open_interface(path, self.min_security)?))
     }
 
     /// Errs where fewer than `bytes` can be had for `what`: before work starts, because a process that runs out of memory is ended

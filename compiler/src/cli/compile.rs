@@ -20,6 +20,7 @@ use super::output::{Output, print};
 use super::progress;
 use crate::bench_costs;
 use crate::build::{self, Calibration, Relu, Request};
+use crate::program;
 
 /// Compile an ONNX network into a homomorphic program
 ///
@@ -207,7 +208,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     }
     args.gates.gates().check(&built.program.plan)?;
     if let Some(path) = &args.output {
-        let bytes = built.program.write(path)?;
+        let bytes = program::write(&built.program, path)?;
         tracing::info!(path = %path.display(), bytes, "artifact written");
     }
     match args.emit {

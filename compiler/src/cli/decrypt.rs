@@ -4,15 +4,16 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
+use fhec_ir::program::Interface;
 use serde::Serialize;
 
 use super::args::Common;
 use super::output::Output;
 use crate::core_dumps::keep_secrets_from_core_dumps;
 use crate::memory::bundle_bytes;
-use crate::program::{Program, argmax, rounded};
+use crate::program::{argmax, rounded};
 use crate::roles::answers::{advised_answers, count_answer};
-use crate::roles::{Client, files, output_type};
+use crate::roles::{Client, context, files};
 
 /// Decrypt a program's answer
 ///
@@ -21,7 +22,7 @@ use crate::roles::{Client, files, output_type};
 /// what a server must not learn of them.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Compiled program
+    /// Compiled program, or the client's part of one (`fhec client`)
     #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// Folder with secret.key
@@ -72,18 +73,18 @@ struct Report {
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     keep_secrets_from_core_dumps();
-    let program = common.open(&args.program)?;
-    let batch = program.batch.images;
+    let interface = common.open_interface(&args.program)?;
+    let batch = interface.batch.images;
     let count = args.count.map_or(batch, NonZeroUsize::get);
     ensure!(count <= batch, "the program answers {batch} images at a time, not {count}");
-    let ty = output_type(&program.artifact)?;
-    common.require_memory("decrypting", bundle_bytes(&program.artifact.params, &ty))?;
-    let context = program.context()?;
+    let ty = &interface.output.ty;
+    common.require_memory("decrypting", bundle_bytes(&interface.params, ty))?;
+    let context = context(&interface)?;
     let secret = files::read_secret_key(&args.keys, &context)?;
-    let bundle = files::read_ciphertexts(&args.answer, &context, &ty)?;
-    let client = Client::new(&program.artifact, &context, secret);
+    let bundle = files::read_answer(&args.answer, &context, ty)?;
+    let client = Client::new(&interface, &context, secret);
     // Before the key is used: refused answers count, too.
-    count_and_advise(&args.keys, &program)?;
+    count_and_advise(&args.keys, &interface)?;
     let answer = client.decrypt(&bundle)?;
     if answer.overflow {
         // The same words whatever was wrong, and no numbers: they would tell the sender about the key.
@@ -93,7 +94,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             args.answer.display()
         );
     }
-    let step = if args.raw { None } else { Some(program.certain_step()?) };
+    let step = (!args.raw).then(|| interface.certain_step());
     if args.raw {
         tracing::warn!(
             "raw logits tell about the secret key: do not show them to anybody who does not own it (docs/threat-model.md)"
@@ -102,7 +103,11 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let verdict = |logits: &[f64]| {
         let class = argmax(logits);
         let shown = logits.iter().map(|&logit| step.map_or(logit, |step| rounded(logit, step))).collect();
-        Verdict { class, class_name: program.class_name(class), logits: (!args.class_only).then_some(shown) }
+        Verdict {
+            class,
+            class_name: interface.class_name(class),
+            logits: (!args.class_only).then_some(shown),
+        }
     };
     let each = answer.logits.len() / batch;
     let images: Vec<Verdict> = answer.logits.chunks_exact(each).take(count).map(verdict).collect();
@@ -129,8 +134,8 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
 }
 
 /// Counts one more answer in the key folder `keys`, and says where that is enough for one key.
-fn count_and_advise(keys: &Path, program: &Program) -> Result<()> {
-    let advised = advised_answers(&program.artifact.params, &program.artifact.certificate()?);
+fn count_and_advise(keys: &Path, interface: &Interface) -> Result<()> {
+    let advised = advised_answers(&interface.params, &interface.certificate()?);
     match count_answer(keys) {
         Ok(answers) if answers > advised => tracing::warn!(
             "these keys have decrypted {answers} answers: after {advised} new ones are advised if the server learns anything of them \

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -10,14 +11,16 @@ use super::args::Common;
 use super::output::Output;
 use crate::core_dumps::keep_secrets_from_core_dumps;
 use crate::memory::bundle_bytes;
-use crate::roles::{Client, encrypt_with_public_key, files, input_type};
+use crate::program::open_images;
+use crate::roles::{Client, context, encrypt_with_public_key, files};
 
 /// Encrypt an image for a compiled program
 ///
-/// With secret.key in the key folder the image is encrypted under it (less noise); else public.key is used.
+/// With secret.key in the key folder the image is encrypted under it (less noise, and half as many bytes, because uniform halves are sent
+/// as seeds); else public.key is used.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Compiled program
+    /// Compiled program, or the client's part of one (`fhec client`)
     #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// Folder with secret.key or public.key
@@ -48,8 +51,8 @@ struct Report {
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     keep_secrets_from_core_dumps();
-    let program = common.open(&args.program)?;
-    let images = program.open_images(&args.input)?;
+    let interface = common.open_interface(&args.program)?;
+    let images = open_images(&interface, &args.input)?;
     anyhow::ensure!(
         args.index < images.len(),
         "{} has {} images; there is no image {}",
@@ -57,33 +60,35 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         images.len(),
         args.index
     );
-    let whole = program.batch.images.min(images.len() - args.index);
+    let whole = interface.batch.images.min(images.len() - args.index);
     let count = args.count.map_or(whole, NonZeroUsize::get);
     anyhow::ensure!(
         count <= whole,
         "{count} images are too many: the program takes {} at a time, {} has {} from image {} on",
-        program.batch.images,
+        interface.batch.images,
         args.input.display(),
         images.len() - args.index,
         args.index
     );
     let indices = args.index..args.index + count;
     let inputs: Vec<Vec<f32>> =
-        indices.map(|index| images.input(index, &program.preprocess)).collect::<Result<_, _>>()?;
+        indices.map(|index| images.input(index, &interface.preprocess)).collect::<Result<_, _>>()?;
     let image = inputs.concat();
-    let ty = input_type(&program.artifact)?;
-    common.require_memory("encrypting", bundle_bytes(&program.artifact.params, &ty))?;
-    let context = program.context()?;
-    let bundle = if files::has_secret_key(&args.keys) {
+    common.require_memory("encrypting", bundle_bytes(&interface.params, &interface.input.ty))?;
+    let context = context(&interface)?;
+    let (key, ciphertexts, bytes) = if files::has_secret_key(&args.keys) {
         let secret = files::read_secret_key(&args.keys, &context)?;
-        Client::new(&program.artifact, &context, secret).encrypt(&image)?
+        let bundle = Client::new(&interface, &context, secret).encrypt_seeded(&image)?;
+        let bytes = files::write_seeded_ciphertexts(&args.output, &context, &bundle)?;
+        (bundle.first().map(|ciphertext| ciphertext.key()), bundle.len(), bytes)
     } else {
-        let public = files::read_public_key(&args.keys, &context)?;
-        encrypt_with_public_key(&program.artifact, &context, &public, &image)?
+        let public = Arc::new(files::read_public_key(&args.keys, &context)?);
+        let bundle = encrypt_with_public_key(&interface, &context, &public, &image)?;
+        let bytes = files::write_ciphertexts(&args.output, &context, &bundle)?;
+        (bundle.first().map(|ciphertext| ciphertext.key()), bundle.len(), bytes)
     };
-    let bytes = files::write_ciphertexts(&args.output, &context, &bundle)?;
-    let key = bundle.first().map(|ciphertext| ciphertext.key().to_string()).unwrap_or_default();
-    let report = Report { key, images: count, ciphertexts: bundle.len(), bytes };
+    let key = key.map(|key| key.to_string()).unwrap_or_default();
+    let report = Report { key, images: count, ciphertexts, bytes };
     let out = Output::beside(common.json, &args.output);
     out.json(&report)?;
     out.text(&format!(

@@ -1,24 +1,25 @@
 //! `fhec eval`: the server's part.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::args::{Checkpointing, Common};
 use super::output::Output;
-use super::progress;
+use super::{interrupt, progress};
 use crate::memory::peak_rss_bytes;
-use crate::roles::checkpoint::{Checkpoints, Identity, program_hash};
-use crate::roles::{Progress, Server, files, input_type};
+use crate::roles::checkpoint::{Checkpoints, Identity};
+use crate::roles::{Progress, Server, context, files};
 
 /// Run a compiled program on ciphertexts
 ///
 /// Needs evaluation.keys alone: neither the secret key nor anything that tells about the image is on this side.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Compiled program
+    /// Compiled program, or the server's part of one (`fhec server`)
     #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// Folder with evaluation.keys
@@ -30,6 +31,9 @@ pub struct Args {
     /// Ciphertext file to write the answer to; `-` for standard output
     #[arg(short, long, value_name = "ANSWER")]
     output: PathBuf,
+    /// End the evaluation after so many seconds, at the next op; with a checkpoint it can be taken up again
+    #[arg(long, value_name = "SECONDS")]
+    deadline: Option<NonZeroU64>,
     #[command(flatten)]
     checkpointing: Checkpointing,
 }
@@ -53,18 +57,17 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let folder = args.checkpointing.claim()?;
     let program = common.open(&args.program)?;
     common.require_memory("the evaluation", program.plan.predicted_peak_bytes)?;
-    let context = program.context()?;
-    let bundle = files::read_ciphertexts(&args.input, &context, &input_type(&program.artifact)?)?;
+    let context = context(&program.interface)?;
+    let bundle = files::read_ciphertexts(&args.input, &context, &program.interface.input.ty)?;
     files::warn_of_secret_key(&args.keys);
     let keys = files::read_evaluation_keys(&args.keys, &context)?;
-    let ops = &program.artifact.program;
+    let ops = &program.schedule;
     let mut checkpoints = folder.as_ref().map(|folder| {
-        let identity = Identity::new(program_hash(&program.artifact), keys.id(), &context, &bundle);
+        let identity = Identity::new(program.interface.program, keys.id(), &context, &bundle);
         let interval = args.checkpointing.interval();
         Checkpoints::new(folder.file(CHECKPOINT), &context, identity, ops, interval)
     });
-    let server = Server::new(&program.artifact, &context, keys);
-    let evaluation = server.ready()?;
+    let session = Server::new(&program, &context)?.session(keys)?;
     let load_seconds = start.elapsed().as_secs_f64();
     let bar = progress::bar(common, "evaluating", ops.ops().len());
     let start = Instant::now();
@@ -72,7 +75,11 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let resumed_at_op = resumed.as_ref().map(|checkpoint| checkpoint.next);
     let known = resumed.map(|checkpoint| checkpoint.values).unwrap_or_default();
     let mut progress = Progress(|done| bar.set_position(done as u64));
-    let answer = evaluation.evaluate_from(bundle, known, &mut progress, &mut checkpoints);
+    let mut control = interrupt::control();
+    if let Some(seconds) = args.deadline {
+        control = control.with_deadline(start + Duration::from_secs(seconds.get()));
+    }
+    let answer = session.evaluate_from(bundle, known, &control, &mut progress, &mut checkpoints);
     bar.finish_and_clear();
     let answer = answer?;
     let seconds = checkpoints.as_ref().map_or(start.elapsed().as_secs_f64(), Checkpoints::seconds);

@@ -11,10 +11,10 @@ use super::compile::Stage;
 use super::output::{Output, print};
 use crate::files::{self, Access};
 use crate::profile::read_trace;
-use crate::program::Program;
 use crate::report::{
     bootstraps, dot, keys, layers, layouts, levels, ops, page, params, passes, plot, ranges,
 };
+use fhec_ir::program::Program;
 
 pub(super) use crate::report::summary::summary;
 
@@ -74,8 +74,8 @@ pub struct Args {
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let program = common.open(&args.program)?;
     match args.emit {
-        Some(Stage::Nn) => return print(&print_func(&program.artifact.network)),
-        Some(Stage::Ckks) => return print(&print_func(&program.artifact.program)),
+        Some(Stage::Nn) => return print(&print_func(program.reference()?)),
+        Some(Stage::Ckks) => return print(&print_func(&program.schedule)),
         Some(Stage::Packed) => anyhow::bail!(
             "an artifact holds the stages nn and ckks; `fhec compile --emit packed` prints the one between"
         ),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use fhec_ir::evaluation_keys::EvaluationKeys;
 use serde::Serialize;
 
 use super::args::{ByteSize, Common};
@@ -12,7 +11,7 @@ use super::output::Output;
 use super::progress;
 use crate::core_dumps::keep_secrets_from_core_dumps;
 use crate::memory::{human_bytes, peak_rss_bytes};
-use crate::roles::{Client, KeyFolder, files};
+use crate::roles::{Client, KeyFolder, context, files};
 
 /// Make the keys that a compiled program needs
 ///
@@ -21,7 +20,7 @@ use crate::roles::{Client, KeyFolder, files};
 /// left that was killed is replaced.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Compiled program
+    /// Compiled program, or the client's part of one (`fhec client`)
     #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// Folder for the keys; made if it does not exist
@@ -47,10 +46,11 @@ struct Report {
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     keep_secrets_from_core_dumps();
     let start = Instant::now();
-    let program = common.open(&args.program)?;
+    let interface = common.open_interface(&args.program)?;
+    let security_bits = interface.certificate()?.bits();
     let out = Output::new(common.json);
-    let demand = EvaluationKeys::of(&program.artifact.program, &program.artifact.params)?;
-    let bytes = demand.bytes(&program.artifact.params);
+    let demand = &interface.keys;
+    let bytes = demand.bytes(&interface.params);
     if let Some(ByteSize(most)) = args.max_keys {
         ensure!(
             bytes <= most,
@@ -67,17 +67,17 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         "{} evaluation keys of {} in memory, at {} bits of security\n",
         demand.count(),
         human_bytes(bytes),
-        program.plan.security_bits
+        security_bits
     ))?;
     let spinner = progress::spinner(common, "making keys");
-    let context = program.context()?;
-    let client = Client::generate(&program.artifact, &context)?;
+    let context = context(&interface)?;
+    let client = Client::generate(&interface, &context)?;
     let keys = client.evaluation_keys()?;
     folder.write(&context, client.secret(), &client.public_key()?, &keys)?;
     drop(spinner);
     let report = Report {
         key: keys.id().to_string(),
-        security_bits: program.plan.security_bits,
+        security_bits,
         seconds: start.elapsed().as_secs_f64(),
         evaluation_keys: keys.count(),
         memory_bytes: keys.bytes(),

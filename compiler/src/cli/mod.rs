@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod calibrate;
+mod client;
 mod compile;
 mod decrypt;
 mod diff;
@@ -11,12 +12,14 @@ mod eval;
 mod exit;
 mod gates;
 mod inspect;
+mod interrupt;
 mod keygen;
 mod normalisation;
 mod output;
 mod progress;
 mod quantities;
 mod run;
+mod server;
 mod simulate;
 
 use std::io::{IsTerminal, stderr};
@@ -71,6 +74,8 @@ enum Command {
     Diff(diff::Args),
     Run(run::Args),
     Simulate(simulate::Args),
+    Client(client::Args),
+    Server(server::Args),
     Keygen(keygen::Args),
     Encrypt(encrypt::Args),
     Eval(eval::Args),
@@ -95,6 +100,8 @@ pub fn execute(cli: Cli) -> Result<Exit> {
         Command::Diff(args) => return diff::execute(args, &common),
         Command::Run(args) => run::execute(args, &common),
         Command::Simulate(args) => simulate::execute(args, &common),
+        Command::Client(args) => client::execute(args, &common),
+        Command::Server(args) => server::execute(args, &common),
         Command::Keygen(args) => keygen::execute(args, &common),
         Command::Encrypt(args) => encrypt::execute(args, &common),
         Command::Eval(args) => eval::execute(args, &common),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::args::Numbers;
-use crate::data::Preprocess;
+use crate::data::{Preprocess, preprocess};
 
 /// Said where nothing tells the normalisation.
 pub const NONE_GIVEN: &str =
@@ -32,7 +32,7 @@ impl Normalisation {
     /// For the network in `model`; `None` if nothing says it.
     pub fn preprocess(&self, model: &Path) -> Result<Option<Preprocess>> {
         if let Some(path) = &self.preprocess {
-            return Ok(Some(Preprocess::open(path)?));
+            return Ok(Some(preprocess::open(path)?));
         }
         if self.mean.is_some() || self.scale.is_some() {
             let list = |numbers: &Option<Numbers>| {
@@ -41,6 +41,6 @@ impl Normalisation {
             let (mean, std) = (list(&self.mean), list(&self.std));
             return Ok(Some(Preprocess::new(self.scale.unwrap_or(255.0), mean, std)?));
         }
-        Ok(Preprocess::beside(model)?)
+        Ok(preprocess::beside(model)?)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use fhec_ir::artifact::Artifact;
+use fhec_ir::program::{Interface, Program};
 use fhec_runtime::exec::ProgramKeys;
 use fhec_runtime::ring::Context as RingContext;
 use rayon::prelude::*;
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use super::args::{Checkpointing, Common};
 use super::output::Output;
-use super::progress;
+use super::{interrupt, progress};
 use crate::build;
 use crate::core_dumps::keep_secrets_from_core_dumps;
 use crate::data::Dataset;
@@ -21,12 +22,12 @@ use crate::embedded::Example;
 use crate::layer_errors::{Inspector, LayerError};
 use crate::memory::{human_bytes, peak_rss_bytes};
 use crate::profile::{OpTime, Recorder, layer_seconds, write_trace};
-use crate::program::{Program, argmax, rounded};
+use crate::program::{argmax, image_shape, open_images, reference_logits, rounded};
 use crate::report::layer_errors::layer_errors;
 use crate::report::measured::{MeasuredLayer, measured, measured_layers};
 use crate::report::summary::human_seconds;
-use crate::roles::checkpoint::{CheckpointFolder, Checkpoints, Identity, program_hash};
-use crate::roles::{Client, KeyFolder, Server, files};
+use crate::roles::checkpoint::{CheckpointFolder, Checkpoints, Identity};
+use crate::roles::{Client, KeyFolder, Server, context, files};
 
 /// Classify images under encryption, all roles on this machine
 ///
@@ -150,14 +151,16 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     common.require_memory("the run", program.plan.predicted_peak_bytes)?;
     let folder = args.checkpointing.claim()?;
     // Of a key that lives on, no more than what is certain is shown.
-    let step = (folder.is_some() && !args.raw).then(|| program.certain_step()).transpose()?;
+    let step = (folder.is_some() && !args.raw).then(|| program.interface.certain_step());
     let verbose = common.verbose > 0;
-    let context = program.context()?;
+    let context = context(&program.interface)?;
+    // What a client sees of the program.
+    let interface = Arc::new(program.interface.clone());
     let start = Instant::now();
     let (client, keys) = match &folder {
-        Some(folder) => kept_keys(folder, &program.artifact, &context)?,
+        Some(folder) => kept_keys(folder, &interface, &context)?,
         None => {
-            let client = Client::generate(&program.artifact, &context)?;
+            let client = Client::generate(&interface, &context)?;
             let keys = client.evaluation_keys()?;
             (client, keys)
         }
@@ -171,33 +174,34 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         human_bytes(key_bytes as u64)
     ))?;
     let start = Instant::now();
-    let server = Server::new(&program.artifact, &context, keys);
-    let evaluation = server.ready()?;
+    let server = Server::new(&program, &context)?;
+    let session = server.session(keys)?;
     out.text(&format!(
         "weights encoded in {:.1} s, {}\n",
         start.elapsed().as_secs_f64(),
-        human_bytes(evaluation.weight_bytes() as u64)
+        human_bytes(server.encoded_bytes() as u64)
     ))?;
-    let batch = program.batch.images;
+    let batch = program.interface.batch.images;
     if args.layer_errors && batch > 1 {
         bail!("--layer-errors is for programs of one image, this one is compiled for {batch}");
     }
     let (mut reports, mut runs, mut total_seconds) = (Vec::new(), 0, 0.0);
     let mut recorder = Recorder::default();
     let inspector = args.layer_errors.then(|| Inspector::new(&program)).transpose()?;
-    let hash = folder.as_ref().map(|_| program_hash(&program.artifact));
-    let ops = &program.artifact.program;
+    let control = interrupt::control();
+    let ops = &program.schedule;
     for first in (args.index..last).step_by(batch) {
         let indices = first..last.min(first + batch);
-        let inputs = indices.clone().into_par_iter().map(|index| images.input(index, &program.preprocess));
+        let inputs =
+            indices.clone().into_par_iter().map(|index| images.input(index, &program.interface.preprocess));
         let inputs: Vec<Vec<f32>> = inputs.collect::<Result<_, _>>()?;
         let image = inputs.concat();
-        let bundle = match &hash {
-            Some(hash) => client.encrypt_again(hash, &image)?,
+        let bundle = match &folder {
+            Some(_) => client.encrypt_again(&image)?,
             None => client.encrypt(&image)?,
         };
-        let mut checkpoints = folder.as_ref().zip(hash).map(|(folder, hash)| {
-            let identity = Identity::new(hash, client.secret().id(), &context, &bundle);
+        let mut checkpoints = folder.as_ref().map(|folder| {
+            let identity = Identity::new(interface.program, client.secret().id(), &context, &bundle);
             let path = folder.file(&format!("image-{first}.checkpoint"));
             Checkpoints::new(path, &context, identity, ops, args.checkpointing.interval())
         });
@@ -208,8 +212,8 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         let known = resumed.map(|checkpoint| checkpoint.values).unwrap_or_default();
         let mut observer = recorder.image(|done| bar.set_position(done as u64));
         let mut layers = inspector.as_ref().map(|inspector| inspector.seen(&client));
-        let answer =
-            evaluation.evaluate_from(bundle, known, &mut observer, &mut (&mut layers, &mut checkpoints));
+        let mut witness = (&mut layers, &mut checkpoints);
+        let answer = session.evaluate_from(bundle, known, &control, &mut observer, &mut witness);
         bar.finish_and_clear();
         let answer = answer?;
         let seconds = checkpoints.as_ref().map_or(start.elapsed().as_secs_f64(), Checkpoints::seconds);
@@ -219,7 +223,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             (Some(inspector), Some(seen)) => Some(inspector.errors(&image, first as u64, seen)?),
             _ => None,
         };
-        let plain = inputs.par_iter().map(|image| program.reference_logits(image));
+        let plain = inputs.par_iter().map(|image| reference_logits(&program, image));
         let plain: Vec<Vec<f64>> = plain.collect::<Result<_>>()?;
         let logits = answer.logits.chunks_exact(answer.logits.len() / batch);
         for ((index, reference_logits), logits) in indices.zip(plain).zip(logits) {
@@ -277,18 +281,18 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
 }
 
 /// The keys in the folder of a run that may be resumed; made, if there are none yet.
-fn kept_keys<'a>(
+fn kept_keys(
     folder: &CheckpointFolder,
-    artifact: &'a Artifact,
-    context: &'a RingContext,
-) -> Result<(Client<'a>, ProgramKeys)> {
+    interface: &Arc<Interface>,
+    context: &Arc<RingContext>,
+) -> Result<(Client, ProgramKeys)> {
     let keys = folder.file("keys");
     if files::has_secret_key(&keys) {
         let secret = files::read_secret_key(&keys, context)?;
-        return Ok((Client::new(artifact, context, secret), files::read_evaluation_keys(&keys, context)?));
+        return Ok((Client::new(interface, context, secret), files::read_evaluation_keys(&keys, context)?));
     }
     let unfinished = KeyFolder::claim(&keys)?;
-    let client = Client::generate(artifact, context)?;
+    let client = Client::generate(interface, context)?;
     let evaluation = client.evaluation_keys()?;
     unfinished.write(context, client.secret(), &client.public_key()?, &evaluation)?;
     Ok((client, evaluation))
@@ -303,10 +307,10 @@ fn profile(path: &Path, program: &Program, ops: &[OpTime]) -> Result<Vec<Measure
 
 fn images(args: &Args, program: &Program) -> Result<(Dataset, String)> {
     match (&args.input, &args.program) {
-        (Some(path), _) => Ok((program.open_images(path)?, path.display().to_string())),
+        (Some(path), _) => Ok((open_images(&program.interface, path)?, path.display().to_string())),
         (None, None) => {
             let network = args.example.network();
-            let shape = program.image_shape()?;
+            let shape = image_shape(&program.interface)?;
             let picture = Dataset::from_bytes(network.picture.to_vec(), network.picture_name, shape)?;
             Ok((picture, network.picture_name.to_string()))
         }
@@ -322,7 +326,7 @@ fn table(program: &Program, source: &str, report: &ImageReport) -> String {
     );
     for (class, (plain, encrypted)) in report.reference_logits.iter().zip(&report.logits).enumerate() {
         let mark = if class == report.class { "  <-" } else { "" };
-        let name = program.class_name(class);
+        let name = program.interface.class_name(class);
         // Writing to a String cannot fail.
         let _ =
             writeln!(text, "{name:>12} {plain:>10.4} {encrypted:>10.4} {:>10.1e}{mark}", encrypted - plain);
@@ -340,8 +344,8 @@ fn table(program: &Program, source: &str, report: &ImageReport) -> String {
     let _ = writeln!(
         text,
         "encrypted answer: {} ({verdict} the plain network: {}), {:.2} s",
-        program.class_name(report.class),
-        program.class_name(report.reference_class),
+        program.interface.class_name(report.class),
+        program.interface.class_name(report.reference_class),
         report.seconds
     );
     text

@@ -11,6 +11,7 @@ use super::output::Output;
 use super::progress;
 use crate::blame::Blamer;
 use crate::files::{self, Access};
+use crate::program::open_images;
 use crate::report::page::simulation::simulation_page;
 use crate::report::simulation as report;
 use crate::simulation::{blame, simulate, summarise};
@@ -51,14 +52,14 @@ pub struct Args {
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let program = common.open(&args.program)?;
-    let dataset = program.open_images(&args.dataset)?;
+    let dataset = open_images(&program.interface, &args.dataset)?;
     let count = dataset.len().min(args.limit.unwrap_or(usize::MAX));
     ensure!(count > 0, "--limit 0 leaves no image");
-    let simulator = Simulator::new(&program.artifact, args.exact)?;
+    let simulator = Simulator::new(&program, args.exact);
     // Before the images: programs of which layers cannot be told are refused at once.
     // Layers of a batch have the images of all in them: which of them flips one is not told.
-    let told = args.blame > 0 && program.batch == Batch::SINGLE;
-    let blamer = told.then(|| Blamer::new(&program.artifact, &simulator)).transpose()?;
+    let told = args.blame > 0 && program.interface.batch == Batch::SINGLE;
+    let blamer = told.then(|| Blamer::new(&program, &simulator)).transpose()?;
     let start = Instant::now();
     let bar = progress::bar(common, "simulating", count);
     let mut outcomes = simulate(&program, &simulator, &dataset, count, args.seed, &|| bar.inc(1))?;

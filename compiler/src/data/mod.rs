@@ -18,7 +18,7 @@ mod error;
 mod idx;
 mod npy;
 mod picture;
-mod preprocess;
+pub mod preprocess;
 
 use std::fs::File;
 use std::io::Read;
@@ -27,7 +27,8 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 pub use error::{DataError, Problem};
-pub use preprocess::{Preprocess, PreprocessError};
+pub use fhec_ir::program::{Preprocess, PreprocessError};
+pub use preprocess::PreprocessFileError;
 
 /// The most bytes a data file may hold, decompressed: 4 GiB.
 pub const MAX_BYTES: u64 = 4 << 30;

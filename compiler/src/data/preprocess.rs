@@ -1,66 +1,15 @@
-//! What turns pixels into network input.
+//! Normalisations from files: the TOML beside a model.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use fhec_ir::program::Preprocess;
 use thiserror::Error;
 
-use super::ImageShape;
-
-/// `x = (p / scale - mean[c]) / std[c]` for pixel `p` of channel `c`, in single precision and in this order, as
-/// training code computes it.
-///
-/// Written as TOML beside a model (`net.onnx`, `net.toml`), every key but these an error:
-///
-/// ```toml
-/// scale = 255.0                # 255 if left out
-/// mean = [0.1307]              # 0 if left out; one number, or one per channel
-/// std = [0.3081]               # 1 if left out; one number, or one per channel
-/// classes = ["zero", "one"]    # names of the outputs, if they have names
-/// ```
-///
-/// Every value is finite and no divisor zero, however it was made: by [`Preprocess::new`] or by deserialisation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
-pub struct Preprocess {
-    scale: f32,
-    mean: Vec<f32>,
-    std: Vec<f32>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    classes: Vec<String>,
-}
-
-/// The file's keys before they are checked.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Unchecked {
-    #[serde(default = "of_bytes")]
-    scale: f32,
-    #[serde(default)]
-    mean: Vec<f32>,
-    #[serde(default)]
-    std: Vec<f32>,
-    #[serde(default)]
-    classes: Vec<String>,
-}
-
-fn of_bytes() -> f32 {
-    255.0
-}
-
-impl TryFrom<Unchecked> for Preprocess {
-    type Error = PreprocessError;
-
-    fn try_from(raw: Unchecked) -> Result<Preprocess, PreprocessError> {
-        Ok(Preprocess { classes: raw.classes, ..Preprocess::new(raw.scale, raw.mean, raw.std)? })
-    }
-}
-
-/// A normalisation that cannot be used.
+/// A file with a normalisation that cannot be used.
 #[derive(Debug, Error)]
-pub enum PreprocessError {
+pub enum PreprocessFileError {
     /// The file cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Io {
@@ -77,126 +26,26 @@ pub enum PreprocessError {
         /// What the parser says, with the line.
         reason: String,
     },
-    /// A number that is not finite, or a zero to divide by.
-    #[error("{key} holds {value}: {rule}")]
-    Value {
-        /// `scale`, `mean` or `std`.
-        key: &'static str,
-        /// The number.
-        value: f32,
-        /// What it must be.
-        rule: &'static str,
-    },
-    /// Lists of different lengths, or another number of channels than the network's.
-    #[error("{key} has {found} numbers, but {expected} channels need {expected}, or 1 for all of them")]
-    Channels {
-        /// `mean` or `std`.
-        key: &'static str,
-        /// Its length.
-        found: usize,
-        /// Channels of the network's input.
-        expected: usize,
-    },
 }
 
-impl Default for Preprocess {
-    /// Pixels to the range 0 to 1 and nothing else.
-    fn default() -> Preprocess {
-        Preprocess { scale: of_bytes(), mean: vec![0.0], std: vec![1.0], classes: Vec::new() }
+/// Reads the TOML file described at [`Preprocess`].
+pub fn open(path: impl AsRef<Path>) -> Result<Preprocess, PreprocessFileError> {
+    let path = path.as_ref().to_owned();
+    match fs::read_to_string(&path) {
+        Err(source) => Err(PreprocessFileError::Io { path, source }),
+        Ok(text) => parse(&text, path),
     }
 }
 
-impl Preprocess {
-    /// From command-line lists. An empty `mean` is 0, an empty `std` is 1, one number serves all channels.
-    ///
-    /// *Errors*: [`PreprocessError::Value`] for numbers that are not finite and divisors not above 0;
-    /// [`PreprocessError::Channels`] for two lists that cannot belong to one input.
-    pub fn new(scale: f32, mean: Vec<f32>, std: Vec<f32>) -> Result<Preprocess, PreprocessError> {
-        let or_one = |list: Vec<f32>, value| if list.is_empty() { vec![value] } else { list };
-        let (mean, std) = (or_one(mean, 0.0), or_one(std, 1.0));
-        let check = |key, values: &[f32], sound: fn(f32) -> bool, rule| match values
-            .iter()
-            .find(|&&value| !sound(value))
-        {
-            Some(&value) => Err(PreprocessError::Value { key, value, rule }),
-            None => Ok(()),
-        };
-        let divisor = |value: f32| value.is_finite() && value > 0.0;
-        check("scale", &[scale], divisor, "pixels are divided by it, so it must be above 0 and finite")?;
-        check("std", &std, divisor, "channels are divided by it, so it must be above 0 and finite")?;
-        check("mean", &mean, f32::is_finite, "it must be finite")?;
-        if mean.len() > 1 && std.len() > 1 && mean.len() != std.len() {
-            return Err(PreprocessError::Channels { key: "std", found: std.len(), expected: mean.len() });
-        }
-        Ok(Preprocess { scale, mean, std, classes: Vec::new() })
-    }
+/// Reads the text of such a file; `path` names it in errors.
+pub fn parse(text: &str, path: impl Into<PathBuf>) -> Result<Preprocess, PreprocessFileError> {
+    toml::from_str(text).map_err(|e| PreprocessFileError::Toml { path: path.into(), reason: e.to_string() })
+}
 
-    /// Reads the TOML file described at [`Preprocess`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Preprocess, PreprocessError> {
-        let path = path.as_ref().to_owned();
-        match fs::read_to_string(&path) {
-            Err(source) => Err(PreprocessError::Io { path, source }),
-            Ok(text) => Preprocess::parse(&text, path),
-        }
-    }
-
-    /// Reads the text of such a file; `path` names it in errors.
-    pub fn parse(text: &str, path: impl Into<PathBuf>) -> Result<Preprocess, PreprocessError> {
-        toml::from_str(text).map_err(|e| PreprocessError::Toml { path: path.into(), reason: e.to_string() })
-    }
-
-    /// The file beside a model, `net.toml` for `net.onnx`, if there is one.
-    pub fn beside(model: impl AsRef<Path>) -> Result<Option<Preprocess>, PreprocessError> {
-        let path = model.as_ref().with_extension("toml");
-        if path.is_file() { Preprocess::open(path).map(Some) } else { Ok(None) }
-    }
-
-    /// What pixels are divided by first.
-    pub fn scale(&self) -> f32 {
-        self.scale
-    }
-
-    /// What is subtracted next: one number, or one per channel.
-    pub fn mean(&self) -> &[f32] {
-        &self.mean
-    }
-
-    /// What is divided by last: one number, or one per channel.
-    pub fn std(&self) -> &[f32] {
-        &self.std
-    }
-
-    /// Names of the network's outputs, in order; empty if they have none.
-    pub fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    /// Whether this can normalise images of so many channels.
-    pub fn check_channels(&self, channels: usize) -> Result<(), PreprocessError> {
-        for (key, list) in [("mean", &self.mean), ("std", &self.std)] {
-            if list.len() != 1 && list.len() != channels {
-                return Err(PreprocessError::Channels { key, found: list.len(), expected: channels });
-            }
-        }
-        Ok(())
-    }
-
-    /// Normalises `pixels`, `[c][y][x]`, in place.
-    ///
-    /// *Errors*: [`PreprocessError::Channels`]. *Panics*: if `pixels` is not one image of `shape`.
-    pub fn apply(&self, shape: ImageShape, pixels: &mut [f32]) -> Result<(), PreprocessError> {
-        let [channels, height, width] = shape;
-        self.check_channels(channels)?;
-        assert_eq!(pixels.len(), channels * height * width, "not one image of shape {shape:?}");
-        let at = |list: &[f32], c: usize| list[if list.len() == 1 { 0 } else { c }];
-        for c in 0..channels {
-            let (mean, std) = (at(&self.mean, c), at(&self.std, c));
-            for x in &mut pixels[c * height * width..(c + 1) * height * width] {
-                *x = (*x / self.scale - mean) / std;
-            }
-        }
-        Ok(())
-    }
+/// The file beside a model, `net.toml` for `net.onnx`, if there is one.
+pub fn beside(model: impl AsRef<Path>) -> Result<Option<Preprocess>, PreprocessFileError> {
+    let path = model.as_ref().with_extension("toml");
+    if path.is_file() { open(path).map(Some) } else { Ok(None) }
 }
 
 #[cfg(test)]
@@ -204,68 +53,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_channel_is_normalised_by_its_own_numbers() {
-        let p = Preprocess::new(255.0, vec![0.5, 0.25], vec![0.5, 2.0]).unwrap();
-        let mut x = [0.0, 255.0, 0.0, 255.0];
-        p.apply([2, 1, 2], &mut x).unwrap();
-        assert_eq!(x, [-1.0, 1.0, -0.125, 0.375]);
-        let one = Preprocess::new(1.0, vec![1.0], vec![]).unwrap();
-        let mut x = [1.0, 2.0, 3.0];
-        one.apply([3, 1, 1], &mut x).unwrap();
-        assert_eq!(x, [0.0, 1.0, 2.0]);
-    }
-
-    #[test]
-    fn another_number_of_channels_is_an_error() {
-        let p = Preprocess::new(255.0, vec![0.5; 3], vec![]).unwrap();
-        let error = p.apply([1, 1, 1], &mut [0.0]).unwrap_err();
-        assert!(matches!(error, PreprocessError::Channels { key: "mean", found: 3, expected: 1 }));
-        let error = Preprocess::new(255.0, vec![0.5; 3], vec![1.0; 2]).unwrap_err();
-        assert!(matches!(error, PreprocessError::Channels { key: "std", found: 2, expected: 3 }));
-    }
-
-    #[test]
-    fn numbers_that_cannot_divide_are_errors() {
-        for (scale, mean, std) in [
-            (0.0, 0.0, 1.0),
-            (f32::NAN, 0.0, 1.0),
-            (-255.0, 0.0, 1.0),
-            (255.0, f32::INFINITY, 1.0),
-            (255.0, 0.0, 0.0),
-            (255.0, 0.0, f32::NAN),
-        ] {
-            let error = Preprocess::new(scale, vec![mean], vec![std]).unwrap_err();
-            assert!(matches!(error, PreprocessError::Value { .. }), "{error}");
-        }
-    }
-
-    #[test]
     fn toml_beside_a_model_is_read_and_checked() {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("net.onnx");
-        assert_eq!(Preprocess::beside(&model).unwrap(), None);
+        assert_eq!(beside(&model).unwrap(), None);
         let write = |text: &str| fs::write(folder.path().join("net.toml"), text).unwrap();
         write("mean = [0.1307]\nstd = [0.3081]\nscale = 255.0\nclasses = ['a', 'b']\n");
-        let p = Preprocess::beside(&model).unwrap().unwrap();
+        let p = beside(&model).unwrap().unwrap();
         assert_eq!((p.scale(), p.mean(), p.std()), (255.0, &[0.1307][..], &[0.3081][..]));
         assert_eq!(p.classes(), ["a", "b"]);
         write("");
-        assert_eq!(Preprocess::beside(&model).unwrap().unwrap(), Preprocess::default());
+        assert_eq!(beside(&model).unwrap().unwrap(), Preprocess::default());
         for bad in ["means = [1.0]", "mean = 1.0", "std = [0.0]", "scale = nan", "mean = [", "scale = 'x'"] {
             write(bad);
-            let error = Preprocess::beside(&model).unwrap_err();
-            assert!(matches!(error, PreprocessError::Toml { .. }), "{bad}: {error}");
+            let error = beside(&model).unwrap_err();
+            assert!(matches!(error, PreprocessFileError::Toml { .. }), "{bad}: {error}");
         }
-    }
-
-    #[test]
-    fn survives_serialisation_and_is_checked_after_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("p.toml");
-        fs::write(&path, "mean = [0.1, 0.2, 0.3]\nclasses = ['x']").unwrap();
-        let p = Preprocess::open(&path).unwrap();
-        let text = serde_json::to_string(&p).unwrap();
-        assert_eq!(serde_json::from_str::<Preprocess>(&text).unwrap(), p);
-        assert!(serde_json::from_str::<Preprocess>(&text.replace("255.0", "0.0")).is_err());
     }
 }

@@ -7,11 +7,11 @@ use fhec_ir::entity::Value;
 use fhec_ir::func::StageOp;
 
 use super::names::short;
-use crate::program::Program;
+use fhec_ir::program::Program;
 
 /// The graph: `dot -Tsvg` draws it.
 pub fn dot(program: &Program) -> String {
-    let (func, plan) = (&program.artifact.program, &program.plan);
+    let (func, plan) = (&program.schedule, &program.plan);
     let mut text = format!(
         "digraph {} {{\n  rankdir=TB;\n  node [shape=box, fontname=\"sans-serif\"];\n",
         quoted(&plan.network)

@@ -4,11 +4,11 @@ use fhec_ir::func::StageOp;
 
 use super::names::short;
 use super::table::Table;
-use crate::program::Program;
+use fhec_ir::program::Program;
 
 /// One row per value in program order, with a bar as long as its level.
 pub fn levels(program: &Program) -> String {
-    let func = &program.artifact.program;
+    let func = &program.schedule;
     let mut table = Table::new(&["value", "level", "<", "<op", "<layer"]);
     let bar = |level: u16, refreshed: bool| {
         let mut bar = "=".repeat(usize::from(level));

@@ -7,11 +7,11 @@ use fhec_ir::prime_set::PrimeSet;
 
 use super::table::Table;
 use crate::memory::human_bytes;
-use crate::program::Program;
+use fhec_ir::program::Program;
 
 /// Primes and scales, level by level: what a level has beyond the one below, and of that one does not have.
 pub fn chain(program: &Program) -> String {
-    let params = &program.artifact.params;
+    let params = &program.interface.params;
     let mut text = "\nmodulus chain, top to bottom\n".to_string();
     for level in (0..=params.top_level()).rev() {
         let own = params.primes(level);

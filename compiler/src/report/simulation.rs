@@ -3,8 +3,8 @@
 use super::names::short;
 use super::table::Table;
 use crate::blame::Cause;
-use crate::program::Program;
 use crate::simulation::{Outcome, Summary};
+use fhec_ir::program::Program;
 
 /// Images that differ are listed up to this many; JSON, CSV and the page have all of them.
 const LISTED: usize = 20;
@@ -94,8 +94,8 @@ pub fn changes(program: &Program, summary: &Summary) -> Table {
     let mut table = Table::new(&["<plain", "<encrypted", "images"]);
     for pair in summary.confusion.iter().filter(|pair| pair.class != pair.reference_class) {
         table.row([
-            program.class_name(pair.reference_class),
-            program.class_name(pair.class),
+            program.interface.class_name(pair.reference_class),
+            program.interface.class_name(pair.class),
             pair.images.to_string(),
         ]);
     }
@@ -108,9 +108,9 @@ pub fn differing(program: &Program, summary: &Summary, most: usize) -> Table {
     for image in summary.differing.iter().take(most) {
         table.row([
             image.index.to_string(),
-            image.label.map_or(String::new(), |label| program.class_name(usize::from(label))),
-            program.class_name(image.reference_class),
-            program.class_name(image.class),
+            image.label.map_or(String::new(), |label| program.interface.class_name(usize::from(label))),
+            program.interface.class_name(image.reference_class),
+            program.interface.class_name(image.class),
             format!("{:.3}", image.reference_margin),
             image.cause.map(Cause::name).unwrap_or_default().to_string(),
             image.layer.as_deref().map(short).unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! What a long evaluation leaves on disk, so that it goes on where it was after its process has ended.
 //!
-//! A checkpoint is the ciphertexts that are alive where a layer ends: with them known, no earlier op is run again, and since evaluation is
-//! deterministic the answer is the same byte for byte. It holds nothing that the evaluating side does not have anyway.
+//! A checkpoint is the ciphertexts that are alive where a layer ends, or where a run was stopped: with them known, no earlier op is run again,
+//! and since evaluation is deterministic the answer is the same byte for byte. It holds nothing that the evaluating side does not have anyway.
 //!
 //! | bytes | content |
 //! |---|---|
@@ -20,10 +20,10 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fhec_ir::artifact::Artifact;
 use fhec_ir::ckks::Ckks;
 use fhec_ir::entity::Value;
 use fhec_ir::func::Func;
+use fhec_ir::program::ProgramId;
 use fhec_passes::analysis::layers::Layers;
 use fhec_runtime::FormatError;
 use fhec_runtime::exec::Witness;
@@ -62,25 +62,20 @@ pub enum CheckpointError {
 /// What a checkpoint is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    program: [u8; 32],
+    program: ProgramId,
     key: KeyId,
     input: [u8; 32],
 }
 
 impl Identity {
-    /// Of the evaluation of `input` with the keys called `key`; `program` is the [`program_hash`].
-    pub fn new(program: [u8; 32], key: KeyId, context: &Context, input: &[Ciphertext]) -> Self {
+    /// Of the evaluation of `input` by `program` with the keys called `key`.
+    pub fn new(program: ProgramId, key: KeyId, context: &Context, input: &[Ciphertext]) -> Self {
         let mut hasher = blake3::Hasher::new();
         input.iter().for_each(|ciphertext| {
             hasher.update(&ciphertext.to_bytes(context));
         });
         Identity { program, key, input: hasher.finalize().into() }
     }
-}
-
-/// Hash of all of an artifact.
-pub fn program_hash(artifact: &Artifact) -> [u8; 32] {
-    blake3::hash(&artifact.to_bytes()).into()
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -241,7 +236,7 @@ impl<'a> Checkpoints<'a> {
         let header = reader.bytes(length)?;
         reader.checksum()?;
         let header = Header::decode(&header[..]).map_err(|error| self.damaged(error.to_string()))?;
-        let Identity { program: of_program, key, input } = &self.identity;
+        let Identity { program: ProgramId(of_program), key, input } = &self.identity;
         let of: [(&'static str, &[u8], &[u8]); 3] = [
             ("program", &header.program, of_program),
             ("key", &header.key, &key.0),
@@ -274,7 +269,7 @@ impl<'a> Checkpoints<'a> {
             ciphertexts: bundle.len() as u64,
         };
         let header = Header {
-            program: self.identity.program.to_vec(),
+            program: self.identity.program.0.to_vec(),
             key: self.identity.key.0.to_vec(),
             input: self.identity.input.to_vec(),
             next: next as u64,
@@ -319,6 +314,17 @@ impl Witness<Vec<Ciphertext>> for Checkpoints<'_> {
             Err(error) => tracing::warn!(%error, "no checkpoint"),
         }
         self.written = Instant::now();
+    }
+
+    fn stopped(&mut self, next: usize, live: &[(Value, &Vec<Ciphertext>)]) {
+        match self.write(next, live) {
+            Ok(()) => tracing::debug!(next, path = %self.path.display(), "checkpoint written at the end"),
+            Err(error) => tracing::warn!(%error, "no checkpoint"),
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        true
     }
 }
 

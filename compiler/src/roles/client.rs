@@ -1,15 +1,15 @@
 //! The client: the only place where a secret key is used.
 
-use fhec_ir::artifact::Artifact;
+use std::sync::Arc;
+
 use fhec_ir::ckks::CiphertextType;
-use fhec_ir::entity::Value;
 use fhec_ir::func::StageType;
 use fhec_ir::interp::Bundle;
-use fhec_ir::layout::Layout;
+use fhec_ir::program::Interface;
 use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor, Plaintext};
 use fhec_runtime::exec::ProgramKeys;
 use fhec_runtime::ring::{Context, Seed};
-use fhec_runtime::rlwe::{Ciphertext, PublicKey, SecretKey};
+use fhec_runtime::rlwe::{Ciphertext, PublicKey, SecretKey, SeededCiphertext};
 use zeroize::Zeroize;
 
 use super::RoleError;
@@ -36,24 +36,31 @@ const MAX_IMAGINARY_RESIDUE: f64 = 1.0 / 64.0;
 /// Above this spare slots and copies are not what they should be: as for imaginary parts.
 const MAX_SPARE_RESIDUE: f64 = 1.0 / 64.0;
 
-/// Holder of a secret key for one program.
-pub struct Client<'a> {
-    artifact: &'a Artifact,
-    context: &'a Context,
-    encoder: Encoder<'a>,
-    secret: SecretKey,
+/// Holder of a secret key for one program, of which it knows the interface and no more.
+#[derive(Debug)]
+pub struct Client {
+    interface: Arc<Interface>,
+    context: Arc<Context>,
+    encoder: Encoder,
+    secret: Arc<SecretKey>,
 }
 
-impl<'a> Client<'a> {
-    /// A client with the secret key `secret`.
-    pub fn new(artifact: &'a Artifact, context: &'a Context, secret: SecretKey) -> Self {
-        Client { artifact, context, encoder: Encoder::new(context), secret }
+impl Client {
+    /// A client with the secret key `secret`; `context` is that of the program ([`super::context`]).
+    pub fn new(
+        interface: &Arc<Interface>,
+        context: &Arc<Context>,
+        secret: impl Into<Arc<SecretKey>>,
+    ) -> Self {
+        let secret = secret.into();
+        let (interface, context) = (Arc::clone(interface), Arc::clone(context));
+        Client { interface, encoder: Encoder::new(&context), context, secret }
     }
 
     /// A client with a new secret key from the system's randomness.
-    pub fn generate(artifact: &'a Artifact, context: &'a Context) -> Result<Self, RoleError> {
+    pub fn generate(interface: &Arc<Interface>, context: &Arc<Context>) -> Result<Self, RoleError> {
         let secret = SecretKey::generate(context, &Seed::random()?);
-        Ok(Client::new(artifact, context, secret))
+        Ok(Client::new(interface, context, secret))
     }
 
     /// The secret key, to be stored where only its owner reads.
@@ -61,39 +68,51 @@ impl<'a> Client<'a> {
         &self.secret
     }
 
+    /// What the client knows of the program.
+    pub fn interface(&self) -> &Arc<Interface> {
+        &self.interface
+    }
+
     /// A public key: whoever has it can encrypt.
     pub fn public_key(&self) -> Result<PublicKey, RoleError> {
-        Ok(PublicKey::generate(self.context, &self.secret, &Seed::random()?))
+        Ok(PublicKey::generate(&self.context, &self.secret, &Seed::random()?))
     }
 
     /// The keys that the server needs for the program and its bootstraps, each up to the level it is used at.
     pub fn evaluation_keys(&self) -> Result<ProgramKeys, RoleError> {
-        let program = &self.artifact.program;
-        Ok(ProgramKeys::generate(self.context, &self.secret, &Seed::random()?, program)?)
+        let needed = &self.interface.keys;
+        Ok(ProgramKeys::generate_needed(&self.context, &self.secret, &Seed::random()?, needed)?)
     }
 
     /// Encrypts an image: preprocessed, `[c][y][x]`. For programs of a batch as many as it has or fewer, one after the other.
     pub fn encrypt(&self, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
-        self.encrypt_from(Seed::random()?, &encode(self.artifact, &self.encoder, image)?)
+        self.encrypt_from(Seed::random()?, &encode(&self.interface, &self.encoder, image)?)
+    }
+
+    /// [`Client::encrypt`] for a file: half as many bytes, because the uniform half of each ciphertext is a seed.
+    pub fn encrypt_seeded(&self, image: &[f32]) -> Result<Vec<SeededCiphertext>, RoleError> {
+        let image = encode(&self.interface, &self.encoder, image)?;
+        let mut encryptor = Encryptor::with_secret_key(&self.context, &self.secret, Seed::random()?);
+        Ok(image.iter().map(|plaintext| encryptor.encrypt_seeded(plaintext)).collect::<Result<_, _>>()?)
     }
 
     fn encrypt_from(&self, seed: Seed, image: &[Plaintext]) -> Result<Vec<Ciphertext>, RoleError> {
-        let mut encryptor = Encryptor::with_secret_key(self.context, &self.secret, seed);
+        let mut encryptor = Encryptor::with_secret_key(&self.context, &self.secret, seed);
         Ok(image.iter().map(|plaintext| encryptor.encrypt(plaintext)).collect::<Result<_, _>>()?)
     }
 
     /// [`Client::encrypt`] with randomness that follows from the secret key, the program and the encoded image, as nonces do in RFC 6979: the
-    /// same image gives the same ciphertexts, another one, or another program, others. `program` is the hash of the artifact. For an
-    /// evaluation that is to go on with what it has computed of them.
+    /// same image gives the same ciphertexts, another one, or another program, others. For an evaluation that is to go on with what it
+    /// has computed of them.
     ///
     /// It is the encoded image that counts: the same randomness for two plaintexts would give their difference away, and an image
     /// may be encoded otherwise by another version.
-    pub fn encrypt_again(&self, program: &[u8; 32], image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
+    pub fn encrypt_again(&self, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
         let mut hasher = blake3::Hasher::new_derive_key(
             "fhec 2026 encryption of an image whose evaluation may be resumed",
         );
-        hasher.update(program).update(&self.secret.to_bytes(self.context));
-        let image = encode(self.artifact, &self.encoder, image)?;
+        hasher.update(&self.interface.program.0).update(&self.secret.to_bytes(&self.context));
+        let image = encode(&self.interface, &self.encoder, image)?;
         for residue in image.iter().flat_map(|plaintext| plaintext.poly().data()) {
             hasher.update(&residue.to_le_bytes());
         }
@@ -104,7 +123,7 @@ impl<'a> Client<'a> {
 
     /// What the slots of any value of the program hold, real parts. A look into a run, for its owner.
     pub fn decrypt_slots(&self, bundle: &[Ciphertext]) -> Result<Bundle, RoleError> {
-        let decryptor = Decryptor::new(self.context, &self.secret);
+        let decryptor = Decryptor::new(&self.context, &self.secret);
         let slots = |ciphertext| {
             let message = self.encoder.decode_complex(&decryptor.decrypt(ciphertext)?)?;
             Ok(message.iter().map(|slot| slot.re).collect())
@@ -114,13 +133,10 @@ impl<'a> Client<'a> {
 
     /// Decrypts the answer.
     pub fn decrypt(&self, answer: &[Ciphertext]) -> Result<Answer, RoleError> {
-        let layout = output_layout(self.artifact)?;
-        let factor = output_factor(self.artifact)?;
-        let ty = output_type(self.artifact)?;
-        let level = ty.level;
-        check_bundle("an answer", answer, &ty)?;
-        let decryptor = Decryptor::new(self.context, &self.secret);
-        let mut slots = Vec::with_capacity(ty.vectors);
+        let Interface { output, batch, .. } = &*self.interface;
+        check_bundle("an answer", answer, &output.ty)?;
+        let decryptor = Decryptor::new(&self.context, &self.secret);
+        let mut slots = Vec::with_capacity(answer.len());
         let mut imaginary_residue = 0f64;
         let mut largest = 0f64;
         for ciphertext in answer {
@@ -131,15 +147,13 @@ impl<'a> Client<'a> {
             }
             slots.push(message.iter().map(|slot| slot.re).collect());
         }
-        let batch = self.artifact.batch()?;
-        let stored = batch.unpack(&layout, &slots)?;
-        let logits = stored.iter().map(|slot| slot * factor).collect();
+        let logits = self.interface.unpack(&slots)?;
         // `max` above drops NaN, so a sum is asked as well.
         let finite = slots.iter().flatten().sum::<f64>().is_finite();
-        let params = self.context.params();
+        let (params, level) = (self.context.params(), output.ty.level);
         // Slots of random residues are about sqrt(N/12) q / D: an intact message stays below q / 2 D.
         let capacity = (params.log_q(level) - params.canonical_scale(level).log2() - 1.0).exp2();
-        let spare_residue = spare_residue(&slots, &batch.repacked(&layout, &slots)?);
+        let spare_residue = spare_residue(&slots, &batch.repacked(&output.layout, &slots)?);
         let overflow = !finite
             || largest > capacity
             || imaginary_residue > MAX_IMAGINARY_RESIDUE
@@ -156,78 +170,21 @@ fn spare_residue(slots: &[Vec<f64>], expected: &[Vec<f64>]) -> f64 {
 
 /// Encrypts an image with a public key alone.
 pub fn encrypt_with_public_key(
-    artifact: &Artifact,
-    context: &Context,
-    key: &PublicKey,
+    interface: &Interface,
+    context: &Arc<Context>,
+    key: &Arc<PublicKey>,
     image: &[f32],
 ) -> Result<Vec<Ciphertext>, RoleError> {
     let mut encryptor = Encryptor::new(context, key, Seed::random()?);
-    let image = encode(artifact, &Encoder::new(context), image)?;
+    let image = encode(interface, &Encoder::new(context), image)?;
     Ok(image.iter().map(|plaintext| encryptor.encrypt(plaintext)).collect::<Result<_, _>>()?)
 }
 
 /// The plaintexts that hold an image, or those of a batch.
-fn encode(artifact: &Artifact, encoder: &Encoder, image: &[f32]) -> Result<Vec<Plaintext>, RoleError> {
-    let slots = input_slots(artifact, image)?;
-    let encoding = Encoding::message(input_type(artifact)?.level);
+fn encode(interface: &Interface, encoder: &Encoder, image: &[f32]) -> Result<Vec<Plaintext>, RoleError> {
+    let encoding = Encoding::message(interface.input.ty.level);
+    let slots = interface.pack(image)?;
     Ok(slots.into_iter().map(|slots| encoder.encode(&slots, encoding)).collect::<Result<_, _>>()?)
-}
-
-/// The slots of the program's input that hold `image`, or the images of a batch one after the other.
-pub(crate) fn input_slots(artifact: &Artifact, image: &[f32]) -> Result<Bundle, RoleError> {
-    let (layout, batch) = (input_layout(artifact)?, artifact.batch()?);
-    let (expected, found) = (batch.elements_per_image(&layout)?, image.len());
-    if found == 0 || !found.is_multiple_of(expected) || found > expected * batch.images {
-        return Err(match batch.images {
-            1 => RoleError::ImageSize { expected, found },
-            images => RoleError::BatchSize { images, expected, found },
-        });
-    }
-    let elements: Vec<f64> = image.iter().map(|&x| f64::from(x)).collect();
-    Ok(batch.pack(&layout, &elements)?)
-}
-
-/// Where the image goes.
-fn input_layout(artifact: &Artifact) -> Result<Layout, RoleError> {
-    single("input", artifact.input_layouts()?)
-}
-
-/// Where the answer is.
-pub(crate) fn output_layout(artifact: &Artifact) -> Result<Layout, RoleError> {
-    single("output", artifact.output_layouts()?)
-}
-
-/// What stored outputs are multiplied with.
-pub(crate) fn output_factor(artifact: &Artifact) -> Result<f64, RoleError> {
-    let factor = artifact.program.meta("output_factor");
-    factor.map_err(|e| RoleError::Program { what: "output factor", reason: e.to_string() })
-}
-
-fn single(what: &'static str, layouts: Vec<Layout>) -> Result<Layout, RoleError> {
-    let [layout] = <[Layout; 1]>::try_from(layouts)
-        .map_err(|layouts| RoleError::Program { what, reason: format!("there are {}", layouts.len()) })?;
-    Ok(layout)
-}
-
-/// What an encrypted image of the program is.
-pub fn input_type(artifact: &Artifact) -> Result<CiphertextType, RoleError> {
-    single_type("input", artifact, artifact.program.inputs())
-}
-
-/// What an answer of the program is.
-pub fn output_type(artifact: &Artifact) -> Result<CiphertextType, RoleError> {
-    single_type("output", artifact, artifact.program.outputs())
-}
-
-fn single_type(
-    what: &'static str,
-    artifact: &Artifact,
-    values: &[Value],
-) -> Result<CiphertextType, RoleError> {
-    match values {
-        &[value] => Ok(*artifact.program.ty(value)),
-        values => Err(RoleError::Program { what, reason: format!("there are {}", values.len()) }),
-    }
 }
 
 /// Errs unless `bundle` is what the program has at this place, as a whole: the number of ciphertexts, and of each the level,

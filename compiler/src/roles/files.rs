@@ -17,7 +17,7 @@ use fhec_ir::ckks::CiphertextType;
 use fhec_runtime::FormatError;
 use fhec_runtime::exec::{ProgramKeys, ReadError};
 use fhec_runtime::ring::Context;
-use fhec_runtime::rlwe::{Ciphertext, PublicKey, SecretKey};
+use fhec_runtime::rlwe::{Ciphertext, PublicKey, SecretKey, SeededCiphertext};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -156,11 +156,28 @@ pub fn write_ciphertexts(
     context: &Context,
     bundle: &[Ciphertext],
 ) -> Result<u64, ExchangeError> {
+    write_bundle(path, bundle, |ciphertext| ciphertext.to_bytes(context))
+}
+
+/// The same of fresh ciphertexts whose uniform halves are seeds: half as many bytes. [`read_ciphertexts`] expands them.
+pub fn write_seeded_ciphertexts(
+    path: &Path,
+    context: &Context,
+    bundle: &[SeededCiphertext],
+) -> Result<u64, ExchangeError> {
+    write_bundle(path, bundle, |ciphertext| ciphertext.to_bytes(context))
+}
+
+fn write_bundle<C>(
+    path: &Path,
+    bundle: &[C],
+    to_bytes: impl Fn(&C) -> Vec<u8>,
+) -> Result<u64, ExchangeError> {
     let bytes = files::write_atomically(path, Access::Ordinary, |writer| {
         writer.write_all(BUNDLE_MAGIC)?;
         writer.write_all(&(bundle.len() as u64).to_le_bytes())?;
         bundle.iter().try_for_each(|ciphertext| {
-            let bytes = ciphertext.to_bytes(context);
+            let bytes = to_bytes(ciphertext);
             writer.write_all(&(bytes.len() as u64).to_le_bytes())?;
             writer.write_all(&bytes)
         })
@@ -174,6 +191,24 @@ pub fn read_ciphertexts(
     path: &Path,
     context: &Context,
     ty: &CiphertextType,
+) -> Result<Vec<Ciphertext>, ExchangeError> {
+    read_bundle(path, context, ty, Ciphertext::from_bytes)
+}
+
+/// The same of an answer: fresh ciphertexts, whose uniform halves are seeds, are refused.
+pub fn read_answer(
+    path: &Path,
+    context: &Context,
+    ty: &CiphertextType,
+) -> Result<Vec<Ciphertext>, ExchangeError> {
+    read_bundle(path, context, ty, Ciphertext::from_full_bytes)
+}
+
+fn read_bundle(
+    path: &Path,
+    context: &Context,
+    ty: &CiphertextType,
+    from_bytes: impl Fn(&Context, &[u8]) -> Result<Ciphertext, FormatError>,
 ) -> Result<Vec<Ciphertext>, ExchangeError> {
     let most = Ciphertext::max_bytes(context, ty) as u64 + BUNDLE_LENGTH;
     let bytes = files::read(path, (ty.vectors as u64).saturating_mul(most).saturating_add(BUNDLE_HEADER))?;
@@ -191,7 +226,7 @@ pub fn read_ciphertexts(
         let (length, tail) = rest.split_first_chunk().ok_or_else(truncated)?;
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| truncated())?;
         let (ciphertext, tail) = tail.split_at_checked(length).ok_or_else(truncated)?;
-        let ciphertext = Ciphertext::from_bytes(context, ciphertext);
+        let ciphertext = from_bytes(context, ciphertext);
         let refused =
             |source| format_error(path.to_owned(), source, "encrypt again with the keys of this program");
         bundle.push(ciphertext.map_err(refused)?);

@@ -15,27 +15,26 @@ pub mod files;
 mod key_folder;
 mod server;
 
+use std::sync::Arc;
+
+use fhec_ir::program::Interface;
+use fhec_runtime::ring::{Context, ContextError};
 use thiserror::Error;
 
 pub use client::{Answer, Client, encrypt_with_public_key};
 pub use key_folder::KeyFolder;
-pub use server::{Evaluation, Progress, Server};
+pub use server::{Progress, Server, Session};
 
-pub(crate) use client::{input_slots, output_factor, output_layout};
-pub use client::{input_type, output_type};
+/// What the keys and ciphertexts of a program are computed with.
+pub fn context(interface: &Interface) -> Result<Arc<Context>, ContextError> {
+    let encapsulation = interface.keys.encapsulation.as_ref();
+    Ok(Arc::new(Context::of_program(interface.params.clone(), encapsulation)?))
+}
 
 /// What can go wrong between client and server.
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
 pub enum RoleError {
-    #[error("the program's {what} cannot be read: {reason}; compile the model again")]
-    Program { what: &'static str, reason: String },
-    #[error("an image of {expected} numbers was expected, found {found}")]
-    ImageSize { expected: usize, found: usize },
-    #[error("up to {images} images of {expected} numbers were expected, found {found} numbers")]
-    BatchSize { images: usize, expected: usize, found: usize },
-    #[error("the program's batch makes no sense: {0}; compile the model again")]
-    Batch(#[from] fhec_ir::batch::BatchError),
     #[error("{what} of this program is {expected} ciphertexts, found {found}")]
     CiphertextCount { what: &'static str, expected: usize, found: usize },
     #[error(
@@ -43,19 +42,19 @@ pub enum RoleError {
     )]
     CiphertextKind { what: &'static str, index: usize, expected: String, found: String },
     #[error(transparent)]
-    Artifact(#[from] fhec_ir::artifact::ArtifactError),
+    Interface(#[from] fhec_ir::program::InterfaceError),
+    #[error("the program's batch makes no sense: {0}; compile the model again")]
+    Batch(#[from] fhec_ir::batch::BatchError),
     #[error(transparent)]
-    Context(#[from] fhec_runtime::ring::ContextError),
+    Context(#[from] ContextError),
     #[error(transparent)]
     Eval(#[from] fhec_runtime::EvalError),
     #[error(transparent)]
     Exec(#[from] fhec_runtime::exec::ExecError),
     #[error(transparent)]
     Keys(#[from] fhec_runtime::exec::KeysError),
-    #[error(transparent)]
-    Bootstraps(#[from] fhec_ir::bootstrap::ProgramBootstrapError),
-    #[error("a bootstrap of the program cannot be prepared: {0}")]
-    Setup(#[from] fhec_runtime::circuits::bootstrap::SetupError),
+    #[error("the program cannot be prepared: {0}")]
+    Prepare(#[from] fhec_runtime::exec::PrepareError),
     #[error("the system gives no random numbers: {0}")]
     Randomness(#[from] fhec_runtime::ring::RandomnessError),
 }

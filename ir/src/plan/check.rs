@@ -1,10 +1,16 @@
 //! What readers of a plan rely on: a plan of a file may say anything.
 
-use super::{Plan, PlanError, SecretRow};
+use super::{OpRow, Plan, PlanError, SCHEMA_VERSION, SecretRow};
 use crate::params::Params;
 use crate::security::{Certificate, CertifiedSecret};
 
 impl Plan {
+    /// A plan of a program of `ops` ops that says nothing: for programs that no compile made.
+    pub fn bare(ops: usize) -> Self {
+        let ops = (0..ops).map(|index| OpRow { index, ..OpRow::default() }).collect();
+        Plan { schema_version: SCHEMA_VERSION, ops, ..Plan::default() }
+    }
+
     /// Errs unless rows name ops and layers that exist, of a program of `ops` ops, and differences that are printed are not
     /// below zero.
     pub fn check(&self, ops: usize) -> Result<(), PlanError> {
@@ -63,15 +69,14 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{BootstrapRow, LayerRow, OpRow};
+    use crate::plan::{BootstrapRow, LayerRow};
 
     #[test]
     fn rows_that_name_nothing_are_refused() {
         let plan = Plan {
-            ops: (0..2).map(|index| OpRow { index, ..OpRow::default() }).collect(),
             layers: vec![LayerRow { ops: vec![0, 1], ..LayerRow::default() }],
             bootstrap_sites: vec![BootstrapRow { op: 1, ..BootstrapRow::default() }],
-            ..Plan::default()
+            ..Plan::bare(2)
         };
         plan.check(2).unwrap();
         plan.check(3).unwrap_err();

@@ -106,7 +106,7 @@ impl EncodedDft {
         matrix: DftMatrix,
         factor: f64,
         level: Level,
-        encoder: &FactorEncoder<'_>,
+        encoder: &FactorEncoder,
     ) -> Result<Self, EvalError> {
         if level == 0 {
             return Err(EvalError::LevelTooLow { op: "encode transform", needed: 1, found: 0 });

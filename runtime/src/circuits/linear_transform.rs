@@ -89,7 +89,7 @@ impl DiagonalRows {
     }
 
     /// Bytes of all diagonals, encoded at `level`.
-    pub fn encoded_bytes(&self, encoder: &FactorEncoder<'_>, level: Level) -> usize {
+    pub fn encoded_bytes(&self, encoder: &FactorEncoder, level: Level) -> usize {
         self.diagonals() * diagonal::bytes(encoder.encoder().context().params(), level, self.period)
     }
 
@@ -117,18 +117,14 @@ impl DiagonalRows {
     }
 
     /// Encodes every diagonal for operands at `level`.
-    pub fn encode(&self, encoder: &FactorEncoder<'_>, level: Level) -> Result<EncodedMap, EvalError> {
+    pub fn encode(&self, encoder: &FactorEncoder, level: Level) -> Result<EncodedMap, EvalError> {
         let rows: Result<Vec<Vec<CompactPlaintext>>, EvalError> =
             self.rows.iter().map(|row| encode_row(row, encoder, level)).collect();
         Ok(EncodedMap { rows: rows?, level })
     }
 }
 
-fn encode_row(
-    row: &Row,
-    encoder: &FactorEncoder<'_>,
-    level: Level,
-) -> Result<Vec<CompactPlaintext>, EvalError> {
+fn encode_row(row: &Row, encoder: &FactorEncoder, level: Level) -> Result<Vec<CompactPlaintext>, EvalError> {
     let scale = PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
     let word_bytes = diagonal::word_bytes(encoder.encoder().context().params(), level);
     let encode = |diagonal: &[f64]| encoder.encode_compact(diagonal, level, scale, word_bytes);
@@ -166,7 +162,7 @@ impl Evaluator<'_> {
         inputs: &[Ciphertext],
         rows: &DiagonalRows,
         encoded: Option<&EncodedMap>,
-        encoder: &FactorEncoder<'_>,
+        encoder: &FactorEncoder,
     ) -> Result<Vec<Ciphertext>, EvalError> {
         let sums = self.linear_map_extended(inputs, rows, encoded, encoder)?;
         Ok(sums.iter().map(|sum| self.divide_special(sum)).collect())
@@ -179,7 +175,7 @@ impl Evaluator<'_> {
         inputs: &[Ciphertext],
         rows: &DiagonalRows,
         encoded: Option<&EncodedMap>,
-        encoder: &FactorEncoder<'_>,
+        encoder: &FactorEncoder,
     ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
         self.linear_map_within(inputs, rows, encoded, encoder, diagonal::WORKING_BYTES)
     }
@@ -190,7 +186,7 @@ impl Evaluator<'_> {
         inputs: &[Ciphertext],
         rows: &DiagonalRows,
         encoded: Option<&EncodedMap>,
-        encoder: &FactorEncoder<'_>,
+        encoder: &FactorEncoder,
         working_bytes: usize,
     ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
         assert_eq!(inputs.len(), rows.blocks * rows.inputs, "one ciphertext per input vector");
@@ -211,7 +207,7 @@ impl Evaluator<'_> {
         inputs: &[Ciphertext],
         rows: &DiagonalRows,
         encoded: Option<&EncodedMap>,
-        encoder: &FactorEncoder<'_>,
+        encoder: &FactorEncoder,
         working_bytes: usize,
     ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
         let first = &inputs[0];

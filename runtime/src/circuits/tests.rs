@@ -1,6 +1,8 @@
 //! Circuits on ciphertexts of real sizes against the clear result; errors against derived ones; rotations and levels
 //! against the shapes.
 
+use std::sync::Arc;
+
 use fhec_ir::circuit_shape::LinearShape;
 use fhec_ir::diagonal::{Hoisting, MapCounts};
 use fhec_ir::layout::Layout;
@@ -38,17 +40,17 @@ fn conv(
 }
 
 struct Setup {
-    context: Context,
-    secret: SecretKey,
+    context: Arc<Context>,
+    secret: Arc<SecretKey>,
     keys: EvaluationKeys,
 }
 
 impl Setup {
     /// Keys for exactly these rotations, up to `level`.
     fn new(literal: ParamsLiteral, rotations: impl IntoIterator<Item = usize>, level: Level) -> Self {
-        let context = Context::new(Params::new(literal).unwrap()).unwrap();
+        let context = Arc::new(Context::new(Params::new(literal).unwrap()).unwrap());
         let seed = Seed::from_bytes([11; 32]);
-        let secret = SecretKey::generate(&context, &seed);
+        let secret = Arc::new(SecretKey::generate(&context, &seed));
         let requests: Vec<KeyRequest> =
             rotations.into_iter().map(|k| KeyRequest::rotation(&context, k as i64, level)).collect();
         let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
@@ -205,7 +207,7 @@ fn maps_depend_neither_on_threads_nor_on_instruction_sets() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let mut setup = Setup::new(literal.clone(), shape.rotation_set(), 3);
-                setup.context = Context::with_isa(params.clone(), isa).unwrap();
+                setup.context = Arc::new(Context::with_isa(params.clone(), isa).unwrap());
                 let values = (0..2048).map(|i| f64::from(i % 61) / 61.0).collect();
                 let x = setup.encrypt(&[values], 3);
                 let rows = DiagonalRows::new(&map, &consts, baby_step);

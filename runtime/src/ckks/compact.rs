@@ -9,9 +9,9 @@ use std::sync::Arc;
 use fhec_ir::scale::Level;
 
 use super::encoder::Coefficients;
-use super::plaintext::PlaintextScale;
 use super::subring::Subring;
 use crate::kernels;
+use crate::names::PlaintextScale;
 use crate::ring::Context;
 
 /// The coefficients of a message that repeats with the period of a subring, as integers.

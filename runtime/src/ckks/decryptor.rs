@@ -1,22 +1,25 @@
 //! Decryption.
 
-use super::plaintext::{Form, Plaintext, PlaintextScale};
+use std::sync::Arc;
+
+use super::plaintext::{Form, Plaintext};
 use crate::error::EvalError;
 use crate::kernels;
+use crate::names::PlaintextScale;
 use crate::ring::{Context, Domain, Poly, Work};
 use crate::rlwe::{Ciphertext, SecretKey};
 
 /// Decrypts ciphertexts of one secret key.
-#[derive(Debug)]
-pub struct Decryptor<'a> {
-    context: &'a Context,
-    key: &'a SecretKey,
+#[derive(Clone, Debug)]
+pub struct Decryptor {
+    context: Arc<Context>,
+    key: Arc<SecretKey>,
 }
 
-impl<'a> Decryptor<'a> {
+impl Decryptor {
     /// Decrypts with `key`.
-    pub fn new(context: &'a Context, key: &'a SecretKey) -> Self {
-        Decryptor { context, key }
+    pub fn new(context: &Arc<Context>, key: &Arc<SecretKey>) -> Self {
+        Decryptor { context: Arc::clone(context), key: Arc::clone(key) }
     }
 
     /// `c_0 + c_1 s + c_2 s^2 + ...`: the message and the error, to be decoded.
@@ -28,7 +31,7 @@ impl<'a> Decryptor<'a> {
                 right: self.key.id(),
             });
         }
-        let context = self.context;
+        let context = &self.context;
         let basis = context.basis(ciphertext.level());
         let mut poly = Poly::zero(context, basis, Domain::Evaluation);
         context.each_limb(Work::Light, [poly.data_mut()], |limb, [x]| {

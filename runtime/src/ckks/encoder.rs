@@ -5,12 +5,15 @@
 //! at most `2 u sqrt(n) (5 log2(n) + 4) max|m|`, `u = 2^-53`, both directions together ([`super::special_fft`]; 4 for the scaling
 //! and the conversion). [`Encoder::error_bound`] is this sum.
 
+use std::sync::Arc;
+
 use fhec_ir::scale::{Level, Scale};
 
-use super::plaintext::{Complex, Form, Plaintext, PlaintextScale};
+use super::plaintext::{Complex, Form, Plaintext};
 use super::special_fft::SpecialFft;
 use crate::error::EvalError;
 use crate::kernels::{self, Modulus};
+use crate::names::PlaintextScale;
 use crate::ring::{Context, Domain, Poly, Work};
 
 /// How a message is to be encoded.
@@ -106,24 +109,25 @@ impl Coefficients {
     }
 }
 
-/// Encoder and decoder of one context.
-#[derive(Debug)]
-pub struct Encoder<'a> {
-    context: &'a Context,
-    fft: SpecialFft,
+/// Encoder and decoder of one context. Clones share its tables.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    context: Arc<Context>,
+    fft: Arc<SpecialFft>,
     carrier: Modulus,
 }
 
-impl<'a> Encoder<'a> {
+impl Encoder {
     /// Makes the tables of the embedding.
-    pub fn new(context: &'a Context) -> Self {
+    pub fn new(context: &Arc<Context>) -> Self {
         let carrier = Modulus::new(CARRIER).expect("2^61 - 1 is a prime below 2^61");
-        Encoder { context, fft: SpecialFft::new(context.params().slots()), carrier }
+        let fft = Arc::new(SpecialFft::new(context.params().slots()));
+        Encoder { context: Arc::clone(context), fft, carrier }
     }
 
     /// The context it belongs to.
-    pub fn context(&self) -> &'a Context {
-        self.context
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
     }
 
     /// Encodes real numbers, one per slot. Their number is a power of two up to N/2; fewer than N/2 are repeated.
@@ -146,7 +150,7 @@ impl<'a> Encoder<'a> {
         let slots = re.len();
         let Encoding { level, scale, special, form } = encoding;
         let coefficients = self.coefficients(re, im, level, scale)?;
-        let context = self.context;
+        let context = &self.context;
         let isa = context.isa();
         let basis = if special { context.extended_basis(level) } else { context.basis(level) };
         let mut carried = context.scratch(1);
@@ -219,7 +223,7 @@ impl<'a> Encoder<'a> {
         let slots = plaintext.slots;
         let mut poly = plaintext.poly.clone();
         let scale = plaintext.scale.exact(self.context.params()).to_f64();
-        poly.to_coefficients(self.context);
+        poly.to_coefficients(&self.context);
         let coefficients = self.context.centred_coefficients(&poly, self.context.params().slots() / slots);
         let (mut re, mut im): (Vec<f64>, Vec<f64>) =
             (0..slots).map(|k| (coefficients[k] / scale, coefficients[k + slots] / scale)).unzip();

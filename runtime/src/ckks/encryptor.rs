@@ -1,49 +1,52 @@
 //! Encryption under the public or the secret key.
 
+use std::sync::Arc;
+
+use fhec_ir::scale::Scale;
 use zeroize::Zeroize;
 
-use super::plaintext::{Form, Plaintext, PlaintextScale};
+use super::plaintext::{Form, Plaintext};
 use crate::error::EvalError;
 use crate::kernels;
+use crate::names::PlaintextScale;
 use crate::ring::sampling::{gaussian, ternary};
 use crate::ring::{Context, Domain, Poly, Seed, Work};
 use crate::rlwe::ciphertext::SeededCiphertext;
 use crate::rlwe::public::encrypt_zero;
 use crate::rlwe::secret::small_poly;
 use crate::rlwe::{Ciphertext, KeyId, PublicKey, SecretKey};
-use fhec_ir::scale::Scale;
 
-enum Key<'a> {
-    Public(&'a PublicKey),
-    Secret(&'a SecretKey),
+enum Key {
+    Public(Arc<PublicKey>),
+    Secret(Arc<SecretKey>),
 }
 
 /// Encrypts plaintexts under one key. Each encryption uses a fresh child of the encryptor's seed.
-pub struct Encryptor<'a> {
-    context: &'a Context,
-    key: Key<'a>,
+pub struct Encryptor {
+    context: Arc<Context>,
+    key: Key,
     seed: Seed,
     count: u64,
 }
 
-impl<'a> Encryptor<'a> {
+impl Encryptor {
     /// Encrypts under a public key: error of standard deviation about `3.2 sqrt(4 N / 3)` per coefficient.
-    pub fn new(context: &'a Context, key: &'a PublicKey, seed: Seed) -> Self {
-        Encryptor { context, key: Key::Public(key), seed, count: 0 }
+    pub fn new(context: &Arc<Context>, key: &Arc<PublicKey>, seed: Seed) -> Self {
+        Encryptor { context: Arc::clone(context), key: Key::Public(Arc::clone(key)), seed, count: 0 }
     }
 
     /// Encrypts under the secret key: error of standard deviation 3.2 per coefficient, and half the bytes with
     /// [`Self::encrypt_seeded`].
-    pub fn with_secret_key(context: &'a Context, key: &'a SecretKey, seed: Seed) -> Self {
-        Encryptor { context, key: Key::Secret(key), seed, count: 0 }
+    pub fn with_secret_key(context: &Arc<Context>, key: &Arc<SecretKey>, seed: Seed) -> Self {
+        Encryptor { context: Arc::clone(context), key: Key::Secret(Arc::clone(key)), seed, count: 0 }
     }
 
     /// Encrypts a plaintext of plain residues at its level.
     pub fn encrypt(&mut self, plaintext: &Plaintext) -> Result<Ciphertext, EvalError> {
         let (scale, poly) = check(plaintext)?;
-        let (context, basis) = (self.context, poly.basis());
         let seed = self.next_seed();
-        let (id, polys) = match self.key {
+        let (context, basis) = (&*self.context, poly.basis());
+        let (id, polys) = match &self.key {
             Key::Secret(key) => {
                 let (mut body, uniform) =
                     encrypt_zero(context, key, basis, &seed.child("uniform", 0).bytes(), &seed);
@@ -75,18 +78,20 @@ impl<'a> Encryptor<'a> {
         Ok(Ciphertext::new(polys, plaintext.level, scale, plaintext.slots, id))
     }
 
-    /// Encrypts under the secret key, keeping the uniform half as a seed.
+    /// Encrypts under the secret key, keeping the uniform half as a seed. Expanded, it is the
+    /// ciphertext that [`Self::encrypt`] would have made in its place, bit by bit.
     ///
     /// *Errors*: [`EvalError::PlaintextForm`] also with a public key, whose ciphertexts have no uniform half.
     pub fn encrypt_seeded(&mut self, plaintext: &Plaintext) -> Result<SeededCiphertext, EvalError> {
         let (scale, poly) = check(plaintext)?;
-        let Key::Secret(key) = self.key else {
+        let Key::Secret(key) = &self.key else {
             return Err(EvalError::PlaintextForm { op: "encrypt seeded", expected: "and a secret key" });
         };
+        let key = Arc::clone(key);
         let seed = self.next_seed();
         let uniform_seed = seed.child("uniform", 0).bytes();
-        let (mut body, _) = encrypt_zero(self.context, key, poly.basis(), &uniform_seed, &seed);
-        body.add_assign(self.context, poly);
+        let (mut body, _) = encrypt_zero(&self.context, &key, poly.basis(), &uniform_seed, &seed);
+        body.add_assign(&self.context, poly);
         let (level, slots) = (plaintext.level, plaintext.slots);
         Ok(SeededCiphertext { body, seed: uniform_seed, level, scale, slots, key: key.id() })
     }
@@ -97,7 +102,7 @@ impl<'a> Encryptor<'a> {
     }
 
     fn key_id(&self) -> KeyId {
-        match self.key {
+        match &self.key {
             Key::Public(key) => key.id(),
             Key::Secret(key) => key.id(),
         }

@@ -2,7 +2,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`plaintext`] | encoded messages and their scales |
+//! | [`plaintext`] | encoded messages |
 //! | [`periodic`] | factors of short period, at the size of their period |
 //! | [`compact`] | factors kept as integers |
 //! | `subring` | what polynomials of short period are transformed in |
@@ -31,4 +31,6 @@ pub use encoder::{Encoder, Encoding};
 pub use encryptor::Encryptor;
 pub use eval::{Evaluator, Hoisted};
 pub use periodic::{Factor, FactorEncoder};
-pub use plaintext::{Complex, Form, Plaintext, PlaintextScale};
+pub use plaintext::{Complex, Form, Plaintext};
+
+pub use crate::names::PlaintextScale;

@@ -13,10 +13,11 @@ use rayon::prelude::*;
 use super::compact::CompactPlaintext;
 use super::encoder::Encoder;
 use super::eval::lazy::{ExtendedFactor, FACTOR_BLOCK};
-use super::plaintext::{Complex, PlaintextScale};
+use super::plaintext::Complex;
 use super::subring::{Subring, Subrings};
 use crate::error::EvalError;
 use crate::kernels::{self, Buffer, MIN_LOG_N};
+use crate::names::PlaintextScale;
 use crate::ring::packed::PackedLimbs;
 use crate::ring::{Basis, Context};
 
@@ -46,21 +47,22 @@ impl fmt::Debug for Factor {
     }
 }
 
-/// Encodes factors at the size of their period. Shares the tables of subrings.
-#[derive(Debug)]
-pub struct FactorEncoder<'a> {
-    encoder: Encoder<'a>,
-    subrings: Subrings,
+/// Encodes factors at the size of their period. Clones share the tables of the embedding and of
+/// subrings.
+#[derive(Clone, Debug)]
+pub struct FactorEncoder {
+    encoder: Encoder,
+    subrings: Arc<Subrings>,
 }
 
-impl<'a> FactorEncoder<'a> {
+impl FactorEncoder {
     /// An encoder of `context`.
-    pub fn new(context: &'a Context) -> Self {
-        FactorEncoder { encoder: Encoder::new(context), subrings: Subrings::default() }
+    pub fn new(context: &Arc<Context>) -> Self {
+        FactorEncoder { encoder: Encoder::new(context), subrings: Arc::default() }
     }
 
     /// The encoder of plain messages.
-    pub fn encoder(&self) -> &Encoder<'a> {
+    pub fn encoder(&self) -> &Encoder {
         &self.encoder
     }
 

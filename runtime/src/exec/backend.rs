@@ -1,6 +1,7 @@
 //! What executes the ops of a program.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use fhec_ir::ckks::{CiphertextType, Ckks};
 use fhec_ir::func::Func;
@@ -8,6 +9,7 @@ use fhec_ir::linear_map::{LinearMap, PlainTensor};
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::tensor::ConstPool;
 
+use super::control::Control;
 use super::error::ExecError;
 use crate::error::EvalError;
 
@@ -22,10 +24,12 @@ pub struct Site<'a> {
     pub operand: &'a CiphertextType,
     /// Type of the result.
     pub result: &'a CiphertextType,
+    /// Asked between ciphertexts where each takes long.
+    pub control: &'a Control,
 }
 
-/// Executes ops on bundles of its own kind: one method per op of [`fhec_ir::ckks::Op`], whose meaning, levels and scales it
-/// has. [`super::execute`] calls them in program order, with operands of the declared types. Ops that act on every ciphertext by itself
+/// Executes the ops of a program on bundles of its own kind: one method per op of
+/// [`fhec_ir::ckks::Op`], whose meaning, levels and scales it has. [`super::execute`] calls them in program order, with operands of the declared types. Ops that act on every ciphertext by itself
 /// are given the operand where nothing else needs it, so that each can go when its result is there.
 pub trait Backend: Sync {
     /// A bundle.
@@ -36,8 +40,11 @@ pub trait Backend: Sync {
         op()
     }
 
+    /// The program that it runs.
+    fn program(&self) -> &Arc<Func<Ckks>>;
+
     /// Checks everything about the program that could make an op fail: parameters, keys, unsupported ops.
-    fn check_program(&self, func: &Func<Ckks>) -> Result<(), ExecError>;
+    fn check_program(&self) -> Result<(), ExecError>;
 
     /// Checks that `value` has type `ty`; says what is wrong otherwise.
     fn check_input(&self, ty: &CiphertextType, value: &Self::Value) -> Result<(), String>;

@@ -1,6 +1,7 @@
 //! The backend of exact slots: what a program means, as in [`fhec_ir::interp::run_ckks`].
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use fhec_ir::ckks::{CiphertextType, Ckks};
 use fhec_ir::func::Func;
@@ -14,13 +15,26 @@ use crate::error::EvalError;
 
 /// Exact slots. Levels and scales do not change what a program means: `rescale`, `relinearize`, `level_drop` and
 /// `bootstrap` are the identity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Clear;
+#[derive(Clone, Debug)]
+pub struct Clear {
+    program: Arc<Func<Ckks>>,
+}
+
+impl Clear {
+    /// Runs `program`.
+    pub fn new(program: &Arc<Func<Ckks>>) -> Self {
+        Clear { program: Arc::clone(program) }
+    }
+}
 
 impl Backend for Clear {
     type Value = Bundle;
 
-    fn check_program(&self, _: &Func<Ckks>) -> Result<(), ExecError> {
+    fn program(&self) -> &Arc<Func<Ckks>> {
+        &self.program
+    }
+
+    fn check_program(&self) -> Result<(), ExecError> {
         Ok(())
     }
 

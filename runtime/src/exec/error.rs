@@ -1,27 +1,22 @@
 //! Why a program was not executed, or not to the end.
 
+use std::time::Duration;
+
 use fhec_ir::entity::Value;
 use fhec_ir::scale::Level;
 use fhec_ir::verify::VerifyErrors;
 use thiserror::Error;
 
-use crate::error::EvalError;
+use crate::error::{EvalError, Stop};
 use crate::rlwe::{KeyId, KeyRequest};
 
-/// See the [module](self). All but [`ExecError::Op`] and [`ExecError::Cancelled`] come before any work.
+/// See the [module](self). All but [`ExecError::Op`], [`ExecError::Cancelled`] and
+/// [`ExecError::DeadlineExceeded`] come before any work.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum ExecError {
     /// The program does not verify.
     #[error(transparent)]
     Malformed(#[from] VerifyErrors),
-    /// The backend was prepared for another program.
-    #[error("the backend was prepared for program `{prepared}`, not for `{given}`")]
-    OtherProgram {
-        /// Name of the program it was prepared for.
-        prepared: String,
-        /// Name of the program to execute.
-        given: String,
-    },
     /// The program was scheduled for other parameters.
     #[error("op {op} (`{mnemonic}`): {reason}, with parameters {params}")]
     Params {
@@ -83,12 +78,30 @@ pub enum ExecError {
         /// Why.
         source: EvalError,
     },
-    /// The observer asked to stop.
-    #[error("cancelled before op {op}")]
+    /// The run was cancelled.
+    #[error("cancelled at op {op}")]
     Cancelled {
-        /// Index of the next op.
+        /// Index of the first op without a result.
         op: usize,
     },
+    /// The run's deadline has passed.
+    #[error("the deadline had passed by {overdue:.1?} at op {op}")]
+    DeadlineExceeded {
+        /// Index of the first op without a result.
+        op: usize,
+        /// By how much the deadline had passed when it was looked at.
+        overdue: Duration,
+    },
+}
+
+impl ExecError {
+    /// The error of a run that was stopped when op `op` had no result yet.
+    pub(super) fn stopped(stop: Stop, op: usize) -> Self {
+        match stop {
+            Stop::Cancelled => ExecError::Cancelled { op },
+            Stop::Deadline { overdue } => ExecError::DeadlineExceeded { op, overdue },
+        }
+    }
 }
 
 /// A level that a program uses and parameters do not have.

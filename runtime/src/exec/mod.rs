@@ -3,13 +3,16 @@
 //! | module | owns |
 //! |---|---|
 //! | [`backend`] | the ops a backend must have |
-//! | [`ckks`] | ciphertexts: the encrypted run, with its cache of encoded diagonals |
+//! | [`prepared`], [`session`] | a program ready for everybody, and one client's keys on it |
+//! | [`ckks`] | ciphertexts |
 //! | [`clear`] | exact slots |
 //! | [`noisy`], [`noise`] | slots with modelled errors, and the model |
 //! | [`overflow`] | operands outside the range of what is done to them, as a run of slots can see |
 //! | [`keys`] | the keys that a server needs for a program |
-//! | [`observer`] | progress, trace, cancellation |
+//! | [`control`] | cancellation, deadlines |
+//! | [`observer`] | progress |
 //! | [`witness`] | looking at values |
+//! | `weights` | encoded weights, as many as may be kept |
 //!
 //! Ops run in program order, each on all threads; a value is dropped after its last use. Results are the same for every
 //! number of threads.
@@ -17,12 +20,16 @@
 pub mod backend;
 pub mod ckks;
 pub mod clear;
+pub mod control;
 pub mod error;
 pub mod keys;
 pub mod noise;
 pub mod noisy;
 pub mod observer;
 pub mod overflow;
+pub mod prepared;
+pub mod session;
+mod weights;
 pub mod witness;
 
 use std::borrow::Cow;
@@ -39,14 +46,18 @@ use crate::error::EvalError;
 pub use backend::{Backend, Site};
 pub use ckks::Encrypted;
 pub use clear::Clear;
+pub use control::Control;
 pub use error::ExecError;
+pub use fhec_ir::program::ProgramId;
 pub use keys::{KeysError, ProgramKeys, ReadError};
 pub use noisy::{EncryptionKind, Noisy, Simulation};
-pub use observer::{Observer, Trace};
+pub use observer::Observer;
 pub use overflow::Overflow;
+pub use prepared::{PrepareError, Prepared};
+pub use session::Session;
 pub use witness::{Witness, seen};
 
-/// Runs `func` on `inputs` and returns its outputs.
+/// Runs the program of `backend` on `inputs` and returns its outputs.
 ///
 /// A `relinearize` or `linear_map` whose only use is the `rescale` right after it is executed together with that; the
 /// observer is told of both, with the time at the first.
@@ -54,26 +65,30 @@ pub use witness::{Witness, seen};
 /// # Errors
 /// See [`ExecError`]: whatever can be known before the first op is checked before it.
 pub fn execute<B: Backend>(
-    func: &Func<Ckks>,
     backend: &B,
     inputs: Vec<B::Value>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<B::Value>, ExecError> {
-    execute_from(func, backend, inputs, BTreeMap::new(), observer, &mut ())
+    execute_from(backend, inputs, BTreeMap::new(), &Control::default(), observer, &mut ())
 }
 
-/// [`execute`] with results of ops that are `known` before: they are taken as they are, and ops that no output needs besides are not
-/// run. `witness` is shown values as they come.
+/// [`execute`] with results of ops that are `known`: they are used as given, and an op runs only if
+/// some output still depends on it. `witness` is shown values as they come.
+///
+/// `control` may end the run between two ops, and inside ops that take one ciphertext after the
+/// other. The witness is shown what is alive then, unless the op has used it up; with a witness that
+/// [keeps](Witness::keeps) such an op is let finish first.
 pub fn execute_from<B: Backend>(
-    func: &Func<Ckks>,
     backend: &B,
     inputs: Vec<B::Value>,
     known: BTreeMap<Value, B::Value>,
+    control: &Control,
     observer: &mut dyn Observer,
     witness: &mut dyn Witness<B::Value>,
 ) -> Result<Vec<B::Value>, ExecError> {
+    let func = &**backend.program();
     verify(func)?;
-    backend.check_program(func)?;
+    backend.check_program()?;
     if inputs.len() != func.inputs().len() {
         return Err(ExecError::InputCount { expected: func.inputs().len(), found: inputs.len() });
     }
@@ -98,26 +113,33 @@ pub fn execute_from<B: Backend>(
             }
         }
     };
+    // What has used up its operand cannot be done again.
+    let to_the_end = Control::default();
     let mut fused = false;
     for (index, data) in func.ops().iter().enumerate() {
-        if observer.is_cancelled() {
-            return Err(ExecError::Cancelled { op: index });
+        if std::mem::take(&mut fused) {
+            // Its result is there already.
+            observer.op_started(index);
+            observer.op_finished(index, 0.0);
+            continue;
         }
         if !runs[index] {
             release(&mut values, index);
             continue;
         }
+        if let Err(stop) = control.check() {
+            witness.stopped(index, &live(&values));
+            return Err(ExecError::stopped(stop, index));
+        }
+        let takes = takes_operand(&data.op)
+            && data.op.operands().iter().any(|operand| last_uses[operand.index()] == Some(index));
+        let inside = if takes && witness.keeps() { &to_the_end } else { control };
         observer.op_started(index);
         let start = Instant::now();
-        if std::mem::take(&mut fused) {
-            // Its result is there already.
-            observer.op_finished(index, 0.0);
-            continue;
-        }
         let next = func.ops().get(index + 1).filter(|next| {
             matches!(next.op, Op::Rescale { x } if x == data.result) && use_counts[data.result.index()] == 1
         });
-        let operands = Operands { values: &mut values, last_uses: &last_uses, index };
+        let operands = Operands { values: &mut values, last_uses: &last_uses, index, control: inside };
         let (result, made) = match (&data.op, next) {
             (Op::Relinearize { .. } | Op::LinearMap { .. }, Some(next)) => {
                 fused = true;
@@ -126,7 +148,16 @@ pub fn execute_from<B: Backend>(
             _ => (data.result, backend.run(|| run_op(func, backend, operands))),
         };
         let mnemonic = data.op.mnemonic();
-        let made = made.map_err(|source| ExecError::Op { op: index, mnemonic, source })?;
+        let made = match made {
+            Ok(made) => made,
+            Err(EvalError::Stopped(stop)) => {
+                if !takes {
+                    witness.stopped(index, &live(&values));
+                }
+                return Err(ExecError::stopped(stop, index));
+            }
+            Err(source) => return Err(ExecError::Op { op: index, mnemonic, source }),
+        };
         release(&mut values, index);
         let seconds = start.elapsed().as_secs_f64();
         witness.computed(result, &made);
@@ -136,11 +167,7 @@ pub fn execute_from<B: Backend>(
         tracing::debug!(op = index, mnemonic, seconds, "executed");
         observer.op_finished(index, seconds);
         // After the second of a pair there is nothing more to show.
-        let next = index + 1 + usize::from(fused);
-        let named = values.iter().enumerate();
-        let live: Vec<(Value, &B::Value)> =
-            named.filter_map(|(index, value)| Some((Value::new(index), value.as_ref()?))).collect();
-        witness.reached(next, &live);
+        witness.reached(index + 1 + usize::from(fused), &live(&values));
     }
     let outputs = func.outputs();
     let output = |(position, v): (usize, &Value)| {
@@ -149,6 +176,33 @@ pub fn execute_from<B: Backend>(
         value.expect("a verified program defines its outputs")
     };
     Ok(outputs.iter().enumerate().map(output).collect())
+}
+
+/// The values that are there.
+fn live<V>(values: &[Option<V>]) -> Vec<(Value, &V)> {
+    let named = values.iter().enumerate();
+    named.filter_map(|(index, value)| Some((Value::new(index), value.as_ref()?))).collect()
+}
+
+/// Whether the op takes its operand where that is its last use: [`Operands::take`].
+fn takes_operand(op: &Op) -> bool {
+    match op {
+        Op::Polynomial { .. }
+        | Op::AddPlain { .. }
+        | Op::MulPlain { .. }
+        | Op::MulScalar { .. }
+        | Op::AddScalar { .. }
+        | Op::Relinearize { .. }
+        | Op::Rescale { .. }
+        | Op::LevelDrop { .. } => true,
+        Op::LinearMap { .. }
+        | Op::Add { .. }
+        | Op::Sub { .. }
+        | Op::Mul { .. }
+        | Op::Rotate { .. }
+        | Op::Conjugate { .. }
+        | Op::Bootstrap { .. } => false,
+    }
 }
 
 /// By op: whether the outputs need it, with `known` results known; all ops if none is.
@@ -168,10 +222,10 @@ fn needed<V>(func: &Func<Ckks>, known: &BTreeMap<Value, V>) -> Vec<bool> {
     runs
 }
 
-fn site<'a>(func: &'a Func<Ckks>, index: usize) -> Site<'a> {
+fn site<'a>(func: &'a Func<Ckks>, index: usize, control: &'a Control) -> Site<'a> {
     let data = &func.ops()[index];
     let operand = data.op.operands()[0];
-    Site { index, consts: &func.consts, operand: func.ty(operand), result: func.ty(data.result) }
+    Site { index, consts: &func.consts, operand: func.ty(operand), result: func.ty(data.result), control }
 }
 
 /// The live values, and the op that reads some of them.
@@ -179,6 +233,7 @@ struct Operands<'v, V> {
     values: &'v mut [Option<V>],
     last_uses: &'v [Option<usize>],
     index: usize,
+    control: &'v Control,
 }
 
 impl<V: Clone> Operands<'_, V> {
@@ -200,7 +255,7 @@ fn run_op<B: Backend>(
     backend: &B,
     mut operands: Operands<'_, B::Value>,
 ) -> Result<B::Value, EvalError> {
-    let site = site(func, operands.index);
+    let site = site(func, operands.index, operands.control);
     match &func.ops()[operands.index].op {
         Op::LinearMap { x, map, baby_step } => backend.linear_map(site, operands.read(*x), map, *baby_step),
         Op::Polynomial { x, polynomial } => backend.polynomial(site, operands.take(*x), polynomial),
@@ -226,12 +281,12 @@ fn run_with_rescale<B: Backend>(
     backend: &B,
     mut operands: Operands<'_, B::Value>,
 ) -> Result<B::Value, EvalError> {
-    let sites = (site(func, operands.index), site(func, operands.index + 1));
+    let sites = [0, 1].map(|next| site(func, operands.index + next, operands.control));
     match &func.ops()[operands.index].op {
         Op::LinearMap { x, map, baby_step } => {
-            backend.linear_map_rescale(sites.0, sites.1, operands.read(*x), map, *baby_step)
+            backend.linear_map_rescale(sites[0], sites[1], operands.read(*x), map, *baby_step)
         }
-        Op::Relinearize { x } => backend.relinearize_rescale(sites.0, sites.1, operands.take(*x)),
+        Op::Relinearize { x } => backend.relinearize_rescale(sites[0], sites[1], operands.take(*x)),
         op => unreachable!("`{}` has no form with a rescale", op.mnemonic()),
     }
 }

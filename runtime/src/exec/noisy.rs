@@ -18,6 +18,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
@@ -42,11 +43,17 @@ use super::overflow::{Overflow, Overflows};
 use crate::circuits::polynomial::{Arithmetic, Term, evaluate};
 use crate::error::EvalError;
 
-/// A program prepared for simulation: what does not depend on the input. Shared by all images and threads.
+/// A program prepared for simulation: what does not depend on the input. Clones, all images and all
+/// threads share it.
+#[derive(Clone, Debug)]
+pub struct Simulation {
+    shared: Arc<Shared>,
+}
+
 #[derive(Debug)]
-pub struct Simulation<'a> {
-    func: &'a Func<Ckks>,
-    params: &'a Params,
+struct Shared {
+    clear: Clear,
+    params: Params,
     maps: BTreeMap<usize, MapEnergy>,
     polynomials: BTreeMap<usize, PolynomialShape>,
     /// By slots, level of the operand and level of the result.
@@ -103,12 +110,28 @@ impl MapEnergy {
     }
 }
 
-impl<'a> Simulation<'a> {
-    /// Prepares `func`, scheduled for `params`.
-    pub fn new(func: &'a Func<Ckks>, params: &'a Params) -> Self {
-        let mut simulation = Simulation {
-            func,
-            params,
+impl Simulation {
+    /// Prepares `program`, scheduled for `params`.
+    pub fn new(program: &Arc<Func<Ckks>>, params: &Params) -> Self {
+        Simulation { shared: Arc::new(Shared::new(program, params)) }
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Arc<Func<Ckks>> {
+        self.shared.clear.program()
+    }
+
+    /// The backend of one run. Runs of the same seed are the same, bit for bit.
+    pub fn run(&self, seed: u64) -> Noisy {
+        Noisy { simulation: Arc::clone(&self.shared), seed, overflows: Overflows::default() }
+    }
+}
+
+impl Shared {
+    fn new(func: &Arc<Func<Ckks>>, params: &Params) -> Self {
+        let mut simulation = Shared {
+            clear: Clear::new(func),
+            params: params.clone(),
             maps: BTreeMap::new(),
             polynomials: BTreeMap::new(),
             bootstraps: BTreeMap::new(),
@@ -137,16 +160,12 @@ impl<'a> Simulation<'a> {
         if self.bootstraps.contains_key(&(slots, from, to)) {
             return Ok(());
         }
-        let bootstraps = BootstrapParams::of_program(self.func).map_err(|error| error.to_string())?;
-        let noise = BootstrapNoise::of_slots(&bootstraps, self.params, slots, from, to);
+        let bootstraps =
+            BootstrapParams::of_program(self.clear.program()).map_err(|error| error.to_string())?;
+        let noise = BootstrapNoise::of_slots(&bootstraps, &self.params, slots, from, to);
         let noise = noise.map_err(|error| error.to_string())?;
         self.bootstraps.insert((slots, from, to), RefreshModel::new(noise, slots));
         Ok(())
-    }
-
-    /// The backend of one run. Runs of the same seed are the same, bit for bit.
-    pub fn run(&self, seed: u64) -> Noisy<'_> {
-        Noisy { simulation: self, seed, overflows: Overflows::default() }
     }
 }
 
@@ -161,8 +180,8 @@ pub enum EncryptionKind {
 
 /// Slots with modelled errors: one run of a [`Simulation`].
 #[derive(Debug)]
-pub struct Noisy<'a> {
-    simulation: &'a Simulation<'a>,
+pub struct Noisy {
+    simulation: Arc<Shared>,
     seed: u64,
     overflows: Overflows,
 }
@@ -171,7 +190,7 @@ pub struct Noisy<'a> {
 const INPUT: u64 = 0;
 const OP: u64 = 1;
 
-impl Noisy<'_> {
+impl Noisy {
     /// The operands of polynomials and bootstraps that were outside `[-1, 1]` so far, in program order: what encrypted
     /// arithmetic cannot see. A little outside does little harm; how much is far depends on the polynomial.
     pub fn overflows(&self) -> Vec<Overflow> {
@@ -197,7 +216,7 @@ impl Noisy<'_> {
     }
 
     fn model(&self, slots: usize) -> NoiseModel<'_> {
-        NoiseModel::new(self.simulation.params, slots)
+        NoiseModel::new(&self.simulation.params, slots)
     }
 
     /// Adds an error of variance `variance(vector, slot)` to every slot.
@@ -221,15 +240,16 @@ impl Noisy<'_> {
     }
 }
 
-impl Backend for Noisy<'_> {
+impl Backend for Noisy {
     type Value = Bundle;
 
-    fn check_program(&self, func: &Func<Ckks>) -> Result<(), ExecError> {
-        if !std::ptr::eq(func, self.simulation.func) {
-            let (prepared, given) = (self.simulation.func.name.clone(), func.name.clone());
-            return Err(ExecError::OtherProgram { prepared, given });
-        }
-        check_levels(func, self.simulation.params)?;
+    fn program(&self) -> &Arc<Func<Ckks>> {
+        self.simulation.clear.program()
+    }
+
+    fn check_program(&self) -> Result<(), ExecError> {
+        let func = self.program();
+        check_levels(func, &self.simulation.params)?;
         match &self.simulation.refused {
             None => Ok(()),
             Some((op, reason)) => {
@@ -269,7 +289,7 @@ impl Backend for Noisy<'_> {
                 rounding * products + giants + model.division(2, squared)
             })
             .collect();
-        let mut y = Clear.linear_map(site, x, map, baby_step)?;
+        let mut y = self.simulation.clear.linear_map(site, x, map, baby_step)?;
         self.perturb(OP, site.index, &mut y, |vector, slot| {
             common[vector] + switched * energy.rotated[vector][slot & (energy.period - 1)]
         });
@@ -283,21 +303,21 @@ impl Backend for Noisy<'_> {
         let vectors = x.iter().enumerate().map(|(number, vector)| {
             let slots = NoisySlots { model, labels: [self.seed, OP, site.index as u64, number as u64] };
             let input = PolynomialValue { slots: vector.clone(), product: false };
-            Ok(evaluate(&slots, self.simulation.params, shape, &input, site.operand.level)?.slots)
+            Ok(evaluate(&slots, &self.simulation.params, shape, &input, site.operand.level)?.slots)
         });
         vectors.collect()
     }
 
     fn add(&self, site: Site<'_>, x: &Bundle, y: &Bundle) -> Result<Bundle, EvalError> {
-        Clear.add(site, x, y)
+        self.simulation.clear.add(site, x, y)
     }
 
     fn sub(&self, site: Site<'_>, x: &Bundle, y: &Bundle) -> Result<Bundle, EvalError> {
-        Clear.sub(site, x, y)
+        self.simulation.clear.sub(site, x, y)
     }
 
     fn mul(&self, site: Site<'_>, x: &Bundle, y: &Bundle) -> Result<Bundle, EvalError> {
-        Clear.mul(site, x, y)
+        self.simulation.clear.mul(site, x, y)
     }
 
     fn add_plain(
@@ -307,7 +327,7 @@ impl Backend for Noisy<'_> {
         plain: &PlainTensor,
     ) -> Result<Bundle, EvalError> {
         let model = self.model(site.operand.slots);
-        let sum = Clear.add_plain(site, x, plain)?;
+        let sum = self.simulation.clear.add_plain(site, x, plain)?;
         Ok(self.perturb_all(site, sum, model.encoding(model.scale(site.operand.scale))))
     }
 
@@ -320,7 +340,7 @@ impl Backend for Noisy<'_> {
         let (model, level) = (self.model(site.operand.slots), site.operand.level);
         let ratio = model.scale(Scale::squared(level)) / model.scale(Scale::canonical(level));
         let rounding = model.encoding(ratio);
-        let mut product = Clear.mul_plain(site, Cow::Borrowed(&x), plain)?;
+        let mut product = self.simulation.clear.mul_plain(site, Cow::Borrowed(&x), plain)?;
         self.perturb(OP, site.index, &mut product, |vector, slot| {
             rounding * x[vector][slot] * x[vector][slot]
         });
@@ -328,15 +348,15 @@ impl Backend for Noisy<'_> {
     }
 
     fn mul_scalar(&self, site: Site<'_>, x: Cow<'_, Bundle>, factor: f64) -> Result<Bundle, EvalError> {
-        Clear.mul_scalar(site, x, factor)
+        self.simulation.clear.mul_scalar(site, x, factor)
     }
 
     fn add_scalar(&self, site: Site<'_>, x: Cow<'_, Bundle>, offset: f64) -> Result<Bundle, EvalError> {
-        Clear.add_scalar(site, x, offset)
+        self.simulation.clear.add_scalar(site, x, offset)
     }
 
     fn rotate(&self, site: Site<'_>, x: &Bundle, steps: i64) -> Result<Bundle, EvalError> {
-        let rotated = Clear.rotate(site, x, steps)?;
+        let rotated = self.simulation.clear.rotate(site, x, steps)?;
         if steps.rem_euclid(site.operand.slots as i64) == 0 {
             return Ok(rotated);
         }

@@ -1,6 +1,7 @@
 //! The executor over its three backends: the same program in the clear, with modelled errors and encrypted.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fhec_ir::ckks::CiphertextType;
 use fhec_ir::interp::{Bundle, run_ckks};
@@ -19,7 +20,8 @@ use super::ckks::Encrypted;
 use super::clear::Clear;
 use super::noisy::{EncryptionKind, Simulation};
 use super::*;
-use crate::ckks::{Decryptor, Encoder, Encoding, Encryptor};
+use crate::circuits::bootstrap::Bootstrapping;
+use crate::ckks::{Decryptor, Encoder, Encoding, Encryptor, FactorEncoder};
 use crate::ring::{Context, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, KeyRequest, PublicKey, SecretKey};
 use crate::testing::{literal, mixed_literal, packed_literal};
@@ -33,7 +35,7 @@ fn sigmoid_like() -> Polynomial {
 }
 
 /// Every op but `bootstrap`, on bundles of two vectors, from level `top >= 7`.
-fn every_op(slots: usize, top: Level) -> Func<Ckks> {
+fn every_op(slots: usize, top: Level) -> Arc<Func<Ckks>> {
     let mut func: Func<Ckks> = Func::new("every-op");
     let x = func.add_input(CiphertextType::canonical(2, slots, top), None);
     let z = func.add_input(CiphertextType::canonical(2, slots, top - 1), None);
@@ -69,11 +71,11 @@ fn every_op(slots: usize, top: Level) -> Func<Ckks> {
     let s = push(Op::Relinearize { x: s });
     func.set_outputs(vec![m, s, y, s]);
     verify(&func).unwrap();
-    func
+    Arc::new(func)
 }
 
 /// A classifier in small: three linear maps, two activations, a fold.
-fn small_network(slots: usize, top: Level) -> Func<Ckks> {
+fn small_network(slots: usize, top: Level) -> Arc<Func<Ckks>> {
     let mut func: Func<Ckks> = Func::new("small-network");
     let x = func.add_input(CiphertextType::canonical(1, slots, top), None);
     let input = Layout::dense([1, 28, 28], slots);
@@ -103,7 +105,7 @@ fn small_network(slots: usize, top: Level) -> Func<Ckks> {
     let y = push(Op::Rescale { x: y });
     func.set_outputs(vec![y]);
     verify(&func).unwrap();
-    func
+    Arc::new(func)
 }
 
 /// Inputs that are the packing of some tensor: of period 256 for the first program, an image for the second.
@@ -117,25 +119,59 @@ fn inputs(func: &Func<Ckks>, period: usize) -> Vec<Bundle> {
     func.inputs().iter().enumerate().map(bundle).collect()
 }
 
+/// The keys of the ops of `func`, each up to the highest level it is used at.
+fn requests(func: &Func<Ckks>, params: &Params) -> Vec<KeyRequest> {
+    KeyRequest::of_set(&fhec_ir::evaluation_keys::EvaluationKeys::of_ops(func), params)
+}
+
+/// Seconds of every op that has run.
+#[derive(Default)]
+struct Trace {
+    seconds: Vec<f64>,
+}
+
+impl Observer for Trace {
+    fn op_finished(&mut self, index: usize, seconds: f64) {
+        self.seconds.resize(index, 0.0);
+        self.seconds.push(seconds);
+    }
+}
+
+/// `func` without bootstraps.
+fn prepared(context: &Arc<Context>, func: &Arc<Func<Ckks>>, weight_bytes: usize) -> Arc<Prepared> {
+    let encoder = FactorEncoder::new(context);
+    Arc::new(Prepared::with_bootstrapping(encoder, Arc::clone(func), Bootstrapping::default(), weight_bytes))
+}
+
 struct Machine {
-    context: Context,
-    secret: SecretKey,
-    keys: EvaluationKeys,
+    context: Arc<Context>,
+    secret: Arc<SecretKey>,
+    keys: Arc<ProgramKeys>,
 }
 
 impl Machine {
     fn new(literal: ParamsLiteral, func: &Func<Ckks>) -> Self {
-        let context = Context::new(Params::new(literal).unwrap()).unwrap();
-        let requests = keys::requests(func, context.params());
-        let seed = Seed::from_bytes([11; 32]);
-        let secret = SecretKey::generate(&context, &seed);
-        let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
-        Machine { context, secret, keys }
+        let context = Arc::new(Context::new(Params::new(literal).unwrap()).unwrap());
+        Machine::of_client(&context, func, 11)
+    }
+
+    /// With the keys of one of several clients.
+    fn of_client(context: &Arc<Context>, func: &Func<Ckks>, client: u8) -> Self {
+        let seed = Seed::from_bytes([client; 32]);
+        let secret = Arc::new(SecretKey::generate(context, &seed));
+        let requests = requests(func, context.params());
+        let keys = EvaluationKeys::generate(context, &secret, &seed, &requests).unwrap();
+        let keys = Arc::new(ProgramKeys::new(keys, None).unwrap());
+        Machine { context: Arc::clone(context), secret, keys }
+    }
+
+    fn backend(&self, func: &Arc<Func<Ckks>>, weight_bytes: usize) -> Encrypted {
+        Encrypted::new(&prepared(&self.context, func, weight_bytes), Arc::clone(&self.keys))
     }
 
     fn encrypt(&self, func: &Func<Ckks>, inputs: &[Bundle]) -> Vec<Vec<Ciphertext>> {
         let seed = Seed::from_bytes([13; 32]);
-        let public = PublicKey::generate(&self.context, &self.secret, &seed);
+        let public = Arc::new(PublicKey::generate(&self.context, &self.secret, &seed));
         let mut encryptor = Encryptor::new(&self.context, &public, seed);
         let encoder = Encoder::new(&self.context);
         let mut encrypt = |(value, bundle): (&Value, &Bundle)| -> Vec<Ciphertext> {
@@ -162,7 +198,7 @@ fn error_bits(found: &Bundle, expected: &Bundle) -> [f64; 2] {
 }
 
 /// [`compare_to`] with 1.5 bits of the worst slot.
-fn compare_backends(literal: ParamsLiteral, func: &Func<Ckks>, period: usize, tolerance: f64) {
+fn compare_backends(literal: ParamsLiteral, func: &Arc<Func<Ckks>>, period: usize, tolerance: f64) {
     compare_to(literal, func, period, [tolerance, 1.5]);
 }
 
@@ -170,12 +206,12 @@ fn compare_backends(literal: ParamsLiteral, func: &Func<Ckks>, period: usize, to
 /// on every output.
 fn compare_to(
     literal: ParamsLiteral,
-    func: &Func<Ckks>,
+    func: &Arc<Func<Ckks>>,
     period: usize,
     [tolerance, worst_tolerance]: [f64; 2],
 ) {
     let inputs = inputs(func, period);
-    let clear = execute(func, &Clear, inputs.clone(), &mut ()).unwrap();
+    let clear = execute(&Clear::new(func), inputs.clone(), &mut ()).unwrap();
     assert_eq!(clear, run_ckks(func, &inputs).unwrap(), "the interpreter is the meaning");
 
     let machine = Machine::new(literal, func);
@@ -189,14 +225,14 @@ fn compare_to(
         .enumerate()
         .map(|(i, (&v, x))| noisy.encrypt(i, func.ty(v), x.clone(), EncryptionKind::PublicKey))
         .collect();
-    let simulated = execute(func, &noisy, encrypted.clone(), &mut ()).unwrap();
-    assert_eq!(simulated, execute(func, &simulation.run(7), encrypted.clone(), &mut ()).unwrap());
-    assert_ne!(simulated, execute(func, &simulation.run(8), encrypted, &mut ()).unwrap());
+    let simulated = execute(&noisy, encrypted.clone(), &mut ()).unwrap();
+    assert_eq!(simulated, execute(&simulation.run(7), encrypted.clone(), &mut ()).unwrap());
+    assert_ne!(simulated, execute(&simulation.run(8), encrypted, &mut ()).unwrap());
 
-    let backend = Encrypted::new(&machine.context, &machine.keys, func, 0);
+    let backend = machine.backend(func, 0);
     let ciphertexts = machine.encrypt(func, &inputs);
     let mut trace = Trace::default();
-    let results = execute(func, &backend, ciphertexts.clone(), &mut trace).unwrap();
+    let results = execute(&backend, ciphertexts.clone(), &mut trace).unwrap();
     assert_eq!(trace.seconds.len(), func.ops().len());
     for (index, (result, &output)) in results.iter().zip(func.outputs()).enumerate() {
         backend.check_input(func.ty(output), result).unwrap();
@@ -210,13 +246,13 @@ fn compare_to(
         assert!((worst - modelled_worst).abs() < worst_tolerance, "{report}");
     }
     // With the diagonals cached: the same ciphertexts.
-    let cached = Encrypted::new(&machine.context, &machine.keys, func, 1 << 32);
-    assert!(cached.preload().unwrap() > 0);
-    assert!(results == execute(func, &cached, ciphertexts.clone(), &mut ()).unwrap());
+    let cached = machine.backend(func, 1 << 32);
+    assert!(cached.prepared().preload().unwrap() > 0);
+    assert!(results == execute(&cached, ciphertexts.clone(), &mut ()).unwrap());
     // On one thread and on three.
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let again = pool.install(|| execute(func, &cached, ciphertexts.clone(), &mut ()).unwrap());
+        let again = pool.install(|| execute(&cached, ciphertexts.clone(), &mut ()).unwrap());
         assert!(results == again, "{threads} threads");
     }
 }
@@ -264,7 +300,7 @@ fn the_formula_for_a_polynomial_is_what_the_simulation_does() {
     let x = func.add_input(CiphertextType::canonical(1, slots, level), None);
     let y = func.push(Op::Polynomial { x, polynomial: polynomial.clone() }).unwrap();
     func.set_outputs(vec![y]);
-    let simulation = Simulation::new(&func, &params);
+    let simulation = Simulation::new(&Arc::new(func), &params);
     let model = NoiseModel::new(&params, slots);
     let noise = PolynomialNoise::new(&PolynomialShape::new(&polynomial), &model, level);
     for x in [-0.95, 0.0, 0.3, 0.8] {
@@ -274,7 +310,7 @@ fn the_formula_for_a_polynomial_is_what_the_simulation_does() {
         assert!((predicted.value - polynomial.eval(x)).abs() < 1e-12);
         assert!((predicted.slope - slope).abs() < 1e-5 * slope.abs().max(1.0));
         let squares = (0..64).flat_map(|seed| {
-            let result = execute(&func, &simulation.run(seed), vec![vec![vec![x; slots]]], &mut ()).unwrap();
+            let result = execute(&simulation.run(seed), vec![vec![vec![x; slots]]], &mut ()).unwrap();
             result[0][0].iter().map(|y| (y - predicted.value).powi(2)).collect::<Vec<_>>()
         });
         let found = squares.sum::<f64>() / (64 * slots) as f64;
@@ -288,23 +324,31 @@ fn what_does_not_fit_is_refused_before_any_work() {
     let machine = Machine::new(literal(12, 8, 2, 45), &func);
     let inputs = inputs(&func, 256);
     let ciphertexts = machine.encrypt(&func, &inputs);
-    let run = |keys: &EvaluationKeys, inputs: Vec<Vec<Ciphertext>>| {
+    let run = |keys: &Arc<ProgramKeys>, inputs: Vec<Vec<Ciphertext>>| {
         let mut trace = Trace::default();
-        let backend = Encrypted::new(&machine.context, keys, &func, 0);
-        let result = execute(&func, &backend, inputs, &mut trace);
+        let backend = Encrypted::new(&prepared(&machine.context, &func, 0), Arc::clone(keys));
+        let result = execute(&backend, inputs, &mut trace);
         assert!(trace.seconds.is_empty(), "no op has run");
         result.unwrap_err()
     };
 
     // Every key that is asked for is checked, and so is its level.
     let params = machine.context.params();
-    let requests = keys::requests(&func, params);
-    let seed = Seed::from_bytes([11; 32]);
+    let requests = requests(&func, params);
+    let generate = |requests: &[KeyRequest]| {
+        let keys = EvaluationKeys::generate(
+            &machine.context,
+            &machine.secret,
+            &Seed::from_bytes([11; 32]),
+            requests,
+        );
+        Arc::new(ProgramKeys::new(keys.unwrap(), None).unwrap())
+    };
     assert!(requests[0].level > 0 && requests[1].level > 0);
     for index in [0, 1, requests.len() - 1] {
         let mut fewer: Vec<KeyRequest> = requests.clone();
         let removed = fewer.remove(index);
-        let keys = EvaluationKeys::generate(&machine.context, &machine.secret, &seed, &fewer).unwrap();
+        let keys = generate(&fewer);
         let Err(ExecError::MissingKeys { missing, .. }) = Err::<(), _>(run(&keys, ciphertexts.clone()))
         else {
             panic!("key {index} is needed");
@@ -312,10 +356,10 @@ fn what_does_not_fit_is_refused_before_any_work() {
         assert_eq!(missing, [removed]);
         let Some(level) = removed.level.checked_sub(1) else { continue };
         fewer.push(KeyRequest { level, ..removed });
-        let keys = EvaluationKeys::generate(&machine.context, &machine.secret, &seed, &fewer).unwrap();
+        let keys = generate(&fewer);
         assert!(matches!(run(&keys, ciphertexts.clone()), ExecError::MissingKeys { .. }));
     }
-    let bytes: usize = machine.keys.iter().map(crate::rlwe::SwitchingKey::bytes).sum();
+    let bytes = machine.keys.bytes();
     let predicted = fhec_ir::evaluation_keys::EvaluationKeys::of_ops(&func).bytes(params);
     assert_eq!(bytes as u64, predicted, "the keys are those that were announced");
 
@@ -327,36 +371,30 @@ fn what_does_not_fit_is_refused_before_any_work() {
     short[0].pop();
     assert!(matches!(run(keys, short), ExecError::Input { .. }));
     let other = Machine {
-        context: Context::new(Params::new(literal(12, 8, 2, 45)).unwrap()).unwrap(),
-        secret: SecretKey::generate(&machine.context, &Seed::from_bytes([99; 32])),
-        keys: keys.clone(),
+        context: Arc::new(Context::new(Params::new(literal(12, 8, 2, 45)).unwrap()).unwrap()),
+        secret: Arc::new(SecretKey::generate(&machine.context, &Seed::from_bytes([99; 32]))),
+        keys: Arc::clone(keys),
     };
     let error = run(keys, other.encrypt(&func, &inputs));
     assert!(error.to_string().contains("belongs to key"), "{error}");
 
-    // Parameters with fewer levels or slots, another program, ops that are not there.
-    let small = Context::new(Params::new(literal(12, 5, 2, 45)).unwrap()).unwrap();
-    let backend = Encrypted::new(&small, keys, &func, 0);
-    assert!(matches!(execute(&func, &backend, ciphertexts.clone(), &mut ()), Err(ExecError::Params { .. })));
-    let copy = func.clone();
-    let backend = Encrypted::new(&machine.context, keys, &func, 0);
-    assert!(matches!(
-        execute(&copy, &backend, ciphertexts.clone(), &mut ()),
-        Err(ExecError::OtherProgram { .. })
-    ));
+    // Parameters with fewer levels or slots, ops that are not there.
+    let small = Arc::new(Context::new(Params::new(literal(12, 5, 2, 45)).unwrap()).unwrap());
+    let backend = Encrypted::new(&prepared(&small, &func, 0), Arc::clone(keys));
+    assert!(matches!(execute(&backend, ciphertexts.clone(), &mut ()), Err(ExecError::Params { .. })));
     let mut refreshed: Func<Ckks> = Func::new("refreshed");
     let x = refreshed.add_input(CiphertextType::canonical(1, 2048, 1), None);
     let y = refreshed.push(Op::Bootstrap { x, level: 5 }).unwrap();
     refreshed.set_outputs(vec![y]);
-    let backend = Encrypted::new(&machine.context, keys, &refreshed, 0);
+    let backend = machine.backend(&Arc::new(refreshed), 0);
     assert!(matches!(
-        execute(&refreshed, &backend, vec![Vec::new()], &mut ()),
+        execute(&backend, vec![Vec::new()], &mut ()),
         Err(ExecError::Unsupported { op: 0, mnemonic: "bootstrap", .. })
     ));
     let mut malformed: Func<Ckks> = Func::new("malformed");
     malformed.add_input(CiphertextType::canonical(1, 2048, 1), None);
     assert!(matches!(
-        execute(&malformed, &Clear, vec![vec![vec![0.0; 2048]]], &mut ()),
+        execute(&Clear::new(&Arc::new(malformed)), vec![vec![vec![0.0; 2048]]], &mut ()),
         Err(ExecError::Malformed(_))
     ));
 }
@@ -372,11 +410,12 @@ fn values_that_are_known_are_not_computed_again() {
     let func = every_op(512, 9);
     let inputs = inputs(&func, 512);
     let mut all = BTreeMap::new();
+    let (clear, control) = (Clear::new(&func), Control::default());
     let whole = execute_from(
-        &func,
-        &Clear,
+        &clear,
         inputs.clone(),
         BTreeMap::new(),
+        &control,
         &mut (),
         &mut seen(|value, slots: &Bundle| {
             all.insert(value, slots.clone());
@@ -397,48 +436,28 @@ fn values_that_are_known_are_not_computed_again() {
     };
     let mut ran = Ran(Vec::new());
     let whole_again = known(all[&polynomial].clone());
-    let again = execute_from(&func, &Clear, inputs.clone(), whole_again, &mut ran, &mut ()).unwrap();
+    let again = execute_from(&clear, inputs.clone(), whole_again, &control, &mut ran, &mut ()).unwrap();
     assert_eq!(again, whole);
     let first = func.definitions()[polynomial.index()].unwrap() + 1;
     assert!(ran.0.iter().all(|&op| op >= first) && !ran.0.is_empty(), "{:?}", ran.0);
     // A known value is taken as it is.
     let zero: Bundle = all[&polynomial].iter().map(|vector| vec![0.0; vector.len()]).collect();
-    let other = execute_from(&func, &Clear, inputs.clone(), known(zero), &mut (), &mut ()).unwrap();
+    let other = execute_from(&clear, inputs.clone(), known(zero), &control, &mut (), &mut ()).unwrap();
     assert_ne!(other, whole);
     // Outputs that are known need no op at all, and bundles of another shape are refused.
     let output = func.outputs()[0];
     let known = func.outputs().iter().map(|output| (*output, all[output].clone())).collect();
     let mut ran = Ran(Vec::new());
-    assert_eq!(execute_from(&func, &Clear, inputs.clone(), known, &mut ran, &mut ()).unwrap(), whole);
+    assert_eq!(execute_from(&clear, inputs.clone(), known, &control, &mut ran, &mut ()).unwrap(), whole);
     assert!(ran.0.is_empty());
     let known = BTreeMap::from([(output, Bundle::new())]);
-    let error = execute_from(&func, &Clear, inputs, known, &mut (), &mut ()).unwrap_err();
+    let error = execute_from(&clear, inputs, known, &control, &mut (), &mut ()).unwrap_err();
     assert!(matches!(error, ExecError::Input { input, .. } if input == output), "{error}");
-}
-
-#[test]
-fn a_run_can_be_cancelled() {
-    struct StopAfter<'a>(&'a AtomicBool, usize, usize);
-    impl Observer for StopAfter<'_> {
-        fn op_finished(&mut self, index: usize, _: f64) {
-            self.2 += 1;
-            if index + 1 == self.1 {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        fn is_cancelled(&self) -> bool {
-            (&self.0).is_cancelled()
-        }
-    }
-    let func = every_op(2048, 7);
-    let flag = AtomicBool::new(false);
-    let mut observer = StopAfter(&flag, 5, 0);
-    let result = execute(&func, &Clear, inputs(&func, 256), &mut observer);
-    assert_eq!((result, observer.2), (Err(ExecError::Cancelled { op: 5 }), 5));
 }
 
 /// Exact slots that know how many bundles are alive.
 struct Counted<'a> {
+    clear: Clear,
     live: &'a AtomicUsize,
     peak: &'a AtomicUsize,
 }
@@ -468,7 +487,7 @@ impl<'a> Counted<'a> {
 macro_rules! delegate {
     ($($name:ident($($operand:ident),*; $($arg:ident: $ty:ty),*))*) => {$(
         fn $name(&self, site: Site<'_>, $($operand: &Self::Value,)* $($arg: $ty),*) -> Result<Self::Value, EvalError> {
-            Ok(self.count(Clear.$name(site, $(&$operand.0,)* $($arg),*)?))
+            Ok(self.count(self.clear.$name(site, $(&$operand.0,)* $($arg),*)?))
         }
     )*};
 }
@@ -476,7 +495,7 @@ macro_rules! delegate {
 macro_rules! delegate_one_by_one {
     ($($name:ident($($arg:ident: $ty:ty),*))*) => {$(
         fn $name(&self, site: Site<'_>, x: Cow<'_, Self::Value>, $($arg: $ty),*) -> Result<Self::Value, EvalError> {
-            Ok(self.count(Clear.$name(site, Cow::Borrowed(&x.0), $($arg),*)?))
+            Ok(self.count(self.clear.$name(site, Cow::Borrowed(&x.0), $($arg),*)?))
         }
     )*};
 }
@@ -484,12 +503,16 @@ macro_rules! delegate_one_by_one {
 impl<'a> Backend for Counted<'a> {
     type Value = CountedBundle<'a>;
 
-    fn check_program(&self, func: &Func<Ckks>) -> Result<(), ExecError> {
-        Clear.check_program(func)
+    fn program(&self) -> &Arc<Func<Ckks>> {
+        self.clear.program()
+    }
+
+    fn check_program(&self) -> Result<(), ExecError> {
+        self.clear.check_program()
     }
 
     fn check_input(&self, ty: &CiphertextType, value: &Self::Value) -> Result<(), String> {
-        Clear.check_input(ty, &value.0)
+        self.clear.check_input(ty, &value.0)
     }
 
     delegate! {
@@ -523,10 +546,10 @@ fn values_are_freed_after_their_last_use() {
     let sum = func.push(Op::Add { x: value, y: x }).unwrap();
     func.set_outputs(vec![sum]);
     let (live, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let backend = Counted { live: &live, peak: &peak };
+    let backend = Counted { clear: Clear::new(&Arc::new(func)), live: &live, peak: &peak };
     let inputs: Vec<_> = [1.0, 2.0].map(|x| backend.count(vec![vec![x; 64]])).into();
     peak.store(0, Ordering::Relaxed);
-    let result = execute(&func, &backend, inputs, &mut ());
+    let result = execute(&backend, inputs, &mut ());
     let Ok([result]) = result.as_deref() else { panic!("one output") };
     assert_eq!(result.0, vec![vec![12.0; 64]]);
     // The first input, a link of the chain, and the next link or the value that nobody uses.
@@ -551,15 +574,19 @@ fn a_run_goes_on_from_the_values_alive_between_any_two_ops() {
     let func = every_op(512, 9);
     let inputs = inputs(&func, 512);
     let mut cuts = Cuts(Vec::new());
-    let whole = execute_from(&func, &Clear, inputs.clone(), BTreeMap::new(), &mut (), &mut cuts).unwrap();
+    let (clear, control) = (Clear::new(&func), Control::default());
+    let whole = execute_from(&clear, inputs.clone(), BTreeMap::new(), &control, &mut (), &mut cuts).unwrap();
     let nexts: Vec<usize> = cuts.0.iter().map(|(next, _)| *next).collect();
     assert_eq!(nexts.last(), Some(&func.ops().len()));
     assert!(nexts.windows(2).all(|pair| pair[1] == pair[0] + 1 || pair[1] == pair[0] + 2), "{nexts:?}");
     assert!(nexts.len() < func.ops().len(), "a pair that is executed together is not cut");
     for (next, live) in cuts.0 {
         let mut first = First(None);
-        let rest = execute_from(&func, &Clear, inputs.clone(), live, &mut first, &mut ()).unwrap();
+        let rest = execute_from(&clear, inputs.clone(), live, &control, &mut first, &mut ()).unwrap();
         assert_eq!(rest, whole, "from op {next}");
         assert_eq!(first.0.unwrap_or(func.ops().len()), next);
     }
 }
+
+mod sessions;
+mod stopping;

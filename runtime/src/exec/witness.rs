@@ -14,6 +14,19 @@ pub trait Witness<V> {
     fn reached(&mut self, next: usize, live: &[(Value, &V)]) {
         let _ = (next, live);
     }
+
+    /// The run ends here, before its program does ([`super::Control`]): the last chance to keep what
+    /// is computed. `next` and `live` are as in [`Self::reached`]. Not called where an op has used up
+    /// its operand without a result, which happens to no witness that [keeps](Self::keeps).
+    fn stopped(&mut self, next: usize, live: &[(Value, &V)]) {
+        let _ = (next, live);
+    }
+
+    /// Whether [`Self::stopped`] has a use for what is computed. A run is then not stopped inside an
+    /// op that uses its operand up, but after it.
+    fn keeps(&self) -> bool {
+        false
+    }
 }
 
 impl<V> Witness<V> for () {}
@@ -41,6 +54,14 @@ impl<V, W: Witness<V>> Witness<V> for Option<W> {
     fn reached(&mut self, next: usize, live: &[(Value, &V)]) {
         self.iter_mut().for_each(|witness| witness.reached(next, live));
     }
+
+    fn stopped(&mut self, next: usize, live: &[(Value, &V)]) {
+        self.iter_mut().for_each(|witness| witness.stopped(next, live));
+    }
+
+    fn keeps(&self) -> bool {
+        self.as_ref().is_some_and(Witness::keeps)
+    }
 }
 
 /// One after the other.
@@ -53,5 +74,14 @@ impl<V, A: Witness<V>, B: Witness<V>> Witness<V> for (&mut A, &mut B) {
     fn reached(&mut self, next: usize, live: &[(Value, &V)]) {
         self.0.reached(next, live);
         self.1.reached(next, live);
+    }
+
+    fn stopped(&mut self, next: usize, live: &[(Value, &V)]) {
+        self.0.stopped(next, live);
+        self.1.stopped(next, live);
+    }
+
+    fn keeps(&self) -> bool {
+        self.0.keeps() || self.1.keeps()
     }
 }

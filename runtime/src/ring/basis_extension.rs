@@ -10,101 +10,18 @@
 //! are therefore half a modulus at most instead of `k` moduli, which saves one to three bits of noise.
 
 use super::basis::Basis;
+use super::basis_conversion::BasisConversion;
 use super::context::Context;
 use super::poly::{Domain, Poly};
 use super::pool::PooledBuffer;
-use crate::kernels::{self, Modulus, NttTable, Permutation, Reciprocal, SourceTiles, Tiles};
+use crate::kernels::{self, NttTable, Permutation, SourceTiles, Tiles};
 use crate::parallel;
 
 /// Target primes that conversions serve at a time, which share the reading of the sources. Two stay in the caches until they are transformed;
 /// of one to six, two was fastest or as fast on the sets n15-128, n15-98 and n16-128.
 pub(crate) const TARGETS_AT_ONCE: usize = 2;
 
-/// Constants of the conversion from a set of primes to every other prime of a context.
-pub(crate) struct BasisConversion {
-    /// Numbers of the source primes.
-    sources: Vec<usize>,
-    /// Bit length of every source prime, and of the quotients, which are at most as many as there are sources.
-    source_bits: Vec<u32>,
-    /// `(S / s_i)^-1 mod s_i`.
-    source_factors: Vec<u64>,
-    /// `1 / s_i`.
-    reciprocals: Vec<Reciprocal>,
-    /// By number of the target prime; empty for source primes.
-    targets: Vec<Target>,
-    /// Whether factors hold more than the conversion, so that a single source is not simply reduced.
-    scaled: bool,
-}
-
-#[derive(Clone, Default)]
-struct Target {
-    /// `S / s_i` for every source, then `-S`, in Montgomery form.
-    factors: Vec<u64>,
-    /// `S^-1`.
-    inverse: u64,
-}
-
 impl BasisConversion {
-    pub(crate) fn new(moduli: &[Modulus], sources: Vec<usize>) -> Self {
-        // The product of all source primes but number `skip`, modulo `m`.
-        let product = |m: &Modulus, skip: Option<usize>| {
-            let others = sources.iter().filter(|&&s| Some(s) != skip);
-            others.fold(1, |product, &s| m.mul(product, m.reduce(moduli[s].value())))
-        };
-        let source_factors = sources.iter().map(|&s| moduli[s].inv(product(&moduli[s], Some(s)))).collect();
-        let reciprocals = sources.iter().map(|&s| Reciprocal::new(moduli[s].value()));
-        let targets = moduli.iter().enumerate().map(|(target, m)| {
-            if sources.contains(&target) {
-                return Target::default();
-            }
-            let all = product(m, None);
-            let factors = sources.iter().map(|&s| product(m, Some(s))).chain([m.neg(all)]);
-            Target { factors: factors.map(|f| m.to_montgomery(f)).collect(), inverse: m.inv(all) }
-        });
-        BasisConversion {
-            source_bits: sources
-                .iter()
-                .map(|&s| moduli[s].bits())
-                .chain([sources.len().ilog2() + 1])
-                .collect(),
-            source_factors,
-            reciprocals: reciprocals.collect(),
-            targets: targets.collect(),
-            sources,
-            scaled: false,
-        }
-    }
-
-    /// Of a division by the product `D` of `dropped` of residues times the product `A` of `added`: from `A x` modulo `D` to what is left to do
-    /// per target. For a prime of the residues that is the remainder over `A`, to be subtracted before all is multiplied by
-    /// [`Target::inverse`], here `A / D`; for an added one, where `A x` is zero, the negative of the remainder over `D`.
-    pub(crate) fn of_division(moduli: &[Modulus], dropped: Vec<usize>, added: &[usize]) -> Self {
-        let mut conversion = BasisConversion::new(moduli, dropped);
-        conversion.scaled = true;
-        let product =
-            |m: &Modulus| added.iter().fold(1, |product, &p| m.mul(product, m.reduce(moduli[p].value())));
-        for (factor, &source) in conversion.source_factors.iter_mut().zip(&conversion.sources) {
-            let m = &moduli[source];
-            *factor = m.mul(*factor, product(m));
-        }
-        for (prime, (target, m)) in conversion.targets.iter_mut().zip(moduli).enumerate() {
-            let factor = if added.contains(&prime) {
-                m.neg(target.inverse)
-            } else {
-                let added = product(m);
-                target.inverse = m.mul(target.inverse, added);
-                m.inv(added)
-            };
-            target.factors.iter_mut().for_each(|f| *f = m.mul(*f, factor));
-        }
-        conversion
-    }
-
-    /// Whether residues modulo a single prime are just reduced.
-    fn reduces(&self) -> bool {
-        self.sources.len() == 1 && !self.scaled
-    }
-
     /// Limbs of what [`Context::prepare`] makes.
     pub(crate) fn prepared_limbs(&self) -> usize {
         if self.reduces() { 1 } else { self.sources.len() + 1 }
@@ -117,6 +34,7 @@ impl BasisConversion {
 
     /// `out[t] <- centred representative mod prime targets[t]` of what [`Context::prepare`] made, after the first pass of the prime's
     /// transform: [`NttTable::other_passes`] makes evaluations of it.
+    #[doc(alias("BaseConv", "BConv", "fast basis conversion"))]
     pub(crate) fn convert(
         &self,
         context: &Context,
@@ -211,6 +129,7 @@ impl Context {
     ///
     /// *Domain*: evaluation, in and out. *Error*: at most `1/2 + 2^-43` per coefficient. *Cost*, per polynomial: one inverse
     /// transform per dropped prime, one transform per prime of the result.
+    #[doc(alias("ModDown", "rescale"))]
     pub(crate) fn divide_round<const K: usize>(
         &self,
         a: [&Poly; K],

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::automorphism::Automorphisms;
 use super::basis::Basis;
-use super::basis_extension::BasisConversion;
+use super::basis_conversion::BasisConversion;
 use super::pool::{BufferPool, PooledBuffer};
 use crate::kernels::{Isa, KernelError, Modulus, NttTable, Permutation};
 use crate::parallel;

@@ -8,12 +8,14 @@
 //! | [`poly`] | storage, domains, linear operations |
 //! | [`pool`] | reuse of large buffers |
 //! | [`automorphism`] | `X -> X^g` as a permutation of evaluations |
+//! | `basis_conversion` | constants of conversions between bases |
 //! | [`basis_extension`] | exact centred conversion between bases, division with rounding |
 //! | [`sampling`] | seeds, uniform, ternary and Gaussian polynomials |
 //! | [`crt`] | residues back to integers |
 
 pub mod automorphism;
 pub mod basis;
+pub(crate) mod basis_conversion;
 pub mod basis_extension;
 pub mod context;
 pub mod crt;

@@ -70,7 +70,8 @@ impl BufferPool {
     }
 
     /// Changes the bound and frees what lies above it.
-    pub fn set_limit(&self, limit_bytes: usize) {
+    #[cfg(test)]
+    fn set_limit(&self, limit_bytes: usize) {
         self.limit_words.store(limit_bytes / 8, Ordering::Relaxed);
         self.lock().evict(limit_bytes / 8);
     }

@@ -3,7 +3,7 @@
 use fhec_ir::ckks::CiphertextType;
 use fhec_ir::scale::{Level, Scale};
 
-use super::secret::KeyId;
+use crate::names::KeyId;
 use crate::ring::{Context, Poly};
 
 /// An encryption of a message at a level and a scale: polynomials `c_0, ..., c_(size - 1)` in the evaluation domain
@@ -97,6 +97,10 @@ impl Ciphertext {
 }
 
 /// A fresh secret-key ciphertext whose uniform half is known by its seed: half the bytes to send.
+///
+/// The seed is public. It and the seed of the secret error are two children of one secret seed
+/// ([`crate::ring::Seed::child`]): keyed hashes of different labels, so neither tells anything about
+/// the other.
 #[derive(Clone, Debug)]
 pub struct SeededCiphertext {
     pub(crate) body: Poly,
@@ -108,6 +112,11 @@ pub struct SeededCiphertext {
 }
 
 impl SeededCiphertext {
+    /// Name of the secret key that decrypts.
+    pub fn key(&self) -> KeyId {
+        self.key
+    }
+
     /// The full ciphertext.
     pub fn expand(self, context: &Context) -> Ciphertext {
         let uniform = super::public::uniform_poly(context, self.body.basis(), &self.seed);

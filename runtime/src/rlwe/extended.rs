@@ -3,7 +3,7 @@
 use fhec_ir::scale::{Level, Scale};
 
 use super::ciphertext::Ciphertext;
-use super::secret::KeyId;
+use crate::names::KeyId;
 use crate::ring::basis_extension::Tail;
 use crate::ring::{Context, Domain, Poly};
 
@@ -48,6 +48,7 @@ impl ExtendedCiphertext {
     }
 
     /// The ciphertext: divides by `P` with rounding.
+    #[doc(alias("ModDown", "mod down"))]
     pub fn mod_down(&self, context: &Context) -> Ciphertext {
         let [c0, c1] = &self.polys;
         let kept = c0.basis().with_special(0);

@@ -12,12 +12,14 @@ use fhec_ir::scale::Level;
 
 use super::switching_key::SwitchingKey;
 use crate::kernels;
-use crate::ring::basis_extension::{BasisConversion, TARGETS_AT_ONCE};
+use crate::ring::basis_conversion::BasisConversion;
+use crate::ring::basis_extension::TARGETS_AT_ONCE;
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Basis, Context, Domain, Poly};
 
 /// A polynomial split into the digits of its level, ready to be lifted to any prime: the part of a key switch that does
 /// not depend on the key. *Cost*: one inverse transform per limb.
+#[doc(alias("hybrid key switching", "dnum", "digits", "gadget decomposition"))]
 pub struct Decomposition<'a> {
     input: &'a Poly,
     /// The basis of the input, with all special primes.
@@ -85,6 +87,7 @@ impl<'a> Decomposition<'a> {
 
     /// All digits modulo the primes of the limbs `limbs`, in the evaluation domain: `[limb][digit]`. A digit's own primes
     /// need no lift: there it is the input.
+    #[doc(alias("ModUp", "mod up"))]
     pub(crate) fn lift<'s>(
         &'s self,
         context: &Context,

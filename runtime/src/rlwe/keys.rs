@@ -1,45 +1,24 @@
 //! The set of evaluation keys of a program.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use fhec_ir::evaluation_keys;
 use fhec_ir::params::Params;
 use fhec_ir::scale::Level;
 use rayon::prelude::*;
 
-use super::secret::{KeyId, SecretKey};
+use super::secret::SecretKey;
 use super::switching_key::SwitchingKey;
 use crate::error::EvalError;
+use crate::names::{KeyId, SwitchingKeyKind};
 use crate::ring::automorphism::{conjugation_element, rotation_element};
 use crate::ring::{Context, Seed};
-
-/// What a switching key is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum KeyKind {
-    /// From the square of the secret back to the secret, after a product.
-    Relinearization,
-    /// After the automorphism `X -> X^element`.
-    Galois {
-        /// Odd, below 2N.
-        element: u64,
-    },
-}
-
-impl fmt::Display for KeyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeyKind::Relinearization => f.write_str("relinearization key"),
-            KeyKind::Galois { element } => write!(f, "Galois key of X -> X^{element}"),
-        }
-    }
-}
 
 /// A key to be generated: its kind and the highest level it is used at. Keys of low levels are much smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyRequest {
     /// What it is for.
-    pub kind: KeyKind,
+    pub kind: SwitchingKeyKind,
     /// The highest level it is used at.
     pub level: Level,
 }
@@ -47,26 +26,29 @@ pub struct KeyRequest {
 impl KeyRequest {
     /// For products at `level` or below.
     pub const fn relinearization(level: Level) -> Self {
-        KeyRequest { kind: KeyKind::Relinearization, level }
+        KeyRequest { kind: SwitchingKeyKind::Relinearization, level }
     }
 
     /// For rotations left by `steps` at `level` or below.
     pub fn rotation(context: &Context, steps: i64, level: Level) -> Self {
         KeyRequest {
-            kind: KeyKind::Galois { element: rotation_element(steps, context.ring_degree()) },
+            kind: SwitchingKeyKind::Galois { element: rotation_element(steps, context.ring_degree()) },
             level,
         }
     }
 
     /// For conjugations at `level` or below.
     pub fn conjugation(context: &Context, level: Level) -> Self {
-        KeyRequest { kind: KeyKind::Galois { element: conjugation_element(context.ring_degree()) }, level }
+        KeyRequest {
+            kind: SwitchingKeyKind::Galois { element: conjugation_element(context.ring_degree()) },
+            level,
+        }
     }
 
     /// The switching keys of a set as requests.
     pub fn of_set(keys: &evaluation_keys::EvaluationKeys, params: &Params) -> Vec<KeyRequest> {
         let degree = params.ring_degree();
-        let galois = |element, level| KeyRequest { kind: KeyKind::Galois { element }, level };
+        let galois = |element, level| KeyRequest { kind: SwitchingKeyKind::Galois { element }, level };
         let rotations = keys.rotations.iter();
         let rotations =
             rotations.map(|(&steps, &level)| galois(rotation_element(steps as i64, degree), level));
@@ -80,7 +62,7 @@ impl KeyRequest {
 #[derive(Clone, Debug)]
 pub struct EvaluationKeys {
     id: KeyId,
-    keys: BTreeMap<KeyKind, SwitchingKey>,
+    keys: BTreeMap<SwitchingKeyKind, SwitchingKey>,
 }
 
 impl EvaluationKeys {
@@ -97,7 +79,7 @@ impl EvaluationKeys {
         seed: &Seed,
         requests: &[KeyRequest],
     ) -> Result<Self, EvalError> {
-        let mut levels: BTreeMap<KeyKind, Level> = BTreeMap::new();
+        let mut levels: BTreeMap<SwitchingKeyKind, Level> = BTreeMap::new();
         for request in requests {
             let top = context.params().top_level();
             if request.level > top {
@@ -106,7 +88,7 @@ impl EvaluationKeys {
             let level = levels.entry(request.kind).or_default();
             *level = request.level.max(*level);
         }
-        levels.remove(&KeyKind::Galois { element: 1 });
+        levels.remove(&SwitchingKeyKind::Galois { element: 1 });
         // Keys have parts that only one thread works on, so several are made at a time.
         let keys = levels.into_par_iter().map(|(kind, level)| {
             let key = SwitchingKey::generate(context, secret, seed, kind, level);
@@ -143,7 +125,7 @@ impl EvaluationKeys {
     pub(crate) fn get(
         &self,
         op: &'static str,
-        kind: KeyKind,
+        kind: SwitchingKeyKind,
         level: Level,
     ) -> Result<&SwitchingKey, EvalError> {
         let key = self.keys.get(&kind).ok_or(EvalError::MissingKey { op, key: kind })?;

@@ -23,7 +23,9 @@ pub mod wire;
 pub use ciphertext::{Ciphertext, SeededCiphertext};
 pub use extended::ExtendedCiphertext;
 pub use key_switch::Decomposition;
-pub use keys::{EvaluationKeys, KeyKind, KeyRequest};
+pub use keys::{EvaluationKeys, KeyRequest};
 pub use public::PublicKey;
-pub use secret::{KeyId, SecretKey};
+pub use secret::SecretKey;
 pub use switching_key::SwitchingKey;
+
+pub use crate::names::{KeyId, SwitchingKeyKind};

@@ -2,8 +2,9 @@
 
 use zeroize::Zeroize;
 
-use super::secret::{KeyId, SecretKey, small_poly};
+use super::secret::{SecretKey, small_poly};
 use crate::kernels;
+use crate::names::KeyId;
 use crate::ring::sampling::{gaussian, uniform_from_seed};
 use crate::ring::{Basis, Context, Domain, Poly, Seed, Work};
 

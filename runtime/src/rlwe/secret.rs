@@ -5,24 +5,9 @@ use std::fmt;
 use fhec_ir::params::Secret;
 use zeroize::Zeroize;
 
+use crate::names::KeyId;
 use crate::ring::sampling::{reduce_small, sparse_ternary, ternary};
 use crate::ring::{Context, Domain, Poly, Seed, Work};
-
-/// Public name of a secret key. Everything made with the key carries it, so that mixing keys is an error, not noise.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(pub [u8; 16]);
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyId({self})")
-    }
-}
 
 /// A secret key: a polynomial with coefficients in {-1, 0, 1}, distributed as the parameters say. Wiped when dropped.
 pub struct SecretKey {

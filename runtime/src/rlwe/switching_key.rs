@@ -7,9 +7,10 @@ use fhec_ir::scale::Level;
 use rayon::prelude::*;
 use zeroize::Zeroize;
 
-use super::keys::KeyKind;
-use super::secret::{KeyId, SecretKey};
+use super::secret::SecretKey;
 use crate::kernels::{self, Buffer, Isa, KeyLimb, Modulus, PACKED_BLOCK};
+use crate::names::KeyId;
+use crate::names::SwitchingKeyKind;
 use crate::parallel;
 use crate::ring::automorphism::inverse_element;
 use crate::ring::packed::PackedLimbs;
@@ -26,8 +27,9 @@ use crate::ring::{Basis, Context, Domain, Poly, Seed};
 /// [`kernels::key_inner_product`] reads it: what one target prime needs lies together, in as many bits as the prime has, and a lower level
 /// reads a part of it.
 #[derive(Clone)]
+#[doc(alias("hybrid key switching", "dnum", "evk"))]
 pub struct SwitchingKey {
-    kind: KeyKind,
+    kind: SwitchingKeyKind,
     id: KeyId,
     level: Level,
     basis: Basis,
@@ -44,7 +46,7 @@ impl SwitchingKey {
         context: &Context,
         secret: &SecretKey,
         seed: &Seed,
-        kind: KeyKind,
+        kind: SwitchingKeyKind,
         level: Level,
     ) -> Self {
         // Every key has its own randomness: the same errors under two secrets would give the secrets away.
@@ -52,8 +54,8 @@ impl SwitchingKey {
         let basis = context.key_basis(level);
         let (mut from, mut to) = (secret.poly().restricted(context, basis), None);
         match kind {
-            KeyKind::Relinearization => from.mul_assign(context, secret.poly()),
-            KeyKind::Galois { element } => {
+            SwitchingKeyKind::Relinearization => from.mul_assign(context, secret.poly()),
+            SwitchingKeyKind::Galois { element } => {
                 let mut image = Poly::arbitrary(context, basis, Domain::Evaluation);
                 from.automorphism_into(context, &mut image, inverse_element(element, context.ring_degree()));
                 to = Some(image);
@@ -110,7 +112,7 @@ impl SwitchingKey {
     /// A key read back, from its body as of [`Self::body`]: the uniform half is expanded from its seed.
     pub(crate) fn from_body(
         context: &Context,
-        kind: KeyKind,
+        kind: SwitchingKeyKind,
         id: KeyId,
         level: Level,
         uniform_seed: [u8; 32],
@@ -136,7 +138,7 @@ impl SwitchingKey {
     }
 
     /// What it is for.
-    pub fn kind(&self) -> KeyKind {
+    pub fn kind(&self) -> SwitchingKeyKind {
         self.kind
     }
 

@@ -1,5 +1,7 @@
 //! Parameter sets, keys and derived error bounds for unit tests.
 
+use std::sync::Arc;
+
 use fhec_ir::params::{Params, ParamsLiteral, Secret};
 use fhec_ir::prime::ntt_primes_near;
 use fhec_ir::prime_set::PrimeSet;
@@ -32,8 +34,8 @@ pub(crate) fn literal(log_n: u32, limbs: usize, special: usize, log_scale: u32) 
 }
 
 /// See [`literal`]; scale `2^45`.
-pub(crate) fn context(log_n: u32, limbs: usize, special: usize) -> Context {
-    Context::new(Params::new(literal(log_n, limbs, special, 45)).unwrap()).unwrap()
+pub(crate) fn context(log_n: u32, limbs: usize, special: usize) -> Arc<Context> {
+    Arc::new(Context::new(Params::new(literal(log_n, limbs, special, 45)).unwrap()).unwrap())
 }
 
 /// Primes of 25, 50, 51, 60 and 61 bits, some levels of two primes, digits of two.
@@ -58,8 +60,8 @@ pub(crate) fn mixed_literal(log_n: u32) -> ParamsLiteral {
 }
 
 /// See [`mixed_literal`].
-pub(crate) fn mixed_context(log_n: u32) -> Context {
-    Context::new(Params::new(mixed_literal(log_n)).unwrap()).unwrap()
+pub(crate) fn mixed_context(log_n: u32) -> Arc<Context> {
+    Arc::new(Context::new(Params::new(mixed_literal(log_n)).unwrap()).unwrap())
 }
 
 /// Three levels of 30 bits in two primes of 45: levels that lack primes of those below.
@@ -102,8 +104,8 @@ pub(crate) fn random_slots(slots: usize, label: u64) -> Vec<Complex> {
 
 /// A context with a secret key, evaluation keys and an encoder's inputs.
 pub(crate) struct Fixture {
-    pub(crate) context: Context,
-    pub(crate) secret: SecretKey,
+    pub(crate) context: Arc<Context>,
+    pub(crate) secret: Arc<SecretKey>,
     pub(crate) keys: EvaluationKeys,
 }
 
@@ -115,9 +117,9 @@ impl Fixture {
 
     /// [`Self::new`] of a validated parameter set.
     pub(crate) fn with_params(params: Params, steps: &[i64]) -> Self {
-        let context = Context::new(params).unwrap();
+        let context = Arc::new(Context::new(params).unwrap());
         let seed = Seed::from_bytes([11; 32]);
-        let secret = SecretKey::generate(&context, &seed);
+        let secret = Arc::new(SecretKey::generate(&context, &seed));
         let top = context.params().top_level();
         let mut requests = vec![KeyRequest::relinearization(top), KeyRequest::conjugation(&context, top)];
         requests.extend(steps.iter().map(|&k| KeyRequest::rotation(&context, k, top)));

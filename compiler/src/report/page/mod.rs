@@ -8,7 +8,7 @@ use super::plot::{Plot, escape, plots};
 use super::table::Table;
 use super::{keys, layers, params, summary};
 use crate::profile::OpTime;
-use crate::program::Program;
+use fhec_ir::program::Program;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("sort.js");

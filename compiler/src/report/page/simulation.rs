@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use super::{document, plot_section, section, summary_table};
-use crate::program::Program;
 use crate::report::plot::blame::blame as blame_plot;
 use crate::report::plot::escape;
 use crate::report::simulation::{blame, changes, differing, overflows, rows};
 use crate::simulation::Summary;
+use fhec_ir::program::Program;
 
 /// Up to this many classes are shown as a matrix.
 const MATRIX: usize = 32;
@@ -40,7 +40,7 @@ fn matrix(program: &Program, summary: &Summary) -> String {
     let mut text = String::from(
         "<section><h2>Classes</h2>\n<table class=\"matrix\"><caption>Rows: class of the plain network. Columns: encrypted.</caption>\n<thead><tr><td></td>",
     );
-    let name = |class: usize| escape(&program.class_name(class));
+    let name = |class: usize| escape(&program.interface.class_name(class));
     for class in 0..classes {
         // Writing to a String cannot fail.
         let _ = write!(text, "<th scope=\"col\">{}</th>", name(class));

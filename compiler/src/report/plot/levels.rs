@@ -7,12 +7,12 @@ use fhec_ir::plan::Plan;
 
 use super::Plot;
 use super::canvas::{Axes, BLUE, Canvas, GREY, ORANGE};
-use crate::program::Program;
 use crate::report::names::short;
+use fhec_ir::program::Program;
 
 /// The plot: over ops in program order, the level along the main path from input to output.
 pub fn levels(program: &Program) -> Plot {
-    let (func, plan) = (&program.artifact.program, &program.plan);
+    let (func, plan) = (&program.schedule, &program.plan);
     let on_path = main_path(func, plan);
     let count = func.ops().len().max(1) as f64;
     let values = func.inputs().iter().copied().chain(func.ops().iter().map(|data| data.result));

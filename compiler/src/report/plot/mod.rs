@@ -14,7 +14,7 @@ pub mod time;
 pub use canvas::escape;
 
 use crate::profile::OpTime;
-use crate::program::Program;
+use fhec_ir::program::Program;
 
 /// A plot and the name of its file.
 #[derive(Clone, Debug, PartialEq)]

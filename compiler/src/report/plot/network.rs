@@ -7,9 +7,9 @@ use fhec_ir::plan::LayerRow;
 
 use super::Plot;
 use super::canvas::{Anchor, Canvas};
-use crate::program::Program;
 use crate::report::layers::{kinds, path};
 use crate::report::names::{clipped, short};
+use fhec_ir::program::Program;
 
 const BOX: [f64; 2] = [262.0, 36.0];
 const PITCH: [f64; 2] = [318.0, 52.0];
@@ -72,7 +72,7 @@ fn draw_layer(canvas: &mut Canvas, index: usize, layer: &LayerRow, [x, y]: [f64;
 
 /// Pairs of layers where one reads what the other makes.
 fn edges(program: &Program) -> BTreeSet<(usize, usize)> {
-    let (func, plan) = (&program.artifact.program, &program.plan);
+    let (func, plan) = (&program.schedule, &program.plan);
     let definitions = func.definitions();
     let mut edges = BTreeSet::new();
     for (data, row) in func.ops().iter().zip(&plan.ops) {

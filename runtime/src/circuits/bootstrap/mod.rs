@@ -21,6 +21,8 @@ pub mod keys;
 use std::sync::Arc;
 
 use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftMatrix, Order};
+use fhec_ir::ckks::Ckks;
+use fhec_ir::func::Func;
 use fhec_ir::scale::{Level, Scale};
 use thiserror::Error;
 use tracing::info_span;
@@ -42,18 +44,45 @@ pub enum SetupError {
     Eval(#[from] EvalError),
 }
 
-/// The bootstraps of a program, one per number of slots, with the encapsulation keys they share.
+/// The bootstraps of a program, one per number of slots. They depend on no key.
 #[derive(Clone, Debug, Default)]
-pub struct Bootstrapping<'a> {
+pub struct Bootstrapping {
     /// Ready to run.
     pub bootstrappers: Vec<Arc<Bootstrapper>>,
-    /// Needed where there is an ephemeral secret.
-    pub encapsulation: Option<&'a EncapsulationKeys>,
 }
 
-impl Bootstrapping<'_> {
-    /// The bootstrap of `slots` slots from `from` to `to`; what is missing otherwise.
-    pub fn find(&self, slots: usize, from: Level, to: Level) -> Result<&Bootstrapper, String> {
+impl Bootstrapping {
+    /// Encodes the matrices of `bootstraps`, and those for pairs where `program` refreshes several
+    /// ciphertexts at a time.
+    pub fn new(
+        bootstraps: Vec<BootstrapParams>,
+        program: &Func<Ckks>,
+        encoder: &FactorEncoder,
+    ) -> Result<Self, SetupError> {
+        let params = encoder.encoder().context().params();
+        let ready = |bootstrap: BootstrapParams| {
+            let pairs = bootstrap.pairs_in(program, params);
+            let single = Bootstrapper::new(bootstrap, encoder)?;
+            Ok(Arc::new(if pairs { single.with_pairs(encoder)? } else { single }))
+        };
+        let bootstrappers = bootstraps.into_iter().map(ready).collect::<Result<_, SetupError>>()?;
+        Ok(Bootstrapping { bootstrappers })
+    }
+
+    /// Bytes of encoded matrices.
+    pub fn bytes(&self) -> usize {
+        self.bootstrappers.iter().map(|bootstrapper| bootstrapper.bytes()).sum()
+    }
+
+    /// The bootstrap of `slots` slots from `from` to `to`, which runs with these keys; what is missing
+    /// otherwise.
+    pub fn find(
+        &self,
+        encapsulation: Option<&EncapsulationKeys>,
+        slots: usize,
+        from: Level,
+        to: Level,
+    ) -> Result<&Bootstrapper, String> {
         let found = self.bootstrappers.iter().find(|b| b.bootstrap.slots() == slots);
         let Some(found) = found else {
             return Err(format!("there is no bootstrap of {slots} slots"));
@@ -65,7 +94,7 @@ impl Bootstrapping<'_> {
             ));
         }
         let raised = found.bootstrap.raised_level();
-        match (found.bootstrap.ephemeral_weight, self.encapsulation) {
+        match (found.bootstrap.ephemeral_weight, encapsulation) {
             (Some(_), None) => Err("the bootstrap needs encapsulation keys".into()),
             (None, Some(_)) => {
                 Err("the bootstrap has no use for the encapsulation keys that came with it".into())
@@ -107,7 +136,7 @@ pub struct Bootstrapper {
 
 impl Bootstrapper {
     /// Checks `bootstrap` against the parameters of the encoder's context and encodes its matrices.
-    pub fn new(bootstrap: BootstrapParams, encoder: &FactorEncoder<'_>) -> Result<Self, SetupError> {
+    pub fn new(bootstrap: BootstrapParams, encoder: &FactorEncoder) -> Result<Self, SetupError> {
         let params = encoder.encoder().context().params();
         bootstrap.validate(params)?;
         let trace = bootstrap.trace_rotations(params);
@@ -131,7 +160,7 @@ impl Bootstrapper {
 
     /// The same with matrices for pairs, if the bootstrap takes any ([`BootstrapParams::takes_pairs`]): for programs that refresh several
     /// ciphertexts at a time.
-    pub fn with_pairs(mut self, encoder: &FactorEncoder<'_>) -> Result<Self, EvalError> {
+    pub fn with_pairs(mut self, encoder: &FactorEncoder) -> Result<Self, EvalError> {
         if self.bootstrap.takes_pairs(encoder.encoder().context().params()) {
             self.pairs_to_coeffs = encode(self.bootstrap.slots_to_coeffs_matrices(), 0.5, encoder)?;
         }
@@ -277,12 +306,14 @@ impl Bootstrapper {
     }
 
     /// Step 1. *Level*: from the input level to 0, or, if it comes last, from that of the sine's result to the output level.
+    #[doc(alias("SlotToCoeff", "StC"))]
     pub fn slots_to_coeffs(&self, evaluator: &Evaluator<'_>, a: Ciphertext) -> Result<Ciphertext, EvalError> {
         let _span = info_span!("slots_to_coeffs").entered();
         self.slots_to_coeffs.iter().try_fold(a, |x, matrix| evaluator.dft(&x, matrix))
     }
 
     /// Step 2. *Level*: from 0 to the raised level, without the primes that a result at level `to` will not have.
+    #[doc(alias("ModRaise", "mod raise"))]
     pub fn raise_modulus(
         &self,
         evaluator: &Evaluator<'_>,
@@ -297,6 +328,7 @@ impl Bootstrapper {
     }
 
     /// Step 3. *Level*: from the raised level to that of the sine's argument.
+    #[doc(alias("CoeffToSlot", "CtS"))]
     pub fn coeffs_to_slots(
         &self,
         evaluator: &Evaluator<'_>,
@@ -338,6 +370,7 @@ impl Bootstrapper {
 
     /// Step 5, of an argument raised for results at level `to`. *Level*: from that of the sine's argument to that of its result, by
     /// name; primes are missing if the level that is reached ([`BootstrapParams::reached_level`]) is below the output level.
+    #[doc(alias("EvalMod"))]
     pub fn reduce(
         &self,
         evaluator: &Evaluator<'_>,
@@ -355,7 +388,7 @@ impl Bootstrapper {
 fn encode(
     matrices: Vec<(DftMatrix, Level)>,
     factor: f64,
-    encoder: &FactorEncoder<'_>,
+    encoder: &FactorEncoder,
 ) -> Result<Vec<EncodedDft>, EvalError> {
     let share = factor.powf(1.0 / matrices.len() as f64);
     matrices.into_iter().map(|(matrix, level)| EncodedDft::new(matrix, share, level, encoder)).collect()

@@ -13,12 +13,12 @@ use fhec_ir::scale::{Level, Scale};
 
 use super::keys::{encapsulation_keys, key_requests};
 use super::{Bootstrapper, Bootstrapping, SetupError};
-use crate::circuits::mod_raise::{EncapsulationKeys, Raised};
+use crate::circuits::mod_raise::Raised;
 use crate::ckks::{
     Complex, Decryptor, Encoder, Encoding, Encryptor, Evaluator, FactorEncoder, PlaintextScale,
 };
 use crate::error::EvalError;
-use crate::exec::{Encrypted, ExecError, execute};
+use crate::exec::{Encrypted, ExecError, Prepared, ProgramKeys, execute};
 use crate::ring::{Context, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, SecretKey};
 use crate::testing::bootstrap::{
@@ -32,10 +32,9 @@ mod noise;
 use noise::excess_bits;
 
 struct Rig {
-    context: Context,
-    secret: SecretKey,
-    keys: EvaluationKeys,
-    encapsulation: Option<EncapsulationKeys>,
+    context: Arc<Context>,
+    secret: Arc<SecretKey>,
+    keys: Arc<ProgramKeys>,
     bootstrapper: Arc<Bootstrapper>,
 }
 
@@ -46,20 +45,21 @@ impl Rig {
     }
 
     fn with_params(bootstrap: BootstrapParams, params: Params) -> Self {
-        let context = Context::new(params).unwrap();
+        let context = Arc::new(Context::new(params).unwrap());
         let seed = Seed::from_bytes([17; 32]);
-        let secret = SecretKey::generate(&context, &seed);
+        let secret = Arc::new(SecretKey::generate(&context, &seed));
         let requests = key_requests(&context, &bootstrap);
         let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
         let encapsulation = encapsulation_keys(&context, &secret, &bootstrap, &seed).unwrap();
+        let keys = Arc::new(ProgramKeys::new(keys, encapsulation).unwrap());
         let encoder = FactorEncoder::new(&context);
         let bootstrapper = Bootstrapper::new(bootstrap, &encoder).unwrap().with_pairs(&encoder).unwrap();
         let bootstrapper = Arc::new(bootstrapper);
-        Rig { context, secret, keys, encapsulation, bootstrapper }
+        Rig { context, secret, keys, bootstrapper }
     }
 
     fn evaluator(&self) -> Evaluator<'_> {
-        Evaluator::new(&self.context, &self.keys)
+        Evaluator::new(&self.context, self.keys.evaluation())
     }
 
     fn encrypt(&self, values: &[Complex], level: Level) -> Ciphertext {
@@ -74,8 +74,30 @@ impl Rig {
         Encoder::new(&self.context).decode_complex(&plaintext).unwrap()
     }
 
+    /// `program` with the bootstraps given, and the keys of this rig.
+    fn encrypted(&self, program: &Arc<Func<Ckks>>, bootstrappers: &[&Arc<Bootstrapper>]) -> Encrypted {
+        Encrypted::new(&self.prepared(program, bootstrappers), Arc::clone(&self.keys))
+    }
+
+    fn prepared(&self, program: &Arc<Func<Ckks>>, bootstrappers: &[&Arc<Bootstrapper>]) -> Arc<Prepared> {
+        let bootstrapping = Bootstrapping { bootstrappers: bootstrappers.iter().copied().cloned().collect() };
+        let encoder = FactorEncoder::new(&self.context);
+        Arc::new(Prepared::with_bootstrapping(encoder, Arc::clone(program), bootstrapping, 0))
+    }
+
+    /// No keys but those of the encapsulation.
+    fn no_evaluation_keys(&self) -> ProgramKeys {
+        let encapsulation = encapsulation_keys(
+            &self.context,
+            &self.secret,
+            self.bootstrapper.bootstrap_params(),
+            &Seed::from_bytes([17; 32]),
+        );
+        ProgramKeys::new(EvaluationKeys::new(self.secret.id()), encapsulation.unwrap()).unwrap()
+    }
+
     fn bootstrap(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext, EvalError> {
-        self.bootstrapper.bootstrap(&self.evaluator(), self.encapsulation.as_ref(), a, level)
+        self.bootstrapper.bootstrap(&self.evaluator(), self.keys.encapsulation(), a, level)
     }
 }
 
@@ -115,9 +137,8 @@ fn two_messages_share_the_transforms() {
     // Imaginary parts are dropped, not mixed in; operands may have levels left.
     let messages = [random_slots(slots, 3), random_slots(slots, 4)];
     let [a, b] = [rig.encrypt(&messages[0], input), rig.encrypt(&messages[1], input + 1)];
-    let pair = |level| {
-        rig.bootstrapper.bootstrap_pair(&rig.evaluator(), rig.encapsulation.as_ref(), [&a, &b], level)
-    };
+    let pair =
+        |level| rig.bootstrapper.bootstrap_pair(&rig.evaluator(), rig.keys.encapsulation(), [&a, &b], level);
     assert!(rig.bootstrapper.takes_pairs());
     for level in [5, 3] {
         for (result, message) in pair(level).unwrap().iter().zip(&messages) {
@@ -127,8 +148,7 @@ fn two_messages_share_the_transforms() {
         }
     }
     let few = rig.encrypt(&messages[0], input - 1);
-    let refused =
-        rig.bootstrapper.bootstrap_pair(&rig.evaluator(), rig.encapsulation.as_ref(), [&a, &few], 5);
+    let refused = rig.bootstrapper.bootstrap_pair(&rig.evaluator(), rig.keys.encapsulation(), [&a, &few], 5);
     assert!(matches!(refused, Err(EvalError::LevelTooLow { .. })));
     assert!(matches!(pair(9), Err(EvalError::LevelTooHigh { .. })));
     let sparse = Rig::new(bootstrap(LOG_N - 3, false, true), ratio, Secret::UniformTernary);
@@ -156,8 +176,8 @@ fn every_phase_holds_what_it_should() {
         assert!((x / scale - expected).abs() < 2f64.powi(-28), "coefficient {i}");
     }
     // Raised: the same plus multiples of q0, fewer than the bound.
-    let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a, 5).unwrap();
-    let raised = coefficients(&a.clone().switch(&rig.context, rig.encapsulation.as_ref()).unwrap());
+    let a = b.raise_modulus(&evaluator, rig.keys.encapsulation(), &a, 5).unwrap();
+    let raised = coefficients(&a.clone().switch(&rig.context, rig.keys.encapsulation()).unwrap());
     for (i, x) in raised.iter().enumerate() {
         let integer = (x / q0).round();
         let expected = if i < slots { message[reversed(i)].re } else { 0.0 };
@@ -165,7 +185,7 @@ fn every_phase_holds_what_it_should() {
         assert!(((x - integer * q0) / scale - expected).abs() < 2f64.powi(-28));
     }
     // In the slots: arguments of the sine, real.
-    let a = b.coeffs_to_slots(&evaluator, rig.encapsulation.as_ref(), a).unwrap();
+    let a = b.coeffs_to_slots(&evaluator, rig.keys.encapsulation(), a).unwrap();
     let a = b.argument(&evaluator, a).unwrap();
     let width = b.bootstrap_params().width();
     let arguments = rig.decrypt(&a);
@@ -190,7 +210,7 @@ fn the_first_matrix_is_applied_on_the_way_back() {
     let (b, params) = (rig.bootstrapper.bootstrap_params(), rig.context.params());
     assert!(b.raises_into_slots(params));
     // Eight keys back, on one special prime or two instead of four, and no switching keys for their rotations.
-    let keys = rig.encapsulation.as_ref().unwrap();
+    let keys = rig.keys.encapsulation().unwrap();
     assert_eq!(keys.rotations().count(), 8);
     let (matrix, _) = b.coeffs_to_slots_matrices()[0];
     let others = |rotation: &usize| *rotation != 0 && !b.rotations(params).contains_key(rotation);
@@ -245,7 +265,7 @@ fn a_sparse_main_secret_needs_no_encapsulation() {
     let ratio = 10;
     let secret = Secret::SparseTernary { hamming_weight: 32 };
     let rig = Rig::new(bootstrap(LOG_N - 1, false, false), ratio, secret);
-    assert!(rig.encapsulation.is_none());
+    assert!(rig.keys.encapsulation().is_none());
     let message = reals(1 << (LOG_N - 1), 9);
     let found = rig.decrypt(&rig.bootstrap(&rig.encrypt(&message, 2), 5).unwrap());
     assert!(worst(&found, |i| sine(message[i].re, ratio)) < 2f64.powi(-17));
@@ -305,7 +325,7 @@ fn lower_results_are_raised_to_fewer_primes() {
             assert!(excess.abs() < 0.25, "{digit_limbs} primes per digit, level {level}: {excess:+.3} bits");
         }
         // What is raised has a limb less for every prime that is left out, and so does what is made of it.
-        let (evaluator, keys) = (rig.evaluator(), rig.encapsulation.as_ref());
+        let (evaluator, keys) = (rig.evaluator(), rig.keys.encapsulation());
         let x =
             rig.bootstrapper.raise_modulus(&evaluator, keys, &rig.encrypt(&message, 0), output - 2).unwrap();
         let x = rig.bootstrapper.coeffs_to_slots(&evaluator, keys, x).unwrap();
@@ -375,7 +395,7 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(without, EvalError::Encapsulation { needed: true, .. }));
     let no_keys = EvaluationKeys::new(rig.secret.id());
     let evaluator = Evaluator::new(&rig.context, &no_keys);
-    let missing = rig.bootstrapper.bootstrap(&evaluator, rig.encapsulation.as_ref(), &a, 5).unwrap_err();
+    let missing = rig.bootstrapper.bootstrap(&evaluator, rig.keys.encapsulation(), &a, 5).unwrap_err();
     assert!(matches!(missing, EvalError::MissingKey { .. }));
     // The chain of the other order has no place for its levels.
     let high = BootstrapParams { output_level: 4, ..last(6, false, true) };
@@ -398,17 +418,14 @@ fn programs_bootstrap() {
     func.set_outputs(vec![z]);
     let message = reals(1 << 6, 15);
     let inputs = || vec![vec![rig.encrypt(&message, 2)]];
-    let without = Encrypted::new(&rig.context, &rig.keys, &func, 0);
+    let func = Arc::new(func);
+    let without = rig.encrypted(&func, &[]);
     assert!(matches!(
-        execute(&func, &without, inputs(), &mut ()),
+        execute(&without, inputs(), &mut ()),
         Err(ExecError::Unsupported { op: 0, mnemonic: "bootstrap", .. })
     ));
-    let bootstrapping = || Bootstrapping {
-        bootstrappers: vec![Arc::clone(&rig.bootstrapper)],
-        encapsulation: rig.encapsulation.as_ref(),
-    };
-    let with = without.with_bootstrapping(bootstrapping());
-    let outputs = execute(&func, &with, inputs(), &mut ()).unwrap();
+    let with = rig.encrypted(&func, &[&rig.bootstrapper]);
+    let outputs = execute(&with, inputs(), &mut ()).unwrap();
     let found = rig.decrypt(&outputs[0][0]);
     assert!(worst(&found, |i| 0.5 * sine(message[i].re, ratio)) < 2f64.powi(-18));
     // Too high a level, and keys that are not there, are refused before any work.
@@ -416,9 +433,8 @@ fn programs_bootstrap() {
     let x = high.add_input(CiphertextType::canonical(1, 1 << 6, 2), None);
     let y = high.push(Op::Bootstrap { x, level: 6 }).unwrap();
     high.set_outputs(vec![y]);
-    let backend = Encrypted::new(&rig.context, &rig.keys, &high, 0).with_bootstrapping(bootstrapping());
-    assert!(matches!(execute(&high, &backend, inputs(), &mut ()), Err(ExecError::Params { .. })));
-    let no_keys = EvaluationKeys::new(rig.secret.id());
-    let backend = Encrypted::new(&rig.context, &no_keys, &func, 0).with_bootstrapping(bootstrapping());
-    assert!(matches!(execute(&func, &backend, inputs(), &mut ()), Err(ExecError::MissingKeys { .. })));
+    let backend = rig.encrypted(&Arc::new(high), &[&rig.bootstrapper]);
+    assert!(matches!(execute(&backend, inputs(), &mut ()), Err(ExecError::Params { .. })));
+    let backend = Encrypted::new(with.prepared(), rig.no_evaluation_keys());
+    assert!(matches!(execute(&backend, inputs(), &mut ()), Err(ExecError::MissingKeys { .. })));
 }

@@ -28,6 +28,7 @@ use crate::rlwe::{Ciphertext, KeyId};
 
 /// A ciphertext whose modulus is raised: it decrypts to `m + q0 I`, with small `I`, under the ephemeral secret if there is one.
 #[derive(Clone, Debug)]
+#[doc(alias("ModRaise", "mod raise"))]
 pub struct Raised {
     c0: Poly,
     /// Over the basis of the keys from the ephemeral secret.

@@ -5,9 +5,10 @@ use num_bigint::BigInt;
 
 use super::{Evaluator, check_keys, check_levels, check_scale};
 use crate::ckks::eval::mul::{constant_residues, scaled_integer};
-use crate::ckks::plaintext::{Form, Plaintext, PlaintextScale};
+use crate::ckks::plaintext::{Form, Plaintext};
 use crate::error::EvalError;
 use crate::kernels;
+use crate::names::PlaintextScale;
 use crate::ring::{Poly, Work};
 use crate::rlwe::Ciphertext;
 
@@ -88,14 +89,6 @@ impl Evaluator<'_> {
     pub fn add_plain_assign(&self, a: &mut Ciphertext, b: &Plaintext) -> Result<(), EvalError> {
         self.check_plain_summand("add_plain", a, b)?;
         a.polys_mut()[0].add_assign(self.context, &b.poly);
-        a.set_slots(a.slots().max(b.slots));
-        Ok(())
-    }
-
-    /// `a -= b` for a plaintext of plain residues at the scale of `a`, at its level or above.
-    pub fn sub_plain_assign(&self, a: &mut Ciphertext, b: &Plaintext) -> Result<(), EvalError> {
-        self.check_plain_summand("sub_plain", a, b)?;
-        a.polys_mut()[0].sub_assign(self.context, &b.poly);
         a.set_slots(a.slots().max(b.slots));
         Ok(())
     }

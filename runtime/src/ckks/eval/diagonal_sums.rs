@@ -26,7 +26,7 @@ use crate::ring::basis_extension::{TARGETS_AT_ONCE, Tail};
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Basis, Context, Domain, Poly};
 use crate::rlwe::key_switch::limb_pair;
-use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind, SwitchingKey};
+use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, SwitchingKey, SwitchingKeyKind};
 use fhec_ir::scale::Scale;
 
 /// One row: `(index of the rotation, plaintext)` of every term.
@@ -177,7 +177,7 @@ impl Evaluator<'_> {
             if element == 1 {
                 unrotated.push(a);
             } else {
-                let key = self.keys.get(op, KeyKind::Galois { element }, a.level())?;
+                let key = self.keys.get(op, SwitchingKeyKind::Galois { element }, a.level())?;
                 switched.push((a, key, context.automorphism(element)));
             }
         }

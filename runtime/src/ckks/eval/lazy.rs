@@ -12,14 +12,15 @@ use fhec_ir::scale::{Level, Scale};
 use super::mul::add_special_multiple;
 use super::rotate::{Hoisted, LiftedLimb};
 use super::{Evaluator, check_keys, check_levels, check_scale, check_size};
-use crate::ckks::plaintext::{Form, Plaintext, PlaintextScale};
+use crate::ckks::plaintext::{Form, Plaintext};
 use crate::error::EvalError;
 use crate::kernels;
+use crate::names::PlaintextScale;
 use crate::ring::automorphism::rotation_element;
 use crate::ring::basis_extension::{TARGETS_AT_ONCE, Tail};
-use crate::ring::{Basis, Context, Domain, Poly, Work};
+use crate::ring::{Basis, Context, Domain, Poly};
 use crate::rlwe::key_switch::limb_pair;
-use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind};
+use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, SwitchingKeyKind};
 
 impl Evaluator<'_> {
     /// `P a`, over the extended basis.
@@ -178,7 +179,7 @@ impl Evaluator<'_> {
         if element == 1 {
             return self.add_extended_assign(sum, a);
         }
-        let key = self.keys.get(op, KeyKind::Galois { element }, a.level)?;
+        let key = self.keys.get(op, SwitchingKeyKind::Galois { element }, a.level)?;
         let permutation = context.automorphism(element);
         let basis = a.polys[1].basis();
         let [divided] = context.divide_round([&a.polys[1]], basis.with_special(0), [Tail::default()]);
@@ -202,39 +203,14 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    /// `sum += a b`, all with their divisions by `P` postponed. *Plaintext*: extended, in Montgomery form.
-    pub fn mul_plain_add_extended_assign(
-        &self,
-        sum: &mut ExtendedCiphertext,
-        a: &ExtendedCiphertext,
-        b: &Plaintext,
-    ) -> Result<(), EvalError> {
-        let op = "mul_plain_add_extended";
-        check_keys(op, sum.key, a.key)?;
-        check_levels(op, sum.level, a.level)?;
-        self.check_nested(op, b.level, a.level)?;
-        let mismatch = EvalError::PlaintextScaleMismatch { op, ciphertext: a.scale, plaintext: b.scale };
-        check_scale(op, sum.scale, b.scale.product(a.scale, self.context.params()).ok_or(mismatch)?)?;
-        check_extended_factor(op, b)?;
-        let context = self.context;
-        let basis = a.polys[0].basis();
-        for (sum, x) in sum.polys.iter_mut().zip(&a.polys) {
-            context.each_limb(Work::Light, [sum.data_mut()], |limb, [out]| {
-                let (factor, modulus) =
-                    (b.poly.limb_in(basis, limb), context.modulus(context.prime(basis, limb)));
-                kernels::mul_montgomery_add_assign(context.isa(), out, x.limb(limb), factor, modulus);
-            });
-        }
-        sum.slots = sum.slots.max(a.slots).max(b.slots);
-        Ok(())
-    }
-
     /// `a / P`, rounded: the ciphertext, at the same level and scale.
+    #[doc(alias("ModDown", "mod down"))]
     pub fn divide_special(&self, a: &ExtendedCiphertext) -> Ciphertext {
         a.mod_down(self.context)
     }
 
     /// `a / (P q)`, rounded once: divided by `P` and rescaled. *Scale*: `D_level^2`.
+    #[doc(alias("ModDown", "mod down"))]
     pub fn divide_special_rescale(&self, a: &ExtendedCiphertext) -> Result<Ciphertext, EvalError> {
         let op = "divide_special_rescale";
         let Some(level) = a.level.checked_sub(1) else {
@@ -354,7 +330,10 @@ fn check_primes<F: ExtendedFactor>(op: &'static str, factor: &F, a: &Ciphertext)
     Ok(())
 }
 
-fn check_extended_factor<F: ExtendedFactor>(op: &'static str, factor: &F) -> Result<(), EvalError> {
+pub(super) fn check_extended_factor<F: ExtendedFactor>(
+    op: &'static str,
+    factor: &F,
+) -> Result<(), EvalError> {
     if factor.is_extended() {
         return Ok(());
     }

@@ -29,6 +29,10 @@ use crate::rlwe::{Ciphertext, EvaluationKeys, KeyId};
 pub use rotate::Hoisted;
 
 /// Evaluates on ciphertexts of one secret key with its evaluation keys.
+///
+/// A view of two things that somebody else owns, made where an operation starts and gone when it
+/// ends. It is copied freely, which with two counted owners would cost atomic operations on every
+/// thread. What lives longer is [`crate::exec::Session`].
 #[derive(Clone, Copy, Debug)]
 pub struct Evaluator<'a> {
     context: &'a Context,

@@ -5,12 +5,13 @@ use num_bigint::{BigInt, BigUint, Sign};
 use num_traits::{Signed, ToPrimitive};
 
 use super::{Evaluator, check_keys, check_levels, check_scale, check_size};
-use crate::ckks::plaintext::{Form, Plaintext, PlaintextScale};
+use crate::ckks::plaintext::{Form, Plaintext};
 use crate::error::EvalError;
 use crate::kernels;
+use crate::names::PlaintextScale;
 use crate::ring::basis_extension::Tail;
 use crate::ring::{Context, Poly, Work};
-use crate::rlwe::{Ciphertext, Decomposition, KeyKind};
+use crate::rlwe::{Ciphertext, Decomposition, SwitchingKeyKind};
 
 impl Evaluator<'_> {
     /// `a b`, slot by slot. *Level*: equal. *Scale*: equal and canonical (power 1), squared by the product. *Size*: 2 and 2,
@@ -94,7 +95,7 @@ impl Evaluator<'_> {
     fn relinearized(&self, op: &'static str, a: &Ciphertext) -> Result<[Poly; 2], EvalError> {
         check_size(op, 3, a)?;
         check_keys(op, a.key(), self.keys.id())?;
-        let key = self.keys.get(op, KeyKind::Relinearization, a.level())?;
+        let key = self.keys.get(op, SwitchingKeyKind::Relinearization, a.level())?;
         Ok(Decomposition::new(self.context, &a.polys()[2], a.level()).key_switch(self.context, key))
     }
 
@@ -120,35 +121,6 @@ impl Evaluator<'_> {
         Ok(Ciphertext::new(polys.collect(), a.level(), scale, a.slots().max(b.slots), a.key()))
     }
 
-    /// `sum += a b` for a plaintext in Montgomery form, at the level of `a` or above.
-    pub fn mul_plain_add_assign(
-        &self,
-        sum: &mut Ciphertext,
-        a: &Ciphertext,
-        b: &Plaintext,
-    ) -> Result<(), EvalError> {
-        let op = "mul_plain_add";
-        let scale = self.check_plain_factor(op, a, b)?;
-        check_keys(op, sum.key(), a.key())?;
-        check_levels(op, sum.level(), a.level())?;
-        check_scale(op, sum.scale(), scale)?;
-        check_size(op, sum.size(), a)?;
-        if b.form != Form::Montgomery {
-            return Err(EvalError::PlaintextForm { op, expected: "in Montgomery form" });
-        }
-        let context = self.context;
-        for (sum, x) in sum.polys_mut().iter_mut().zip(a.polys()) {
-            context.each_limb(Work::Light, [sum.data_mut()], |limb, [out]| {
-                let basis = x.basis();
-                let (factor, modulus) =
-                    (b.poly.limb_in(basis, limb), context.modulus(basis.chain_prime(limb)));
-                kernels::mul_montgomery_add_assign(context.isa(), out, x.limb(limb), factor, modulus);
-            });
-        }
-        sum.set_slots(sum.slots().max(a.slots()).max(b.slots));
-        Ok(())
-    }
-
     /// `constant a` in every slot, at scale `D^2` of a canonical value: as a product with a plaintext, without one.
     pub fn mul_scalar(&self, a: &Ciphertext, constant: f64) -> Result<Ciphertext, EvalError> {
         check_canonical("mul_scalar", a.scale())?;
@@ -165,11 +137,6 @@ impl Evaluator<'_> {
         self.mul_big_integer_assign(&mut product, &integer);
         product.set_scale(to);
         Ok(product)
-    }
-
-    /// `a *= integer`, at the same scale and level: the message grows.
-    pub fn mul_integer_assign(&self, a: &mut Ciphertext, integer: i64) {
-        self.mul_big_integer_assign(a, &BigInt::from(integer));
     }
 
     pub(super) fn mul_big_integer_assign(&self, a: &mut Ciphertext, integer: &BigInt) {

@@ -6,11 +6,10 @@ use super::{Evaluator, check_keys, check_size};
 use crate::error::EvalError;
 use crate::kernels::{self, Permutation};
 use crate::ring::automorphism::{conjugation_element, rotation_element};
-use crate::ring::basis_extension::{TARGETS_AT_ONCE, Tail};
+use crate::ring::basis_extension::Tail;
 use crate::ring::pool::PooledBuffer;
-use crate::ring::{Context, Domain, Poly};
-use crate::rlwe::key_switch::limb_pair;
-use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, KeyKind, SwitchingKey};
+use crate::ring::{Context, Poly};
+use crate::rlwe::{Ciphertext, Decomposition, SwitchingKey, SwitchingKeyKind};
 
 /// A ciphertext whose second polynomial is decomposed, to be rotated many times.
 pub struct Hoisted<'c> {
@@ -48,7 +47,7 @@ impl Evaluator<'_> {
         if element == 1 {
             return Ok(a.clone());
         }
-        let key = self.keys.get(op, KeyKind::Galois { element }, a.level())?;
+        let key = self.keys.get(op, SwitchingKeyKind::Galois { element }, a.level())?;
         let decomposition = Decomposition::new(self.context, &a.polys()[1], a.level());
         let [u0, u1] = &decomposition.key_switch(self.context, key);
         Ok(self.finish_automorphism(a, [u0, u1], element))
@@ -69,73 +68,6 @@ impl Evaluator<'_> {
         check_keys("hoist", a.key(), self.keys.id())?;
         let decomposition = Decomposition::new(self.context, &a.polys()[1], a.level());
         Ok(Hoisted { ciphertext: a, decomposition })
-    }
-
-    /// The rotations of a hoisted ciphertext, in the order of `steps`; bit for bit those of [`Self::rotate`].
-    ///
-    /// *Cost*: one decomposition and one lift in all, per rotation an inner product and a division by `P`.
-    pub fn rotate_hoisted(&self, a: &Hoisted<'_>, steps: &[i64]) -> Result<Vec<Ciphertext>, EvalError> {
-        let elements = self.rotation_elements(a, steps);
-        let keys = self.galois_keys("rotate_hoisted", a, &elements)?;
-        let context = self.context;
-        let basis = a.decomposition.basis();
-        let mut switched: Vec<Poly> = (0..2 * keys.iter().flatten().count())
-            .map(|_| Poly::arbitrary(context, basis, Domain::Evaluation))
-            .collect();
-        let outputs = switched.iter_mut().map(Poly::data_mut).collect();
-        context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
-            let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
-            let lifted = a.decomposition.lift(context, limbs.clone(), &mut scratch);
-            for (outs, key) in outputs.chunks_exact_mut(2).zip(keys.iter().flatten()) {
-                for (i, (limb, digits)) in limbs.clone().zip(&lifted).enumerate() {
-                    let [out0, out1] = limb_pair(context, outs, i);
-                    a.decomposition.inner_product(context, key, limb, digits, out0, out1);
-                }
-            }
-        });
-        let mut switched = switched.chunks_exact(2);
-        let rotated = keys.iter().zip(&elements).map(|(key, &element)| {
-            match (key, key.and_then(|_| switched.next())) {
-                (Some(_), Some([u0, u1])) => self.finish_automorphism(a.ciphertext, [u0, u1], element),
-                _ => a.ciphertext.clone(),
-            }
-        });
-        Ok(rotated.collect())
-    }
-
-    /// The rotations of a hoisted ciphertext with their divisions by `P` postponed.
-    pub fn rotate_hoisted_lazy(
-        &self,
-        a: &Hoisted<'_>,
-        steps: &[i64],
-    ) -> Result<Vec<ExtendedCiphertext>, EvalError> {
-        let elements = self.rotation_elements(a, steps);
-        let keys = self.galois_keys("rotate_hoisted_lazy", a, &elements)?;
-        let (context, ciphertext) = (self.context, a.ciphertext);
-        let mut rotated: Vec<ExtendedCiphertext> = keys
-            .iter()
-            .map(|_| ExtendedCiphertext {
-                polys: [(); 2]
-                    .map(|()| Poly::arbitrary(context, a.decomposition.basis(), Domain::Evaluation)),
-                level: ciphertext.level(),
-                scale: ciphertext.scale(),
-                slots: ciphertext.slots(),
-                key: ciphertext.key(),
-            })
-            .collect();
-        let permutations = self.permutations(&elements);
-        let outputs = rotated.iter_mut().flat_map(|r| r.polys.iter_mut().map(Poly::data_mut)).collect();
-        context.each_group(TARGETS_AT_ONCE, outputs, |limbs, mut outputs| {
-            let mut scratch = context.scratch(a.decomposition.lift_scratch(limbs.len()));
-            let lifted = a.decomposition.lift(context, limbs.clone(), &mut scratch);
-            for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
-                let lifted = LiftedLimb::new(context, a, limb, digits);
-                for ((outs, key), permutation) in outputs.chunks_exact_mut(2).zip(&keys).zip(&permutations) {
-                    lifted.rotate(*key, permutation, limb_pair(context, outs, i), 0);
-                }
-            }
-        });
-        Ok(rotated)
     }
 
     fn rotation_element(&self, a: &Ciphertext, steps: i64) -> u64 {
@@ -166,7 +98,7 @@ impl Evaluator<'_> {
                 if element == 1 {
                     return Ok(None);
                 }
-                self.keys.get(op, KeyKind::Galois { element }, level).map(Some)
+                self.keys.get(op, SwitchingKeyKind::Galois { element }, level).map(Some)
             })
             .collect()
     }

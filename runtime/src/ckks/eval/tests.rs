@@ -1,14 +1,18 @@
 //! Every operation against the clear result, its error against the derived one; levels, scales and refusals exactly.
 
+use std::sync::Arc;
+
 use fhec_ir::params::{FixedScale, Params, ParamsLiteral, Secret};
 use fhec_ir::scale::Scale;
 
 use super::*;
 use crate::ckks::{Complex, Encoder, Encoding, Encryptor, FactorEncoder, Plaintext};
 use crate::ring::Seed;
-use crate::rlwe::{KeyKind, KeyRequest, PublicKey};
+use crate::rlwe::{KeyRequest, PublicKey, SwitchingKeyKind};
 use crate::testing::noise::{self, assert_errors, assert_errors_below};
 use crate::testing::{Fixture, literal, mixed_literal, packed_literal, random_slots};
+
+mod reference;
 
 /// `E|z|^2` of the messages used.
 const POWER: f64 = 2.0 / 3.0;
@@ -49,7 +53,7 @@ fn fresh_encryptions_under_both_keys() {
         let f = Fixture::new(literal, &[]);
         let context = &f.context;
         let encoder = Encoder::new(context);
-        let public = PublicKey::generate(context, &f.secret, &Seed::from_bytes([2; 32]));
+        let public = Arc::new(PublicKey::generate(context, &f.secret, &Seed::from_bytes([2; 32])));
         for level in [context.params().top_level(), 1] {
             let z = random_slots(context.params().slots(), 1);
             let scale = Scale::canonical(level);
@@ -89,18 +93,12 @@ fn sums_differences_and_constants() {
         let with_plain = variance + noise::encoding(context, scale);
         assert_errors("add_plain", &f.decrypt(&eval.add_plain(&a, &plaintext).unwrap()), &sum, with_plain);
         let mut c = a.clone();
-        eval.sub_plain_assign(&mut c, &plaintext).unwrap();
-        assert_errors("sub_plain", &f.decrypt(&c), &difference, with_plain);
-        let mut c = a.clone();
         eval.add_scalar_assign(&mut c, -0.375).unwrap();
         let moved: Vec<Complex> = x.iter().map(|x| Complex::new(x.re - 0.375, x.im)).collect();
         assert_errors("add_scalar", &f.decrypt(&c), &moved, variance);
         eval.mul_imaginary_unit_assign(&mut c);
         let turned: Vec<Complex> = moved.iter().map(|x| Complex::new(-x.im, x.re)).collect();
         assert_errors("mul_imaginary_unit", &f.decrypt(&c), &turned, variance);
-        eval.mul_integer_assign(&mut c, -3);
-        let tripled: Vec<Complex> = turned.iter().map(|x| Complex::new(-3.0 * x.re, -3.0 * x.im)).collect();
-        assert_errors("mul_integer", &f.decrypt(&c), &tripled, 9.0 * variance);
     }
 }
 
@@ -177,9 +175,6 @@ fn plaintext_products_and_constants() {
         );
         let plain = encoder.encode_complex(&y, Encoding::message(top)).unwrap();
         assert_eq!(eval.mul_plain(&a, &plain).unwrap(), c, "both forms are the same product");
-        let mut sum = c.clone();
-        eval.mul_plain_add_assign(&mut sum, &a, &factor).unwrap();
-        assert_eq!(sum, eval.add(&c, &c).unwrap());
         // A factor that carries the top scale, forgotten down to level 1, to the square of D_1.
         let low = eval.mod_drop(&a, 1).unwrap();
         assert_eq!((low.level(), low.scale()), (1, scale));
@@ -253,14 +248,10 @@ fn rotations_are_to_the_left_and_conjugation_conjugates() {
             assert_eq!(eval.rotate(&a, z.len() as i64).unwrap(), a);
             let conjugate: Vec<Complex> = z.iter().map(|z| Complex::new(z.re, -z.im)).collect();
             assert_errors("conjugate", &f.decrypt(&eval.conjugate(&a).unwrap()), &conjugate, variance);
-            // Hoisting changes nothing, not even the noise.
-            let hoisted = eval.hoist(&a).unwrap();
-            let all = eval.rotate_hoisted(&hoisted, &[5, 0, 1, -3]).unwrap();
-            for (c, k) in all.iter().zip([5, 0, 1, -3]) {
-                assert_eq!(*c, eval.rotate(&a, k).unwrap(), "hoisted rotation by {k}");
-            }
-            // Postponing the division changes the rounding only: P c_0 is a multiple of P.
-            for (c, k) in eval.rotate_hoisted_lazy(&hoisted, &[0, -3]).unwrap().iter().zip([0, -3]) {
+            // Hoisting changes nothing, not even the noise, and postponing the division the rounding
+            // only: P c_0 is a multiple of P.
+            let (hoisted, steps) = (eval.hoist(&a).unwrap(), [5, 0, 1, -3]);
+            for (c, k) in eval.rotate_hoisted_lazy(&hoisted, &steps).unwrap().iter().zip(steps) {
                 assert_eq!(c.mod_down(context), eval.rotate(&a, k).unwrap(), "lazy rotation by {k}");
             }
         }
@@ -348,9 +339,9 @@ fn results_depend_neither_on_threads_nor_on_instruction_sets() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let params = Params::new(mixed_literal(12)).unwrap();
-            let context = Context::with_isa(params, isa).unwrap();
+            let context = Arc::new(Context::with_isa(params, isa).unwrap());
             let seed = Seed::from_bytes([1; 32]);
-            let secret = crate::rlwe::SecretKey::generate(&context, &seed);
+            let secret = Arc::new(crate::rlwe::SecretKey::generate(&context, &seed));
             let requests = [KeyRequest::relinearization(6), KeyRequest::rotation(&context, 1, 6)];
             let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests).unwrap();
             let z = random_slots(context.params().slots(), 1);
@@ -440,7 +431,7 @@ fn operands_that_do_not_fit_are_refused() {
     let element = crate::ring::automorphism::rotation_element(2, context.ring_degree());
     assert_eq!(
         eval.rotate(&a, 2).unwrap_err(),
-        EvalError::MissingKey { op: "rotate", key: KeyKind::Galois { element } }
+        EvalError::MissingKey { op: "rotate", key: SwitchingKeyKind::Galois { element } }
     );
     let seed = Seed::from_bytes([1; 32]);
     let requests = [KeyRequest::rotation(context, 1, 1)];
@@ -452,7 +443,7 @@ fn operands_that_do_not_fit_are_refused() {
     let low_one = eval.level_drop(&a, 1).unwrap();
     assert!(Evaluator::new(context, &short).rotate(&low_one, 1).is_ok());
     let other = Fixture::new(literal(12, 4, 2, 45), &[]);
-    let stranger = crate::rlwe::SecretKey::generate(&other.context, &Seed::from_bytes([99; 32]));
+    let stranger = Arc::new(crate::rlwe::SecretKey::generate(&other.context, &Seed::from_bytes([99; 32])));
     let foreign = EvaluationKeys::generate(context, &stranger, &seed, &requests).unwrap();
     assert!(matches!(
         Evaluator::new(context, &foreign).rotate(&low_one, 1),

@@ -9,7 +9,6 @@ use fhec_ir::bootstrap::ProgramBootstrapError;
 use fhec_ir::ckks::Ckks;
 use fhec_ir::evaluation_keys;
 use fhec_ir::func::Func;
-use fhec_ir::params::Params;
 use thiserror::Error;
 
 use crate::circuits::mod_raise::EncapsulationKeys;
@@ -60,13 +59,23 @@ impl ProgramKeys {
         seed: &Seed,
         program: &Func<Ckks>,
     ) -> Result<Self, KeysError> {
-        let params = context.params();
-        let needed = evaluation_keys::EvaluationKeys::of(program, params)?;
-        let requests = KeyRequest::of_set(&needed, params);
+        let needed = evaluation_keys::EvaluationKeys::of(program, context.params())?;
+        ProgramKeys::generate_needed(context, secret, seed, &needed)
+    }
+
+    /// Makes the keys that a program says it needs, from `seed`, on all threads.
+    pub fn generate_needed(
+        context: &Context,
+        secret: &SecretKey,
+        seed: &Seed,
+        needed: &evaluation_keys::EvaluationKeys,
+    ) -> Result<Self, KeysError> {
+        let requests = KeyRequest::of_set(needed, context.params());
         let evaluation = EvaluationKeys::generate(context, secret, seed, &requests)?;
         let encapsulation = needed
             .encapsulation
-            .map(|keys| EncapsulationKeys::generate(context, secret, &keys, seed))
+            .as_ref()
+            .map(|keys| EncapsulationKeys::generate(context, secret, keys, seed))
             .transpose()?;
         ProgramKeys::new(evaluation, encapsulation)
     }
@@ -96,11 +105,6 @@ impl ProgramKeys {
     pub fn bytes(&self) -> usize {
         self.evaluation.bytes() + self.encapsulation.as_ref().map_or(0, EncapsulationKeys::bytes)
     }
-}
-
-/// The keys of the ops of `func`, each up to the highest level it is used at. Those of its bootstraps are not among them.
-pub fn requests(func: &Func<Ckks>, params: &Params) -> Vec<KeyRequest> {
-    KeyRequest::of_set(&evaluation_keys::EvaluationKeys::of_ops(func), params)
 }
 
 /// The requests that `keys` do not meet.

@@ -9,11 +9,10 @@ use fhec_ir::func::Func;
 use fhec_ir::params::Secret;
 
 use super::{KeysError, ProgramKeys, ReadError};
-use crate::circuits::bootstrap::{Bootstrapper, Bootstrapping};
 use crate::circuits::mod_raise::EncapsulationKeys;
-use crate::ckks::{Encoder, Encoding, Encryptor, FactorEncoder};
+use crate::ckks::{Encoder, Encoding, Encryptor};
 use crate::error::FormatError;
-use crate::exec::{Encrypted, ExecError, execute};
+use crate::exec::{Control, ExecError, Prepared, Session};
 use crate::ring::{Context, Seed};
 use crate::rlwe::wire::frame::{Header, Kind, seal};
 use crate::rlwe::{Ciphertext, EvaluationKeys, KeyRequest, SecretKey};
@@ -23,10 +22,10 @@ use crate::testing::random_slots;
 const LOG_SLOTS: u32 = 6;
 
 struct Rig {
-    context: Context,
-    secret: SecretKey,
-    program: Func<Ckks>,
-    keys: ProgramKeys,
+    context: Arc<Context>,
+    secret: Arc<SecretKey>,
+    program: Arc<Func<Ckks>>,
+    keys: Arc<ProgramKeys>,
 }
 
 impl Rig {
@@ -34,7 +33,7 @@ impl Rig {
         let b = bootstrap(LOG_SLOTS, false, ephemeral);
         let secret =
             if ephemeral { Secret::UniformTernary } else { Secret::SparseTernary { hamming_weight: 32 } };
-        let context = Context::new(params(&b, 10, secret)).unwrap();
+        let context = Arc::new(Context::new(params(&b, 10, secret)).unwrap());
         let mut program: Func<Ckks> = Func::new("refresh");
         let x = program.add_input(CiphertextType::canonical(1, 1 << LOG_SLOTS, 2), None);
         let y = program.push(Op::Bootstrap { x, level: 4 }).unwrap();
@@ -42,9 +41,9 @@ impl Rig {
         program.set_outputs(vec![z]);
         BootstrapParams::set_in_program(&mut program, &vec![b]);
         let seed = Seed::from_bytes([23; 32]);
-        let secret = SecretKey::generate(&context, &seed);
-        let keys = ProgramKeys::generate(&context, &secret, &seed, &program).unwrap();
-        Rig { context, secret, program, keys }
+        let secret = Arc::new(SecretKey::generate(&context, &seed));
+        let keys = Arc::new(ProgramKeys::generate(&context, &secret, &seed, &program).unwrap());
+        Rig { context, secret, program: Arc::new(program), keys }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -53,25 +52,14 @@ impl Rig {
         bytes
     }
 
-    fn bootstrapping<'a>(&self, keys: &'a ProgramKeys) -> Bootstrapping<'a> {
-        let encoder = FactorEncoder::new(&self.context);
-        let bootstraps = BootstrapParams::of_program(&self.program).unwrap();
-        let bootstrappers = bootstraps.into_iter().map(|b| Bootstrapper::new(b, &encoder).map(Arc::new));
-        Bootstrapping {
-            bootstrappers: bootstrappers.collect::<Result<_, _>>().unwrap(),
-            encapsulation: keys.encapsulation(),
-        }
-    }
-
-    fn run(&self, keys: &ProgramKeys) -> Result<Vec<Vec<Ciphertext>>, ExecError> {
+    fn run(&self, keys: impl Into<Arc<ProgramKeys>>) -> Result<Vec<Vec<Ciphertext>>, ExecError> {
         let values = random_slots(1 << LOG_SLOTS, 1);
         let plaintext = Encoder::new(&self.context).encode_complex(&values, Encoding::message(2)).unwrap();
         let mut encryptor =
             Encryptor::with_secret_key(&self.context, &self.secret, Seed::from_bytes([29; 32]));
         let input = vec![vec![encryptor.encrypt(&plaintext).unwrap()]];
-        let backend = Encrypted::new(&self.context, keys.evaluation(), &self.program, 0)
-            .with_bootstrapping(self.bootstrapping(keys));
-        execute(&self.program, &backend, input, &mut ())
+        let prepared = Prepared::new(&self.context, Arc::clone(&self.program), 0).unwrap();
+        Session::new(&Arc::new(prepared), keys)?.execute(input, &Control::default())
     }
 }
 
@@ -84,7 +72,7 @@ fn the_keys_are_those_that_were_predicted_and_no_others() {
         assert_eq!(rig.keys.encapsulation().is_some(), ephemeral);
         let ours = evaluation_keys::EvaluationKeys::of_ops(&rig.program);
         assert_eq!(ours.rotations.into_iter().collect::<Vec<_>>(), [(7, 4)]);
-        rig.run(&rig.keys).unwrap();
+        rig.run(Arc::clone(&rig.keys)).unwrap();
 
         // One key fewer, and one level less, are noticed before any work.
         let requests = KeyRequest::of_set(&predicted, rig.context.params());
@@ -98,8 +86,8 @@ fn the_keys_are_those_that_were_predicted_and_no_others() {
                 .encapsulation
                 .as_ref()
                 .map(|keys| EncapsulationKeys::generate(&rig.context, &rig.secret, keys, &seed).unwrap());
-            let keys = ProgramKeys::new(evaluation, encapsulation).unwrap();
-            match rig.run(&keys) {
+            let keys = Arc::new(ProgramKeys::new(evaluation, encapsulation).unwrap());
+            match rig.run(keys) {
                 Err(ExecError::MissingKeys { missing, .. }) => assert_eq!(missing, [removed]),
                 other => panic!("without {removed:?}: {:?}", other.map(|_| ())),
             }
@@ -113,17 +101,17 @@ fn encapsulation_keys_that_do_not_fit_are_refused() {
     let seed = Seed::from_bytes([31; 32]);
     let evaluation = || rig.keys.evaluation().clone();
     let none = ProgramKeys::new(evaluation(), None).unwrap();
-    assert!(matches!(rig.run(&none), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
+    assert!(matches!(rig.run(none), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
     let needed = evaluation_keys::EvaluationKeys::of(&rig.program, rig.context.params()).unwrap();
     let needed = needed.encapsulation.unwrap();
     let low = Encapsulation { level: needed.level - 1, ..needed.clone() };
     let low = EncapsulationKeys::generate(&rig.context, &rig.secret, &low, &seed).unwrap();
     let low = ProgramKeys::new(evaluation(), Some(low)).unwrap();
-    assert!(matches!(rig.run(&low), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
+    assert!(matches!(rig.run(low), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
     let unrotated = Encapsulation { rotations: [1].into(), ..needed.clone() };
     let unrotated = EncapsulationKeys::generate(&rig.context, &rig.secret, &unrotated, &seed).unwrap();
     let unrotated = ProgramKeys::new(evaluation(), Some(unrotated)).unwrap();
-    assert!(matches!(rig.run(&unrotated), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
+    assert!(matches!(rig.run(unrotated), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
     let stranger = SecretKey::generate(&rig.context, &seed);
     let foreign = EncapsulationKeys::generate(&rig.context, &stranger, &needed, &seed).unwrap();
     assert!(matches!(ProgramKeys::new(evaluation(), Some(foreign)), Err(KeysError::Foreign { .. })));
@@ -136,13 +124,14 @@ fn a_file_gives_the_same_keys_back() {
         let bytes = rig.bytes();
         let file = tempfile::tempfile().unwrap();
         rig.keys.write(&rig.context, &mut &file).unwrap();
-        let expected = rig.run(&rig.keys).unwrap();
+        let expected = rig.run(Arc::clone(&rig.keys)).unwrap();
         for keys in [
             ProgramKeys::from_bytes(&rig.context, &bytes).unwrap(),
             ProgramKeys::read(&rig.context, &file).unwrap(),
         ] {
+            let keys = Arc::new(keys);
             assert_eq!((keys.count(), keys.bytes()), (rig.keys.count(), rig.keys.bytes()));
-            assert_eq!(rig.run(&keys).unwrap(), expected);
+            assert_eq!(rig.run(Arc::clone(&keys)).unwrap(), expected);
             let mut again = Vec::new();
             keys.write(&rig.context, &mut again).unwrap();
             assert!(again == bytes);

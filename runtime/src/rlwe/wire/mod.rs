@@ -23,12 +23,13 @@ use zeroize::{Zeroize, Zeroizing};
 use self::frame::{Header, Kind, check_length, damaged, level, open, seal};
 use self::packing::{pack, packed_len, primes, unpack, unpack_polys};
 use super::ciphertext::{Ciphertext, SeededCiphertext};
-use super::keys::KeyKind;
 use super::public::PublicKey;
-use super::secret::{KeyId, SecretKey};
+use super::secret::SecretKey;
 use super::switching_key::SwitchingKey;
 use crate::error::FormatError;
 use crate::kernels::Buffer;
+use crate::names::KeyId;
+use crate::names::SwitchingKeyKind;
 use crate::ring::Context;
 
 fn ciphertext_header(
@@ -66,8 +67,21 @@ impl Ciphertext {
         frame::MAX_OVERHEAD + body
     }
 
-    /// Reads a ciphertext, seeded ones included.
+    /// Reads a ciphertext; one whose uniform half is a seed ([`SeededCiphertext`]) is expanded.
     pub fn from_bytes(context: &Context, bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::read(context, bytes, true)
+    }
+
+    /// Reads a ciphertext that has been computed: an answer. No evaluation leaves a uniform half known
+    /// by its seed.
+    ///
+    /// # Errors
+    /// [`FormatError::Seeded`] for one with such a half, before it is expanded.
+    pub fn from_full_bytes(context: &Context, bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::read(context, bytes, false)
+    }
+
+    fn read(context: &Context, bytes: &[u8], seeds: bool) -> Result<Self, FormatError> {
         let kind = Kind::Ciphertext;
         let (header, body) = open(context, kind, bytes)?;
         let (key, level_found) = (header.key(kind)?, header.level(context, kind)?);
@@ -83,8 +97,13 @@ impl Ciphertext {
         }
         let count = header.polys as usize;
         let seeded = !header.uniform_seed.is_empty();
+        if seeded && !seeds {
+            return Err(FormatError::Seeded { object: kind.name() });
+        }
         if !(if seeded { 1..=1 } else { 2..=3 }).contains(&count) {
-            return Err(damaged(kind, "its size is neither 2 nor 3"));
+            let reason =
+                if seeded { "it has a seed and not one polynomial" } else { "its size is neither 2 nor 3" };
+            return Err(damaged(kind, reason));
         }
         let mut polys = unpack_polys(context, kind, context.basis(level_found), count, body)?;
         if !seeded {
@@ -96,7 +115,8 @@ impl Ciphertext {
 }
 
 impl SeededCiphertext {
-    /// The ciphertext as bytes, half as many as after expansion. Read it with [`Ciphertext::from_bytes`].
+    /// The ciphertext as bytes, half as many as after expansion. [`Ciphertext::from_bytes`] reads and
+    /// expands it.
     pub fn to_bytes(&self, context: &Context) -> Vec<u8> {
         let header = ciphertext_header(context, self.key, self.level, self.scale, self.slots, 1);
         let header = Header { uniform_seed: self.seed.to_vec(), ..header };
@@ -135,8 +155,8 @@ impl SwitchingKey {
     /// The key as bytes: one half, in Montgomery form; the uniform half as a seed.
     pub fn to_bytes(&self, context: &Context) -> Vec<u8> {
         let element = match self.kind() {
-            KeyKind::Relinearization => 0,
-            KeyKind::Galois { element } => element,
+            SwitchingKeyKind::Relinearization => 0,
+            SwitchingKeyKind::Galois { element } => element,
         };
         let header = Header {
             level: self.level().into(),
@@ -160,9 +180,9 @@ impl SwitchingKey {
         let (key, seed) = (header.key(kind)?, header.uniform_seed(kind)?);
         let level = header.level(context, kind)?;
         let key_kind = match header.element {
-            0 => KeyKind::Relinearization,
+            0 => SwitchingKeyKind::Relinearization,
             element if element % 2 == 1 && element < 2 * context.ring_degree() as u64 => {
-                KeyKind::Galois { element }
+                SwitchingKeyKind::Galois { element }
             }
             _ => return Err(damaged(kind, "its Galois element is not odd and below 2N")),
         };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ckks::{Encoder, Encoding, Encryptor};
+use crate::ckks::{Decryptor, Encoder, Encoding, Encryptor};
 use crate::ring::Seed;
 use crate::rlwe::EvaluationKeys;
 use crate::testing::{Fixture, literal, mixed_literal, random_slots};
@@ -37,6 +37,58 @@ fn everything_comes_back() {
         let with_keys = crate::ckks::Evaluator::new(context, &keys);
         assert_eq!(with_keys.rotate(&a, 1).unwrap(), eval.rotate(&a, 1).unwrap());
         assert_eq!(with_keys.relinearize(&square).unwrap(), eval.relinearize(&square).unwrap());
+    }
+}
+
+/// Half the bytes of the same ciphertext, for any number of slots; and no answer.
+#[test]
+fn seeded_ciphertexts_are_the_same_in_half_the_bytes() {
+    for f in fixtures() {
+        let context = &f.context;
+        let encryptor = || Encryptor::with_secret_key(context, &f.secret, Seed::from_bytes([1; 32]));
+        for (slots, level) in [(context.params().slots(), context.params().top_level()), (16, 1), (1, 0)] {
+            let z = random_slots(slots, 1);
+            let plaintext = Encoder::new(context).encode_complex(&z, Encoding::message(level)).unwrap();
+            let (mut whole, mut seeded) = (encryptor(), encryptor());
+            for _ in 0..2 {
+                let full = whole.encrypt(&plaintext).unwrap();
+                let bytes = seeded.encrypt_seeded(&plaintext).unwrap().to_bytes(context);
+                let full_bytes = full.to_bytes(context);
+                assert!(bytes.len() < full_bytes.len() / 2 + 150, "{} of {}", bytes.len(), full_bytes.len());
+                assert_eq!(Ciphertext::from_bytes(context, &bytes).unwrap(), full);
+                assert_eq!(Ciphertext::from_full_bytes(context, &full_bytes).unwrap(), full);
+                let refused = Ciphertext::from_full_bytes(context, &bytes).unwrap_err();
+                assert_eq!(refused, FormatError::Seeded { object: "ciphertext" });
+            }
+        }
+    }
+}
+
+/// The seed that is sent gives the uniform half, and neither the error nor what it was made from.
+#[test]
+fn the_seed_that_is_sent_does_not_give_the_error() {
+    use crate::ring::sampling::gaussian;
+    let f = &fixtures()[0];
+    let context = &f.context;
+    let secret_seed = Seed::from_bytes([1; 32]);
+    let plaintext = Encoder::new(context).encode(&[0.5; 16], Encoding::message(1)).unwrap();
+    let mut encryptor = Encryptor::with_secret_key(context, &f.secret, secret_seed);
+    let seeded = encryptor.encrypt_seeded(&plaintext).unwrap();
+    let public = Seed::from_bytes(seeded.seed);
+    let decrypted = Decryptor::new(context, &f.secret).decrypt(&seeded.expand(context)).unwrap();
+    let mut error = decrypted.poly().clone();
+    error.sub_assign(context, plaintext.poly());
+    error.to_coefficients(context);
+    let error: Vec<i64> = context.centred_coefficients(&error, 1).iter().map(|&x| x as i64).collect();
+    assert!(error.iter().all(|x| x.abs() < 30) && error.iter().any(|&x| x != 0));
+    let guesses = ["error", "uniform", "mask", "limb"].map(|label| (0..3).map(move |i| (label, i)));
+    let guesses = guesses.into_iter().flatten().map(|(label, i)| public.child(label, i));
+    for guess in guesses.chain([public.clone()]) {
+        let mut found = vec![0i8; context.ring_degree()];
+        gaussian(&mut found, &mut guess.rng());
+        let alike = found.iter().zip(&error).filter(|(x, e)| i64::from(**x) == **e).count();
+        // Two independent samples agree with probability 1 / (2 sqrt(pi) 3.2) = 0.088.
+        assert!(alike < context.ring_degree() / 8, "{alike} coefficients of the error");
     }
 }
 
@@ -97,6 +149,10 @@ fn well_formed_nonsense_is_refused() {
     ] {
         assert!(matches!(read(&bad, &body), Err(FormatError::Header { .. })), "{bad:?}");
     }
+    let seeded = Header { polys: 2, uniform_seed: vec![1; 32], ..good.clone() };
+    assert!(matches!(read(&seeded, &body), Err(FormatError::Header { .. })));
+    let short_seed = Header { polys: 1, uniform_seed: vec![1; 31], ..good.clone() };
+    assert!(matches!(read(&short_seed, &body[..body.len() / 2]), Err(FormatError::Header { .. })));
     // The largest word of the first prime's bit length is not below the prime.
     let mut residue = body.clone();
     residue[..8].fill(0xff);

@@ -73,7 +73,7 @@ fn the_sine_bends_coefficients() {
         let run = simulation.run(7);
         let message = message.iter().map(|z| z.re).collect();
         let input = run.encrypt(0, func.ty(func.inputs()[0]), vec![message], EncryptionKind::SecretKey);
-        let result = execute(&func, &run, vec![input], &mut ()).unwrap().remove(0).remove(0);
+        let result = execute(&run, vec![input], &mut ()).unwrap().remove(0).remove(0);
         result.into_iter().map(|re| Complex::new(re, 0.0)).collect()
     };
     let (_, variance) = noise.moments(0.0, 1.0);
@@ -100,13 +100,13 @@ fn the_sine_bends_coefficients() {
 }
 
 /// A program that refreshes its input from level 0 to level 3.
-fn refresh(bootstrap: BootstrapParams, slots: usize) -> Func<Ckks> {
+fn refresh(bootstrap: BootstrapParams, slots: usize) -> Arc<Func<Ckks>> {
     let mut func: Func<Ckks> = Func::new("refresh");
     let x = func.add_input(CiphertextType::canonical(1, slots, 0), None);
     let y = func.push(Op::Bootstrap { x, level: 3 }).unwrap();
     func.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut func, &vec![bootstrap]);
-    func
+    Arc::new(func)
 }
 
 #[test]
@@ -115,13 +115,9 @@ fn programs_are_run_and_simulated_alike() {
     let rig = Rig::new(last(LOG_N - 1, false, true), 8, Secret::UniformTernary);
     let params = rig.context.params();
     let func = refresh(last(LOG_N - 1, false, true), slots);
-    let bootstrapping = Bootstrapping {
-        bootstrappers: vec![Arc::clone(&rig.bootstrapper)],
-        encapsulation: rig.encapsulation.as_ref(),
-    };
-    let encrypted = Encrypted::new(&rig.context, &rig.keys, &func, 0).with_bootstrapping(bootstrapping);
+    let encrypted = rig.encrypted(&func, &[&rig.bootstrapper]);
     let message = reals(slots, 25);
-    let found = execute(&func, &encrypted, vec![vec![rig.encrypt(&message, 0)]], &mut ()).unwrap();
+    let found = execute(&encrypted, vec![vec![rig.encrypt(&message, 0)]], &mut ()).unwrap();
     let noise = BootstrapNoise::new(rig.bootstrapper.bootstrap_params(), params, 0, 3).unwrap();
     let (_, variance) = noise.moments(0.0, power(&message));
     check(&rig.decrypt(&found[0][0]), |i| message[i].re, variance);
@@ -131,7 +127,7 @@ fn programs_are_run_and_simulated_alike() {
         let run = simulation.run(seed);
         let slots = message.iter().map(|z| z.re).collect();
         let input = run.encrypt(0, func.ty(func.inputs()[0]), vec![slots], EncryptionKind::SecretKey);
-        let result = execute(&func, &run, vec![input], &mut ()).unwrap().remove(0).remove(0);
+        let result = execute(&run, vec![input], &mut ()).unwrap().remove(0).remove(0);
         result.into_iter().map(|re| Complex::new(re, 0.0)).collect()
     };
     assert_eq!(simulate(1), simulate(1));
@@ -152,14 +148,12 @@ fn what_does_not_fit_is_refused() {
     // The first thing that it needs is a conjugate.
     let no_keys = EvaluationKeys::new(rig.secret.id());
     let evaluator = Evaluator::new(&rig.context, &no_keys);
-    let missing = rig.bootstrapper.bootstrap(&evaluator, rig.encapsulation.as_ref(), &a, 3).unwrap_err();
+    let missing = rig.bootstrapper.bootstrap(&evaluator, rig.keys.encapsulation(), &a, 3).unwrap_err();
     assert!(matches!(missing, EvalError::MissingKey { .. }), "{missing}");
     // Keys of a program are all there are, each at the highest level that it is used at.
     let func = refresh(last(6, false, true), 1 << 6);
-    let backend = Encrypted::new(&rig.context, &no_keys, &func, 0).with_bootstrapping(Bootstrapping {
-        bootstrappers: vec![Arc::clone(&rig.bootstrapper)],
-        encapsulation: rig.encapsulation.as_ref(),
-    });
-    let refused = execute(&func, &backend, vec![vec![a]], &mut ());
+    let prepared = rig.prepared(&func, &[&rig.bootstrapper]);
+    let backend = Encrypted::new(&prepared, rig.no_evaluation_keys());
+    let refused = execute(&backend, vec![vec![a]], &mut ());
     assert!(matches!(refused, Err(ExecError::MissingKeys { .. })));
 }

@@ -63,8 +63,8 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
         (a, low)
     };
 
-    let a = b.raise_modulus(&evaluator, rig.encapsulation.as_ref(), &a, output).unwrap();
-    let mut raised = coefficients(&a.clone().switch(&rig.context, rig.encapsulation.as_ref()).unwrap());
+    let a = b.raise_modulus(&evaluator, rig.keys.encapsulation(), &a, output).unwrap();
+    let mut raised = coefficients(&a.clone().switch(&rig.context, rig.keys.encapsulation()).unwrap());
     let residue = |x: f64| x - (x / q0).round() * q0;
     let mut transforming = noise.phases.coeffs_to_slots;
     if into_slots {
@@ -82,7 +82,7 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
     let found = (0..slots).map(|i| (raised[coefficient(i)] / q0).round().powi(2)).sum::<f64>() / slots as f64;
     assert!((found / spread - 1.0).abs() < 5.0 * (2.0 / slots as f64).sqrt(), "{found} for {spread}");
 
-    let a = b.coeffs_to_slots(&evaluator, rig.encapsulation.as_ref(), a).unwrap();
+    let a = b.coeffs_to_slots(&evaluator, rig.keys.encapsulation(), a).unwrap();
     let a = b.argument(&evaluator, a).unwrap();
     let width = b.bootstrap_params().width();
     let arguments = rig.decrypt(&a);
@@ -154,13 +154,13 @@ fn what_is_too_large_becomes_what_the_model_says() {
 }
 
 /// A program that refreshes its input from level 3, one above the bootstrap's, to level 4, one below.
-fn refresh(list: Vec<BootstrapParams>, slots: usize) -> Func<Ckks> {
+fn refresh(list: Vec<BootstrapParams>, slots: usize) -> Arc<Func<Ckks>> {
     let mut func: Func<Ckks> = Func::new("refresh");
     let x = func.add_input(CiphertextType::canonical(1, slots, 3), None);
     let y = func.push(Op::Bootstrap { x, level: 4 }).unwrap();
     func.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut func, &list);
-    func
+    Arc::new(func)
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn simulated_bootstraps_are_those_of_ciphertexts() {
     let simulate = |message: &[f64], seed: u64| -> Vec<f64> {
         let run = simulation.run(seed);
         let input = run.encrypt(0, ty, vec![message.to_vec()], EncryptionKind::SecretKey);
-        execute(&func, &run, vec![input], &mut ()).unwrap().remove(0).remove(0)
+        execute(&run, vec![input], &mut ()).unwrap().remove(0).remove(0)
     };
     let message: Vec<f64> = reals(slots, 25).iter().map(|z| z.re).collect();
     assert_eq!(simulate(&message, 1), simulate(&message, 1));
@@ -221,12 +221,12 @@ fn a_run_of_slots_sees_what_ciphertexts_hide() {
     let z = func.push(Op::Polynomial { x: y, polynomial: square }).unwrap();
     func.set_outputs(vec![z]);
     BootstrapParams::set_in_program(&mut func, &vec![bootstrap(6, false, true)]);
-    let simulation = Simulation::new(&func, &params);
+    let simulation = Simulation::new(&Arc::new(func), &params);
     let run_on = |change: &dyn Fn(&mut Vec<Vec<f64>>)| {
         let mut bundle = vec![vec![0.75; slots], vec![-0.75; slots]];
         change(&mut bundle);
         let run = simulation.run(5);
-        let output = execute(&func, &run, vec![bundle], &mut ()).unwrap().remove(0);
+        let output = execute(&run, vec![bundle], &mut ()).unwrap().remove(0);
         (run.overflows(), output)
     };
     assert_eq!(run_on(&|_| ()).0, []);
@@ -249,9 +249,9 @@ fn a_run_of_slots_sees_what_ciphertexts_hide() {
 #[test]
 fn bootstraps_that_are_not_there_are_not_simulated() {
     let params = params(&bootstrap(6, false, true), 10, Secret::UniformTernary);
-    let refused = |func: &Func<Ckks>| {
+    let refused = |func: &Arc<Func<Ckks>>| {
         let simulation = Simulation::new(func, &params);
-        execute(func, &simulation.run(0), vec![vec![vec![0.0; 1 << 6]]], &mut ()).unwrap_err().to_string()
+        execute(&simulation.run(0), vec![vec![vec![0.0; 1 << 6]]], &mut ()).unwrap_err().to_string()
     };
     let found = refused(&refresh(vec![bootstrap(7, false, true)], 1 << 6));
     assert!(found.contains("no bootstrap of 64 slots"), "{found}");
@@ -260,7 +260,7 @@ fn bootstraps_that_are_not_there_are_not_simulated() {
     let y = high.push(Op::Bootstrap { x, level: 6 }).unwrap();
     high.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut high, &vec![bootstrap(6, false, true)]);
-    let found = refused(&high);
+    let found = refused(&Arc::new(high));
     assert!(found.contains("from level 1 to 6"), "{found}");
     let misfit = BootstrapParams { bound: 1, ..bootstrap(6, false, true) };
     let found = refused(&refresh(vec![misfit], 1 << 6));

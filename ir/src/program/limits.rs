@@ -10,7 +10,7 @@ use crate::tensor::element_count;
 
 /// Bound on the text of one program, in bytes. A ResNet-20 has about 0.1 MiB.
 pub(super) const MAX_TEXT_BYTES: usize = 16 << 20;
-/// Bound on the plan's text, and on that of the normalisation.
+/// Bound on the plan's text.
 pub(super) const MAX_JSON_BYTES: usize = 64 << 20;
 /// Bound on the ops of one program.
 const MAX_OPS: usize = 1 << 18;
@@ -27,7 +27,7 @@ fn values<S: Stage>(func: &Func<S>) -> impl Iterator<Item = Value> + '_ {
 }
 
 /// Errs if `func` declares more than any program has, or holds what it does not use.
-pub(super) fn check_program(func: &Func<Ckks>) -> Result<(), String> {
+pub(super) fn check_schedule(func: &Func<Ckks>) -> Result<(), String> {
     check_ops(func)?;
     let mut sum = 0usize;
     for value in values(func) {

@@ -1,0 +1,224 @@
+//! What a client needs of a program, and all that it needs: to make keys, to encrypt, to decrypt. No weights, no ops, no names of
+//! layers.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::preprocess::{Preprocess, PreprocessError};
+use crate::batch::{Batch, BatchError};
+use crate::ckks::{CiphertextType, Ckks};
+use crate::evaluation_keys::EvaluationKeys;
+use crate::func::{Func, StageType};
+use crate::interp::Bundle;
+use crate::layout::{Layout, LayoutError};
+use crate::noise::NoiseModel;
+use crate::params::Params;
+use crate::security::{Certificate, SecurityError};
+use crate::tensor::element_count;
+use crate::text::print_func;
+
+/// Names a program by its content: BLAKE3 of the text of its schedule, in which large constants stand as digests. Equal
+/// schedules have equal names wherever they are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProgramId(pub [u8; 32]);
+
+impl ProgramId {
+    /// The name of the program with this schedule. Prints it, and reads all of its constants.
+    pub fn of(schedule: &Func<Ckks>) -> Self {
+        ProgramId::of_text(&print_func(schedule))
+    }
+
+    /// The name of the program whose schedule has this text.
+    pub fn of_text(text: &str) -> Self {
+        ProgramId(blake3::hash(text.as_bytes()).into())
+    }
+}
+
+impl fmt::Display for ProgramId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ProgramId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProgramId({self})")
+    }
+}
+
+/// An input or an output of a program: where a tensor is in ciphertexts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Name of the tensor; may be empty.
+    pub name: String,
+    /// Shape of the tensor of one image, outermost dimension first, the batch's dimension of 1 included.
+    pub shape: Vec<usize>,
+    /// What its ciphertexts are.
+    pub ty: CiphertextType,
+    /// Where its elements are in their slots; of all images of a batch.
+    pub layout: Layout,
+    /// What stored numbers are multiplied with to be those of the tensor.
+    pub factor: f64,
+    /// `log2` of the standard deviation of the error of a stored number, predicted; for inputs, that of the encryption.
+    pub log2_error: f64,
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interface {
+    /// Name of the network.
+    pub name: String,
+    /// The program that it is of.
+    pub program: ProgramId,
+    /// Scheme parameters.
+    pub params: Params,
+    /// The image.
+    pub input: Port,
+    /// The answer.
+    pub output: Port,
+    /// Images of one run, and how they share ciphertexts.
+    pub batch: Batch,
+    /// The keys that a server needs.
+    pub keys: EvaluationKeys,
+    /// From pixels to the network's input, and the names of the classes.
+    pub preprocess: Preprocess,
+}
+
+/// Why an interface cannot be used.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[allow(missing_docs)]
+pub enum InterfaceError {
+    #[error("the {port} of the program makes no sense: {reason}; compile the model again")]
+    Port { port: &'static str, reason: String },
+    #[error("the keys that the program asks for make no sense: {reason}; compile the model again")]
+    Keys { reason: String },
+    #[error("the program's batch makes no sense: {0}; compile the model again")]
+    Batch(#[from] BatchError),
+    #[error("the program's normalisation does not fit its input: {0}")]
+    Preprocess(#[from] PreprocessError),
+    #[error("an image of {expected} numbers was expected, found {found}")]
+    ImageSize { expected: usize, found: usize },
+    #[error("up to {images} images of {expected} numbers were expected, found {found} numbers")]
+    BatchSize { images: usize, expected: usize, found: usize },
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+}
+
+/// Bound on the slots of one port, 1 GiB as numbers: a layout of few elements may ask for many more vectors.
+const MAX_PORT_SLOTS: usize = 1 << 27;
+
+impl Port {
+    fn check(&self, port: &'static str, params: &Params, batch: &Batch) -> Result<(), InterfaceError> {
+        let Port { shape, ty, layout, factor, .. } = self;
+        let error = |reason: String| Err(InterfaceError::Port { port, reason });
+        layout.validate().map_err(|LayoutError { reason, .. }| InterfaceError::Port {
+            port,
+            reason: format!("its layout is none: {reason}"),
+        })?;
+        if (layout.vectors(), layout.slots) != (ty.vectors, ty.slots) {
+            return error(format!(
+                "the layout takes {} vectors of {} slots, the bundle is {} of {}",
+                layout.vectors(),
+                layout.slots,
+                ty.vectors,
+                ty.slots
+            ));
+        }
+        if ty.vectors.saturating_mul(ty.slots) > MAX_PORT_SLOTS {
+            return error(format!("it takes more than {MAX_PORT_SLOTS} slots"));
+        }
+        if ty.level > params.top_level() || ty.scale.level > params.top_level() || ty.slots > params.slots() {
+            return error(format!("{} is beyond the parameters", ty.print()));
+        }
+        if !(ty.size == 2 || ty.size == 3) || !factor.is_finite() {
+            return error(format!("it has size {} and factor {factor}", ty.size));
+        }
+        let elements = batch.elements_per_image(layout)?;
+        if element_count(shape) != Some(elements) {
+            return error(format!(
+                "the layout holds {elements} elements of an image, the network's tensor has shape {shape:?}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Interface {
+    /// Errs unless everything fits: ports the parameters and the batch, keys the ring, the normalisation the channels.
+    pub fn check(&self) -> Result<(), InterfaceError> {
+        let Interface { params, batch, keys, .. } = self;
+        if batch.images == 0 {
+            return Err(BatchError::Empty.into());
+        }
+        self.input.check("input", params, batch)?;
+        self.output.check("output", params, batch)?;
+        if let [1, channels, _, _] = self.input.shape[..] {
+            self.preprocess.check_channels(channels)?;
+        }
+        let error = |reason: String| Err(InterfaceError::Keys { reason });
+        let top = params.top_level();
+        if let Some(level) = keys.levels().find(|&level| level > top) {
+            return error(format!("one is for level {level}, the highest is {top}"));
+        }
+        let most = params.slots();
+        if let Some(steps) = keys.rotations.keys().find(|&&steps| steps == 0 || steps >= most) {
+            return error(format!("one rotates by {steps}, there are {most} slots"));
+        }
+        if let Some(encapsulation) = &keys.encapsulation {
+            let special = encapsulation.special;
+            let within = encapsulation.rotations.last().is_some_and(|&steps| steps < most);
+            if encapsulation.level > top || !(1..=params.p().len()).contains(&special) || !within {
+                return error("those from the ephemeral secret are beyond the parameters".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the security table says of the program's secrets, computed from its parameters and keys.
+    ///
+    /// # Errors
+    /// If the table says nothing of one, or if one keeps less than its lowest level.
+    pub fn certificate(&self) -> Result<Certificate, SecurityError> {
+        Certificate::of(&self.params, self.keys.encapsulation.as_ref())
+    }
+
+    /// The slots of the program's input that hold `image` (preprocessed, `[c][y][x]`), or as many images of a batch as it has or
+    /// fewer, one after the other.
+    pub fn pack(&self, image: &[f32]) -> Result<Bundle, InterfaceError> {
+        let (expected, found) = (self.batch.elements_per_image(&self.input.layout)?, image.len());
+        if found == 0 || !found.is_multiple_of(expected) || found > expected * self.batch.images {
+            return Err(match self.batch.images {
+                1 => InterfaceError::ImageSize { expected, found },
+                images => InterfaceError::BatchSize { images, expected, found },
+            });
+        }
+        let elements: Vec<f64> = image.iter().map(|&x| f64::from(x)).collect();
+        Ok(self.batch.pack(&self.input.layout, &elements)?)
+    }
+
+    /// The numbers that the slots of the program's output hold, image after image.
+    ///
+    /// # Panics
+    /// If vectors are missing or too short.
+    pub fn unpack(&self, slots: &[Vec<f64>]) -> Result<Vec<f64>, InterfaceError> {
+        let stored = self.batch.unpack(&self.output.layout, slots)?;
+        Ok(stored.iter().map(|number| number * self.output.factor).collect())
+    }
+
+    /// What class number `class` is called.
+    pub fn class_name(&self, class: usize) -> String {
+        self.preprocess.classes().get(class).cloned().unwrap_or_else(|| class.to_string())
+    }
+
+    /// The distance between two answers that can be told apart for certain: six standard deviations of the error that was predicted,
+    /// rounded up to a power of ten. The prediction is not believed where it promises less than the rounding of one ciphertext.
+    pub fn certain_step(&self) -> f64 {
+        let Port { ty, factor, log2_error, .. } = &self.output;
+        let model = NoiseModel::new(&self.params, ty.slots);
+        let rounding = model.division(2, self.params.scale(ty.scale).to_f64()).sqrt();
+        let step = 6.0 * log2_error.exp2().max(rounding) * factor.abs();
+        // It may say anything, and rounding to infinity is no rounding.
+        if step.is_finite() && step > 0.0 { 10f64.powf(step.log10().ceil()) } else { 1.0 }
+    }
+}

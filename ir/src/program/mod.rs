@@ -1,0 +1,256 @@
+//! A compiled program: what a client needs of it, what a server runs, the plain network beside it, and what was decided.
+//!
+//! | part | who reads it |
+//! |---|---|
+//! | [`Interface`] | client and server |
+//! | schedule: the ckks function with its weights and bootstraps | server |
+//! | reference: the network as imported | whoever compares answers with those in the clear |
+//! | [`Plan`] | people and pipelines |
+//!
+//! [`file`] writes them into one file, each as a section of its own, so that a reader of one never parses the others.
+
+pub mod file;
+mod interface;
+mod limits;
+mod preprocess;
+pub mod wire;
+
+use thiserror::Error;
+
+use crate::batch::{Batch, BatchError};
+use crate::bootstrap::ProgramBootstrapError;
+use crate::ckks::Ckks;
+use crate::entity::Value;
+use crate::evaluation_keys::EvaluationKeys;
+use crate::func::{Func, Stage};
+use crate::layout::Layout;
+use crate::nn::Nn;
+use crate::params::{Params, ParamsError};
+use crate::plan::{Plan, PlanError};
+use crate::security::{Certificate, SecurityError};
+use crate::text::ParseError;
+use crate::verify::VerifyErrors;
+
+pub use interface::{Interface, InterfaceError, Port, ProgramId};
+pub use preprocess::{Preprocess, PreprocessError};
+
+/// A compiled program. Its parts fit one another: [`Program::new`] and the reader of files see to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// What a client needs.
+    pub interface: Interface,
+    /// The scheduled homomorphic function.
+    pub schedule: Func<Ckks>,
+    /// The network as imported, with its exact activations; absent in the files of servers.
+    pub reference: Option<Func<Nn>>,
+    /// What was decided, predicted and considered.
+    pub plan: Plan,
+}
+
+/// Why there is no program.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum ProgramError {
+    #[error("not an fhec program: the file does not start with FHEP; compile the model with `fhec compile`")]
+    Magic,
+    #[error(
+        "the program has format version {found}, this fhec reads version {}; compile the model again",
+        file::FORMAT_VERSION
+    )]
+    Version { found: u32 },
+    #[error("the program is truncated or has trailing bytes: {expected} bytes announced, {found} found")]
+    Length { expected: u64, found: u64 },
+    #[error("the program's table of sections makes no sense; copy or compile it again")]
+    Sections,
+    #[error("the program is damaged: its checksum does not match; copy or compile it again")]
+    Checksum,
+    #[error("the file has no {section}; {advice}")]
+    NoSection { section: &'static str, advice: &'static str },
+    #[error("the program cannot be decompressed: {0}")]
+    Decompress(std::io::Error),
+    #[error("the program decompresses to more than {limit} bytes, more than a file of its size may hold")]
+    TooLarge { limit: u64 },
+    #[error("the program's {part} has {bytes} bytes, more than {limit}")]
+    PartTooLarge { part: &'static str, bytes: usize, limit: usize },
+    #[error("the program's message cannot be read: {0}")]
+    Decode(#[from] prost::DecodeError),
+    #[error("the program lacks its {0}")]
+    Missing(&'static str),
+    #[error("the program's parameters are invalid: {0}")]
+    Params(#[from] ParamsError),
+    #[error("a tensor of the program is malformed: {0}")]
+    Tensor(String),
+    #[error("the program's {stage} function cannot be parsed: {error}")]
+    Parse { stage: &'static str, error: ParseError },
+    #[error("the program's {stage} function is malformed: {errors}")]
+    Verify { stage: &'static str, errors: VerifyErrors },
+    #[error("the program's {stage} function declares what no program has: {reason}")]
+    Limits { stage: &'static str, reason: String },
+    #[error("the program does not fit its parameters: {0}")]
+    Misfit(String),
+    #[error("the program's `{meta}` does not describe it: {reason}; compile the model again")]
+    Facts { meta: &'static str, reason: String },
+    #[error("the program's normalisation cannot be read: {0}")]
+    Normalisation(String),
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    #[error("the program's plan cannot be read: {0}")]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Bootstraps(#[from] ProgramBootstrapError),
+    #[error("the program is not secure enough: {0}")]
+    Security(#[from] SecurityError),
+}
+
+impl From<BatchError> for ProgramError {
+    fn from(error: BatchError) -> Self {
+        ProgramError::Facts { meta: "batch", reason: error.to_string() }
+    }
+}
+
+impl Program {
+    /// The program of `schedule` on `params`, compiled from `reference`. Its interface follows from them.
+    ///
+    /// # Errors
+    /// If they do not fit one another, or if there is not exactly one input and one output.
+    pub fn new(
+        schedule: Func<Ckks>,
+        params: Params,
+        reference: Func<Nn>,
+        plan: Plan,
+        preprocess: Preprocess,
+    ) -> Result<Self, ProgramError> {
+        let factor: f64 =
+            schedule.meta::<Option<f64>>("output_factor").map_err(fact("output_factor"))?.unwrap_or(1.0);
+        let input = port(
+            &schedule,
+            &reference,
+            ["input", "input_layout"],
+            Func::inputs,
+            Func::inputs,
+            1.0,
+            f64::NEG_INFINITY,
+        )?;
+        let output = port(
+            &schedule,
+            &reference,
+            ["output", "output_layout"],
+            Func::outputs,
+            Func::outputs,
+            factor,
+            plan.predicted_log2_error,
+        )?;
+        let interface = Interface {
+            name: schedule.name.clone(),
+            program: ProgramId::of(&schedule),
+            input,
+            output,
+            batch: Batch::of_program(&schedule)?,
+            keys: EvaluationKeys::of(&schedule, &params)?,
+            params,
+            preprocess,
+        };
+        interface.check()?;
+        let program = Program { interface, schedule, reference: Some(reference), plan };
+        program.check()?;
+        Ok(program)
+    }
+
+    /// What a server needs of it: all but the plain network.
+    pub fn without_reference(self) -> Self {
+        Program { reference: None, ..self }
+    }
+
+    /// The plain network.
+    ///
+    /// # Errors
+    /// If the program was made for a server.
+    pub fn reference(&self) -> Result<&Func<Nn>, ProgramError> {
+        self.reference.as_ref().ok_or(ProgramError::NoSection {
+            section: "plain network to compare answers with",
+            advice: "it was made for a server (`fhec server`): take the one that `fhec compile` wrote",
+        })
+    }
+
+    /// What the security table says of the program's secrets.
+    ///
+    /// # Errors
+    /// If the table says nothing of one, or if one keeps less than its lowest level.
+    pub fn certificate(&self) -> Result<Certificate, SecurityError> {
+        self.interface.certificate()
+    }
+
+    /// Errs unless schedule, interface, reference and plan belong together.
+    fn check(&self) -> Result<(), ProgramError> {
+        let Program { interface, schedule, reference, plan } = self;
+        let Interface { params, input, output, .. } = interface;
+        let values = schedule.inputs().iter().copied().chain(schedule.ops().iter().map(|data| data.result));
+        for value in values {
+            let ty = schedule.ty(value);
+            if ty.level > params.top_level() || ty.slots > params.slots() {
+                return Err(ProgramError::Misfit(format!(
+                    "{value} needs level {} and {} slots",
+                    ty.level, ty.slots
+                )));
+            }
+        }
+        let limits = |stage| move |reason| ProgramError::Limits { stage, reason };
+        limits::check_schedule(schedule).map_err(limits(Ckks::NAME))?;
+        for (what, port, values) in
+            [("input", input, schedule.inputs()), ("output", output, schedule.outputs())]
+        {
+            if !matches!(values, &[value] if *schedule.ty(value) == port.ty) {
+                return Err(ProgramError::Misfit(format!("its {what} is not that of its interface")));
+            }
+        }
+        let encapsulation = EvaluationKeys::default().with_bootstraps(schedule, params)?.encapsulation;
+        if encapsulation != interface.keys.encapsulation {
+            return Err(ProgramError::Misfit("its bootstraps are not those of its interface".into()));
+        }
+        if let Some(reference) = reference {
+            limits::check_network(reference).map_err(limits(Nn::NAME))?;
+            for (what, port, values) in
+                [("input", input, reference.inputs()), ("output", output, reference.outputs())]
+            {
+                if !matches!(values, &[value] if reference.ty(value).shape == port.shape) {
+                    return Err(ProgramError::Misfit(format!(
+                        "the {what} of its plain network is not that of its interface"
+                    )));
+                }
+            }
+        }
+        Ok(plan.check(schedule.ops().len())?)
+    }
+}
+
+fn fact(meta: &'static str) -> impl Fn(crate::attr::AttrError) -> ProgramError {
+    move |error| ProgramError::Facts { meta, reason: error.to_string() }
+}
+
+/// The only input or output of both functions.
+fn port(
+    schedule: &Func<Ckks>,
+    reference: &Func<Nn>,
+    [what, meta]: [&'static str; 2],
+    bundles: fn(&Func<Ckks>) -> &[Value],
+    tensors: fn(&Func<Nn>) -> &[Value],
+    factor: f64,
+    log2_error: f64,
+) -> Result<Port, ProgramError> {
+    let layouts: Vec<Layout> = schedule.meta(meta).map_err(fact(meta))?;
+    let (&[bundle], &[tensor], [layout]) = (bundles(schedule), tensors(reference), &layouts[..]) else {
+        let (bundles, tensors, layouts) = (bundles(schedule).len(), tensors(reference).len(), layouts.len());
+        let reason = format!(
+            "there are {layouts} layouts for {bundles} bundles and {tensors} tensors, and programs have one {what}"
+        );
+        return Err(ProgramError::Facts { meta, reason });
+    };
+    Ok(Port {
+        name: reference.value_name(tensor).unwrap_or_default().into(),
+        shape: reference.ty(tensor).shape.clone(),
+        ty: *schedule.ty(bundle),
+        layout: layout.clone(),
+        factor,
+        log2_error,
+    })
+}

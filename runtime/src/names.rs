@@ -1,0 +1,94 @@
+//! What errors, keys and ciphertexts call each other by.
+
+use std::fmt;
+
+use fhec_ir::params::Params;
+use fhec_ir::scale::{ExactScale, Scale};
+use num_bigint::BigUint;
+
+/// Public name of a secret key. Everything made with the key carries it, so that mixing keys is an error, not noise.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub [u8; 16]);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// What a switching key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SwitchingKeyKind {
+    /// From the square of the secret back to the secret, after a product.
+    Relinearization,
+    /// After the automorphism `X -> X^element`.
+    Galois {
+        /// Odd, below 2N.
+        element: u64,
+    },
+}
+
+impl fmt::Display for SwitchingKeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SwitchingKeyKind::Relinearization => f.write_str("relinearization key"),
+            SwitchingKeyKind::Galois { element } => write!(f, "Galois key of X -> X^{element}"),
+        }
+    }
+}
+
+/// The factor between a message and the integers that encode it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PlaintextScale {
+    /// A named scale: for sums, and for products of canonical values of the same level inside a segment of the chain.
+    Named(Scale),
+    /// `to / from`: for products that carry a ciphertext from scale `from` to scale `to`, exactly.
+    Ratio {
+        /// Scale of the ciphertext before the product.
+        from: Scale,
+        /// Scale of the product.
+        to: Scale,
+    },
+}
+
+impl PlaintextScale {
+    /// The value that the name stands for.
+    pub fn exact(self, params: &Params) -> ExactScale {
+        match self {
+            PlaintextScale::Named(scale) => params.scale(scale),
+            PlaintextScale::Ratio { from, to } => {
+                params.scale(to).mul_ratio(&BigUint::from(1u8), &params.scale(from))
+            }
+        }
+    }
+
+    /// Scale of the product with a ciphertext at scale `ciphertext`, if that has a name.
+    ///
+    /// `D_level^2` has one except where the chain steps to a segment with another scale ([`Params::continues`]).
+    pub fn product(self, ciphertext: Scale, params: &Params) -> Option<Scale> {
+        match self {
+            PlaintextScale::Named(scale)
+                if scale == ciphertext && scale.power == 1 && params.continues(scale.level) =>
+            {
+                Some(Scale::squared(scale.level))
+            }
+            PlaintextScale::Ratio { from, to } if from == ciphertext => Some(to),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for PlaintextScale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlaintextScale::Named(scale) => write!(f, "{scale}"),
+            PlaintextScale::Ratio { from, to } => write!(f, "{to}/{from}"),
+        }
+    }
+}
