@@ -1,13 +1,14 @@
 //! The embedded networks, all the way: ONNX bytes, compiled, keys, an encrypted picture, the answer, beside the plain network with
 //! its exact ReLUs and beside the simulation.
 
-use fhec_compiler::build::{self, Request};
+use fhec_compiler::build;
 use fhec_compiler::data::Dataset;
 use fhec_compiler::embedded::Example;
 use fhec_compiler::program::{Program, argmax};
 use fhec_compiler::roles::{Answer, Client, Server};
 use fhec_compiler::simulator::Simulator;
 use fhec_ir::artifact::Artifact;
+use fhec_passes::options::CompileOptions;
 use fhec_runtime::ring::Context;
 
 /// A run with the logits of the plain network and of the simulated program.
@@ -21,7 +22,8 @@ struct Run {
 impl Run {
     fn of(example: Example, security: u32) -> Self {
         let network = example.network();
-        let request = Request { security, ..Request::default() };
+        let level = security.try_into().expect("a level of the table");
+        let request = CompileOptions { security: Some(level), ..CompileOptions::default() }.into();
         let program = build::embedded(network, &request).expect("the embedded network compiles").program;
         assert!(program.plan.security_bits >= security);
         // What is run is what was written.
