@@ -113,14 +113,6 @@ impl CompileError {
             source => CompileError::Compile { model, source },
         }
     }
-
-    /// The limit that the plan is beyond, if that is the reason.
-    pub fn gate(&self) -> Option<&GateError> {
-        match self {
-            CompileError::Memory { source, .. } | CompileError::Limits(source) => Some(source),
-            _ => None,
-        }
-    }
 }
 
 /// Why text is no list of ranges.

@@ -23,8 +23,8 @@ const MAX_BYTES: u64 = 1 << 20;
 /// What is asked of the passes. What is given here wins over the file.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct OptionArgs {
-    /// TOML file with options of a compile: names are those of the flags without the dashes, ReLUs are
-    /// `relu = { agreement = 99.5 }`, `{ depth = 6 }` or `{ alpha = 13.0 }`. Flags win over the file
+    /// TOML file with options of a compile: names are those of the flags without the dashes, ReLUs
+    /// are `relu = { agreement = 99.5 }`, `{ depth = 6 }` or `{ alpha = 13.0 }`. Flags win over it
     #[arg(long, value_name = "FILE.toml")]
     options: Option<PathBuf>,
     #[arg(long, value_name = "BITS", help = security_help())]
@@ -158,6 +158,7 @@ mod tests {
     use std::io::Write;
 
     use clap::{CommandFactory, FromArgMatches};
+    use fhec_passes::nn::calibrate::{Range, Source};
 
     use super::*;
     use crate::cli::compile::Args;
@@ -206,6 +207,23 @@ mod tests {
         for flag in ["security", "max-ram", "bootstrap-placement"] {
             assert_eq!(printed(flag).1.len(), Preset::ALL.len(), "{flag}");
         }
+    }
+
+    #[test]
+    fn help_prints_what_relus_become() {
+        let number = |flag: &str| -> f64 {
+            let (default, _) = printed(flag);
+            default.split(' ').next().unwrap().parse().unwrap()
+        };
+        let relus = |relu: Relu, source: Source<'static>| {
+            let nn = CompileOptions { relu, ..CompileOptions::default() }.nn(&source.into());
+            (nn.fit.fitting, nn.approximate.relu)
+        };
+        let (images, intervals) = (Source::Images(&[]), Source::Intervals(Range::new(0.0, 1.0)));
+        let agreement = Relu::Agreement(number("agreement"));
+        assert_eq!(relus(agreement, images.clone()), relus(Relu::Default, images));
+        let alpha = Relu::Alpha(number("relu-alpha"));
+        assert_eq!(relus(alpha, intervals.clone()), relus(Relu::Default, intervals));
     }
 
     fn file(text: &str) -> tempfile::NamedTempFile {

@@ -198,7 +198,8 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The nodes that the outputs need, each after those it needs: in the order of the file where that is such an order, which ONNX asks for.
+/// The nodes that the outputs need, each after those it needs: in the order of the file where that
+/// is such an order, which ONNX asks for.
 fn order(graph: &GraphProto, names: &Names<'_>, opset: i64) -> Result<Vec<usize>, ImportError> {
     if graph.output.is_empty() {
         return Err(ImportError::Graph { reason: "there is no output".into() });

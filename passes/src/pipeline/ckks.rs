@@ -169,3 +169,47 @@ impl Sites {
         bootstraps.map(site).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fhec_ir::ckks::CiphertextType;
+    use fhec_ir::func::Rewriter;
+
+    use super::*;
+
+    /// A function of two bootstraps, and their results.
+    fn bootstraps() -> (Func<Ckks>, [Value; 2]) {
+        let mut func = Func::new("test");
+        let ty = CiphertextType::canonical(1, 16, 3);
+        let x = func.add_input(ty.clone(), None);
+        let results = [3, 2].map(|level| {
+            func.push_typed(Op::Bootstrap { x, level }, CiphertextType::canonical(1, 16, level), None)
+        });
+        func.set_outputs(results.to_vec());
+        (func, results)
+    }
+
+    #[test]
+    fn a_bootstrap_is_known_wherever_passes_put_it() {
+        let (func, [first, second]) = bootstraps();
+        let [a, b] = [Value::new(70), Value::new(4)];
+        let mut sites = Sites(BTreeMap::from([(a, first), (b, second)]));
+        assert_eq!(sites.ops(&func), Ok(vec![(0, a), (1, b)]));
+        // A pass that turns the order around, so that ids change, too.
+        let mut rewriter = Rewriter::same_stage(&func);
+        for data in func.ops().iter().rev() {
+            rewriter.copy(&func, data).unwrap();
+        }
+        let (turned, values) = rewriter.finish_with_values(&func);
+        sites.follow(&values);
+        assert_eq!(sites.ops(&turned), Ok(vec![(0, b), (1, a)]));
+    }
+
+    #[test]
+    fn a_bootstrap_that_a_pass_loses_is_an_error() {
+        let (func, [first, second]) = bootstraps();
+        let mut sites = Sites(BTreeMap::from([(Value::new(0), first), (Value::new(1), second)]));
+        sites.follow(&BTreeMap::from([(first, first)]));
+        assert!(matches!(sites.ops(&func), Err(PassError::Malformed { .. })));
+    }
+}

@@ -1,10 +1,10 @@
 //! The search for parameters: candidates in, the program of the best one out.
 //!
 //! The ring decides how many slots there are, layouts depend on the slots, and costs on both. So
-//! every ring and digit size that security admits ([`rings`]) is compiled to the end and estimated.
-//! Where no chain holds the whole program, chains with bootstrapping ([`bootstrapped`]) are placed
+//! every ring and digit size that security admits (`rings`) is compiled to the end and estimated.
+//! Where no chain holds the whole program, chains with bootstrapping (`bootstrapped`) are placed
 //! and ranked by predicted time, and the best of them compiled to the end. The fastest that keeps
-//! precision and memory wins, of those hardly slower the most precise ([`verdicts`]). Every
+//! precision and memory wins, of those hardly slower the most precise (`verdicts`). Every
 //! candidate is compiled once, the winner too.
 
 mod bootstrapped;
@@ -111,6 +111,8 @@ pub struct Scheduled {
     pub estimate: Estimate,
     /// Parameter sets looked at, the chosen one among them.
     pub considered: Vec<Considered>,
+    /// How many programs were compiled to the end.
+    pub compiled: usize,
     /// What each pass did.
     pub reports: Vec<Report>,
     /// Shapes of the program's circuits.
@@ -172,6 +174,7 @@ pub fn search(
         params: candidate.params,
         estimate,
         considered: search.verdicts.considered,
+        compiled: search.verdicts.compiled,
         reports: packed.result.reports.iter().cloned().chain(result.reports).collect(),
         placed: result.placed,
     })

@@ -107,6 +107,8 @@ fn a_lenet_is_scheduled_at_128_bits() {
     crate::security::check(params, 128).unwrap();
     assert_eq!(params.top_level(), 3 + 2 * 6);
     assert_eq!(considered.iter().filter(|row| row.verdict == "chosen").count(), 1);
+    // Each of the priced sets, the chosen one as well.
+    assert_eq!(scheduled.compiled, considered.iter().filter(|row| row.seconds > 0.0).count());
     assert!(
         estimate.error_bits_worst >= (8.0f64 / 1e-4).log2()
             && estimate.log2_failure_probability == LEAST_LOG2_PROBABILITY
@@ -233,6 +235,12 @@ fn too_deep_a_network_is_bootstrapped() {
     // 200 levels, of which a window holds a whole number of polynomials of five.
     assert_eq!(bootstraps, 40usize.div_ceil(usize::from(levels) / 5) - 1);
     assert_eq!(scheduled.considered.iter().filter(|row| row.verdict == "chosen").count(), 1);
+    assert_eq!(scheduled.compiled, scheduled.considered.iter().filter(|row| row.seconds > 0.0).count());
+    // Every bootstrap is known by the value that it refreshes, and no two refresh the same.
+    let placed = scheduled.placed.unwrap();
+    let refreshed: std::collections::BTreeSet<_> = placed.sites.iter().map(|(_, value)| value).collect();
+    assert_eq!((placed.sites.len(), refreshed.len()), (bootstraps, bootstraps));
+    assert_eq!(refreshed, placed.placement.refresh_order(&scheduled.packed).iter().collect());
 
     // No bootstrapping fits a small ring, and nobody is advised to try it.
     let params = ParamOptions { max_log_n: 13, ..ParamOptions::default() };
