@@ -98,7 +98,7 @@ fn input_range(preprocess: &Preprocess) -> Range {
 fn import(path: &Path, options: &ImportOptions, preprocess: &Preprocess) -> Result<Func<Nn>, CompileError> {
     let model = path.display().to_string();
     let imported = onnx::import_with(path, options)
-        .map_err(|source| CompileError::Import { model: model.clone(), source })?;
+        .map_err(|error| CompileError::Import { model: model.clone(), source: Box::new(error) })?;
     check_network(&imported.func, preprocess)
         .map_err(|error| CompileError::Network { model, source: error.into() })?;
     Ok(imported.func)
@@ -158,7 +158,7 @@ pub fn calibrate(
     let passes = CompileOptions { relu, ..CompileOptions::default() }.nn(&known);
     let model = path.display().to_string();
     let result = run_nn(&network, &known.source, &passes, &mut |_, _| ())
-        .map_err(|source| CompileError::Fit { model: model.clone(), source })?;
+        .map_err(|error| CompileError::Fit { model: model.clone(), source: Box::new(error) })?;
     let broken = |what| {
         let model = model.clone();
         move |source: Cause| CompileError::Broken { model, what, source }
@@ -181,7 +181,7 @@ pub fn embedded(network: &Embedded, request: &Request) -> Result<Built, CompileE
         move |source: Cause| CompileError::Broken { model, what, source }
     };
     let imported = onnx::import_bytes(network.model, None, &ImportOptions::default())
-        .map_err(|source| CompileError::Import { model: model.clone(), source })?;
+        .map_err(|error| CompileError::Import { model: model.clone(), source: Box::new(error) })?;
     let ranges = parse_ranges(network.calibration);
     let ranges = ranges.map_err(|error| broken("its ranges cannot be read")(error.into()))?;
     let activations = network.activations.map(serde_json::from_str).transpose();

@@ -54,7 +54,7 @@ fn a_file_flags_and_the_library_give_the_same_artifact() {
     assert!(by_file == artifact(folder.path(), &FLAGS), "flags give something else");
 
     let options: CompileOptions = toml::from_str(OPTIONS).unwrap();
-    let preprocess = Preprocess::beside(&model()).unwrap().unwrap();
+    let preprocess = Preprocess::beside(model()).unwrap().unwrap();
     let built = build::from_file(&model(), preprocess.clone(), &options.clone().into()).unwrap();
     assert!(by_file == built.program.artifact.to_bytes(), "the library gives something else");
     assert!(by_file != artifact(folder.path(), &FLAGS[..2]), "options change nothing");

@@ -134,6 +134,21 @@ impl CompileOptions {
         self.max_ram.or(self.preset.map(Preset::max_ram)).unwrap_or(MAX_RAM)
     }
 
+    /// How tensors are laid out, whether asked for or not.
+    pub fn packing(&self) -> Packing {
+        match (self.packing, self.batch, self.preset) {
+            (_, _, Some(preset)) => preset.packing(),
+            (Packing::Auto, Some(images), None) if images.get() > MOST_IMAGES_IN_CHANNELS => Packing::Pixel,
+            (packing, _, None) => packing,
+        }
+    }
+
+    /// How bootstraps are placed, whether asked for or not.
+    pub fn bootstrap_placement(&self) -> BootstrapPlacement {
+        let of_preset = self.preset.map(Preset::bootstrap_placement);
+        self.bootstrap_placement.or(of_preset).unwrap_or_default()
+    }
+
     /// Whether the program ends with a softmax under encryption.
     pub fn has_softmax(&self) -> bool {
         self.encrypt_softmax || self.preset.is_some()
@@ -205,7 +220,6 @@ impl CompileOptions {
     /// # Errors
     /// If the preset's parameters cannot be made.
     pub fn search(&self) -> Result<SearchOptions, SetError> {
-        let preset = self.preset;
         Ok(SearchOptions {
             params: ParamOptions {
                 security: self.security(),
@@ -215,19 +229,10 @@ impl CompileOptions {
                 max_log_n: self.max_log_n,
                 ..ParamOptions::default()
             },
-            packing: match (self.packing, self.batch, preset) {
-                (_, _, Some(preset)) => preset.packing(),
-                (Packing::Auto, Some(images), None) if images.get() > MOST_IMAGES_IN_CHANNELS => {
-                    Packing::Pixel
-                }
-                (packing, _, None) => packing,
-            },
+            packing: self.packing(),
             images: self.batch,
-            bootstrap_placement: self
-                .bootstrap_placement
-                .or(preset.map(Preset::bootstrap_placement))
-                .unwrap_or_default(),
-            fixed: preset.map(Preset::params).transpose()?,
+            bootstrap_placement: self.bootstrap_placement(),
+            fixed: self.preset.map(Preset::params).transpose()?,
             costs: self.costs.clone(),
             verify_each: self.verify_each,
         })

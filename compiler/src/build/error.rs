@@ -25,7 +25,7 @@ pub enum CompileError {
         /// The model's file.
         model: String,
         /// What is wrong.
-        source: ImportError,
+        source: Box<ImportError>,
     },
     /// The model or what it is run on: its inputs and outputs are no image and one answer, or the
     /// normalisation has other channels.
@@ -67,7 +67,7 @@ pub enum CompileError {
         /// The model.
         model: String,
         /// What is wrong.
-        source: PassError,
+        source: Box<PassError>,
     },
     /// Activations cannot be fitted to the sample images: the cause says what to change.
     #[error("cannot fit the activations of {model}")]
@@ -75,7 +75,7 @@ pub enum CompileError {
         /// The model's file.
         model: String,
         /// What is wrong.
-        source: PassError,
+        source: Box<PassError>,
     },
     /// What was asked for: no plan keeps within the memory. The cause names the least that would do.
     #[error("cannot compile {model}")]
@@ -110,7 +110,7 @@ impl CompileError {
             PassError::Params(ChooseParamsError::Memory { ram, nearest, .. }) => {
                 CompileError::Memory { model, source: out_of_memory(ram, &nearest) }
             }
-            source => CompileError::Compile { model, source },
+            error => CompileError::Compile { model, source: Box::new(error) },
         }
     }
 }

@@ -170,11 +170,10 @@ mod tests {
         args.options().unwrap()
     }
 
-    /// What decides a program: presets and defaults are the same if these are.
-    fn decided(options: &CompileOptions) -> (SecurityLevel, ByteSize, String) {
-        let search = options.search().unwrap();
-        let choices = (search.packing, search.bootstrap_placement, options.margin);
-        (options.security(), options.max_ram(), format!("{choices:?}"))
+    /// What options come to, whether asked for or not.
+    fn decided(options: &CompileOptions) -> (SecurityLevel, ByteSize, f64, Packing, BootstrapPlacement) {
+        let placement = options.bootstrap_placement();
+        (options.security(), options.max_ram(), options.margin, options.packing(), placement)
     }
 
     /// The default that the help of `flag` prints, and those that it prints for presets.

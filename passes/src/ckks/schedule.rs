@@ -191,7 +191,7 @@ mod tests {
         for _ in 0..200 {
             let mut func: Func<Ckks> = Func::new("random");
             let ty = CiphertextType::canonical(1, 16, 3);
-            let mut values = vec![func.add_input(ty.clone(), None), func.add_input(ty, None)];
+            let mut values = vec![func.add_input(ty, None), func.add_input(ty, None)];
             for _ in 0..4 + next(40) {
                 // Mostly late values, so that there are chains; the same one twice at times.
                 let mut pick = || values[values.len() - 1 - next(values.len().min(6))];

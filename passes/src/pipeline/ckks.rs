@@ -181,7 +181,7 @@ mod tests {
     fn bootstraps() -> (Func<Ckks>, [Value; 2]) {
         let mut func = Func::new("test");
         let ty = CiphertextType::canonical(1, 16, 3);
-        let x = func.add_input(ty.clone(), None);
+        let x = func.add_input(ty, None);
         let results = [3, 2].map(|level| {
             func.push_typed(Op::Bootstrap { x, level }, CiphertextType::canonical(1, 16, level), None)
         });

@@ -35,7 +35,7 @@ struct TooLarge {
 /// Why no set is taken.
 pub(super) enum NoneFits {
     /// The set of that row comes nearest to the memory.
-    Memory { needed: u64, candidate: Candidate, row: usize },
+    Memory { needed: u64, candidate: Box<Candidate>, row: usize },
     /// Something else.
     Other(ChooseParamsError),
 }
@@ -145,7 +145,9 @@ impl Verdicts {
             (Some(most), _) => {
                 NoneFits::Other(ChooseParamsError::Precision { depth, wanted: self.wanted, best: most.bits })
             }
-            (None, Some(TooLarge { needed, candidate, row })) => NoneFits::Memory { needed, candidate, row },
+            (None, Some(TooLarge { needed, candidate, row })) => {
+                NoneFits::Memory { needed, candidate: Box::new(candidate), row }
+            }
             (None, None) => NoneFits::Other(ChooseParamsError::TooDeep {
                 depth,
                 max_levels: choose_params::max_levels(asked),
