@@ -1,44 +1,31 @@
 //! A compile as the commands run it: model file, normalisation and calibration in, a [`Program`] out.
 
+mod error;
+
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
-use fhec_ir::program::Program;
+use fhec_ir::program::{Program, ProgramError};
 use fhec_ir::tensor::Tensor;
-use fhec_ir::text::print_func;
-use fhec_passes::analysis::cost::CostTable;
-use fhec_passes::ckks::choose_params::ChooseParamsError;
-use fhec_passes::ckks::place_bootstraps::BootstrapPlacement;
-use fhec_passes::compile::{self, CompileError, Compiled, Options};
-use fhec_passes::lower_nn::Packing;
+use fhec_passes::compile::{Compiled, compile};
 use fhec_passes::nn::activations::Activations;
-use fhec_passes::nn::approximate::ReluMethod;
 use fhec_passes::nn::calibrate::{Range, Source};
-use fhec_passes::nn::fit_network::Fitting;
-use fhec_passes::nn::softmax::{TEMPERATURE, append_softmax};
-use fhec_passes::pipeline::{NnOptions, run_nn};
-use fhec_passes::preset::Preset;
-use fhec_passes::schedule_network::ScheduleError;
+use fhec_passes::options::{CompileOptions, Knowledge, Relu};
+use fhec_passes::pipeline::run_nn;
 use serde::Deserialize;
 
+pub use self::error::{Cause, CompileError, RangesError};
+
 use crate::activation_ranges::{ActivationRanges, activation_ranges};
-use crate::cli::Stage;
 use crate::data::{Dataset, Preprocess};
 use crate::embedded::Embedded;
 use crate::files::{self, Access};
-use crate::gates::out_of_memory;
 use crate::onnx::{self, ImportOptions};
 use crate::program::check_network;
 
-/// Precision of ReLU in bits where levels allow it, the one of the 2021 ResNet-20 (arXiv 2106.07229).
-const RELU_ALPHA: f64 = 13.0;
-/// The least precise ReLU that is chosen without being asked for.
-const LEAST_RELU_ALPHA: f64 = 8.0;
 /// Files of ranges and of fitted activations are a few lines per activation.
 const MAX_RANGES_BYTES: u64 = 16 << 20;
 
@@ -53,54 +40,13 @@ pub enum Calibration {
     BesideModel,
 }
 
-/// How ReLU is approximated.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Relu {
-    /// With calibration images, fitted so that [`AGREEMENT`] percent of images keep their class; as `net.activations.json` beside
-    /// `net.onnx` says; or else to 13 bits, or less if levels are short.
-    Default,
-    /// To this many bits.
-    Alpha(f64),
-    /// Fitted to calibration images so that this share of images, in percent, keeps its class.
-    Agreement(f64),
-    /// One polynomial of this depth per activation, fitted to calibration images, or minimax without.
-    Depth(u32),
-}
-
-/// Batches larger than this are laid out one pixel per ciphertext, unless told otherwise: by then all ciphertexts of deep networks are full, and
-/// more images only make the program longer.
-const MOST_IMAGES_IN_CHANNELS: usize = 32;
-
-/// The share of images that keep their class where none is asked for, in percent.
-pub const AGREEMENT: f64 = 99.5;
-
-/// What is asked of a compile.
+/// What is asked of a compile, with the files that it reads beside the model.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// 98, 128, 192 or 256.
-    pub security: u32,
+    /// What the passes are asked for.
+    pub options: CompileOptions,
     /// Where ranges come from.
     pub calibration: Calibration,
-    /// What measured ranges are multiplied with.
-    pub margin: f64,
-    /// How ReLU is approximated.
-    pub relu: Relu,
-    /// Memory that evaluating may take: keys, ciphertexts, tables and encoded weights.
-    pub ram_bytes: u64,
-    /// What operations cost.
-    pub costs: CostTable,
-    /// How tensors are laid out.
-    pub packing: Packing,
-    /// Images of one run; `None` for one.
-    pub batch: Option<NonZeroUsize>,
-    /// How bootstraps are placed; `None`: as the preset does, or else in the least predicted time.
-    pub bootstrap_placement: Option<BootstrapPlacement>,
-    /// A published program to follow: it fixes parameters, packing and activations.
-    pub preset: Option<Preset>,
-    /// Evaluate a softmax at the end of the network under encryption.
-    pub encrypt_softmax: bool,
-    /// Verify after every pass.
-    pub verify_each: bool,
     /// How a model file is read.
     pub import: ImportOptions,
     /// What the plan is to say beside the compiler's own notes.
@@ -109,22 +55,15 @@ pub struct Request {
 
 impl Default for Request {
     fn default() -> Self {
-        Request {
-            security: 128,
-            calibration: Calibration::BesideModel,
-            margin: 1.5,
-            relu: Relu::Default,
-            ram_bytes: 16 << 30,
-            costs: CostTable::default(),
-            packing: Packing::Auto,
-            batch: None,
-            bootstrap_placement: None,
-            preset: None,
-            encrypt_softmax: false,
-            verify_each: false,
-            import: ImportOptions::default(),
-            notes: Vec::new(),
-        }
+        CompileOptions::default().into()
+    }
+}
+
+impl From<CompileOptions> for Request {
+    /// With the calibration beside the model.
+    fn from(options: CompileOptions) -> Self {
+        let (calibration, import) = (Calibration::BesideModel, ImportOptions::default());
+        Request { options, calibration, import, notes: Vec::new() }
     }
 }
 
@@ -135,17 +74,6 @@ pub struct Built {
     pub program: Arc<Program>,
     /// The stages.
     pub compiled: Compiled,
-}
-
-impl Built {
-    /// The program at `stage`, as text.
-    pub fn emit(&self, stage: Stage) -> String {
-        match stage {
-            Stage::Nn => print_func(&self.compiled.nn),
-            Stage::Packed => print_func(&self.compiled.packed),
-            Stage::Ckks => print_func(&self.compiled.program),
-        }
-    }
 }
 
 /// Ranges of values, as `net.calibration.json` has them: a list of these.
@@ -168,16 +96,20 @@ fn input_range(preprocess: &Preprocess) -> Range {
 }
 
 /// The network in `path`, if it can be run on images normalised by `preprocess`.
-fn import(path: &Path, options: &ImportOptions, preprocess: &Preprocess) -> Result<Func<Nn>> {
-    let imported =
-        onnx::import_with(path, options).with_context(|| format!("cannot import {}", path.display()))?;
+fn import(path: &Path, options: &ImportOptions, preprocess: &Preprocess) -> Result<Func<Nn>, CompileError> {
+    let model = path.display().to_string();
+    let imported = onnx::import_with(path, options)
+        .map_err(|error| CompileError::Import { model: model.clone(), source: Box::new(error) })?;
     check_network(&imported.func, preprocess)
-        .with_context(|| format!("cannot run the network in {}", path.display()))?;
+        .map_err(|error| CompileError::Network { model, source: error.into() })?;
     Ok(imported.func)
 }
 
 /// Compiles the model in `path`.
-pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built> {
+///
+/// # Errors
+/// [`CompileError`].
+pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built, CompileError> {
     let network = import(path, &request.import, &preprocess)?;
     let beside = path.with_extension("calibration.json");
     let ranges_file = match &request.calibration {
@@ -186,18 +118,18 @@ pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Resu
         _ => None,
     };
     let images = match &request.calibration {
-        Calibration::Images(file) => Some(open_calibration(&network, file, &preprocess)?),
+        Calibration::Images(file) => Some(open_calibration(path, &network, file, &preprocess)?),
         _ => None,
     };
     let ranges = ranges_file.map(|file| read_ranges(&file)).transpose()?;
     let beside = path.with_extension("activations.json");
-    let known = match (&request.calibration, request.relu) {
+    let activations = match (&request.calibration, request.options.relu) {
         (Calibration::BesideModel, Relu::Default) if beside.is_file() => Some(read_activations(&beside)?),
         _ => None,
     };
     let name = path.file_stem().map_or("network".into(), |stem| stem.to_string_lossy().into_owned());
-    build(network, &name, preprocess, images, ranges, known, request)
-        .with_context(|| format!("cannot compile {}", path.display()))
+    let known = Known { images, ranges, activations };
+    build(network, &name, path.display().to_string(), preprocess, &known, request)
 }
 
 /// What [`calibrate`] yields.
@@ -210,147 +142,95 @@ pub struct Calibrated {
 }
 
 /// Fits polynomials to the ReLUs of the model in `path`, on the images of a file; `relu` is an agreement or a depth.
+///
+/// # Errors
+/// [`CompileError`].
 pub fn calibrate(
     path: &Path,
     options: &ImportOptions,
     preprocess: &Preprocess,
     images: &Path,
     relu: Relu,
-) -> Result<Calibrated> {
+) -> Result<Calibrated, CompileError> {
+    let (Relu::Agreement(_) | Relu::Depth(_)) = relu else { return Err(CompileError::NothingToFit) };
     let network = import(path, options, preprocess)?;
-    let images = open_calibration(&network, images, preprocess)?;
-    let mut passes = NnOptions::default();
-    passes.fit.fitting = match relu {
-        Relu::Agreement(percent) => Fitting::Agreement(percent / 100.0),
-        Relu::Depth(depth) => Fitting::Depth(depth),
-        Relu::Default | Relu::Alpha(_) => bail!("fits are made for an agreement or a depth"),
+    let images = open_calibration(path, &network, images, preprocess)?;
+    let known = Source::Images(&images).into();
+    let passes = CompileOptions { relu, ..CompileOptions::default() }.nn(&known);
+    let model = path.display().to_string();
+    let result = run_nn(&network, &known.source, &passes, &mut |_, _| ())
+        .map_err(|error| CompileError::Fit { model: model.clone(), source: Box::new(error) })?;
+    let broken = |what| {
+        let model = model.clone();
+        move |source: Cause| CompileError::Broken { model, what, source }
     };
-    let result = run_nn(&network, &Source::Images(&images), &passes, &mut |_, _| ())
-        .with_context(|| format!("cannot fit the activations of {}", path.display()))?;
-    let ranges = activation_ranges(&result, &images)?;
-    let activations = result.activations.context("no polynomial was fitted")?;
+    let ranges = activation_ranges(&result, &images);
+    let ranges = ranges.map_err(|error| broken("the fitted network cannot be run")(error.into()))?;
+    let activations = result.activations.ok_or("there are no polynomials".into());
+    let activations = activations.map_err(broken("nothing was fitted"))?;
     Ok(Calibrated { activations, ranges })
 }
 
 /// Compiles a network that comes with the program.
-pub fn embedded(network: &Embedded, request: &Request) -> Result<Built> {
+///
+/// # Errors
+/// [`CompileError`].
+pub fn embedded(network: &Embedded, request: &Request) -> Result<Built, CompileError> {
+    let model = format!("the embedded network {}", network.name);
+    let broken = |what| {
+        let model = model.clone();
+        move |source: Cause| CompileError::Broken { model, what, source }
+    };
     let imported = onnx::import_bytes(network.model, None, &ImportOptions::default())
-        .context("cannot import the embedded network")?;
-    let ranges = parse_ranges(network.calibration).context("the embedded network's ranges")?;
+        .map_err(|error| CompileError::Import { model: model.clone(), source: Box::new(error) })?;
+    let ranges = parse_ranges(network.calibration);
+    let ranges = ranges.map_err(|error| broken("its ranges cannot be read")(error.into()))?;
     let activations = network.activations.map(serde_json::from_str).transpose();
-    let activations = activations.context("the embedded network's activations")?;
-    build(imported.func, network.name, network.preprocess()?, None, Some(ranges), activations, request)
+    let activations = activations.map_err(|error| broken("its activations cannot be read")(error.into()))?;
+    let known = Known { images: None, ranges: Some(ranges), activations };
+    build(imported.func, network.name, model, network.preprocess()?, &known, request)
 }
 
+/// What files say about a network's values.
+struct Known {
+    images: Option<Vec<Vec<Tensor>>>,
+    ranges: Option<BTreeMap<String, Range>>,
+    activations: Option<Activations>,
+}
+
+/// Compiles `network`, which is called `name` in the program and `model` in messages.
 fn build(
     mut network: Func<Nn>,
     name: &str,
+    model: String,
     preprocess: Preprocess,
-    images: Option<Vec<Vec<Tensor>>>,
-    mut ranges: Option<BTreeMap<String, Range>>,
-    known: Option<Activations>,
+    known: &Known,
     request: &Request,
-) -> Result<Built> {
+) -> Result<Built, CompileError> {
     network.name = identifier(name);
-    if request.encrypt_softmax || request.preset.is_some() {
-        add_softmax(&mut network, ranges.as_mut())?;
-    }
     let input = input_range(&preprocess);
-    let source = match (&images, &ranges) {
+    let source = match (&known.images, &known.ranges) {
         (Some(images), _) => Source::Images(images),
         (None, Some(ranges)) => Source::Table { ranges, input },
         (None, None) => Source::Intervals(input),
     };
-    let mut options = Options::default();
-    options.nn.calibrate.margin = request.margin;
-    options.nn.verify_each = request.verify_each;
-    options.schedule.verify_each = request.verify_each;
-    options.schedule.costs = request.costs.clone();
-    options.schedule.packing = match (request.packing, request.batch) {
-        (Packing::Auto, Some(images)) if images.get() > MOST_IMAGES_IN_CHANNELS => Packing::Pixel,
-        (packing, _) => packing,
-    };
-    options.schedule.images = request.batch;
-    options.schedule.params.security_bits = request.security;
-    options.schedule.params.ram = Some(request.ram_bytes);
-    options.nn.fit.fitting = match (request.relu, known) {
-        (_, Some(activations)) => Fitting::Known(activations),
-        (Relu::Agreement(percent), None) => Fitting::Agreement(percent / 100.0),
-        (Relu::Depth(depth), None) => Fitting::Depth(depth),
-        (Relu::Default, None) if images.is_some() => Fitting::Agreement(AGREEMENT / 100.0),
-        (Relu::Default | Relu::Alpha(_), None) => Fitting::Off,
-    };
-    options.nn.encrypt_softmax = request.encrypt_softmax;
-    if let Some(preset) = request.preset {
-        preset.apply(&mut options).context("cannot make the preset's parameters")?;
-    }
-    if let Some(placement) = request.bootstrap_placement {
-        options.schedule.bootstrap_placement = placement;
-    }
-    let mut alpha = match request.relu {
-        Relu::Alpha(alpha) => alpha,
-        _ => RELU_ALPHA,
-    };
-    // Only a precision that nobody asked for is lowered.
-    let lowered =
-        request.relu == Relu::Default && request.preset.is_none() && options.nn.fit.fitting == Fitting::Off;
-    let compiled = loop {
-        if request.preset.is_none() {
-            options.nn.approximate.relu = ReluMethod::Alpha(alpha);
-        }
-        let too_deep = match compile::compile(&network, &source, &options, &mut |_, _| ()) {
-            Ok(compiled) => break compiled,
-            Err(CompileError::Schedule(ScheduleError::Params(
-                error @ (ChooseParamsError::TooDeep { .. } | ChooseParamsError::Precision { .. }),
-            ))) => error,
-            Err(CompileError::Schedule(ScheduleError::Params(ChooseParamsError::Memory {
-                ram,
-                nearest,
-                ..
-            }))) => return Err(out_of_memory(ram, &nearest).into()),
-            Err(error) => return Err(error.into()),
-        };
-        // A shallower ReLU helps where the depth is near what a ring holds, not where it is a multiple of that.
-        let hopeless = matches!(too_deep, ChooseParamsError::TooDeep { depth, max_levels, .. } if depth > 2 * max_levels);
-        if !lowered || hopeless || alpha - 1.0 < LEAST_RELU_ALPHA {
-            return Err(too_deep.into());
-        }
-        alpha -= 1.0;
-    };
-    let mut plan = compiled.plan.clone();
-    plan.network = network.name.clone();
-    if lowered && alpha < RELU_ALPHA {
-        plan.notes.push(format!(
-            "ReLU has {alpha} bits of precision instead of {RELU_ALPHA}: more levels do not fit"
-        ));
-    }
-    let measured =
-        images.is_some() || ranges.is_some() || matches!(options.nn.fit.fitting, Fitting::Known(_));
-    if !measured {
-        // Only what is approximated has a row.
-        let cost = match plan.ranges.is_empty() {
-            true => "which costs precision",
-            false => "so activations are approximated on much larger domains than needed",
-        };
-        plan.notes.push(format!(
-            "no sample images: ranges are by interval arithmetic, sound but wide, {cost}; give some by --calibration FILE, a few hundred are \
-             enough"
-        ));
-    }
-    plan.notes.extend(request.notes.iter().cloned());
-    let (schedule, params) = (compiled.program.clone(), compiled.params.clone());
-    Ok(Built { program: Arc::new(Program::new(schedule, params, network, plan, preprocess)?), compiled })
+    let knowledge = Knowledge { source, activations: known.activations.as_ref() };
+    let compiled = compile(&network, &knowledge, &request.options, &mut |_, _| ())
+        .map_err(|error| CompileError::of_passes(model.clone(), error))?;
+    let program = program(&compiled, preprocess, &request.notes);
+    let program = program.map_err(|source| {
+        let what = "the program that was made does not fit together";
+        CompileError::Broken { model, what, source: source.into() }
+    })?;
+    Ok(Built { program: Arc::new(program), compiled })
 }
 
-/// Ends the network with a softmax, whose operand's range follows from that of the logits.
-fn add_softmax(network: &mut Func<Nn>, ranges: Option<&mut BTreeMap<String, Range>>) -> Result<()> {
-    let (logits, scaled) = append_softmax(network).map_err(anyhow::Error::msg)?;
-    if let Some(ranges) = ranges
-        && let Some(&Range { min, max }) = ranges.get(&logits)
-    {
-        ranges.insert(scaled, Range::new(min / TEMPERATURE, max / TEMPERATURE));
-    }
-    Ok(())
+/// The program with its plan, which says `notes` as well.
+fn program(compiled: &Compiled, preprocess: Preprocess, notes: &[String]) -> Result<Program, ProgramError> {
+    let mut plan = compiled.plan.clone();
+    plan.notes.extend(notes.iter().cloned());
+    let Compiled { program, params, network, .. } = compiled;
+    Program::new(program.clone(), params.clone(), network.clone(), plan, preprocess)
 }
 
 /// A name that the text form of programs takes.
@@ -360,42 +240,59 @@ fn identifier(name: &str) -> String {
     if word.starts_with(|c: char| c.is_ascii_alphabetic()) { word } else { format!("net_{word}") }
 }
 
-fn open_calibration(network: &Func<Nn>, path: &Path, preprocess: &Preprocess) -> Result<Vec<Vec<Tensor>>> {
-    let [c, h, w] = check_network(network, preprocess)?;
+/// The images in `path`, as inputs of `network`, the one in `model`.
+fn open_calibration(
+    model: &Path,
+    network: &Func<Nn>,
+    path: &Path,
+    preprocess: &Preprocess,
+) -> Result<Vec<Vec<Tensor>>, CompileError> {
+    let unusable = |source: Cause| CompileError::Network { model: model.display().to_string(), source };
+    let [c, h, w] = check_network(network, preprocess).map_err(|error| unusable(error.into()))?;
     let dataset = Dataset::open(path, [c, h, w])?;
-    let image = |index| Ok(vec![Tensor::new([1, c, h, w], dataset.input(index, preprocess)?)?]);
+    let image = |index| {
+        let image = Tensor::new([1, c, h, w], dataset.input(index, preprocess)?);
+        Ok(vec![image.map_err(|error| unusable(error.into()))?])
+    };
     (0..dataset.len()).map(image).collect()
 }
 
-fn read_ranges(path: &Path) -> Result<BTreeMap<String, Range>> {
+fn read_ranges(path: &Path) -> Result<BTreeMap<String, Range>, CompileError> {
     let bytes = files::read(path, MAX_RANGES_BYTES)?;
-    let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
-    parse_ranges(&text).with_context(|| format!("cannot read the ranges in {}", path.display()))
+    let text = String::from_utf8(bytes).map_err(RangesError::from);
+    let ranges = text.and_then(|text| parse_ranges(&text));
+    ranges.map_err(|source| CompileError::Ranges { path: path.into(), source })
 }
 
-fn read_activations(path: &Path) -> Result<Activations> {
+fn read_activations(path: &Path) -> Result<Activations, CompileError> {
     let bytes = files::read(path, MAX_RANGES_BYTES)?;
-    serde_json::from_slice(&bytes)
-        .with_context(|| format!("cannot read the fitted activations in {}", path.display()))
+    let activations = serde_json::from_slice(&bytes);
+    activations.map_err(|source| CompileError::Activations { path: path.into(), source })
 }
 
 /// Writes fitted activations, one per line, where a compile finds them when named `net.activations.json` beside `net.onnx`.
-pub fn write_activations(path: &Path, activations: &Activations) -> Result<()> {
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_activations(path: &Path, activations: &Activations) -> Result<(), CompileError> {
     let Activations { fitted_images, judged_images, agreeing_images, activations } = activations;
     let rows: Result<Vec<String>, _> = activations.iter().map(serde_json::to_string).collect();
+    let rows = rows.map_err(|source| CompileError::Activations { path: path.into(), source })?;
     let text = format!(
         "{{\"fitted_images\": {fitted_images}, \"judged_images\": {judged_images}, \"agreeing_images\": {agreeing_images}, \"activations\": [\n{}\n]}}\n",
-        rows?.join(",\n")
+        rows.join(",\n")
     );
     files::write_atomically(path, Access::Ordinary, |out| out.write_all(text.as_bytes()))?;
     Ok(())
 }
 
-fn parse_ranges(text: &str) -> Result<BTreeMap<String, Range>> {
+fn parse_ranges(text: &str) -> Result<BTreeMap<String, Range>, RangesError> {
     let entries: Vec<RangeEntry> = serde_json::from_str(text)?;
     let mut ranges = BTreeMap::new();
     for RangeEntry { tensor, min, max } in entries {
-        ensure!(min.is_finite() && max.is_finite() && min <= max, "{tensor}: [{min}, {max}] is no range");
+        if !(min.is_finite() && max.is_finite() && min <= max) {
+            return Err(RangesError::Range { tensor, min, max });
+        }
         ranges.insert(tensor, Range::new(min, max));
     }
     Ok(ranges)

@@ -87,7 +87,8 @@ impl Gates {
     /// The parameter set that keeps the limits at the least time, or else the one that comes nearest.
     fn nearest(&self, plan: &Plan) -> String {
         // Sets that were given up before they were priced say nothing.
-        let priced = || plan.considered.iter().filter(|set| set.seconds > 0.0 && set.verdict != "chosen");
+        let priced =
+            || plan.considered.iter().filter(|set| set.seconds > 0.0 && set.verdict != Considered::CHOSEN);
         let passing = priced().filter(|set| self.excess(set) <= 1.0);
         // One that keeps precision first, then the fastest.
         let refused = |set: &Considered| !set.acceptable();

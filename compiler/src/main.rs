@@ -3,16 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use fhec_compiler::cli::{Cli, code_of_error, execute, message};
+use fhec_compiler::cli::{Cli, execute};
 
 fn main() -> ExitCode {
     match execute(Cli::parse()) {
         Ok(exit) => exit.into(),
-        Err(error) => {
+        Err(failure) => {
             // One line, causes included; nothing to do if standard error is gone.
             use std::io::Write;
-            let _ = writeln!(std::io::stderr(), "error: {}", message(&error));
-            code_of_error(&error)
+            let _ = writeln!(std::io::stderr(), "error: {}", failure.message());
+            failure.code()
         }
     }
 }

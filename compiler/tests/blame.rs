@@ -16,10 +16,10 @@ use fhec_ir::nn::Nn;
 use fhec_ir::program::{Preprocess, Program};
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::{ConstSource, parse_func};
-use fhec_passes::compile::{Options, compile};
+use fhec_passes::compile::compile;
 use fhec_passes::nn::activations::Activations;
 use fhec_passes::nn::calibrate::{Range, Source};
-use fhec_passes::nn::fit_network::Fitting;
+use fhec_passes::options::{CompileOptions, Knowledge, Relu};
 
 /// Its logits are 0 on average over `images`, so that classes differ.
 fn network(images: &[Vec<f32>]) -> Func<Nn> {
@@ -100,19 +100,13 @@ fn compiled(
 ) -> (Arc<Program>, Option<Activations>) {
     let samples: Vec<Vec<Tensor>> = images.iter().map(|image| tensor(image)).collect();
     let ranges = BTreeMap::new();
-    let mut options = Options::default();
-    options.schedule.params.log_scale = scale;
-    let source = match known {
-        Some(activations) => {
-            options.nn.fit.fitting = Fitting::Known(activations);
-            Source::Table { ranges: &ranges, input: Range::new(-1.0, 1.0) }
-        }
-        None => {
-            options.nn.fit.fitting = Fitting::Depth(7);
-            Source::Images(&samples)
-        }
+    let (source, relu) = match &known {
+        Some(_) => (Source::Table { ranges: &ranges, input: Range::new(-1.0, 1.0) }, Relu::Default),
+        None => (Source::Images(&samples), Relu::Depth(7)),
     };
-    let compiled = compile(network, &source, &options, &mut |_, _| ()).expect("it compiles");
+    let options = CompileOptions { relu, log_scale: scale, ..CompileOptions::default() };
+    let knowledge = Knowledge { source, activations: known.as_ref() };
+    let compiled = compile(network, &knowledge, &options, &mut |_, _| ()).expect("it compiles");
     let preprocess = Preprocess::default();
     let made = Program::new(compiled.program, compiled.params, network.clone(), compiled.plan, preprocess);
     // What is blamed is what a file holds.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use fhec_compiler::build::{self, Request};
+use fhec_compiler::build;
 use fhec_compiler::data::Preprocess;
 use fhec_compiler::program;
 use fhec_ir::ckks::Op;
@@ -15,6 +15,7 @@ use fhec_ir::layout::Layout;
 use fhec_ir::plan::Plan;
 use fhec_ir::security;
 use fhec_ir::tensor::Tensor;
+use fhec_passes::options::{ByteSize, CompileOptions, SecurityLevel};
 use fhec_passes::preset::Preset;
 
 use binary::succeeds;
@@ -164,8 +165,13 @@ fn parameters_are_the_papers_and_the_level_is_the_tables() {
 fn the_packed_program_is_the_network() {
     let preprocess: Preprocess =
         Preprocess::new(255.0, vec![0.4914, 0.4822, 0.4465], vec![0.2470, 0.2435, 0.2616]).unwrap();
-    let request =
-        Request { security: 98, ram_bytes: 24 << 30, preset: Some(Preset::Lee2021), ..Request::default() };
+    let options = CompileOptions {
+        security: Some(SecurityLevel::Bits98),
+        max_ram: Some(ByteSize(24 << 30)),
+        preset: Some(Preset::Lee2021),
+        ..CompileOptions::default()
+    };
+    let request = options.into();
     let built = build::from_file(&model(), preprocess, &request).unwrap();
     let packed = &built.compiled.packed;
     let image = Tensor::from_fn([1, 3, 32, 32], |i| ((i / 7 * 7919 + 3) % 2003) as f32 / 801.2 - 1.25);

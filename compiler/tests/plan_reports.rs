@@ -252,7 +252,7 @@ fn the_graph_has_every_op_and_every_use() {
         assert_eq!(graph.matches('{').count(), graph.matches('}').count());
         let uses: usize = func.ops().iter().map(|data| data.op.operands().len()).sum();
         assert_eq!(graph.matches(" -> ").count(), uses);
-        assert_eq!(graph.matches(" [label=").count(), func.value_count());
+        assert_eq!(graph.matches(" [ label=").count(), func.value_count());
         assert_eq!(graph.matches("shape=house").count(), compiled.program.plan.bootstraps);
     }
 }

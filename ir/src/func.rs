@@ -275,10 +275,15 @@ impl<S: Stage> Rewriter<S, S> {
         Ok(new)
     }
 
-    /// Declares the outputs and returns the new function without constants that nothing uses.
-    pub fn finish(mut self, old: &Func<S>) -> Func<S> {
+    /// Declares the outputs and returns the new function.
+    pub fn finish(self, old: &Func<S>) -> Func<S> {
+        self.finish_with_values(old).0
+    }
+
+    /// [`Rewriter::finish`], with what has become of the old values that were recorded.
+    pub fn finish_with_values(mut self, old: &Func<S>) -> (Func<S>, BTreeMap<Value, Value>) {
         let outputs = old.outputs().iter().map(|&output| self.get(output)).collect();
         self.func.set_outputs(outputs);
-        self.func
+        (self.func, self.map)
     }
 }

@@ -234,6 +234,8 @@ pub struct Considered {
 }
 
 impl Considered {
+    /// Verdict of the set that the program was compiled for.
+    pub const CHOSEN: &str = "chosen";
     /// Verdict of a set that keeps all that was asked for, and takes longer than the one chosen.
     pub const SLOWER: &str = "slower";
     /// Verdict of a set that keeps all that was asked for, and is hardly faster than the one chosen, but less precise.

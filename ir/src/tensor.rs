@@ -1,5 +1,6 @@
 //! Constant tensors and the pool that owns them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -81,33 +82,50 @@ impl Tensor {
     }
 }
 
+/// A hash of shape and exact bits: equal tensors have equal ones, different ones hardly ever.
+fn hash(tensor: &Tensor) -> u64 {
+    // Multiplication by an odd number mixes upwards, the rotation brings high bits down again.
+    let mix = |hash: u64, word: u64| (hash.rotate_left(29) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let shape = tensor.shape.iter().fold(0, |hash, &dimension| mix(hash, dimension as u64));
+    tensor.data.iter().fold(mix(shape, u64::MAX), |hash, value| mix(hash, u64::from(value.to_bits())))
+}
+
+/// Whether shapes and bits are equal, so that -0.0 and 0.0 stay apart and NaN equals itself.
+fn same_bits(a: &Tensor, b: &Tensor) -> bool {
+    let bits = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
+    a.shape == b.shape && (Arc::ptr_eq(&a.data, &b.data) || a.data.iter().zip(b.data.iter()).all(bits))
+}
+
 /// Product of the dimensions, `None` on overflow.
 pub fn element_count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |count, &dimension| count.checked_mul(dimension))
 }
 
 /// The constant tensors of a function, in order of creation.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct ConstPool {
     tensors: Vec<Tensor>,
+    /// Places of the tensors by their hash, in order.
+    by_hash: BTreeMap<u64, Vec<usize>>,
+}
+
+impl PartialEq for ConstPool {
+    fn eq(&self, other: &Self) -> bool {
+        self.tensors == other.tensors
+    }
 }
 
 impl ConstPool {
-    /// Adds `tensor`, or returns the id of an equal one.
+    /// Adds `tensor`, or returns the id of one with the same shape and bits.
     pub fn add(&mut self, tensor: Tensor) -> Const {
-        // Bit equality, so that -0.0 and 0.0 stay apart and NaN equals itself.
-        let same = |other: &Tensor| {
-            other.shape == tensor.shape
-                && (Arc::ptr_eq(&other.data, &tensor.data)
-                    || other.data.iter().map(|v| v.to_bits()).eq(tensor.data.iter().map(|v| v.to_bits())))
-        };
-        match self.tensors.iter().position(same) {
-            Some(index) => Const::new(index),
-            None => {
-                self.tensors.push(tensor);
-                Const::new(self.tensors.len() - 1)
-            }
+        let alike = self.by_hash.entry(hash(&tensor)).or_default();
+        if let Some(&index) = alike.iter().find(|&&index| same_bits(&self.tensors[index], &tensor)) {
+            return Const::new(index);
         }
+        let index = self.tensors.len();
+        alike.push(index);
+        self.tensors.push(tensor);
+        Const::new(index)
     }
 
     /// The tensor of `id`, if there is one.
@@ -138,5 +156,46 @@ impl std::ops::Index<Const> for ConstPool {
     /// If `id` is not of this pool; the verifier has checked every id of a verified function.
     fn index(&self, id: Const) -> &Tensor {
         &self.tensors[id.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_tensors_are_kept_once() {
+        let mut pool = ConstPool::default();
+        let tensor = |shape: &[usize], value: f32| Tensor::from_fn(shape, |_| value);
+        let different = [
+            tensor(&[2, 3], 1.0),
+            tensor(&[3, 2], 1.0),
+            tensor(&[6], 1.0),
+            tensor(&[6], 0.0),
+            tensor(&[6], -0.0),
+            tensor(&[6], f32::NAN),
+            tensor(&[0], 0.0),
+            tensor(&[0, 0], 0.0),
+        ];
+        for _ in 0..2 {
+            for (index, tensor) in different.iter().enumerate() {
+                // Another copy of the data.
+                let copy = Tensor::from_fn(tensor.shape(), |i| tensor.data()[i]);
+                assert_eq!(pool.add(copy), Const::new(index));
+                assert_eq!(pool.add(tensor.clone()), Const::new(index));
+            }
+        }
+        assert_eq!(pool.len(), different.len());
+    }
+
+    #[test]
+    fn tensors_of_one_hash_stay_apart() {
+        let mut pool = ConstPool::default();
+        let (a, b) = (Tensor::scalar(1.0), Tensor::scalar(2.0));
+        pool.add(a.clone());
+        // As if both had the hash of the second.
+        pool.by_hash = BTreeMap::from([(hash(&b), vec![0])]);
+        assert_eq!(pool.add(b.clone()), Const::new(1));
+        assert_eq!((&pool[Const::new(0)], &pool[Const::new(1)]), (&a, &b));
     }
 }

@@ -1,5 +1,8 @@
-//! From a network as imported to a scheduled program with its plan: [`crate::pipeline`], then
-//! [`crate::schedule_network`].
+//! From a network as imported to a scheduled program with its plan: the passes on networks
+//! ([`crate::pipeline::nn`]), then the search for parameters ([`crate::search`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fhec_ir::ckks::Ckks;
 use fhec_ir::func::Func;
@@ -7,35 +10,29 @@ use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
 use fhec_ir::params::Params;
 use fhec_ir::plan::Plan;
-use fhec_ir::text::print_func;
-use thiserror::Error;
 
 use crate::error::PassError;
 use crate::nn::activations::Activations;
-use crate::nn::calibrate::Source;
-use crate::pipeline::{NnOptions, NnResult, run_nn};
+use crate::nn::approximate::ReluMethod;
+use crate::nn::calibrate::{Range, Source};
+use crate::nn::fit_network::Fitting;
+use crate::nn::softmax::{TEMPERATURE, append_softmax};
+use crate::options::{CompileOptions, Knowledge};
+use crate::pipeline::{After, NnOptions, NnResult, Snapshot, StageName, run_nn};
 use crate::report::Report;
-use crate::schedule_network::{ScheduleError, ScheduleOptions, Snapshot, schedule_network};
-use fhec_ir::security::SecurityError;
-
-/// Options of [`compile`].
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Of the passes on networks.
-    pub nn: NnOptions,
-    /// Of everything from `lower` on.
-    pub schedule: ScheduleOptions,
-}
+use crate::search::{Scheduled, SearchOptions, relu_precision, search};
 
 /// What a compile yields.
 #[derive(Clone, Debug)]
 pub struct Compiled {
+    /// The network as it was asked for, with the softmax that the options add to it.
+    pub network: Func<Nn>,
     /// The network with its exact activations, simplified: what the program is measured against.
     pub reference: Func<Nn>,
     /// The network of linear ops and polynomials.
-    pub nn: Func<Nn>,
+    pub nn: Arc<Func<Nn>>,
     /// The same on slot vectors.
-    pub packed: Func<Packed>,
+    pub packed: Arc<Func<Packed>>,
     /// The scheduled program.
     pub program: Func<Ckks>,
     /// Its parameters.
@@ -48,57 +45,119 @@ pub struct Compiled {
     pub reports: Vec<Report>,
 }
 
-/// Why a network cannot be compiled.
-#[derive(Clone, Debug, Error)]
-#[allow(missing_docs)]
-pub enum CompileError {
-    #[error(transparent)]
-    Pass(#[from] PassError),
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
-    #[error(transparent)]
-    Security(#[from] SecurityError),
-}
-
-/// A program of some stage on its way, for `--print-after`.
-#[derive(Clone, Copy, Debug)]
-pub enum Stage<'a> {
-    /// A network.
-    Nn(&'a Func<Nn>),
-    /// Slot vectors.
-    Packed(&'a Func<Packed>),
-    /// Ciphertexts.
-    Ckks(&'a Func<Ckks>),
-}
-
-impl Stage<'_> {
-    /// The program as text.
-    pub fn print(&self) -> String {
-        match self {
-            Stage::Nn(func) => print_func(func),
-            Stage::Packed(func) => print_func(func),
-            Stage::Ckks(func) => print_func(func),
+impl Compiled {
+    /// The program as it was at the end of `stage`.
+    pub fn at(&self, stage: StageName) -> Snapshot {
+        match stage {
+            StageName::Nn => Snapshot::Nn(self.nn.clone()),
+            StageName::Packed => Snapshot::Packed(self.packed.clone()),
+            StageName::Ckks => Snapshot::Ckks(Arc::new(self.program.clone())),
         }
     }
 }
 
-/// Compiles `func`. `after` is shown the program after every pass, by the pass's name.
+/// Compiles `network`. `after` is shown the program after every pass, by the pass's name: of
+/// parameters that are searched, the passes of the best ones; where ReLUs become less precise
+/// because levels are short, the passes on networks once for each precision.
+///
+/// # Errors
+/// [`PassError::Option`] for options that contradict each other or the network,
+/// [`PassError::Params`] if no parameters keep what they ask for, and those of the passes.
 pub fn compile(
-    func: &Func<Nn>,
-    source: &Source<'_>,
-    options: &Options,
-    after: &mut dyn FnMut(&'static str, Stage<'_>),
-) -> Result<Compiled, CompileError> {
-    let NnResult { reference, func: nn, ranges, activations, reports } =
-        run_nn(func, source, &options.nn, &mut |pass, func| after(pass, Stage::Nn(func)))?;
-    let scheduled = schedule_network(&nn, &options.schedule, &mut |pass, snapshot| match snapshot {
-        Snapshot::Packed(func) => after(pass, Stage::Packed(func)),
-        Snapshot::Ckks(func) => after(pass, Stage::Ckks(func)),
-    })?;
-    let security_bits = options.schedule.params.security_bits;
-    let costs = &options.schedule.costs;
-    let mut plan = crate::plan::plan(&scheduled, func, security_bits, costs, ranges, &reports)?;
+    network: &Func<Nn>,
+    known: &Knowledge<'_>,
+    options: &CompileOptions,
+    after: &mut After<'_>,
+) -> Result<Compiled, PassError> {
+    options.check()?;
+    let (mut network, mut known) = (network.clone(), known.clone());
+    let ranges;
+    if options.has_softmax() {
+        let [logits, operand] = softmax(&mut network)?;
+        if let Source::Table { ranges: given, input } = known.source {
+            ranges = with_operand(given, &logits, operand);
+            known.source = Source::Table { ranges: &ranges, input };
+        }
+    }
+    let mut nn = options.nn(&known);
+    let schedule = options.search()?;
+    let mut lowered_from = None;
+    let (result, scheduled) = match options.searches_relu_precision(&nn) {
+        false => attempt(&network, &known.source, &nn, &schedule, after)?,
+        true => {
+            let (result, bits) = relu_precision::search(|bits| {
+                nn.approximate.relu = ReluMethod::Alpha(bits);
+                attempt(&network, &known.source, &nn, &schedule, after)
+            })?;
+            lowered_from = Some(bits).filter(|&bits| bits < relu_precision::PREFERRED);
+            result
+        }
+    };
+    let NnResult { reference, func, ranges, activations, reports } = result;
+    let security = options.security().bits();
+    let mut plan = crate::plan::plan(&scheduled, &network, security, &options.costs, ranges, &reports)?;
     plan.agreement = activations.as_ref().map(Activations::agreement);
+    if let Some(bits) = lowered_from {
+        let preferred = relu_precision::PREFERRED;
+        plan.notes.push(format!(
+            "ReLU has {bits} bits of precision instead of {preferred}: more levels do not fit"
+        ));
+    }
+    if matches!(known.source, Source::Intervals(_)) && !matches!(nn.fit.fitting, Fitting::Known(_)) {
+        plan.notes.push(not_measured(&plan));
+    }
     let (packed, program, params) = (scheduled.packed, scheduled.program, scheduled.params);
-    Ok(Compiled { reference, nn, packed, program, params, plan, activations, reports })
+    Ok(Compiled {
+        network,
+        reference,
+        nn: Arc::new(func),
+        packed,
+        program,
+        params,
+        plan,
+        activations,
+        reports,
+    })
+}
+
+/// Both halves of a compile, without the plan.
+fn attempt(
+    network: &Func<Nn>,
+    source: &Source<'_>,
+    nn: &NnOptions,
+    schedule: &SearchOptions,
+    after: &mut After<'_>,
+) -> Result<(NnResult, Scheduled), PassError> {
+    let result = run_nn(network, source, nn, after)?;
+    let scheduled = search(&result.func, schedule, after)?;
+    Ok((result, scheduled))
+}
+
+/// Ends the network with a softmax: the names of its logits and of the softmax's operand.
+fn softmax(network: &mut Func<Nn>) -> Result<[String; 2], PassError> {
+    let (logits, operand) =
+        append_softmax(network).map_err(|reason| PassError::Option { option: "encrypt-softmax", reason })?;
+    Ok([logits, operand])
+}
+
+/// The range of a softmax's operand follows from that of the logits.
+fn with_operand(given: &BTreeMap<String, Range>, logits: &str, operand: String) -> BTreeMap<String, Range> {
+    let mut ranges = given.clone();
+    if let Some(&Range { min, max }) = given.get(logits) {
+        ranges.insert(operand, Range::new(min / TEMPERATURE, max / TEMPERATURE));
+    }
+    ranges
+}
+
+/// That nobody knows which values occur.
+fn not_measured(plan: &Plan) -> String {
+    // Only what is approximated has a row.
+    let cost = match plan.ranges.is_empty() {
+        true => "which costs precision",
+        false => "so activations are approximated on much larger domains than needed",
+    };
+    format!(
+        "no sample images: ranges are by interval arithmetic, sound but wide, {cost}; give some by --calibration FILE, a few hundred are \
+         enough"
+    )
 }

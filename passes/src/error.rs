@@ -3,7 +3,17 @@
 use fhec_ir::{interp::InterpError, verify::VerifyErrors};
 use thiserror::Error;
 
-use crate::{approximation::ApproximationError, lower_nn::LowerError};
+use fhec_ir::security::SecurityError;
+
+use crate::{
+    approximation::ApproximationError,
+    bootstrap::sets::SetError,
+    ckks::{
+        choose_params::ChooseParamsError, lower_packed::LowerPackedError,
+        place_bootstraps::PlaceBootstrapsError, select_rotation_keys::KeyBudgetError,
+    },
+    lower_nn::LowerError,
+};
 
 /// Why a pass returned no program.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -27,6 +37,29 @@ pub enum PassError {
     /// The network has an op that cannot be lowered, however its activations are approximated.
     #[error(transparent)]
     Lower(#[from] LowerError),
+    /// No parameters keep all that was asked for.
+    #[error(transparent)]
+    Params(#[from] ChooseParamsError),
+    /// A parameter set with bootstrapping cannot be made.
+    #[error(transparent)]
+    BootstrapParams(#[from] SetError),
+    /// The parameters are below the security level asked for, or no table knows them.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// The program's bootstraps have no place.
+    #[error(transparent)]
+    PlaceBootstraps(#[from] PlaceBootstrapsError),
+    /// The program has no form under the parameters: a bug of the passes before.
+    #[error(transparent)]
+    LowerPacked(#[from] LowerPackedError),
+    /// The switching keys do not fit the memory.
+    #[error("{keys}")]
+    Keys {
+        /// What they need.
+        keys: KeyBudgetError,
+        /// Bytes that are needed besides keys.
+        other: u64,
+    },
     /// A constant leaves the range of `f32`, or was not a number to begin with.
     #[error("pass `{pass}` folds constants to {value}; check the network's weights and variances")]
     NonFiniteConstant {
@@ -86,4 +119,11 @@ pub enum PassError {
         /// What failed.
         source: ApproximationError,
     },
+}
+
+impl PassError {
+    /// What becomes of the words of [`fhec_ir::func::Func::push`] in `pass`.
+    pub(crate) fn malformed(pass: &'static str) -> impl Fn(String) -> PassError {
+        move |message| PassError::Malformed { pass, message }
+    }
 }

@@ -20,6 +20,7 @@ use crate::analysis::linear_cost::counts;
 use crate::analysis::live_bytes::{LiveBytes, live_bytes};
 use crate::analysis::noise::{ValueNoise, noise};
 use crate::analysis::op_cost::OpCosts;
+use crate::error::PassError;
 use crate::nn::softmax::SoftmaxNames;
 
 /// Counts of one op.
@@ -81,9 +82,10 @@ pub fn estimate(
     costs: &CostTable,
     ram: Option<u64>,
     shapes: &mut CircuitShapes,
-) -> Result<Estimate, String> {
-    let keys = shapes.keys(func, params).map_err(|error| error.to_string())?;
-    let bootstraps = BootstrapParams::of_program(func).map_err(|error| error.to_string())?;
+) -> Result<Estimate, PassError> {
+    let malformed = PassError::malformed("estimate");
+    let keys = shapes.keys(func, params).map_err(|error| malformed(error.to_string()))?;
+    let bootstraps = BootstrapParams::of_program(func).map_err(|error| malformed(error.to_string()))?;
     let prices = OpCosts::new(params, costs).with_bootstraps(&bootstraps, shapes);
     let op_seconds: Vec<f64> = func.ops().iter().map(|data| prices.seconds(func, data, shapes)).collect();
     let op_plaintext_bytes: Vec<u64> =

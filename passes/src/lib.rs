@@ -2,6 +2,11 @@
 //!
 //! | Module | Subject |
 //! |---|---|
+//! | [`options`] | what is asked of a compile, with its defaults |
+//! | [`preset`] | published programs as options |
+//! | [`compile`] | all of it: from an imported network to a program and its plan |
+//! | [`pipeline`] | the order of the passes, one list per stage, and their runner |
+//! | [`search`] | the search for parameters |
 //! | [`nn`] | passes on networks: simplify, calibrate, approximate, normalize |
 //! | [`approximation`] | polynomials for sign, ReLU and smooth activations |
 //! | [`lower_nn`] | nn to packed: layouts, linear maps, polynomials |
@@ -10,10 +15,6 @@
 //! | [`estimate`] | seconds, memory and error of a scheduled program |
 //! | [`analysis`] | costs, depths, levels, rotations, live bytes, noise |
 //! | [`bootstrap`] | failure probability, polynomials, parameter sets of bootstraps |
-//! | [`pipeline`] | the order of the passes on networks |
-//! | [`schedule_network`] | the order of the passes from `lower` on, the search over rings |
-//! | [`compile`] | both halves: from an imported network to a program and its plan |
-//! | [`preset`] | programs that others have published, as options |
 //! | [`plan`] | the decisions as data |
 //! | [`report`], [`error`] | what a pass returns beside its result, and instead of one |
 
@@ -28,9 +29,10 @@ pub mod error;
 pub mod estimate;
 pub mod lower_nn;
 pub mod nn;
+pub mod options;
 pub mod packed;
 pub mod pipeline;
 pub mod plan;
 pub mod preset;
 pub mod report;
-pub mod schedule_network;
+pub mod search;

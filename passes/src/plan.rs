@@ -19,10 +19,11 @@ use fhec_ir::plan::{LEAST_LOG2_PROBABILITY, OpRow, PassRow, Plan, RangeRow, SCHE
 use crate::analysis::cost::CostTable;
 use crate::analysis::layers::Layers;
 use crate::bootstrap::failure::log2_failure;
+use crate::error::PassError;
 use crate::nn::softmax::SoftmaxNames;
 use crate::report::Report;
-use crate::schedule_network::Scheduled;
-use fhec_ir::security::{Certificate, CertifiedSecret, SecurityError};
+use crate::search::Scheduled;
+use fhec_ir::security::{Certificate, CertifiedSecret};
 
 /// The plan of `scheduled`, which was made from `network`. `security_bits` is the level that was asked for; `ranges` and `reports`
 /// are those of the passes before.
@@ -33,15 +34,15 @@ pub fn plan(
     costs: &CostTable,
     ranges: Vec<RangeRow>,
     reports: &[Report],
-) -> Result<Plan, SecurityError> {
-    let Scheduled { program, params, estimate, considered, passes, .. } = scheduled;
+) -> Result<Plan, PassError> {
+    let Scheduled { program, params, estimate, considered, .. } = scheduled;
     let encapsulation = EvaluationKeys::default().with_bootstraps(program, params);
     // A program that was scheduled has bootstraps of its parameters, or none.
     let encapsulation = encapsulation.unwrap_or_default().encapsulation;
     let certificate = Certificate::of(params, encapsulation.as_ref())?;
     certificate.require(security_bits)?;
     let total = |of: fn(&crate::estimate::OpCount) -> usize| estimate.op_counts.iter().map(of).sum();
-    let before = reports.iter().map(|report| PassRow { pass: report.pass.into(), report: in_words(report) });
+    let row = |report: &Report| PassRow { pass: report.pass.into(), report: report.in_words() };
     let layers = Layers::of(program);
     let ops = op_rows(scheduled, &layers);
     let bootstraps = BootstrapParams::of_program(program).unwrap_or_default();
@@ -74,7 +75,7 @@ pub fn plan(
         ranges,
         ops,
         considered: considered.clone(),
-        passes: before.chain(passes.iter().cloned()).collect(),
+        passes: reports.iter().chain(&scheduled.reports).map(row).collect(),
         notes: notes(scheduled, &certificate, reports),
         ..Plan::default()
     };
@@ -153,15 +154,6 @@ pub fn describe_layout(layout: &Layout) -> String {
         words += &format!(", in {vectors} ciphertexts");
     }
     words + &format!(", repeats every {period} of {slots} slots")
-}
-
-fn in_words(report: &Report) -> String {
-    let counts = report.counts.iter().map(|(what, times)| format!("{what} {times}"));
-    let all: Vec<String> = counts.chain(report.notes.iter().cloned()).collect();
-    match all.is_empty() {
-        true => format!("{} -> {} ops", report.ops_before, report.ops_after),
-        false => all.join("; "),
-    }
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -1,22 +1,26 @@
 //! Presets: programs that others have published, as options of a compile.
 
-use fhec_ir::params::Secret;
+use serde::{Deserialize, Serialize};
 
-use crate::bootstrap::sets::{self, BootstrapSet, Recipe, SetError};
+use crate::bootstrap::sets::{self, LEE2021_GROUPED, LEE2021_STC_LAST, SetError};
 use crate::ckks::place_bootstraps::BootstrapPlacement;
-use crate::compile::Options;
 use crate::lower_nn::Packing;
 use crate::nn::approximate::ReluMethod;
-use crate::nn::fit_network::Fitting;
-use crate::schedule_network::FixedParams;
+use crate::options::{ByteSize, SecurityLevel};
+use crate::pipeline::NnOptions;
+use crate::search::FixedParams;
 
 /// A program that was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Preset {
-    /// ResNet-20 of arXiv 2106.07229 (`docs/lee2021.md`): one channel per ciphertext on 2^10 slots, ReLU of degrees 15, 15, 27 for inputs
+    /// ResNet-20 of arXiv 2106.07229
+    ///
+    /// See `docs/lee2021.md`: one channel per ciphertext on 2^10 slots, ReLU of degrees 15, 15, 27 for inputs
     /// up to 40, 11 levels between bootstraps, softmax under encryption.
     Lee2021,
-    /// The same with the publication's order in bootstraps, slots to coefficients last.
+    /// The same with its order in bootstraps: slots to coefficients last
     Lee2021StcLast,
 }
 
@@ -27,54 +31,57 @@ const RELU_BOUND: f64 = 40.0;
 /// Slots per ciphertext: a channel of a 32x32 picture.
 const SLOTS: usize = 1 << 10;
 
-/// Chain, bootstrap and keys of [`Preset::Lee2021`].
-const SET: &str = "lee2021-grouped";
-/// And of [`Preset::Lee2021StcLast`].
-const SET_STC_LAST: &str = "lee2021-stc-last";
-
 impl Preset {
+    /// All presets.
+    pub const ALL: [Preset; 2] = [Preset::Lee2021, Preset::Lee2021StcLast];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::Lee2021 => "lee2021",
+            Preset::Lee2021StcLast => "lee2021-stc-last",
+        }
+    }
+
     /// Level at which the preset is compiled unless another is asked for: that of the publication.
-    pub fn security_bits(self) -> u32 {
+    pub fn security(self) -> SecurityLevel {
         let (Preset::Lee2021 | Preset::Lee2021StcLast) = self;
-        98
+        SecurityLevel::Bits98
     }
 
-    /// Memory that the preset may take unless told otherwise, in bytes.
-    pub fn ram_bytes(self) -> u64 {
+    /// Memory that the preset may take unless told otherwise.
+    pub fn max_ram(self) -> ByteSize {
         let (Preset::Lee2021 | Preset::Lee2021StcLast) = self;
-        19 << 30
+        ByteSize(19 << 30)
     }
 
-    /// Changes what the preset fixes.
-    pub fn apply(self, options: &mut Options) -> Result<(), SetError> {
+    /// How tensors are laid out.
+    pub fn packing(self) -> Packing {
+        let (Preset::Lee2021 | Preset::Lee2021StcLast) = self;
+        Packing::Channel
+    }
+
+    /// How bootstraps are placed unless asked otherwise.
+    pub fn bootstrap_placement(self) -> BootstrapPlacement {
+        let (Preset::Lee2021 | Preset::Lee2021StcLast) = self;
+        BootstrapPlacement::Lee2021
+    }
+
+    /// Chain, bootstrap and keys.
+    pub(crate) fn params(self) -> Result<FixedParams, SetError> {
         let name = match self {
-            Preset::Lee2021 => SET,
-            Preset::Lee2021StcLast => SET_STC_LAST,
+            Preset::Lee2021 => LEE2021_GROUPED,
+            Preset::Lee2021StcLast => LEE2021_STC_LAST,
         };
-        options.nn.encrypt_softmax = true;
-        options.nn.fit.fitting = Fitting::Off;
-        options.nn.approximate.relu = ReluMethod::Degrees(RELU_DEGREES.to_vec());
-        options.nn.calibrate.bound = Some(RELU_BOUND);
-        let set = sets::named(name)?;
-        options.schedule.packing = Packing::Channel;
-        options.schedule.bootstrap_placement = BootstrapPlacement::Lee2021;
-        options.schedule.fixed = Some(FixedParams { set, slots: SLOTS });
-        Ok(())
+        Ok(FixedParams { set: sets::named(name)?, slots: SLOTS })
     }
-}
 
-/// The chain of [`Preset::Lee2021`] with the paper's key switching: one special prime of 60 bits, a digit per prime, the sparse secret.
-pub fn lee2021_as_published() -> Result<BootstrapSet, SetError> {
-    let secret = Secret::SparseTernary { hamming_weight: 64 };
-    let recipe = Recipe {
-        secret,
-        ephemeral_weight: None,
-        special: (60, 1),
-        first_special_bits: None,
-        digit_limbs: None,
-        ..sets::recipe(SET)?
-    };
-    recipe.build()
+    /// Sets the polynomials of activations and what they are made for.
+    pub(crate) fn fix_activations(self, options: &mut NnOptions) {
+        let (Preset::Lee2021 | Preset::Lee2021StcLast) = self;
+        options.approximate.relu = ReluMethod::Degrees(RELU_DEGREES.to_vec());
+        options.calibrate.bound = Some(RELU_BOUND);
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_other_order_has_the_same_levels() {
-        let [first, last] = [SET, SET_STC_LAST].map(|name| sets::named(name).unwrap());
+        let [first, last] = [LEE2021_GROUPED, LEE2021_STC_LAST].map(|name| sets::named(name).unwrap());
         let [a, b] = [&first, &last].map(|set| set.with_slots(SLOTS).unwrap());
         assert_eq!((a.usable_levels(), a.raised_level()), (b.usable_levels(), b.raised_level()));
         assert_eq!((b.input_level(), b.sine_output_level()), (0, 11 + 2));
@@ -98,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_chain_is_the_papers() {
-        let set = sets::named(SET).unwrap();
+        let set = sets::named(LEE2021_GROUPED).unwrap();
         let (params, bootstrap) = (&set.params, set.with_slots(SLOTS).unwrap());
         assert_eq!((params.log_n(), params.top_level()), (16, 11 + 18));
         assert_eq!(params.q()[0].ilog2(), 59);
@@ -115,7 +122,7 @@ mod tests {
         set.check_security().unwrap();
         assert_eq!(security::level_reached(16, params.secret(), params.log_qp()).unwrap(), Some(98));
         assert!(log2_failure(32, bootstrap.bound, SLOTS, 1149 + 22) < -40.0);
-        let published = lee2021_as_published().unwrap();
+        let published = sets::lee2021_as_published().unwrap();
         assert_eq!((published.params.p().len(), published.params.digit_limbs()), (1, 1));
         assert_eq!(published.params.top_level(), params.top_level());
     }

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub struct Report {
     /// Name of the pass.
     pub pass: &'static str,
+    /// What was done, in words; empty where counts and notes say it.
+    pub summary: String,
     /// How often what was done: rules fired, ops replaced.
     pub counts: BTreeMap<String, usize>,
     /// Decisions and warnings that a reader of the plan should see, in order.
@@ -28,6 +30,11 @@ impl Report {
         Report { pass, ..Report::default() }
     }
 
+    /// A report of a few words.
+    pub fn of(pass: &'static str, summary: String) -> Report {
+        Report { pass, summary, ..Report::default() }
+    }
+
     /// Adds to a count; zero is not recorded.
     pub fn count(&mut self, what: &str, times: usize) {
         if times > 0 {
@@ -38,5 +45,18 @@ impl Report {
     /// Adds a note.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    /// The summary, or else counts and notes, or else how many ops there were and are.
+    pub fn in_words(&self) -> String {
+        if !self.summary.is_empty() {
+            return self.summary.clone();
+        }
+        let counts = self.counts.iter().map(|(what, times)| format!("{what} {times}"));
+        let all: Vec<String> = counts.chain(self.notes.iter().cloned()).collect();
+        match all.is_empty() {
+            true => format!("{} -> {} ops", self.ops_before, self.ops_after),
+            false => all.join("; "),
+        }
     }
 }

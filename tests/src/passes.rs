@@ -14,6 +14,7 @@ use fhec_ir::security::check;
 use fhec_ir::tensor::Tensor;
 use fhec_passes::analysis::circuit_shapes::CircuitShapes;
 use fhec_passes::analysis::cost::CostTable;
+use fhec_passes::analysis::live_bytes::live_bytes;
 use fhec_passes::analysis::mul_depth::mul_depth;
 use fhec_passes::analysis::op_cost::OpCosts;
 use fhec_passes::bootstrap::sets::{self, BootstrapSet};
@@ -24,7 +25,8 @@ use fhec_passes::ckks::place_relinearizations::place_relinearizations;
 use fhec_passes::ckks::place_rescales::place_rescales;
 use fhec_passes::ckks::placement::Placement;
 use fhec_passes::ckks::schedule::schedule;
-use fhec_passes::ckks::select_rotation_keys::select_rotation_keys;
+use fhec_passes::ckks::select_rotation_keys::{KeyBudget, select_rotation_keys};
+use fhec_passes::error::PassError;
 use fhec_passes::estimate::{OpCount, estimate};
 use fhec_passes::lower_nn::choose_layout::choose_layout;
 use fhec_passes::lower_nn::program::Step;
@@ -122,7 +124,7 @@ fn lower(case: &Case) -> Result<Outcome, Failure> {
 
 fn common(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program::<Packed>()?;
-    let (after, _) = common_subexpr(&before).map_err(Failure::Broken)?;
+    let after = common_subexpr(&before).map_err(Failure::broken)?.func;
     same(&run_packed_random(&before)?, &run_packed_random(&after)?)?;
     Outcome::of(&after)
 }
@@ -131,13 +133,13 @@ fn common(case: &Case) -> Result<Outcome, Failure> {
 fn parameters(case: &Case) -> Result<Outcome, Failure> {
     let program = case.program::<Packed>()?;
     let options =
-        ParamOptions { security_bits: case.number("security")?.unwrap_or(128), ..ParamOptions::default() };
+        ParamOptions { security: case.number("security")?.unwrap_or_default(), ..ParamOptions::default() };
     let (depth, mut considered) = (mul_depth(&program), Vec::new());
     let ring = case.number("ring")?.unwrap_or(14);
     let sets = candidates(ring, depth, Scales::Preferred, &options, &mut considered);
     let mut lines = vec![format!("{depth} levels")];
     for params in sets.map_err(Failure::refused)? {
-        check(&params, options.security_bits).map_err(|e| Failure::Broken(e.to_string()))?;
+        check(&params, options.security.bits()).map_err(|e| Failure::Broken(e.to_string()))?;
         lines.push(format!(
             "scale 2^{}, {} + {} primes, digits of {}, log2(QP) {:.1}",
             params.literal().log_scale,
@@ -178,7 +180,7 @@ fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
         return Err(Failure::Broken(format!("{seconds} seconds are predicted")));
     }
     let after = lower_packed(&before, &placement, &set.params, &table, &mut shapes);
-    let mut after = after.map_err(Failure::refused)?;
+    let mut after = after.map_err(Failure::refused)?.func;
     BootstrapParams::set_in_program(&mut after, &vec![bootstrap.clone()]);
     Outcome::of(&after)?;
     same(&run_packed_random(&before)?, &run_ckks_random(&after)?)?;
@@ -205,14 +207,14 @@ fn levels(case: &Case) -> Result<Outcome, Failure> {
     let mut shapes = CircuitShapes::default();
     let placement = Placement::without_bootstraps(&before);
     let lowered = lower_packed(&before, &placement, &case.params()?, &CostTable::default(), &mut shapes);
-    let after = lowered.map_err(Failure::refused)?;
+    let after = lowered.map_err(Failure::refused)?.func;
     same(&run_packed_random(&before)?, &run_ckks_random(&after)?)?;
     Outcome::of(&after)
 }
 
 fn rescales(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program::<Ckks>()?;
-    let (after, _) = place_rescales(&before).map_err(Failure::Broken)?;
+    let after = place_rescales(&before).map_err(Failure::broken)?.func;
     same(&run_ckks_random(&before)?, &run_ckks_random(&after)?)?;
     Outcome::of(&after)
 }
@@ -221,7 +223,7 @@ fn rescales(case: &Case) -> Result<Outcome, Failure> {
 fn relinearizations(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program::<Ckks>()?;
     let swap = case.one("swap") == Some("always");
-    let (after, _) = place_relinearizations(&before, |_| swap).map_err(Failure::Broken)?;
+    let after = place_relinearizations(&before, |_| swap).map_err(Failure::broken)?.func;
     same(&run_ckks_random(&before)?, &run_ckks_random(&after)?)?;
     Outcome::of(&after)
 }
@@ -231,8 +233,13 @@ fn rotation_keys(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program::<Ckks>()?;
     let (params, budget) = (case.params()?, case.number("budget")?);
     let mut shapes = CircuitShapes::default();
-    let chosen = select_rotation_keys(&before, &params, budget, &CostTable::default(), &mut shapes);
-    let (after, report) = chosen.map_err(Failure::Broken)?.map_err(Failure::refused)?;
+    let allowed = KeyBudget { bytes: budget, other: 0 };
+    let chosen = select_rotation_keys(&before, &params, allowed, &CostTable::default(), &mut shapes);
+    let (passed, report) = chosen.map_err(|error| match error {
+        PassError::Keys { .. } => Failure::refused(error),
+        error => Failure::broken(error),
+    })?;
+    let after = passed.func;
     if budget.is_some_and(|budget| report.bytes > budget) {
         return Err(Failure::Broken(format!("{} bytes of keys are over the budget", report.bytes)));
     }
@@ -244,7 +251,9 @@ fn order(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program::<Ckks>()?;
     let (params, table) = (case.params()?, CostTable::default());
     let costs = OpCosts::new(&params, &table);
-    let (after, peaks) = schedule(&before, &costs, &mut CircuitShapes::default()).map_err(Failure::Broken)?;
+    let mut shapes = CircuitShapes::default();
+    let after = schedule(&before, &costs, &mut shapes).map_err(Failure::broken)?.func;
+    let peaks = [&before, &after].map(|func| live_bytes(func, &costs, &mut shapes).peak);
     if peaks[1] > peaks[0] {
         return Err(Failure::Broken(format!("the peak of live bytes grew: {peaks:?}")));
     }
@@ -257,7 +266,7 @@ fn prediction(case: &Case) -> Result<Outcome, Failure> {
     let program = case.program::<Ckks>()?;
     let (params, table) = (case.params()?, CostTable::default());
     let predicted = estimate(&program, &params, &table, None, &mut CircuitShapes::default());
-    let predicted = predicted.map_err(Failure::Broken)?;
+    let predicted = predicted.map_err(Failure::broken)?;
     let sum: f64 = predicted.op_seconds.iter().sum();
     if (sum - predicted.seconds).abs() > 1e-12 || predicted.op_seconds.iter().any(|&s| s.is_nan() || s < 0.0)
     {

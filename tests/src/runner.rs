@@ -72,6 +72,11 @@ impl Failure {
     pub fn refused(error: impl std::fmt::Display) -> Self {
         Failure::Refused(error.to_string())
     }
+
+    /// A broken test with the error's message.
+    pub fn broken(error: impl std::fmt::Display) -> Self {
+        Failure::Broken(error.to_string())
+    }
 }
 
 impl<'a> Case<'a> {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fhec_compiler::build::{self, Request};
+use fhec_compiler::build;
 use fhec_compiler::data::{Dataset, Preprocess, preprocess};
 use fhec_compiler::program::{argmax, image_shape, reference_logits};
 use fhec_compiler::roles::{Answer, Client, RoleError, Server, context};
@@ -15,9 +15,10 @@ use fhec_ir::nn::Nn;
 use fhec_ir::program::{InterfaceError, Program};
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::{ConstSource, parse_func};
-use fhec_passes::compile::{Options, compile};
+use fhec_passes::compile::compile;
 use fhec_passes::lower_nn::Packing;
 use fhec_passes::nn::calibrate::{Range, Source};
+use fhec_passes::options::CompileOptions;
 
 /// Encrypts, evaluates, decrypts.
 fn answer(program: &Arc<Program>, images: &[f32]) -> Result<Answer, RoleError> {
@@ -39,8 +40,9 @@ fn three_digits_share_a_run() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
     let model = models.join("mnist_cnn_deg3.onnx");
     let preprocess = preprocess::beside(&model).expect("it can be read").expect("it is there");
-    let request = Request { batch: NonZeroUsize::new(3), ..Request::default() };
-    let program = &build::from_file(&model, preprocess.clone(), &request).expect("it compiles").program;
+    let options = CompileOptions { batch: NonZeroUsize::new(3), ..CompileOptions::default() };
+    let program =
+        &build::from_file(&model, preprocess.clone(), &options.into()).expect("it compiles").program;
     assert_eq!(program.plan.batch, 3);
     let paths: [PathBuf; 3] =
         ["digit_0_a.png", "digit_7_a.png", "digit_3_a.png"].map(|n| models.join("digits").join(n));
@@ -85,11 +87,13 @@ fn slots_hold_images() {
          %3 = reshape(%2) {shape=[1, 32]} %4 = dense(%3) {weight=@2} \"logits\"
          return %4 }";
     let network: Func<Nn> = parse_func(text, &ConstSource::default()).expect("it is a network");
-    let mut options = Options::default();
-    options.schedule.packing = Packing::Pixel;
-    options.schedule.images = NonZeroUsize::new(IMAGES);
+    let options = CompileOptions {
+        packing: Packing::Pixel,
+        batch: NonZeroUsize::new(IMAGES),
+        ..CompileOptions::default()
+    };
     let source = Source::Intervals(Range::new(-1.0, 1.0));
-    let compiled = compile(&network, &source, &options, &mut |_, _| ()).expect("it compiles");
+    let compiled = compile(&network, &source.into(), &options, &mut |_, _| ()).expect("it compiles");
     assert_eq!((compiled.plan.batch, compiled.plan.rotations), (IMAGES, 0));
     let preprocess = Preprocess::default();
     let made = Program::new(compiled.program, compiled.params, network, compiled.plan, preprocess);

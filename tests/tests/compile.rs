@@ -10,8 +10,11 @@ use fhec_ir::interp::{nn, run_ckks};
 use fhec_ir::layout::Layout;
 use fhec_ir::tensor::Tensor;
 use fhec_passes::analysis::mul_depth::mul_depth;
-use fhec_passes::compile::{CompileError, Compiled, Options, Stage, compile};
+use fhec_passes::compile::{Compiled, compile};
+use fhec_passes::error::PassError;
 use fhec_passes::nn::calibrate::{Range, Source};
+use fhec_passes::options::CompileOptions;
+use fhec_passes::pipeline::Snapshot;
 
 fn model(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name)
@@ -28,14 +31,14 @@ fn ranges(name: &str) -> BTreeMap<String, Range> {
     rows.iter().map(range).collect()
 }
 
-fn compile_model(name: &str, input: Range) -> Result<Compiled, CompileError> {
+fn compile_model(name: &str, input: Range) -> Result<Compiled, PassError> {
     let network = onnx::import(model(&format!("{name}.onnx"))).unwrap().func;
     let ranges = ranges(name);
     let source = Source::Table { ranges: &ranges, input };
     let start = Instant::now();
     let mut after =
-        |pass: &'static str, _: Stage<'_>| eprintln!("{:8.3} s {pass}", start.elapsed().as_secs_f64());
-    let result = compile(&network, &source, &Options::default(), &mut after);
+        |pass: &'static str, _: Snapshot| eprintln!("{:8.3} s {pass}", start.elapsed().as_secs_f64());
+    let result = compile(&network, &source.into(), &CompileOptions::default(), &mut after);
     eprintln!("{name}: compiled in {:.2} s", start.elapsed().as_secs_f64());
     result
 }

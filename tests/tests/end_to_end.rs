@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use fhec_compiler::build::{self, Request};
+use fhec_compiler::build;
 use fhec_compiler::data::Dataset;
 use fhec_compiler::embedded::Example;
 use fhec_compiler::program::{argmax, image_shape, reference_logits};
 use fhec_compiler::roles::{Answer, Client, Server, context};
 use fhec_compiler::simulator::Simulator;
 use fhec_ir::program::{Interface, Program};
+use fhec_passes::options::CompileOptions;
 
 /// A run with the logits of the plain network and of the simulated program.
 struct Run {
@@ -22,7 +23,8 @@ struct Run {
 impl Run {
     fn of(example: Example, security: u32) -> Self {
         let network = example.network();
-        let request = Request { security, ..Request::default() };
+        let level = security.try_into().expect("a level of the table");
+        let request = CompileOptions { security: Some(level), ..CompileOptions::default() }.into();
         let program = build::embedded(network, &request).expect("the embedded network compiles").program;
         assert!(program.plan.security_bits >= security);
         // What is run is what was written: by the client its own part of it, by the server another.

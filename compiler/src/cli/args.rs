@@ -15,34 +15,6 @@ use crate::onnx::ImportOptions;
 use crate::program;
 use crate::roles::checkpoint::CheckpointFolder;
 
-/// A number of bytes: `16GiB`, `500MB`, `4096`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByteSize(pub u64);
-
-impl FromStr for ByteSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit: f64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
-            "" | "b" => 1.0,
-            "kb" => 1e3,
-            "mb" => 1e6,
-            "gb" => 1e9,
-            "k" | "kib" => 1024.0,
-            "m" | "mib" => 1024.0 * 1024.0,
-            "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
-            other => return Err(format!("unknown unit `{other}`; use MiB or GiB, for example 16GiB")),
-        };
-        let number: f64 = digits.trim().parse().map_err(|_| format!("`{text}` is no size such as 16GiB"))?;
-        let bytes = number * unit;
-        if !(bytes >= 1.0 && bytes < 2f64.powi(60)) {
-            return Err(format!("`{text}` is out of range"));
-        }
-        Ok(ByteSize(bytes as u64))
-    }
-}
-
 /// `--json` and how much is logged.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
@@ -193,18 +165,6 @@ mod tests {
         assert_eq!(shape("a=b=1, 2"), Ok(("a=b".into(), vec![1, 2])));
         for bad in ["", "x=", "1,,2", "1,0", "1,-3", "1x3", "3=x"] {
             assert!(shape(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn sizes() {
-        let bytes = |text: &str| text.parse::<ByteSize>().map(|size| size.0);
-        assert_eq!(bytes("16GiB"), Ok(16 << 30));
-        assert_eq!(bytes("1.5g"), Ok(3 << 29));
-        assert_eq!(bytes("500MB"), Ok(500_000_000));
-        assert_eq!(bytes("4096"), Ok(4096));
-        for bad in ["", "GiB", "-1GiB", "1TiBB", "nan", "inf", "1e30GiB"] {
-            assert!(bytes(bad).is_err(), "{bad}");
         }
     }
 }

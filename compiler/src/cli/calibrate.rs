@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use fhec_passes::options::{AGREEMENT, Relu};
 use serde_json::json;
 
 use super::args::{Common, Import};
 use super::normalisation::{NONE_GIVEN, Normalisation};
 use super::output::Output;
 use super::progress;
-use crate::build::{self, AGREEMENT, Calibrated, Relu};
+use crate::build::{self, Calibrated};
 use crate::report::activation_ranges::activation_ranges;
 
 /// Fit polynomials to a network's ReLUs on sample images

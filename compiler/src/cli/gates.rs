@@ -1,6 +1,8 @@
 //! Limits of `fhec compile`.
 
-use super::args::ByteSize;
+use fhec_passes::options::ByteSize;
+
+use super::options::max_ram_help;
 use super::quantities::{Seconds, Share};
 use crate::gates::Gates;
 
@@ -11,9 +13,8 @@ pub struct GateArgs {
     /// Largest predicted time of one inference: 30s, 500ms, 2min
     #[arg(long, value_name = "TIME")]
     max_latency: Option<Seconds>,
-    /// Largest predicted peak of memory of the server: keys, ciphertexts, tables and encoded weights. Of the plans within it the
-    /// fastest is chosen [default: 16GiB, with a preset 24GiB]
-    #[arg(long, visible_alias = "ram", value_name = "SIZE")]
+    // Of the plans within it the fastest is chosen.
+    #[arg(long, visible_alias = "ram", value_name = "SIZE", help = max_ram_help())]
     pub max_ram: Option<ByteSize>,
     /// Largest number of bootstraps
     #[arg(long, value_name = "N")]

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use fhec_ir::text::print_func;
+use fhec_passes::pipeline::StageName;
 
 use super::args::Common;
-use super::compile::Stage;
 use super::output::{Output, print};
 use crate::files::{self, Access};
 use crate::profile::read_trace;
@@ -68,15 +68,15 @@ pub struct Args {
     trace: Option<PathBuf>,
     /// Print a program as text: `nn` (the network as imported) or `ckks` (the scheduled program)
     #[arg(long, value_name = "STAGE")]
-    emit: Option<Stage>,
+    emit: Option<StageName>,
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let program = common.open(&args.program)?;
     match args.emit {
-        Some(Stage::Nn) => return print(&print_func(program.reference()?)),
-        Some(Stage::Ckks) => return print(&print_func(&program.schedule)),
-        Some(Stage::Packed) => anyhow::bail!(
+        Some(StageName::Nn) => return print(&print_func(program.reference()?)),
+        Some(StageName::Ckks) => return print(&print_func(&program.schedule)),
+        Some(StageName::Packed) => anyhow::bail!(
             "an artifact holds the stages nn and ckks; `fhec compile --emit packed` prints the one between"
         ),
         None => {}

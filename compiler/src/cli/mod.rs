@@ -15,6 +15,7 @@ mod inspect;
 mod interrupt;
 mod keygen;
 mod normalisation;
+mod options;
 mod output;
 mod progress;
 mod quantities;
@@ -24,12 +25,11 @@ mod simulate;
 
 use std::io::{IsTerminal, stderr};
 
-use anyhow::{Context, Result};
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-pub use compile::Stage;
-pub use exit::{Exit, code_of_error, message};
+pub use exit::{Exit, Failure};
 pub use output::print;
 
 use args::Common;
@@ -84,7 +84,10 @@ enum Command {
 }
 
 /// Sets up logging and threads and runs the subcommand.
-pub fn execute(cli: Cli) -> Result<Exit> {
+///
+/// # Errors
+/// [`Failure`], with the exit code and the line to print.
+pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     let Cli { common, command } = cli;
     start_logging(&common);
     if let Some(threads) = common.threads {
@@ -94,10 +97,10 @@ pub fn execute(cli: Cli) -> Result<Exit> {
             .with_context(|| format!("cannot start {threads} worker threads"))?;
     }
     match command {
+        Command::Compile(args) => return compile::execute(args, &common),
         Command::Calibrate(args) => calibrate::execute(args, &common),
-        Command::Compile(args) => compile::execute(args, &common),
         Command::Inspect(args) => inspect::execute(args, &common),
-        Command::Diff(args) => return diff::execute(args, &common),
+        Command::Diff(args) => return Ok(diff::execute(args, &common)?),
         Command::Run(args) => run::execute(args, &common),
         Command::Simulate(args) => simulate::execute(args, &common),
         Command::Client(args) => client::execute(args, &common),

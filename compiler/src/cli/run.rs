@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use fhec_ir::program::{Interface, Program};
+use fhec_passes::options::CompileOptions;
 use fhec_runtime::exec::ProgramKeys;
 use fhec_runtime::ring::Context as RingContext;
 use rayon::prelude::*;
@@ -127,7 +128,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             let start = Instant::now();
             let network = args.example.network();
             let security = args.security.parse().context("--security")?;
-            let request = build::Request { security, ..build::Request::default() };
+            let request = CompileOptions { security: Some(security), ..CompileOptions::default() }.into();
             let program = build::embedded(network, &request)?.program;
             out.text(&format!(
                 "compiled the embedded network {} at {} bits of security in {:.1} s\n",

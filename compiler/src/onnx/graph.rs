@@ -1,7 +1,6 @@
 //! The graph of a model: which nodes are needed, in which order, and what each name stands for.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::func::{Func, OpData};
 use fhec_ir::nn::Nn;
@@ -9,6 +8,9 @@ use fhec_ir::nn::origin::{ONNX_NODES, OnnxNode};
 use fhec_ir::tensor::Tensor;
 use onnx_protobuf::tensor_shape_proto::dimension;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
+use petgraph::algo::toposort;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::{Dfs, EdgeRef, IntoEdgeReferences, IntoNodeIdentifiers, NodeFiltered, Reversed};
 
 use super::emit::{EmitError, Emitter};
 use super::error::{ImportError, NodeId};
@@ -196,44 +198,33 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The nodes that the outputs need, each after those it needs, otherwise as in the file.
+/// The nodes that the outputs need, each after those it needs: in the order of the file where that
+/// is such an order, which ONNX asks for.
 fn order(graph: &GraphProto, names: &Names<'_>, opset: i64) -> Result<Vec<usize>, ImportError> {
     if graph.output.is_empty() {
         return Err(ImportError::Graph { reason: "there is no output".into() });
     }
-    let producer = |name: &String| names.producers.get(name.as_str()).copied();
-    let mut needed = BTreeSet::new();
-    let mut pending: Vec<usize> = graph.output.iter().filter_map(|output| producer(&output.name)).collect();
-    while let Some(index) = pending.pop() {
-        if needed.insert(index) {
-            pending.extend(graph.node[index].input.iter().filter_map(producer));
-        }
+    let producer = |name: &String| names.producers.get(name.as_str()).map(|&index| NodeIndex::new(index));
+    let mut uses: DiGraph<(), ()> = DiGraph::with_capacity(graph.node.len(), graph.node.len());
+    graph.node.iter().for_each(|_| {
+        uses.add_node(());
+    });
+    for (user, node) in graph.node.iter().enumerate() {
+        node.input.iter().filter_map(producer).for_each(|made| {
+            uses.add_edge(made, NodeIndex::new(user), ());
+        });
     }
-    let mut users: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    let mut missing: BTreeMap<usize, usize> = BTreeMap::new();
-    for &index in &needed {
-        let before: BTreeSet<usize> = graph.node[index].input.iter().filter_map(producer).collect();
-        missing.insert(index, before.len());
-        for other in before {
-            users.entry(other).or_default().push(index);
-        }
+    let backwards = Reversed(&uses);
+    let mut search = Dfs::empty(backwards);
+    search.stack.extend(graph.output.iter().filter_map(|output| producer(&output.name)));
+    while search.next(backwards).is_some() {}
+    let needed = NodeFiltered(&uses, search.discovered);
+    if needed.edge_references().all(|edge| edge.source() < edge.target()) {
+        return Ok(needed.node_identifiers().map(NodeIndex::index).collect());
     }
-    let ready = missing.iter().filter(|(_, count)| **count == 0).map(|(&index, _)| Reverse(index));
-    let mut ready: BinaryHeap<Reverse<usize>> = ready.collect();
-    let mut order = Vec::new();
-    while let Some(Reverse(index)) = ready.pop() {
-        order.push(index);
-        for &user in users.get(&index).into_iter().flatten() {
-            let count = missing.entry(user).or_default();
-            *count -= 1;
-            if *count == 0 {
-                ready.push(Reverse(user));
-            }
-        }
-    }
-    match missing.iter().find(|(_, count)| **count > 0) {
-        None => Ok(order),
-        Some((&index, _)) => Err(ImportError::Cycle { node: node_id(&graph.node[index], opset) }),
+    match toposort(&needed, None) {
+        Ok(order) => Ok(order.into_iter().map(NodeIndex::index).collect()),
+        Err(cycle) => Err(ImportError::Cycle { node: node_id(&graph.node[cycle.node_id().index()], opset) }),
     }
 }
 
@@ -366,6 +357,54 @@ fn func_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The order of nodes `(inputs, output)` for the output `y`.
+    fn order_of(nodes: &[(&[&str], &str)]) -> Result<Vec<usize>, String> {
+        let mut graph = GraphProto::new();
+        for (inputs, output) in nodes {
+            let mut node = NodeProto::new();
+            node.name = format!("node of {output}");
+            node.input = inputs.iter().map(|name| name.to_string()).collect();
+            node.output = vec![output.to_string()];
+            graph.node.push(node);
+        }
+        let mut output = ValueInfoProto::new();
+        output.name = "y".into();
+        graph.output.push(output);
+        let names = Names::of(&graph).unwrap();
+        order(&graph, &names, NEWEST_OPSET).map_err(|error| match error {
+            ImportError::Cycle { node } => node.name,
+            other => panic!("{other}"),
+        })
+    }
+
+    #[test]
+    fn nodes_are_done_as_in_the_file_and_only_if_needed() {
+        let nodes: [(&[&str], &str); 5] =
+            [(&["x"], "b"), (&["x"], "a"), (&["a"], "unused"), (&["a", "b"], "c"), (&["c", "b"], "y")];
+        assert_eq!(order_of(&nodes), Ok(vec![0, 1, 3, 4]));
+    }
+
+    #[test]
+    fn nodes_of_a_file_without_order_are_done_after_what_they_need() {
+        let nodes: [(&[&str], &str); 4] =
+            [(&["c", "b"], "y"), (&["x"], "a"), (&["a", "a"], "c"), (&["a"], "b")];
+        let order = order_of(&nodes).unwrap();
+        let place = |index: usize| order.iter().position(|&other| other == index).unwrap();
+        assert_eq!(order.len(), 4);
+        assert!(place(1) < place(2) && place(1) < place(3) && place(2) < place(0) && place(3) < place(0));
+    }
+
+    #[test]
+    fn a_node_of_a_cycle_is_named_if_the_cycle_is_needed() {
+        // The cycle is of the first two; the last only depends on it.
+        let nodes: [(&[&str], &str); 3] = [(&["b"], "a"), (&["a", "x"], "b"), (&["b"], "y")];
+        let named = order_of(&nodes).unwrap_err();
+        assert!(["node of a", "node of b"].contains(&named.as_str()), "{named}");
+        assert_eq!(order_of(&[(&["y"], "y")]), Err("node of y".into()));
+        let aside: [(&[&str], &str); 3] = [(&["b"], "a"), (&["a"], "b"), (&["x"], "y")];
+        assert_eq!(order_of(&aside), Ok(vec![2]));
+    }
 
     #[test]
     fn names_become_words() {

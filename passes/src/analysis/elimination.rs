@@ -5,6 +5,10 @@
 //! elimination*, 1999). In a chain that is the shortest path; where paths fork and meet again, the inner ones go first
 //! and each becomes one cost of its ends. What counts is how many neighbours a variable has at most when its turn comes: one
 //! in chains, two in series-parallel graphs, hardly more in networks.
+//!
+//! This is no algorithm of a graph library: costs are tables over several variables, an eliminated
+//! variable makes new ones, and which costs hang together changes with every step. The graph of
+//! variables is never walked; only the neighbours of one variable are asked for.
 
 use thiserror::Error;
 

@@ -2,6 +2,7 @@
 
 pub mod circuit_shapes;
 pub mod cost;
+pub mod def_use;
 pub mod elimination;
 pub mod layers;
 pub mod linear_cost;

@@ -24,9 +24,13 @@ pub const NAMES: [&str; 9] = [
     "n16-192",
     "n17-256",
     "lee2021",
-    "lee2021-grouped",
-    "lee2021-stc-last",
+    LEE2021_GROUPED,
+    LEE2021_STC_LAST,
 ];
+/// The chain of arXiv 2106.07229 with a uniform secret and keys of three digits.
+pub const LEE2021_GROUPED: &str = "lee2021-grouped";
+/// The same with slots to coefficients last.
+pub const LEE2021_STC_LAST: &str = "lee2021-stc-last";
 
 /// A parameter set and its bootstrap for full slots.
 #[derive(Clone, Debug)]
@@ -534,6 +538,21 @@ impl BootstrapSet {
         checked.map_err(|error| SetError::Bootstrap { name: self.params.name().to_owned(), error })?;
         Ok(bootstrap)
     }
+}
+
+/// The chain of [`LEE2021_GROUPED`] with the paper's key switching: one special prime of 60 bits, a
+/// digit per prime, the sparse secret.
+pub fn lee2021_as_published() -> Result<BootstrapSet, SetError> {
+    let secret = Secret::SparseTernary { hamming_weight: 64 };
+    let recipe = Recipe {
+        secret,
+        ephemeral_weight: None,
+        special: (60, 1),
+        first_special_bits: None,
+        digit_limbs: None,
+        ..recipe(LEE2021_GROUPED)?
+    };
+    recipe.build()
 }
 
 #[cfg(test)]

@@ -49,14 +49,14 @@ pub fn candidates(
     options: &ParamOptions,
     sines: &mut SineCache,
 ) -> Result<Vec<BootstrapSet>, SetError> {
-    let name = || format!("n{log_n}-{}", options.security_bits);
-    let limit = match security::max_log_qp(log_n, options.secret, options.security_bits) {
+    let name = || format!("n{log_n}-{}", options.security);
+    let limit = match security::max_log_qp(log_n, options.secret, options.security.bits()) {
         Ok(limit) => f64::from(limit),
         Err(SecurityError::OutOfReach { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(SetError::Security { name: name(), error }),
     };
     let mut sets = Vec::new();
-    for profile in profiles(log_n, options.security_bits)? {
+    for profile in profiles(log_n, options.security.bits())? {
         for variant in widths(profile).flat_map(packings).flat_map(variants) {
             for application_levels in u32::from(least_levels)..=u32::from(least_levels) + MORE_LEVELS {
                 let variant = Recipe { application_levels, secret: options.secret, ..variant.clone() };
@@ -208,7 +208,8 @@ mod tests {
     fn sets_keep_security_levels_and_butterflies() {
         let mut sines = SineCache::default();
         for (log_n, security_bits, least) in [(15, 98, 8), (15, 128, 4), (16, 128, 10)] {
-            let options = ParamOptions { security_bits, ..ParamOptions::default() };
+            let security = security_bits.try_into().unwrap();
+            let options = ParamOptions { security, ..ParamOptions::default() };
             let sets = candidates(log_n, least, &options, &mut sines).unwrap();
             assert!(sets.len() > 4, "2^{log_n} at {security_bits} bits: {} sets", sets.len());
             for set in &sets {

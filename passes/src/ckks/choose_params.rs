@@ -21,6 +21,7 @@ use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::ExactScale;
 use thiserror::Error;
 
+use crate::options::SecurityLevel;
 use fhec_ir::security::{self, SecurityError};
 
 /// Primes are below `2^MAX_PRIME_BITS`.
@@ -43,8 +44,8 @@ const TYPICAL_LOG_SCALE: u32 = 40;
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamOptions {
-    /// 98, 128, 192 or 256.
-    pub security_bits: u32,
+    /// Security level.
+    pub security: SecurityLevel,
     /// Distribution of the secret.
     pub secret: Secret,
     /// Largest output error, in bits below the largest value the program represents. Without it outputs are to be exact
@@ -64,7 +65,7 @@ impl Default for ParamOptions {
     /// 128 bits of security by a uniform ternary secret, rings up to 2^16.
     fn default() -> Self {
         ParamOptions {
-            security_bits: 128,
+            security: SecurityLevel::default(),
             secret: Secret::UniformTernary,
             precision_bits: None,
             log_scale: None,
@@ -211,7 +212,7 @@ pub fn candidates(
     considered: &mut Vec<Considered>,
 ) -> Result<Vec<Params>, ChooseParamsError> {
     const MAX_DIGIT_LIMBS: usize = 10;
-    let max_log_qp = match security::max_log_qp(log_n, options.secret, options.security_bits) {
+    let max_log_qp = match security::max_log_qp(log_n, options.secret, options.security.bits()) {
         Ok(max) => max,
         Err(SecurityError::OutOfReach { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
@@ -257,7 +258,7 @@ pub fn candidates(
             special_primes: smallest.special(),
             verdict: format!(
                 "{depth} levels do not fit {max_log_qp} bits of modulus at {} bits of security",
-                options.security_bits
+                options.security
             ),
             ..Considered::default()
         });
@@ -268,7 +269,7 @@ pub fn candidates(
 /// Levels that the largest ring holds at a typical scale, for messages.
 pub fn max_levels(options: &ParamOptions) -> u32 {
     let log_scale = options.log_scale.unwrap_or(TYPICAL_LOG_SCALE);
-    let limit = security::max_log_qp(options.max_log_n, options.secret, options.security_bits).unwrap_or(0);
+    let limit = security::max_log_qp(options.max_log_n, options.secret, options.security.bits()).unwrap_or(0);
     let fits = |depth: &u32| {
         let sketch = Sketch {
             log_n: options.max_log_n,
@@ -293,12 +294,12 @@ mod tests {
     #[test]
     fn chains_keep_their_scale_and_their_promises() {
         for (log_n, depth) in [(13, 3), (14, 8), (15, 17), (16, 30)] {
-            for security_bits in [98, 128] {
-                let options = ParamOptions { security_bits, ..ParamOptions::default() };
+            for security in [SecurityLevel::Bits98, SecurityLevel::Bits128] {
+                let options = ParamOptions { security, ..ParamOptions::default() };
                 let sets = all(log_n, depth, &options);
                 assert!(!sets.is_empty(), "2^{log_n}, {depth} levels");
                 for params in sets {
-                    security::check(&params, security_bits).unwrap();
+                    security::check(&params, security.bits()).unwrap();
                     assert_eq!(u32::from(params.top_level()), depth);
                     let log_scale = f64::from(params.literal().log_scale);
                     for level in 0..=params.top_level() {
@@ -332,11 +333,6 @@ mod tests {
         assert!(matches!(
             candidates(15, 4, Scales::Preferred, &wrong, &mut considered),
             Err(ChooseParamsError::LogScale { log_scale: 60 })
-        ));
-        let odd = ParamOptions { security_bits: 100, ..options };
-        assert!(matches!(
-            candidates(15, 4, Scales::Preferred, &odd, &mut considered),
-            Err(ChooseParamsError::Security(_))
         ));
     }
 

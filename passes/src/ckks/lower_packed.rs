@@ -40,6 +40,15 @@ pub enum LowerPackedError {
     Op { op: String, value: String, reason: String },
 }
 
+/// What [`lower_packed`] leaves.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// The program.
+    pub func: Func<Ckks>,
+    /// By value of the packed program that is refreshed: the result of its bootstrap.
+    pub refreshed: BTreeMap<Value, Value>,
+}
+
 /// The ckks form of `func` under `params`.
 pub fn lower_packed(
     func: &Func<Packed>,
@@ -47,7 +56,7 @@ pub fn lower_packed(
     params: &Params,
     costs: &CostTable,
     shapes: &mut CircuitShapes,
-) -> Result<Func<Ckks>, LowerPackedError> {
+) -> Result<Lowered, LowerPackedError> {
     let (needed, levels) = (placement.top(), params.top_level());
     if needed > levels {
         return Err(LowerPackedError::Depth { depth: needed.into(), levels: levels.into() });
@@ -104,7 +113,7 @@ pub fn lower_packed(
     let outputs = func.outputs().iter().map(|&output| rewriter.get(output)).collect();
     let mut result = rewriter.func;
     result.set_outputs(outputs);
-    Ok(result)
+    Ok(Lowered { func: result, refreshed })
 }
 
 /// One op on its way.

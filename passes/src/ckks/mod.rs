@@ -6,10 +6,12 @@
 //! | [`choose_bootstrap_params`] | the same with bootstrapping |
 //! | [`place_bootstraps`] | where values are refreshed, and the level of every op |
 //! | [`lower_packed`] | levels, scales, rescales and relinearisations, as early as possible |
-//! | [`match_scales`] | brings operands to the level their op runs at |
 //! | [`place_relinearizations`], [`place_rescales`] | later where that saves some |
 //! | [`select_rotation_keys`] | baby steps and rotations, so that the keys fit the memory |
 //! | [`schedule`] | an order with little memory alive |
+//!
+//! Beside the passes, [`placement`] is what `place_bootstraps` decides, and [`match_scales`] helps
+//! `lower_packed` to bring operands to the level their op runs at.
 
 pub mod choose_bootstrap_params;
 pub mod choose_params;

@@ -28,6 +28,7 @@ use thiserror::Error;
 use self::rules::Rule;
 use super::placement::Placement;
 use crate::analysis::circuit_shapes::CircuitShapes;
+use crate::analysis::def_use::live;
 use crate::analysis::elimination::{Elimination, TooEntangled};
 use crate::analysis::mul_depth::levels_used;
 use crate::analysis::op_cost::{BootstrapSeconds, OpCosts};
@@ -35,13 +36,16 @@ use crate::analysis::op_cost::{BootstrapSeconds, OpCosts};
 /// How bootstraps are placed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum BootstrapPlacement {
-    /// With the least predicted time.
+    /// Least predicted time
     #[default]
     Optimal,
-    /// As late as possible.
+    /// As late as possible
     Lazy,
-    /// By the rules that yield the count of arXiv 2106.07229, a reconstruction: [`rules`].
+    /// By the rules that yield the 1,149 bootstraps of arXiv 2106.07229, a reconstruction
+    ///
+    /// See [`rules`].
     Lee2021,
 }
 
@@ -168,18 +172,6 @@ impl State {
     fn reaches(self, level: Level) -> bool {
         level <= self.level || self.refreshed.is_some_and(|target| level <= target)
     }
-}
-
-/// Per value whether an output depends on it.
-fn live(func: &Func<Packed>) -> Vec<bool> {
-    let mut live = vec![false; func.value_count()];
-    func.outputs().iter().for_each(|output| live[output.index()] = true);
-    for data in func.ops().iter().rev() {
-        if live[data.result.index()] {
-            data.op.operands().iter().for_each(|operand| live[operand.index()] = true);
-        }
-    }
-    live
 }
 
 /// Predicted seconds of ops and bootstraps.

@@ -13,18 +13,30 @@ use fhec_ir::func::{Func, Rewriter, StageOp};
 use fhec_ir::scale::Level;
 
 use super::sink::deferred;
+use crate::error::PassError;
+use crate::pipeline::Passed;
+use crate::report::Report;
 
-/// Returns the rewritten program and the number of relinearisations saved. `swap_pays(level)` says whether
-/// relinearising after the rescale from `level` is cheaper than before.
+const PASS: &str = "place_relinearizations";
+
+/// See the [module](self). `swap_pays(level)` says whether relinearising after the rescale from
+/// `level` is cheaper than before.
 pub fn place_relinearizations(
     func: &Func<Ckks>,
     swap_pays: impl Fn(Level) -> bool,
-) -> Result<(Func<Ckks>, usize), String> {
-    let (summed, saved) = sink_through_sums(func)?;
-    Ok((swap_with_rescales(&summed, swap_pays)?, saved))
+) -> Result<Passed<Ckks>, PassError> {
+    let malformed = PassError::malformed(PASS);
+    let (rewriter, saved) = sink_through_sums(func).map_err(&malformed)?;
+    let (summed, sums) = rewriter.finish_with_values(func);
+    let (result, swaps) =
+        swap_with_rescales(&summed, swap_pays).map_err(malformed)?.finish_with_values(&summed);
+    let values = sums.into_iter().filter_map(|(old, sum)| Some((old, *swaps.get(&sum)?))).collect();
+    let report = Report::of(PASS, format!("{saved} relinearisations saved"));
+    Ok(Passed { func: result, report, values })
 }
 
-fn sink_through_sums(func: &Func<Ckks>) -> Result<(Func<Ckks>, usize), String> {
+/// The rewritten program and the number of relinearisations saved.
+fn sink_through_sums(func: &Func<Ckks>) -> Result<(Rewriter<Ckks>, usize), String> {
     let deferred = deferred(
         func,
         |op| matches!(op, Op::Relinearize { .. }),
@@ -52,10 +64,13 @@ fn sink_through_sums(func: &Func<Ckks>) -> Result<(Func<Ckks>, usize), String> {
             after += 1;
         }
     }
-    Ok((rewriter.finish(func), before - after))
+    Ok((rewriter, before - after))
 }
 
-fn swap_with_rescales(func: &Func<Ckks>, swap_pays: impl Fn(Level) -> bool) -> Result<Func<Ckks>, String> {
+fn swap_with_rescales(
+    func: &Func<Ckks>,
+    swap_pays: impl Fn(Level) -> bool,
+) -> Result<Rewriter<Ckks>, String> {
     let uses = func.use_counts();
     let definitions = func.definitions();
     // Relinearisations whose only use is a rescale, by the value they define.
@@ -89,5 +104,5 @@ fn swap_with_rescales(func: &Func<Ckks>, swap_pays: impl Fn(Level) -> bool) -> R
             }
         }
     }
-    Ok(rewriter.finish(func))
+    Ok(rewriter)
 }

@@ -13,9 +13,22 @@ use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::func::{Func, Rewriter};
 
 use super::sink::deferred;
+use crate::error::PassError;
+use crate::pipeline::Passed;
+use crate::report::Report;
 
-/// Returns the rewritten program and the number of rescales saved.
-pub fn place_rescales(func: &Func<Ckks>) -> Result<(Func<Ckks>, usize), String> {
+const PASS: &str = "place_rescales";
+
+/// See the [module](self).
+pub fn place_rescales(func: &Func<Ckks>) -> Result<Passed<Ckks>, PassError> {
+    let (rewriter, saved) = sink(func).map_err(PassError::malformed(PASS))?;
+    let (result, values) = rewriter.finish_with_values(func);
+    let report = Report::of(PASS, format!("{saved} rescales saved"));
+    Ok(Passed { func: result, report, values })
+}
+
+/// The rewritten program and the number of rescales saved.
+fn sink(func: &Func<Ckks>) -> Result<(Rewriter<Ckks>, usize), String> {
     let deferred = deferred(
         func,
         |op| matches!(op, Op::Rescale { .. }),
@@ -44,5 +57,5 @@ pub fn place_rescales(func: &Func<Ckks>) -> Result<(Func<Ckks>, usize), String> 
             after += 1;
         }
     }
-    Ok((rewriter.finish(func), before - after))
+    Ok((rewriter, before - after))
 }

@@ -1,6 +1,6 @@
 //! Where the values of a packed program are in the chain: what [`super::lower_packed`] follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, StageOp};
@@ -36,21 +36,17 @@ impl Placement {
 
     /// The values of `func` that are refreshed, in the order in which ops first need the refreshed ones.
     pub fn refresh_order(&self, func: &Func<Packed>) -> Vec<Value> {
-        let mut order = Vec::new();
+        let (mut order, mut known) = (Vec::new(), BTreeSet::new());
         for data in func.ops() {
             let Some(below) = self.level[data.result.index()] else { continue };
             let level = below + levels_used(&data.op) as Level;
-            for operand in data.op.operands() {
-                if self.reads_refreshed(operand, level) && !order.contains(&operand) {
-                    order.push(operand);
-                }
-            }
+            let operands = data.op.operands().into_iter();
+            let refreshed = operands.filter(|&operand| self.reads_refreshed(operand, level));
+            order.extend(refreshed.filter(|&operand| known.insert(operand)));
         }
-        for &output in func.outputs() {
-            if self.reads_refreshed(output, 0) && !order.contains(&output) {
-                order.push(output);
-            }
-        }
+        let outputs = func.outputs().iter().copied();
+        let refreshed = outputs.filter(|&output| self.reads_refreshed(output, 0));
+        order.extend(refreshed.filter(|&output| known.insert(output)));
         order
     }
 

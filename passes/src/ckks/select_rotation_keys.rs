@@ -5,7 +5,7 @@
 //! | Stage    | ckks → ckks |
 //! | Requires | a program that verifies |
 //! | Ensures  | the same function; `meta rotation_keys`: steps and highest level of every rotation key |
-//! | Fails    | [`KeyBudgetError`] if even the smallest choice found exceeds the budget |
+//! | Fails    | [`PassError::Keys`] if even the smallest choice found exceeds the budget |
 //! | Method   | each map takes the baby step that minimises its seconds plus a price per byte of keys that no other op needs; the price starts low and doubles until the keys fit. If they still do not, rotations become sums of powers of two |
 //! | Tests    | `tests/filetests/ckks/select_rotation_keys/` |
 
@@ -23,6 +23,9 @@ use crate::analysis::circuit_shapes::{CircuitShapes, rotation_set};
 use crate::analysis::cost::CostTable;
 use crate::analysis::linear_cost::counts;
 use crate::analysis::op_cost::OpCosts;
+use crate::error::PassError;
+use crate::pipeline::Passed;
+use crate::report::Report;
 
 /// The keys do not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -32,6 +35,16 @@ pub struct KeyBudgetError {
     pub needed: u64,
     /// Bytes allowed.
     pub budget: u64,
+}
+
+/// What keys may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyBudget {
+    /// Bytes of keys; `None` for any number.
+    pub bytes: Option<u64>,
+    /// Bytes that the program needs besides keys. They are passed on to who has to find more memory
+    /// ([`PassError::Keys`]).
+    pub other: u64,
 }
 
 /// What the pass decided.
@@ -45,20 +58,30 @@ pub struct KeyReport {
     pub split: usize,
 }
 
+impl KeyReport {
+    fn in_words(&self) -> String {
+        let KeyReport { keys, bytes, split } = self;
+        format!("{} keys, {bytes} bytes, {split} rotations split", keys.levels().count())
+    }
+}
+
 /// Seconds that a byte of key is worth when memory is plentiful: it has to be generated, sent and loaded once.
 const SECONDS_PER_BYTE: f64 = 2e-11;
 const MAX_DOUBLINGS: usize = 40;
 
-/// Returns the rewritten program and its keys.
+const PASS: &str = "select_rotation_keys";
+
+/// See the [module](self).
 pub fn select_rotation_keys(
     func: &Func<Ckks>,
     params: &Params,
-    budget: Option<u64>,
+    budget: KeyBudget,
     costs: &CostTable,
     shapes: &mut CircuitShapes,
-) -> Result<Result<(Func<Ckks>, KeyReport), KeyBudgetError>, String> {
+) -> Result<(Passed<Ckks>, KeyReport), PassError> {
+    let KeyBudget { bytes: budget, other } = budget;
     let maps = maps(func, params, costs, shapes);
-    let mut smallest: Option<(Func<Ckks>, KeyReport)> = None;
+    let mut smallest: Option<u64> = None;
     for split in [false, true] {
         let mut price = SECONDS_PER_BYTE;
         let mut previous = None;
@@ -68,22 +91,23 @@ pub fn select_rotation_keys(
             if previous.as_ref() == Some(&steps) && budget.is_some() {
                 continue;
             }
-            let (mut rewritten, split_count) = rewrite(func, &maps, &steps, split)?;
-            let keys = shapes.keys(&rewritten, params).map_err(|error| error.to_string())?;
+            let malformed = PassError::malformed(PASS);
+            let (rewriter, split_count) = rewrite(func, &maps, &steps, split).map_err(&malformed)?;
+            let (mut rewritten, values) = rewriter.finish_with_values(func);
+            let keys = shapes.keys(&rewritten, params).map_err(|error| malformed(error.to_string()))?;
             let bytes = keys.bytes(params);
-            record(&mut rewritten, &keys);
-            let result = (rewritten, KeyReport { keys, bytes, split: split_count });
             if budget.is_none_or(|budget| bytes <= budget) {
-                return Ok(Ok(result));
+                record(&mut rewritten, &keys);
+                let keys = KeyReport { keys, bytes, split: split_count };
+                let report = Report::of(PASS, keys.in_words());
+                return Ok((Passed { func: rewritten, report, values }, keys));
             }
-            if smallest.as_ref().is_none_or(|(_, report)| bytes < report.bytes) {
-                smallest = Some(result);
-            }
+            smallest = Some(smallest.map_or(bytes, |least| least.min(bytes)));
             previous = Some(steps);
         }
     }
-    let needed = smallest.map_or(0, |(_, report)| report.bytes);
-    Ok(Err(KeyBudgetError { needed, budget: budget.unwrap_or(u64::MAX) }))
+    let (needed, budget) = (smallest.unwrap_or(0), budget.unwrap_or(u64::MAX));
+    Err(PassError::Keys { keys: KeyBudgetError { needed, budget }, other })
 }
 
 /// A map with, for every baby step, its seconds and rotations.
@@ -199,7 +223,7 @@ fn rewrite(
     maps: &[MapChoices],
     chosen: &[usize],
     split: bool,
-) -> Result<(Func<Ckks>, usize), String> {
+) -> Result<(Rewriter<Ckks>, usize), String> {
     let mut rewriter = Rewriter::same_stage(func);
     let mut split_count = 0;
     let mut next_map = maps.iter().zip(chosen).peekable();
@@ -227,7 +251,7 @@ fn rewrite(
         }
         rewriter.copy(func, &data)?;
     }
-    Ok((rewriter.finish(func), split_count))
+    Ok((rewriter, split_count))
 }
 
 fn record(func: &mut Func<Ckks>, keys: &EvaluationKeys) {

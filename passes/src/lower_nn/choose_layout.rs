@@ -26,6 +26,7 @@ use crate::analysis::linear_cost::{LinearPrices, cheapest_fold};
 /// Which layouts may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Packing {
     /// Whatever is cheapest.
     #[default]

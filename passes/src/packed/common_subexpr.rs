@@ -14,15 +14,16 @@ use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, OpData, Rewriter, StageOp};
 use fhec_ir::packed::{Op, Packed};
 
-/// Returns the rewritten function and the number of ops removed.
-pub fn common_subexpr(func: &Func<Packed>) -> Result<(Func<Packed>, usize), String> {
-    let mut live = vec![false; func.value_count()];
-    func.outputs().iter().for_each(|output| live[output.index()] = true);
-    for data in func.ops().iter().rev() {
-        if live[data.result.index()] {
-            data.op.operands().iter().for_each(|operand| live[operand.index()] = true);
-        }
-    }
+use crate::analysis::def_use::live;
+use crate::error::PassError;
+use crate::pipeline::Passed;
+use crate::report::Report;
+
+const PASS: &str = "common_subexpr";
+
+/// See the [module](self).
+pub fn common_subexpr(func: &Func<Packed>) -> Result<Passed<Packed>, PassError> {
+    let live = live(func);
     let mut rewriter = Rewriter::same_stage(func);
     let mut known: BTreeMap<String, Value> = BTreeMap::new();
     for data in func.ops().iter().filter(|data| live[data.result.index()]) {
@@ -31,12 +32,13 @@ pub fn common_subexpr(func: &Func<Packed>) -> Result<(Func<Packed>, usize), Stri
             rewriter.replace(data.result, same);
             continue;
         }
-        let new = rewriter.copy(func, data)?;
+        let new = rewriter.copy(func, data).map_err(PassError::malformed(PASS))?;
         known.insert(key, new);
     }
-    let result = rewriter.finish(func);
+    let (result, values) = rewriter.finish_with_values(func);
     let removed = func.ops().len() - result.ops().len();
-    Ok((result, removed))
+    let report = Report::of(PASS, format!("{removed} ops removed"));
+    Ok(Passed { func: result, report, values })
 }
 
 /// The op with its operands renamed, sums and products with their operands in order.

@@ -7,11 +7,11 @@ use super::bootstraps::name;
 use crate::analysis::cost::CostTable;
 use crate::analysis::layers::Layers;
 use crate::analysis::op_cost::OpCosts;
+use crate::bootstrap::sets;
 use crate::ckks::place_bootstraps::{BootstrapPlacement, place_bootstraps};
 use crate::ckks::placement::Placement;
 use crate::nn::softmax::SoftmaxNames;
-use crate::preset;
-use crate::schedule_network::Scheduled;
+use crate::search::Scheduled;
 
 const REMARK: &str = "a reconstruction: arXiv 2106.07229 reports 1149 bootstraps for its ResNet-20 and does not say where they are; its one \
 sentence, in the middle and at the end of every ReLU, would make 1376. On that network, with its packing and \
@@ -89,7 +89,7 @@ fn row(
 
 /// The program's switching keys as the paper would have them: no encapsulation, one special prime, a digit per prime.
 fn published_key_bytes(scheduled: &Scheduled) -> Option<u64> {
-    let published = preset::lee2021_as_published().ok()?.params;
+    let published = sets::lee2021_as_published().ok()?.params;
     if published.top_level() != scheduled.params.top_level() {
         return None;
     }

@@ -13,13 +13,15 @@ use crate::analysis::cost::CostTable;
 use crate::analysis::layers::Layers;
 use crate::analysis::op_cost::OpCosts;
 use crate::ckks::place_bootstraps::place_bootstraps_without;
-use crate::schedule_network::{PlacedBootstraps, Scheduled};
+use crate::pipeline::ckks::PlacedBootstraps;
+use crate::search::Scheduled;
 
 /// One row per `bootstrap` op of the program.
 pub(super) fn bootstrap_rows(scheduled: &Scheduled, layers: &Layers, costs: &CostTable) -> Vec<BootstrapRow> {
     let Some(placed) = &scheduled.placed else { return Vec::new() };
     let Scheduled { program, estimate, .. } = scheduled;
     let mut other_places = OtherPlaces::new(scheduled, placed, costs);
+    let users = users(program);
     // Rules are followed, not improved.
     let by_rules = !placed.placement.rules.is_empty();
     let row = |&(op, value): &(usize, Value)| {
@@ -34,7 +36,7 @@ pub(super) fn bootstrap_rows(scheduled: &Scheduled, layers: &Layers, costs: &Cos
             level_before: u32::from(x.level),
             levels_reserved: u32::from(placed.bootstrap.input_level()),
             level_after: u32::from(result.level),
-            needed_by: needs(program, data.result, layers),
+            needed_by: needs(program, &users, data.result, layers),
             seconds: estimate.op_seconds[op],
             without_value,
             without_layer,
@@ -43,15 +45,25 @@ pub(super) fn bootstrap_rows(scheduled: &Scheduled, layers: &Layers, costs: &Cos
     placed.sites.iter().map(row).collect()
 }
 
-/// Ops that read `value`, at its level or, after a drop, below.
-fn needs(program: &Func<Ckks>, value: Value, layers: &Layers) -> Vec<Need> {
-    let mut needs = Vec::new();
+/// By value: the ops that read it, in order.
+fn users(program: &Func<Ckks>) -> Vec<Vec<usize>> {
+    let mut users = vec![Vec::new(); program.value_count()];
     for (op, data) in program.ops().iter().enumerate() {
-        if !data.op.operands().contains(&value) {
-            continue;
-        }
+        let mut operands = data.op.operands();
+        operands.sort_unstable();
+        operands.dedup();
+        operands.into_iter().for_each(|operand| users[operand.index()].push(op));
+    }
+    users
+}
+
+/// Ops that read `value`, at its level or, after a drop, below.
+fn needs(program: &Func<Ckks>, users: &[Vec<usize>], value: Value, layers: &Layers) -> Vec<Need> {
+    let mut needs = Vec::new();
+    for &op in &users[value.index()] {
+        let data = &program.ops()[op];
         if let Op::LevelDrop { .. } = data.op {
-            needs.extend(self::needs(program, data.result, layers));
+            needs.extend(self::needs(program, users, data.result, layers));
             continue;
         }
         needs.push(Need {

@@ -9,7 +9,7 @@ use fhec_ir::scale::Level;
 
 use crate::analysis::circuit_shapes::{CircuitShapes, rotation_set};
 use crate::analysis::layers::Layers;
-use crate::schedule_network::Scheduled;
+use crate::search::Scheduled;
 
 /// A key by kind and steps, in the order of the rows.
 type Name = (KeyKind, Option<usize>);

@@ -6,7 +6,7 @@ use fhec_ir::nn::Nn;
 use fhec_ir::plan::{LayerRow, OpRow};
 
 use crate::analysis::layers::{Layers, by_use};
-use crate::schedule_network::Scheduled;
+use crate::search::Scheduled;
 
 /// One row per layer of the scheduled program; `ops` are its rows, `network` is the network as imported.
 pub(super) fn layer_rows(

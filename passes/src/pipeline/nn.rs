@@ -1,13 +1,10 @@
-//! The order of the passes.
-//!
-//! Every pass is a function of its input and options; only this file knows the order, measures time, counts ops and runs the
-//! verifier: after every pass in debug builds, or wherever [`NnOptions::verify_each`] is set.
+//! The passes on networks.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use fhec_ir::{
     entity::Value,
-    func::{Func, OpData, Stage, StageOp},
+    func::{Func, OpData, StageOp},
     layer_values::{STORED_VALUES, StoredValue},
     nn::Nn,
     plan::RangeRow,
@@ -34,6 +31,8 @@ use crate::{
     },
     report::Report,
 };
+
+use super::runner::{After, Runner};
 
 /// Options of [`run_nn`].
 #[derive(Clone, Debug, Default)]
@@ -73,22 +72,25 @@ pub struct NnResult {
 ///
 /// `after` is shown the function after each pass, by the pass's name. What can never be lowered is refused once the
 /// network is simplified, before it is run on anything.
-pub fn run_nn(
+///
+/// # Errors
+/// Those of the passes; [`PassError::Verify`] if one broke the program, or if `func` was malformed.
+pub fn run_nn<'a>(
     func: &Func<Nn>,
     source: &calibrate::Source<'_>,
     options: &NnOptions,
-    after: &mut dyn FnMut(&'static str, &Func<Nn>),
+    after: &'a mut After<'a>,
 ) -> Result<NnResult, PassError> {
-    let mut runner = Runner { verify_each: options.verify_each, reports: Vec::new() };
+    let mut runner = Runner::new(options.verify_each, after);
     verify(func).map_err(|errors| PassError::Verify { pass: "input", errors })?;
 
     let dropped = match options.encrypt_softmax {
-        true => func.clone(),
-        false => runner.run(func, after, |func| Ok(drop_softmax(func)))?,
+        true => Arc::new(func.clone()),
+        false => runner.pass(func, |func| Ok(drop_softmax(func)))?,
     };
-    let func = runner.run(&dropped, after, collect_polynomials)?;
-    let func = runner.run(&func, after, expand_max_pools)?;
-    let reference = runner.run(&func, after, |func| simplify::simplify(func, &options.simplify))?;
+    let func = runner.pass(&dropped, collect_polynomials)?;
+    let func = runner.pass(&func, expand_max_pools)?;
+    let reference = runner.pass(&func, |func| simplify::simplify(func, &options.simplify))?;
 
     // Calibration and fits take minutes: what cannot be lowered is said before.
     check_lowerable(&reference)?;
@@ -98,33 +100,34 @@ pub fn run_nn(
     let mut approximation = options.approximate.clone();
     let (exact, ranges, factors, channels, activations) = match prepared {
         Some(Prepared { func, ranges, factors, channels, fits, activations, reports }) => {
-            runner.record(reports, start, &func);
+            runner.together(reports, start, &func);
             approximation.relu = ReluMethod::Fitted { fits, otherwise: WITHOUT_FIT };
-            (func, ranges, factors, channels, Some(activations))
+            (Arc::new(func), ranges, factors, channels, Some(activations))
         }
         None => {
             if let Fitting::Depth(depth) = options.fit.fitting {
                 approximation.relu = ReluMethod::Even(even_degree(depth)?);
             }
             let ranges =
-                runner.analyse(&reference, |func| calibrate::calibrate(func, source, &options.calibrate))?;
+                runner.analysis(&reference, |func| calibrate::calibrate(func, source, &options.calibrate))?;
             let factors = scaling(&reference, &ranges);
             (reference.clone(), ranges, factors, vec![Vec::new(); reference.value_count()], None)
         }
     };
 
     let mut new_factors = factors.clone();
-    let func = runner.run(&exact, after, |func| {
+    let func = runner.pass(&exact, |func| {
         let (func, scaling, report) = approximate::approximate(func, &ranges, &factors, &approximation)?;
         new_factors = scaling;
         Ok((func, report))
     })?;
     let stored = stored_values(&func, &new_factors, &exact, &channels);
-    let mut func = runner.run(&func, after, |func| normalize_ranges(func, &new_factors))?;
+    let mut func = Arc::unwrap_or_clone(runner.pass(&func, |func| normalize_ranges(func, &new_factors))?);
     func.set_meta(STORED_VALUES, &stored);
 
     let ranges = range_rows(&exact, &ranges, source);
-    Ok(NnResult { reference, func, ranges, activations, reports: runner.reports })
+    let reference = Arc::unwrap_or_clone(reference);
+    Ok(NnResult { reference, func, ranges, activations, reports: runner.finish() })
 }
 
 /// Degree of ReLUs that cannot be fitted: parts of `clip`.
@@ -179,58 +182,4 @@ fn range_rows(func: &Func<Nn>, ranges: &calibrate::Ranges, source: &calibrate::S
         }
     };
     activations.map(row).collect()
-}
-
-/// Runs passes one by one.
-struct Runner {
-    verify_each: bool,
-    reports: Vec<Report>,
-}
-
-impl Runner {
-    fn run<S: Stage>(
-        &mut self,
-        func: &Func<S>,
-        after: &mut dyn FnMut(&'static str, &Func<S>),
-        pass: impl FnOnce(&Func<S>) -> Result<(Func<S>, Report), PassError>,
-    ) -> Result<Func<S>, PassError> {
-        let start = Instant::now();
-        let (result, mut report) = pass(func)?;
-        report.time = start.elapsed();
-        report.ops_before = func.ops().len();
-        report.ops_after = result.ops().len();
-        let name = report.pass;
-        tracing::debug!(pass = name, ops = report.ops_after, time = ?report.time, "pass done");
-        if self.verify_each || cfg!(debug_assertions) {
-            verify(&result).map_err(|errors| PassError::Verify { pass: name, errors })?;
-        }
-        self.reports.push(report);
-        after(name, &result);
-        Ok(result)
-    }
-
-    /// Keeps reports of passes that ran together; `func` is what they left.
-    fn record<S: Stage>(&mut self, reports: Vec<Report>, start: Instant, func: &Func<S>) {
-        let last = reports.len().saturating_sub(1);
-        for (index, mut report) in reports.into_iter().enumerate() {
-            (report.ops_before, report.ops_after) = (func.ops().len(), func.ops().len());
-            if index == last {
-                report.time = start.elapsed();
-            }
-            self.reports.push(report);
-        }
-    }
-
-    fn analyse<S: Stage, R>(
-        &mut self,
-        func: &Func<S>,
-        analysis: impl FnOnce(&Func<S>) -> Result<(R, Report), PassError>,
-    ) -> Result<R, PassError> {
-        let start = Instant::now();
-        let (result, mut report) = analysis(func)?;
-        report.time = start.elapsed();
-        (report.ops_before, report.ops_after) = (func.ops().len(), func.ops().len());
-        self.reports.push(report);
-        Ok(result)
-    }
 }

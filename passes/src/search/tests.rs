@@ -1,4 +1,5 @@
 use super::*;
+use crate::options::SecurityLevel;
 use fhec_ir::ckks::Op;
 use fhec_ir::interp::{nn, run_ckks};
 use fhec_ir::layout::Layout;
@@ -75,8 +76,7 @@ fn check(network: &Func<Nn>, scheduled: &Scheduled) {
 fn a_lenet_is_scheduled_at_128_bits() {
     let network = lenet(62);
     let mut names = Vec::new();
-    let scheduled =
-        schedule_network(&network, &ScheduleOptions::default(), &mut |pass, _| names.push(pass)).unwrap();
+    let scheduled = search(&network, &SearchOptions::default(), &mut |pass, _| names.push(pass)).unwrap();
     check(&network, &scheduled);
     assert_eq!(
         names,
@@ -107,6 +107,8 @@ fn a_lenet_is_scheduled_at_128_bits() {
     fhec_ir::security::check(params, 128).unwrap();
     assert_eq!(params.top_level(), 3 + 2 * 6);
     assert_eq!(considered.iter().filter(|row| row.verdict == "chosen").count(), 1);
+    // Each of the priced sets, the chosen one as well.
+    assert_eq!(scheduled.compiled, considered.iter().filter(|row| row.seconds > 0.0).count());
     assert!(
         estimate.error_bits_worst >= (8.0f64 / 1e-4).log2()
             && estimate.log2_failure_probability == LEAST_LOG2_PROBABILITY
@@ -118,7 +120,7 @@ fn a_lenet_is_scheduled_at_128_bits() {
 fn the_same_input_gives_the_same_program() {
     let network = lenet(14);
     let print = || {
-        let scheduled = schedule_network(&network, &ScheduleOptions::default(), &mut |_, _| ()).unwrap();
+        let scheduled = search(&network, &SearchOptions::default(), &mut |_, _| ()).unwrap();
         (fhec_ir::text::print_func(&scheduled.program), scheduled.params.fingerprint())
     };
     assert_eq!(print(), print());
@@ -128,8 +130,8 @@ fn the_same_input_gives_the_same_program() {
 fn what_was_asked_for_limits_what_is_chosen() {
     let network = lenet(14);
     let with = |params: ParamOptions| {
-        let options = ScheduleOptions { params, ..ScheduleOptions::default() };
-        schedule_network(&network, &options, &mut |_, _| ())
+        let options = SearchOptions { params, ..SearchOptions::default() };
+        search(&network, &options, &mut |_, _| ())
     };
     let free = with(ParamOptions::default()).unwrap();
     let ram = Some(free.estimate.peak_bytes - free.estimate.key_bytes / 4);
@@ -137,8 +139,7 @@ fn what_was_asked_for_limits_what_is_chosen() {
     check(&network, &small);
     assert!(Some(small.estimate.peak_bytes) <= ram);
     let in_ram = |bytes: u64| with(ParamOptions { ram: Some(bytes), ..ParamOptions::default() });
-    let Err(ScheduleError::Params(ChooseParamsError::Memory { needed, nearest, .. })) = in_ram(1 << 20)
-    else {
+    let Err(PassError::Params(ChooseParamsError::Memory { needed, nearest, .. })) = in_ram(1 << 20) else {
         panic!("a megabyte cannot be enough")
     };
     assert!(needed > 1 << 20 && needed == nearest.peak_bytes);
@@ -151,20 +152,19 @@ fn what_was_asked_for_limits_what_is_chosen() {
         let (more, less) = (&more.estimate, &less.estimate);
         assert!(more.seconds <= less.seconds || less.error_bits_worst < more.error_bits_worst);
     }
-    let Err(ScheduleError::Params(ChooseParamsError::Memory { needed: again, .. })) = in_ram(needed - 1)
-    else {
+    let Err(PassError::Params(ChooseParamsError::Memory { needed: again, .. })) = in_ram(needed - 1) else {
         panic!("less than the least cannot be enough")
     };
     assert_eq!(again, needed);
 
-    let strong = with(ParamOptions { security_bits: 256, ..ParamOptions::default() }).unwrap();
+    let strong = with(ParamOptions { security: SecurityLevel::Bits256, ..ParamOptions::default() }).unwrap();
     fhec_ir::security::check(&strong.params, 256).unwrap();
     assert!(strong.params.log_n() > free.params.log_n());
 
     let coarse = with(ParamOptions { precision_bits: Some(10.0), ..ParamOptions::default() }).unwrap();
     assert!((10.0..free.estimate.error_bits_worst).contains(&coarse.estimate.error_bits_worst));
     let precise = with(ParamOptions { precision_bits: Some(45.0), ..ParamOptions::default() });
-    assert!(matches!(precise, Err(ScheduleError::Params(ChooseParamsError::Precision { wanted: 45.0, .. }))));
+    assert!(matches!(precise, Err(PassError::Params(ChooseParamsError::Precision { wanted: 45.0, .. }))));
 }
 
 /// Pictures whose tensors take several ciphertexts: 16 x 64 x 64 takes four of 2^14 slots, and a stride leaves fewer.
@@ -195,8 +195,8 @@ fn a_residual_network_on_large_pictures_spans_ciphertexts() {
     ));
     small_weights(&mut network);
     let params = ParamOptions { max_log_n: 15, ..ParamOptions::default() };
-    let options = ScheduleOptions { params, ..ScheduleOptions::default() };
-    let scheduled = schedule_network(&network, &options, &mut |_, _| ()).unwrap();
+    let options = SearchOptions { params, ..SearchOptions::default() };
+    let scheduled = search(&network, &options, &mut |_, _| ()).unwrap();
     check(&network, &scheduled);
     let program = &scheduled.program;
     let vectors = program.ops().iter().map(|data| program.ty(data.result).vectors).max();
@@ -216,8 +216,8 @@ fn a_stem_on_224_x_224_pictures_lowers() {
         relu(14)
     ));
     small_weights(&mut network);
-    let options = ScheduleOptions::default();
-    let (packed, _) = to_packed(&network, 15, &options, &mut |_, _| ()).unwrap();
+    let options = SearchOptions::default();
+    let packed = in_slots(&network, 15, &options).unwrap().result.func;
     let vectors = packed.ops().iter().map(|data| packed.ty(data.result).vectors).max().unwrap();
     assert!((13..=16).contains(&vectors), "{vectors}");
 }
@@ -226,7 +226,7 @@ fn a_stem_on_224_x_224_pictures_lowers() {
 fn too_deep_a_network_is_bootstrapped() {
     let body = (0..40).map(|i| format!("%{} = poly(%{i}) {}", i + 1, relu(30))).collect::<Vec<_>>();
     let network = parse(&format!("input %0 : f32[1, 16] {} return %40", body.join("\n")));
-    let scheduled = schedule_network(&network, &ScheduleOptions::default(), &mut |_, _| ()).unwrap();
+    let scheduled = search(&network, &SearchOptions::default(), &mut |_, _| ()).unwrap();
     check(&network, &scheduled);
     fhec_ir::security::check(&scheduled.params, 128).unwrap();
     let program = &scheduled.program;
@@ -235,12 +235,18 @@ fn too_deep_a_network_is_bootstrapped() {
     // 200 levels, of which a window holds a whole number of polynomials of five.
     assert_eq!(bootstraps, 40usize.div_ceil(usize::from(levels) / 5) - 1);
     assert_eq!(scheduled.considered.iter().filter(|row| row.verdict == "chosen").count(), 1);
+    assert_eq!(scheduled.compiled, scheduled.considered.iter().filter(|row| row.seconds > 0.0).count());
+    // Every bootstrap is known by the value that it refreshes, and no two refresh the same.
+    let placed = scheduled.placed.unwrap();
+    let refreshed: std::collections::BTreeSet<_> = placed.sites.iter().map(|(_, value)| value).collect();
+    assert_eq!((placed.sites.len(), refreshed.len()), (bootstraps, bootstraps));
+    assert_eq!(refreshed, placed.placement.refresh_order(&scheduled.packed).iter().collect());
 
     // No bootstrapping fits a small ring, and nobody is advised to try it.
     let params = ParamOptions { max_log_n: 13, ..ParamOptions::default() };
-    let options = ScheduleOptions { params, ..ScheduleOptions::default() };
-    let error = schedule_network(&network, &options, &mut |_, _| ()).unwrap_err();
-    assert!(matches!(error, ScheduleError::Params(ChooseParamsError::TooDeep { depth: 200, .. })), "{error}");
+    let options = SearchOptions { params, ..SearchOptions::default() };
+    let error = search(&network, &options, &mut |_, _| ()).unwrap_err();
+    assert!(matches!(error, PassError::Params(ChooseParamsError::TooDeep { depth: 200, .. })), "{error}");
     let message = error.to_string();
     assert!(
         message.contains("no parameters with bootstrapping") && message.ends_with("a lower security level")

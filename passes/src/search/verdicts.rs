@@ -1,0 +1,164 @@
+//! What is kept of the candidates seen so far, and which of them is taken.
+
+use fhec_ir::plan::Considered;
+
+use super::Built;
+use crate::ckks::choose_params::{self, ChooseParamsError, ParamOptions};
+use crate::pipeline::ckks::Candidate;
+
+/// By how much predicted times may differ and say nothing: of sets as fast as that, the most precise is chosen.
+pub(super) const SAME_TIME: f64 = 0.01;
+
+/// A set that fits the memory, with its program.
+pub(super) struct Fitting {
+    pub built: Built,
+    pub candidate: Candidate,
+    /// Bits of precision of its outputs.
+    bits: f64,
+    row: usize,
+}
+
+impl Fitting {
+    fn seconds(&self) -> f64 {
+        self.built.estimate.seconds
+    }
+}
+
+/// A set that does not fit the memory.
+struct TooLarge {
+    /// Bytes that it needs, as far as is known.
+    needed: u64,
+    candidate: Candidate,
+    row: usize,
+}
+
+/// Why no set is taken.
+pub(super) enum NoneFits {
+    /// The set of that row comes nearest to the memory.
+    Memory { needed: u64, candidate: Box<Candidate>, row: usize },
+    /// Something else.
+    Other(ChooseParamsError),
+}
+
+/// Candidates seen so far.
+#[derive(Default)]
+pub(super) struct Verdicts {
+    /// One row per candidate, and per ring without any.
+    pub considered: Vec<Considered>,
+    /// Bits of precision wanted.
+    pub wanted: f64,
+    /// How many programs were compiled to the end.
+    pub compiled: usize,
+    /// How many sets keep all that was asked for.
+    acceptable: usize,
+    /// Seconds of the fastest of them.
+    fastest: Option<f64>,
+    /// Those of them that are as fast as the fastest, as far as predictions can tell.
+    best: Vec<Fitting>,
+    /// The most precise set that fits the memory but not the precision.
+    most_precise: Option<Fitting>,
+    /// The set that needs the least memory of those that do not fit it.
+    smallest: Option<TooLarge>,
+}
+
+impl Verdicts {
+    /// How many sets keep all that was asked for.
+    pub fn acceptable(&self) -> usize {
+        self.acceptable
+    }
+
+    pub fn is_any_acceptable(&self) -> bool {
+        self.acceptable > 0
+    }
+
+    /// Whether a set keeps all but the precision.
+    pub fn is_any_imprecise(&self) -> bool {
+        self.most_precise.is_some()
+    }
+
+    /// Seconds of the fastest acceptable set.
+    pub fn fastest(&self) -> f64 {
+        self.fastest.unwrap_or(f64::INFINITY)
+    }
+
+    /// Takes note of a set that was compiled; true if it keeps all that was asked for.
+    pub fn judge(
+        &mut self,
+        candidate: Candidate,
+        built: Built,
+        mut row: Considered,
+        ram: Option<u64>,
+    ) -> bool {
+        let (seconds, bits) = (built.estimate.seconds, built.estimate.error_bits_worst);
+        if ram.is_some_and(|ram| row.peak_bytes > ram) {
+            row.verdict = format!("would take {} bytes of memory", row.peak_bytes);
+            self.refuse_memory(candidate, row.peak_bytes, row);
+            return false;
+        }
+        let fitting = Fitting { built, candidate, bits, row: self.considered.len() };
+        let precise = bits >= self.wanted;
+        if precise {
+            row.verdict = Considered::SLOWER.into();
+            self.acceptable += 1;
+            self.best.push(fitting);
+            let fastest = self.fastest().min(seconds);
+            self.fastest = Some(fastest);
+            // A program that can no longer win is let go.
+            self.best.retain(|set| set.seconds() <= fastest * (1.0 + SAME_TIME));
+        } else {
+            row.verdict =
+                format!("outputs would have errors of 2^-{bits:.1}, wanted are 2^-{:.1}", self.wanted);
+            if self.most_precise.as_ref().is_none_or(|most| bits > most.bits) {
+                self.most_precise = Some(fitting);
+            }
+        }
+        self.considered.push(row);
+        precise
+    }
+
+    /// Takes note of a set that would fit `needed` bytes.
+    pub fn refuse_memory(&mut self, candidate: Candidate, needed: u64, row: Considered) {
+        if self.smallest.as_ref().is_none_or(|least| needed < least.needed) {
+            self.smallest = Some(TooLarge { needed, candidate, row: self.considered.len() });
+        }
+        self.considered.push(row);
+    }
+
+    /// The set that is taken; its row and those of sets that were faster say so. `depth` is what the
+    /// program has.
+    pub fn choose(&mut self, asked: &ParamOptions, depth: u32) -> Result<Fitting, NoneFits> {
+        // The most precise; of equally precise ones the fastest.
+        let best = std::mem::take(&mut self.best).into_iter();
+        let best = best.min_by(|a, b| b.bits.total_cmp(&a.bits).then(a.seconds().total_cmp(&b.seconds())));
+        if let Some(chosen) = best {
+            let faster =
+                |set: &&mut Considered| set.verdict == Considered::SLOWER && set.seconds < chosen.seconds();
+            let faster = self.considered.iter_mut().filter(faster);
+            faster.for_each(|set| set.verdict = Considered::LESS_PRECISE.into());
+            return Ok(self.taken(chosen));
+        }
+        // What was not asked for is a wish.
+        if let Some(chosen) = self.most_precise.take_if(|_| asked.precision_bits.is_none()) {
+            return Ok(self.taken(chosen));
+        }
+        Err(match (&self.most_precise, self.smallest.take()) {
+            (Some(most), _) => {
+                NoneFits::Other(ChooseParamsError::Precision { depth, wanted: self.wanted, best: most.bits })
+            }
+            (None, Some(TooLarge { needed, candidate, row })) => {
+                NoneFits::Memory { needed, candidate: Box::new(candidate), row }
+            }
+            (None, None) => NoneFits::Other(ChooseParamsError::TooDeep {
+                depth,
+                max_levels: choose_params::max_levels(asked),
+                max_log_n: asked.max_log_n,
+                security_bits: asked.security.bits(),
+            }),
+        })
+    }
+
+    fn taken(&mut self, chosen: Fitting) -> Fitting {
+        self.considered[chosen.row].verdict = Considered::CHOSEN.into();
+        chosen
+    }
+}
