@@ -1,4 +1,5 @@
-//! Activations of ONNX against values of onnxruntime, with the default attributes of old and new operator sets and with others.
+//! Activations of ONNX against values of onnxruntime, with the default attributes of old and new
+//! operator sets and with others.
 
 mod onnx_models;
 
@@ -8,8 +9,8 @@ use onnx_models::*;
 /// Where the activations are evaluated.
 const POINTS: [f32; 12] = [-6.0, -3.0, -2.5, -1.5, -1.0, -0.25, 0.0, 0.25, 1.0, 2.5, 3.0, 6.0];
 
-/// Operator, version of the operator set, attributes (0 for text: `approximate="tanh"`), and the values at [`POINTS`]: made by
-/// `tests/onnx_backend/activation_values.py` with onnxruntime 1.32.0.
+/// Operator, version of the operator set, attributes (0 for text: `approximate="tanh"`), and the
+/// values at [`POINTS`]: made by `tests/onnx_backend/activation_values.py` with onnxruntime 1.32.0.
 #[rustfmt::skip]
 const VALUES: &[(&str, i64, &[(&str, f32)], [f32; 12])] = &[
     ("Celu", 12, &[],

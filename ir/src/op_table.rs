@@ -18,8 +18,8 @@ pub trait Family: Sized {
 /// Declares the `pub enum Op` of a stage.
 ///
 /// An entry is `Variant "mnemonic" (operand, ...) { attribute: Type, ... }`, or `(*operands)` for an op with any
-/// number of operands, kept in a `Vec<Value>`. After the table, `family Variant (operand) { field: Type }`
-/// declares many ops of one operand at once, all those of the [`Family`] that `Type` is.
+/// number of operands, kept in a `Vec<Value>`. After the table, `family Variant (operand) { field:
+/// Type }` declares many ops of one operand at once, all those of the [`Family`] that `Type` is.
 macro_rules! op_table {
     ($(#[$enum_doc:meta])* enum Op { $(
         $(#[$doc:meta])*

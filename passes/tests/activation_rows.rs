@@ -1,5 +1,5 @@
-//! Every row of the table of activations from the network to the packed program, and a row that is in no table: that it
-//! runs shows that a row is all it takes.
+//! Every row of the table of activations from the network to the packed program, and a row that is
+//! in no table: that it runs shows that a row is all it takes.
 
 use fhec_ir::func::Func;
 use fhec_ir::interp::{nn, run_packed};

@@ -1,4 +1,5 @@
-//! The runner of fhec's filetests: text programs of all stages with what a pass should make of them.
+//! The runner of fhec's filetests: text programs of all stages with what a pass should make of
+//! them.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! The passes that filetests can name, one file per folder of `passes/src`. A new pass is one function and one line.
+//! The passes that filetests can name, one file per folder of `passes/src`. A new pass is one
+//! function and one line.
 
 mod ckks;
 mod estimate;

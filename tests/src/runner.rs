@@ -12,9 +12,9 @@
 //! | `error: TEXT` | the pass refuses, with a message that contains TEXT |
 //! | `out:` | the printed result follows, commented; `FHEC_BLESS=1` rewrites it |
 //!
-//! An analysis has text for a result: what it chose or predicts. A pass may read directives of its own, which are
-//! described where it is run ([`crate::passes`]). Besides, every program is printed and parsed again,
-//! verified before and after, and run before and after on random inputs.
+//! An analysis has text for a result: what it chose or predicts. A pass may read directives of its
+//! own, which are described where it is run ([`crate::passes`]). Besides, every program is printed
+//! and parsed again, verified before and after, and run before and after on random inputs.
 
 use std::path::{Path, PathBuf};
 
@@ -121,7 +121,8 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Parameters of tests, of no security: 40-bit levels over a 49-bit base, three 50-bit special primes.
+/// Parameters of tests, of no security: 40-bit levels over a 49-bit base, three 50-bit special
+/// primes.
 pub fn params(log_n: u32, levels: u32) -> Result<Params, Failure> {
     let mut q: Vec<u64> = ntt_primes_near(1 << 49, log_n).take(1).collect();
     q.extend(ntt_primes_near(1 << 40, log_n).take(levels as usize));

@@ -143,7 +143,10 @@ fn the_runner_notices_what_is_wrong() {
 fn directives_of_networks_are_looked_at() {
     let program = "func nn p {\n  input %0 : f32[1, 4]\n  %1 = sigmoid(%0)\n  return %1\n}\n";
     let run = |head: &str| runner::run(&format!("; test: approximate\n{head}{program}"), false);
-    assert_eq!(run("; smooth: degree 9\n; tolerance: 0.01\n; count: poly 1\n; note: has degree 9\n"), Ok(None));
+    assert_eq!(
+        run("; smooth: degree 9\n; tolerance: 0.01\n; count: poly 1\n; note: has degree 9\n"),
+        Ok(None)
+    );
     assert!(run("; smooth: degree 1\n; tolerance: 0.001\n").unwrap_err().contains("results differ"));
     assert!(run("; smooth: degree 9\n; tolerance: 0.01\n; note: has degree 8\n").is_err());
     assert!(run("; smooth: error 2\n; error: smooth-error\n").is_ok());

@@ -1,4 +1,5 @@
-//! The errors that passes predict against those of the simulator: both ask one model, and this is where a second one would show.
+//! The errors that passes predict against those of the simulator: both ask one model, and this is
+//! where a second one would show.
 
 use fhec_ir::ckks::Ckks;
 use fhec_ir::func::Func;
@@ -9,8 +10,8 @@ use fhec_passes::analysis::noise::noise;
 use fhec_runtime::exec::{EncryptionKind, Simulation, execute};
 use fhec_tests::runner::params;
 
-/// Standard deviations of the output's error of a program with one input: predicted, and over runs of the simulator. The
-/// message is spread as predictions take it to be, with mean square 1.
+/// Standard deviations of the output's error of a program with one input: predicted, and over runs
+/// of the simulator. The message is spread as predictions take it to be, with mean square 1.
 fn deviations(program: &str) -> [f64; 2] {
     let func: Func<Ckks> = parse_func(program, &ConstSource::default()).unwrap();
     let params = params(10, 8).unwrap();
@@ -18,9 +19,7 @@ fn deviations(program: &str) -> [f64; 2] {
     let predicted = noise(&func, &params, &mut CircuitShapes::default())[output].stddev;
 
     let ty = func.ty(func.inputs()[0]);
-    let slot = |i: usize| {
-        3f64.sqrt() * ((2 * (i * 7919 % ty.slots) + 1) as f64 / ty.slots as f64 - 1.0)
-    };
+    let slot = |i: usize| 3f64.sqrt() * ((2 * (i * 7919 % ty.slots) + 1) as f64 / ty.slots as f64 - 1.0);
     let message: Bundle = vec![(0..ty.slots).map(slot).collect(); ty.vectors];
     let exact = run_ckks(&func, std::slice::from_ref(&message)).unwrap().concat().concat();
     let simulation = Simulation::new(&func, &params);
@@ -61,7 +60,8 @@ fn encryptions_of_all_slots_and_of_few() {
     }
 }
 
-/// Most of the error of a rescaled product of three polynomials comes from the square of the secret.
+/// Most of the error of a rescaled product of three polynomials comes from the square of the
+/// secret.
 #[test]
 fn products_are_rescaled_with_three_polynomials_or_with_two() {
     for (order, ops) in [

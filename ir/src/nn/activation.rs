@@ -73,7 +73,8 @@ pub enum Parity {
 /// A function as approximations see it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Form {
-    /// `x` where positive, a multiple of it elsewhere: the functions with `f(c x) = c f(x)` for all `c > 0`.
+    /// `x` where positive, a multiple of it elsewhere: the functions with `f(c x) = c f(x)` for all
+    /// `c > 0`.
     Rectifier {
         /// Slope where `x` is negative.
         negative: f64,
@@ -195,8 +196,8 @@ impl Activation {
         (self.function.form)(self.parameters())
     }
 
-    /// An interval that contains the values on `[min, max]`, which may be infinite; no numbers where the values
-    /// have no bounds that could be told.
+    /// An interval that contains the values on `[min, max]`, which may be infinite; no numbers
+    /// where the values have no bounds that could be told.
     pub fn image(&self, [min, max]: [f64; 2]) -> [f64; 2] {
         let hull = |points: &[f64]| {
             let values = || points.iter().map(|&x| self.value(x));

@@ -1,7 +1,7 @@
 //! Formulas of one variable as data: written once, evaluated in whatever arithmetic is at hand.
 //!
-//! Approximation needs functions to hundreds of bits, and only `passes` has the numbers for that. So
-//! a formula is a tree, and the numbers come to it.
+//! Approximation needs functions to hundreds of bits, and only `passes` has the numbers for that.
+//! So a formula is a tree, and the numbers come to it.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 

@@ -16,7 +16,8 @@
 //! badly conditioned, is solved with hundreds of bits. Searches that `f64` cannot finish (errors near
 //! its unit) are continued in the long arithmetic.
 //!
-//! Nothing here knows ops, encryption or levels; of the IR it takes polynomials and the table of activations.
+//! Nothing here knows ops, encryption or levels; of the IR it takes polynomials and the table of
+//! activations.
 
 pub mod big;
 pub mod chebyshev;

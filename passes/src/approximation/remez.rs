@@ -53,8 +53,8 @@ fn argument<T: Real>(parity: Parity, x: &T) -> T {
 pub struct Problem<'a> {
     /// The function.
     pub target: &'a dyn Target,
-    /// Ascending, disjoint, each of positive length; for odd and even problems they lie in x >= 0 and stand for their
-    /// mirror images too.
+    /// Ascending, disjoint, each of positive length; for odd and even problems they lie in x >= 0
+    /// and stand for their mirror images too.
     pub intervals: Vec<(f64, f64)>,
     /// Symmetry of function and polynomial.
     pub parity: Parity,

@@ -117,8 +117,8 @@ pub fn fit_to_error(
     let magnitudes: Vec<f64> = long.coefficients().iter().map(|c| c.abs()).collect();
     // Any polynomial of degree n misses f by at least (pi / 4) |c_k| for each k > n, so lower degrees need no try.
     let lower = magnitudes.iter().rposition(|c| c * std::f64::consts::FRAC_PI_4 > error).unwrap_or(0);
-    // Errors do not grow with the degree. The least one is near the bound where all derivatives exist, and far from it where
-    // they do not: steps double until one is enough, then halve.
+    // Errors do not grow with the degree. The least one is near the bound where all derivatives
+    // exist, and far from it where they do not: steps double until one is enough, then halve.
     let (mut short, mut step) = (lower.max(1) - 1, 1);
     let (mut enough, mut best) = loop {
         let degree = (short + step).min(MAX_DEGREE);
@@ -227,7 +227,8 @@ mod tests {
 
     #[test]
     fn the_least_degree_is_found() {
-        // Errors of functions without a second derivative shrink with the square of the degree, no faster.
+        // Errors of functions without a second derivative shrink with the square of the degree, no
+        // faster.
         let analytic = [SIGMOID, TANH, SILU, GELU, GELU_TANH, EXP].map(|function| (part(function), 1e-4));
         let others = all().into_iter().map(|function| (function, 4e-3));
         for (function, error) in analytic.into_iter().chain(others) {

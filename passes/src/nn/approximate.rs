@@ -10,9 +10,10 @@
 //! | Method   | ReLU(x) = x (1 + s(x / f)) / 2 with s a composition of odd minimax polynomials for sign (2020/834, 2105.10879), or x / 2 + g(x) with g even; softmax as [`super::softmax`] says; smooth functions by minimax polynomials |
 //! | Tests    | `tests/filetests/nn/approximate/`, `passes/tests/nn_pipeline.rs` |
 //!
-//! What an activation is made of says its row of the table ([`fhec_ir::nn::activation`]). Leaky ReLU is the same as ReLU with
-//! another last polynomial. Clip is a sum of ReLUs: low + ReLU(x - low) - ReLU(x - high), less what the range
-//! of x makes idle. An ELU is a ReLU and a minimax polynomial, as far as it has a corner.
+//! What an activation is made of says its row of the table ([`fhec_ir::nn::activation`]). Leaky
+//! ReLU is the same as ReLU with another last polynomial. Clip is a sum of ReLUs: low + ReLU(x -
+//! low) - ReLU(x - high), less what the range of x makes idle. An ELU is a ReLU and a minimax
+//! polynomial, as far as it has a corner.
 
 mod softmax;
 
@@ -280,8 +281,8 @@ impl Pass<'_> {
         }
     }
 
-    /// `negative x` on the left of 0, `positive x` on the right: x times their mean, and half of what they differ by
-    /// times sign(x).
+    /// `negative x` on the left of 0, `positive x` on the right: x times their mean, and half of
+    /// what they differ by times sign(x).
     fn rectifier(
         &mut self,
         x: Value,
@@ -300,7 +301,8 @@ impl Pass<'_> {
                 composite.affine((positive + negative) / 2.0, (positive - negative) / 2.0).map_err(&failed)?
             }
             Some(Relu::Single(polynomial)) => {
-                // negative x + (positive - negative) ReLU(x), and domain ReLU(x / domain) = ReLU(x).
+                // negative x + (positive - negative) ReLU(x), and domain ReLU(x / domain) =
+                // ReLU(x).
                 let mut coefficients: Vec<f64> =
                     polynomial.coefficients().iter().map(|c| c * domain * (positive - negative)).collect();
                 coefficients[1] += negative * domain;
@@ -427,7 +429,8 @@ impl Pass<'_> {
             };
             self.raised(scaled, offset, target)?
         } else {
-            // No bound is ever reached; the polynomial that the line is, which carries the change of factor.
+            // No bound is ever reached; the polynomial that the line is, which carries the change
+            // of factor.
             let line = vec![offset, scale * domain];
             let polynomial = over(line, domain).map_err(self.failed(result))?;
             return self.push(Op::Poly { x, polynomial }, target);

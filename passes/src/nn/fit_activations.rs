@@ -70,7 +70,8 @@ pub struct Fit {
 /// Fits by the result of the activation.
 pub type Fits = BTreeMap<Value, Fit>;
 
-/// The activations that are fitted, in order: results of rectifiers (`relu`, `leaky_relu`) on tensors with channels.
+/// The activations that are fitted, in order: results of rectifiers (`relu`, `leaky_relu`) on
+/// tensors with channels.
 pub fn fitted_activations(func: &Func<Nn>) -> Vec<Value> {
     let fits = |op: &Op| {
         matches!(op, Op::Activation { x, function }

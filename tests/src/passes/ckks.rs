@@ -23,7 +23,8 @@ use fhec_passes::security::check;
 
 use crate::runner::{Case, Failure, Outcome, run_ckks_random, run_packed_random, same};
 
-/// `ring: LOG_N` (default 14), `security: BITS` (default 128); the result is a line per parameter set that is worth compiling.
+/// `ring: LOG_N` (default 14), `security: BITS` (default 128); the result is a line per parameter
+/// set that is worth compiling.
 pub(super) fn parameters(case: &Case) -> Result<Outcome, Failure> {
     let program = case.program::<Packed>()?;
     let options =
@@ -47,8 +48,8 @@ pub(super) fn parameters(case: &Case) -> Result<Outcome, Failure> {
     Ok(Outcome::text(lines))
 }
 
-/// `method: optimal | lazy | lee2021` (default optimal), with the chain of `n15-128` in a ring of 512 slots; the result is a line per value:
-/// its level, and the one it is refreshed to.
+/// `method: optimal | lazy | lee2021` (default optimal), with the chain of `n15-128` in a ring of
+/// 512 slots; the result is a line per value: its level, and the one it is refreshed to.
 pub(super) fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
     let broken = |e: &dyn std::fmt::Display| Failure::Broken(e.to_string());
     let before = case.program::<Packed>()?;

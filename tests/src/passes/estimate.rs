@@ -8,7 +8,8 @@ use fhec_passes::estimate::{OpCount, estimate};
 
 use crate::runner::{Case, Failure, Outcome};
 
-/// The result is a line per op with what it takes, and the sums. Prices are those of the built-in table.
+/// The result is a line per op with what it takes, and the sums. Prices are those of the built-in
+/// table.
 pub(super) fn prediction(case: &Case) -> Result<Outcome, Failure> {
     let program = case.program::<Ckks>()?;
     let (params, table) = (case.params()?, CostTable::default());

@@ -23,7 +23,8 @@ fn layout_options(case: &Case) -> Result<LayoutOptions, Failure> {
     Ok(LayoutOptions { packing, ..LayoutOptions::for_slots(slots) })
 }
 
-/// Options of [`layout_options`]; the result is a line per tensor: what makes it, where it is, how far its map is folded.
+/// Options of [`layout_options`]; the result is a line per tensor: what makes it, where it is, how
+/// far its map is folded.
 pub(super) fn layout(case: &Case) -> Result<Outcome, Failure> {
     let network = case.program::<Nn>()?;
     let program = to_steps(&network).map_err(Failure::refused)?;

@@ -174,7 +174,8 @@ fn outcome(func: &Func<Nn>, report: Report) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
-/// The outcome `after`, which computes what `before` does: outputs are multiplied with their factor.
+/// The outcome `after`, which computes what `before` does: outputs are multiplied with their
+/// factor.
 fn compared(case: &Case, before: &Func<Nn>, after: &Func<Nn>, report: Report) -> Result<Outcome, Failure> {
     let outcome = outcome(after, report)?;
     let factor: Option<f64> =

@@ -1,4 +1,5 @@
-//! Activations whose attributes are more than numbers, and the operators that do nothing at inference.
+//! Activations whose attributes are more than numbers, and the operators that do nothing at
+//! inference.
 
 use fhec_ir::nn::{Activation, Op};
 use fhec_ir::tensor::Tensor;

@@ -21,7 +21,8 @@ mod select;
 mod shape;
 mod window;
 
-/// Supported operators, alphabetically; besides, those of the rows of [`activation::TABLE`](fhec_ir::nn::activation::TABLE) are.
+/// Supported operators, alphabetically; besides, those of the rows of
+/// [`activation::TABLE`](fhec_ir::nn::activation::TABLE) are.
 const TABLE: &[(&str, Handler)] = &[
     ("Add", arithmetic::add),
     ("AveragePool", pool::average_pool),

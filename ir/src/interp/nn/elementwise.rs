@@ -4,8 +4,8 @@ use crate::nn::Activation;
 use crate::polynomial::Polynomial;
 use crate::tensor::Tensor;
 
-/// `function` of each element: rectifiers, which networks are full of, in single precision, others in
-/// double precision, rounded once. What is no number stays none.
+/// `function` of each element: rectifiers, which networks are full of, in single precision, others
+/// in double precision, rounded once. What is no number stays none.
 pub(super) fn activation(x: &[f32], function: &Activation) -> Vec<f32> {
     match function.rectifier() {
         Some(0.0) => x.iter().map(|&x| if x < 0.0 { 0.0 } else { x }).collect(),

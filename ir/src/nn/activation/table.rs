@@ -1,5 +1,5 @@
-//! The table of activations. A new one is a row here; if ONNX has attributes for it that are no plain
-//! numbers, it has a line in the import, too.
+//! The table of activations. A new one is a row here; if ONNX has attributes for it that are no
+//! plain numbers, it has a line in the import, too.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
@@ -54,7 +54,8 @@ static CLIP: Function = Function {
     image: |_| Image::Monotone,
 };
 
-/// `x` where positive, `alpha (e^x - 1)` elsewhere (Clevert, Unterthiner, Hochreiter, arXiv 1511.07289).
+/// `x` where positive, `alpha (e^x - 1)` elsewhere (Clevert, Unterthiner, Hochreiter, arXiv
+/// 1511.07289).
 static ELU: Function = Function {
     name: "elu",
     onnx: "Elu",
@@ -84,8 +85,8 @@ static EXP: Function = Function {
     image: |_| Image::Monotone,
 };
 
-/// `x/2 (1 + erf(x / sqrt 2))`, or with `tanh` `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`, which some
-/// networks were trained with (Hendrycks and Gimpel, arXiv 1606.08415, section 2).
+/// `x/2 (1 + erf(x / sqrt 2))`, or with `tanh` `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`,
+/// which some networks were trained with (Hendrycks and Gimpel, arXiv 1606.08415, section 2).
 static GELU: Function = Function {
     name: "gelu",
     onnx: "Gelu",
@@ -161,7 +162,8 @@ static RELU: Function = Function {
     image: |_| Image::Monotone,
 };
 
-/// `gamma x` where positive, `gamma alpha (e^x - 1)` elsewhere (Klambauer et al., arXiv 1706.02515).
+/// `gamma x` where positive, `gamma alpha (e^x - 1)` elsewhere (Klambauer et al., arXiv
+/// 1706.02515).
 static SELU: Function = Function {
     name: "selu",
     onnx: "Selu",
