@@ -111,5 +111,5 @@ fn linear_maps_add_up_errors_of_their_rows() {
           return %2
         }}"
     );
-    agree("a dense layer", &program, 1.25);
+    agree("a dense layer", &program, 1.1);
 }
