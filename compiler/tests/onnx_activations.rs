@@ -12,6 +12,7 @@ const POINTS: [f32; 12] = [-6.0, -3.0, -2.5, -1.5, -1.0, -0.25, 0.0, 0.25, 1.0, 
 /// Operator, version of the operator set, attributes (0 for text: `approximate="tanh"`), and the
 /// values at [`POINTS`]: made by `tests/onnx_backend/activation_values.py` with onnxruntime 1.32.0.
 #[rustfmt::skip]
+#[allow(clippy::approx_constant)] // softplus(0) is ln 2, as onnxruntime prints it.
 const VALUES: &[(&str, i64, &[(&str, f32)], [f32; 12])] = &[
     ("Celu", 12, &[],
      [-0.9975212, -0.95021296, -0.917915, -0.77686983, -0.63212055, -0.22119921, 0.0, 0.25, 1.0, 2.5, 3.0, 6.0]),
@@ -87,7 +88,7 @@ fn values_are_those_of_onnxruntime() {
         let (shape, found) = run(&m, &POINTS);
         assert_eq!(shape, [1, 12]);
         for ((x, want), found) in POINTS.iter().zip(values).zip(found) {
-            let close = (f64::from(found) - f64::from(*want)).abs() <= 2e-6 * f64::from(want.abs()).max(0.1);
+            let close = (f64::from(found) - f64::from(*want)).abs() <= 2e-6 * f64::from(want.abs()).max(0.25);
             assert!(close, "{operator} {attributes:?}, opset {opset}, at {x}: {want}, found {found}");
         }
     }
