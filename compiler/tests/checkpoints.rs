@@ -216,14 +216,14 @@ fn checkpoints_keep_their_distance() {
     let interface = Arc::new(whole_program.interface.clone());
     let context = context(&interface).unwrap();
     let client = Client::generate(&interface, &context).unwrap();
-    let server = Server::new(&artifact, &context, client.evaluation_keys().unwrap());
+    let server = Server::new(&whole_program, &context).unwrap();
     let bundle = client.encrypt(&image()).unwrap();
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("one.checkpoint");
     let identity = Identity::new(interface.program, client.secret().id(), &context, &bundle);
     let hour = Duration::from_secs(3600);
     let mut checkpoints = Checkpoints::new(path, &context, identity, &whole_program.schedule, hour);
-    let evaluation = server.ready().unwrap();
+    let session = server.session(client.evaluation_keys().unwrap()).unwrap();
     let control = Control::default();
     session.evaluate_from(bundle, BTreeMap::new(), &control, &mut (), &mut checkpoints).unwrap();
     // The answer is always kept, and nothing was before it.

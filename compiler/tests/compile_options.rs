@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use fhec_compiler::build;
-use fhec_compiler::data::Preprocess;
+use fhec_compiler::data::preprocess;
 use fhec_compiler::onnx;
 use fhec_ir::text::print_func;
 use fhec_passes::compile::compile;
@@ -54,9 +54,9 @@ fn a_file_flags_and_the_library_give_the_same_artifact() {
     assert!(by_file == artifact(folder.path(), &FLAGS), "flags give something else");
 
     let options: CompileOptions = toml::from_str(OPTIONS).unwrap();
-    let preprocess = Preprocess::beside(model()).unwrap().unwrap();
+    let preprocess = preprocess::beside(model()).unwrap().unwrap();
     let built = build::from_file(&model(), preprocess.clone(), &options.clone().into()).unwrap();
-    assert!(by_file == built.program.artifact.to_bytes(), "the library gives something else");
+    assert!(by_file == built.program.to_bytes(), "the library gives something else");
     assert!(by_file != artifact(folder.path(), &FLAGS[..2]), "options change nothing");
 
     // The passes alone, on what the library reads from files.

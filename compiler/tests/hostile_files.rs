@@ -414,13 +414,13 @@ fn short_memory_is_a_message_before_work_starts() {
 fn bundles_are_compared_with_the_program_as_a_whole() {
     let good = good();
     let program = good.program();
-    let context = context(&program.interface).unwrap();
+    let interface = Arc::new(program.interface.clone());
+    let context = context(&interface).unwrap();
     let keys = good.path("keys");
     let secret = files::read_secret_key(&keys, &context).unwrap();
-    let client = Client::new(&program.artifact, &context, secret);
-    let server =
-        Server::new(&program.artifact, &context, files::read_evaluation_keys(&keys, &context).unwrap());
-    let evaluation = server.ready().unwrap();
+    let client = Client::new(&interface, &context, secret);
+    let server = Server::new(&Arc::new(program), &context).unwrap();
+    let session = server.session(files::read_evaluation_keys(&keys, &context).unwrap()).unwrap();
     let evaluator_keys = files::read_evaluation_keys(&keys, &context).unwrap();
     let evaluator = Evaluator::new(&context, evaluator_keys.evaluation());
     let folder = tempfile::tempdir().unwrap();

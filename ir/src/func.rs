@@ -13,7 +13,7 @@ pub trait StageOp: Clone + Debug + PartialEq {
     /// Name in printed programs.
     fn mnemonic(&self) -> &'static str;
     /// Names of all ops of the stage.
-    fn mnemonics() -> &'static [&'static str];
+    fn mnemonics() -> Vec<&'static str>;
     /// Operands in order.
     fn operands(&self) -> Vec<Value>;
     /// Operands in order, to be renamed.

@@ -6,7 +6,7 @@ use fhec_ir::{
     entity::Value,
     func::{Func, StageOp},
     interp,
-    nn::{Nn, Op, TensorType},
+    nn::{Activation, Nn, Op, TensorType},
     tensor::Tensor,
     verify::verify,
 };
@@ -74,16 +74,16 @@ fn residual() -> Func<Nn> {
     let mut b = Builder { func: Func::new("residual"), random: Random(3) };
     let image = b.func.add_input(TensorType::new([1, 3, 8, 8]), Some("image"));
     let x = b.conv(image, [3, 8, 3, 1]);
-    let x = b.push(Op::Relu { x });
+    let x = b.push(Op::relu(x));
     let y = b.conv(x, [8, 8, 3, 1]);
-    let y = b.push(Op::Relu { x: y });
+    let y = b.push(Op::relu(y));
     let y = b.conv(y, [8, 8, 3, 1]);
     let sum = b.push(Op::Add { x: y, y: x });
-    let x = b.push(Op::Relu { x: sum });
+    let x = b.push(Op::relu(sum));
     let y = b.conv(x, [8, 12, 3, 2]);
     let shortcut = b.conv(x, [8, 12, 1, 2]);
     let sum = b.push(Op::Add { x: y, y: shortcut });
-    let x = b.push(Op::LeakyRelu { x: sum, alpha: 0.1 });
+    let x = b.push(Op::Activation { x: sum, function: Activation::leaky_relu(0.1) });
     let x = b.push(Op::ReduceMean { x, axes: vec![2, 3], keep_dims: true });
     let x = b.push(Op::Reshape { x, shape: vec![1, 12] });
     let weight = Tensor::from_fn([5, 12], |_| b.random.next());

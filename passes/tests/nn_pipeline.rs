@@ -76,16 +76,16 @@ fn resnet20() -> Func<Nn> {
     let mut b = Builder { func: Func::new("resnet20"), random: Random(7) };
     let input = b.func.add_input(TensorType::new([1, 3, 32, 32]), Some("image"));
     let first = b.conv_batch_norm(input, [3, 16, 3, 1]);
-    let mut x = b.push(Op::Relu { x: first });
+    let mut x = b.push(Op::relu(first));
     for (stage, (from, to)) in [(16, 16), (16, 32), (32, 64)].into_iter().enumerate() {
         for block in 0..3 {
             let (c, stride) = if block == 0 { (from, 1 + usize::from(stage > 0)) } else { (to, 1) };
             let y = b.conv_batch_norm(x, [c, to, 3, stride]);
-            let y = b.push(Op::Relu { x: y });
+            let y = b.push(Op::relu(y));
             let y = b.conv_batch_norm(y, [to, to, 3, 1]);
             let shortcut = if c == to { x } else { b.conv_batch_norm(x, [c, to, 1, stride]) };
             let sum = b.push(Op::Add { x: y, y: shortcut });
-            x = b.push(Op::Relu { x: sum });
+            x = b.push(Op::relu(sum));
         }
     }
     let pooled = b.push(Op::ReduceMean { x, axes: vec![2, 3], keep_dims: true });
@@ -103,10 +103,10 @@ fn small_cnn() -> Func<Nn> {
         |x| Op::AveragePool { x, kernel: [2; 2], strides: [2; 2], pads: [0; 4], count_include_pad: false };
     let input = b.func.add_input(TensorType::new([1, 1, 28, 28]), Some("image"));
     let x = b.conv_batch_norm(input, [1, 8, 5, 1]);
-    let x = b.push(Op::Relu { x });
+    let x = b.push(Op::relu(x));
     let x = b.push(pool(x));
     let x = b.conv_batch_norm(x, [8, 16, 5, 1]);
-    let x = b.push(Op::Relu { x });
+    let x = b.push(Op::relu(x));
     let x = b.push(pool(x));
     let x = b.push(Op::Reshape { x, shape: vec![1, 784] });
     let x = b.dense(x, [784, 10]);
@@ -167,7 +167,7 @@ fn resnet20_becomes_linear_maps_and_polynomials() {
     assert_eq!(count(&result.reference, |op| matches!(op, Op::Conv2d { .. })), 21);
     assert_eq!(count(&result.reference, |op| matches!(op, Op::Dense { .. })), 1);
     assert_eq!(count(&result.reference, |op| matches!(op, Op::Add { .. })), 9);
-    assert_eq!(count(&result.reference, |op| matches!(op, Op::Relu { .. })), 19);
+    assert_eq!(count(&result.reference, |op| matches!(op, Op::Activation { .. })), 19);
     assert_eq!(result.reference.ops().len(), 21 + 1 + 9 + 19 + 1);
     // Each ReLU is three polynomials and a product; nothing else was added.
     assert_eq!(count(&result.func, |op| matches!(op, Op::Poly { .. })), 3 * 19);

@@ -4,7 +4,8 @@ use fhec_ir::{
     entity::Value,
     func::{Func, StageOp},
     interp,
-    nn::{Nn, Op, TensorType},
+    nn::activation::TABLE,
+    nn::{Activation, Nn, Op, TensorType},
     polynomial::Polynomial,
     tensor::{Tensor, element_count},
     verify::verify,
@@ -213,13 +214,20 @@ impl Generator {
             self.values.iter().copied().filter(|&v| self.func.ty(v).shape == shape).collect();
         let y = same[self.random.below(same.len())];
         Some(match self.random.below(16) {
-            0 => Op::Relu { x },
-            1 => Op::LeakyRelu { x, alpha: 0.1 },
-            2 => Op::Clip { x, low: -0.5, high: if self.random.coin() { f64::INFINITY } else { 0.75 } },
-            3 => Op::Sigmoid { x },
-            4 => Op::Tanh { x },
-            5 => Op::Silu { x },
-            6 => Op::Gelu { x, tanh: self.random.coin() },
+            0 => Op::relu(x),
+            1 => Op::Activation { x, function: Activation::leaky_relu(0.1) },
+            2 => {
+                let high = if self.random.coin() { f64::INFINITY } else { 0.75 };
+                Op::Activation { x, function: Activation::clip(-0.5, high) }
+            }
+            3 => Op::Activation { x, function: Activation::SIGMOID },
+            4 => Op::Activation { x, function: Activation::TANH },
+            5 => Op::Activation { x, function: Activation::SILU },
+            6 => {
+                let row = TABLE[self.random.below(TABLE.len())];
+                let parameters: Vec<f64> = row.parameters.iter().map(|p| p.default).collect();
+                Op::Activation { x, function: Activation::new(row, &parameters).ok()? }
+            }
             7 => Op::Softmax { x, axis: 1 },
             8 | 9 => Op::Mul { x, y },
             10 if shape.len() == 4 => {

@@ -8,11 +8,13 @@
 //! | `params: LOG_N LEVELS` | parameters for passes that need some (default `10 8`) |
 //! | `count: OP N` | the result has N ops of this name |
 //! | `check: TEXT`, `not: TEXT` | the printed result contains, does not contain TEXT |
+//! | `note: TEXT` | the pass notes something that contains TEXT |
 //! | `error: TEXT` | the pass refuses, with a message that contains TEXT |
 //! | `out:` | the printed result follows, commented; `FHEC_BLESS=1` rewrites it |
 //!
-//! An analysis has text for a result: what it chose or predicts. A pass may read directives of its own. Besides, every program is printed and parsed again, verified before and after,
-//! and run before and after on random inputs.
+//! An analysis has text for a result: what it chose or predicts. A pass may read directives of its
+//! own, which are described where it is run ([`crate::passes`]). Besides, every program is printed
+//! and parsed again, verified before and after, and run before and after on random inputs.
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,7 @@ use fhec_ir::text::{ConstSource, parse_func, print_func};
 use fhec_ir::verify::verify;
 
 use crate::passes::PASSES;
+use crate::random::Random;
 
 /// A filetest's text.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,8 @@ pub struct Outcome {
     pub printed: String,
     /// Mnemonics in order.
     pub ops: Vec<&'static str>,
+    /// What the pass notes.
+    pub notes: Vec<String>,
 }
 
 impl Outcome {
@@ -48,13 +53,13 @@ impl Outcome {
     pub fn of<S: Stage>(func: &Func<S>) -> Result<Self, Failure> {
         verify(func).map_err(|e| Failure::Broken(format!("after: {e}")))?;
         let ops = func.ops().iter().map(|data| data.op.mnemonic()).collect();
-        Ok(Outcome { printed: print_func(func), ops })
+        Ok(Outcome { printed: print_func(func), ops, notes: Vec::new() })
     }
 
     /// What an analysis says, as lines of text: there is no program to count ops in.
     pub fn text(lines: impl IntoIterator<Item = String>) -> Self {
         let printed = lines.into_iter().map(|line| line + "\n").collect();
-        Outcome { printed, ops: Vec::new() }
+        Outcome { printed, ops: Vec::new(), notes: Vec::new() }
     }
 }
 
@@ -110,39 +115,39 @@ impl<'a> Case<'a> {
         Ok(func)
     }
 
-    /// Parameters by `params: LOG_N LEVELS`: 40-bit levels over a 49-bit base, three 50-bit special primes.
+    /// [`params`] by `params: LOG_N LEVELS`.
     pub fn params(&self) -> Result<Params, Failure> {
         let numbers: Vec<u32> =
             self.one("params").unwrap_or("10 8").split(' ').filter_map(|n| n.parse().ok()).collect();
         let [log_n, levels] = numbers[..] else {
             return Err(Failure::Broken("expected `params: LOG_N LEVELS`".into()));
         };
-        let mut q: Vec<u64> = ntt_primes_near(1 << 49, log_n).take(1).collect();
-        q.extend(ntt_primes_near(1 << 40, log_n).take(levels as usize));
-        let literal = ParamsLiteral {
-            name: "filetest".into(),
-            log_n,
-            levels: PrimeSet::prefixes(1..=q.len()),
-            digit_limbs: q.len().min(3),
-            q,
-            p: ntt_primes_near((1 << 50) - 1, log_n).filter(|p| *p < 1 << 50).take(3).collect(),
-            log_scale: 40,
-            secret: Secret::UniformTernary,
-        };
-        Params::new(literal).map_err(|e| Failure::Broken(e.to_string()))
+        params(log_n, levels)
     }
 }
 
-/// Numbers in [-1, 1) by SplitMix64, from a fixed seed.
-pub fn random_bundle(vectors: usize, slots: usize, seed: u64) -> Bundle {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+/// Parameters of tests, of no security: 40-bit levels over a 49-bit base, three 50-bit special
+/// primes.
+pub fn params(log_n: u32, levels: u32) -> Result<Params, Failure> {
+    let mut q: Vec<u64> = ntt_primes_near(1 << 49, log_n).take(1).collect();
+    q.extend(ntt_primes_near(1 << 40, log_n).take(levels as usize));
+    let literal = ParamsLiteral {
+        name: "filetest".into(),
+        log_n,
+        levels: PrimeSet::prefixes(1..=q.len()),
+        digit_limbs: q.len().min(3),
+        q,
+        p: ntt_primes_near((1 << 50) - 1, log_n).filter(|p| *p < 1 << 50).take(3).collect(),
+        log_scale: 40,
+        secret: Secret::UniformTernary,
     };
-    (0..vectors).map(|_| (0..slots).map(|_| next()).collect()).collect()
+    Params::new(literal).map_err(|e| Failure::Broken(e.to_string()))
+}
+
+/// Numbers in [-1, 1), from a fixed seed.
+pub fn random_bundle(vectors: usize, slots: usize, seed: u64) -> Bundle {
+    let mut random = Random::new(seed);
+    (0..vectors).map(|_| (0..slots).map(|_| random.double()).collect()).collect()
 }
 
 /// Both results are the same to rounding.
@@ -207,6 +212,10 @@ pub fn run(text: &str, bless: bool) -> Result<Option<String>, String> {
     }
     if let Some(unwanted) = case.all("not").into_iter().find(|text| printed.contains(text)) {
         return Err(format!("`{unwanted}` is in\n{printed}"));
+    }
+    let noted = |text: &&str| outcome.notes.iter().any(|note| note.contains(text));
+    if let Some(missing) = case.all("note").into_iter().find(|text| !noted(text)) {
+        return Err(format!("no note contains `{missing}`: {:?}", outcome.notes));
     }
     let commented: String =
         printed.lines().map(|line| format!("; {line}").trim_end().to_string() + "\n").collect();

@@ -6,7 +6,9 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use super::args::{ByteSize, Common};
+use fhec_passes::options::ByteSize;
+
+use super::args::Common;
 use super::output::Output;
 use super::progress;
 use crate::core_dumps::keep_secrets_from_core_dumps;

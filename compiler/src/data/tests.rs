@@ -428,7 +428,7 @@ fn files_of_no_known_kind_are_errors() {
 #[test]
 fn sample_digits_and_their_normalisation_are_read() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
-    let preprocess = super::preprocess::beside(models.join("mnist_cnn.onnx")).unwrap().unwrap();
+    let preprocess = preprocess::beside(models.join("mnist_cnn.onnx")).unwrap().unwrap();
     assert_eq!(preprocess.classes().len(), 10);
     let mut seen = [false; 10];
     for entry in fs::read_dir(models.join("digits")).unwrap() {

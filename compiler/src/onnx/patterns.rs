@@ -3,7 +3,7 @@
 use fhec_ir::attr::Attr;
 use fhec_ir::entity::{Const, Value};
 use fhec_ir::func::{Func, OpData, StageOp};
-use fhec_ir::nn::{Nn, Op};
+use fhec_ir::nn::{Activation, Nn, Op};
 
 use std::collections::BTreeMap;
 
@@ -42,11 +42,11 @@ fn silu(func: &Func<Nn>, definitions: &[Option<usize>], data: &OpData<Nn>) -> Op
     let Op::Mul { x, y } = data.op else { return data.op.clone() };
     let is_sigmoid_of = |gate: Value, of: Value| {
         let definition = definitions[gate.index()].map(|index| &func.ops()[index].op);
-        matches!(definition, Some(Op::Sigmoid { x }) if *x == of)
+        definition == Some(&Op::Activation { x: of, function: Activation::SIGMOID })
     };
     match (is_sigmoid_of(y, x), is_sigmoid_of(x, y)) {
-        (true, _) => Op::Silu { x },
-        (_, true) => Op::Silu { x: y },
+        (true, _) => Op::Activation { x, function: Activation::SILU },
+        (_, true) => Op::Activation { x: y, function: Activation::SILU },
         _ => data.op.clone(),
     }
 }
@@ -73,9 +73,9 @@ mod tests {
         let unused = func.add_const(Tensor::from_fn(vec![2], |i| i as f32));
         func.push(Op::Constant { value: unused }).unwrap();
         let weight = func.add_const(Tensor::from_fn(vec![2, 2], |i| i as f32));
-        let gate = func.push(Op::Sigmoid { x }).unwrap();
+        let gate = func.push(Op::Activation { x, function: Activation::SIGMOID }).unwrap();
         let left = func.push_named(Op::Mul { x, y: gate }, Some("left")).unwrap();
-        let other = func.push(Op::Sigmoid { x: left }).unwrap();
+        let other = func.push(Op::Activation { x: left, function: Activation::SIGMOID }).unwrap();
         let right = func.push(Op::Mul { x: other, y: left }).unwrap();
         let plain = func.push(Op::Mul { x: right, y: gate }).unwrap();
         let out = func.push(Op::Dense { x: plain, weight, bias: None }).unwrap();

@@ -64,7 +64,7 @@ impl Client {
     }
 
     /// The secret key, to be stored where only its owner reads.
-    pub fn secret(&self) -> &SecretKey {
+    pub fn secret(&self) -> &Arc<SecretKey> {
         &self.secret
     }
 

@@ -42,15 +42,11 @@ pub fn infer(op: &Op, operands: &[TensorType], consts: &ConstPool) -> Result<Ten
         Op::Constant { value } => constant(consts, *value)?.shape().to_vec(),
         Op::MatMul { .. } => matmul(shape(0), shape(1))?,
         Op::Add { .. } | Op::Sub { .. } | Op::Mul { .. } | Op::Div { .. } => broadcast(shape(0), shape(1))?,
-        Op::Relu { .. }
-        | Op::LeakyRelu { .. }
-        | Op::Clip { .. }
-        | Op::Sigmoid { .. }
-        | Op::Tanh { .. }
-        | Op::Silu { .. }
-        | Op::Gelu { .. }
-        | Op::Exp { .. }
-        | Op::Poly { .. } => shape(0).to_vec(),
+        Op::Activation { function, .. } => {
+            function.check()?;
+            shape(0).to_vec()
+        }
+        Op::Poly { .. } => shape(0).to_vec(),
         Op::Softmax { axis, .. } => {
             check_axis(*axis, shape(0))?;
             shape(0).to_vec()

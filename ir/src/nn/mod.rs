@@ -3,6 +3,7 @@
 //! Tensors are row-major `f32` with static shapes that include the batch dimension (1 after import).
 
 pub mod activation;
+pub mod expression;
 pub mod infer;
 pub mod ops;
 pub mod origin;
@@ -10,6 +11,7 @@ pub mod origin;
 use crate::attr::{Attr, AttrError};
 use crate::func::{Func, Stage, StageType};
 
+pub use activation::Activation;
 pub use ops::Op;
 
 /// The nn stage.

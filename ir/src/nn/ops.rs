@@ -1,6 +1,7 @@
 //! The op table of the nn stage.
 
-use crate::entity::Const;
+use super::activation::Activation;
+use crate::entity::{Const, Value};
 use crate::op_table::op_table;
 use crate::polynomial::Polynomial;
 
@@ -60,34 +61,6 @@ op_table! {
     Mul "mul" (x, y) {}
     /// `x / y` with numpy broadcasting.
     Div "div" (x, y) {}
-    /// `max(x, 0)`.
-    Relu "relu" (x) {}
-    /// `x` where positive, `alpha x` elsewhere.
-    LeakyRelu "leaky_relu" (x) {
-        /// Slope on the negative side.
-        alpha: f64,
-    }
-    /// `min(max(x, low), high)`.
-    Clip "clip" (x) {
-        /// Lower bound, possibly `-inf`.
-        low: f64,
-        /// Upper bound, possibly `inf`.
-        high: f64,
-    }
-    /// `1 / (1 + exp(-x))`.
-    Sigmoid "sigmoid" (x) {}
-    /// Hyperbolic tangent.
-    Tanh "tanh" (x) {}
-    /// `x * sigmoid(x)`.
-    Silu "silu" (x) {}
-    /// `x/2 (1 + erf(x / sqrt 2))`, or the form with `tanh` that some networks were trained with
-    /// ([`super::activation::gelu_tanh`]).
-    Gelu "gelu" (x) {
-        /// Whether it is the form with `tanh`.
-        tanh: bool,
-    }
-    /// `e^x`.
-    Exp "exp" (x) {}
     /// `exp(x) / sum exp(x)` along `axis`.
     Softmax "softmax" (x) {
         /// Dimension the sum runs over.
@@ -161,4 +134,16 @@ op_table! {
         steps: Vec<usize>,
     }
 }
+    /// A function of each element: a row of [`TABLE`](super::activation::TABLE).
+    family Activation (x) {
+        /// Which one, with its parameters.
+        function: Activation,
+    }
+}
+
+impl Op {
+    /// `max(x, 0)`.
+    pub fn relu(x: Value) -> Self {
+        Op::Activation { x, function: Activation::RELU }
+    }
 }

@@ -73,18 +73,22 @@ impl PolynomialNoise {
 
     /// Value, derivative and error at `x`.
     pub fn at(&self, x: f64) -> PolynomialAt {
-        let mut values = HashMap::from([(0, 1.0), (1, x)]);
+        // By index: a few hundred numbers at most, and predictions ask at hundreds of points.
+        let largest = self.basis.iter().map(|element| element.0).fold(1, usize::max);
+        let mut values = vec![0.0; largest + 1];
+        (values[0], values[1]) = (1.0, x);
         for &(index, left, right, _) in &self.basis {
-            values.insert(index, 2.0 * values[&left] * values[&right] - values[&(left - right)]);
+            values[index] = 2.0 * values[left] * values[right] - values[left - right];
         }
-        let mut back = Back { noise: self, values: &values, slopes: HashMap::new(), variance: 0.0 };
+        let slopes = vec![0.0; values.len()];
+        let mut back = Back { noise: self, values: &values, slopes, copied: BTreeMap::new(), variance: 0.0 };
         let value = back.node(&self.root, 1.0);
         for &(index, left, right, variance) in self.basis.iter().rev() {
             let slope = back.slope(index);
             back.variance += slope * slope * variance;
             let level = self.level - (basis_depth(index) as Level - 1);
-            back.add(left, level, 2.0 * values[&right] * slope);
-            back.add(right, level, 2.0 * values[&left] * slope);
+            back.add(left, level, 2.0 * values[right] * slope);
+            back.add(right, level, 2.0 * values[left] * slope);
             back.add(left - right, level, -slope);
         }
         let slope = back.slope(1);
@@ -117,27 +121,32 @@ impl<F: Fn(Level) -> f64> Walk<'_, F> {
 /// Derivatives of the result, collected backwards.
 struct Back<'a> {
     noise: &'a PolynomialNoise,
-    values: &'a HashMap<usize, f64>,
-    /// By element and the level it is used at, those without a copy at level 0, where nothing is used.
-    slopes: HashMap<(usize, Level), f64>,
+    values: &'a [f64],
+    /// By element, for its uses without a copy.
+    slopes: Vec<f64>,
+    /// By element and the level of the copy that is used.
+    copied: BTreeMap<(usize, Level), f64>,
     variance: f64,
 }
 
 impl Back<'_> {
     /// The derivative by a basis element, when all its uses are known; takes the errors of its copies in.
     fn slope(&mut self, index: usize) -> f64 {
-        let at = |level: Level| self.slopes.get(&(index, level)).copied().unwrap_or(0.0);
-        let mut sum = at(0);
-        for (&(_, level), variance) in self.noise.copies.range((index, 0)..=(index, Level::MAX)) {
-            sum += at(level);
-            self.variance += at(level).powi(2) * variance;
+        let mut sum = self.slopes[index];
+        for (key, variance) in self.noise.copies.range((index, 0)..=(index, Level::MAX)) {
+            let slope = self.copied.get(key).copied().unwrap_or(0.0);
+            sum += slope;
+            self.variance += slope.powi(2) * variance;
         }
         sum
     }
 
     fn add(&mut self, index: usize, level: Level, slope: f64) {
-        let level = if self.noise.copies.contains_key(&(index, level)) { level } else { 0 };
-        *self.slopes.entry((index, level)).or_default() += slope;
+        if self.noise.copies.contains_key(&(index, level)) {
+            *self.copied.entry((index, level)).or_default() += slope;
+        } else {
+            self.slopes[index] += slope;
+        }
     }
 
     /// The value of `node`; `slope` is the derivative of the result by it.
@@ -145,11 +154,11 @@ impl Back<'_> {
         self.variance += slope * slope * node.variance;
         let mut value = 0.0;
         for &(k, coefficient) in &node.terms {
-            value += coefficient * self.values[&k];
+            value += coefficient * self.values[k];
             self.add(k, node.level, coefficient * slope);
         }
         for (giant, quotient) in &node.products {
-            let other = self.values[giant];
+            let other = self.values[*giant];
             let quotient = self.node(quotient, slope * other);
             self.add(*giant, node.level, slope * quotient);
             value += quotient * other;

@@ -44,7 +44,7 @@ const DIGEST: usize = 32;
 const MAX_SECTION_BYTES: u64 = 2 << 30;
 /// A section of more bytes than this must not be more than [`MAX_RATIO`] times what is in the file, so that a small file takes
 /// little memory.
-const SMALL_SECTION_BYTES: u64 = 64 << 20;
+const SMALL_SECTION_BYTES: u64 = 128 << 20;
 /// Weights shrink hardly at all, functions and plans to a tenth.
 const MAX_RATIO: u64 = 100;
 const COMPRESSION_LEVEL: i32 = 9;

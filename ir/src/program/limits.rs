@@ -11,7 +11,7 @@ use crate::tensor::element_count;
 /// Bound on the text of one program, in bytes. A ResNet-20 has about 0.1 MiB.
 pub(super) const MAX_TEXT_BYTES: usize = 16 << 20;
 /// Bound on the plan's text.
-pub(super) const MAX_JSON_BYTES: usize = 64 << 20;
+pub(super) const MAX_JSON_BYTES: usize = 48 << 20;
 /// Bound on the ops of one program.
 const MAX_OPS: usize = 1 << 18;
 /// Bound on the slots of one value, 1 GiB as numbers: a layout of few elements may ask for many more vectors.

@@ -31,6 +31,9 @@ use crate::security::{Certificate, SecurityError};
 use crate::text::ParseError;
 use crate::verify::VerifyErrors;
 
+#[cfg(test)]
+mod tests;
+
 pub use interface::{Interface, InterfaceError, Port, ProgramId};
 pub use preprocess::{Preprocess, PreprocessError};
 

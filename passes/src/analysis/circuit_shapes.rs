@@ -17,7 +17,6 @@ use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::tensor::ConstPool;
 
 use super::linear_cost::{LinearCounts, Rotations, counts};
-use super::noise::internal_gain;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]
@@ -25,7 +24,6 @@ pub struct CircuitShapes {
     maps: HashMap<String, Rc<Rotations>>,
     counts: HashMap<String, Rc<Vec<(usize, LinearCounts)>>>,
     polynomials: HashMap<Vec<u64>, Rc<PolynomialShape>>,
-    gains: HashMap<Vec<u64>, f64>,
 }
 
 impl CircuitShapes {
@@ -52,13 +50,6 @@ impl CircuitShapes {
     pub fn polynomial(&mut self, polynomial: &Polynomial) -> Rc<PolynomialShape> {
         let key = polynomial.coefficients().iter().map(|c| c.to_bits()).collect();
         self.polynomials.entry(key).or_insert_with(|| Rc::new(PolynomialShape::new(polynomial))).clone()
-    }
-
-    /// What errors of the products inside `polynomial`'s evaluation become in its result.
-    pub fn gain(&mut self, polynomial: &Polynomial) -> f64 {
-        let shape = self.polynomial(polynomial);
-        let key = polynomial.coefficients().iter().map(|c| c.to_bits()).collect();
-        *self.gains.entry(key).or_insert_with(|| internal_gain(polynomial, &shape))
     }
 
     /// Keys of `func` and of its bootstraps.

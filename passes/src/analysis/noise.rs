@@ -1,29 +1,28 @@
 //! Error of every value: standard deviation of the real part of a slot, in units of the message.
 //!
-//! The average-case analysis of the literature (Costache, Curtis, Hales, Murphy, Ogilvie, Player, ePrint 2020/1481;
-//! Bossuat et al., ePrint 2022/024): errors of coefficients are independent, a polynomial with coefficients of
-//! variance `v` has slots whose real parts have variance `N v / 2`, and variances add up. Sources are fresh
-//! encryption, rounding of plaintexts, key switching, and rescaling; products carry their operands' errors on.
+//! What each operation adds is [`fhec_ir::noise`], which the simulator draws its errors from. Here
+//! variances add up from op to op, as if errors were independent (Costache, Curtis, Hales, Murphy,
+//! Ogilvie, Player, ePrint 2020/1481), and products carry their operands' errors on.
 //!
 //! How much a polynomial or a product carries on depends on the message: a composition for sign is steep near 0 and flat
 //! elsewhere, and where it is steep the `x` it is multiplied with is small. So errors are followed at sample messages,
 //! slot by slot, from each linear map (whose results spread anew) to the next.
 //!
-//! A bootstrap passes its sample messages through its sine, and adds the variance of [`fhec_ir::noise::bootstrap`], which the
-//! simulator draws its errors from.
+//! A polynomial and a bootstrap pass sample messages on, and add the variances of
+//! [`fhec_ir::noise::polynomial`] and [`fhec_ir::noise::bootstrap`] at them.
 
 use std::collections::HashMap;
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::diagonal::{Hoisting, MapCounts};
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
+use fhec_ir::noise::NoiseModel;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
-use fhec_ir::params::{ERROR_STDDEV, Params, Secret};
-use fhec_ir::polynomial::Polynomial;
-use fhec_ir::polynomial_shape::{Node, PolynomialShape};
-use fhec_ir::prime_set::PrimeSet;
-use fhec_ir::scale::Level;
+use fhec_ir::noise::polynomial::{PolynomialAt, PolynomialNoise};
+use fhec_ir::params::Params;
+use fhec_ir::scale::{Level, Scale};
 use fhec_ir::tensor::ConstPool;
 
 use super::circuit_shapes::CircuitShapes;
@@ -94,12 +93,12 @@ impl Sampled {
         self.map(|x, v| (factor * x, v))
     }
 
-    /// After `polynomial`, which is evaluated without errors of its own.
-    fn through(&self, polynomial: &Polynomial) -> Self {
+    /// After the polynomial that `at` tells of.
+    fn through(&self, at: impl Fn(f64) -> PolynomialAt) -> Self {
         self.map(|x, v| {
             // Ranges see to it that no message is outside.
-            let x = x.clamp(-1.0, 1.0);
-            (polynomial.eval(x), slope(polynomial, x).powi(2) * v)
+            let at = at(x.clamp(-1.0, 1.0));
+            (at.value, at.slope.powi(2) * v + at.variance)
         })
     }
 
@@ -119,9 +118,9 @@ impl Sampled {
         self.zip(other, |(x, v), (y, w)| (x * y, x * x * w + y * y * v))
     }
 
-    /// With an error of standard deviation `stddev` more in every slot.
-    fn plus(&self, stddev: f64) -> Self {
-        self.map(|x, v| (x, v + stddev * stddev))
+    /// With an error of variance `variance` more in every slot.
+    fn plus(&self, variance: f64) -> Self {
+        self.map(|x, v| (x, v + variance))
     }
 
     fn noise(&self) -> ValueNoise {
@@ -135,23 +134,26 @@ impl Sampled {
 
 /// Errors of all values of `func`, by value; inputs are fresh public-key encryptions of magnitude 1.
 pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> Vec<ValueNoise> {
-    let model = Model::new(params);
     // A program without its bootstraps, or with ones that do not fit, cannot be run: there is nothing to predict, and every
     // backend says what is wrong.
     let bootstraps = BootstrapParams::of_program(func).unwrap_or_default();
     let mut refreshes: HashMap<(usize, Level, Level), Option<BootstrapNoise>> = HashMap::new();
     let mut values = vec![Sampled::spread(0.0, 1, 0.0); func.value_count()];
     for &input in func.inputs() {
-        let fresh = model.fresh(func.ty(input).level);
-        values[input.index()] = Sampled::spread(1.0, 1, fresh * fresh);
+        let ty = func.ty(input);
+        let model = NoiseModel::new(params, ty.slots);
+        let scale = model.scale(ty.scale);
+        let fresh = model.encoding(scale) + model.public_key_encryption(scale);
+        values[input.index()] = Sampled::spread(1.0, 1, fresh);
     }
     for data in func.ops() {
         let operands = data.op.operands();
         let Some(&first) = operands.first() else { continue };
         let x = &values[first.index()];
         let y = operands.get(1).map_or(x, |second| &values[second.index()]);
-        let level = func.ty(first).level;
-        let result = func.ty(data.result);
+        let (operand, result) = (func.ty(first), func.ty(data.result));
+        let model = NoiseModel::new(params, operand.slots);
+        let level = operand.level;
         let value = match &data.op {
             Op::Add { .. } => x.zip(y, |(x, v), (y, w)| (x + y, v + w)).within_typical(),
             Op::Sub { .. } => x.zip(y, |(x, v), (y, w)| (x - y, v + w)).within_typical(),
@@ -166,44 +168,39 @@ pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> 
             }
             Op::Mul { .. } => x.times(y),
             Op::AddPlain { plain, .. } => {
-                let scale = params.scale(func.ty(first).scale).to_f64();
-                let plain = Sampled::spread(rms(&func.consts, plain), 77, (model.rounding / scale).powi(2));
+                let rounding = model.encoding(model.scale(operand.scale));
+                let plain = Sampled::spread(rms(&func.consts, plain), 77, rounding);
                 x.zip(&plain, |(x, v), (y, w)| (x + y, v + w))
             }
             Op::AddScalar { offset, .. } => x.map(|x, v| (x + offset, v)),
             Op::MulPlain { plain, .. } => {
-                let rounding = (model.rounding / model.scale(level)).powi(2);
+                let rounding = model.encoding(factor_scale(&model, level));
                 let plain = Sampled::spread(rms(&func.consts, plain), 77, rounding);
                 x.times(&plain)
             }
             Op::MulScalar { factor, .. } => x.map(|x, v| (factor * x, factor * factor * v)),
             Op::LinearMap { map, baby_step, .. } => {
-                let x = x.noise();
-                let norm = row_norm(map, &func.consts);
                 let rotations = shapes.rotations(map, &func.consts);
                 let counts = counts(&rotations, map.input.period, *baby_step);
-                let per_output = counts.diagonals as f64 / counts.outputs.max(1) as f64;
-                let encoded = x.magnitude * per_output.sqrt() * model.rounding / model.scale(level);
-                let switched = x.stddev.hypot(model.key_switch(level) / model.scale(level));
-                let stddev = (norm * switched).hypot(encoded);
-                Sampled::spread((norm * x.magnitude).min(TYPICAL_MAGNITUDE), 53, stddev * stddev)
+                let counts = MapCounts {
+                    babies: counts.babies,
+                    giants: counts.giants,
+                    diagonals: counts.diagonals,
+                    period: map.diagonal_period(&func.consts),
+                };
+                mapped(&model, level, x.noise(), row_norm(map, &func.consts), counts, map.output.vectors())
             }
             Op::Polynomial { polynomial, .. } => {
-                let gain = shapes.gain(polynomial);
-                // Every product is relinearised and rescaled; scales are all but equal from level to level.
-                let low = result.level;
-                let product =
-                    model.rescale(low, 2).hypot(model.key_switch(low + 1) / model.scale(low + 1).powi(2));
-                x.through(polynomial).plus(gain * product)
+                let noise = PolynomialNoise::new(&shapes.polynomial(polynomial), &model, level);
+                x.through(|x| noise.at(x))
             }
             Op::Rotate { .. } | Op::Conjugate { .. } | Op::Relinearize { .. } => {
-                let scale = params.scale(func.ty(first).scale).to_f64();
-                x.plus(model.key_switch(level) / scale)
+                x.plus(model.key_switch(level, model.scale(operand.scale)))
             }
-            Op::Rescale { .. } => x.plus(model.rescale(result.level, func.ty(first).size)),
-            Op::LevelDrop { .. } => x.plus(model.rescale(result.level, 2)),
+            Op::Rescale { .. } => x.plus(model.division(operand.size, model.scale(result.scale))),
+            Op::LevelDrop { .. } => x.plus(model.division(2, model.scale(result.scale))),
             Op::Bootstrap { .. } => {
-                let slots = func.ty(first).slots;
+                let slots = operand.slots;
                 let refresh = refreshes.entry((slots, level, result.level)).or_insert_with(|| {
                     BootstrapNoise::of_slots(&bootstraps, params, slots, level, result.level).ok()
                 });
@@ -215,67 +212,30 @@ pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> 
     values.iter().map(Sampled::noise).collect()
 }
 
-/// Derivative at `x`, to the few digits that an error model needs.
-fn slope(polynomial: &Polynomial, x: f64) -> f64 {
-    const STEP: f64 = 1e-6;
-    (polynomial.eval(x + STEP) - polynomial.eval(x - STEP)) / (2.0 * STEP)
+/// Scale of what operands at `level` are multiplied with.
+fn factor_scale(model: &NoiseModel<'_>, level: Level) -> f64 {
+    model.scale(Scale::squared(level)) / model.scale(Scale::canonical(level))
 }
 
-/// Errors of the scheme's operations, as standard deviations of slots times the scale.
-struct Model<'a> {
-    params: &'a Params,
-    /// `sqrt(N / 2)`: from coefficients to slots.
-    embedding: f64,
-    /// Squared norm of the secret.
-    secret_norm: f64,
-    /// Of a rounded polynomial.
-    rounding: f64,
-}
-
-impl<'a> Model<'a> {
-    fn new(params: &'a Params) -> Self {
-        let n = params.ring_degree() as f64;
-        let secret_norm = match params.secret() {
-            Secret::UniformTernary => 2.0 * n / 3.0,
-            Secret::SparseTernary { hamming_weight } => f64::from(hamming_weight),
-        };
-        let embedding = (n / 2.0).sqrt();
-        Model { params, embedding, secret_norm, rounding: embedding / 12f64.sqrt() }
-    }
-
-    fn scale(&self, level: Level) -> f64 {
-        self.params.canonical_scale(level).to_f64()
-    }
-
-    /// `v e + e_0 + e_1 s` with a ternary `v`, and the rounding of the message.
-    fn fresh(&self, level: Level) -> f64 {
-        let n = self.params.ring_degree() as f64;
-        let variance = ERROR_STDDEV.powi(2) * (2.0 * n / 3.0 + 1.0 + self.secret_norm);
-        (self.embedding * variance.sqrt()).hypot(self.rounding) / self.scale(level)
-    }
-
-    /// `r_0 + r_1 s (+ r_2 s^2)`, each rounded, over the scale of the level reached.
-    fn rescale(&self, level: Level, size: u8) -> f64 {
-        let powers: f64 = (0..size).map(|power| self.secret_norm.powi(i32::from(power))).sum();
-        self.rounding * powers.sqrt() / self.scale(level)
-    }
-
-    /// Digits times the key's errors, over P, and the rounding of the division by P; not over any scale.
-    fn key_switch(&self, level: Level) -> f64 {
-        let n = self.params.ring_degree() as f64;
-        let log_p: f64 = self.params.p().iter().map(|&p| (p as f64).log2()).sum();
-        let primes = self.params.primes(level);
-        let digit = |range: std::ops::Range<usize>| {
-            let digit = primes.within(PrimeSet::range(range));
-            if digit.is_empty() {
-                return 0.0;
-            }
-            let log_digit = self.params.log_modulus(digit);
-            n * ERROR_STDDEV.powi(2) / 12.0 * (2.0 * (log_digit - log_p)).exp2()
-        };
-        let products: f64 = self.params.digits(level).into_iter().map(digit).sum();
-        self.embedding * (products + (1.0 + self.secret_norm) / 12.0).sqrt()
-    }
+/// A linear map of `vectors` results whose rows have Euclidean norm `norm`: every diagonal is
+/// counted as rotated, and giant steps, whose errors are over the squared scale, are left out.
+fn mapped(
+    model: &NoiseModel<'_>,
+    level: Level,
+    x: ValueNoise,
+    norm: f64,
+    counts: MapCounts,
+    vectors: usize,
+) -> Sampled {
+    let scale = model.scale(Scale::canonical(level));
+    let switched = match Hoisting::cheaper(model.params(), level, counts) {
+        Hoisting::Single => model.key_switch(level, scale),
+        Hoisting::Double => model.key_switch_product(level, scale),
+    };
+    let per_result = counts.diagonals as f64 / vectors.max(1) as f64;
+    let rounded = model.encoding_of_period(counts.period, factor_scale(model, level)) * per_result;
+    let variance = norm.powi(2) * (x.stddev.powi(2) + switched) + x.magnitude.powi(2) * rounded;
+    Sampled::spread((norm * x.magnitude).min(TYPICAL_MAGNITUDE), 53, variance)
 }
 
 /// Root mean square of a plaintext's elements.
@@ -299,62 +259,25 @@ fn row_norm(map: &LinearMap, consts: &ConstPool) -> f64 {
     }
 }
 
-/// From an error in every product of a polynomial's evaluation to its result, root mean square over `[-1, 1]`: the scheme
-/// is evaluated with and without small errors.
-pub fn internal_gain(polynomial: &Polynomial, shape: &PolynomialShape) -> f64 {
-    const POINTS: usize = 96;
-    const TRIALS: usize = 4;
-    const SIZE: f64 = 1e-7;
-    let mut state = 0x9e37_79b9_7f4a_7c15;
-    let mut sum = 0.0;
-    for i in 0..POINTS {
-        let x = -1.0 + (2 * i + 1) as f64 / POINTS as f64;
-        let exact = polynomial.eval(x);
-        for _ in 0..TRIALS {
-            let found = evaluate(shape, x, &mut || SIZE * gaussian(&mut state));
-            sum += ((found - exact) / SIZE).powi(2) / TRIALS as f64;
-        }
-    }
-    (sum / POINTS as f64).sqrt()
-}
-
-/// The scheme's value at `x` with an error added to every product.
-fn evaluate(shape: &PolynomialShape, x: f64, error: &mut impl FnMut() -> f64) -> f64 {
-    let mut basis = HashMap::from([(0, 1.0), (1, x)]);
-    for element in &shape.basis {
-        let value =
-            2.0 * basis[&element.left] * basis[&element.right] - basis[&(element.left - element.right)];
-        basis.insert(element.index, value + error());
-    }
-    node(&shape.root, &basis, error)
-}
-
-fn node(n: &Node, basis: &HashMap<usize, f64>, error: &mut impl FnMut() -> f64) -> f64 {
-    let mut sum: f64 = n.terms.iter().map(|(k, c)| c * basis[k]).sum();
-    for product in &n.products {
-        let quotient = node(&product.quotient, basis, error);
-        sum += quotient * basis[&product.giant];
-    }
-    sum + error()
-}
-
-/// Standard normal by Box and Muller from SplitMix64.
-fn gaussian(state: &mut u64) -> f64 {
-    let mut uniform = || {
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    };
-    let (a, b) = (uniform().max(f64::MIN_POSITIVE), uniform());
-    (-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos()
-}
-
 #[cfg(test)]
 mod tests {
+    use fhec_ir::polynomial::Polynomial;
+
     use super::*;
     use crate::approximation::composite::relu;
+
+    /// Standard normal by Box and Muller from SplitMix64.
+    fn gaussian(state: &mut u64) -> f64 {
+        let mut uniform = || {
+            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = *state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let (a, b) = (uniform().max(f64::MIN_POSITIVE), uniform());
+        (-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos()
+    }
 
     /// Where a composition for sign is steep, the `x` it is multiplied with is small: ReLU passes on about the error of
     /// its operand, not the product of all steepest slopes. Compared with drawn errors.
@@ -364,7 +287,11 @@ mod tests {
         let composite = relu(&[7, 15, 27], 2f64.powi(-14)).unwrap();
         let sign = composite.affine(0.5, 0.5).unwrap();
         let x = Sampled::spread(1.0 / 3f64.sqrt(), 1, STDDEV * STDDEV);
-        let predicted = x.times(&sign.iter().fold(x.clone(), |s, p| s.through(p))).noise().stddev;
+        let slope = |p: &Polynomial, x: f64| (p.eval(x + 1e-6) - p.eval(x - 1e-6)) / 2e-6;
+        // Evaluated without errors of its own.
+        let at = |p: &Polynomial, x| PolynomialAt { value: p.eval(x), slope: slope(p, x), variance: 0.0 };
+        let predicted = sign.iter().fold(x.clone(), |s, p| s.through(|x| at(p, x)));
+        let predicted = x.times(&predicted).noise().stddev;
 
         let exact = |x: f64| x * sign.iter().fold(x, |s, p| p.eval(s));
         let mut state = 1;

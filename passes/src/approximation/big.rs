@@ -7,6 +7,8 @@ use std::{
 
 use astro_float::{BigFloat, Consts, RoundingMode};
 
+use fhec_ir::nn::expression::Number;
+
 use super::real::{Real, Target};
 
 const ROUNDING: RoundingMode = RoundingMode::ToEven;
@@ -118,6 +120,50 @@ impl Real for Big {
     }
 }
 
+impl Number for Big {
+    type Precision = usize;
+
+    fn number(value: f64, bits: usize) -> Big {
+        Big::new(value, bits)
+    }
+
+    fn pi(bits: usize) -> Big {
+        Big::pi(bits)
+    }
+
+    fn exp(&self) -> Big {
+        Big::exp(self)
+    }
+
+    fn ln(&self) -> Big {
+        self.map(|c| self.value.ln(self.bits, ROUNDING, c))
+    }
+
+    fn tanh(&self) -> Big {
+        Big::tanh(self)
+    }
+
+    /// e^(-x^2) times a series of positive terms, so nothing cancels.
+    fn erf(&self) -> Big {
+        let bits = self.bits;
+        let square = self.clone() * self;
+        let twice = square.clone() + &square;
+        let (mut term, mut sum) = (self.clone(), self.clone());
+        let mut k = 1.0;
+        while !term.is_zero() && term.to_f64().abs() > sum.to_f64().abs() * Big::unit(bits) {
+            term = term * &twice / &Big::new(2.0 * k + 1.0, bits);
+            sum = sum + &term;
+            k += 1.0;
+        }
+        let two_over_root_pi = Big::new(2.0, bits) / &Big::pi(bits).sqrt();
+        sum * &(-square).exp() * &two_over_root_pi
+    }
+
+    fn sqrt(&self) -> Big {
+        Big::sqrt(self)
+    }
+}
+
 /// x * 2^exponent in steps that stay within the range of `f64` as long as the result does.
 fn ldexp(x: f64, exponent: i32) -> f64 {
     let mut rest = exponent.clamp(-3000, 3000);
@@ -190,5 +236,17 @@ mod tests {
         }
         assert_eq!(Big::pi(128).to_f64(), std::f64::consts::PI);
         assert!((Big::cos_pi(1, 3, 128).to_f64() - 0.5).abs() < 1e-16);
+    }
+
+    #[test]
+    fn erf_has_its_tabulated_values() {
+        for (x, value) in [
+            (0.0, 0.0),
+            (0.5, 0.520_499_877_813_046_5),
+            (1.0, 0.842_700_792_949_714_9),
+            (2.5, 0.999_593_047_982_555),
+        ] {
+            assert!((Big::new(x, 192).erf().to_f64() - value).abs() < 2e-16);
+        }
     }
 }

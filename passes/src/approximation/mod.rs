@@ -8,7 +8,7 @@
 //! | [`composition_search`] | the degrees of the cheapest composition that reaches a precision |
 //! | [`even_minimax`] | \|x\| as one even minimax polynomial, hence ReLU without a final product |
 //! | [`least_squares`] | polynomials that meet samples on average, and a rectifier everywhere a little |
-//! | [`smooth`] | sigmoid, tanh, SiLU, GELU, exp, ... on a bounded domain |
+//! | [`smooth`] | the smooth part of any activation on a bounded domain |
 //! | [`real`], [`big`] | the two arithmetics they are computed in: `f64` and binary floats of any length |
 //!
 //! Exchange algorithms find *where* the error peaks, and a small mistake there only matters to second
@@ -16,7 +16,8 @@
 //! badly conditioned, is solved with hundreds of bits. Searches that `f64` cannot finish (errors near
 //! its unit) are continued in the long arithmetic.
 //!
-//! Nothing here knows the IR, encryption or levels.
+//! Nothing here knows ops, encryption or levels; of the IR it takes polynomials and the table of
+//! activations.
 
 pub mod big;
 pub mod chebyshev;

@@ -29,33 +29,22 @@ use exchange::{Exchange, Settled};
 
 mod exchange;
 
-/// The symmetry a polynomial is restricted to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Parity {
-    /// All powers.
-    General,
-    /// Odd powers only; the intervals lie in x >= 0 and stand for their mirror images too.
-    Odd,
-    /// Even powers only; the intervals lie in x >= 0 and stand for their mirror images too.
-    Even,
+pub use fhec_ir::nn::activation::Parity;
+
+/// Number of coefficients of a polynomial of this parity.
+fn terms(parity: Parity, degree: usize) -> usize {
+    match parity {
+        Parity::General => degree + 1,
+        Parity::Odd => degree.div_ceil(2),
+        Parity::Even => degree / 2 + 1,
+    }
 }
 
-impl Parity {
-    /// Number of coefficients of a polynomial of this parity.
-    fn terms(self, degree: usize) -> usize {
-        match self {
-            Parity::General => degree + 1,
-            Parity::Odd => degree.div_ceil(2),
-            Parity::Even => degree / 2 + 1,
-        }
-    }
-
-    /// u(x).
-    fn argument<T: Real>(self, x: &T) -> T {
-        match self {
-            Parity::General => x.clone(),
-            Parity::Odd | Parity::Even => x.clone() * x,
-        }
+/// What a polynomial of this parity is one in: `x` or its square.
+fn argument<T: Real>(parity: Parity, x: &T) -> T {
+    match parity {
+        Parity::General => x.clone(),
+        Parity::Odd | Parity::Even => x.clone() * x,
     }
 }
 
@@ -64,7 +53,8 @@ impl Parity {
 pub struct Problem<'a> {
     /// The function.
     pub target: &'a dyn Target,
-    /// Ascending, disjoint, each of positive length.
+    /// Ascending, disjoint, each of positive length; for odd and even problems they lie in x >= 0
+    /// and stand for their mirror images too.
     pub intervals: Vec<(f64, f64)>,
     /// Symmetry of function and polynomial.
     pub parity: Parity,
@@ -154,19 +144,19 @@ impl Problem<'_> {
         if self.parity != Parity::General && low > 0.0 {
             let z = (high * high + low * low) / (high * high - low * low);
             let rho = z + (z * z - 1.0).sqrt();
-            growth += self.parity.terms(self.degree) as f64 * rho.log2();
+            growth += terms(self.parity, self.degree) as f64 * rho.log2();
         }
         (BASE_BITS + growth as usize).next_multiple_of(64)
     }
 
     /// Step 1.
     fn first_reference(&self) -> Vec<f64> {
-        let count = self.parity.terms(self.degree) + 1;
+        let count = terms(self.parity, self.degree) + 1;
         let pi = std::f64::consts::PI;
         if let &[(low, high)] = &self.intervals[..] {
             // The extrema of a Chebyshev polynomial in u, whose density is that of the peaks in the limit
             // of high degree: the equilibrium measure of the interval and, for parities, its mirror image.
-            let (bottom, top) = (self.parity.argument(&low), self.parity.argument(&high));
+            let (bottom, top) = (argument(self.parity, &low), argument(self.parity, &high));
             let last = (count - 1) as f64;
             return (0..count)
                 .map(|i| match self.parity {

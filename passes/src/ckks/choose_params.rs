@@ -7,7 +7,7 @@
 //! | Ensures  | parameters that hold its depth, keep the security level asked for, and whose predicted output error and memory are within what was asked |
 //! | Fails    | [`ChooseParamsError`] |
 //! | Method   | for every number of digits the largest scale that the limit on `log2(QP)` admits, up to a cap beyond which more bits buy nothing; each is compiled and estimated; the fastest one that satisfies wins |
-//! | Tests    | `tests/filetests/packed/choose_params/`, unit tests below |
+//! | Tests    | `tests/filetests/ckks/choose_params/`, unit tests below |
 //!
 //! All primes are below `2^50`, the fast path of the kernels. Chain primes are chosen top down, each the unused prime
 //! nearest to `D_l^2 / 2^log_scale`, so that canonical scales stay within a fraction of a bit of `2^log_scale`. The

@@ -8,7 +8,7 @@
 //! | Leaves   | rescale and relinearise right after each product; baby steps cheapest one by one |
 //! | Fails    | [`LowerPackedError`] |
 //! | Method   | levels are those of the placement ([`super::placement`], [`super::place_bootstraps`]); inputs arrive at theirs; [`super::match_scales`] |
-//! | Tests    | `tests/filetests/packed/lower_packed/` |
+//! | Tests    | `tests/filetests/ckks/lower_packed/` |
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@
 //! | Ensures  | a [`Placement`]: operands of every op reach its level, products of ciphertexts stay in the application's levels, refreshed values are at the bootstrap's input level or above; outputs reach level 0 |
 //! | Fails    | [`PlaceBootstrapsError`] |
 //! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly (above 80 states per value, targets are tried at every second, fourth, ... level), by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
-//! | Tests    | `tests/filetests/packed/place_bootstraps/`, unit tests below |
+//! | Tests    | `tests/filetests/ckks/place_bootstraps/`, unit tests below |
 //!
 //! The costs of an op and of a bootstrap fall with its level, that of a bootstrap much less: so ops with many key switches move to the
 //! bottom of a window, and a value that two branches need is refreshed once. Compositions are several polynomials in

@@ -9,7 +9,7 @@ use fhec_ir::tensor::Tensor;
 use crate::nn::expand_max_pools::MAX_TAPS;
 
 use super::Lowering;
-use super::error::LOWERABLE;
+use super::error::lowerable;
 use super::program::{Step, TensorId};
 
 impl Lowering<'_> {
@@ -52,12 +52,14 @@ pub(super) fn not_a_polynomial(op: &Op) -> String {
     match op {
         Op::Softmax { .. } => format!(
             "a softmax is left to the client where it is the last op, for it can be applied to the decrypted logits and the class \
-             is the same; under encryption it is evaluated of a list of classes [1, F], which this one is not; {LOWERABLE}"
+             is the same; under encryption it is evaluated of a list of classes [1, F], which this one is not; {}",
+            lowerable()
         ),
         Op::MaxPool { .. } => format!(
             "a maximum is evaluated by ReLUs of differences, which takes {} levels of them at most: of windows up to {MAX_TAPS} pixels, \
-             without pads or where a Relu comes before; train the network with AveragePool or a strided Conv in its place; {LOWERABLE}",
-            MAX_TAPS.ilog2() + 1
+             without pads or where a Relu comes before; train the network with AveragePool or a strided Conv in its place; {}",
+            MAX_TAPS.ilog2() + 1,
+            lowerable()
         ),
         _ => format!(
             "`{}` is not a polynomial, and only polynomials can be evaluated under encryption; run `approximate` first, \

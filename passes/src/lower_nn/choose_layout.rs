@@ -6,7 +6,7 @@
 //! | Ensures  | operands of element-wise steps share a layout; every linear step has a fold |
 //! | Fails    | if a tensor cannot be laid out in the slots at all |
 //! | Method   | tensors tied by element-wise steps form classes; a first layout follows the network (the gap grows with strides on the planes of the input, allocated as they are or rounded up to powers of two); then class after class takes the candidate that makes the linear maps around it cheapest, until nothing improves; the cheaper of the two starts wins |
-//! | Tests    | `tests/filetests/packed/choose_layout/`, `tests.rs` beside this file |
+//! | Tests    | `tests/filetests/lower_nn/choose_layout/`, `tests.rs` beside this file |
 //!
 //! Cost of a map: its rotations and diagonals at the best baby step and fold ([`crate::analysis::linear_cost`]), at
 //! a nominal number of limbs, since levels are not known yet. Candidates differ in gap, multiplexing, allocated

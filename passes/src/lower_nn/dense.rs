@@ -4,7 +4,7 @@ use fhec_ir::entity::{Const, Value};
 use fhec_ir::linear_map::LinearKind;
 use fhec_ir::tensor::Tensor;
 
-use super::error::LOWERABLE;
+use super::error::lowerable;
 use super::program::{Step, TensorId};
 use super::{Lowering, Operand};
 
@@ -55,7 +55,8 @@ impl Lowering<'_> {
                 Ok(self.matrix(x, transposed, name))
             }
             _ => Err(format!(
-                "a product of two encrypted matrices is not supported; the right side must be a constant; {LOWERABLE}"
+                "a product of two encrypted matrices is not supported; the right side must be a constant; {}",
+                lowerable()
             )),
         }
     }

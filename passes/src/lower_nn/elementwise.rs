@@ -3,7 +3,7 @@
 use fhec_ir::entity::{Const, Value};
 use fhec_ir::tensor::Tensor;
 
-use super::error::LOWERABLE;
+use super::error::lowerable;
 use super::program::{Step, TensorId};
 use super::{Lowering, Operand};
 
@@ -76,9 +76,10 @@ impl Lowering<'_> {
         match self.operand(y)? {
             Operand::Constant(c) if c.data().contains(&0.0) => Err("a divisor is zero".into()),
             Operand::Constant(c) => self.mul_constant(x, &c, result, |v| 1.0 / v, name),
-            Operand::Tensor(_) => {
-                Err(format!("the divisor is encrypted; only division by constants is supported; {LOWERABLE}"))
-            }
+            Operand::Tensor(_) => Err(format!(
+                "the divisor is encrypted; only division by constants is supported; {}",
+                lowerable()
+            )),
         }
     }
 

@@ -1,6 +1,11 @@
 //! Why a network cannot be lowered.
 
+use std::collections::BTreeSet;
+
+use fhec_ir::nn::activation::TABLE;
 use thiserror::Error;
+
+use crate::nn::expand_max_pools::MAX_TAPS;
 
 /// Names the op as ONNX and as the IR call it, the tensor it computes, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -17,10 +22,18 @@ pub struct LowerError {
 }
 
 /// What a network may consist of, in the words of ONNX: ends the messages about ops that can never be lowered.
-pub const LOWERABLE: &str = "what can be lowered: Conv, Gemm, MatMul and Div with a constant, BatchNormalization, Add, Sub, Mul, \
-     AveragePool, GlobalAveragePool, ReduceMean, Pad, Slice, Concat, Flatten, Reshape, Squeeze, Unsqueeze, Transpose, and by \
-     polynomials Relu, LeakyRelu, Clip, Sigmoid, Tanh, Swish, Gelu, Exp, and MaxPool of up to 25 pixels; what cannot: MaxPool with pads \
-     around values that may be negative, or of more pixels, Softmax before the network's end, MatMul and Div of two encrypted tensors";
+pub fn lowerable() -> String {
+    let activations: BTreeSet<&str> = TABLE.iter().map(|function| function.onnx).collect();
+    let activations: Vec<&str> = activations.into_iter().collect();
+    format!(
+        "what can be lowered: Conv, Gemm, MatMul and Div with a constant, BatchNormalization, Add, Sub, Mul, \
+         AveragePool, GlobalAveragePool, ReduceMean, Pad, Slice, Concat, Flatten, Reshape, Squeeze, Unsqueeze, \
+         Transpose, and by polynomials {}, and MaxPool of up to {MAX_TAPS} pixels; what cannot: MaxPool with pads \
+         around values that may be negative, or of more pixels, Softmax before the network's end, MatMul and Div of \
+         two encrypted tensors",
+        activations.join(", ")
+    )
+}
 
 /// The operator of ONNX that does what an op does, for networks that do not say which nodes they come from.
 fn onnx_operator(mnemonic: &str) -> Option<&'static str> {
@@ -34,14 +47,6 @@ fn onnx_operator(mnemonic: &str) -> Option<&'static str> {
         "sub" => "Sub",
         "mul" => "Mul",
         "div" => "Div",
-        "relu" => "Relu",
-        "leaky_relu" => "LeakyRelu",
-        "clip" => "Clip",
-        "sigmoid" => "Sigmoid",
-        "tanh" => "Tanh",
-        "silu" => "Swish",
-        "gelu" => "Gelu",
-        "exp" => "Exp",
         "softmax" => "Softmax",
         "max_pool" => "MaxPool",
         "average_pool" => "AveragePool",
@@ -51,7 +56,7 @@ fn onnx_operator(mnemonic: &str) -> Option<&'static str> {
         "transpose" => "Transpose",
         "concat" => "Concat",
         "slice" => "Slice",
-        _ => return None,
+        name => TABLE.iter().find(|function| function.name == name)?.onnx,
     })
 }
 

@@ -8,7 +8,7 @@
 //! | Leaves   | constants that nothing names are gone; levels and scales unsaid |
 //! | Fails    | [`LowerError`], naming op and tensor; [`check_lowerable`] says the same before activations are approximated |
 //! | Method   | ops to steps on tensors ([`program`]), those of several images (`batch`), a layout per tensor ([`choose_layout`]), steps to ops (`emit`) |
-//! | Tests    | `tests/filetests/packed/lower/`, `tests.rs` beside this file |
+//! | Tests    | `tests/filetests/lower_nn/`, `tests.rs` beside this file |
 //!
 //! | file | ops |
 //! |---|---|
@@ -43,7 +43,7 @@ use fhec_ir::packed::Packed;
 use fhec_ir::tensor::Tensor;
 
 pub use choose_layout::{LayoutOptions, Packing};
-pub use error::{LOWERABLE, LowerError};
+pub use error::{LowerError, lowerable};
 
 use crate::nn::softmax::is_class_list;
 use program::{Step, TensorId, TensorProgram};
@@ -149,14 +149,7 @@ impl Lowering<'_> {
             Op::Mul { x, y } => self.mul(*x, *y, &result, name)?,
             Op::Div { x, y } => self.div(*x, *y, &result, name)?,
             Op::Poly { x, polynomial } => self.poly(*x, polynomial, name)?,
-            Op::Relu { x }
-            | Op::LeakyRelu { x, .. }
-            | Op::Clip { x, .. }
-            | Op::Sigmoid { x }
-            | Op::Tanh { x }
-            | Op::Silu { x }
-            | Op::Gelu { x, .. }
-            | Op::Exp { x } => match self.activations {
+            Op::Activation { x, .. } => match self.activations {
                 Activations::Refused => return Err(activation::not_a_polynomial(&data.op)),
                 Activations::Approximated => {
                     let x = self.tensor(*x)?;

@@ -4,14 +4,16 @@
 //! |---|---|
 //! | Stage    | nn → nn |
 //! | Requires | a range for every value and the factors made from them ([`super::scaling`]) |
-//! | Ensures  | no `relu`, `leaky_relu`, `clip`, `sigmoid`, `tanh`, `silu`, `gelu`, `exp`, `softmax`; every polynomial's domain is \[-f, f\], f the factor of its operand; ReLU is off by at most 2^-alpha f |
+//! | Ensures  | no activation, no `softmax`; every polynomial's domain is \[-f, f\], f the factor of its operand; ReLU is off by at most 2^-alpha f |
 //! | Leaves   | `max_pool`, which [`check_lowerable`](crate::lower_nn::check_lowerable) refuses; weights and values unscaled ([`super::normalize_ranges`] comes next) |
 //! | Fails    | [`PassError::Approximation`], [`PassError::Option`] |
-//! | Method   | ReLU(x) = x (1 + s(x / f)) / 2 with s a composition of odd minimax polynomials for sign (2020/834, 2105.10879), or x / 2 + g(x) with g even; softmax as [`super::softmax`] says; the rest by minimax polynomials |
+//! | Method   | ReLU(x) = x (1 + s(x / f)) / 2 with s a composition of odd minimax polynomials for sign (2020/834, 2105.10879), or x / 2 + g(x) with g even; softmax as [`super::softmax`] says; smooth functions by minimax polynomials |
 //! | Tests    | `tests/filetests/nn/approximate/`, `passes/tests/nn_pipeline.rs` |
 //!
-//! Leaky ReLU is the same with another last polynomial. Clip is a sum of ReLUs:
-//! low + ReLU(x - low) - ReLU(x - high), less what the range of x makes idle.
+//! What an activation is made of says its row of the table ([`fhec_ir::nn::activation`]). Leaky
+//! ReLU is the same as ReLU with another last polynomial. Clip is a sum of ReLUs: low + ReLU(x -
+//! low) - ReLU(x - high), less what the range of x makes idle. An ELU is a ReLU and a minimax
+//! polynomial, as far as it has a corner.
 
 mod softmax;
 
@@ -20,13 +22,14 @@ use std::collections::BTreeMap;
 use fhec_ir::{
     entity::Value,
     func::{Func, Rewriter, StageOp},
+    nn::activation::{Activation, Clamp, Form},
     nn::{Nn, Op},
     polynomial::Polynomial,
     tensor::Tensor,
 };
 
 use super::{
-    calibrate::Ranges,
+    calibrate::{Range, Ranges},
     fit_activations::{Fit, Fits},
     scaling::{Scaling, activation_bound, is_activation},
     softmax::SoftmaxNames,
@@ -37,7 +40,7 @@ use crate::{
         composite::{self, Composite},
         composition_search::cheapest_relu,
         even_minimax::{self, EvenRelu},
-        smooth::{Smooth, fit, fit_to_error},
+        smooth::{SmoothPart, fit, fit_to_error},
     },
     error::PassError,
     report::Report,
@@ -78,9 +81,9 @@ pub enum SmoothMethod {
 /// Options of [`approximate`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// For `relu`, `leaky_relu` and `clip`.
+    /// For lines with corners: `relu`, `leaky_relu`, `clip`, `hard_swish`, ...
     pub relu: ReluMethod,
-    /// For the others.
+    /// For smooth functions, and smooth parts.
     pub smooth: SmoothMethod,
     /// How far encryption may move a value that is at most 1: intervals between stages of a composition are
     /// widened by this.
@@ -195,7 +198,7 @@ struct Pass<'a> {
     factors: Vec<f64>,
     relu: Option<Relu>,
     /// Fits by function, bits of the domain's end, and bits of the error asked for.
-    smooth: BTreeMap<(u8, u64, u64), Polynomial>,
+    smooth: BTreeMap<(String, u64, u64), Polynomial>,
     /// Of the last softmax.
     softmax: Option<SoftmaxNames>,
     report: Report,
@@ -241,30 +244,51 @@ impl Pass<'_> {
             return self.fitted(operand, domain, target, fit, result);
         }
         match op {
-            Op::Relu { .. } => self.relu(operand, domain, target, 0.0, result),
-            Op::LeakyRelu { alpha, .. } => self.relu(operand, domain, target, *alpha, result),
-            Op::Clip { low, high, .. } => {
-                let range = self.ranges.widened(x);
-                self.clip(operand, domain, target, (*low, *high), (range.min, range.max), result)
+            Op::Activation { function, .. } => {
+                self.function(function, operand, domain, target, self.ranges.widened(x), result)
             }
-            Op::Sigmoid { .. } => self.smooth(operand, domain, target, Smooth::Sigmoid, result),
-            Op::Tanh { .. } => self.smooth(operand, domain, target, Smooth::Tanh, result),
-            Op::Silu { .. } => self.smooth(operand, domain, target, Smooth::Silu, result),
-            Op::Gelu { tanh: false, .. } => self.smooth(operand, domain, target, Smooth::Gelu, result),
-            Op::Gelu { tanh: true, .. } => self.smooth(operand, domain, target, Smooth::GeluTanh, result),
-            Op::Exp { .. } => self.smooth(operand, domain, target, Smooth::Exp, result),
             Op::Softmax { .. } => self.softmax(operand, domain, target, result),
             other => Err(malformed(format!("{} is no activation", other.mnemonic()))),
         }
     }
 
-    /// max(x, slope x) for slope < 1: x times (1 + slope)/2 + (1 - slope)/2 sign(x).
-    fn relu(
+    /// `function` of `x`, whose values lie in `range`.
+    fn function(
+        &mut self,
+        function: &Activation,
+        x: Value,
+        domain: f64,
+        target: f64,
+        range: Range,
+        result: Value,
+    ) -> Result<Value, PassError> {
+        match function.form() {
+            Form::Rectifier { negative } => self.rectifier(x, domain, target, [negative, 1.0], result),
+            Form::Clamp(clamp) => self.clamp(x, domain, target, clamp, range, result),
+            Form::Gate(clamp) => {
+                // As for rectifiers: the factor of the product is the target.
+                let gate = self.clamp(x, domain, target / domain, clamp, range, result)?;
+                self.push(Op::Mul { x, y: gate }, target)
+            }
+            Form::Smooth(form) => {
+                let smooth = self.smooth(x, domain, target, function, result)?;
+                if form.rectifier == 0.0 {
+                    return Ok(smooth);
+                }
+                let corner = self.rectifier(x, domain, target, [0.0, form.rectifier], result)?;
+                self.push(Op::Add { x: smooth, y: corner }, target)
+            }
+        }
+    }
+
+    /// `negative x` on the left of 0, `positive x` on the right: x times their mean, and half of
+    /// what they differ by times sign(x).
+    fn rectifier(
         &mut self,
         x: Value,
         domain: f64,
         target: f64,
-        slope: f64,
+        [negative, positive]: [f64; 2],
         result: Value,
     ) -> Result<Value, PassError> {
         let failed = self.failed(result);
@@ -274,13 +298,14 @@ impl Pass<'_> {
         }
         let stages = match self.relu.as_ref() {
             Some(Relu::Composite(composite)) => {
-                composite.affine((1.0 + slope) / 2.0, (1.0 - slope) / 2.0).map_err(&failed)?
+                composite.affine((positive + negative) / 2.0, (positive - negative) / 2.0).map_err(&failed)?
             }
             Some(Relu::Single(polynomial)) => {
-                // slope x + (1 - slope) ReLU(x), and domain ReLU(x / domain) = ReLU(x).
+                // negative x + (positive - negative) ReLU(x), and domain ReLU(x / domain) =
+                // ReLU(x).
                 let mut coefficients: Vec<f64> =
-                    polynomial.coefficients().iter().map(|c| c * domain * (1.0 - slope)).collect();
-                coefficients[1] += slope * domain;
+                    polynomial.coefficients().iter().map(|c| c * domain * (positive - negative)).collect();
+                coefficients[1] += negative * domain;
                 let polynomial = over(coefficients, domain).map_err(&failed)?;
                 return self.push(Op::Poly { x, polynomial }, target);
             }
@@ -365,51 +390,49 @@ impl Pass<'_> {
         Relu::Single(relu.polynomial)
     }
 
-    /// min(max(x, low), high), as far as x in `range` reaches the bounds.
-    fn clip(
+    /// A line between two constants, as far as x in `range` reaches them.
+    fn clamp(
         &mut self,
         x: Value,
         domain: f64,
         target: f64,
-        (low, high): (f64, f64),
-        range: (f64, f64),
+        Clamp { low, high, scale, offset }: Clamp,
+        range: Range,
         result: Value,
     ) -> Result<Value, PassError> {
-        let below = range.0 < low;
-        let above = range.1 > high;
+        let below = range.min < low;
+        let above = range.max > high;
         if low >= high {
             // One value everywhere; written as a product so that it stays a tensor of this shape.
-            let (zero, level) = (self.scalar(0.0)?, self.scalar(high)?);
+            let (zero, level) = (self.scalar(0.0)?, self.scalar(scale * high + offset)?);
             let nothing = self.push(Op::Mul { x, y: zero }, target)?;
             return self.push(Op::Add { x: nothing, y: level }, target);
         }
-        // What lies above the bound: ReLU(x - bound).
+        // What lies above the bound, times the slope: scale ReLU(x - bound).
         let beyond = |pass: &mut Self, bound: f64| -> Result<Value, PassError> {
             if bound == 0.0 {
-                return pass.relu(x, domain, target, 0.0, result);
+                return pass.rectifier(x, domain, target, [0.0, scale], result);
             }
             let level = pass.scalar(bound)?;
             let shifted = pass.push(Op::Sub { x, y: level }, domain)?;
-            pass.relu(shifted, domain, target, 0.0, result)
+            pass.rectifier(shifted, domain, target, [0.0, scale], result)
         };
         let mut value = if below {
             let raised = beyond(self, low)?;
-            if low == 0.0 {
-                raised
-            } else {
-                let level = self.scalar(low)?;
-                self.push(Op::Add { x: raised, y: level }, target)?
-            }
+            self.raised(raised, scale * low + offset, target)?
         } else if above {
-            let one = (domain != target).then(|| self.scalar(1.0)).transpose()?;
-            match one {
+            let product = (domain != target || scale != 1.0).then(|| self.scalar(scale)).transpose()?;
+            let scaled = match product {
                 // The sum below needs the target's factor.
-                Some(one) => self.push(Op::Mul { x, y: one }, target)?,
+                Some(scale) => self.push(Op::Mul { x, y: scale }, target)?,
                 None => x,
-            }
+            };
+            self.raised(scaled, offset, target)?
         } else {
-            // Nothing is ever clipped; the polynomial x, which carries the change of factor.
-            let polynomial = over(vec![0.0, domain], domain).map_err(self.failed(result))?;
+            // No bound is ever reached; the polynomial that the line is, which carries the change
+            // of factor.
+            let line = vec![offset, scale * domain];
+            let polynomial = over(line, domain).map_err(self.failed(result))?;
             return self.push(Op::Poly { x, polynomial }, target);
         };
         if above {
@@ -419,29 +442,42 @@ impl Pass<'_> {
         Ok(value)
     }
 
+    /// `x + level`, stored with the factor `target`, as `x` is.
+    fn raised(&mut self, x: Value, level: f64, target: f64) -> Result<Value, PassError> {
+        if level == 0.0 {
+            return Ok(x);
+        }
+        let level = self.scalar(level)?;
+        self.push(Op::Add { x, y: level }, target)
+    }
+
+    /// The smooth part of `function`.
     fn smooth(
         &mut self,
         x: Value,
         domain: f64,
         target: f64,
-        function: Smooth,
+        function: &Activation,
         result: Value,
     ) -> Result<Value, PassError> {
-        let key = (function as u8, domain.to_bits(), target.to_bits());
+        let key = (function.to_string(), domain.to_bits(), target.to_bits());
         if !self.smooth.contains_key(&key) {
             let failed = self.failed(result);
+            let Some(part) = SmoothPart::of(function) else {
+                return Err(malformed(format!("{function} has no smooth part")));
+            };
             let ends = [-domain, domain];
             let fitted = match self.options.smooth {
-                SmoothMethod::Error(error) => fit_to_error(function, ends, error * target),
-                SmoothMethod::Degree(degree) => fit(function, ends, degree),
+                SmoothMethod::Error(error) => fit_to_error(&part, ends, error * target),
+                SmoothMethod::Degree(degree) => fit(&part, ends, degree),
             };
             let fitted = fitted.map_err(failed)?;
             self.report.note(format!(
-                "{function:?} on [-{domain:.4}, {domain:.4}] has degree {} and error {:.2e}",
+                "{function} on [-{domain:.4}, {domain:.4}] has degree {} and error {:.2e}",
                 fitted.polynomial.degree(),
                 fitted.error
             ));
-            self.smooth.insert(key, fitted.polynomial);
+            self.smooth.insert(key.clone(), fitted.polynomial);
         }
         let polynomial = self.smooth[&key].clone();
         self.push(Op::Poly { x, polynomial }, target)

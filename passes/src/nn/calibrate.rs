@@ -294,7 +294,6 @@ fn intervals(
 /// A range that contains every result of `op` on operands in their ranges.
 fn op_range(func: &Func<Nn>, op: &Op, at: &dyn Fn(Value) -> Range, result: Value, sum: Sum) -> Range {
     let data = |id| func.consts[id].data();
-    let relu = |x: f64| x.max(0.0);
     match op {
         Op::Conv2d { x, weight, bias, pads, .. } => {
             let zero = Range::new(0.0, 0.0);
@@ -335,20 +334,9 @@ fn op_range(func: &Func<Nn>, op: &Op, at: &dyn Fn(Value) -> Range, result: Value
             }
             at(*x).of_products(at(*y).map(|y| 1.0 / y))
         }
-        Op::Relu { x } => at(*x).map(relu),
-        Op::LeakyRelu { x, alpha } => {
-            let leaky = |x: f64| if x < 0.0 { alpha * x } else { x };
-            // A negative slope makes it V-shaped.
-            at(*x).map(leaky).union(at(*x).map(|x| leaky(relu(x))))
-        }
-        Op::Clip { x, low, high } => at(*x).map(|x| x.max(*low).min(*high)),
-        Op::Sigmoid { x } => at(*x).map(fhec_ir::nn::activation::sigmoid),
-        Op::Tanh { x } => at(*x).map(f64::tanh),
-        Op::Exp { x } => at(*x).map(f64::exp),
-        // Both fall to a minimum above -0.3 on x < 0 and then rise.
-        Op::Silu { x } | Op::Gelu { x, .. } => {
-            let range = at(*x).map(relu);
-            if at(*x).min < 0.0 { Range::new(-0.3, range.max) } else { range }
+        Op::Activation { x, function } => {
+            let [min, max] = function.image([at(*x).min, at(*x).max]);
+            Range::new(min, max)
         }
         Op::Softmax { .. } => Range::new(0.0, 1.0),
         Op::Poly { x, polynomial } => {

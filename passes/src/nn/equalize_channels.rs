@@ -74,7 +74,9 @@ pub fn channel_bounds(
 ) -> Result<ChannelBounds, PassError> {
     let mut wanted = vec![false; func.value_count()];
     for data in func.ops() {
-        if let Op::Relu { x } | Op::LeakyRelu { x, .. } = data.op {
+        if let Op::Activation { x, function } = data.op
+            && function.rectifier().is_some()
+        {
             wanted[x.index()] = func.ty(x).shape.len() >= 2;
         }
     }
@@ -189,10 +191,10 @@ impl Classes {
                     classes.union(*x, data.result);
                     classes.union(*y, data.result);
                 }
-                Op::Relu { x }
-                | Op::LeakyRelu { x, .. }
-                | Op::MaxPool { x, .. }
-                | Op::AveragePool { x, .. } => {
+                Op::Activation { x, function } if function.rectifier().is_some() => {
+                    classes.union(*x, data.result);
+                }
+                Op::MaxPool { x, .. } | Op::AveragePool { x, .. } => {
                     classes.union(*x, data.result);
                 }
                 Op::ReduceMean { x, axes, .. } if !axes.contains(&0) && !axes.contains(&1) => {

@@ -140,7 +140,7 @@ fn larger(
     b: Value,
     next_name: &mut impl FnMut(&str) -> Option<String>,
 ) -> Result<Value, String> {
-    let relu = rewriter.func.push_named(Op::Relu { x: difference }, next_name("relu").as_deref())?;
+    let relu = rewriter.func.push_named(Op::relu(difference), next_name("relu").as_deref())?;
     rewriter.func.push_named(Op::Add { x: b, y: relu }, next_name("max").as_deref())
 }
 
@@ -149,8 +149,8 @@ fn not_negative(func: &Func<Nn>) -> Vec<bool> {
     let mut not_negative = vec![false; func.value_count()];
     for data in func.ops() {
         not_negative[data.result.index()] = match &data.op {
-            Op::Relu { .. } | Op::Sigmoid { .. } | Op::Exp { .. } | Op::Softmax { .. } => true,
-            Op::Clip { low, .. } => *low >= 0.0,
+            Op::Activation { function, .. } => function.is_nonnegative(),
+            Op::Softmax { .. } => true,
             Op::MaxPool { x, .. } | Op::AveragePool { x, .. } | Op::Reshape { x, .. } => {
                 not_negative[x.index()]
             }

@@ -70,10 +70,12 @@ pub struct Fit {
 /// Fits by the result of the activation.
 pub type Fits = BTreeMap<Value, Fit>;
 
-/// The activations that are fitted, in order: results of `relu` and `leaky_relu` on tensors with channels.
+/// The activations that are fitted, in order: results of rectifiers (`relu`, `leaky_relu`) on
+/// tensors with channels.
 pub fn fitted_activations(func: &Func<Nn>) -> Vec<Value> {
     let fits = |op: &Op| {
-        matches!(op, Op::Relu { .. } | Op::LeakyRelu { .. }) && func.ty(op.operands()[0]).shape.len() >= 2
+        matches!(op, Op::Activation { x, function }
+            if function.rectifier().is_some() && func.ty(*x).shape.len() >= 2)
     };
     func.ops().iter().filter(|data| fits(&data.op)).map(|data| data.result).collect()
 }
@@ -279,11 +281,11 @@ fn fit_one(
     options: &Options,
 ) -> Result<Fit, PassError> {
     let data = &func.ops()[index];
-    let (x, slope) = match data.op {
-        Op::Relu { x } => (x, 0.0),
-        Op::LeakyRelu { x, alpha } => (x, alpha),
-        _ => unreachable!("only these are fitted"),
+    let rectifier = match data.op {
+        Op::Activation { x, function } => function.rectifier().map(|negative| (x, negative)),
+        _ => None,
     };
+    let (x, slope) = rectifier.expect("only rectifiers are fitted");
     let bound = scaling.factor(x);
     let rectify = |x: f32| f64::from(x).max(0.0) + slope * f64::from(x).min(0.0);
     let count = |part: &[State]| {

@@ -215,16 +215,21 @@ impl Pass<'_> {
                 let padded = self.push(Op::Pad { x, before, after, value: value / f })?;
                 self.rescale(padded, f, out)
             }
-            Op::Clip { x, low, high } => {
+            Op::Activation { x, function } => {
                 let f = factor(*x);
-                let (x, low, high) = (self.stored(*x)?, low / f, high / f);
-                let clipped = self.push(Op::Clip { x, low, high })?;
-                self.rescale(clipped, f, out)
+                // The same function of stored values, or else of what they stand for.
+                let (x, function, from) = match function.rescaled(f) {
+                    Some(function) => (self.stored(*x)?, function, f),
+                    None => {
+                        let stored = self.stored(*x)?;
+                        (self.rescale(stored, f, 1.0)?, *function, 1.0)
+                    }
+                };
+                let value = self.push(Op::Activation { x, function })?;
+                self.rescale(value, from, out)
             }
             // f(c x) = c f(x) for c > 0.
-            Op::Relu { .. }
-            | Op::LeakyRelu { .. }
-            | Op::MaxPool { .. }
+            Op::MaxPool { .. }
             | Op::AveragePool { .. }
             | Op::ReduceMean { .. }
             | Op::Reshape { .. }
@@ -236,13 +241,7 @@ impl Pass<'_> {
             }
             Op::Concat { xs, .. } => self.with_operands(op, &vec![out; xs.len()]),
             // No factor passes through: stored values are brought back to what they stand for, and the result too.
-            Op::Div { .. }
-            | Op::Sigmoid { .. }
-            | Op::Tanh { .. }
-            | Op::Silu { .. }
-            | Op::Gelu { .. }
-            | Op::Exp { .. }
-            | Op::Softmax { .. } => {
+            Op::Div { .. } | Op::Softmax { .. } => {
                 let value = self.with_operands(op, &vec![1.0; op.operands().len()])?;
                 self.rescale(value, 1.0, out)
             }

@@ -14,6 +14,7 @@
 use fhec_ir::{
     entity::Value,
     func::{Func, StageOp},
+    nn::activation::{Clamp, Form},
     nn::{Nn, Op},
 };
 
@@ -40,18 +41,7 @@ impl Scaling {
 
 /// Whether an op becomes a polynomial, with a domain that its operand must have.
 pub fn is_activation(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Relu { .. }
-            | Op::LeakyRelu { .. }
-            | Op::Clip { .. }
-            | Op::Sigmoid { .. }
-            | Op::Tanh { .. }
-            | Op::Silu { .. }
-            | Op::Gelu { .. }
-            | Op::Exp { .. }
-            | Op::Softmax { .. }
-    )
+    matches!(op, Op::Activation { .. } | Op::Softmax { .. })
 }
 
 /// The magnitude that the operand of an activation may reach, what the activation subtracts from it included.
@@ -61,9 +51,26 @@ pub fn activation_bound(op: &Op, x: Value, ranges: &Ranges) -> f64 {
         if shift.is_finite() { (range.min - shift).abs().max((range.max - shift).abs()) } else { 0.0 }
     };
     match op {
-        Op::Clip { low, high, .. } => ranges.bound(x).max(beyond(*low)).max(beyond(*high)),
+        Op::Activation { function, .. } => match function.form() {
+            Form::Clamp(Clamp { low, high, .. }) | Form::Gate(Clamp { low, high, .. }) => {
+                ranges.bound(x).max(beyond(low)).max(beyond(high))
+            }
+            Form::Rectifier { .. } | Form::Smooth(_) => ranges.bound(x),
+        },
         Op::Softmax { .. } => ranges.bound(x).max(OPERAND_BOUND),
         _ => ranges.bound(x),
+    }
+}
+
+/// The least factor that the result of an activation should have where its operand has the factor
+/// `domain`: rectifiers are stored as the operand times a polynomial of the size of the ratio, so
+/// with this one that is at most 1, too.
+fn least_factor(form: &Form, domain: f64) -> f64 {
+    match form {
+        Form::Rectifier { .. } => domain,
+        Form::Clamp(clamp) => clamp.scale.abs() * domain,
+        Form::Gate(clamp) => domain * (clamp.scale.abs() * domain).max(1.0),
+        Form::Smooth(smooth) => smooth.rectifier.abs() * domain,
     }
 }
 
@@ -132,13 +139,12 @@ pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
             factors[class] = 1.0;
         }
     }
-    // ReLU(x) is stored as x times a polynomial of the size f_x / f_out: where nothing else depends on f_out,
-    // it is raised to f_x, so that this is at most 1 too.
+    // Factors of rectifiers are raised where nothing else depends on them.
     for data in func.ops() {
-        if let Op::Relu { x } | Op::LeakyRelu { x, .. } | Op::Clip { x, .. } = &data.op {
+        if let Op::Activation { x, function } = &data.op {
             let [x, out] = [*x, data.result].map(|v| classes.find(v.index()));
             if !pinned[out] && !domain[out] {
-                factors[out] = factors[out].max(factors[x]);
+                factors[out] = factors[out].max(least_factor(&function.form(), factors[x]));
             }
         }
     }

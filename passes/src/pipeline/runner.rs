@@ -217,7 +217,7 @@ mod tests {
         let mut runner = Runner::new(false, &mut after);
         let doubled = runner.followed(&network(), |func| {
             let mut func = func.clone();
-            let value = func.push(Op::Relu { x: func.outputs()[0] }).unwrap();
+            let value = func.push(Op::relu(func.outputs()[0])).unwrap();
             func.set_outputs(vec![value]);
             let values = func.inputs().iter().map(|&input| (input, input)).collect();
             Ok(Passed { func, report: Report::new("double"), values })

@@ -121,7 +121,7 @@ fn the_same_input_gives_the_same_program() {
     let network = lenet(14);
     let print = || {
         let scheduled = search(&network, &SearchOptions::default(), &mut |_, _| ()).unwrap();
-        (fhec_ir::text::print_func(&scheduled.program), scheduled.params.fingerprint())
+        (fhec_ir::text::print_func(&scheduled.program), scheduled.params.fingerprint(None))
     };
     assert_eq!(print(), print());
 }

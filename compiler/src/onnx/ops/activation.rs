@@ -1,6 +1,7 @@
-//! Activations, and the operators that do nothing at inference.
+//! Activations whose attributes are more than numbers, and the operators that do nothing at
+//! inference.
 
-use fhec_ir::nn::Op;
+use fhec_ir::nn::{Activation, Op};
 use fhec_ir::tensor::Tensor;
 
 use super::super::error::ImportError;
@@ -9,30 +10,19 @@ use super::super::node::{Node, constant};
 
 type Outputs = Result<Vec<Operand>, ImportError>;
 
-pub(super) fn relu(node: &mut Node<'_>) -> Outputs {
+/// A row of the table of activations: its parameters are the operator's attributes.
+pub(super) fn of_table(node: &mut Node<'_>) -> Outputs {
+    let operator = node.id.op.clone();
+    let row = Activation::of_onnx(&operator).ok_or_else(|| node.invalid("it is no activation"))?;
     let x = node.input(0)?;
-    Ok(vec![node.emit(&[&x], |_, v| Op::Relu { x: v[0] })?])
+    let parameters: Result<Vec<f64>, ImportError> =
+        row.parameters.iter().map(|parameter| node.float_or(parameter.name, parameter.default)).collect();
+    let function = Activation::new(row, &parameters?).map_err(|reason| node.invalid(reason))?;
+    Ok(vec![emit(node, &x, function)?])
 }
 
-pub(super) fn sigmoid(node: &mut Node<'_>) -> Outputs {
-    let x = node.input(0)?;
-    Ok(vec![node.emit(&[&x], |_, v| Op::Sigmoid { x: v[0] })?])
-}
-
-pub(super) fn tanh(node: &mut Node<'_>) -> Outputs {
-    let x = node.input(0)?;
-    Ok(vec![node.emit(&[&x], |_, v| Op::Tanh { x: v[0] })?])
-}
-
-pub(super) fn exp(node: &mut Node<'_>) -> Outputs {
-    let x = node.input(0)?;
-    Ok(vec![node.emit(&[&x], |_, v| Op::Exp { x: v[0] })?])
-}
-
-pub(super) fn leaky_relu(node: &mut Node<'_>) -> Outputs {
-    let x = node.input(0)?;
-    let alpha = node.float_or("alpha", 0.01f32.into())?;
-    Ok(vec![node.emit(&[&x], |_, v| Op::LeakyRelu { x: v[0], alpha })?])
+fn emit(node: &mut Node<'_>, x: &Operand, function: Activation) -> Result<Operand, ImportError> {
+    node.emit(&[x], |_, v| Op::Activation { x: v[0], function })
 }
 
 pub(super) fn gelu(node: &mut Node<'_>) -> Outputs {
@@ -42,18 +32,18 @@ pub(super) fn gelu(node: &mut Node<'_>) -> Outputs {
         "tanh" => true,
         other => return Err(node.unsupported(format!("approximate=`{other}`"), "use `none` or `tanh`")),
     };
-    Ok(vec![node.emit(&[&x], |_, v| Op::Gelu { x: v[0], tanh })?])
+    Ok(vec![emit(node, &x, Activation::gelu(tanh))?])
 }
 
 /// `x sigmoid(alpha x)`.
 pub(super) fn swish(node: &mut Node<'_>) -> Outputs {
     let x = node.input(0)?;
     let alpha = node.float_or("alpha", 1.0)?;
-    if alpha == 1.0 {
-        return Ok(vec![node.emit(&[&x], |_, v| Op::Silu { x: v[0] })?]);
+    if alpha > 0.0 {
+        return Ok(vec![emit(node, &x, Activation::swish(alpha))?]);
     }
     let inner = node.emit(&[&x, &scalar(alpha)], |_, v| Op::Mul { x: v[0], y: v[1] })?;
-    let gate = node.emit(&[&inner], |_, v| Op::Sigmoid { x: v[0] })?;
+    let gate = emit(node, &inner, Activation::SIGMOID)?;
     Ok(vec![node.emit(&[&x, &gate], |_, v| Op::Mul { x: v[0], y: v[1] })?])
 }
 
@@ -77,34 +67,14 @@ pub(super) fn clip(node: &mut Node<'_>) -> Outputs {
     let high = if high >= largest { f64::INFINITY } else { high };
     let clipped = match (low, high) {
         (f64::NEG_INFINITY, f64::INFINITY) => x,
-        (0.0, f64::INFINITY) => node.emit(&[&x], |_, v| Op::Relu { x: v[0] })?,
-        _ => node.emit(&[&x], |_, v| Op::Clip { x: v[0], low, high })?,
+        (0.0, f64::INFINITY) => emit(node, &x, Activation::RELU)?,
+        _ => emit(node, &x, Activation::clip(low, high))?,
     };
     Ok(vec![clipped])
 }
 
 fn scalar(value: f64) -> Operand {
     constant(Literal::float(&Tensor::scalar(value as f32)))
-}
-
-/// `clip(alpha x + beta, 0, 1)`.
-fn gate(node: &mut Node<'_>, x: &Operand, alpha: f64, beta: f64) -> Result<Operand, ImportError> {
-    let product = node.emit(&[x, &scalar(alpha)], |_, v| Op::Mul { x: v[0], y: v[1] })?;
-    let sum = node.emit(&[&product, &scalar(beta)], |_, v| Op::Add { x: v[0], y: v[1] })?;
-    node.emit(&[&sum], |_, v| Op::Clip { x: v[0], low: 0.0, high: 1.0 })
-}
-
-pub(super) fn hard_sigmoid(node: &mut Node<'_>) -> Outputs {
-    let x = node.input(0)?;
-    let (alpha, beta) = (node.float_or("alpha", 0.2f32.into())?, node.float_or("beta", 0.5)?);
-    Ok(vec![gate(node, &x, alpha, beta)?])
-}
-
-/// `x clip(x / 6 + 1/2, 0, 1)`.
-pub(super) fn hard_swish(node: &mut Node<'_>) -> Outputs {
-    let x = node.input(0)?;
-    let gate = gate(node, &x, 1.0 / 6.0, 0.5)?;
-    Ok(vec![node.emit(&[&x, &gate], |_, v| Op::Mul { x: v[0], y: v[1] })?])
 }
 
 /// `x` where positive, `slope x` elsewhere, the slope constant: `relu(x) + slope (x - relu(x))`.
@@ -117,10 +87,10 @@ pub(super) fn prelu(node: &mut Node<'_>) -> Outputs {
         && slope.shape().len() <= shape.len()
     {
         let alpha = f64::from(*first);
-        return Ok(vec![node.emit(&[&x], |_, v| Op::LeakyRelu { x: v[0], alpha })?]);
+        return Ok(vec![emit(node, &x, Activation::leaky_relu(alpha))?]);
     }
     let slope = node.input(1)?;
-    let positive = node.emit(&[&x], |_, v| Op::Relu { x: v[0] })?;
+    let positive = emit(node, &x, Activation::RELU)?;
     let negative = node.emit(&[&x, &positive], |_, v| Op::Sub { x: v[0], y: v[1] })?;
     let scaled = node.emit(&[&negative, &slope], |_, v| Op::Mul { x: v[0], y: v[1] })?;
     let sum = node.emit(&[&positive, &scaled], |_, v| Op::Add { x: v[0], y: v[1] })?;

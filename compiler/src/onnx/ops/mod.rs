@@ -1,5 +1,8 @@
 //! The table of operators: name to translation, one file per family.
 
+use std::collections::BTreeSet;
+
+use fhec_ir::nn::Activation;
 use onnx_protobuf::NodeProto;
 
 use super::error::{ImportError, NodeId};
@@ -18,7 +21,8 @@ mod select;
 mod shape;
 mod window;
 
-/// All supported operators, alphabetically.
+/// Supported operators, alphabetically; besides, those of the rows of
+/// [`activation::TABLE`](fhec_ir::nn::activation::TABLE) are.
 const TABLE: &[(&str, Handler)] = &[
     ("Add", arithmetic::add),
     ("AveragePool", pool::average_pool),
@@ -31,17 +35,13 @@ const TABLE: &[(&str, Handler)] = &[
     ("Conv", conv::conv),
     ("Div", arithmetic::div),
     ("Dropout", activation::dropout),
-    ("Exp", activation::exp),
     ("Flatten", shape::flatten),
     ("Gather", select::gather),
     ("Gelu", activation::gelu),
     ("Gemm", linear::gemm),
     ("GlobalAveragePool", pool::global_average_pool),
     ("GlobalMaxPool", pool::global_max_pool),
-    ("HardSigmoid", activation::hard_sigmoid),
-    ("HardSwish", activation::hard_swish),
     ("Identity", activation::identity),
-    ("LeakyRelu", activation::leaky_relu),
     ("MatMul", linear::matmul),
     ("MaxPool", pool::max_pool),
     ("Mul", arithmetic::mul),
@@ -50,10 +50,8 @@ const TABLE: &[(&str, Handler)] = &[
     ("Pad", movement::pad),
     ("Pow", arithmetic::pow),
     ("ReduceMean", norm::reduce_mean),
-    ("Relu", activation::relu),
     ("Reshape", shape::reshape),
     ("Shape", shape::shape),
-    ("Sigmoid", activation::sigmoid),
     ("Size", shape::size),
     ("Slice", select::slice),
     ("Softmax", norm::softmax),
@@ -62,18 +60,13 @@ const TABLE: &[(&str, Handler)] = &[
     ("Sub", arithmetic::sub),
     ("Sum", arithmetic::sum),
     ("Swish", activation::swish),
-    ("Tanh", activation::tanh),
     ("Transpose", movement::transpose),
     ("Unsqueeze", shape::unsqueeze),
 ];
 
 /// What to do instead of an unsupported operator.
 const HINTS: &[(&[&str], &str)] = &[
-    (
-        &["Elu", "Selu", "Celu", "Softplus", "Softsign", "Mish", "ThresholdedRelu"],
-        "train with Relu, LeakyRelu or Swish",
-    ),
-    (&["Erf"], "export GELU as one Gelu node (opset 20 or newer)"),
+    (&["Softsign", "ThresholdedRelu"], "train with Tanh, Relu, LeakyRelu or Swish"),
     (
         &["InstanceNormalization", "GroupNormalization", "LayerNormalization", "LRN", "LpNormalization"],
         "train with BatchNormalization, whose statistics are constant at inference",
@@ -114,8 +107,13 @@ const HINTS: &[(&[&str], &str)] = &[
 
 /// The translation of a node's operator.
 pub(super) fn find(proto: &NodeProto, id: &NodeId) -> Result<Handler, ImportError> {
-    let entry = TABLE.iter().find(|(name, _)| is_standard(&proto.domain) && *name == proto.op_type);
-    entry.map(|(_, handler)| *handler).ok_or_else(|| {
+    let row = || Activation::of_onnx(&proto.op_type).map(|_| activation::of_table as Handler);
+    let handler = |name: &str| {
+        let entry = TABLE.iter().find(|(known, _)| *known == name);
+        entry.map(|(_, handler)| *handler).or_else(row)
+    };
+    let found = is_standard(&proto.domain).then(|| handler(&proto.op_type)).flatten();
+    found.ok_or_else(|| {
         let hint = HINTS.iter().find(|(names, _)| names.contains(&proto.op_type.as_str()));
         let hint = match hint {
             Some((_, hint)) => *hint,
@@ -132,7 +130,9 @@ pub(super) fn find(proto: &NodeProto, id: &NodeId) -> Result<Handler, ImportErro
 
 /// Names of all supported operators, alphabetically.
 pub fn supported_operators() -> Vec<&'static str> {
-    TABLE.iter().map(|(name, _)| *name).collect()
+    let rows = fhec_ir::nn::activation::TABLE.iter().map(|function| function.onnx);
+    let all: BTreeSet<&str> = TABLE.iter().map(|(name, _)| *name).chain(rows).collect();
+    all.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -144,7 +144,7 @@ mod tests {
         assert!(TABLE.is_sorted_by(|a, b| a.0 < b.0));
         let hinted = HINTS.iter().flat_map(|(names, _)| names.iter());
         for name in hinted {
-            assert!(TABLE.iter().all(|(known, _)| known != name), "{name}");
+            assert!(!supported_operators().contains(name), "{name}");
         }
     }
 }

@@ -1,11 +1,20 @@
 //! Ops that treat every element alike.
 
+use crate::nn::Activation;
 use crate::polynomial::Polynomial;
 use crate::tensor::Tensor;
 
-/// `f` of each element, in double precision, rounded once.
-pub(super) fn map_f64(x: &[f32], f: impl Fn(f64) -> f64) -> Vec<f32> {
-    x.iter().map(|&x| f(f64::from(x)) as f32).collect()
+/// `function` of each element: rectifiers, which networks are full of, in single precision, others
+/// in double precision, rounded once. What is no number stays none.
+pub(super) fn activation(x: &[f32], function: &Activation) -> Vec<f32> {
+    match function.rectifier() {
+        Some(0.0) => x.iter().map(|&x| if x < 0.0 { 0.0 } else { x }).collect(),
+        Some(negative) => {
+            let negative = negative as f32;
+            x.iter().map(|&x| if x < 0.0 { negative * x } else { x }).collect()
+        }
+        None => x.iter().map(|&x| function.value(f64::from(x)) as f32).collect(),
+    }
 }
 
 /// `f(x, y)` with numpy broadcasting to `shape`.

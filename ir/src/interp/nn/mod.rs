@@ -23,7 +23,7 @@ mod reduce;
 use super::InterpError;
 use crate::entity::Value;
 use crate::func::{Func, OpData, Stage, StageOp};
-use crate::nn::{Nn, Op, activation};
+use crate::nn::{Nn, Op};
 use crate::polynomial::Polynomial;
 use crate::tensor::{Tensor, element_count};
 
@@ -186,8 +186,6 @@ fn tensor_of(shape: &[usize], data: Vec<f32>) -> Tensor {
 
 fn eval(func: &Func<Nn>, op: &Op, xs: &[&Tensor], shape: &[usize], scratch: &mut Vec<f32>) -> Tensor {
     let consts = &func.consts;
-    let map = |f: &dyn Fn(f32) -> f32| tensor_of(shape, xs[0].data().iter().map(|&x| f(x)).collect());
-    let double = |f: fn(f64) -> f64| tensor_of(shape, elementwise::map_f64(xs[0].data(), f));
     let binary = |f: fn(f32, f32) -> f32| tensor_of(shape, elementwise::broadcast(xs[0], xs[1], shape, f));
     match op {
         Op::Conv2d { weight, bias, strides, pads, dilations, groups, .. } => {
@@ -208,25 +206,7 @@ fn eval(func: &Func<Nn>, op: &Op, xs: &[&Tensor], shape: &[usize], scratch: &mut
         Op::Sub { .. } => binary(|x, y| x - y),
         Op::Mul { .. } => binary(|x, y| x * y),
         Op::Div { .. } => binary(|x, y| x / y),
-        // Comparisons are written so that NaN passes through.
-        Op::Relu { .. } => map(&|x| if x < 0.0 { 0.0 } else { x }),
-        Op::LeakyRelu { alpha, .. } => {
-            let alpha = *alpha as f32;
-            map(&|x| if x < 0.0 { alpha * x } else { x })
-        }
-        Op::Clip { low, high, .. } => {
-            let (low, high) = (*low as f32, *high as f32);
-            map(&|x| {
-                let raised = if x < low { low } else { x };
-                if raised > high { high } else { raised }
-            })
-        }
-        Op::Sigmoid { .. } => double(activation::sigmoid),
-        Op::Tanh { .. } => double(f64::tanh),
-        Op::Silu { .. } => double(activation::silu),
-        Op::Gelu { tanh: false, .. } => double(activation::gelu),
-        Op::Gelu { tanh: true, .. } => double(activation::gelu_tanh),
-        Op::Exp { .. } => double(f64::exp),
+        Op::Activation { function, .. } => tensor_of(shape, elementwise::activation(xs[0].data(), function)),
         Op::Softmax { axis, .. } => tensor_of(shape, reduce::softmax(xs[0], *axis)),
         Op::Poly { polynomial, .. } => tensor_of(shape, elementwise::polynomial(xs[0].data(), polynomial)),
         Op::MaxPool { kernel, strides, pads, dilations, .. } => {

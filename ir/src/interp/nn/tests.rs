@@ -1,7 +1,7 @@
 //! Every op against its definition, written as plain index sums over small random tensors.
 
 use super::*;
-use crate::nn::TensorType;
+use crate::nn::{Activation, TensorType};
 use crate::polynomial::Polynomial;
 
 /// SplitMix64.
@@ -397,23 +397,23 @@ fn movements() {
 #[test]
 fn activations() {
     let x = Tensor::new(vec![5], vec![-2.0, -0.5, 0.0, 1.5, f32::NAN]).unwrap();
-    let check = |op: fn(Value) -> Op, expected: [f32; 4]| {
-        let found = eval_op(&[&x], |_, v| op(v[0]));
+    let check = |function: Activation, expected: [f32; 4]| {
+        let found = eval_op(&[&x], |_, v| Op::Activation { x: v[0], function });
         for (found, want) in found.data().iter().zip(expected) {
             assert!((found - want).abs() < 1e-6, "{found}, expected {want}");
         }
         assert!(found.data()[4].is_nan());
     };
-    check(|x| Op::Relu { x }, [0.0, 0.0, 0.0, 1.5]);
-    check(|x| Op::LeakyRelu { x, alpha: 0.1 }, [-0.2, -0.05, 0.0, 1.5]);
-    check(|x| Op::Clip { x, low: -1.0, high: 1.0 }, [-1.0, -0.5, 0.0, 1.0]);
-    check(|x| Op::Clip { x, low: 1.0, high: -1.0 }, [-1.0; 4]);
-    check(|x| Op::Sigmoid { x }, [0.119_202_92, 0.377_540_67, 0.5, 0.817_574_5]);
-    check(|x| Op::Tanh { x }, [-0.964_027_6, -0.462_117_16, 0.0, 0.905_148_27]);
-    check(|x| Op::Silu { x }, [-0.238_405_84, -0.188_770_33, 0.0, 1.226_361_8]);
-    check(|x| Op::Gelu { x, tanh: false }, [-0.045_500_264, -0.154_268_77, 0.0, 1.399_789_2]);
-    check(|x| Op::Gelu { x, tanh: true }, [-0.045_402_306, -0.154_286, 0.0, 1.399_571_7]);
-    check(|x| Op::Exp { x }, [0.135_335_28, 0.606_530_66, 1.0, 4.481_689]);
+    check(Activation::RELU, [0.0, 0.0, 0.0, 1.5]);
+    check(Activation::leaky_relu(0.1), [-0.2, -0.05, 0.0, 1.5]);
+    check(Activation::clip(-1.0, 1.0), [-1.0, -0.5, 0.0, 1.0]);
+    check(Activation::clip(1.0, -1.0), [-1.0; 4]);
+    check(Activation::SIGMOID, [0.119_202_92, 0.377_540_67, 0.5, 0.817_574_5]);
+    check(Activation::TANH, [-0.964_027_6, -0.462_117_16, 0.0, 0.905_148_27]);
+    check(Activation::SILU, [-0.238_405_84, -0.188_770_33, 0.0, 1.226_361_8]);
+    check(Activation::gelu(false), [-0.045_500_264, -0.154_268_77, 0.0, 1.399_789_2]);
+    check(Activation::gelu(true), [-0.045_402_306, -0.154_286, 0.0, 1.399_571_7]);
+    check(Activation::EXP, [0.135_335_28, 0.606_530_66, 1.0, 4.481_689]);
 }
 
 #[test]
@@ -451,7 +451,7 @@ fn assert_malformed(func: &Func<Nn>, x: &Tensor, expected: &str) {
 #[test]
 fn misfits_are_errors() {
     let x = Tensor::from_fn(vec![1, 3], |i| i as f32);
-    let func = func_of(&[&x], |_, v| Op::Relu { x: v[0] });
+    let func = func_of(&[&x], |_, v| Op::relu(v[0]));
     assert_eq!(run(&func, &[]), Err(InterpError::InputCount { expected: 1, found: 0 }));
     let wrong = Tensor::from_fn(vec![1, 4], |i| i as f32);
     assert!(matches!(run(&func, &[wrong]), Err(InterpError::InputShape { .. })));
@@ -459,14 +459,14 @@ fn misfits_are_errors() {
     assert!(matches!(run(&func, &[empty]), Err(InterpError::InputShape { .. })));
 
     let mut lying = func.clone();
-    let value = lying.push_typed(Op::Relu { x: Value::new(0) }, TensorType::new([7]), None);
+    let value = lying.push_typed(Op::relu(Value::new(0)), TensorType::new([7]), None);
     lying.set_outputs(vec![value]);
     assert_malformed(&lying, &x, "op 1 (relu): the result is declared [7]");
 
     let mut early = Func::<Nn>::new("early");
     let input = early.add_input(TensorType::new([1]), None);
     early.push_typed(Op::Add { x: input, y: Value::new(2) }, TensorType::new([1]), None);
-    early.push_typed(Op::Relu { x: input }, TensorType::new([1]), None);
+    early.push_typed(Op::relu(input), TensorType::new([1]), None);
     let one = Tensor::new(vec![1], vec![1.0]).unwrap();
     assert_malformed(&early, &one, "op 0 (add): operand %2 is not defined");
 

@@ -2,7 +2,7 @@
 
 use fhec_ir::polynomial::Polynomial;
 
-use super::{Parity, Problem};
+use super::{Parity, Problem, argument, terms};
 use crate::approximation::{
     ApproximationError,
     chebyshev::{Nodes, clenshaw, polynomial},
@@ -60,12 +60,12 @@ impl<'a, T: Real> Exchange<'a, T> {
     /// Prepares the nodes and the map of u onto [-1, 1].
     pub fn new(problem: &'a Problem<'a>, precision: T::Precision) -> Exchange<'a, T> {
         let (low, high) = problem.hull();
-        let end = |x: f64| problem.parity.argument(&T::new(x, precision));
+        let end = |x: f64| argument(problem.parity, &T::new(x, precision));
         let two = T::new(2.0, precision);
         Exchange {
             problem,
             precision,
-            nodes: Nodes::new(problem.parity.terms(problem.degree), precision),
+            nodes: Nodes::new(terms(problem.parity, problem.degree), precision),
             centre: (end(high) + &end(low)) / &two,
             radius: (end(high) - &end(low)) / &two,
         }
@@ -73,7 +73,7 @@ impl<'a, T: Real> Exchange<'a, T> {
 
     /// v(x) in [-1, 1].
     fn argument(&self, x: &T) -> T {
-        (self.problem.parity.argument(x) - &self.centre) / &self.radius
+        (argument(self.problem.parity, x) - &self.centre) / &self.radius
     }
 
     fn weighted(&self, value: T, x: &T) -> T {

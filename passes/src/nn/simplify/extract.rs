@@ -121,17 +121,9 @@ fn own_cost(graph: &Graph, term: &Term) -> Cost {
             | Op::Reshape { .. }
             | Op::Transpose { .. } => cost(1, 1),
             Op::Poly { polynomial, .. } => cost(polynomial.depth() as usize, 1),
-            Op::Div { .. }
-            | Op::Relu { .. }
-            | Op::LeakyRelu { .. }
-            | Op::Clip { .. }
-            | Op::Sigmoid { .. }
-            | Op::Tanh { .. }
-            | Op::Silu { .. }
-            | Op::Gelu { .. }
-            | Op::Exp { .. }
-            | Op::Softmax { .. }
-            | Op::MaxPool { .. } => cost(ACTIVATION_DEPTH, 1),
+            Op::Div { .. } | Op::Activation { .. } | Op::Softmax { .. } | Op::MaxPool { .. } => {
+                cost(ACTIVATION_DEPTH, 1)
+            }
         },
         constant => {
             debug_assert!(children(constant).iter().any(|&id| is_constant(graph, id)));
