@@ -1,8 +1,7 @@
 //! What the inputs of activations were seen to be, and how many images leave the interval that a polynomial is made for.
 
-use anyhow::{Context, Result};
 use fhec_ir::entity::Value;
-use fhec_ir::interp::nn;
+use fhec_ir::interp::{InterpError, nn};
 use fhec_ir::nn::Op;
 use fhec_ir::plan::RangeRow;
 use fhec_ir::tensor::Tensor;
@@ -41,7 +40,10 @@ pub struct ActivationRanges {
 }
 
 /// The activations of `result` on the first of `images`; `None` where not each of them is one polynomial.
-pub fn activation_ranges(result: &NnResult, images: &[Vec<Tensor>]) -> Result<Option<ActivationRanges>> {
+pub fn activation_ranges(
+    result: &NnResult,
+    images: &[Vec<Tensor>],
+) -> Result<Option<ActivationRanges>, InterpError> {
     let func = &result.func;
     let operands = func.ops().iter().filter_map(|data| match &data.op {
         Op::Poly { x, .. } => Some(*x),
@@ -60,15 +62,15 @@ pub fn activation_ranges(result: &NnResult, images: &[Vec<Tensor>]) -> Result<Op
             for (count, _) in beyond.iter_mut().zip(&operands).filter(|(_, operand)| **operand == value) {
                 *count = usize::from(leaves());
             }
-        })
-        .context("the approximated network cannot be run")?;
+        })?;
         Ok(beyond)
     };
     let add = |mut sums: Vec<usize>, counts: Vec<usize>| {
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         Ok(sums)
     };
-    let sums: Result<Vec<usize>> = images.par_iter().map(outside).try_reduce(|| vec![0; operands.len()], add);
+    let sums: Result<Vec<usize>, InterpError> =
+        images.par_iter().map(outside).try_reduce(|| vec![0; operands.len()], add);
     let row = |(range, images_outside): (&RangeRow, usize)| ActivationRange {
         value: range.value.clone(),
         min: range.min,

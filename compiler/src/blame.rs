@@ -11,12 +11,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Result;
 use fhec_ir::entity::Value;
 use fhec_ir::interp::Bundle;
 use fhec_ir::program::Program;
 use serde::{Deserialize, Serialize};
 
+use crate::error::RehearsalError;
 use crate::layer_values::Layers;
 use crate::program::argmax;
 use crate::simulator::Simulator;
@@ -59,13 +59,13 @@ pub struct Blamer<'a> {
 
 impl<'a> Blamer<'a> {
     /// For `program`, which `noisy` simulates.
-    pub fn new(program: &'a Arc<Program>, noisy: &'a Simulator) -> Result<Self> {
+    pub fn new(program: &'a Arc<Program>, noisy: &'a Simulator) -> Result<Self, RehearsalError> {
         Ok(Blamer { layers: Layers::of(program)?, clear: Simulator::new(program, true), noisy })
     }
 
     /// What makes the simulator give `image` with `seed` another class than `expected`, that of the plain network; `None` if it does
     /// not.
-    pub fn blame(&self, image: &[f32], seed: u64, expected: usize) -> Result<Option<Blame>> {
+    pub fn blame(&self, image: &[f32], seed: u64, expected: usize) -> Result<Option<Blame>, RehearsalError> {
         let mut seen: BTreeMap<Value, Bundle> =
             self.layers.iter().map(|layer| (layer.value, Bundle::new())).collect();
         let answer = self.clear.answer_from(image, seed, BTreeMap::new(), &mut |value, slots| {

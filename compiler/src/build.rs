@@ -22,9 +22,9 @@ pub use self::error::{Cause, CompileError, RangesError};
 use crate::activation_ranges::{ActivationRanges, activation_ranges};
 use crate::data::{Dataset, Preprocess};
 use crate::embedded::Embedded;
-use crate::files::{self, Access};
 use crate::onnx::{self, ImportOptions};
 use crate::program::check_network;
+use fhec_roles::files::{self, Access};
 
 /// Files of ranges and of fitted activations are a few lines per activation.
 const MAX_RANGES_BYTES: u64 = 16 << 20;

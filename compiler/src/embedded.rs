@@ -1,11 +1,10 @@
 //! The networks that come with the program: `fhec run` without a file needs no other file at all.
 
-use clap::ValueEnum;
-
 use crate::data::{Preprocess, PreprocessFileError, preprocess};
 
 /// Which network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Example {
     /// ResNet-20 on 32x32 pictures of ten classes (CIFAR-10), with bootstrapping
     #[default]

@@ -5,17 +5,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
 use fhec_ir::entity::Value;
 use fhec_ir::interp::Bundle;
 use fhec_runtime::exec::Witness;
 use fhec_runtime::rlwe::Ciphertext;
 use serde::Serialize;
 
+use crate::error::RehearsalError;
 use crate::layer_values::Layers;
-use crate::roles::{Client, RoleError};
 use crate::simulator::Simulator;
 use fhec_ir::program::Program;
+use fhec_roles::{Client, RoleError};
 
 /// Bits below the layer's largest value: `-log2` of an error over it; infinite (`null` in JSON) where there is no error.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -70,7 +70,7 @@ impl Witness<Vec<Ciphertext>> for Seen<'_> {
 
 impl<'a> Inspector<'a> {
     /// For runs of `program`.
-    pub fn new(program: &'a Arc<Program>) -> Result<Self> {
+    pub fn new(program: &'a Arc<Program>) -> Result<Self, RehearsalError> {
         let (clear, noisy) = (Simulator::new(program, true), Simulator::new(program, false));
         Ok(Inspector { program, layers: Layers::of(program)?, clear, noisy })
     }
@@ -81,7 +81,12 @@ impl<'a> Inspector<'a> {
     }
 
     /// The errors of a run on `image` (preprocessed, `[c][y][x]`) in which `seen` was seen; the simulation's noise is of `seed`.
-    pub fn errors(&self, image: &[f32], seed: u64, seen: Seen<'_>) -> Result<Vec<LayerError>> {
+    pub fn errors(
+        &self,
+        image: &[f32],
+        seed: u64,
+        seen: Seen<'_>,
+    ) -> Result<Vec<LayerError>, RehearsalError> {
         let (clear, noisy) =
             (self.simulated(&self.clear, image, seed)?, self.simulated(&self.noisy, image, seed)?);
         let plain = self.layers.plain(image)?;
@@ -96,7 +101,8 @@ impl<'a> Inspector<'a> {
                 continue;
             };
             let name = &layer.stored.name;
-            let decrypted = decrypted.with_context(|| format!("cannot decrypt the layer {name}"))?;
+            let decrypted =
+                decrypted.map_err(|source| RehearsalError::Decrypt { layer: name.clone(), source })?;
             let stored = |slots: &Bundle| layer.layout.unpack(slots);
             let (encrypted, clear, noisy) = (stored(&decrypted), stored(clear), stored(noisy));
             let plain = layer.stored(plain);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use fhec_ir::entity::Value;
 use fhec_ir::func::Func;
 use fhec_ir::interp;
@@ -10,6 +9,8 @@ use fhec_ir::layer_values::{LayerValue, layer_values};
 use fhec_ir::nn::Nn;
 use fhec_ir::program::Program;
 use fhec_ir::tensor::{Tensor, element_count};
+
+use crate::error::RehearsalError;
 
 /// The layers of one program.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ impl<'a> Layers<'a> {
     ///
     /// # Errors
     /// If it does not say how it stores values, or was made for a server, without the plain network.
-    pub fn of(program: &'a Program) -> Result<Self> {
+    pub fn of(program: &'a Program) -> Result<Self, RehearsalError> {
         let network = program.reference()?;
         let named: BTreeMap<&str, Value> =
             network.ops().iter().filter_map(|d| Some((network.value_name(d.result)?, d.result))).collect();
@@ -45,7 +46,7 @@ impl<'a> Layers<'a> {
     }
 
     /// What the plain network computes for `image` (preprocessed, `[c][y][x]`), by layer, row-major.
-    pub fn plain(&self, image: &[f32]) -> Result<Vec<Vec<f64>>> {
+    pub fn plain(&self, image: &[f32]) -> Result<Vec<Vec<f64>>, RehearsalError> {
         let wanted: BTreeMap<Value, usize> =
             self.layers.iter().enumerate().map(|(index, (_, value))| (*value, index)).collect();
         let mut found = vec![Vec::new(); self.layers.len()];

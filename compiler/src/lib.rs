@@ -1,40 +1,33 @@
-//! The `fhec` command line as a library: ONNX import, data files, subcommands.
+//! fhec's compiler as a library: from model files to programs, rehearsals of programs, reports about them. The command line is another
+//! crate, as are the two parties of an encrypted inference.
 //!
 //! | module | subject |
 //! |---|---|
 //! | [`data`] | images from files, and what turns pixels into network input |
 //! | [`onnx`] | ONNX models become functions of the nn stage |
-//! | [`program`] | a compiled program: artifact, plan, normalisation |
 //! | [`build`] | a compile: model, normalisation and calibration in, a program out |
+//! | [`embedded`] | the networks that come with fhec |
+//! | [`program`] | compiled programs from files, and their plain networks |
 //! | [`activation_ranges`] | what the inputs of activations were seen to be |
-//! | [`roles`] | client and server, and the files between them |
+//! | [`gates`] | limits that a plan has to keep |
 //! | [`simulator`] | answers of a compiled program without encryption |
 //! | [`simulation`] | answers on a data set, compared with the plain network's and summed up |
 //! | [`blame`], [`layer_values`] | which layer flips a class; layers in the program and in the plain network |
-//! | [`bench_bootstrap`], [`bench_costs`] | measuring bootstraps, and what operations cost |
-//! | [`plan_diff`] | two plans compared |
-//! | [`gates`] | limits that a plan has to keep |
 //! | [`layer_errors`] | errors of a run, layer by layer |
 //! | [`profile`] | a run op by op, and its trace file |
+//! | [`plan_diff`] | two plans compared |
 //! | [`report`] | plans for people: screens, tables, graphs, pages |
-//! | [`cli`] | the command line |
-//! | [`embedded`] | the network that comes with the program |
-//! | [`files`] | files that are either whole or not there |
-//! | [`core_dumps`] | secrets stay out of them |
-//! | [`memory`] | how much memory and processor time was used |
+//! | [`memory`] | how much memory and processor time was used, and how much there is |
+//! | [`error`] | why a program cannot be opened, rehearsed or looked into |
 
 #![forbid(unsafe_code)]
 
 pub mod activation_ranges;
-pub mod bench_bootstrap;
-pub mod bench_costs;
 pub mod blame;
 pub mod build;
-pub mod cli;
-pub mod core_dumps;
 pub mod data;
 pub mod embedded;
-pub mod files;
+pub mod error;
 pub mod gates;
 pub mod layer_errors;
 pub mod layer_values;
@@ -44,6 +37,5 @@ pub mod plan_diff;
 pub mod profile;
 pub mod program;
 pub mod report;
-pub mod roles;
 pub mod simulation;
 pub mod simulator;

@@ -11,9 +11,9 @@ use fhec_runtime::exec::Observer;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::files::{self, Access, FileError};
 use crate::memory::{peak_rss_bytes, rss_bytes};
 use fhec_ir::program::Program;
+use fhec_roles::files::{self, Access, FileError};
 
 /// Largest trace file read: 256 MiB, about a million events.
 const MAX_TRACE_BYTES: u64 = 256 << 20;

@@ -2,93 +2,84 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
 use fhec_ir::func::Func;
 use fhec_ir::interp;
 use fhec_ir::nn::Nn;
 use fhec_ir::program::{Interface, Preprocess, Program};
 use fhec_ir::tensor::Tensor;
+use fhec_roles::files::{self, Access, FileError};
 
 use crate::data::{Dataset, ImageShape};
-use crate::files::{self, Access};
+use crate::error::{NetworkError, OpenError, RehearsalError};
 
 /// Largest program file read: 1 GiB, far above any compiled CNN.
 const MAX_PROGRAM_BYTES: u64 = 1 << 30;
 
 /// Reads a program file, of a program that keeps at least `least_security` bits.
-pub fn open(path: &Path, least_security: u32) -> Result<Program> {
+pub fn open(path: &Path, least_security: u32) -> Result<Program, OpenError> {
     let bytes = files::read(path, MAX_PROGRAM_BYTES)?;
-    Program::from_bytes(&bytes, least_security).with_context(|| format!("cannot load {}", path.display()))
+    let program = Program::from_bytes(&bytes, least_security);
+    program.map_err(|source| OpenError::Program { path: path.to_owned(), source })
 }
 
 /// Reads the interface of a program file, a client's or any other: nothing else of it is looked at.
-pub fn open_interface(path: &Path, least_security: u32) -> Result<Interface> {
+pub fn open_interface(path: &Path, least_security: u32) -> Result<Interface, OpenError> {
     let bytes = files::read(path, MAX_PROGRAM_BYTES)?;
-    Interface::from_bytes(&bytes, least_security).with_context(|| format!("cannot load {}", path.display()))
+    let interface = Interface::from_bytes(&bytes, least_security);
+    interface.map_err(|source| OpenError::Program { path: path.to_owned(), source })
 }
 
 /// Writes a program file and returns its size in bytes.
-pub fn write(program: &Program, path: &Path) -> Result<u64> {
+pub fn write(program: &Program, path: &Path) -> Result<u64, FileError> {
     let bytes = program.to_bytes();
-    Ok(files::write_atomically(path, Access::Ordinary, |writer| writer.write_all(&bytes))?)
+    files::write_atomically(path, Access::Ordinary, |writer| writer.write_all(&bytes))
 }
 
 /// Writes the file of a client, the interface alone, and returns its size in bytes.
-pub fn write_interface(interface: &Interface, path: &Path) -> Result<u64> {
+pub fn write_interface(interface: &Interface, path: &Path) -> Result<u64, FileError> {
     let bytes = interface.to_bytes();
-    Ok(files::write_atomically(path, Access::Ordinary, |writer| writer.write_all(&bytes))?)
+    files::write_atomically(path, Access::Ordinary, |writer| writer.write_all(&bytes))
 }
 
 /// Shape of the images that a program takes: channels, height, width.
 ///
 /// # Errors
 /// If it takes no images.
-pub fn image_shape(interface: &Interface) -> Result<ImageShape> {
+pub fn image_shape(interface: &Interface) -> Result<ImageShape, OpenError> {
     match interface.input.shape[..] {
         [1, c, h, w] => Ok([c, h, w]),
-        ref other => bail!("the network's input has shape {other:?}, expected [1, channels, height, width]"),
+        ref other => Err(OpenError::NoImage { shape: other.to_vec() }),
     }
 }
 
 /// Opens images of the program's shape.
-pub fn open_images(interface: &Interface, path: &Path) -> Result<Dataset> {
+pub fn open_images(interface: &Interface, path: &Path) -> Result<Dataset, OpenError> {
     Ok(Dataset::open(path, image_shape(interface)?)?)
 }
 
 /// The plain network's logits: exact activations, single precision.
-pub fn reference_logits(program: &Program, input: &[f32]) -> Result<Vec<f64>> {
+pub fn reference_logits(program: &Program, input: &[f32]) -> Result<Vec<f64>, RehearsalError> {
     let image = Tensor::new(program.interface.input.shape.clone(), input)?;
     let outputs = interp::nn::run(program.reference()?, &[image])?;
-    let logits = outputs.first().context("the network has no output")?;
-    Ok(logits.data().iter().map(|&x| f64::from(x)).collect())
+    // Programs have one output.
+    Ok(outputs.iter().take(1).flat_map(|logits| logits.data()).map(|&x| f64::from(x)).collect())
 }
 
 /// Checks that `network` can be run on images normalised by `preprocess`: one image goes in, of as many channels as there are means
 /// and deviations, and one tensor comes out. Returns the shape of the image: channels, height, width.
-pub fn check_network(network: &Func<Nn>, preprocess: &Preprocess) -> Result<ImageShape> {
+pub fn check_network(network: &Func<Nn>, preprocess: &Preprocess) -> Result<ImageShape, NetworkError> {
     let &[input] = network.inputs() else {
-        bail!(
-            "the network has {} inputs; only networks with one image as input are run",
-            network.inputs().len()
-        )
+        return Err(NetworkError::Inputs { inputs: network.inputs().len() });
     };
     let [1, channels, height, width] = network.ty(input).shape[..] else {
-        let shape = &network.ty(input).shape;
-        bail!("the network's input has shape {shape:?}, expected [1, channels, height, width]")
+        return Err(NetworkError::Shape { shape: network.ty(input).shape.clone() });
     };
-    preprocess.check_channels(channels).context("the normalisation does not fit the network's input")?;
+    preprocess.check_channels(channels)?;
     if let outputs @ ([] | [_, _, ..]) = network.outputs() {
-        let names: Vec<String> = outputs
-            .iter()
-            .map(|&output| {
-                network.value_name(output).map_or_else(|| output.to_string(), |name| format!("`{name}`"))
-            })
-            .collect();
-        bail!(
-            "the network has {} outputs ({}); only networks with one are run: export it with the one that is wanted",
-            outputs.len(),
-            names.join(", ")
-        )
+        let name = |&output| {
+            network.value_name(output).map_or_else(|| format!("{output}"), |name| format!("`{name}`"))
+        };
+        return Err(NetworkError::Outputs { names: outputs.iter().map(name).collect() });
     }
     Ok([channels, height, width])
 }

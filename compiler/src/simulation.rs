@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use fhec_runtime::exec::Overflow;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::blame::{Blame, Blamer, Cause};
 use crate::data::Dataset;
+use crate::error::RehearsalError;
 use crate::program::{argmax, reference_logits};
 use crate::simulator::Simulator;
 use fhec_ir::program::Program;
@@ -60,7 +60,7 @@ pub fn simulate(
     count: usize,
     seed: u64,
     done: &(dyn Fn() + Sync),
-) -> Result<Vec<Outcome>> {
+) -> Result<Vec<Outcome>, RehearsalError> {
     let images = program.interface.batch.images;
     let run = |first: usize| {
         let indices = first..count.min(first + images);
@@ -78,10 +78,10 @@ pub fn simulate(
             let overflows = if index == 0 { answer.overflows.clone() } else { Vec::new() };
             Ok(Outcome { label, logits: logits[index].to_vec(), reference, overflows, blame: None })
         };
-        inputs.par_iter().enumerate().map(one).collect::<Result<Vec<Outcome>>>()
+        inputs.par_iter().enumerate().map(one).collect::<Result<Vec<Outcome>, RehearsalError>>()
     };
     let firsts: Vec<usize> = (0..count).step_by(images).collect();
-    let runs = firsts.into_par_iter().map(run).collect::<Result<Vec<Vec<Outcome>>>>()?;
+    let runs = firsts.into_par_iter().map(run).collect::<Result<Vec<Vec<Outcome>>, RehearsalError>>()?;
     Ok(runs.into_iter().flatten().collect())
 }
 
@@ -94,7 +94,7 @@ pub fn blame(
     outcomes: &mut [Outcome],
     most: usize,
     done: &(dyn Fn() + Sync),
-) -> Result<()> {
+) -> Result<(), RehearsalError> {
     let mut differing: Vec<(usize, &mut Outcome)> =
         outcomes.iter_mut().enumerate().filter(|(_, outcome)| outcome.differs()).take(most).collect();
     differing.par_iter_mut().try_for_each(|(index, outcome)| {

@@ -10,7 +10,7 @@ use fhec_runtime::exec::clear::Clear;
 use fhec_runtime::exec::noisy::{EncryptionKind, Simulation};
 use fhec_runtime::exec::{self, Control, Overflow};
 
-use crate::roles::RoleError;
+use fhec_roles::RoleError;
 
 /// Runs one compiled program on many images; shared by all threads.
 pub struct Simulator {

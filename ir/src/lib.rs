@@ -15,6 +15,7 @@
 //! | [`interp`] | cleartext meaning of each stage |
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
 //! | [`batch`] | several images in one run |
+//! | [`layers`] | which layer of the network an op belongs to |
 //! | [`layer_values`] | which values of a program stand for the network's, and how they are stored |
 //! | [`program`] | a compiled program, the interface that clients read, and its file |
 //! | [`plan`] | what a compile decided and predicts |
@@ -23,7 +24,6 @@
 //! | [`bootstrap`] | bootstrapping as data: levels, matrices, polynomials |
 //! | [`noise`] | how large the errors of operations, polynomials and bootstraps are |
 //! | [`evaluation_keys`] | the switching keys a program needs |
-//! | [`plan`] | what a compile decided and predicted |
 //! | [`params`], [`scale`], [`prime`], [`prime_set`] | numbers of an RNS-CKKS instance; which primes a level has |
 //! | [`security`] | how large a modulus may be, and what a program's secrets keep |
 //! | [`printable`] | text of strangers that people will read |
@@ -46,6 +46,7 @@ pub mod evaluation_keys;
 pub mod func;
 pub mod interp;
 pub mod layer_values;
+pub mod layers;
 pub mod layout;
 pub mod linear_map;
 pub mod nn;

@@ -5,7 +5,7 @@
 //! | Stage    | ckks |
 //! | Requires | a scheduled program that verifies |
 //! | Computes | seconds per op from the cost table; live ciphertexts and working memory; switching keys; encoded weights; errors by the average-case model ([`crate::analysis::noise`]) |
-//! | Tests    | `tests/filetests/estimate/`, `passes/src/schedule_network/tests.rs` |
+//! | Tests    | `tests/filetests/estimate/`, `passes/src/search/tests.rs` |
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};

@@ -17,12 +17,12 @@ use fhec_ir::params::Secret;
 use fhec_ir::plan::{LEAST_LOG2_PROBABILITY, OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION};
 
 use crate::analysis::cost::CostTable;
-use crate::analysis::layers::Layers;
 use crate::bootstrap::failure::log2_failure;
 use crate::error::PassError;
 use crate::nn::softmax::SoftmaxNames;
 use crate::report::Report;
 use crate::search::Scheduled;
+use fhec_ir::layers::Layers;
 use fhec_ir::security::{Certificate, CertifiedSecret};
 
 /// The plan of `scheduled`, which was made from `network`. `security_bits` is the level that was asked for; `ranges` and `reports`

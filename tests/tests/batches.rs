@@ -7,7 +7,6 @@ use std::sync::Arc;
 use fhec_compiler::build;
 use fhec_compiler::data::{Dataset, Preprocess, preprocess};
 use fhec_compiler::program::{argmax, image_shape, reference_logits};
-use fhec_compiler::roles::{Answer, Client, RoleError, Server, context};
 use fhec_compiler::simulator::Simulator;
 use fhec_ir::func::Func;
 use fhec_ir::interp::nn;
@@ -19,6 +18,7 @@ use fhec_passes::compile::compile;
 use fhec_passes::lower_nn::Packing;
 use fhec_passes::nn::calibrate::{Range, Source};
 use fhec_passes::options::CompileOptions;
+use fhec_roles::{Answer, Client, RoleError, Server, context};
 
 /// Encrypts, evaluates, decrypts.
 fn answer(program: &Arc<Program>, images: &[f32]) -> Result<Answer, RoleError> {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use fhec_compiler::build::{Request, from_file};
 use fhec_compiler::data::preprocess;
 use fhec_compiler::program::image_shape;
-use fhec_compiler::roles::{Answer, Client, Server, context};
 use fhec_ir::program::Program;
+use fhec_roles::{Answer, Client, Server, context};
 use fhec_runtime::ring::Context;
 use fhec_runtime::rlwe::Ciphertext;
 

@@ -7,10 +7,10 @@ use fhec_compiler::build;
 use fhec_compiler::data::Dataset;
 use fhec_compiler::embedded::Example;
 use fhec_compiler::program::{argmax, image_shape, reference_logits};
-use fhec_compiler::roles::{Answer, Client, Server, context};
 use fhec_compiler::simulator::Simulator;
 use fhec_ir::program::{Interface, Program};
 use fhec_passes::options::CompileOptions;
+use fhec_roles::{Answer, Client, Server, context};
 
 /// A run with the logits of the plain network and of the simulated program.
 struct Run {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use fhec_compiler::build::{self, Request};
 use fhec_compiler::data::{Dataset, preprocess};
 use fhec_compiler::program::{argmax, image_shape, reference_logits};
-use fhec_compiler::roles::{Client, Server, context};
 use fhec_compiler::simulator::Simulator;
 use fhec_ir::program::Program;
+use fhec_roles::{Client, Server, context};
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")

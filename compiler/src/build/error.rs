@@ -8,9 +8,9 @@ use fhec_passes::error::PassError;
 use thiserror::Error as ThisError;
 
 use crate::data::{DataError, PreprocessError, PreprocessFileError};
-use crate::files::FileError;
 use crate::gates::{GateError, out_of_memory};
 use crate::onnx::ImportError;
+use fhec_roles::files::FileError;
 
 /// An error of another part that has no type of its own.
 pub type Cause = Box<dyn Error + Send + Sync>;

@@ -4,7 +4,6 @@ pub mod circuit_shapes;
 pub mod cost;
 pub mod def_use;
 pub mod elimination;
-pub mod layers;
 pub mod linear_cost;
 pub mod live_bytes;
 pub mod mul_depth;

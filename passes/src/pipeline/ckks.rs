@@ -100,7 +100,8 @@ pub fn run_ckks<'a>(
     let func = runner.pass(packed, |packed| {
         let Lowered { mut func, refreshed } =
             lower_packed(packed, &placement, params, options.costs, shapes)?;
-        if let Some(bootstrap) = bootstrap {
+        // A program that refreshes nothing holds no bootstrap, and asks for none of its keys.
+        if let Some(bootstrap) = bootstrap.as_ref().filter(|_| placement.bootstraps() > 0) {
             BootstrapParams::set_in_program(&mut func, &vec![bootstrap.clone()]);
         }
         sites = Sites(refreshed);

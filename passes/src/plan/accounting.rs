@@ -5,13 +5,13 @@ use fhec_ir::plan::{Accounting, AccountingRow, PlacementRow};
 
 use super::bootstraps::name;
 use crate::analysis::cost::CostTable;
-use crate::analysis::layers::Layers;
 use crate::analysis::op_cost::OpCosts;
 use crate::bootstrap::sets;
 use crate::ckks::place_bootstraps::{BootstrapPlacement, place_bootstraps};
 use crate::ckks::placement::Placement;
 use crate::nn::softmax::SoftmaxNames;
 use crate::search::Scheduled;
+use fhec_ir::layers::Layers;
 
 const REMARK: &str = "a reconstruction: arXiv 2106.07229 reports 1149 bootstraps for its ResNet-20 and does not say where they are; its one \
 sentence, in the middle and at the end of every ReLU, would make 1376. On that network, with its packing and \

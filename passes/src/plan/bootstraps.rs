@@ -10,11 +10,11 @@ use fhec_ir::plan::{Alternative, BootstrapRow, Need};
 
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::CostTable;
-use crate::analysis::layers::Layers;
 use crate::analysis::op_cost::OpCosts;
 use crate::ckks::place_bootstraps::place_bootstraps_without;
 use crate::pipeline::ckks::PlacedBootstraps;
 use crate::search::Scheduled;
+use fhec_ir::layers::Layers;
 
 /// One row per `bootstrap` op of the program.
 pub(super) fn bootstrap_rows(scheduled: &Scheduled, layers: &Layers, costs: &CostTable) -> Vec<BootstrapRow> {

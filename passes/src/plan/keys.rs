@@ -8,8 +8,8 @@ use fhec_ir::plan::{KeyKind, KeyRow};
 use fhec_ir::scale::Level;
 
 use crate::analysis::circuit_shapes::{CircuitShapes, rotation_set};
-use crate::analysis::layers::Layers;
 use crate::search::Scheduled;
+use fhec_ir::layers::Layers;
 
 /// A key by kind and steps, in the order of the rows.
 type Name = (KeyKind, Option<usize>);

@@ -5,8 +5,8 @@ use fhec_ir::func::{Func, StageOp};
 use fhec_ir::nn::Nn;
 use fhec_ir::plan::{LayerRow, OpRow};
 
-use crate::analysis::layers::{Layers, by_use};
 use crate::search::Scheduled;
+use fhec_ir::layers::{Layers, by_use};
 
 /// One row per layer of the scheduled program; `ops` are its rows, `network` is the network as imported.
 pub(super) fn layer_rows(

@@ -1,0 +1,127 @@
+//! `fhec compile`: from an ONNX file to an artifact.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use fhec_passes::analysis::cost::CostTable;
+use fhec_passes::options::CompileOptions;
+use fhec_passes::pipeline::StageName;
+
+use fhec_ir::security::DEFAULT_FLOOR;
+
+use super::args::{Common, Import};
+use super::exit::{Exit, Failure};
+use super::gates::GateArgs;
+use super::inspect::summary;
+use super::normalisation::{NONE_GIVEN, Normalisation};
+use super::options::OptionArgs;
+use super::output::{Output, print};
+use super::progress;
+use crate::bench::costs;
+use fhec_compiler::build::{self, Built, Calibration, CompileError, Request};
+use fhec_compiler::program;
+
+/// Compile an ONNX network into a homomorphic program
+///
+/// Decides polynomial activations, packing, parameters, levels, scales and keys for the security level asked for,
+/// and prints the plan. Normalisation comes from --mean/--std/--scale, from --preprocess, or from a TOML file beside the
+/// model (net.toml for net.onnx). Activation ranges come from --calibration images, from --ranges, from a file
+/// net.calibration.json beside the model, or else from interval arithmetic, which is sound but wide. ReLUs are fitted to
+/// calibration images; without images, those of net.activations.json beside the model are used, if `fhec calibrate` made one.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// ONNX model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Artifact to write
+    #[arg(short, long, value_name = "PROGRAM", required_unless_present = "emit")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    options: OptionArgs,
+    #[command(flatten)]
+    import: Import,
+    #[command(flatten)]
+    normalisation: Normalisation,
+    /// Images that activation ranges are measured on; never those the result is judged by
+    #[arg(long, value_name = "DATA", conflicts_with = "ranges")]
+    calibration: Option<PathBuf>,
+    /// JSON file with measured activation ranges
+    #[arg(long, value_name = "FILE.json")]
+    ranges: Option<PathBuf>,
+    /// What operations cost, as `fhec bench --calibrate` writes it [default: that of this machine, or else a built-in model]
+    #[arg(long, value_name = "FILE.json")]
+    costs: Option<PathBuf>,
+    /// Print the program at this stage instead of the plan
+    #[arg(long, value_name = "STAGE")]
+    emit: Option<StageName>,
+    #[command(flatten)]
+    gates: GateArgs,
+}
+
+impl Args {
+    /// What is asked of the passes.
+    pub(super) fn options(&self) -> Result<CompileOptions> {
+        Ok(CompileOptions { costs: costs(self.costs.as_deref())?, ..self.options.read(self.gates.max_ram)? })
+    }
+
+    /// What is asked of a compile; `notes` go into the plan.
+    fn request(&self, notes: Vec<String>) -> Result<Request> {
+        let calibration = match (&self.calibration, &self.ranges) {
+            (Some(images), _) => Calibration::Images(images.clone()),
+            (None, Some(file)) => Calibration::Ranges(file.clone()),
+            (None, None) => Calibration::BesideModel,
+        };
+        Ok(Request { options: self.options()?, calibration, import: self.import.options()?, notes })
+    }
+}
+
+pub(super) fn execute(args: Args, common: &Common) -> Result<Exit, Failure> {
+    let given = args.normalisation.preprocess(&args.model)?;
+    let unknown = given.is_none();
+    let notes = unknown.then(|| NONE_GIVEN.to_string());
+    let request = args.request(notes.into_iter().collect())?;
+    let spinner = progress::spinner(common, "compiling");
+    let built = build::from_file(&args.model, given.unwrap_or_default(), &request)?;
+    drop(spinner);
+    if unknown {
+        tracing::warn!("{NONE_GIVEN}");
+    }
+    args.gates.gates().check(&built.program.plan).map_err(CompileError::from)?;
+    finish(&args, common, &built)?;
+    Ok(Exit::Success)
+}
+
+/// Writes and prints what was asked for.
+fn finish(args: &Args, common: &Common, built: &Built) -> Result<()> {
+    let bits = built.program.plan.security_bits;
+    if bits < DEFAULT_FLOOR {
+        tracing::warn!(
+            "the program keeps {bits} bits of security, less than the {DEFAULT_FLOOR} that its readers want: they have to say \
+             --min-security {bits}"
+        );
+    }
+    if let Some(path) = &args.output {
+        let bytes = program::write(&built.program, path)?;
+        tracing::info!(path = %path.display(), bytes, "artifact written");
+    }
+    match args.emit {
+        Some(stage) => print(&built.compiled.at(stage).print()),
+        None => {
+            let out = args
+                .output
+                .as_deref()
+                .map_or(Output::new(common.json), |path| Output::beside(common.json, path));
+            out.json(&built.program.plan)?;
+            out.text(&summary(&built.program.plan))
+        }
+    }
+}
+
+/// The table named, or this machine's, or the built-in one.
+fn costs(path: Option<&Path>) -> Result<CostTable> {
+    let own = || costs::default_path().filter(|path| path.is_file());
+    match path.map(Path::to_path_buf).or_else(own) {
+        Some(path) => costs::read(&path),
+        None => Ok(CostTable::default()),
+    }
+}

@@ -1,0 +1,150 @@
+//! The command line: one file per subcommand, each with its arguments, what it does, and what it prints.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `compile`, `calibrate` | from a model file to a program; fits of its activations |
+//! | `inspect`, `diff` | the plan of a program; two plans compared |
+//! | `client`, `server` | the parts of a program that each party needs |
+//! | `keygen`, `encrypt`, `eval`, `decrypt` | client and server apart |
+//! | `run`, `simulate` | all roles on one machine; answers without encryption |
+//! | `bench` | measuring bootstraps, and what operations cost |
+//! | `args`, `options`, `gates`, `normalisation`, `quantities` | arguments that several subcommands share |
+//! | `output`, `progress`, `exit`, `interrupt` | what goes out, how a command ends, and when |
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod bench;
+mod calibrate;
+mod client;
+mod compile;
+mod decrypt;
+mod diff;
+mod encrypt;
+mod eval;
+mod exit;
+mod gates;
+mod inspect;
+mod interrupt;
+mod keygen;
+mod normalisation;
+mod options;
+mod output;
+mod progress;
+mod quantities;
+mod run;
+mod server;
+mod simulate;
+
+use std::io::{IsTerminal, stderr};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+pub use exit::{Exit, Failure};
+pub use output::print;
+
+use args::Common;
+
+/// Compile an ONNX CNN once, then run it on encrypted images.
+#[derive(Parser, Debug)]
+#[command(
+    name = "fhec",
+    version,
+    about = "Run pretrained ONNX networks on encrypted data",
+    long_about = "fhec compiles a pretrained ONNX CNN into a scheduled RNS-CKKS program and runs it on encrypted images. \
+        The compiler decides everything a homomorphic program needs: polynomial activations, packing, levels, \
+        scales, keys and parameters, for the security level asked for.",
+    after_help = "A first look (nothing but this program needed):\n  fhec run\n\n\
+        One's own network, all roles on one machine:\n  \
+        fhec compile net.onnx --security 128 --calibration images.npy -o net.fhec\n  \
+        fhec inspect net.fhec\n  \
+        fhec simulate net.fhec --dataset test_batch.bin\n  \
+        fhec run net.fhec --input cat.png\n\n\
+        Client and server apart (the server never sees the secret key):\n  \
+        fhec keygen net.fhec --dir keys    (and keys/evaluation.keys goes to the server)\n  \
+        fhec encrypt net.fhec --keys keys --input cat.png -o cat.ct\n  \
+        fhec eval net.fhec --keys server cat.ct -o answer.ct\n  \
+        fhec decrypt net.fhec --keys keys answer.ct\n\n\
+        Two versions of a program:\n  \
+        fhec diff old.fhec new.fhec --tolerance 5%\n\n\
+        Exit codes: 0 success, 1 an error (one message on standard error), 2 wrong usage, 3 a plan beyond the limits \
+        asked for (compile --max-...), 4 something got worse (diff)."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Compile(compile::Args),
+    Calibrate(calibrate::Args),
+    Inspect(inspect::Args),
+    Diff(diff::Args),
+    Run(run::Args),
+    Simulate(simulate::Args),
+    Client(client::Args),
+    Server(server::Args),
+    Keygen(keygen::Args),
+    Encrypt(encrypt::Args),
+    Eval(eval::Args),
+    Decrypt(decrypt::Args),
+    Bench(bench::Args),
+}
+
+/// Sets up logging and threads and runs the subcommand.
+///
+/// # Errors
+/// [`Failure`], with the exit code and the line to print.
+pub fn execute(cli: Cli) -> Result<Exit, Failure> {
+    let Cli { common, command } = cli;
+    start_logging(&common);
+    if let Some(threads) = common.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.get())
+            .build_global()
+            .with_context(|| format!("cannot start {threads} worker threads"))?;
+    }
+    match command {
+        Command::Compile(args) => return compile::execute(args, &common),
+        Command::Calibrate(args) => calibrate::execute(args, &common),
+        Command::Inspect(args) => inspect::execute(args, &common),
+        Command::Diff(args) => return Ok(diff::execute(args, &common)?),
+        Command::Run(args) => run::execute(args, &common),
+        Command::Simulate(args) => simulate::execute(args, &common),
+        Command::Client(args) => client::execute(args, &common),
+        Command::Server(args) => server::execute(args, &common),
+        Command::Keygen(args) => keygen::execute(args, &common),
+        Command::Encrypt(args) => encrypt::execute(args, &common),
+        Command::Eval(args) => eval::execute(args, &common),
+        Command::Decrypt(args) => decrypt::execute(args, &common),
+        Command::Bench(args) => bench::execute(args, &common),
+    }?;
+    Ok(Exit::Success)
+}
+
+fn start_logging(common: &Common) {
+    // Libraries tell what they do on the last level only.
+    let directives = match (common.quiet, common.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "warn,fhec=info",
+        (false, 2) => "warn,fhec=debug",
+        (false, _) => "trace",
+    };
+    // FHEC_LOG takes tracing's filter directives, e.g. `fhec_passes=debug`.
+    let filter = EnvFilter::try_from_env("FHEC_LOG").unwrap_or_else(|_| EnvFilter::new(directives));
+    // Escapes are for people, and not for those who turn colours off (no-color.org).
+    let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    // A second call (in tests) keeps the first subscriber.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .try_init();
+}

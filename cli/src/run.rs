@@ -1,0 +1,382 @@
+//! `fhec run`: encrypt, evaluate and decrypt on one machine, beside the plain network.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use fhec_ir::program::{Interface, Program};
+use fhec_passes::options::CompileOptions;
+use fhec_runtime::exec::ProgramKeys;
+use fhec_runtime::ring::Context as RingContext;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::args::{Checkpointing, Common};
+use super::output::Output;
+use super::{interrupt, progress};
+use fhec_compiler::build;
+use fhec_compiler::data::Dataset;
+use fhec_compiler::embedded::Example;
+use fhec_compiler::error::RehearsalError;
+use fhec_compiler::layer_errors::{Inspector, LayerError};
+use fhec_compiler::memory::{human_bytes, peak_rss_bytes};
+use fhec_compiler::profile::{OpTime, Recorder, layer_seconds, write_trace};
+use fhec_compiler::program::{argmax, image_shape, open_images, reference_logits, rounded};
+use fhec_compiler::report::layer_errors::layer_errors;
+use fhec_compiler::report::measured::{MeasuredLayer, measured, measured_layers};
+use fhec_compiler::report::summary::human_seconds;
+use fhec_roles::checkpoint::{CheckpointFolder, Checkpoints, Identity};
+use fhec_roles::core_dumps::keep_secrets_from_core_dumps;
+use fhec_roles::{Client, KeyFolder, Server, context, exchange};
+
+/// Classify images under encryption, all roles on this machine
+///
+/// Makes fresh keys, encrypts each image, runs the program on ciphertexts, decrypts, and prints the logits beside those
+/// of the plain network with its exact activations. Without arguments: a ResNet-20 that comes with the program, and a picture.
+///
+/// With --checkpoint the keys are kept in DIR/keys as `fhec keygen` keeps them, secret.key readable by its owner alone, so that what
+/// is computed already can be decrypted after an interruption. The last checkpoint of each image is its answer; remove the folder when it has
+/// served.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Compiled program; default: a network that comes with this one, compiled on the spot
+    #[arg(value_name = "PROGRAM")]
+    program: Option<PathBuf>,
+    /// Which of the networks that come with this program
+    #[arg(long, value_enum, default_value_t = Example::Resnet20, conflicts_with = "program")]
+    example: Example,
+    /// Security level in bits at which it is compiled
+    #[arg(long, value_name = "BITS", default_value = "128", value_parser = ["98", "128"], conflicts_with = "program")]
+    security: String,
+    /// Image file: PNG, JPEG, .npy, .npz, CIFAR-10 records or MNIST IDX
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// First image of the file
+    #[arg(long, value_name = "I", default_value_t = 0)]
+    index: usize,
+    /// How many images
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    count: usize,
+    /// Record every op: a trace for ui.perfetto.dev or chrome://tracing, and a table of measured and predicted time per layer
+    #[arg(long, value_name = "TRACE.json")]
+    profile: Option<PathBuf>,
+    /// With --checkpoint: print all digits of the logits. The key is kept then, and digits beyond those that are certain tell about it;
+    /// without --checkpoint it is gone with the run, and all digits are printed anyway
+    #[arg(long)]
+    raw: bool,
+    /// Decrypt the result of every layer and print its error in bits, against the program without noise and against the plain
+    /// network, beside what was predicted; times then include the decryptions. For debugging where the secret key is: `fhec eval`
+    /// has none and cannot do it
+    #[arg(long)]
+    layer_errors: bool,
+    #[command(flatten)]
+    checkpointing: Checkpointing,
+}
+
+/// Images whose logits are printed one by one.
+const MOST_TABLES: usize = 20;
+
+#[derive(Serialize)]
+struct Report {
+    images: Vec<ImageReport>,
+    /// Images that one evaluation answers.
+    batch: usize,
+    /// Evaluations, and the seconds of all of them.
+    runs: usize,
+    seconds: f64,
+    keygen_seconds: f64,
+    key_bytes: usize,
+    predicted_seconds: f64,
+    predicted_peak_bytes: u64,
+    peak_rss_bytes: Option<u64>,
+    /// With `--profile`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<MeasuredLayer>>,
+}
+
+#[derive(Serialize)]
+struct ImageReport {
+    index: usize,
+    class: usize,
+    logits: Vec<f64>,
+    reference_class: usize,
+    reference_logits: Vec<f64>,
+    label: Option<u8>,
+    /// Of the evaluation, which answers all images of a batch; of all processes, where it was interrupted.
+    seconds: f64,
+    /// The op that a checkpoint said was the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed_at_op: Option<usize>,
+    /// With `--verbose`, as they are functions of the error alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imaginary_residue: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spare_residue: Option<f64>,
+    overflow: bool,
+    /// With `--layer-errors`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer_errors: Option<Vec<LayerError>>,
+}
+
+pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
+    keep_secrets_from_core_dumps();
+    let out = Output::new(common.json);
+    let program = match &args.program {
+        Some(path) => common.open(path)?,
+        None => {
+            let start = Instant::now();
+            let network = args.example.network();
+            let security = args.security.parse().context("--security")?;
+            let request = CompileOptions { security: Some(security), ..CompileOptions::default() }.into();
+            let program = build::embedded(network, &request)?.program;
+            out.text(&format!(
+                "compiled the embedded network {} at {} bits of security in {:.1} s\n",
+                network.name,
+                program.plan.security_bits,
+                start.elapsed().as_secs_f64()
+            ))?;
+            program
+        }
+    };
+    let (images, source) = images(&args, &program)?;
+    let last = args.index.checked_add(args.count).filter(|&last| last <= images.len() && args.count > 0);
+    let Some(last) = last else {
+        bail!(
+            "{source} has {} images; images {} and {} more were asked for",
+            images.len(),
+            args.index,
+            args.count
+        )
+    };
+    common.require_memory("the run", program.plan.predicted_peak_bytes)?;
+    let folder = args.checkpointing.claim()?;
+    // Of a key that lives on, no more than what is certain is shown.
+    let step = (folder.is_some() && !args.raw).then(|| program.interface.certain_step());
+    let verbose = common.verbose > 0;
+    let context = context(&program.interface)?;
+    // What a client sees of the program.
+    let interface = Arc::new(program.interface.clone());
+    let start = Instant::now();
+    let (client, keys) = match &folder {
+        Some(folder) => kept_keys(folder, &interface, &context)?,
+        None => {
+            let client = Client::generate(&interface, &context)?;
+            let keys = client.evaluation_keys()?;
+            (client, keys)
+        }
+    };
+    let (keygen_seconds, key_bytes) = (start.elapsed().as_secs_f64(), keys.bytes());
+    out.text(&format!(
+        "N = 2^{}, log QP = {:.0}: {} evaluation keys, {} in memory, made in {keygen_seconds:.1} s\n",
+        program.plan.log_n,
+        program.plan.log_qp,
+        keys.count(),
+        human_bytes(key_bytes as u64)
+    ))?;
+    let start = Instant::now();
+    let server = Server::new(&program, &context)?;
+    let session = server.session(keys)?;
+    out.text(&format!(
+        "weights encoded in {:.1} s, {}\n",
+        start.elapsed().as_secs_f64(),
+        human_bytes(server.encoded_bytes() as u64)
+    ))?;
+    let batch = program.interface.batch.images;
+    if args.layer_errors && batch > 1 {
+        bail!("--layer-errors is for programs of one image, this one is compiled for {batch}");
+    }
+    let (mut reports, mut runs, mut total_seconds) = (Vec::new(), 0, 0.0);
+    let mut recorder = Recorder::default();
+    let inspector = args.layer_errors.then(|| Inspector::new(&program)).transpose()?;
+    let control = interrupt::control();
+    let ops = &program.schedule;
+    for first in (args.index..last).step_by(batch) {
+        let indices = first..last.min(first + batch);
+        let inputs =
+            indices.clone().into_par_iter().map(|index| images.input(index, &program.interface.preprocess));
+        let inputs: Vec<Vec<f32>> = inputs.collect::<Result<_, _>>()?;
+        let image = inputs.concat();
+        let bundle = match &folder {
+            Some(_) => client.encrypt_again(&image)?,
+            None => client.encrypt(&image)?,
+        };
+        let mut checkpoints = folder.as_ref().map(|folder| {
+            let identity = Identity::new(interface.program, client.secret().id(), &context, &bundle);
+            let path = folder.file(&format!("image-{first}.checkpoint"));
+            Checkpoints::new(path, &context, identity, ops, args.checkpointing.interval())
+        });
+        let bar = progress::bar(common, "evaluating", ops.ops().len());
+        let start = Instant::now();
+        let resumed = checkpoints.as_mut().map(|checkpoints| checkpoints.resume(ops)).transpose()?.flatten();
+        let resumed_at_op = resumed.as_ref().map(|checkpoint| checkpoint.next);
+        let known = resumed.map(|checkpoint| checkpoint.values).unwrap_or_default();
+        let mut observer = recorder.image(|done| bar.set_position(done as u64));
+        let mut layers = inspector.as_ref().map(|inspector| inspector.seen(&client));
+        let mut witness = (&mut layers, &mut checkpoints);
+        let answer = session.evaluate_from(bundle, known, &control, &mut observer, &mut witness);
+        bar.finish_and_clear();
+        let answer = answer?;
+        let seconds = checkpoints.as_ref().map_or(start.elapsed().as_secs_f64(), Checkpoints::seconds);
+        (runs, total_seconds) = (runs + 1, total_seconds + seconds);
+        let answer = client.decrypt(&answer)?;
+        let mut errors = match (&inspector, layers) {
+            (Some(inspector), Some(seen)) => Some(inspector.errors(&image, first as u64, seen)?),
+            _ => None,
+        };
+        let plain = inputs.par_iter().map(|image| reference_logits(&program, image));
+        let plain: Vec<Vec<f64>> = plain.collect::<Result<_, RehearsalError>>()?;
+        let logits = answer.logits.chunks_exact(answer.logits.len() / batch);
+        for ((index, reference_logits), logits) in indices.zip(plain).zip(logits) {
+            let report = ImageReport {
+                index,
+                class: argmax(logits),
+                reference_class: argmax(&reference_logits),
+                label: images.labels().map(|labels| labels[index]),
+                logits: logits.iter().map(|&logit| step.map_or(logit, |step| rounded(logit, step))).collect(),
+                reference_logits,
+                seconds,
+                resumed_at_op,
+                imaginary_residue: verbose.then_some(answer.imaginary_residue),
+                spare_residue: verbose.then_some(answer.spare_residue),
+                overflow: answer.overflow,
+                layer_errors: errors.take(),
+            };
+            if reports.len() < MOST_TABLES || report.overflow {
+                out.text(&table(&program, &source, &report))?;
+            }
+            if let Some(errors) = &report.layer_errors {
+                out.text(&layer_errors(errors))?;
+            }
+            reports.push(report);
+        }
+    }
+    let layers = match &args.profile {
+        Some(path) => Some(profile(path, &program, &recorder.finish())?),
+        None => None,
+    };
+    let report = Report {
+        images: reports,
+        batch,
+        runs,
+        seconds: total_seconds,
+        keygen_seconds,
+        key_bytes,
+        predicted_seconds: program.plan.predicted_seconds,
+        predicted_peak_bytes: program.plan.predicted_peak_bytes,
+        peak_rss_bytes: peak_rss_bytes(),
+        layers,
+    };
+    out.json(&report)?;
+    if let Some(layers) = &report.layers {
+        out.text(&measured(layers))?;
+    }
+    out.text(&closing(&report))?;
+    match report.images.iter().find(|image| image.overflow) {
+        Some(image) => bail!(
+            "image {} decrypts to noise: a value left its range (see fhec inspect --ranges)",
+            image.index
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The keys in the folder of a run that may be resumed; made, if there are none yet.
+fn kept_keys(
+    folder: &CheckpointFolder,
+    interface: &Arc<Interface>,
+    context: &Arc<RingContext>,
+) -> Result<(Client, ProgramKeys)> {
+    let keys = folder.file("keys");
+    if exchange::has_secret_key(&keys) {
+        let secret = exchange::read_secret_key(&keys, context)?;
+        return Ok((
+            Client::new(interface, context, secret),
+            exchange::read_evaluation_keys(&keys, context)?,
+        ));
+    }
+    let unfinished = KeyFolder::claim(&keys)?;
+    let client = Client::generate(interface, context)?;
+    let evaluation = client.evaluation_keys()?;
+    unfinished.write(context, client.secret(), &client.public_key()?, &evaluation)?;
+    Ok((client, evaluation))
+}
+
+/// Writes the trace and sums it up by layer.
+fn profile(path: &Path, program: &Program, ops: &[OpTime]) -> Result<Vec<MeasuredLayer>> {
+    write_trace(path, program, ops)?;
+    tracing::info!(path = %path.display(), ops = ops.len(), "trace written");
+    Ok(measured_layers(&program.plan, &layer_seconds(&program.plan, ops)))
+}
+
+fn images(args: &Args, program: &Program) -> Result<(Dataset, String)> {
+    match (&args.input, &args.program) {
+        (Some(path), _) => Ok((open_images(&program.interface, path)?, path.display().to_string())),
+        (None, None) => {
+            let network = args.example.network();
+            let shape = image_shape(&program.interface)?;
+            let picture = Dataset::from_bytes(network.picture.to_vec(), network.picture_name, shape)?;
+            Ok((picture, network.picture_name.to_string()))
+        }
+        (None, Some(_)) => bail!("--input FILE says which image to classify"),
+    }
+}
+
+/// Plain and encrypted logits side by side.
+fn table(program: &Program, source: &str, report: &ImageReport) -> String {
+    let mut text = format!(
+        "\n{source}, image {}\n{:>12} {:>10} {:>10} {:>10}\n",
+        report.index, "class", "plain", "encrypted", "difference"
+    );
+    for (class, (plain, encrypted)) in report.reference_logits.iter().zip(&report.logits).enumerate() {
+        let mark = if class == report.class { "  <-" } else { "" };
+        let name = program.interface.class_name(class);
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(text, "{name:>12} {plain:>10.4} {encrypted:>10.4} {:>10.1e}{mark}", encrypted - plain);
+    }
+    if report.overflow {
+        let _ = writeln!(
+            text,
+            "encrypted answer: refused, it decrypts to noise: a value left its range, {:.2} s",
+            report.seconds
+        );
+        return text;
+    }
+    let verdict =
+        if report.class == report.reference_class { "the same class as" } else { "ANOTHER CLASS THAN" };
+    let _ = writeln!(
+        text,
+        "encrypted answer: {} ({verdict} the plain network: {}), {:.2} s",
+        program.interface.class_name(report.class),
+        program.interface.class_name(report.reference_class),
+        report.seconds
+    );
+    text
+}
+
+fn closing(report: &Report) -> String {
+    let &Report { batch, runs, seconds, predicted_seconds, .. } = report;
+    let images = report.images.len();
+    let each = |seconds: f64| human_seconds(seconds / batch as f64);
+    let mean = seconds / runs.max(1) as f64;
+    let mut text = String::new();
+    if images > 1 {
+        let same = report.images.iter().filter(|image| image.class == image.reference_class).count();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "\n{same} of {images} images have the class of the plain network");
+    }
+    let _ = match batch {
+        1 => write!(text, "\n{images} image(s), {mean:.2} s each (predicted {predicted_seconds:.2} s)"),
+        _ => write!(
+            text,
+            "\n{runs} run(s) of up to {batch} images, {mean:.2} s each (predicted {predicted_seconds:.2} s): {} per image of a whole batch \
+             (predicted {})",
+            each(mean),
+            each(predicted_seconds)
+        ),
+    };
+    let peak = report.peak_rss_bytes.map_or("unknown".into(), human_bytes);
+    text + &format!(", peak memory {peak} (predicted {})\n", human_bytes(report.predicted_peak_bytes))
+}
