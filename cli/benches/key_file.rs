@@ -1,7 +1,8 @@
-//! The key file of a program that bootstraps, full slots of n15-128: making, writing and reading it.
+//! The key file of a program that bootstraps, full slots of n15-128: making, writing and reading
+//! it.
 //!
-//! Reading happens in a process of its own, so that its peak of memory is that of a server. Read three times: the first
-//! one may have to wait for the disk.
+//! Reading happens in a process of its own, so that its peak of memory is that of a server. Read
+//! three times: the first one may have to wait for the disk.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -30,8 +30,8 @@ pub struct Common {
     /// Worker threads; default: one per core
     #[arg(long, global = true, value_name = "T")]
     pub threads: Option<std::num::NonZeroUsize>,
-    /// Least security in bits of a compiled program that is read, computed from its parameters and keys; what the file says of itself is
-    /// not believed
+    /// Least security in bits of a compiled program that is read, computed from its parameters and
+    /// keys; what the file says of itself is not believed
     #[arg(long, global = true, value_name = "BITS", default_value_t = DEFAULT_FLOOR, value_parser = security_level)]
     pub min_security: u32,
     /// Start even where memory seems too short
@@ -45,13 +45,14 @@ impl Common {
         Ok(Arc::new(program::open(path, self.min_security)?))
     }
 
-    /// Reads the interface of a program that is as secure as was asked for: the file may be a client's.
+    /// Reads the interface of a program that is as secure as was asked for: the file may be a
+    /// client's.
     pub fn open_interface(&self, path: &Path) -> Result<Arc<Interface>> {
         Ok(Arc::new(program::open_interface(path, self.min_security)?))
     }
 
-    /// Errs where fewer than `bytes` can be had for `what`: before work starts, because a process that runs out of memory is ended
-    /// without a word.
+    /// Errs where fewer than `bytes` can be had for `what`: before work starts, because a process
+    /// that runs out of memory is ended without a word.
     pub fn require_memory(&self, what: &str, bytes: u64) -> Result<()> {
         match available_bytes() {
             Some(available) if available < bytes && !self.ignore_memory => bail!(
@@ -113,7 +114,8 @@ impl FromStr for InputShape {
 /// How a model is read.
 #[derive(Args, Clone, Debug)]
 pub struct Import {
-    /// Shape of the input, for models that leave dimensions open: 1,3,32,32, or NAME=1,3,32,32 for one of several inputs
+    /// Shape of the input, for models that leave dimensions open: 1,3,32,32, or NAME=1,3,32,32 for
+    /// one of several inputs
     #[arg(long, value_name = "SHAPE")]
     input_shape: Vec<InputShape>,
 }
@@ -133,8 +135,8 @@ impl Import {
 /// Where a long evaluation leaves what it has reached.
 #[derive(Args, Clone, Debug)]
 pub struct Checkpointing {
-    /// Folder for what the evaluation has reached at ends of layers; a run that was interrupted goes on from there when the same command is
-    /// given again
+    /// Folder for what the evaluation has reached at ends of layers; a run that was interrupted
+    /// goes on from there when the same command is given again
     #[arg(long, value_name = "DIR")]
     pub checkpoint: Option<PathBuf>,
     /// Write no more often than every so many seconds; 0: after every layer

@@ -15,9 +15,10 @@ use fhec_compiler::report::activation_ranges::activation_ranges;
 
 /// Fit polynomials to a network's ReLUs on sample images
 ///
-/// Writes them to a file that goes beside the model: net.activations.json for net.onnx. A compile without images uses
-/// it, and so gets what a compile with these images would get. Two of five images are fitted to, the agreement with
-/// the exact network is measured on the others; images that the network was not trained on tell more.
+/// Writes them to a file that goes beside the model: net.activations.json for net.onnx. A compile
+/// without images uses it, and so gets what a compile with these images would get. Two of five
+/// images are fitted to, the agreement with the exact network is measured on the others; images
+/// that the network was not trained on tell more.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// ONNX model

@@ -12,8 +12,9 @@ use fhec_compiler::program::write_interface;
 
 /// Write the client's part of a compiled program
 ///
-/// What keygen, encrypt and decrypt need, and no more: parameters, layouts, the list of keys, normalisation, names of classes. No weights,
-/// no layers, no plan. Of the model it tells the shapes of input and output, the parameters, and which rotations its layers take.
+/// What keygen, encrypt and decrypt need, and no more: parameters, layouts, the list of keys,
+/// normalisation, names of classes. No weights, no layers, no plan. Of the model it tells the
+/// shapes of input and output, the parameters, and which rotations its layers take.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program

@@ -23,11 +23,13 @@ use fhec_compiler::program;
 
 /// Compile an ONNX network into a homomorphic program
 ///
-/// Decides polynomial activations, packing, parameters, levels, scales and keys for the security level asked for,
-/// and prints the plan. Normalisation comes from --mean/--std/--scale, from --preprocess, or from a TOML file beside the
-/// model (net.toml for net.onnx). Activation ranges come from --calibration images, from --ranges, from a file
-/// net.calibration.json beside the model, or else from interval arithmetic, which is sound but wide. ReLUs are fitted to
-/// calibration images; without images, those of net.activations.json beside the model are used, if `fhec calibrate` made one.
+/// Decides polynomial activations, packing, parameters, levels, scales and keys for the security
+/// level asked for, and prints the plan. Normalisation comes from --mean/--std/--scale, from
+/// --preprocess, or from a TOML file beside the model (net.toml for net.onnx). Activation ranges
+/// come from --calibration images, from --ranges, from a file net.calibration.json beside the
+/// model, or else from interval arithmetic, which is sound but wide. ReLUs are fitted to
+/// calibration images; without images, those of net.activations.json beside the model are used, if
+/// `fhec calibrate` made one.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// ONNX model
@@ -48,7 +50,8 @@ pub struct Args {
     /// JSON file with measured activation ranges
     #[arg(long, value_name = "FILE.json")]
     ranges: Option<PathBuf>,
-    /// What operations cost, as `fhec bench --calibrate` writes it [default: that of this machine, or else a built-in model]
+    /// What operations cost, as `fhec bench --calibrate` writes it [default: that of this machine,
+    /// or else a built-in model]
     #[arg(long, value_name = "FILE.json")]
     costs: Option<PathBuf>,
     /// Print the program at this stage instead of the plan

@@ -17,9 +17,10 @@ use fhec_roles::{Client, context, exchange};
 
 /// Decrypt a program's answer
 ///
-/// Refuses to name a class when the evaluation has gone wrong beyond doubt. Logits are rounded to the digits that the plan's error leaves
-/// certain, because the others tell about the secret key. Answers are counted in the key folder; docs/threat-model.md says why, and
-/// what a server must not learn of them.
+/// Refuses to name a class when the evaluation has gone wrong beyond doubt. Logits are rounded to
+/// the digits that the plan's error leaves certain, because the others tell about the secret key.
+/// Answers are counted in the key folder; docs/threat-model.md says why, and what a server must not
+/// learn of them.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program, or the client's part of one (`fhec client`)
@@ -87,7 +88,8 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     count_and_advise(&args.keys, &interface)?;
     let answer = client.decrypt(&bundle)?;
     if answer.overflow {
-        // The same words whatever was wrong, and no numbers: they would tell the sender about the key.
+        // The same words whatever was wrong, and no numbers: they would tell the sender about the
+        // key.
         bail!(
             "{} is refused: it is no answer of this program that these keys can read, or a value left its range; \
              do not tell the server (docs/threat-model.md)",

@@ -17,9 +17,10 @@ use fhec_compiler::report::table::Table;
 
 /// Compare the plans of two compiled programs
 ///
-/// Says what changed in security, agreement, bootstraps, time, memory, keys, errors and levels, and which layers it comes from. Exit code 0:
-/// the new program is as good as the old one or better. 4: something got worse. Bootstraps, time, memory, keys, errors and
-/// the probability of failure may grow by --tolerance; security and agreement may not fall at all.
+/// Says what changed in security, agreement, bootstraps, time, memory, keys, errors and levels, and
+/// which layers it comes from. Exit code 0: the new program is as good as the old one or better. 4:
+/// something got worse. Bootstraps, time, memory, keys, errors and the probability of failure may
+/// grow by --tolerance; security and agreement may not fall at all.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program before

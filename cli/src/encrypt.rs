@@ -16,8 +16,8 @@ use fhec_roles::{Client, context, encrypt_with_public_key, exchange};
 
 /// Encrypt an image for a compiled program
 ///
-/// With secret.key in the key folder the image is encrypted under it (less noise, and half as many bytes, because uniform halves are sent
-/// as seeds); else public.key is used.
+/// With secret.key in the key folder the image is encrypted under it (less noise, and half as many
+/// bytes, because uniform halves are sent as seeds); else public.key is used.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program, or the client's part of one (`fhec client`)
@@ -32,7 +32,8 @@ pub struct Args {
     /// Which image of the file; for programs of a batch, the first one
     #[arg(long, value_name = "I", default_value_t = 0)]
     index: usize,
-    /// How many images, up to those of the program's batch [default: all of them, as far as the file goes]
+    /// How many images, up to those of the program's batch [default: all of them, as far as the
+    /// file goes]
     #[arg(long, value_name = "N")]
     count: Option<NonZeroUsize>,
     /// Ciphertext file to write; `-` for standard output

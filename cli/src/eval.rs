@@ -16,7 +16,8 @@ use fhec_roles::{Progress, Server, context, exchange};
 
 /// Run a compiled program on ciphertexts
 ///
-/// Needs evaluation.keys alone: neither the secret key nor anything that tells about the image is on this side.
+/// Needs evaluation.keys alone: neither the secret key nor anything that tells about the image is
+/// on this side.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program, or the server's part of one (`fhec server`)
@@ -31,7 +32,8 @@ pub struct Args {
     /// Ciphertext file to write the answer to; `-` for standard output
     #[arg(short, long, value_name = "ANSWER")]
     output: PathBuf,
-    /// End the evaluation after so many seconds, at the next op; with a checkpoint it can be taken up again
+    /// End the evaluation after so many seconds, at the next op; with a checkpoint it can be taken
+    /// up again
     #[arg(long, value_name = "SECONDS")]
     deadline: Option<NonZeroU64>,
     #[command(flatten)]

@@ -1,4 +1,5 @@
-//! How a command ends: exit codes, so that pipelines can tell a failed check from a failed command, and one line for an error.
+//! How a command ends: exit codes, so that pipelines can tell a failed check from a failed command,
+//! and one line for an error.
 
 use std::process::ExitCode;
 
@@ -66,7 +67,8 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// `error` and its causes on one line, without control characters. Many errors say what their cause says: it is not said again.
+/// `error` and its causes on one line, without control characters. Many errors say what their cause
+/// says: it is not said again.
 fn message(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let text =

@@ -19,7 +19,8 @@ pub struct GateArgs {
     /// Largest number of bootstraps
     #[arg(long, value_name = "N")]
     max_bootstraps: Option<usize>,
-    /// Least share of sample images that keep their class, as measured when activations were fitted: 99.5%
+    /// Least share of sample images that keep their class, as measured when activations were
+    /// fitted: 99.5%
     #[arg(long, value_name = "SHARE")]
     min_agreement: Option<Share>,
 }

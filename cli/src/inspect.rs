@@ -20,8 +20,9 @@ pub(super) use fhec_compiler::report::summary::summary;
 
 /// Show the plan of a compiled program
 ///
-/// One screen first: security and how it was derived, parameters, levels, bootstraps, rotations, keys, predicted time, memory and
-/// precision. More with the flags below; docs/plan.md explains every line.
+/// One screen first: security and how it was derived, parameters, levels, bootstraps, rotations,
+/// keys, predicted time, memory and precision. More with the flags below; docs/plan.md explains
+/// every line.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program
@@ -57,7 +58,8 @@ pub struct Args {
     /// Print the scheduled program as a Graphviz graph instead
     #[arg(long, conflicts_with = "emit")]
     dot: bool,
-    /// Write a page with plots and tables, for a browser or for paper; it needs no other file and no network
+    /// Write a page with plots and tables, for a browser or for paper; it needs no other file and
+    /// no network
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
     /// Write the plots as SVG files: network, levels, time, memory, errors

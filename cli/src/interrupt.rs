@@ -1,4 +1,5 @@
-//! Ctrl-C: an evaluation ends between two ops, with its checkpoint written where it has one. A second one ends the process at once.
+//! Ctrl-C: an evaluation ends between two ops, with its checkpoint written where it has one. A
+//! second one ends the process at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

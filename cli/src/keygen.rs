@@ -17,9 +17,9 @@ use fhec_roles::{Client, KeyFolder, context, exchange};
 
 /// Make the keys that a compiled program needs
 ///
-/// Writes secret.key (stays with the client, readable by its owner alone), public.key (encrypts) and evaluation.keys
-/// (goes to the server). Existing keys are never overwritten; what a key generation
-/// left that was killed is replaced.
+/// Writes secret.key (stays with the client, readable by its owner alone), public.key (encrypts)
+/// and evaluation.keys (goes to the server). Existing keys are never overwritten; what a key
+/// generation left that was killed is replaced.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program, or the client's part of one (`fhec client`)
@@ -28,7 +28,8 @@ pub struct Args {
     /// Folder for the keys; made if it does not exist
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
-    /// Refuse programs whose evaluation keys take more memory than this [default: what memory there is]
+    /// Refuse programs whose evaluation keys take more memory than this [default: what memory there
+    /// is]
     #[arg(long, value_name = "SIZE")]
     max_keys: Option<ByteSize>,
 }
@@ -64,7 +65,8 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     }
     common.require_memory("making the keys", bytes)?;
     let folder = KeyFolder::claim(&args.dir)?;
-    // Said before the first key is made: what a program asks for may be more than anybody wants to give.
+    // Said before the first key is made: what a program asks for may be more than anybody wants to
+    // give.
     out.text(&format!(
         "{} evaluation keys of {} in memory, at {} bits of security\n",
         demand.count(),

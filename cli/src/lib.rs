@@ -1,4 +1,5 @@
-//! The command line: one file per subcommand, each with its arguments, what it does, and what it prints.
+//! The command line: one file per subcommand, each with its arguments, what it does, and what it
+//! prints.
 //!
 //! | module | subject |
 //! |---|---|

@@ -29,19 +29,21 @@ pub struct OptionArgs {
     options: Option<PathBuf>,
     #[arg(long, value_name = "BITS", help = security_help())]
     security: Option<SecurityLevel>,
-    /// Follow a published program: its parameters, packing, activations, and placement of bootstraps. `lee2021` is the ResNet-20 of
-    /// arXiv 2106.07229, with a softmax of the logits over 4 under encryption; see docs/lee2021.md
+    /// Follow a published program: its parameters, packing, activations, and placement of
+    /// bootstraps. `lee2021` is the ResNet-20 of arXiv 2106.07229, with a softmax of the logits
+    /// over 4 under encryption; see docs/lee2021.md
     #[arg(long, value_enum, conflicts_with_all = ["agreement", "relu_depth", "relu_alpha", "packing"])]
     preset: Option<Preset>,
-    /// Evaluate a softmax under encryption: of the logits over 4, in place of one that the network ends with. Logits are kept for the
-    /// client otherwise
+    /// Evaluate a softmax under encryption: of the logits over 4, in place of one that the network
+    /// ends with. Logits are kept for the client otherwise
     #[arg(long)]
     encrypt_softmax: bool,
     #[arg(long, value_name = "M", help = margin_help())]
     margin: Option<f64>,
     #[arg(long, value_name = "P", requires = "calibration", help = agreement_help())]
     agreement: Option<f64>,
-    /// Levels per ReLU: one polynomial of degree 2^D - 2, fitted to the calibration images, or minimax without
+    /// Levels per ReLU: one polynomial of degree 2^D - 2, fitted to the calibration images, or
+    /// minimax without
     #[arg(long, value_name = "D", conflicts_with = "agreement")]
     relu_depth: Option<u32>,
     #[arg(long, value_name = "A", conflicts_with_all = ["agreement", "relu_depth"], help = alpha_help())]

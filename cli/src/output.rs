@@ -1,4 +1,5 @@
-//! Standard output: text for people, or one JSON object. Text of files goes out without control characters: a terminal would obey them.
+//! Standard output: text for people, or one JSON object. Text of files goes out without control
+//! characters: a terminal would obey them.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -23,7 +24,8 @@ impl Output {
         Output { json, aside: false }
     }
 
-    /// The same beside a file that the command writes: on standard error where the file is standard output.
+    /// The same beside a file that the command writes: on standard error where the file is standard
+    /// output.
     pub fn beside(json: bool, file: &Path) -> Self {
         Output { json, aside: is_standard_output(file) }
     }
@@ -64,7 +66,8 @@ pub fn shown(text: &str) -> String {
     text.chars().filter(|&c| c == '\n' || !is_control(c)).collect()
 }
 
-/// JSON with control characters that it would allow in strings as escapes: of those, only line breaks stand outside of strings.
+/// JSON with control characters that it would allow in strings as escapes: of those, only line
+/// breaks stand outside of strings.
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {

@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use super::args::Common;
 
-/// A bar over `total` steps with the time left; hidden with `--quiet`, `--json` or when nobody watches.
+/// A bar over `total` steps with the time left; hidden with `--quiet`, `--json` or when nobody
+/// watches.
 pub fn bar(common: &Common, what: &'static str, total: usize) -> ProgressBar {
     if nobody_watches(common) {
         return ProgressBar::hidden();
@@ -18,7 +19,8 @@ pub fn bar(common: &Common, what: &'static str, total: usize) -> ProgressBar {
     bar
 }
 
-/// A turning sign with the time since it began, for work whose length nobody knows; hidden as a [`bar`] is, gone when dropped.
+/// A turning sign with the time since it began, for work whose length nobody knows; hidden as a
+/// [`bar`] is, gone when dropped.
 pub fn spinner(common: &Common, what: &'static str) -> ProgressBar {
     if nobody_watches(common) {
         return ProgressBar::hidden();

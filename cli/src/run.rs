@@ -33,12 +33,13 @@ use fhec_roles::{Client, KeyFolder, Server, context, exchange};
 
 /// Classify images under encryption, all roles on this machine
 ///
-/// Makes fresh keys, encrypts each image, runs the program on ciphertexts, decrypts, and prints the logits beside those
-/// of the plain network with its exact activations. Without arguments: a ResNet-20 that comes with the program, and a picture.
+/// Makes fresh keys, encrypts each image, runs the program on ciphertexts, decrypts, and prints the
+/// logits beside those of the plain network with its exact activations. Without arguments: a
+/// ResNet-20 that comes with the program, and a picture.
 ///
-/// With --checkpoint the keys are kept in DIR/keys as `fhec keygen` keeps them, secret.key readable by its owner alone, so that what
-/// is computed already can be decrypted after an interruption. The last checkpoint of each image is its answer; remove the folder when it has
-/// served.
+/// With --checkpoint the keys are kept in DIR/keys as `fhec keygen` keeps them, secret.key readable
+/// by its owner alone, so that what is computed already can be decrypted after an interruption. The
+/// last checkpoint of each image is its answer; remove the folder when it has served.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program; default: a network that comes with this one, compiled on the spot
@@ -59,16 +60,18 @@ pub struct Args {
     /// How many images
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: usize,
-    /// Record every op: a trace for ui.perfetto.dev or chrome://tracing, and a table of measured and predicted time per layer
+    /// Record every op: a trace for ui.perfetto.dev or chrome://tracing, and a table of measured
+    /// and predicted time per layer
     #[arg(long, value_name = "TRACE.json")]
     profile: Option<PathBuf>,
-    /// With --checkpoint: print all digits of the logits. The key is kept then, and digits beyond those that are certain tell about it;
-    /// without --checkpoint it is gone with the run, and all digits are printed anyway
+    /// With --checkpoint: print all digits of the logits. The key is kept then, and digits beyond
+    /// those that are certain tell about it; without --checkpoint it is gone with the run, and all
+    /// digits are printed anyway
     #[arg(long)]
     raw: bool,
-    /// Decrypt the result of every layer and print its error in bits, against the program without noise and against the plain
-    /// network, beside what was predicted; times then include the decryptions. For debugging where the secret key is: `fhec eval`
-    /// has none and cannot do it
+    /// Decrypt the result of every layer and print its error in bits, against the program without
+    /// noise and against the plain network, beside what was predicted; times then include the
+    /// decryptions. For debugging where the secret key is: `fhec eval` has none and cannot do it
     #[arg(long)]
     layer_errors: bool,
     #[command(flatten)]
@@ -104,7 +107,8 @@ struct ImageReport {
     reference_class: usize,
     reference_logits: Vec<f64>,
     label: Option<u8>,
-    /// Of the evaluation, which answers all images of a batch; of all processes, where it was interrupted.
+    /// Of the evaluation, which answers all images of a batch; of all processes, where it was
+    /// interrupted.
     seconds: f64,
     /// The op that a checkpoint said was the next.
     #[serde(skip_serializing_if = "Option::is_none")]

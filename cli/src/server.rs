@@ -12,8 +12,8 @@ use fhec_compiler::program::{open, write};
 
 /// Write the server's part of a compiled program
 ///
-/// What eval needs: the scheduled function with its encoded weights, and the plan. Without the plain network, so that `run` and `simulate`
-/// do not work with it.
+/// What eval needs: the scheduled function with its encoded weights, and the plan. Without the
+/// plain network, so that `run` and `simulate` do not work with it.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program

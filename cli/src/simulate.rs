@@ -1,4 +1,5 @@
-//! `fhec simulate`: what the encrypted program will answer, on a whole data set, without encryption.
+//! `fhec simulate`: what the encrypted program will answer, on a whole data set, without
+//! encryption.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -19,9 +20,10 @@ use fhec_roles::files::{self, Access};
 
 /// Predict the encrypted program's answers on a data set
 ///
-/// Runs the compiled program itself (its polynomials, levels and scales) on slots with the noise that encryption adds,
-/// and compares with the plain network and, where the file has labels, with the truth. For images whose class differs it says
-/// which layer's approximation or noise flips it, and it tells of values that leave the range of what is done to them.
+/// Runs the compiled program itself (its polynomials, levels and scales) on slots with the noise
+/// that encryption adds, and compares with the plain network and, where the file has labels, with
+/// the truth. For images whose class differs it says which layer's approximation or noise flips it,
+/// and it tells of values that leave the range of what is done to them.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Compiled program
@@ -36,13 +38,15 @@ pub struct Args {
     /// Leave the noise of encryption out: only the polynomials differ from the plain network
     #[arg(long)]
     exact: bool,
-    /// Find the layer that flips the class for at most N of the images that differ; not for programs of a batch
+    /// Find the layer that flips the class for at most N of the images that differ; not for
+    /// programs of a batch
     #[arg(long, value_name = "N", default_value_t = 100)]
     blame: usize,
     /// Write one row per image: index, label, classes, what flips them, logits
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Write a page with all tables, for a browser or for paper; it needs no other file and no network
+    /// Write a page with all tables, for a browser or for paper; it needs no other file and no
+    /// network
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
     /// Seed of the simulated noise

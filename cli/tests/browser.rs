@@ -1,5 +1,5 @@
-//! The pages in a real browser: headless Chromium, where there is one on the path (`apt-get install chromium`); without, the test says that
-//! it is skipped.
+//! The pages in a real browser: headless Chromium, where there is one on the path (`apt-get install
+//! chromium`); without, the test says that it is skipped.
 
 mod binary;
 
@@ -58,7 +58,8 @@ fn check(browser: &Path, folder: &Path, page: &str, headings: &[&str]) {
     for heading in headings {
         assert!(shown.document.contains(&format!("<h2>{heading}")), "{heading} is not in the document");
     }
-    // Something is drawn, down to the last heading: the page is white, and there is more than a line or two of other colours.
+    // Something is drawn, down to the last heading: the page is white, and there is more than a
+    // line or two of other colours.
     let drawn: Vec<u32> = shown
         .picture
         .enumerate_pixels()

@@ -1,4 +1,5 @@
-//! `fhec calibrate` and what `fhec compile` makes of its file: fitted ReLUs in place of precise ones.
+//! `fhec calibrate` and what `fhec compile` makes of its file: fitted ReLUs in place of precise
+//! ones.
 
 mod binary;
 
@@ -59,7 +60,8 @@ fn fits_travel_beside_the_model() {
     assert!(fitted["agreeing_images"].as_u64().unwrap() >= 204, "{fitted}");
     let depths = fitted["depths"].as_array().unwrap();
     assert!(depths.len() == 2 && depths.iter().all(|depth| (3..=8).contains(&depth.as_u64().unwrap())));
-    // What was seen, and what polynomials are made for: a value beyond the bound is rare, and never far.
+    // What was seen, and what polynomials are made for: a value beyond the bound is rare, and never
+    // far.
     let ranges = &fitted["ranges"];
     assert_eq!(ranges["images"], 350);
     let rows = ranges["rows"].as_array().unwrap();

@@ -1,4 +1,5 @@
-//! Evaluations that are interrupted and go on: where a checkpoint is of use, where it is refused, and what a killed `fhec` leaves.
+//! Evaluations that are interrupted and go on: where a checkpoint is of use, where it is refused,
+//! and what a killed `fhec` leaves.
 
 mod binary;
 
@@ -62,7 +63,8 @@ fn image() -> Vec<f32> {
     (0..64).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect()
 }
 
-/// A run that is stopped leaves what it has, at whatever op, and however recent the last checkpoint is.
+/// A run that is stopped leaves what it has, at whatever op, and however recent the last checkpoint
+/// is.
 #[test]
 fn a_stopped_run_goes_on_where_it_was() {
     struct StopAfter<'a>(&'a Control, usize);
@@ -108,7 +110,8 @@ fn a_stopped_run_goes_on_where_it_was() {
     assert!(stopped >= program.ops().len() - 2, "{stopped}");
 }
 
-/// The checkpoints of every layer of one evaluation, as bytes, are of use to that evaluation and to no other.
+/// The checkpoints of every layer of one evaluation, as bytes, are of use to that evaluation and to
+/// no other.
 #[test]
 fn checkpoints_are_bound_to_program_key_and_image() {
     let whole_program = Arc::new(program());
@@ -193,7 +196,8 @@ fn checkpoints_are_bound_to_program_key_and_image() {
     assert!(!path.exists());
 }
 
-/// Lets the first checkpoint that differs from the one before stay, as the last one before a process ends.
+/// Lets the first checkpoint that differs from the one before stay, as the last one before a
+/// process ends.
 struct Once<'p, 'c> {
     checkpoints: Checkpoints<'c>,
     path: &'p Path,
@@ -239,7 +243,8 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are text")
 }
 
-/// Starts `fhec` and kills it as soon as the file `path` is another one than before. Says whether it was killed before it ended.
+/// Starts `fhec` and kills it as soon as the file `path` is another one than before. Says whether
+/// it was killed before it ended.
 fn killed_at_new(path: &Path, arguments: &[&str]) -> bool {
     let identity = |path: &Path| {
         use std::os::unix::fs::MetadataExt;
@@ -301,7 +306,8 @@ fn killed_evaluations_go_on_and_answer_the_same() {
     assert!(fs::read(&resumed).unwrap() == whole, "a resumed evaluation answers the same");
     assert!(!checkpoint.exists(), "the answer is somewhere else");
 
-    // The same checkpoint for another encryption of the same image, and a damaged one: one message, nothing lost.
+    // The same checkpoint for another encryption of the same image, and a damaged one: one message,
+    // nothing lost.
     let other = path("other.ct");
     succeeds(&["encrypt", program, "--keys", keys, "--input", text(&digit), "-o", text(&other)]);
     for (input, bytes, expected) in

@@ -1,7 +1,9 @@
-//! The `fhec` binary as users meet it: client and server apart on a small network, the JSON contract, and bad input.
-//! Every failure must be one message on standard error, exit code 1, and no file half written.
+//! The `fhec` binary as users meet it: client and server apart on a small network, the JSON
+//! contract, and bad input. Every failure must be one message on standard error, exit code 1, and
+//! no file half written.
 //!
-//! The network is the MNIST CNN with polynomial activations of degree 3: real parameters, small keys.
+//! The network is the MNIST CNN with polynomial activations of degree 3: real parameters, small
+//! keys.
 
 mod binary;
 
@@ -48,7 +50,8 @@ fn fails(arguments: &[&str], expected: &str) {
     assert!(output.stdout.is_empty(), "fhec {arguments:?} printed a result");
 }
 
-/// A folder with a compiled network, keys, and an encrypted digit, made once for all tests of this process.
+/// A folder with a compiled network, keys, and an encrypted digit, made once for all tests of this
+/// process.
 struct Shared {
     folder: tempfile::TempDir,
 }
@@ -175,8 +178,8 @@ fn the_same_compile_gives_the_same_bytes() {
     assert!(fs::read(a).unwrap() == fs::read(b).unwrap());
 }
 
-/// Pixels that are normalised otherwise than in training spoil a network silently: the plan says that nobody told, a simulation that the
-/// network is wrong.
+/// Pixels that are normalised otherwise than in training spoil a network silently: the plan says
+/// that nobody told, a simulation that the network is wrong.
 #[test]
 fn what_was_not_said_of_images_is_noted() {
     let folder = tempfile::tempdir().unwrap();
@@ -197,7 +200,8 @@ fn what_was_not_said_of_images_is_noted() {
     let output = fhec(&["compile", text(&path("junk.onnx")), "-o", text(&program)]);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("normalisation"));
 
-    // Black images of ten classes: most of the labels are wrong, whatever the network makes of black.
+    // Black images of ten classes: most of the labels are wrong, whatever the network makes of
+    // black.
     let images = [&[0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, 28, 0, 0, 0, 28][..], &[0; 10 * 28 * 28]].concat();
     fs::write(path("black-images-idx3-ubyte"), images).unwrap();
     let labels = [&[0, 0, 8, 1, 0, 0, 0, 10][..], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]].concat();
@@ -340,7 +344,8 @@ fn secret_keys_are_readable_by_their_owner_alone() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// A disk without room is stood in for by a limit on the size of files: writes fail half way just so.
+/// A disk without room is stood in for by a limit on the size of files: writes fail half way just
+/// so.
 #[cfg(unix)]
 fn fails_on_a_full_disk(arguments: &[&str], file: &str) {
     let quoted: Vec<String> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
@@ -378,8 +383,9 @@ fn a_full_disk_leaves_nothing_behind() {
     assert_only(folder.path(), &[]);
 }
 
-/// Killed at many points, `keygen` never leaves a file under its final name that is not whole, nor a folder that it cannot
-/// fill when it is run again. The last of the points is that between the first key file and the others.
+/// Killed at many points, `keygen` never leaves a file under its final name that is not whole, nor
+/// a folder that it cannot fill when it is run again. The last of the points is that between the
+/// first key file and the others.
 #[cfg(unix)]
 #[test]
 fn a_killed_process_leaves_no_half_written_file() {

@@ -1,5 +1,5 @@
-//! The same options give the same program, whoever is asked: the command line by a file or by flags,
-//! the library that reads files, the passes.
+//! The same options give the same program, whoever is asked: the command line by a file or by
+//! flags, the library that reads files, the passes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
-//! Files of somebody who means harm: doctored programs, answers that are none, small files that ask for much. Every command refuses
-//! them, with one message, under a limit of memory and of time. `docs/threat-model.md` lists the attacks and names these tests.
+//! Files of somebody who means harm: doctored programs, answers that are none, small files that ask
+//! for much. Every command refuses them, with one message, under a limit of memory and of time.
+//! `docs/threat-model.md` lists the attacks and names these tests.
 #![cfg(unix)]
 
 mod binary;
@@ -37,7 +38,8 @@ fn model(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name)
 }
 
-/// A compiled network without bootstraps, keys, an encrypted digit and its answer; and a program with bootstraps.
+/// A compiled network without bootstraps, keys, an encrypted digit and its answer; and a program
+/// with bootstraps.
 struct Good {
     folder: tempfile::TempDir,
 }
@@ -144,7 +146,8 @@ impl Parts {
     }
 }
 
-/// `fhec arguments` with at most so much memory, in KiB of address space, and 20 seconds of processor time.
+/// `fhec arguments` with at most so much memory, in KiB of address space, and 20 seconds of
+/// processor time.
 fn limited(kibibytes: u64, arguments: &[&str]) -> Output {
     let quoted: Vec<String> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
     let binary = env!("CARGO_BIN_EXE_fhec");
@@ -236,7 +239,8 @@ fn doctored_parameters_are_refused_by_every_command() {
     };
     let sparse = main(&|params| params.hamming_weight = 1);
     refused(Readers::All, &written(folder.path(), "sparse.fhec", &sparse), "Hamming weight 1");
-    // Primes of a large ring are primes of a small one. Layouts do not fit it either; with those that do, security is what is wrong.
+    // Primes of a large ring are primes of a small one. Layouts do not fit it either; with those
+    // that do, security is what is wrong.
     let smaller = |log_n: u32| {
         let mut parts = Parts::of(&good.program());
         parts.interface.params.as_mut().unwrap().log_n = log_n;
@@ -409,7 +413,8 @@ fn short_memory_is_a_message_before_work_starts() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// An answer whose header says anything but what the program says, whatever its residues are, and an image likewise.
+/// An answer whose header says anything but what the program says, whatever its residues are, and
+/// an image likewise.
 #[test]
 fn bundles_are_compared_with_the_program_as_a_whole() {
     let good = good();
@@ -437,7 +442,10 @@ fn bundles_are_compared_with_the_program_as_a_whole() {
             ("another scale", ciphertext.clone().with_scale(Scale::canonical(top.min(level + 1)))),
             ("a squared scale", ciphertext.clone().with_scale(Scale::squared(level.max(1)))),
             ("fewer slots", ciphertext.clone().with_slots(ciphertext.slots() / 2)),
-            ("another level", evaluator.level_drop(&image[0], if level == 0 { 1 } else { level - 1 }).unwrap()),
+            (
+                "another level",
+                evaluator.level_drop(&image[0], if level == 0 { 1 } else { level - 1 }).unwrap(),
+            ),
             ("three polynomials", three.with_scale(Scale::canonical(level))),
         ]
     };
@@ -452,7 +460,8 @@ fn bundles_are_compared_with_the_program_as_a_whole() {
     for (what, ciphertext) in wrong(&image[0]) {
         assert!(session.evaluate(vec![ciphertext]).is_err(), "an image of {what}");
     }
-    // A fresh ciphertext, whose uniform half is a seed, is no answer, whatever its level is said to be.
+    // A fresh ciphertext, whose uniform half is a seed, is no answer, whatever its level is said to
+    // be.
     let seeded = client.encrypt_seeded(&vec![0.5; 28 * 28]).unwrap();
     let path = folder.path().join("seeded.ct");
     exchange::write_seeded_ciphertexts(&path, &context, &seeded).unwrap();
@@ -471,7 +480,8 @@ fn bundles_are_compared_with_the_program_as_a_whole() {
     assert!(error.to_string().contains("the file has 4000"), "{error}");
 }
 
-/// What a server could learn of an answer: no more digits than are certain, no residues, no number in a refusal, a count of answers.
+/// What a server could learn of an answer: no more digits than are certain, no residues, no number
+/// in a refusal, a count of answers.
 #[test]
 fn answers_show_what_is_certain_and_no_more() {
     let good = good();

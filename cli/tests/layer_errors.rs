@@ -1,5 +1,6 @@
-//! `fhec run --layer-errors`: what encryption does to every layer, against what was simulated and predicted. The network is the MNIST CNN
-//! with polynomial activations of degree 3: real parameters, small keys, and nothing approximated.
+//! `fhec run --layer-errors`: what encryption does to every layer, against what was simulated and
+//! predicted. The network is the MNIST CNN with polynomial activations of degree 3: real
+//! parameters, small keys, and nothing approximated.
 
 mod binary;
 
@@ -39,7 +40,8 @@ fn errors_of_layers_are_as_simulated_and_predicted() {
             assert!(bits("noise", "worst") <= bits("noise", "mean"), "{error}");
             // The program does what the network does, but for single precision.
             assert!(bits("approximation", "mean") > 18.0, "{error}");
-            // Both together are the total, whichever way they lie to each other: the triangle inequality of root mean squares.
+            // Both together are the total, whichever way they lie to each other: the triangle
+            // inequality of root mean squares.
             let [noise, approximation, total] =
                 ["noise", "approximation", "total"].map(|what| 2f64.powf(-bits(what, "mean")));
             assert!(total <= (noise + approximation) * 1.0001, "{error}");

@@ -1,4 +1,5 @@
-//! `--preset lee2021`: the count of bootstraps line by line, and the packed program against the network.
+//! `--preset lee2021`: the count of bootstraps line by line, and the packed program against the
+//! network.
 
 mod binary;
 

@@ -1,4 +1,5 @@
-//! Checks of plans in pipelines: limits of `fhec compile` and `fhec diff`, by their exit codes and by what they say.
+//! Checks of plans in pipelines: limits of `fhec compile` and `fhec diff`, by their exit codes and
+//! by what they say.
 
 mod binary;
 
@@ -25,7 +26,8 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// Compiles and returns the exit code, what is on standard error, and whether there is an artifact.
+    /// Compiles and returns the exit code, what is on standard error, and whether there is an
+    /// artifact.
     fn compile(&self, name: &str, model_name: &str, flags: &[&str]) -> (i32, String, bool) {
         let out = self.path(name);
         let model = model(model_name);

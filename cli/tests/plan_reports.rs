@@ -1,4 +1,5 @@
-//! What `fhec inspect` says about a plan, against the program itself: counts and sums are made again from the artifact.
+//! What `fhec inspect` says about a plan, against the program itself: counts and sums are made
+//! again from the artifact.
 //!
 //! The programs are the ResNet-20 with its bootstraps and the MNIST CNN without any.
 
@@ -81,7 +82,8 @@ fn layers_share_out_the_ops_and_their_costs() {
         assert_eq!(total(|layer| layer.diagonals), plan.diagonals);
         assert_eq!(total(|layer| layer.multiplications), plan.multiplications);
         assert_eq!(total(|layer| layer.bootstraps), plan.bootstraps);
-        // Every op of the network is in exactly one layer, the softmax of networks that have one aside.
+        // Every op of the network is in exactly one layer, the softmax of networks that have one
+        // aside.
         let sources: Vec<&String> = plan.layers.iter().flat_map(|layer| &layer.sources).collect();
         assert_eq!(sources.len(), compiled.program.reference().unwrap().ops().len());
         assert_eq!(sources.iter().collect::<BTreeSet<_>>().len(), sources.len());
@@ -148,7 +150,8 @@ fn every_bootstrap_says_what_needs_it_and_what_it_would_cost_elsewhere() {
         assert!(site.needed_by.iter().any(|need| short(&need) && need.levels_used > 0), "{}", site.value);
         // A refreshed value is read only by those that need it or can use it.
         assert!(!site.needed_by.is_empty());
-        // The placement is optimal: anything else costs as much or more, and forbidding more never costs less.
+        // The placement is optimal: anything else costs as much or more, and forbidding more never
+        // costs less.
         let [value, layer] = [&site.without_value, &site.without_layer];
         let extra = value.as_ref().map_or(f64::INFINITY, |other| other.extra_seconds);
         let extra_layer = layer.as_ref().map_or(f64::INFINITY, |other| other.extra_seconds);
@@ -156,7 +159,8 @@ fn every_bootstrap_says_what_needs_it_and_what_it_would_cost_elsewhere() {
         for other in [value, layer].into_iter().flatten() {
             assert!(!other.instead.contains(&site.value));
             assert!(other.instead.iter().all(|name| !values.contains(name.as_str())));
-            // Each further bootstrap costs its time; nothing in this network is cheap enough to hide one.
+            // Each further bootstrap costs its time; nothing in this network is cheap enough to
+            // hide one.
             let more = other.bootstraps as f64 - plan.bootstraps as f64;
             assert!(other.extra_seconds > more * site.seconds * 0.9, "{}", site.value);
         }
@@ -257,7 +261,8 @@ fn the_graph_has_every_op_and_every_use() {
     }
 }
 
-/// Checks that elements are closed in the order they were opened, and returns how many there are of each.
+/// Checks that elements are closed in the order they were opened, and returns how many there are of
+/// each.
 fn elements(xml: &str) -> std::collections::BTreeMap<String, usize> {
     let mut counts = std::collections::BTreeMap::new();
     let mut open: Vec<&str> = Vec::new();
@@ -291,7 +296,8 @@ fn plots_show_the_levels_of_the_program() {
             assert_eq!(elements(&svg)["svg"], 1, "{name}");
             assert!(!svg.contains("NaN") && !svg.contains("inf\""), "{name}");
         }
-        // Bootstraps are the thick lines: their ends, turned back into levels, are those of the plan.
+        // Bootstraps are the thick lines: their ends, turned back into levels, are those of the
+        // plan.
         let levels = read("levels");
         let top = plan.ops.iter().map(|op| op.level_in.max(op.level_out)).max().unwrap();
         let level = |y: f64| f64::from(top) * (1.0 - (y - 30.0) / 260.0);
@@ -316,7 +322,8 @@ fn plots_show_the_levels_of_the_program() {
         assert_eq!(errors.get("polygon").copied().unwrap_or(0), refreshed);
         // One more circle is part of a pattern.
         assert_eq!(errors["circle"], 1 + plan.layers.len() - refreshed);
-        // A bar per layer, the share of bootstraps apart, whose lengths add up to the predicted time.
+        // A bar per layer, the share of bootstraps apart, whose lengths add up to the predicted
+        // time.
         let time = read("time");
         let widths = time.lines().filter(|line| line.starts_with("<rect") && line.contains("<title>"));
         let widths: Vec<f64> = widths

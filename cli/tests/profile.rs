@@ -1,5 +1,5 @@
-//! `fhec run --profile`: the trace against the program, the plan and the clock. The network is the MNIST CNN with polynomial
-//! activations of degree 3: real parameters, small keys.
+//! `fhec run --profile`: the trace against the program, the plan and the clock. The network is the
+//! MNIST CNN with polynomial activations of degree 3: real parameters, small keys.
 
 mod binary;
 
@@ -73,7 +73,8 @@ fn a_trace_has_one_event_per_op_and_adds_up_to_the_run() {
     }
     assert!((by_layer.iter().sum::<f64>() - total).abs() < 1e-6);
 
-    // Plots with what was measured: one hatched bar per layer, as long as its time; a dashed line of memory.
+    // Plots with what was measured: one hatched bar per layer, as long as its time; a dashed line
+    // of memory.
     let plots = path("plots");
     succeeds(&["inspect", &program, "--svg", &plots, "--html", &path("plan.html"), "--trace", &trace]);
     let time = fs::read_to_string(Path::new(&plots).join("time.svg")).unwrap();

@@ -1,4 +1,5 @@
-//! Models that `fhec compile` refuses, through the binary: one message that names what is wrong, and no file.
+//! Models that `fhec compile` refuses, through the binary: one message that names what is wrong,
+//! and no file.
 
 mod binary;
 
@@ -18,7 +19,8 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are text")
 }
 
-/// Compiles `model`, which must fail with all of `parts` in the message, and leave the model alone in its folder.
+/// Compiles `model`, which must fail with all of `parts` in the message, and leave the model alone
+/// in its folder.
 fn refused(model: &ModelProto, arguments: &[&str], parts: &[&str]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (path, out) = (folder.path().join("net.onnx"), folder.path().join("net.fhec"));
@@ -54,7 +56,8 @@ fn max_pools_are_named_with_what_can_be_lowered() {
     );
 }
 
-/// Where several ops stand for a node, and where nodes were folded into another, messages still name a node of the model.
+/// Where several ops stand for a node, and where nodes were folded into another, messages still
+/// name a node of the model.
 #[test]
 fn what_cannot_be_lowered_names_the_node_of_the_model() {
     let mut m = model(13, &[1, 2, 4, 4]);

@@ -1,4 +1,5 @@
-//! What the documentation says is true: the commands of the tutorial run as they stand, and the guide to plans names every line.
+//! What the documentation says is true: the commands of the tutorial run as they stand, and the
+//! guide to plans names every line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,7 +78,16 @@ fn the_guide_to_plans_explains_every_line_and_column() {
     for command in ["inspect", "diff"] {
         let help = fhec(&[command, "--help"]);
         let options = help.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2);
-        let common = ["--json", "--verbose", "--quiet", "--threads", "--help", "--emit", "--profile"];
+        let common = [
+            "--json",
+            "--verbose",
+            "--quiet",
+            "--threads",
+            "--help",
+            "--emit",
+            "--profile",
+            "--ignore-memory",
+        ];
         for option in options.map(|option| option.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())) {
             assert!(common.contains(&option) || guide.contains(option), "{option} of {command}");
         }

@@ -1,4 +1,5 @@
-//! What the inputs of activations were seen to be, and how many images leave the interval that a polynomial is made for.
+//! What the inputs of activations were seen to be, and how many images leave the interval that a
+//! polynomial is made for.
 
 use fhec_ir::entity::Value;
 use fhec_ir::interp::{InterpError, nn};
@@ -12,8 +13,8 @@ use serde::Serialize;
 /// Images that are looked at: enough for shares of a tenth of a percent.
 const MOST_IMAGES: usize = 1000;
 
-/// The input of one activation. Numbers are as the network computes them, or, where channels were equalised for fits, divided by their
-/// channel's factor.
+/// The input of one activation. Numbers are as the network computes them, or, where channels were
+/// equalised for fits, divided by their channel's factor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ActivationRange {
     /// Its name in the model file.
@@ -26,7 +27,8 @@ pub struct ActivationRange {
     pub bound: f64,
     /// The bound over the largest size seen.
     pub margin: f64,
-    /// Images with a value beyond the bound, of those that were looked at. Activations before are polynomials already.
+    /// Images with a value beyond the bound, of those that were looked at. Activations before are
+    /// polynomials already.
     pub images_outside: usize,
 }
 
@@ -39,7 +41,8 @@ pub struct ActivationRanges {
     pub images: usize,
 }
 
-/// The activations of `result` on the first of `images`; `None` where not each of them is one polynomial.
+/// The activations of `result` on the first of `images`; `None` where not each of them is one
+/// polynomial.
 pub fn activation_ranges(
     result: &NnResult,
     images: &[Vec<Tensor>],

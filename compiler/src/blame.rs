@@ -1,12 +1,14 @@
 //! Which layer makes the compiled program give another class than the plain network.
 //!
-//! For an image whose classes differ, the program is run again with the results of its first k layers replaced by what they should
-//! be, for k from all layers down to none, until the class is wrong: layer k then flips it, what comes after being as compiled
-//! and what comes before without fault.
+//! For an image whose classes differ, the program is run again with the results of its first k
+//! layers replaced by what they should be, for k from all layers down to none, until the class is
+//! wrong: layer k then flips it, what comes after being as compiled and what comes before without
+//! fault.
 //!
-//! The cause is *approximation* where the program without noise gives another class than the plain network; what layers
-//! should be is then what the plain network computes, and no run has noise. It is *noise* where the class is right without;
-//! what layers should be is then what they are without noise, and the runs have the noise of the one that went wrong, draw by draw.
+//! The cause is *approximation* where the program without noise gives another class than the plain
+//! network; what layers should be is then what the plain network computes, and no run has noise. It
+//! is *noise* where the class is right without; what layers should be is then what they are without
+//! noise, and the runs have the noise of the one that went wrong, draw by draw.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,8 +65,8 @@ impl<'a> Blamer<'a> {
         Ok(Blamer { layers: Layers::of(program)?, clear: Simulator::new(program, true), noisy })
     }
 
-    /// What makes the simulator give `image` with `seed` another class than `expected`, that of the plain network; `None` if it does
-    /// not.
+    /// What makes the simulator give `image` with `seed` another class than `expected`, that of the
+    /// plain network; `None` if it does not.
     pub fn blame(&self, image: &[f32], seed: u64, expected: usize) -> Result<Option<Blame>, RehearsalError> {
         let mut seen: BTreeMap<Value, Bundle> =
             self.layers.iter().map(|layer| (layer.value, Bundle::new())).collect();

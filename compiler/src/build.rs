@@ -1,4 +1,5 @@
-//! A compile as the commands run it: model file, normalisation and calibration in, a [`Program`] out.
+//! A compile as the commands run it: model file, normalisation and calibration in, a [`Program`]
+//! out.
 
 mod error;
 
@@ -141,7 +142,8 @@ pub struct Calibrated {
     pub ranges: Option<ActivationRanges>,
 }
 
-/// Fits polynomials to the ReLUs of the model in `path`, on the images of a file; `relu` is an agreement or a depth.
+/// Fits polynomials to the ReLUs of the model in `path`, on the images of a file; `relu` is an
+/// agreement or a depth.
 ///
 /// # Errors
 /// [`CompileError`].
@@ -270,7 +272,8 @@ fn read_activations(path: &Path) -> Result<Activations, CompileError> {
     activations.map_err(|source| CompileError::Activations { path: path.into(), source })
 }
 
-/// Writes fitted activations, one per line, where a compile finds them when named `net.activations.json` beside `net.onnx`.
+/// Writes fitted activations, one per line, where a compile finds them when named
+/// `net.activations.json` beside `net.onnx`.
 ///
 /// # Errors
 /// If the file cannot be written.

@@ -6,7 +6,8 @@ use fhec_ir::plan::{Considered, Plan};
 
 use crate::memory::human_bytes;
 
-/// Limits that a plan has to keep, beside memory, within which plans are searched in the first place ([`out_of_memory`]).
+/// Limits that a plan has to keep, beside memory, within which plans are searched in the first
+/// place ([`out_of_memory`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Gates {
     /// Largest predicted time of one inference, in seconds.
@@ -74,7 +75,8 @@ impl Gates {
         }
     }
 
-    /// How far beyond the limits on resources a parameter set is: the largest ratio, at most 1 where it keeps all.
+    /// How far beyond the limits on resources a parameter set is: the largest ratio, at most 1
+    /// where it keeps all.
     fn excess(&self, set: &Considered) -> f64 {
         let ratio = |value: f64, limit: f64| if value == 0.0 { 0.0 } else { value / limit };
         let ratios = [
@@ -84,7 +86,8 @@ impl Gates {
         ratios.into_iter().flatten().fold(0.0, f64::max)
     }
 
-    /// The parameter set that keeps the limits at the least time, or else the one that comes nearest.
+    /// The parameter set that keeps the limits at the least time, or else the one that comes
+    /// nearest.
     fn nearest(&self, plan: &Plan) -> String {
         // Sets that were given up before they were priced say nothing.
         let priced =
@@ -179,7 +182,8 @@ mod tests {
 
     #[test]
     fn the_nearest_set_that_passes_is_named_with_the_way_to_get_it() {
-        // One bootstrap less would do: the faster of the two that keep precision, before a faster one that does not.
+        // One bootstrap less would do: the faster of the two that keep precision, before a faster
+        // one that does not.
         let mut plan = plan();
         plan.considered.iter_mut().filter(|set| set.verdict != "chosen").for_each(|set| set.bootstraps = 2);
         let gate = Gates { max_bootstraps: Some(2), ..Gates::default() }.check(&plan).unwrap_err();

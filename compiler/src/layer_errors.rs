@@ -1,6 +1,8 @@
-//! Errors of an encrypted run, layer by layer: what encryption does, what was predicted of it, and what approximation does.
+//! Errors of an encrypted run, layer by layer: what encryption does, what was predicted of it, and
+//! what approximation does.
 //!
-//! Whoever looks into a run needs the secret key, so this is for the owner of the key, on their own machine.
+//! Whoever looks into a run needs the secret key, so this is for the owner of the key, on their own
+//! machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +19,8 @@ use crate::simulator::Simulator;
 use fhec_ir::program::Program;
 use fhec_roles::{Client, RoleError};
 
-/// Bits below the layer's largest value: `-log2` of an error over it; infinite (`null` in JSON) where there is no error.
+/// Bits below the layer's largest value: `-log2` of an error over it; infinite (`null` in JSON)
+/// where there is no error.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Bits {
     /// Of the root mean square of all elements' errors.
@@ -26,7 +29,8 @@ pub struct Bits {
     pub worst: f64,
 }
 
-/// The errors of one layer. They are those of stored values, in which channels are scaled to be of the same size.
+/// The errors of one layer. They are those of stored values, in which channels are scaled to be of
+/// the same size.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerError {
     /// Its name in the model file.
@@ -80,7 +84,8 @@ impl<'a> Inspector<'a> {
         Seen { client, slots: self.layers.iter().map(|layer| (layer.value, None)).collect() }
     }
 
-    /// The errors of a run on `image` (preprocessed, `[c][y][x]`) in which `seen` was seen; the simulation's noise is of `seed`.
+    /// The errors of a run on `image` (preprocessed, `[c][y][x]`) in which `seen` was seen; the
+    /// simulation's noise is of `seed`.
     pub fn errors(
         &self,
         image: &[f32],

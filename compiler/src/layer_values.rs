@@ -24,7 +24,8 @@ impl<'a> Layers<'a> {
     /// The layers of `program`.
     ///
     /// # Errors
-    /// If it does not say how it stores values, or was made for a server, without the plain network.
+    /// If it does not say how it stores values, or was made for a server, without the plain
+    /// network.
     pub fn of(program: &'a Program) -> Result<Self, RehearsalError> {
         let network = program.reference()?;
         let named: BTreeMap<&str, Value> =
@@ -45,7 +46,8 @@ impl<'a> Layers<'a> {
         self.layers.iter().map(|(layer, _)| layer)
     }
 
-    /// What the plain network computes for `image` (preprocessed, `[c][y][x]`), by layer, row-major.
+    /// What the plain network computes for `image` (preprocessed, `[c][y][x]`), by layer,
+    /// row-major.
     pub fn plain(&self, image: &[f32]) -> Result<Vec<Vec<f64>>, RehearsalError> {
         let wanted: BTreeMap<Value, usize> =
             self.layers.iter().enumerate().map(|(index, (_, value))| (*value, index)).collect();

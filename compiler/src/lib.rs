@@ -1,5 +1,5 @@
-//! fhec's compiler as a library: from model files to programs, rehearsals of programs, reports about them. The command line is another
-//! crate, as are the two parties of an encrypted inference.
+//! fhec's compiler as a library: from model files to programs, rehearsals of programs, reports
+//! about them. The command line is another crate, as are the two parties of an encrypted inference.
 //!
 //! | module | subject |
 //! |---|---|

@@ -17,18 +17,20 @@ fn status_bytes(field: &str) -> Option<u64> {
     kibibytes(&std::fs::read_to_string("/proc/self/status").ok()?, field)
 }
 
-/// Processor time of all threads of this process so far, in user and kernel mode, to a hundredth of a second; `None` where
-/// the system does not tell.
+/// Processor time of all threads of this process so far, in user and kernel mode, to a hundredth of
+/// a second; `None` where the system does not tell.
 pub fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Fields after the name, which is in parentheses: state is the first, times are in ticks of 10 ms.
+    // Fields after the name, which is in parentheses: state is the first, times are in ticks of 10
+    // ms.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
     Some((ticks()? + ticks()?) / 100.0)
 }
 
-/// Bytes that this process can still take: the least of what the machine has available, what the control group leaves, and what the
-/// limit of the address space leaves (`ulimit -v`). `None` where the system does not tell.
+/// Bytes that this process can still take: the least of what the machine has available, what the
+/// control group leaves, and what the limit of the address space leaves (`ulimit -v`). `None` where
+/// the system does not tell.
 pub fn available_bytes() -> Option<u64> {
     let machine = kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:");
     [machine, control_group_left(), address_space_left()].into_iter().flatten().min()

@@ -102,8 +102,9 @@ enum Judge {
     Neutral,
 }
 
-/// Compares two plans. Resources (bootstraps, keys, time, memory, errors, failures) may grow by the share `tolerance`; security and
-/// agreement may not fall at all. Times for different machines are not compared, nor are runs of different batches.
+/// Compares two plans. Resources (bootstraps, keys, time, memory, errors, failures) may grow by the
+/// share `tolerance`; security and agreement may not fall at all. Times for different machines are
+/// not compared, nor are runs of different batches.
 pub fn diff(old: &Plan, new: &Plan, tolerance: f64) -> PlanDiff {
     use Judge::*;
     let number = |field, judge, of: &dyn Fn(&Plan) -> Option<f64>| {

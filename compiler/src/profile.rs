@@ -1,7 +1,8 @@
 //! A run op by op: recording it, and the trace file it becomes.
 //!
-//! The file is in the Trace Event Format of Chrome's tracing, which <https://ui.perfetto.dev> and `chrome://tracing` open: one complete
-//! event (`ph` is `X`) per op and image with the prediction in its arguments, and a counter of memory.
+//! The file is in the Trace Event Format of Chrome's tracing, which <https://ui.perfetto.dev> and
+//! `chrome://tracing` open: one complete event (`ph` is `X`) per op and image with the prediction
+//! in its arguments, and a counter of memory.
 
 use std::path::Path;
 use std::time::Instant;

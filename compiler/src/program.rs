@@ -65,8 +65,9 @@ pub fn reference_logits(program: &Program, input: &[f32]) -> Result<Vec<f64>, Re
     Ok(outputs.iter().take(1).flat_map(|logits| logits.data()).map(|&x| f64::from(x)).collect())
 }
 
-/// Checks that `network` can be run on images normalised by `preprocess`: one image goes in, of as many channels as there are means
-/// and deviations, and one tensor comes out. Returns the shape of the image: channels, height, width.
+/// Checks that `network` can be run on images normalised by `preprocess`: one image goes in, of as
+/// many channels as there are means and deviations, and one tensor comes out. Returns the shape of
+/// the image: channels, height, width.
 pub fn check_network(network: &Func<Nn>, preprocess: &Preprocess) -> Result<ImageShape, NetworkError> {
     let &[input] = network.inputs() else {
         return Err(NetworkError::Inputs { inputs: network.inputs().len() });

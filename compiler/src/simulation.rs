@@ -1,4 +1,5 @@
-//! Simulated answers on a data set: each compared with the plain network's, and all of them summed up.
+//! Simulated answers on a data set: each compared with the plain network's, and all of them summed
+//! up.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +53,8 @@ impl Outcome {
     }
 }
 
-/// Runs the first `count` images of `dataset`; a run that starts with image i has the noise of seed `seed + i`. `done` is told of every image.
+/// Runs the first `count` images of `dataset`; a run that starts with image i has the noise of seed
+/// `seed + i`. `done` is told of every image.
 pub fn simulate(
     program: &Program,
     simulator: &Simulator,
@@ -85,7 +87,8 @@ pub fn simulate(
     Ok(runs.into_iter().flatten().collect())
 }
 
-/// Finds what flips the class, for the first `most` of the outcomes that differ. `done` is told of every one.
+/// Finds what flips the class, for the first `most` of the outcomes that differ. `done` is told of
+/// every one.
 pub fn blame(
     program: &Program,
     blamer: &Blamer<'_>,
@@ -106,7 +109,8 @@ pub fn blame(
     })
 }
 
-/// What `fhec simulate --json` prints. Shares are between 0 and 1, intervals hold the true share with 95 % confidence.
+/// What `fhec simulate --json` prints. Shares are between 0 and 1, intervals hold the true share
+/// with 95 % confidence.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// Images simulated.
@@ -234,8 +238,8 @@ pub fn summarise(program: &Program, outcomes: &[Outcome], seconds: f64) -> Summa
     }
 }
 
-/// The 95 % confidence interval of a share of which `part` of `count` were seen: E. B. Wilson, Probable inference, the law of
-/// succession, and statistical inference, JASA 22 (1927).
+/// The 95 % confidence interval of a share of which `part` of `count` were seen: E. B. Wilson,
+/// Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
 pub fn wilson(part: usize, count: usize) -> [f64; 2] {
     /// 97.5 % of a normal distribution are below this.
     const Z: f64 = 1.959_963_984_540_054;

@@ -24,7 +24,8 @@ pub struct Simulator {
 pub struct Simulated {
     /// What decrypting the answer would give, image after image for programs of a batch.
     pub logits: Vec<f64>,
-    /// Operands that were outside the range of what was done to them; empty for runs without noise, which do not look.
+    /// Operands that were outside the range of what was done to them; empty for runs without noise,
+    /// which do not look.
     pub overflows: Vec<Overflow>,
 }
 
@@ -39,8 +40,8 @@ impl Simulator {
         }
     }
 
-    /// The logits that decrypting the answer for `image` (preprocessed, `[c][y][x]`) would give; images of a batch come one after the
-    /// other. The same seed gives the same noise.
+    /// The logits that decrypting the answer for `image` (preprocessed, `[c][y][x]`) would give;
+    /// images of a batch come one after the other. The same seed gives the same noise.
     pub fn logits(&self, image: &[f32], seed: u64) -> Result<Vec<f64>, RoleError> {
         Ok(self.answer(image, seed)?.logits)
     }
@@ -50,8 +51,9 @@ impl Simulator {
         self.answer_from(image, seed, BTreeMap::new(), &mut |_, _| ())
     }
 
-    /// [`Simulator::answer`] with values of the program that are `known`; ops before them are not run, all others have the noise they
-    /// have otherwise. `seen` is shown every value that is computed.
+    /// [`Simulator::answer`] with values of the program that are `known`; ops before them are not
+    /// run, all others have the noise they have otherwise. `seen` is shown every value that is
+    /// computed.
     pub fn answer_from(
         &self,
         image: &[f32],

@@ -1,5 +1,5 @@
-//! Real networks through the passes on the nn stage: the program on stored values, with polynomials for
-//! activations, against the network itself.
+//! Real networks through the passes on the nn stage: the program on stored values, with polynomials
+//! for activations, against the network itself.
 //!
 //! The networks of `models/` come with the repository. The rest needs the reference data
 //! (`fhec_test_data`), and says so where there is none.
@@ -118,7 +118,8 @@ fn the_mnist_networks_of_the_repository() {
         let (changed, worst) = compare(&result, &digits);
         eprintln!("{name}: {changed} of {} digits change class, logits by at most {worst:.5}", digits.len());
         assert_eq!(changed, 0, "{name}");
-        // The polynomial networks are what they were; ReLU is off by 2^-13 of a domain of 11.5 in some of 6,272 places.
+        // The polynomial networks are what they were; ReLU is off by 2^-13 of a domain of 11.5 in
+        // some of 6,272 places.
         assert!(worst < if expected[3] == 0 { 1e-4 } else { 1e-2 }, "{name}: {worst}");
     }
 }
@@ -166,7 +167,8 @@ fn fitted_resnet20_on_images() {
         let result = run_nn(&func, &Source::Images(&calibration), &options, &mut |_, _| ()).unwrap();
         let time = start.elapsed();
         let [polynomials, products, sums] = ["poly", "mul", "add"].map(|op| count(&result.func, op));
-        // A shift for each of 19 activations beside the 9 residual sums; nothing is multiplied, so nothing takes a level.
+        // A shift for each of 19 activations beside the 9 residual sums; nothing is multiplied, so
+        // nothing takes a level.
         assert_eq!([polynomials, products, sums], [19, 0, 9 + 19]);
         let (changed, worst) = compare(&result, &test);
         eprintln!(
@@ -177,7 +179,8 @@ fn fitted_resnet20_on_images() {
     }
 }
 
-/// The fits that come with the repository's ResNet-20 belong to it, and keep the class of the sample pictures.
+/// The fits that come with the repository's ResNet-20 belong to it, and keep the class of the
+/// sample pictures.
 #[test]
 fn the_fitted_activations_of_the_repository() {
     let func = onnx::import(models().join("resnet20.onnx")).unwrap().func;

@@ -1,7 +1,8 @@
-//! Which layer flips a class: programs that are wrong for a known reason, and layers that must be what the plain network has.
+//! Which layer flips a class: programs that are wrong for a known reason, and layers that must be
+//! what the plain network has.
 //!
-//! The network has a residual block with stride 2 and channels of different sizes, so its compiled form has equalised channels and
-//! multiplexed layouts.
+//! The network has a residual block with stride 2 and channels of different sizes, so its compiled
+//! form has equalised channels and multiplexed layouts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -155,8 +156,8 @@ fn a_coarse_activation_is_blamed() {
     }
 }
 
-/// With everything before it as in the plain network, a linear layer of the program is the network's, channel by channel, and an activation
-/// nearly.
+/// With everything before it as in the plain network, a linear layer of the program is the
+/// network's, channel by channel, and an activation nearly.
 fn layers_hold_the_networks_values(program: &Arc<Program>, images: &[Vec<f32>]) {
     let layers = Layers::of(program).unwrap();
     let mut names: Vec<&str> = layers.iter().map(|layer| layer.stored.name.as_str()).collect();
@@ -187,7 +188,8 @@ fn layers_hold_the_networks_values(program: &Arc<Program>, images: &[Vec<f32>]) 
     }
 }
 
-/// Two classes that differ by less than the noise of a small scale, but more than single precision: noise alone decides.
+/// Two classes that differ by less than the noise of a small scale, but more than single precision:
+/// noise alone decides.
 #[test]
 fn noise_is_blamed_where_the_class_is_right_without() {
     let text = r#"func nn tie {
@@ -205,6 +207,7 @@ fn noise_is_blamed_where_the_class_is_right_without() {
     let found = blamed(&program, &images);
     assert!((5..95).contains(&found.len()), "{} images differ", found.len());
     assert!(found.iter().all(|blame| blame.cause == Cause::Noise), "{found:?}");
-    // The last layer has noise of its own in both logits; noise before it reaches them by other copies.
+    // The last layer has noise of its own in both logits; noise before it reaches them by other
+    // copies.
     assert!(found.iter().any(|blame| blame.layer == "logits"), "{found:?}");
 }

@@ -1,11 +1,13 @@
 //! The ONNX backend test suite: every case whose operators are all supported, listed in
-//! `tests/onnx_backend/cases.txt` as run or, with the reason, as left out. `name*` leaves out all that begin so.
+//! `tests/onnx_backend/cases.txt` as run or, with the reason, as left out. `name*` leaves out all
+//! that begin so.
 //!
-//! Needs the cases as files: `tests/onnx_backend/export_cases.py` writes them (its head says how), the directory is
-//! given in `ONNX_BACKEND_TESTS`. Skips without.
+//! Needs the cases as files: `tests/onnx_backend/export_cases.py` writes them (its head says how),
+//! the directory is given in `ONNX_BACKEND_TESTS`. Skips without.
 //!
-//! Cases of single nodes pass weights as inputs. Each case is run with all inputs but the first bound as constants,
-//! and again with all inputs of floats left variable where the importer allows it.
+//! Cases of single nodes pass weights as inputs. Each case is run with all inputs but the first
+//! bound as constants, and again with all inputs of floats left variable where the importer allows
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

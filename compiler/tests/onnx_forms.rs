@@ -1,4 +1,5 @@
-//! Forms that operators had in older opsets, and the constructions of exporters, by their documented meaning.
+//! Forms that operators had in older opsets, and the constructions of exporters, by their
+//! documented meaning.
 
 mod onnx_models;
 

@@ -17,15 +17,16 @@ use ndarray::Array2;
 /// Images compared per network; the expected logits are of the first 1,000.
 const IMAGES: usize = 100;
 
-/// Largest accepted difference of logits, relative to the largest logit of the image (at least 1): float32 has
-/// 2^-24, and a network of 56 layers adds up a few thousand roundings.
+/// Largest accepted difference of logits, relative to the largest logit of the image (at least 1):
+/// float32 has 2^-24, and a network of 56 layers adds up a few thousand roundings.
 const TOLERANCE: f32 = 1e-4;
 
 fn data() -> Option<PathBuf> {
     fhec_test_data::folder_with("models")
 }
 
-/// Runs `model` on the first images of `images` and compares with `expected/<logits>_logits_0_999.npy`.
+/// Runs `model` on the first images of `images` and compares with
+/// `expected/<logits>_logits_0_999.npy`.
 fn compare(model: &str, logits: &str, images: &str, shape: [usize; 3], preprocess: &Preprocess) {
     let Some(data) = data() else { return };
     let imported = onnx::import(data.join("models").join(model)).unwrap();

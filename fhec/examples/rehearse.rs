@@ -1,4 +1,5 @@
-//! Rehearses a program without encryption: will the encrypted answers be those of the plain network?
+//! Rehearses a program without encryption: will the encrypted answers be those of the plain
+//! network?
 //!
 //! `cargo run --release --example rehearse`
 

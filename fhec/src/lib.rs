@@ -1,9 +1,9 @@
 //! Ordinary, pretrained neural networks on encrypted data.
 //!
-//! A *compile* takes an ONNX CNN and decides everything that a homomorphic program needs. A *client*
-//! makes keys, encrypts images and decrypts answers. A *server* runs the program on ciphertexts. This
-//! crate is what fhec promises to users of the library: the other crates are parts of it, and may
-//! change from version to version.
+//! A *compile* takes an ONNX CNN and decides everything that a homomorphic program needs. A
+//! *client* makes keys, encrypts images and decrypts answers. A *server* runs the program on
+//! ciphertexts. This crate is what fhec promises to users of the library: the other crates are
+//! parts of it, and may change from version to version.
 //!
 //! ```
 //! use std::path::Path;
@@ -36,15 +36,15 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | programs and their parts | [`Program`], [`Interface`], [`Plan`]; [`open`], [`open_interface`], [`write`], [`write_interface`] |
+//! | programs and their parts | [`Program`], [`Interface`], [`Plan`]; [`open`], [`open_interface`], [`write()`], [`write_interface`] |
 //! | compiles | [`compile`], [`CompileOptions`], [`CompileError`] |
 //! | both parties | [`context`], [`Client`], [`Server`], [`Session`], [`KeyFolder`], [`exchange`], [`checkpoint`] |
 //! | ends of runs | [`Control`] |
 //! | rehearsals without encryption | [`Simulator`], [`reference_logits`] |
 //! | images | [`Dataset`], [`Preprocess`] |
 //!
-//! `docs/threat-model.md` in the repository says who is trusted with what, and what a server must not
-//! learn of answers.
+//! `docs/threat-model.md` in the repository says who is trusted with what, and what a server must
+//! not learn of answers.
 
 #![forbid(unsafe_code)]
 
@@ -79,8 +79,9 @@ mod of_compiler {
 
     use crate::Program;
 
-    /// Compiles the ONNX model in `model`. Normalisation, ranges and fitted activations are those of the
-    /// files beside it: `net.toml`, `net.calibration.json` and `net.activations.json` for `net.onnx`.
+    /// Compiles the ONNX model in `model`. Normalisation, ranges and fitted activations are those
+    /// of the files beside it: `net.toml`, `net.calibration.json` and `net.activations.json` for
+    /// `net.onnx`.
     ///
     /// # Errors
     /// [`CompileError`] says whose fault it is and what to do.

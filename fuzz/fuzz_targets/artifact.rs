@@ -1,6 +1,7 @@
-//! Any bytes as a compiled program: as the file itself, and, since checksums stop nearly all of those, as the sections of a file whose
-//! checksums are right, and as the text of a function. What is read is what a client and a server make of it: inputs are packed as
-//! before encryption, and bundles of the output's type unpacked as after decryption.
+//! Any bytes as a compiled program: as the file itself, and, since checksums stop nearly all of
+//! those, as the sections of a file whose checksums are right, and as the text of a function. What
+//! is read is what a client and a server make of it: inputs are packed as before encryption, and
+//! bundles of the output's type unpacked as after decryption.
 
 #![no_main]
 
@@ -50,7 +51,8 @@ fn move_elements(interface: &Interface) {
     }
 }
 
-/// A file whose sections are `bytes`: each begins with its kind and its length, of three bytes; see `fhec_ir::program::file`.
+/// A file whose sections are `bytes`: each begins with its kind and its length, of three bytes; see
+/// `fhec_ir::program::file`.
 fn file(mut bytes: &[u8]) -> Vec<u8> {
     let mut sections = Vec::new();
     while let Some((&[kind, low, middle, high], rest)) = bytes.split_first_chunk::<4>() {

@@ -1,8 +1,9 @@
-//! Attributes: the one form in which everything an op carries besides its operands is printed and parsed.
+//! Attributes: the one form in which everything an op carries besides its operands is printed and
+//! parsed.
 //!
-//! Grammar: `5`, `-0.25`, `inf`, `"text"`, `word`, `@3`, `[a, b]`, `{name=a, other=b}`. A number with a point, an
-//! exponent, or one of `inf`, `-inf` is a float, every other number an integer; floats print with the fewest
-//! digits that read back to the same bits.
+//! Grammar: `5`, `-0.25`, `inf`, `"text"`, `word`, `@3`, `[a, b]`, `{name=a, other=b}`. A number
+//! with a point, an exponent, or one of `inf`, `-inf` is a float, every other number an integer;
+//! floats print with the fewest digits that read back to the same bits.
 
 use std::fmt;
 

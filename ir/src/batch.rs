@@ -75,7 +75,8 @@ impl Batch {
         }
     }
 
-    /// Puts the elements of up to [`Batch::images`] images into vectors. Where images are missing there is zero.
+    /// Puts the elements of up to [`Batch::images`] images into vectors. Where images are missing
+    /// there is zero.
     ///
     /// # Errors
     /// If the layout is not one of such a batch, or `elements` are not whole images or too many.
@@ -117,8 +118,9 @@ impl Batch {
         Ok((0..self.images).flat_map(image).collect())
     }
 
-    /// What `vectors` hold if nothing is in them but the images they are read as: zero where no element is, the same in all copies that
-    /// no image takes (they compute the answer of an image of zeros).
+    /// What `vectors` hold if nothing is in them but the images they are read as: zero where no
+    /// element is, the same in all copies that no image takes (they compute the answer of an image
+    /// of zeros).
     ///
     /// # Errors
     /// If the layout is not one of such a batch.

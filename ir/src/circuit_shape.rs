@@ -1,13 +1,13 @@
-//! Shapes of the big circuits as plain numbers: what a circuit will use, asked for by passes (costs, keys, levels)
-//! and followed by the runtime that executes it.
+//! Shapes of the big circuits as plain numbers: what a circuit will use, asked for by passes
+//! (costs, keys, levels) and followed by the runtime that executes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::linear_map::LinearMap;
 use crate::tensor::ConstPool;
 
-/// Baby-step giant-step shape of a linear map. Rotation `d` is done as baby step `d mod baby_step` of the operand,
-/// then giant step `d - d mod baby_step` of a partial sum.
+/// Baby-step giant-step shape of a linear map. Rotation `d` is done as baby step `d mod baby_step`
+/// of the operand, then giant step `d - d mod baby_step` of a partial sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinearShape {
     /// A power of two.
@@ -38,8 +38,9 @@ impl LinearShape {
         shape
     }
 
-    /// The shape with the power of two as baby step that needs the least `baby_cost * babies + giant_cost * giants`
-    /// rotations (the smaller step on a tie). Babies share one decomposition, so they are the cheaper ones.
+    /// The shape with the power of two as baby step that needs the least `baby_cost * babies +
+    /// giant_cost * giants` rotations (the smaller step on a tie). Babies share one decomposition,
+    /// so they are the cheaper ones.
     pub fn cheapest(
         rotations: &BTreeMap<(usize, usize), Vec<usize>>,
         period: usize,

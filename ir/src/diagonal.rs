@@ -1,31 +1,34 @@
-//! What encoded diagonals of linear maps take, and how the rotations they multiply are kept: decided by the numbers of a map
-//! alone, so that passes that plan time, memory and precision know what the runtime does.
+//! What encoded diagonals of linear maps take, and how the rotations they multiply are kept:
+//! decided by the numbers of a map alone, so that passes that plan time, memory and precision know
+//! what the runtime does.
 
 use crate::params::{LOG_N_RANGE, Params};
 use crate::scale::{Level, Scale};
 
-/// Degree of the polynomial that encodes a diagonal of period `period`: twice the period, in the smallest ring at least,
-/// in the ring of the parameters at most.
+/// Degree of the polynomial that encodes a diagonal of period `period`: twice the period, in the
+/// smallest ring at least, in the ring of the parameters at most.
 pub fn degree(params: &Params, period: usize) -> usize {
     (2 * period).clamp(1 << LOG_N_RANGE.start(), params.ring_degree())
 }
 
-/// Evaluations that are kept of a diagonal of period `period` per prime, where it is kept as evaluations (matrices of bootstraps): those of
-/// its polynomial, each once in every block of 64.
+/// Evaluations that are kept of a diagonal of period `period` per prime, where it is kept as
+/// evaluations (matrices of bootstraps): those of its polynomial, each once in every block of 64.
 pub fn evaluations(params: &Params, period: usize) -> usize {
     degree(params, period).max(params.ring_degree() >> 6)
 }
 
-/// Bytes of one coefficient of a diagonal for operands at `level`: 4 where weights up to 1 in size have coefficients below
-/// `2^31` for all practical purposes, else 8. (A coefficient is a mean of entries with signs: the scale is reached by no map that
-/// is not constant. One that does not fit takes 8 bytes regardless.)
+/// Bytes of one coefficient of a diagonal for operands at `level`: 4 where weights up to 1 in size
+/// have coefficients below `2^31` for all practical purposes, else 8. (A coefficient is a mean of
+/// entries with signs: the scale is reached by no map that is not constant. One that does not fit
+/// takes 8 bytes regardless.)
 pub fn word_bytes(params: &Params, level: Level) -> usize {
     let scale = params.scale(Scale::squared(level)).log2() - params.scale(Scale::canonical(level)).log2();
     if scale < 32.5 { 4 } else { 8 }
 }
 
-/// Bytes of one encoded diagonal of period `period` for operands at `level`: coefficients as integers, whatever the number
-/// of primes. A diagonal of one element is a constant, kept as a number beside the index of its operand.
+/// Bytes of one encoded diagonal of period `period` for operands at `level`: coefficients as
+/// integers, whatever the number of primes. A diagonal of one element is a constant, kept as a
+/// number beside the index of its operand.
 pub fn bytes(params: &Params, level: Level, period: usize) -> usize {
     if period == 1 {
         return size_of::<(usize, f64)>();
@@ -33,17 +36,18 @@ pub fn bytes(params: &Params, level: Level, period: usize) -> usize {
     word_bytes(params, level) * degree(params, period)
 }
 
-/// Bytes of sums, and of diagonals that are not kept, that one map may have in the making; more are worked off in turns, each of which
-/// repeats the baby steps.
+/// Bytes of sums, and of diagonals that are not kept, that one map may have in the making; more are
+/// worked off in turns, each of which repeats the baby steps.
 pub const WORKING_BYTES: usize = 2 << 30;
 
 /// When the rotations of a map's operand are divided by the special primes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hoisting {
-    /// Each by itself, so that products with diagonals need the chain primes only, and so do sums that giant steps
-    /// decompose. Every rotation brings the rounding error of its division.
+    /// Each by itself, so that products with diagonals need the chain primes only, and so do sums
+    /// that giant steps decompose. Every rotation brings the rounding error of its division.
     Single,
-    /// Never: products are taken over all primes, sums are divided (Bossuat et al., ePrint 2020/1203, section 4).
+    /// Never: products are taken over all primes, sums are divided (Bossuat et al., ePrint
+    /// 2020/1203, section 4).
     Double,
 }
 
@@ -62,7 +66,8 @@ pub struct MapCounts {
 
 /// Cost of a product with both halves of a ciphertext over one prime, in transforms of that size.
 const PRODUCT: f64 = 0.25;
-/// Cost of making residues of a diagonal of full period, in transforms: the transform and two passes.
+/// Cost of making residues of a diagonal of full period, in transforms: the transform and two
+/// passes.
 const EVALUATION: f64 = 1.3;
 
 impl Hoisting {
@@ -71,8 +76,8 @@ impl Hoisting {
         let (chain, special) = (params.limbs(level) as f64, params.p().len() as f64);
         let share = degree(params, counts.period) as f64 / params.ring_degree() as f64;
         let diagonal = PRODUCT + EVALUATION * share;
-        // Two halves of every baby step, or one half of every giant step, have their special limbs transformed back and
-        // the remainders transformed for each chain prime.
+        // Two halves of every baby step, or one half of every giant step, have their special limbs
+        // transformed back and the remainders transformed for each chain prime.
         let division = special + chain;
         let single = 2.0 * division * counts.babies as f64;
         let double = division * counts.giants as f64 + special * diagonal * counts.diagonals as f64;
@@ -112,8 +117,8 @@ mod tests {
         assert_eq!(bytes(&params(15, 6, 2, 40), 3, 1 << 12), 8 << 13);
     }
 
-    /// A convolution at the bottom of a chain with many special primes keeps to the chain; a map of few diagonals high
-    /// up does not.
+    /// A convolution at the bottom of a chain with many special primes keeps to the chain; a map of
+    /// few diagonals high up does not.
     #[test]
     fn many_diagonals_under_many_special_primes_are_multiplied_over_the_chain() {
         let params = params(15, 20, 5, 40);

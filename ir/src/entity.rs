@@ -9,7 +9,8 @@ macro_rules! entity {
         pub struct $name(u32);
 
         impl $name {
-            /// The `index`-th entity. Indices beyond `u32` never occur: a program has far fewer ops.
+            /// The `index`-th entity. Indices beyond `u32` never occur: a program has far fewer
+            /// ops.
             pub const fn new(index: usize) -> Self {
                 assert!(index < u32::MAX as usize);
                 $name(index as u32)

@@ -1,5 +1,5 @@
-//! Which keys the server of a scheduled program needs, and up to which level: asked by the passes that plan memory and
-//! by key generation, so that both mean the same keys.
+//! Which keys the server of a scheduled program needs, and up to which level: asked by the passes
+//! that plan memory and by key generation, so that both mean the same keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ use crate::packing::residue_bits;
 use crate::params::Params;
 use crate::scale::Level;
 
-/// Switching keys, each with the highest level it is used at; at lower levels the same key is truncated. And the keys to
-/// an ephemeral secret and back.
+/// Switching keys, each with the highest level it is used at; at lower levels the same key is
+/// truncated. And the keys to an ephemeral secret and back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvaluationKeys {
     /// For `relinearize` and for products inside polynomials and bootstraps.
@@ -26,7 +26,8 @@ pub struct EvaluationKeys {
     pub encapsulation: Option<Encapsulation>,
 }
 
-/// The keys that a modulus is raised with under an ephemeral secret: one to it, and back from it one per rotation.
+/// The keys that a modulus is raised with under an ephemeral secret: one to it, and back from it
+/// one per rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encapsulation {
     /// Hamming weight of the ephemeral secret.
@@ -35,17 +36,20 @@ pub struct Encapsulation {
     pub level: Level,
     /// Number of special primes of the keys back.
     pub special: usize,
-    /// Steps to the left that the keys back rotate by, 0 among them where nothing else is done on the way.
+    /// Steps to the left that the keys back rotate by, 0 among them where nothing else is done on
+    /// the way.
     pub rotations: BTreeSet<usize>,
 }
 
 impl EvaluationKeys {
-    /// The keys of `func`: of its ops, and of the bootstraps in its meta, which have to be bootstraps of `params`.
+    /// The keys of `func`: of its ops, and of the bootstraps in its meta, which have to be
+    /// bootstraps of `params`.
     pub fn of(func: &Func<Ckks>, params: &Params) -> Result<Self, ProgramBootstrapError> {
         EvaluationKeys::of_ops(func).with_bootstraps(func, params)
     }
 
-    /// The keys that the ops of `func` use. Bootstraps bring keys of their own, which are not among them.
+    /// The keys that the ops of `func` use. Bootstraps bring keys of their own, which are not among
+    /// them.
     pub fn of_ops(func: &Func<Ckks>) -> Self {
         EvaluationKeys::of_ops_with(func, |map, baby_step| {
             LinearShape::of(map, &func.consts, baby_step).rotation_set()
@@ -119,7 +123,8 @@ impl EvaluationKeys {
         }
     }
 
-    /// Notes the keys of one bootstrap, which fits `params`; all of a program share one ephemeral secret.
+    /// Notes the keys of one bootstrap, which fits `params`; all of a program share one ephemeral
+    /// secret.
     pub fn bootstrap(&mut self, bootstrap: &BootstrapParams, params: &Params) {
         let sine = Some(bootstrap.sine_input_level());
         self.relinearization = self.relinearization.max(sine);
@@ -152,15 +157,17 @@ impl EvaluationKeys {
     }
 }
 
-/// Bytes of one switching key for ciphertexts up to `level`, both halves expanded: per digit two polynomials over
-/// the chain primes of that level and the special primes, in as many bits as these have.
+/// Bytes of one switching key for ciphertexts up to `level`, both halves expanded: per digit two
+/// polynomials over the chain primes of that level and the special primes, in as many bits as these
+/// have.
 pub fn switching_key_bytes(params: &Params, level: Level) -> u64 {
     let bits = residue_bits(params, params.key_limbs(level));
     (params.digits(level).len() * 2 * bits * params.ring_degree() / 8) as u64
 }
 
-/// Bytes of the keys to an ephemeral secret and back: a pair of polynomials over the bottom prime and a special one, and one
-/// per rotation over the chain primes of the level and the special primes they have.
+/// Bytes of the keys to an ephemeral secret and back: a pair of polynomials over the bottom prime
+/// and a special one, and one per rotation over the chain primes of the level and the special
+/// primes they have.
 fn encapsulation_bytes(params: &Params, keys: &Encapsulation) -> u64 {
     let limbs = 2 + keys.rotations.len() * (params.key_limbs(keys.level) + keys.special);
     (2 * limbs * params.ring_degree() * size_of::<u64>()) as u64

@@ -59,14 +59,16 @@ struct ValueData<S: Stage> {
     name: Option<String>,
 }
 
-/// A straight-line function: inputs, ops in execution order, outputs, constants, and named facts about it.
+/// A straight-line function: inputs, ops in execution order, outputs, constants, and named facts
+/// about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Func<S: Stage> {
     /// Name without the `@`... a word of letters, digits, `_`, `.` and `-`.
     pub name: String,
     /// Constant tensors.
     pub consts: ConstPool,
-    /// Facts that passes leave for later ones (layouts of inputs and outputs, factors, notes), by name.
+    /// Facts that passes leave for later ones (layouts of inputs and outputs, factors, notes), by
+    /// name.
     pub meta: BTreeMap<String, Attr>,
     values: Vec<ValueData<S>>,
     inputs: Vec<Value>,
@@ -198,7 +200,8 @@ impl<S: Stage> Func<S> {
         counts
     }
 
-    /// For every value the index of the last op that uses it (`ops().len()` for outputs), `None` if unused.
+    /// For every value the index of the last op that uses it (`ops().len()` for outputs), `None` if
+    /// unused.
     pub fn last_uses(&self) -> Vec<Option<usize>> {
         let mut last = vec![None; self.values.len()];
         for (index, data) in self.ops.iter().enumerate() {
@@ -221,8 +224,8 @@ impl<S: Stage> Func<S> {
 
 /// Copies a function op by op into a new one, the frame of every rewriting pass.
 ///
-/// The pass walks the old ops in order, pushes what it wants into [`Rewriter::func`] and records what each old
-/// value has become.
+/// The pass walks the old ops in order, pushes what it wants into [`Rewriter::func`] and records
+/// what each old value has become.
 pub struct Rewriter<S: Stage, T: Stage = S> {
     /// The new function.
     pub func: Func<T>,
@@ -231,7 +234,8 @@ pub struct Rewriter<S: Stage, T: Stage = S> {
 }
 
 impl<S: Stage, T: Stage> Rewriter<S, T> {
-    /// A new function with the old one's name, constants and meta; inputs are to be added by the caller.
+    /// A new function with the old one's name, constants and meta; inputs are to be added by the
+    /// caller.
     pub fn new(old: &Func<S>) -> Self {
         let mut func = Func::new(old.name.clone());
         func.consts = old.consts.clone();

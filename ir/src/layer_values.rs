@@ -1,8 +1,9 @@
 //! Which values of a scheduled program stand for values of the network, and how they are stored.
 //!
-//! Lowering names the last op of what a network's value has become after that value. Such a value is stored in a layout, divided by a
-//! factor and, where channels were equalised, by one more per channel. Passes leave the factors in the fact [`STORED_VALUES`]; layouts
-//! follow from the program.
+//! Lowering names the last op of what a network's value has become after that value. Such a value
+//! is stored in a layout, divided by a factor and, where channels were equalised, by one more per
+//! channel. Passes leave the factors in the fact [`STORED_VALUES`]; layouts follow from the
+//! program.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ use crate::record_attr;
 /// Name of the fact that says how named values are stored: a list of [`StoredValue`].
 pub const STORED_VALUES: &str = "stored_values";
 
-/// How a value of the network is stored: element `e` of channel `c` as `e / (factor * channels[c])`.
+/// How a value of the network is stored: element `e` of channel `c` as `e / (factor *
+/// channels[c])`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredValue {
     /// Name of the value in the network.
@@ -81,7 +83,8 @@ impl LayerValue {
 #[error("the program does not say how it stores the network's values ({0}); compile the model again")]
 pub struct LayerValuesError(String);
 
-/// The values of `func` that stand for values of the network, in program order; of those with the same name the last.
+/// The values of `func` that stand for values of the network, in program order; of those with the
+/// same name the last.
 pub fn layer_values(func: &Func<Ckks>) -> Result<Vec<LayerValue>, LayerValuesError> {
     let facts: Vec<StoredValue> = func.meta(STORED_VALUES).map_err(|error| LayerValuesError(error.0))?;
     let mut stored: BTreeMap<String, StoredValue> =
@@ -110,7 +113,8 @@ pub fn layer_values(func: &Func<Ckks>) -> Result<Vec<LayerValue>, LayerValuesErr
     Ok(found)
 }
 
-/// The layout of every value, as far as ops tell: a linear map gives its result one, all others keep that of their first operand.
+/// The layout of every value, as far as ops tell: a linear map gives its result one, all others
+/// keep that of their first operand.
 fn layouts(func: &Func<Ckks>) -> Result<Vec<Option<Layout>>, LayerValuesError> {
     let inputs: Vec<Layout> = func.meta("input_layout").map_err(|error| LayerValuesError(error.0))?;
     let mut layouts = vec![None; func.value_count()];

@@ -1,8 +1,8 @@
 //! Which layer of the network an op of any stage belongs to.
 //!
-//! Lowering names the last op of what a network's value has become after that value; ops on the way have no name. An op
-//! without a name belongs to the layer of the first op that reads its result: bias and folded sums to their convolution, a
-//! bootstrap to the op that needs the levels.
+//! Lowering names the last op of what a network's value has become after that value; ops on the way
+//! have no name. An op without a name belongs to the layer of the first op that reads its result:
+//! bias and folded sums to their convolution, a bootstrap to the op that needs the levels.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,8 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// The layers of `func`. Where no op downstream has a name, the layer is that of the first operand, or the result's id.
+    /// The layers of `func`. Where no op downstream has a name, the layer is that of the first
+    /// operand, or the result's id.
     pub fn of<S: Stage>(func: &Func<S>) -> Self {
         let by_use = by_use(func, |_| true);
         let definitions = func.definitions();
@@ -39,7 +40,8 @@ impl Layers {
         layers.by_last_op()
     }
 
-    /// An op of a layer may run long before the others, as a value on the side is brought to its level.
+    /// An op of a layer may run long before the others, as a value on the side is brought to its
+    /// level.
     fn by_last_op(self) -> Self {
         let mut last = vec![0; self.names.len()];
         self.of_op.iter().enumerate().for_each(|(op, &layer)| last[layer] = op);

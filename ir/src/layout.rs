@@ -6,9 +6,10 @@
 //! position(c, y, x) = (c / m) * PH * PW  +  (y * g + (c mod m) / g) * PW  +  x * g + (c mod m) mod g
 //! ```
 //!
-//! with gap `g`, plane `PH x PW` and `m` channels multiplexed on each plane (`m = 1`, or up to `g^2`). The line is
-//! cut into pieces of `period` positions; piece `v` is vector `v`, and inside a vector of `slots` slots the piece
-//! repeats every `period` slots. Positions that no element takes hold zero. One formula covers the field's packings:
+//! with gap `g`, plane `PH x PW` and `m` channels multiplexed on each plane (`m = 1`, or up to
+//! `g^2`). The line is cut into pieces of `period` positions; piece `v` is vector `v`, and inside a
+//! vector of `slots` slots the piece repeats every `period` slots. Positions that no element takes
+//! hold zero. One formula covers the field's packings:
 //!
 //! | packing | values |
 //! |---|---|
@@ -63,8 +64,8 @@ pub struct Place {
 const MAX_ELEMENTS: usize = 1 << 28;
 
 impl Layout {
-    /// Channel after channel, row-major, in as few vectors as hold it: one whose content repeats with the smallest
-    /// power of two that fits, or several full ones.
+    /// Channel after channel, row-major, in as few vectors as hold it: one whose content repeats
+    /// with the smallest power of two that fits, or several full ones.
     pub fn dense(shape: [usize; 3], slots: usize) -> Self {
         let elements = shape.iter().product::<usize>().max(1);
         let period = elements.next_power_of_two().min(slots);

@@ -30,8 +30,8 @@
 //! | [`packing`] | bits of residues in keys and matrices |
 //! | [`polynomial`], [`polynomial_shape`] | Chebyshev polynomials, and how they are evaluated |
 //!
-//! Everything a pass and the runtime must agree on lives here; neither sees the other. This crate chooses
-//! nothing and encrypts nothing.
+//! Everything a pass and the runtime must agree on lives here; neither sees the other. This crate
+//! chooses nothing and encrypts nothing.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,9 @@
-//! Linear maps between packed tensors, described and not stored: weights plus input and output layout.
+//! Linear maps between packed tensors, described and not stored: weights plus input and output
+//! layout.
 //!
-//! A map is a sparse matrix from input slots to output slots. Under encryption it is evaluated by generalised
-//! diagonals (Halevi and Shoup, CRYPTO 2014): rotate the input by `d`, multiply by diagonal `d`, add up.
+//! A map is a sparse matrix from input slots to output slots. Under encryption it is evaluated by
+//! generalised diagonals (Halevi and Shoup, CRYPTO 2014): rotate the input by `d`, multiply by
+//! diagonal `d`, add up.
 
 mod apply;
 
@@ -50,7 +52,8 @@ pub struct LinearMap {
     pub input: Layout,
     /// Layout of its result.
     pub output: Layout,
-    /// Partial sums: 1, or a power of two up to `input.period / output.period`. See [`LinearMap::fold_rotations`].
+    /// Partial sums: 1, or a power of two up to `input.period / output.period`. See
+    /// [`LinearMap::fold_rotations`].
     pub fold: usize,
 }
 
@@ -119,8 +122,8 @@ impl AsAttr for LinearKind {
     }
 }
 
-/// Diagonals of one pair of vectors, keyed by rotation. Diagonal `d` multiplies the operand rotated left by `d`;
-/// slot `s` of the result takes `diagonal[s mod diagonal.len()]`.
+/// Diagonals of one pair of vectors, keyed by rotation. Diagonal `d` multiplies the operand rotated
+/// left by `d`; slot `s` of the result takes `diagonal[s mod diagonal.len()]`.
 pub type Diagonals = BTreeMap<usize, Vec<f64>>;
 
 impl LinearMap {
@@ -129,13 +132,15 @@ impl LinearMap {
         LinearMap { kind, input, output, fold: 1 }
     }
 
-    /// What completes a map with `fold` above 1: `for r in fold_rotations { y += rotate(y, r) }`, none for 1.
+    /// What completes a map with `fold` above 1: `for r in fold_rotations { y += rotate(y, r) }`,
+    /// none for 1.
     ///
-    /// A result that repeats every `output.period` slots below a longer `input.period` has many copies, and filling
-    /// each of them by diagonals costs up to `input.period` of them. With `fold` F the op leaves each product in
-    /// only one of F neighbouring copies, the one that its smallest rotation reaches, so at most `input.period / F`
-    /// diagonals are left (`output.period` at full fold; the hybrid method of Juvekar et al., USENIX Security 2018).
-    /// Its result repeats every `F * output.period` slots, and the copies add up to the map's value.
+    /// A result that repeats every `output.period` slots below a longer `input.period` has many
+    /// copies, and filling each of them by diagonals costs up to `input.period` of them. With
+    /// `fold` F the op leaves each product in only one of F neighbouring copies, the one that its
+    /// smallest rotation reaches, so at most `input.period / F` diagonals are left (`output.period`
+    /// at full fold; the hybrid method of Juvekar et al., USENIX Security 2018). Its result repeats
+    /// every `F * output.period` slots, and the copies add up to the map's value.
     pub fn fold_rotations(&self) -> impl Iterator<Item = usize> + use<> {
         let period = self.output.period;
         (0..self.fold.trailing_zeros()).map(move |i| period << i)
@@ -197,8 +202,8 @@ impl LinearMap {
         Ok(())
     }
 
-    /// Calls `visit(output element, input element, weight)` for every entry of the matrix, elements as
-    /// `[c, y, x]`. Entries may repeat an element pair; they add up.
+    /// Calls `visit(output element, input element, weight)` for every entry of the matrix, elements
+    /// as `[c, y, x]`. Entries may repeat an element pair; they add up.
     pub fn for_each_entry(&self, consts: &ConstPool, mut visit: impl FnMut([usize; 3], [usize; 3], f64)) {
         let [channels, height, width] = self.input.shape;
         match &self.kind {
@@ -248,7 +253,8 @@ impl LinearMap {
         }
     }
 
-    /// Length of a diagonal before it repeats: the larger of the two periods, or the share of it that an image of a batch takes.
+    /// Length of a diagonal before it repeats: the larger of the two periods, or the share of it
+    /// that an image of a batch takes.
     pub fn diagonal_period(&self, consts: &ConstPool) -> usize {
         self.length() / self.images_per_vector(consts)
     }
@@ -263,8 +269,9 @@ impl LinearMap {
         self.input.period.max(self.output.period)
     }
 
-    /// How many images of a batch share a vector and have the same diagonals: groups of channels with the same weights that follow each
-    /// other at the same distance in operand and result, and fill it.
+    /// How many images of a batch share a vector and have the same diagonals: groups of channels
+    /// with the same weights that follow each other at the same distance in operand and result, and
+    /// fill it.
     fn images_per_vector(&self, consts: &ConstPool) -> usize {
         match self.images(consts) {
             Some((_, line)) if line < self.input.period => self.input.period / line,
@@ -272,8 +279,8 @@ impl LinearMap {
         }
     }
 
-    /// How many times the same map is done, each time from the next vectors to the next ones: by images of a batch, as many as share a
-    /// vector together.
+    /// How many times the same map is done, each time from the next vectors to the next ones: by
+    /// images of a batch, as many as share a vector together.
     pub fn blocks(&self, consts: &ConstPool) -> usize {
         match self.images(consts) {
             Some((images, line)) if line < self.input.period => images * line / self.input.period,
@@ -282,8 +289,8 @@ impl LinearMap {
         }
     }
 
-    /// The groups of channels with the same weights, and the length of the line that one takes, in operand and result, if they fill
-    /// whole vectors.
+    /// The groups of channels with the same weights, and the length of the line that one takes, in
+    /// operand and result, if they fill whole vectors.
     fn images(&self, consts: &ConstPool) -> Option<(usize, usize)> {
         let LinearKind::Conv2d { weight, groups, .. } = &self.kind else { return None };
         if *groups == 1 || self.input.period != self.output.period || self.fold != 1 {
@@ -309,8 +316,8 @@ impl LinearMap {
         divisors.filter_map(found).next()
     }
 
-    /// All non-zero diagonals, by `(output vector, input vector)`, each of [`LinearMap::diagonal_period`] elements. Every copy of the output is
-    /// filled.
+    /// All non-zero diagonals, by `(output vector, input vector)`, each of
+    /// [`LinearMap::diagonal_period`] elements. Every copy of the output is filled.
     pub fn diagonals(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Diagonals> {
         let mut all: BTreeMap<(usize, usize), Vec<Option<Vec<f64>>>> = BTreeMap::new();
         let (length, period) = (self.length(), self.diagonal_period(consts));
@@ -332,8 +339,9 @@ impl LinearMap {
         all.into_iter().map(|(pair, list)| (pair, non_zero(list))).collect()
     }
 
-    /// Rotations with an entry, by `(output vector, input vector)`: what the circuit's shape is made from. Far
-    /// cheaper than [`LinearMap::diagonals`]; entries that cancel to zero still count.
+    /// Rotations with an entry, by `(output vector, input vector)`: what the circuit's shape is
+    /// made from. Far cheaper than [`LinearMap::diagonals`]; entries that cancel to zero still
+    /// count.
     pub fn rotations(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Vec<usize>> {
         let mut seen: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
         if self.input.vectors() == 1 && self.output.vectors() == 1 {
@@ -352,7 +360,8 @@ impl LinearMap {
         seen.into_iter().map(|(pair, flags)| (pair, indices(flags))).collect()
     }
 
-    /// With one vector on either side a rotation is a difference of positions, whichever pixel it belongs to.
+    /// With one vector on either side a rotation is a difference of positions, whichever pixel it
+    /// belongs to.
     fn single_vector_rotations(&self, consts: &ConstPool) -> Vec<bool> {
         let period = self.input.period;
         let mut differences = vec![false; period];
@@ -378,9 +387,9 @@ impl LinearMap {
         rotations
     }
 
-    /// Marks `input position - output position` modulo the input period for all entries of a convolution: sums of
-    /// a part that depends on the channels and one that depends on the pixel, which is the same for all pixels when
-    /// stride and gaps agree.
+    /// Marks `input position - output position` modulo the input period for all entries of a
+    /// convolution: sums of a part that depends on the channels and one that depends on the pixel,
+    /// which is the same for all pixels when stride and gaps agree.
     fn mark_conv_differences(&self, consts: &ConstPool, differences: &mut [bool]) {
         let LinearKind::Conv2d { weight, strides, pads, dilations, groups } = &self.kind else { return };
         let weight = &consts[*weight];
@@ -392,7 +401,8 @@ impl LinearMap {
             list.dedup();
             list
         };
-        // Differences along one axis, over all output pixels whose tap `k` meets a pixel of the operand.
+        // Differences along one axis, over all output pixels whose tap `k` meets a pixel of the
+        // operand.
         let along = |k: usize, axis: usize, length: usize, outputs: usize, strides_of: [usize; 2]| {
             let input = |o: usize| (o * strides[axis] + k * dilations[axis]).checked_sub(pads[axis]);
             let met = (0..outputs).filter_map(|o| Some((o, input(o).filter(|&i| i < length)?)));
@@ -433,7 +443,8 @@ impl LinearMap {
         }
     }
 
-    /// Copies of the output that take an entry whose positions differ by `difference` modulo the input period.
+    /// Copies of the output that take an entry whose positions differ by `difference` modulo the
+    /// input period.
     fn copies_of(&self, difference: usize) -> impl Iterator<Item = usize> + use<> {
         let first = difference % (self.output.period * self.fold) / self.output.period;
         let copies = self.length() / self.output.period;
@@ -441,7 +452,8 @@ impl LinearMap {
         (first % self.fold..copies).step_by(self.fold)
     }
 
-    /// Visits `(output vector, output slot below the diagonal period, input vector, rotation, weight)`.
+    /// Visits `(output vector, output slot below the diagonal period, input vector, rotation,
+    /// weight)`.
     fn for_each_slot_entry(
         &self,
         consts: &ConstPool,
@@ -561,7 +573,8 @@ mod tests {
         for (found, expected) in result.iter().flatten().zip(whole.iter().flatten()) {
             assert!((found - expected).abs() < 1e-9);
         }
-        // No weight of these tests is zero, so the predicted rotations are exactly those of the diagonals.
+        // No weight of these tests is zero, so the predicted rotations are exactly those of the
+        // diagonals.
         let found: BTreeMap<_, Vec<usize>> =
             map.diagonals(consts).into_iter().map(|(pair, d)| (pair, d.into_keys().collect())).collect();
         assert_eq!(map.rotations(consts), found);

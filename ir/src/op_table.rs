@@ -1,5 +1,6 @@
-//! The macro behind each stage's op table: one entry per op gives the enum variant, its printed mnemonic, its
-//! operands, its attributes and its doc; printer, parser, verifier and rewriting follow from it.
+//! The macro behind each stage's op table: one entry per op gives the enum variant, its printed
+//! mnemonic, its operands, its attributes and its doc; printer, parser, verifier and rewriting
+//! follow from it.
 
 use crate::attr::{Attr, AttrError, Fields};
 
@@ -17,9 +18,10 @@ pub trait Family: Sized {
 
 /// Declares the `pub enum Op` of a stage.
 ///
-/// An entry is `Variant "mnemonic" (operand, ...) { attribute: Type, ... }`, or `(*operands)` for an op with any
-/// number of operands, kept in a `Vec<Value>`. After the table, `family Variant (operand) { field:
-/// Type }` declares many ops of one operand at once, all those of the [`Family`] that `Type` is.
+/// An entry is `Variant "mnemonic" (operand, ...) { attribute: Type, ... }`, or `(*operands)` for
+/// an op with any number of operands, kept in a `Vec<Value>`. After the table, `family Variant
+/// (operand) { field: Type }` declares many ops of one operand at once, all those of the [`Family`]
+/// that `Type` is.
 macro_rules! op_table {
     ($(#[$enum_doc:meta])* enum Op { $(
         $(#[$doc:meta])*

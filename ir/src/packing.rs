@@ -1,10 +1,10 @@
-//! Bits that residues take where they are packed, in keys and in matrices of bootstraps: decided here, so that passes that plan memory know
-//! what the runtime does.
+//! Bits that residues take where they are packed, in keys and in matrices of bootstraps: decided
+//! here, so that passes that plan memory know what the runtime does.
 
 use crate::params::Params;
 
-/// Bits that a residue modulo a prime of `bits` bits takes: as many, up to 56, which lie within eight bytes wherever in a byte they start, or
-/// a word.
+/// Bits that a residue modulo a prime of `bits` bits takes: as many, up to 56, which lie within
+/// eight bytes wherever in a byte they start, or a word.
 pub const fn packed_bits(bits: u32) -> u32 {
     if bits <= 56 { bits } else { u64::BITS }
 }

@@ -1,7 +1,8 @@
-//! Parameters of an RNS-CKKS instance: ring degree, modulus chain, special primes, secret, canonical scales.
+//! Parameters of an RNS-CKKS instance: ring degree, modulus chain, special primes, secret,
+//! canonical scales.
 //!
-//! Pure numbers. *Choosing* them is a pass (`fhec-passes`), *tables* built from them (roots, twiddles, conversion
-//! constants) belong to the runtime.
+//! Pure numbers. *Choosing* them is a pass (`fhec-passes`), *tables* built from them (roots,
+//! twiddles, conversion constants) belong to the runtime.
 
 use std::fmt;
 use std::ops::Range;
@@ -90,10 +91,12 @@ pub struct ParamsLiteral {
     pub log_n: u32,
     /// Chain primes, bottom to top.
     pub q: Vec<u64>,
-    /// `levels[l]`: which of `q` a ciphertext at level `l` has. One prime per level is [`PrimeSet::prefixes`] of `1, 2, 3, ...`; prefixes
-    /// that skip counts are levels of several small primes. A level may also lack primes of the levels below it: a rescale then
-    /// divides by the primes that it drops over those it adds, so levels can be smaller than primes (Samardzic and Sanchez, *BitPacker*,
-    /// ASPLOS 2024). The primes of all levels up to one are the first of the chain: keys for that level are over these.
+    /// `levels[l]`: which of `q` a ciphertext at level `l` has. One prime per level is
+    /// [`PrimeSet::prefixes`] of `1, 2, 3, ...`; prefixes that skip counts are levels of several
+    /// small primes. A level may also lack primes of the levels below it: a rescale then divides by
+    /// the primes that it drops over those it adds, so levels can be smaller than primes (Samardzic
+    /// and Sanchez, *BitPacker*, ASPLOS 2024). The primes of all levels up to one are the first of
+    /// the chain: keys for that level are over these.
     pub levels: Vec<PrimeSet>,
     /// Special primes for key switching.
     pub p: Vec<u64>,
@@ -105,7 +108,8 @@ pub struct ParamsLiteral {
     pub secret: Secret,
 }
 
-/// A level whose canonical scale is set instead of following from the level above: the top of a segment of the chain.
+/// A level whose canonical scale is set instead of following from the level above: the top of a
+/// segment of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FixedScale {
     /// The level.
@@ -116,10 +120,11 @@ pub struct FixedScale {
 
 /// A validated parameter set with its canonical scales.
 ///
-/// A chain for bootstrapping has segments of primes of different sizes, and a scale of its own for each: the levels where
-/// a segment starts have a [`FixedScale`]. One step below a level for which [`Params::continues`] is false the scale is
-/// not `D_l^2 / q`. Products with plaintexts, constants and linear maps cross such a step as any other, because they are
-/// encoded at `q D_(l-1) / D_l`; products of two ciphertexts do not, and are refused.
+/// A chain for bootstrapping has segments of primes of different sizes, and a scale of its own for
+/// each: the levels where a segment starts have a [`FixedScale`]. One step below a level for which
+/// [`Params::continues`] is false the scale is not `D_l^2 / q`. Products with plaintexts, constants
+/// and linear maps cross such a step as any other, because they are encoded at `q D_(l-1) / D_l`;
+/// products of two ciphertexts do not, and are refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Params {
     literal: ParamsLiteral,
@@ -135,8 +140,8 @@ impl Params {
         Params::segmented(literal, Vec::new())
     }
 
-    /// Validates `literal` and fixes the canonical scale of every level, from the top down by the recurrence, but for the
-    /// levels of `fixed` (highest first), where it is set.
+    /// Validates `literal` and fixes the canonical scale of every level, from the top down by the
+    /// recurrence, but for the levels of `fixed` (highest first), where it is set.
     pub fn segmented(literal: ParamsLiteral, fixed: Vec<FixedScale>) -> Result<Self, ParamsError> {
         let ParamsLiteral { log_n, q, levels, p, digit_limbs, log_scale, secret, .. } = &literal;
         if !LOG_N_RANGE.contains(log_n) {
@@ -180,7 +185,8 @@ impl Params {
         }
         let special_bits = log2_product(p);
         let digit_bits = q.chunks(*digit_limbs).map(log2_product).fold(0.0, f64::max);
-        // One bit of slack: the key-switching noise is divided by P, a slightly smaller P costs a fraction of a bit.
+        // One bit of slack: the key-switching noise is divided by P, a slightly smaller P costs a
+        // fraction of a bit.
         if digit_bits > special_bits + 1.0 {
             return Err(ParamsError::SpecialPrimesTooSmall { digit_bits, special_bits });
         }
@@ -191,7 +197,8 @@ impl Params {
         {
             return Err(ParamsError::FixedScales { top: top as Level, found: fixed });
         }
-        // Before the first square: numbers of any size are no scale, and squaring them takes memory without end.
+        // Before the first square: numbers of any size are no scale, and squaring them takes memory
+        // without end.
         if !LOG_SCALE_RANGE.contains(log_scale) {
             let level = top as Level;
             return Err(ParamsError::ScaleDrift { level, log2_scale: f64::from(*log_scale) });
@@ -219,8 +226,8 @@ impl Params {
         &self.fixed
     }
 
-    /// Whether `D_(level-1) = D_level^2 / q`: whether a product of two canonical values of `level` rescales to a canonical
-    /// value. True at level 0, where nothing can be rescaled.
+    /// Whether `D_(level-1) = D_level^2 / q`: whether a product of two canonical values of `level`
+    /// rescales to a canonical value. True at level 0, where nothing can be rescaled.
     pub fn continues(&self, level: Level) -> bool {
         !self.fixed.iter().any(|segment| segment.level + 1 == level)
     }
@@ -235,8 +242,8 @@ impl Params {
         self.literal.log_n
     }
 
-    /// Bytes of buffers that a runtime keeps at rest for reuse, at most: 128 polynomials over all primes, and in small
-    /// rings what a linear map has in the making.
+    /// Bytes of buffers that a runtime keeps at rest for reuse, at most: 128 polynomials over all
+    /// primes, and in small rings what a linear map has in the making.
     pub fn resting_bytes(&self) -> usize {
         const LEAST: usize = 1 << 28;
         ((128 * size_of::<u64>() * (self.q().len() + self.p().len())) << self.log_n()).max(LEAST)
@@ -309,8 +316,8 @@ impl Params {
         (to..from).find(|&level| self.nests(from, level)).unwrap_or(from)
     }
 
-    /// Number of the chain primes that `level` and the levels below have among them, which are the first of the chain: what a key that
-    /// serves all of them is over.
+    /// Number of the chain primes that `level` and the levels below have among them, which are the
+    /// first of the chain: what a key that serves all of them is over.
     ///
     /// # Panics
     /// If `level` is above [`Params::top_level`].
@@ -318,7 +325,8 @@ impl Params {
         self.key_limbs[level as usize]
     }
 
-    /// Whether a ciphertext at level `from` has all primes of level `to`: whether forgetting primes brings it there.
+    /// Whether a ciphertext at level `from` has all primes of level `to`: whether forgetting primes
+    /// brings it there.
     ///
     /// # Panics
     /// If one is above [`Params::top_level`].
@@ -331,8 +339,8 @@ impl Params {
         self.literal.digit_limbs
     }
 
-    /// Ranges of chain primes of the key-switching digits of a key for `level`; the last may be shorter. A ciphertext's digits are those
-    /// of its primes that are in each.
+    /// Ranges of chain primes of the key-switching digits of a key for `level`; the last may be
+    /// shorter. A ciphertext's digits are those of its primes that are in each.
     pub fn digits(&self, level: Level) -> Vec<Range<usize>> {
         let limbs = self.key_limbs(level);
         (0..limbs)
@@ -346,8 +354,9 @@ impl Params {
         &self.scales[level as usize]
     }
 
-    /// The value that a scale's name stands for. [`Scale::squared`] is what rescales to the canonical scale of the level
-    /// below: `D_level^2` inside a segment, `q D_(level-1)` at the step to the next one.
+    /// The value that a scale's name stands for. [`Scale::squared`] is what rescales to the
+    /// canonical scale of the level below: `D_level^2` inside a segment, `q D_(level-1)` at the
+    /// step to the next one.
     pub fn scale(&self, name: Scale) -> ExactScale {
         let base = self.canonical_scale(name.level);
         if name.power == 2 && !self.continues(name.level) {
@@ -357,7 +366,8 @@ impl Params {
         (1..name.power).fold(base.clone(), |scale, _| scale.mul(base))
     }
 
-    /// What a rescale from `level` to `level - 1` divides by: the primes that it drops over those it adds.
+    /// What a rescale from `level` to `level - 1` divides by: the primes that it drops over those
+    /// it adds.
     ///
     /// # Panics
     /// At level 0, where nothing can be dropped.
@@ -393,14 +403,16 @@ impl Params {
         log2_product(self.q()) + log2_product(self.p())
     }
 
-    /// `log2(q_0 p_0)`: the modulus of the key that switches to an ephemeral secret, the only one published under it.
+    /// `log2(q_0 p_0)`: the modulus of the key that switches to an ephemeral secret, the only one
+    /// published under it.
     pub fn log_ephemeral_modulus(&self) -> f64 {
         log2_product(&self.q()[..1]) + log2_product(&self.p()[..1])
     }
 
-    /// Digest of everything that makes two parties' keys and ciphertexts compatible: the parameters (their name is left
-    /// out), and what the keys to an ephemeral secret and back are made with, where a program has such. Which rotations
-    /// those keys serve is left out: more of them make no other key.
+    /// Digest of everything that makes two parties' keys and ciphertexts compatible: the parameters
+    /// (their name is left out), and what the keys to an ephemeral secret and back are made with,
+    /// where a program has such. Which rotations those keys serve is left out: more of them make no
+    /// other key.
     pub fn fingerprint(&self, encapsulation: Option<&Encapsulation>) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"fhec parameters 2");

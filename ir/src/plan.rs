@@ -1,7 +1,9 @@
-//! The plan: everything that a compile decided and predicts, as data that people and pipelines read.
+//! The plan: everything that a compile decided and predicts, as data that people and pipelines
+//! read.
 //!
-//! It travels in the artifact as JSON; `fhec inspect --json` prints it. Field names of the first level are a contract:
-//! within one [`SCHEMA_VERSION`] none is renamed or removed. Fields that came later are empty in the plans of older artifacts.
+//! It travels in the artifact as JSON; `fhec inspect --json` prints it. Field names of the first
+//! level are a contract: within one [`SCHEMA_VERSION`] none is renamed or removed. Fields that came
+//! later are empty in the plans of older artifacts.
 
 mod bootstrap;
 mod check;
@@ -19,7 +21,8 @@ pub use layer::LayerRow;
 /// Version of the schema, raised when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// `log2` that stands for a probability of zero, or one too small to matter, in plans: JSON has no infinities.
+/// `log2` that stands for a probability of zero, or one too small to matter, in plans: JSON has no
+/// infinities.
 pub const LEAST_LOG2_PROBABILITY: f64 = -1000.0;
 
 /// A compiled program in numbers.
@@ -29,7 +32,8 @@ pub struct Plan {
     pub schema_version: u32,
     /// Name of the network.
     pub network: String,
-    /// Security level that all secrets of the program keep, in bits, by the table named in `security_source`.
+    /// Security level that all secrets of the program keep, in bits, by the table named in
+    /// `security_source`.
     pub security_bits: u32,
     /// How the level was derived: table and attack model.
     pub security_source: String,
@@ -44,7 +48,8 @@ pub struct Plan {
     pub secret: String,
     /// `log2` of the scale of the top level.
     pub log_scale: u32,
-    /// Number of bootstraps, counted per ciphertext, without those of a softmax that is evaluated under encryption.
+    /// Number of bootstraps, counted per ciphertext, without those of a softmax that is evaluated
+    /// under encryption.
     pub bootstraps: usize,
     /// Number of bootstraps of that softmax.
     #[serde(default)]
@@ -64,7 +69,8 @@ pub struct Plan {
     /// Images of one inference.
     #[serde(default = "one_image")]
     pub batch: usize,
-    /// Seconds for one inference, of all images of the batch, on the machine of the cost table, keys loaded.
+    /// Seconds for one inference, of all images of the batch, on the machine of the cost table,
+    /// keys loaded.
     pub predicted_seconds: f64,
     /// Which machine and thread count the prediction is for.
     pub cost_table: String,
@@ -72,13 +78,15 @@ pub struct Plan {
     pub predicted_peak_bytes: u64,
     /// Standard deviation of the error of a stored output slot, `log2`.
     pub predicted_log2_error: f64,
-    /// `log2` of the probability that the program fails because a bootstrap does; `None` without bootstraps, where nothing
-    /// can fail that way.
+    /// `log2` of the probability that the program fails because a bootstrap does; `None` without
+    /// bootstraps, where nothing can fail that way.
     pub log2_failure_probability: Option<f64>,
-    /// Of the peak, what is there all the time: keys, tables of transforms, matrices of bootstraps, encoded weights.
+    /// Of the peak, what is there all the time: keys, tables of transforms, matrices of bootstraps,
+    /// encoded weights.
     #[serde(default)]
     pub resident_bytes: u64,
-    /// How often the approximated activations kept the class of sample images; `None` where a compile had no images to tell.
+    /// How often the approximated activations kept the class of sample images; `None` where a
+    /// compile had no images to tell.
     #[serde(default)]
     pub agreement: Option<Agreement>,
     /// The plan by layers, in the order in which they are done.
@@ -87,7 +95,8 @@ pub struct Plan {
     /// Why each bootstrap is where it is, in program order.
     #[serde(default)]
     pub bootstrap_sites: Vec<BootstrapRow>,
-    /// Where bootstraps are placed by named rules: the count by rule, and what other placements need.
+    /// Where bootstraps are placed by named rules: the count by rule, and what other placements
+    /// need.
     #[serde(default)]
     pub accounting: Option<Accounting>,
     /// The keys one by one: relinearization, rotations by steps, conjugation, encapsulation.
@@ -238,7 +247,8 @@ impl Considered {
     pub const CHOSEN: &str = "chosen";
     /// Verdict of a set that keeps all that was asked for, and takes longer than the one chosen.
     pub const SLOWER: &str = "slower";
-    /// Verdict of a set that keeps all that was asked for, and is hardly faster than the one chosen, but less precise.
+    /// Verdict of a set that keeps all that was asked for, and is hardly faster than the one
+    /// chosen, but less precise.
     pub const LESS_PRECISE: &str = "less precise";
 
     /// Whether the set keeps all that was asked for, and was not chosen.

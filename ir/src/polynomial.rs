@@ -10,8 +10,8 @@ pub struct Polynomial {
 }
 
 impl Polynomial {
-    /// From Chebyshev coefficients over `[low, high]`. Trailing zeros are dropped; an empty list is the zero
-    /// polynomial.
+    /// From Chebyshev coefficients over `[low, high]`. Trailing zeros are dropped; an empty list is
+    /// the zero polynomial.
     ///
     /// # Errors
     /// If a number is not finite or `low >= high`.

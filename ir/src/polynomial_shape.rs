@@ -1,17 +1,19 @@
-//! How a polynomial is evaluated under encryption: which Chebyshev polynomials are computed, and how the result is
-//! put together from them. Passes ask it for costs, the runtime follows it.
+//! How a polynomial is evaluated under encryption: which Chebyshev polynomials are computed, and
+//! how the result is put together from them. Passes ask it for costs, the runtime follows it.
 //!
-//! Baby-step giant-step in the Chebyshev basis (Paterson and Stockmeyer, SIAM J. Comput. 1973; Han and Ki, ePrint
-//! 2019/688, for the basis; Bossuat et al., ePrint 2020/1203, section 5, for depth and scales). A polynomial is split by
-//! a giant step `T_g` into `q T_g + r`; the quotient is a polynomial of its own one level up, the remainder is split
-//! further, until what is left is a combination of the basis elements at hand. Depth is optimal,
-//! `ceil(log2(degree + 1))`: `T_k` is ready `ceil(log2 k)` levels below the operand, a combination of ready elements is
-//! taken *at the level of the products it is added to*, and both are rescaled together.
+//! Baby-step giant-step in the Chebyshev basis (Paterson and Stockmeyer, SIAM J. Comput. 1973; Han
+//! and Ki, ePrint 2019/688, for the basis; Bossuat et al., ePrint 2020/1203, section 5, for depth
+//! and scales). A polynomial is split by a giant step `T_g` into `q T_g + r`; the quotient is a
+//! polynomial of its own one level up, the remainder is split further, until what is left is a
+//! combination of the basis elements at hand. Depth is optimal, `ceil(log2(degree + 1))`: `T_k` is
+//! ready `ceil(log2 k)` levels below the operand, a combination of ready elements is taken *at the
+//! level of the products it is added to*, and both are rescaled together.
 //!
-//! Relinearisation is lazy: the products of one node are summed as they are, three polynomials each, and the sum is
-//! relinearised once. Of all bases of the form *babies up to m of one parity, and powers of two*, and all splittings by their
-//! elements, the cheapest is taken, in units of about the cost of a product: 1 per product, 4 per rescaling, 16 per
-//! relinearisation (transforms at 10 to 20 limbs; the result hardly depends on these numbers).
+//! Relinearisation is lazy: the products of one node are summed as they are, three polynomials
+//! each, and the sum is relinearised once. Of all bases of the form *babies up to m of one parity,
+//! and powers of two*, and all splittings by their elements, the cheapest is taken, in units of
+//! about the cost of a product: 1 per product, 4 per rescaling, 16 per relinearisation (transforms
+//! at 10 to 20 limbs; the result hardly depends on these numbers).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -69,7 +71,8 @@ pub struct OpCounts {
 pub struct PolynomialShape {
     /// Elements beyond `T_0` and `T_1`, each after those it is made from.
     pub basis: Vec<BasisElement>,
-    /// The polynomial. It is summed up `depth - 1` levels below the operand, and rescaled to `depth`.
+    /// The polynomial. It is summed up `depth - 1` levels below the operand, and rescaled to
+    /// `depth`.
     pub root: Node,
     /// Levels used.
     pub depth: u32,
@@ -80,7 +83,8 @@ const RESCALE: u32 = 4;
 const RELINEARIZE: u32 = 16;
 
 impl PolynomialShape {
-    /// The cheapest scheme for `polynomial` over `[-1, 1]`. Constants have depth 0 and nothing to compute.
+    /// The cheapest scheme for `polynomial` over `[-1, 1]`. Constants have depth 0 and nothing to
+    /// compute.
     pub fn new(polynomial: &Polynomial) -> Self {
         let coefficients = polynomial.coefficients();
         let depth = polynomial.depth();
@@ -118,7 +122,8 @@ impl PolynomialShape {
         })
     }
 
-    /// Operations at each level from the operand's downwards; a rescaling counts at the level it leaves.
+    /// Operations at each level from the operand's downwards; a rescaling counts at the level it
+    /// leaves.
     pub fn counts_by_depth(&self) -> Vec<OpCounts> {
         let mut counts = vec![OpCounts::default(); self.depth as usize];
         for element in &self.basis {
@@ -165,8 +170,8 @@ impl PolynomialShape {
         uses
     }
 
-    /// Basis elements of an operand at `level` that lack primes at a level that they are used at, each with such a level: they must be
-    /// brought there first, by a division.
+    /// Basis elements of an operand at `level` that lack primes at a level that they are used at,
+    /// each with such a level: they must be brought there first, by a division.
     pub fn copies(&self, params: &Params, level: Level) -> BTreeSet<(usize, Level)> {
         if (level.saturating_sub(self.depth as Level)..level).all(|below| params.nests(below + 1, below)) {
             return BTreeSet::new();
@@ -179,7 +184,8 @@ impl PolynomialShape {
     }
 }
 
-/// Sets of degrees to try as bases. Every set contains 1, and with `k` two elements that it is made from.
+/// Sets of degrees to try as bases. Every set contains 1, and with `k` two elements that it is made
+/// from.
 fn candidate_bases(degree: usize, depth: u32) -> BTreeSet<BTreeSet<usize>> {
     let mut candidates = BTreeSet::new();
     let largest_baby = degree.min(2 << depth.div_ceil(2));
@@ -277,7 +283,8 @@ impl Support {
     }
 }
 
-/// Coefficients of quotient and remainder of the division by `T_giant`: `T_i = 2 T_(i-g) T_g - T_|i-2g|`.
+/// Coefficients of quotient and remainder of the division by `T_giant`: `T_i = 2 T_(i-g) T_g -
+/// T_|i-2g|`.
 fn divide(mut coefficients: Vec<f64>, giant: usize) -> (Vec<f64>, Vec<f64>) {
     let mut quotient = vec![0.0; coefficients.len() - giant];
     for i in (giant..coefficients.len()).rev() {
@@ -445,9 +452,9 @@ mod tests {
         }
     }
 
-    /// The odd baby-step giant-step algorithm of the literature takes as many products as the last number says, each
-    /// with a relinearisation. Lazy relinearisation saves one in eight at least; degree 9 and degrees 25 on buy
-    /// relinearisations with one or two more products.
+    /// The odd baby-step giant-step algorithm of the literature takes as many products as the last
+    /// number says, each with a relinearisation. Lazy relinearisation saves one in eight at least;
+    /// degree 9 and degrees 25 on buy relinearisations with one or two more products.
     #[test]
     fn counts_of_odd_polynomials() {
         let expected = [
@@ -470,7 +477,8 @@ mod tests {
         }
     }
 
-    /// `x / 2` plus an even polynomial, the single-polynomial ReLU, costs little more than half of a full one.
+    /// `x / 2` plus an even polynomial, the single-polynomial ReLU, costs little more than half of
+    /// a full one.
     #[test]
     fn sparse_supports_are_exploited() {
         let counts = |keep: fn(usize) -> bool| PolynomialShape::new(&polynomial(127, keep)).counts();

@@ -46,8 +46,8 @@ pub fn is_prime(n: u64) -> bool {
     })
 }
 
-/// Products modulo an odd number without divisions: numbers stand for their multiples by `2^64` (Montgomery, Math. Comp. 1985). A
-/// search for parameters tests a hundred thousand numbers.
+/// Products modulo an odd number without divisions: numbers stand for their multiples by `2^64`
+/// (Montgomery, Math. Comp. 1985). A search for parameters tests a hundred thousand numbers.
 struct Montgomery {
     n: u64,
     /// `-1 / n` modulo `2^64`.
@@ -81,8 +81,9 @@ impl Montgomery {
     }
 }
 
-/// Primes `q = 1 mod 2^(log_n + 1)` in order of their distance from `centre`, nearest first (below before above
-/// at equal distance). The iterator ends when a candidate leaves `(2^20, 2^61)` on both sides.
+/// Primes `q = 1 mod 2^(log_n + 1)` in order of their distance from `centre`, nearest first (below
+/// before above at equal distance). The iterator ends when a candidate leaves `(2^20, 2^61)` on
+/// both sides.
 pub fn ntt_primes_near(centre: u64, log_n: u32) -> impl Iterator<Item = u64> {
     let step = 2u64 << log_n;
     let below = (centre / step) * step + 1;

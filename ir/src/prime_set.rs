@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// A set of chain primes, by their numbers from the bottom of the chain: the modulus of a level is the product of one.
+/// A set of chain primes, by their numbers from the bottom of the chain: the modulus of a level is
+/// the product of one.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PrimeSet(u128);
@@ -25,7 +26,8 @@ impl PrimeSet {
         PrimeSet(if count == 0 { 0 } else { u128::MAX >> (Self::CAPACITY - count) })
     }
 
-    /// The sets of the first primes, of each number in `counts`: levels that are prefixes of the chain.
+    /// The sets of the first primes, of each number in `counts`: levels that are prefixes of the
+    /// chain.
     pub fn prefixes(counts: impl IntoIterator<Item = usize>) -> Vec<PrimeSet> {
         counts.into_iter().map(PrimeSet::first).collect()
     }
@@ -118,7 +120,8 @@ impl PrimeSet {
     }
 }
 
-/// What ciphertexts on their way to a level have in place of the primes of another: those of the level itself.
+/// What ciphertexts on their way to a level have in place of the primes of another: those of the
+/// level itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
     from: PrimeSet,
@@ -131,7 +134,8 @@ impl Exchange {
         Exchange { from, to }
     }
 
-    /// The primes of such a ciphertext at a level that has `primes`: the same, unless all that are exchanged are among them.
+    /// The primes of such a ciphertext at a level that has `primes`: the same, unless all that are
+    /// exchanged are among them.
     pub const fn of(self, primes: PrimeSet) -> PrimeSet {
         if primes.contains(self.from) { primes.without(self.from).with(self.to) } else { primes }
     }

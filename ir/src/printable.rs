@@ -1,15 +1,16 @@
 //! Text of strangers that people will read: names of layers and classes, notes of a plan.
 //!
-//! A terminal obeys what it is shown: escape sequences erase lines, hide text, set titles. So such text loses its control
-//! characters where it enters, and once more where it leaves for a terminal.
+//! A terminal obeys what it is shown: escape sequences erase lines, hide text, set titles. So such
+//! text loses its control characters where it enters, and once more where it leaves for a terminal.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// Whether a terminal or a reader's eye takes `c` for something else than a character: control characters of both sets, line and
-/// paragraph separators, and marks that turn the direction of what follows (Boucher and Anderson, *Trojan Source: Invisible
-/// Vulnerabilities*, USENIX Security 2023).
+/// Whether a terminal or a reader's eye takes `c` for something else than a character: control
+/// characters of both sets, line and paragraph separators, and marks that turn the direction of
+/// what follows (Boucher and Anderson, *Trojan Source: Invisible Vulnerabilities*, USENIX Security
+/// 2023).
 pub fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

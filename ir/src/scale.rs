@@ -1,9 +1,9 @@
 //! Scales: the exact factor between a message and the integers a ciphertext holds.
 //!
-//! Every level `l` of a modulus chain has one *canonical scale* `D_l`, fixed once by
-//! `D_(l-1) = D_l^2 / q`, where `q` is the quotient of the moduli of the two levels. A product of two
-//! canonical values at level `l` then has scale `D_l^2`, and its rescale has exactly `D_(l-1)`: no drift,
-//! and equality of scales is equality of names ([`Scale`]), never a comparison of floats
+//! Every level `l` of a modulus chain has one *canonical scale* `D_l`, fixed once by `D_(l-1) =
+//! D_l^2 / q`, where `q` is the quotient of the moduli of the two levels. A product of two
+//! canonical values at level `l` then has scale `D_l^2`, and its rescale has exactly `D_(l-1)`: no
+//! drift, and equality of scales is equality of names ([`Scale`]), never a comparison of floats
 //! (Bossuat et al., ePrint 2020/1203, section 3).
 
 use std::fmt;
@@ -11,7 +11,8 @@ use std::fmt;
 use num_bigint::BigUint;
 use num_traits::{ToPrimitive, Zero};
 
-/// Number of levels left: `0 <= level <= top`. Level 0 is the bottom, where nothing can be multiplied any more.
+/// Number of levels left: `0 <= level <= top`. Level 0 is the bottom, where nothing can be
+/// multiplied any more.
 pub type Level = u16;
 
 /// Name of a scale in a modulus chain: `D_level^power`.
@@ -46,8 +47,9 @@ impl fmt::Display for Scale {
     }
 }
 
-/// Fractional bits of [`ExactScale`]. Scales are below 2^64, so a value fits in 256 bits; each step of the
-/// canonical recurrence doubles the relative error, so after 60 levels it is still below 2^-120.
+/// Fractional bits of [`ExactScale`]. Scales are below 2^64, so a value fits in 256 bits; each step
+/// of the canonical recurrence doubles the relative error, so after 60 levels it is still below
+/// 2^-120.
 const FRACTION_BITS: u64 = 192;
 
 /// A positive scale as a 256-bit fixed-point number with 192 fractional bits.
@@ -104,7 +106,8 @@ impl ExactScale {
         mantissa.log2() + shift as f64 - FRACTION_BITS as f64
     }
 
-    /// Whether the scale is zero (underflow of a chain whose primes are far too large for its scale).
+    /// Whether the scale is zero (underflow of a chain whose primes are far too large for its
+    /// scale).
     pub fn is_zero(&self) -> bool {
         self.0.is_zero()
     }

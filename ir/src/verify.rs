@@ -1,8 +1,9 @@
 //! The verifier: what every pass may rely on, for all stages.
 //!
 //! 1. Every operand is defined before its use; every value has one definition.
-//! 2. Every result has exactly the type its op infers from its operands. For `ckks` this includes levels, scales
-//!    and sizes: a program that verifies never adds unequal scales or multiplies at level 0.
+//! 2. Every result has exactly the type its op infers from its operands. For `ckks` this includes
+//!    levels, scales and sizes: a program that verifies never adds unequal scales or multiplies at
+//!    level 0.
 //! 3. Every constant that an attribute names exists, and all constants are finite.
 //! 4. There is at least one output, and every output is defined.
 

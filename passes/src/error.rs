@@ -26,7 +26,8 @@ pub enum PassError {
         /// What the verifier says.
         errors: VerifyErrors,
     },
-    /// A pass built an op that does not fit its operands: a bug in that pass, unless its input was not verified.
+    /// A pass built an op that does not fit its operands: a bug in that pass, unless its input was
+    /// not verified.
     #[error("pass `{pass}` built an invalid op: {message}")]
     Malformed {
         /// The pass.

@@ -55,9 +55,11 @@ pub struct Estimate {
     pub key_bytes: u64,
     /// Encoded weights, if all are kept.
     pub plaintext_bytes: u64,
-    /// What of them may be kept from image to image where not all fit the memory budget; the others are encoded when they are used.
+    /// What of them may be kept from image to image where not all fit the memory budget; the others
+    /// are encoded when they are used.
     pub cached_bytes: Option<u64>,
-    /// Keys, live ciphertexts, transform tables, and as many encoded weights as the memory budget leaves room for.
+    /// Keys, live ciphertexts, transform tables, and as many encoded weights as the memory budget
+    /// leaves room for.
     pub peak_bytes: u64,
     /// Errors by value.
     pub noise: Vec<ValueNoise>,
@@ -74,8 +76,8 @@ fn table_bytes(params: &Params) -> u64 {
     ((params.q().len() + params.p().len() + 4) * params.ring_degree() * size_of::<u64>()) as u64
 }
 
-/// Estimates `func`; with `ram`, encoded weights are kept only as far as that leaves room. Errs if the program's bootstraps
-/// are none of `params`.
+/// Estimates `func`; with `ram`, encoded weights are kept only as far as that leaves room. Errs if
+/// the program's bootstraps are none of `params`.
 pub fn estimate(
     func: &Func<Ckks>,
     params: &Params,
@@ -127,8 +129,8 @@ pub fn estimate(
     })
 }
 
-/// Without bootstraps an inference fails only if an output's error reaches the modulus: a Gaussian tail, summed over
-/// all slots.
+/// Without bootstraps an inference fails only if an output's error reaches the modulus: a Gaussian
+/// tail, summed over all slots.
 fn failure(func: &Func<Ckks>, params: &Params, noise: &[ValueNoise]) -> f64 {
     let tail = |output: &fhec_ir::entity::Value| {
         let ty = func.ty(*output);

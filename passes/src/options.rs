@@ -28,8 +28,8 @@ use crate::search::{SearchOptions, relu_precision};
 pub const AGREEMENT: f64 = 99.5;
 /// Memory that evaluating may take where neither a limit nor a preset is given.
 pub const MAX_RAM: ByteSize = ByteSize(16 << 30);
-/// Batches larger than this are laid out one pixel per ciphertext, unless told otherwise: by then all ciphertexts of deep networks are full, and
-/// more images only make the program longer.
+/// Batches larger than this are laid out one pixel per ciphertext, unless told otherwise: by then
+/// all ciphertexts of deep networks are full, and more images only make the program longer.
 pub const MOST_IMAGES_IN_CHANNELS: usize = 32;
 
 /// How ReLU is approximated.
@@ -112,8 +112,8 @@ impl Default for CompileOptions {
 pub struct Knowledge<'a> {
     /// Where ranges come from.
     pub source: Source<'a>,
-    /// Polynomials that were fitted to its activations before. They are taken unless the options ask
-    /// for other ones.
+    /// Polynomials that were fitted to its activations before. They are taken unless the options
+    /// ask for other ones.
     pub activations: Option<&'a Activations>,
 }
 

@@ -25,8 +25,8 @@ use crate::search::Scheduled;
 use fhec_ir::layers::Layers;
 use fhec_ir::security::{Certificate, CertifiedSecret};
 
-/// The plan of `scheduled`, which was made from `network`. `security_bits` is the level that was asked for; `ranges` and `reports`
-/// are those of the passes before.
+/// The plan of `scheduled`, which was made from `network`. `security_bits` is the level that was
+/// asked for; `ranges` and `reports` are those of the passes before.
 pub fn plan(
     scheduled: &Scheduled,
     network: &Func<Nn>,
@@ -83,7 +83,8 @@ pub fn plan(
     Ok(plan)
 }
 
-/// Bound of the probability that any bootstrap of the program fails, `log2`; `None` without bootstraps.
+/// Bound of the probability that any bootstrap of the program fails, `log2`; `None` without
+/// bootstraps.
 fn failure_probability(scheduled: &Scheduled) -> Option<f64> {
     let Scheduled { program, params, .. } = scheduled;
     let main_weight = match params.secret() {
@@ -140,7 +141,8 @@ fn op_rows(scheduled: &Scheduled, layers: &Layers) -> Vec<OpRow> {
     program.ops().iter().enumerate().map(row).collect()
 }
 
-/// A layout in words, e.g. `16x14x14, gap 2, 4 channels per 28x28 plane, repeats every 4096 of 16384 slots`.
+/// A layout in words, e.g. `16x14x14, gap 2, 4 channels per 28x28 plane, repeats every 4096 of
+/// 16384 slots`.
 pub fn describe_layout(layout: &Layout) -> String {
     let Layout { shape: [c, h, w], gap, multiplex, plane: [plane_h, plane_w], period, slots } = layout;
     let vectors = layout.vectors();

@@ -17,8 +17,8 @@ use crate::search::FixedParams;
 pub enum Preset {
     /// ResNet-20 of arXiv 2106.07229
     ///
-    /// See `docs/lee2021.md`: one channel per ciphertext on 2^10 slots, ReLU of degrees 15, 15, 27 for inputs
-    /// up to 40, 11 levels between bootstraps, softmax under encryption.
+    /// See `docs/lee2021.md`: one channel per ciphertext on 2^10 slots, ReLU of degrees 15, 15, 27
+    /// for inputs up to 40, 11 levels between bootstraps, softmax under encryption.
     Lee2021,
     /// The same with its order in bootstraps: slots to coefficients last
     Lee2021StcLast,

@@ -33,7 +33,8 @@ static DIP: Function = Function {
     image: |_| Image::Bent,
 };
 
-/// Smooth functions and compositions are off by 2^-12 of the range per element, and a result is a sum of twelve.
+/// Smooth functions and compositions are off by 2^-12 of the range per element, and a result is a
+/// sum of twelve.
 const TOLERANCE: f64 = 5e-3;
 
 fn tensor(shape: &[usize], seed: usize, size: f32) -> Tensor {
@@ -86,7 +87,8 @@ fn runs(function: Activation, method: &ReluMethod, tolerance: f64) {
 
     let mut options = NnOptions::default();
     options.approximate.relu = method.clone();
-    // Intervals are a few times as wide as what occurs, and errors are relative to the width of results.
+    // Intervals are a few times as wide as what occurs, and errors are relative to the width of
+    // results.
     let intervals = Source::Intervals(Range::new(-1.0, 1.0));
     let wide = if function == Activation::EXP { f64::INFINITY } else { 8.0 * tolerance };
     for (source, tolerance) in [(&Source::Images(&images), tolerance), (&intervals, wide)] {

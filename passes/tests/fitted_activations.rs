@@ -1,4 +1,5 @@
-//! Fitted activations on a residual network with strided and padded convolutions: equalisation, fit, approximation, scaling.
+//! Fitted activations on a residual network with strided and padded convolutions: equalisation,
+//! fit, approximation, scaling.
 
 use std::collections::BTreeMap;
 
@@ -136,7 +137,8 @@ fn equalised_channels_compute_the_same() {
     assert_eq!(report.counts["weights scaled"], 6);
     let difference = judge(&func, &equal, &images(20, 2));
     assert!(difference.largest_difference < 1e-4, "{difference:?}");
-    // Channels of the inner activation, which shares its factors with no other, are now equally large.
+    // Channels of the inner activation, which shares its factors with no other, are now equally
+    // large.
     let inner = fitted_activations(&equal)[1];
     let operand = equal.ops().iter().find(|data| data.result == inner).unwrap().op.operands()[0];
     let spread = |magnitudes: &[f64]| {
@@ -186,7 +188,8 @@ fn fits_follow_the_network_at_no_cost() {
     }
 }
 
-/// What the walk predicts is what the rewritten network does: on the samples, channels have the means they should.
+/// What the walk predicts is what the rewritten network does: on the samples, channels have the
+/// means they should.
 #[test]
 fn shifts_make_means_right() {
     let func = residual();

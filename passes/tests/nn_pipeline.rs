@@ -180,8 +180,8 @@ fn resnet20_becomes_linear_maps_and_polynomials() {
     }
     let (worst, largest) = difference(&result, &images(&func, 2, 2));
     assert!(worst < 0.02 * largest, "logits differ by {worst}, the largest is {largest}");
-    // Stored values are at most 1 where ranges hold; the polynomial before a product into a sum's factor alone
-    // may exceed it, by the ratio of the two factors.
+    // Stored values are at most 1 where ranges hold; the polynomial before a product into a sum's
+    // factor alone may exceed it, by the ratio of the two factors.
     let products: Vec<Value> = result
         .func
         .ops()

@@ -1,4 +1,5 @@
-//! Passes keep the meaning of random networks: hundreds of small programs over all ops, run before and after.
+//! Passes keep the meaning of random networks: hundreds of small programs over all ops, run before
+//! and after.
 
 use fhec_ir::{
     entity::Value,

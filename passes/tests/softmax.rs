@@ -1,4 +1,5 @@
-//! A softmax under encryption: the network after approximation, and the packed program in every packing, against the exact one.
+//! A softmax under encryption: the network after approximation, and the packed program in every
+//! packing, against the exact one.
 
 use fhec_ir::func::Func;
 use fhec_ir::interp::{nn, run_packed};
@@ -66,7 +67,8 @@ fn probabilities_are_those_of_the_exact_softmax() {
         close(&doubles(&plain[0]), 1e-6);
         let found = nn::run(&result.func, image).unwrap();
         let found: Vec<f64> = doubles(&found[0]).iter().map(|x| x * factor).collect();
-        // The iteration stops at a relative error of (1 - y)^8192 for y at least 10^-3; single precision adds to it.
+        // The iteration stops at a relative error of (1 - y)^8192 for y at least 10^-3; single
+        // precision adds to it.
         close(&found, 3e-4);
     }
     assert!(largest_logit > 15.0, "the test needs logits of some size, found {largest_logit}");

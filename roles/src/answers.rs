@@ -1,8 +1,9 @@
 //! How many answers a key has decrypted.
 //!
-//! A server that sees what became of its answers, and be it only that one was refused and another was not, learns up to one bit about the
-//! secret key from each (`docs/threat-model.md`). So answers are counted in the key folder, and after as many as
-//! [`advised_answers`] says the client is told to make new keys.
+//! A server that sees what became of its answers, and be it only that one was refused and another
+//! was not, learns up to one bit about the secret key from each (`docs/threat-model.md`). So
+//! answers are counted in the key folder, and after as many as [`advised_answers`] says the client
+//! is told to make new keys.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, Write};
@@ -16,11 +17,13 @@ const FILE: &str = "answers.count";
 /// More digits than a count has.
 const MAX_BYTES: u64 = 32;
 
-/// One-bit answers about the main secret that lower its security by at most one bit: its entropy over the level in bits.
+/// One-bit answers about the main secret that lower its security by at most one bit: its entropy
+/// over the level in bits.
 ///
-/// The cost of the known attacks grows in proportion to the dimension, so one bit of `lambda` is lost with the `lambda`-th part of it; an
-/// answer to a yes-or-no question tells no more than that part of the secret which has one bit of entropy. (A hint about a secret
-/// lowers the dimension by at most one: Dachman-Soled, Ducas, Gong and Rossi, *LWE with Side Information*, CRYPTO 2020.)
+/// The cost of the known attacks grows in proportion to the dimension, so one bit of `lambda` is
+/// lost with the `lambda`-th part of it; an answer to a yes-or-no question tells no more than that
+/// part of the secret which has one bit of entropy. (A hint about a secret lowers the dimension by
+/// at most one: Dachman-Soled, Ducas, Gong and Rossi, *LWE with Side Information*, CRYPTO 2020.)
 pub fn advised_answers(params: &Params, certificate: &Certificate) -> u64 {
     (params.secret_entropy_bits() / f64::from(certificate.bits())).floor() as u64
 }

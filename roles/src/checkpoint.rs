@@ -1,7 +1,9 @@
-//! What a long evaluation leaves on disk, so that it goes on where it was after its process has ended.
+//! What a long evaluation leaves on disk, so that it goes on where it was after its process has
+//! ended.
 //!
-//! A checkpoint is the ciphertexts that are alive where a layer ends, or where a run was stopped: with them known, no earlier op is run again,
-//! and since evaluation is deterministic the answer is the same byte for byte. It holds nothing that the evaluating side does not have anyway.
+//! A checkpoint is the ciphertexts that are alive where a layer ends, or where a run was stopped:
+//! with them known, no earlier op is run again, and since evaluation is deterministic the answer is
+//! the same byte for byte. It holds nothing that the evaluating side does not have anyway.
 //!
 //! | bytes | content |
 //! |---|---|
@@ -12,7 +14,8 @@
 //! | 8, ... | length and bytes of each ciphertext, value by value |
 //! | 32 | BLAKE3 of everything before |
 //!
-//! A new one replaces the old one when it is whole and on disk: at any time there is one, or none yet.
+//! A new one replaces the old one when it is whole and on disk: at any time there is one, or none
+//! yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
@@ -159,7 +162,8 @@ pub struct Checkpoints<'a> {
 }
 
 impl<'a> Checkpoints<'a> {
-    /// Of an evaluation of `program` that is called `identity`, in the file `path`, with at least `interval` between two of them.
+    /// Of an evaluation of `program` that is called `identity`, in the file `path`, with at least
+    /// `interval` between two of them.
     pub fn new(
         path: PathBuf,
         context: &'a Context,

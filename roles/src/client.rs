@@ -19,19 +19,23 @@ use super::RoleError;
 pub struct Answer {
     /// One number per output of the network, image after image for programs of a batch.
     pub logits: Vec<f64>,
-    /// Largest imaginary part in any slot. Programs compute on real slots, so it is noise: about as large as the error
-    /// of the logits before they are scaled, and huge when an evaluation has gone wrong.
+    /// Largest imaginary part in any slot. Programs compute on real slots, so it is noise: about as
+    /// large as the error of the logits before they are scaled, and huge when an evaluation has
+    /// gone wrong.
     pub imaginary_residue: f64,
-    /// Largest distance of any slot from what the logits say it holds: spare slots hold 0, and where the answer repeats all
-    /// copies are equal. Noise, and huge when an evaluation has gone wrong anywhere: a value that leaves its range
-    /// overflows in all coefficients of its ciphertext, and so in all slots.
+    /// Largest distance of any slot from what the logits say it holds: spare slots hold 0, and
+    /// where the answer repeats all copies are equal. Noise, and huge when an evaluation has gone
+    /// wrong anywhere: a value that leaves its range overflows in all coefficients of its
+    /// ciphertext, and so in all slots.
     pub spare_residue: f64,
-    /// Whether the evaluation has gone wrong for certain: slots that are not finite, larger than what an intact
-    /// ciphertext of this level can hold, far from real, or different where they must agree.
+    /// Whether the evaluation has gone wrong for certain: slots that are not finite, larger than
+    /// what an intact ciphertext of this level can hold, far from real, or different where they
+    /// must agree.
     pub overflow: bool,
 }
 
-/// Above this an imaginary part is no noise: programs keep values within about 1 and errors below 2^-10.
+/// Above this an imaginary part is no noise: programs keep values within about 1 and errors below
+/// 2^-10.
 const MAX_IMAGINARY_RESIDUE: f64 = 1.0 / 64.0;
 /// Above this spare slots and copies are not what they should be: as for imaginary parts.
 const MAX_SPARE_RESIDUE: f64 = 1.0 / 64.0;
@@ -46,7 +50,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with the secret key `secret`; `context` is that of the program ([`super::context`]).
+    /// A client with the secret key `secret`; `context` is that of the program
+    /// ([`super::context`]).
     pub fn new(
         interface: &Arc<Interface>,
         context: &Arc<Context>,
@@ -78,18 +83,21 @@ impl Client {
         Ok(PublicKey::generate(&self.context, &self.secret, &Seed::random()?))
     }
 
-    /// The keys that the server needs for the program and its bootstraps, each up to the level it is used at.
+    /// The keys that the server needs for the program and its bootstraps, each up to the level it
+    /// is used at.
     pub fn evaluation_keys(&self) -> Result<ProgramKeys, RoleError> {
         let needed = &self.interface.keys;
         Ok(ProgramKeys::generate_needed(&self.context, &self.secret, &Seed::random()?, needed)?)
     }
 
-    /// Encrypts an image: preprocessed, `[c][y][x]`. For programs of a batch as many as it has or fewer, one after the other.
+    /// Encrypts an image: preprocessed, `[c][y][x]`. For programs of a batch as many as it has or
+    /// fewer, one after the other.
     pub fn encrypt(&self, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
         self.encrypt_from(Seed::random()?, &encode(&self.interface, &self.encoder, image)?)
     }
 
-    /// [`Client::encrypt`] for a file: half as many bytes, because the uniform half of each ciphertext is a seed.
+    /// [`Client::encrypt`] for a file: half as many bytes, because the uniform half of each
+    /// ciphertext is a seed.
     pub fn encrypt_seeded(&self, image: &[f32]) -> Result<Vec<SeededCiphertext>, RoleError> {
         let image = encode(&self.interface, &self.encoder, image)?;
         let mut encryptor = Encryptor::with_secret_key(&self.context, &self.secret, Seed::random()?);
@@ -101,12 +109,13 @@ impl Client {
         Ok(image.iter().map(|plaintext| encryptor.encrypt(plaintext)).collect::<Result<_, _>>()?)
     }
 
-    /// [`Client::encrypt`] with randomness that follows from the secret key, the program and the encoded image, as nonces do in RFC 6979: the
-    /// same image gives the same ciphertexts, another one, or another program, others. For an evaluation that is to go on with what it
-    /// has computed of them.
+    /// [`Client::encrypt`] with randomness that follows from the secret key, the program and the
+    /// encoded image, as nonces do in RFC 6979: the same image gives the same ciphertexts, another
+    /// one, or another program, others. For an evaluation that is to go on with what it has
+    /// computed of them.
     ///
-    /// It is the encoded image that counts: the same randomness for two plaintexts would give their difference away, and an image
-    /// may be encoded otherwise by another version.
+    /// It is the encoded image that counts: the same randomness for two plaintexts would give their
+    /// difference away, and an image may be encoded otherwise by another version.
     pub fn encrypt_again(&self, image: &[f32]) -> Result<Vec<Ciphertext>, RoleError> {
         let mut hasher = blake3::Hasher::new_derive_key(
             "fhec 2026 encryption of an image whose evaluation may be resumed",
@@ -121,7 +130,8 @@ impl Client {
         self.encrypt_from(seed, &image)
     }
 
-    /// What the slots of any value of the program hold, real parts. A look into a run, for its owner.
+    /// What the slots of any value of the program hold, real parts. A look into a run, for its
+    /// owner.
     pub fn decrypt_slots(&self, bundle: &[Ciphertext]) -> Result<Bundle, RoleError> {
         let decryptor = Decryptor::new(&self.context, &self.secret);
         let slots = |ciphertext| {
@@ -151,7 +161,8 @@ impl Client {
         // `max` above drops NaN, so a sum is asked as well.
         let finite = slots.iter().flatten().sum::<f64>().is_finite();
         let (params, level) = (self.context.params(), output.ty.level);
-        // Slots of random residues are about sqrt(N/12) q / D: an intact message stays below q / 2 D.
+        // Slots of random residues are about sqrt(N/12) q / D: an intact message stays below q / 2
+        // D.
         let capacity = (params.log_q(level) - params.canonical_scale(level).log2() - 1.0).exp2();
         let spare_residue = spare_residue(&slots, &batch.repacked(&output.layout, &slots)?);
         let overflow = !finite
@@ -162,7 +173,8 @@ impl Client {
     }
 }
 
-/// Largest distance of `slots` from what they hold if nothing but the answer is in them: zero in spare slots, the same in all copies.
+/// Largest distance of `slots` from what they hold if nothing but the answer is in them: zero in
+/// spare slots, the same in all copies.
 fn spare_residue(slots: &[Vec<f64>], expected: &[Vec<f64>]) -> f64 {
     let pairs = slots.iter().flatten().zip(expected.iter().flatten());
     pairs.fold(0.0, |worst, (found, expected)| worst.max((found - expected).abs()))
@@ -187,8 +199,9 @@ fn encode(interface: &Interface, encoder: &Encoder, image: &[f32]) -> Result<Vec
     Ok(slots.into_iter().map(|slots| encoder.encode(&slots, encoding)).collect::<Result<_, _>>()?)
 }
 
-/// Errs unless `bundle` is what the program has at this place, as a whole: the number of ciphertexts, and of each the level,
-/// scale, size and slots. The sender writes all of them; a scale that is not the program's makes noise look like zero.
+/// Errs unless `bundle` is what the program has at this place, as a whole: the number of
+/// ciphertexts, and of each the level, scale, size and slots. The sender writes all of them; a
+/// scale that is not the program's makes noise look like zero.
 pub(super) fn check_bundle(
     what: &'static str,
     bundle: &[Ciphertext],

@@ -1,7 +1,9 @@
-//! What the system writes down of a process that ends by a fault: nothing, where a secret key is in its memory.
+//! What the system writes down of a process that ends by a fault: nothing, where a secret key is in
+//! its memory.
 
-/// Keeps the memory of this process out of core dumps, and from debuggers of other processes of the same user. For commands that hold a
-/// secret key. Where the system has no such thing, nothing happens.
+/// Keeps the memory of this process out of core dumps, and from debuggers of other processes of the
+/// same user. For commands that hold a secret key. Where the system has no such thing, nothing
+/// happens.
 pub fn keep_secrets_from_core_dumps() {
     #[cfg(unix)]
     {

@@ -7,7 +7,8 @@
 //! | `evaluation.keys` | server | relinearisation, Galois and encapsulation keys, uniform halves as seeds |
 //! | `*.ct` | both | a bundle of ciphertexts of one program |
 //!
-//! Keys are written by [`KeyFolder`](super::KeyFolder). Each carries the fingerprint of the parameters and a checksum; what does not fit is refused with a reason.
+//! Keys are written by [`KeyFolder`](super::KeyFolder). Each carries the fingerprint of the
+//! parameters and a checksum; what does not fit is refused with a reason.
 
 use std::fs::{self, File};
 use std::io;
@@ -75,7 +76,8 @@ fn format_error(path: PathBuf, source: FormatError, advice: &'static str) -> Exc
     }
 }
 
-/// That a key file of `folder` cannot be read; where there are no keys at all, with the way to get them.
+/// That a key file of `folder` cannot be read; where there are no keys at all, with the way to get
+/// them.
 fn key_error(folder: &Path, error: FileError) -> ExchangeError {
     // Beside other keys none are made.
     match [SECRET, PUBLIC, EVALUATION].iter().any(|name| folder.join(name).exists()) {
@@ -150,7 +152,8 @@ pub fn evaluation_key_bytes(folder: &Path) -> Option<u64> {
     fs::metadata(folder.join(EVALUATION)).ok().map(|metadata| metadata.len())
 }
 
-/// Writes a bundle of ciphertexts: magic, their number, then length and bytes of each. Returns the number of bytes.
+/// Writes a bundle of ciphertexts: magic, their number, then length and bytes of each. Returns the
+/// number of bytes.
 pub fn write_ciphertexts(
     path: &Path,
     context: &Context,
@@ -159,7 +162,8 @@ pub fn write_ciphertexts(
     write_bundle(path, bundle, |ciphertext| ciphertext.to_bytes(context))
 }
 
-/// The same of fresh ciphertexts whose uniform halves are seeds: half as many bytes. [`read_ciphertexts`] expands them.
+/// The same of fresh ciphertexts whose uniform halves are seeds: half as many bytes.
+/// [`read_ciphertexts`] expands them.
 pub fn write_seeded_ciphertexts(
     path: &Path,
     context: &Context,
@@ -185,8 +189,9 @@ fn write_bundle<C>(
     Ok(bytes)
 }
 
-/// Reads a bundle of ciphertexts, of which the program says that it is of type `ty`: a file that is larger than such a bundle, or
-/// announces another number, is refused before any ciphertext is read. What each of them is says whoever takes them.
+/// Reads a bundle of ciphertexts, of which the program says that it is of type `ty`: a file that is
+/// larger than such a bundle, or announces another number, is refused before any ciphertext is
+/// read. What each of them is says whoever takes them.
 pub fn read_ciphertexts(
     path: &Path,
     context: &Context,

@@ -80,9 +80,10 @@ impl Target {
     }
 }
 
-/// Writes through `write`, and returns the number of bytes. A file gets a temporary name in the same folder first, is flushed to
-/// disk, and renamed: a full disk or a killed process leaves the old file, or none, never half of one. Links are followed. What
-/// exists and is no file is written straight, and `-` is standard output.
+/// Writes through `write`, and returns the number of bytes. A file gets a temporary name in the
+/// same folder first, is flushed to disk, and renamed: a full disk or a killed process leaves the
+/// old file, or none, never half of one. Links are followed. What exists and is no file is written
+/// straight, and `-` is standard output.
 pub fn write_atomically(
     path: &Path,
     access: Access,
@@ -174,8 +175,8 @@ fn write_counted(
     Ok(counted.bytes)
 }
 
-/// Reads a whole file of at most `limit` bytes. What the file system says of its size is not believed: devices say nothing, and
-/// files grow.
+/// Reads a whole file of at most `limit` bytes. What the file system says of its size is not
+/// believed: devices say nothing, and files grow.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let error = |source| FileError::Read { path: path.to_owned(), source };
     let too_large = || FileError::TooLarge { path: path.to_owned(), limit };

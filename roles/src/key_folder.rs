@@ -1,9 +1,11 @@
-//! The folder that keys are written into: either it has a whole set of keys, or the next key generation may start afresh.
+//! The folder that keys are written into: either it has a whole set of keys, or the next key
+//! generation may start afresh.
 //!
-//! Three files cannot appear at once. A marker tells what a killed key generation left from keys that somebody needs: a folder
-//! with evaluation keys alone is a server's, one without a secret key may be that of a client who keeps it elsewhere. The
-//! marker is written before any key and goes when the secret key, the last, is there. It is locked while keys are made, so that
-//! nobody takes a key generation that is running for one that was killed.
+//! Three files cannot appear at once. A marker tells what a killed key generation left from keys
+//! that somebody needs: a folder with evaluation keys alone is a server's, one without a secret key
+//! may be that of a client who keeps it elsewhere. The marker is written before any key and goes
+//! when the secret key, the last, is there. It is locked while keys are made, so that nobody takes
+//! a key generation that is running for one that was killed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -20,7 +22,8 @@ const MARKER: &str = "keygen.unfinished";
 /// An empty marker says nothing: whoever made it had not looked into the folder yet.
 const MARKER_TEXT: &[u8] = b"fhec keygen has not finished here: run it again\n";
 
-/// A folder claimed for new keys. Dropped before [`KeyFolder::write`] is done, it leaves no file behind.
+/// A folder claimed for new keys. Dropped before [`KeyFolder::write`] is done, it leaves no file
+/// behind.
 #[derive(Debug)]
 pub struct KeyFolder {
     path: PathBuf,
@@ -29,11 +32,12 @@ pub struct KeyFolder {
 }
 
 impl KeyFolder {
-    /// Claims `folder`, which is made if need be. What a killed key generation left in it is removed.
+    /// Claims `folder`, which is made if need be. What a killed key generation left in it is
+    /// removed.
     ///
     /// # Errors
-    /// [`ExchangeError::KeysExist`] if it has keys of any other origin: a lost secret key cannot be made again.
-    /// [`ExchangeError::KeysBusy`] while another process makes keys there.
+    /// [`ExchangeError::KeysExist`] if it has keys of any other origin: a lost secret key cannot be
+    /// made again. [`ExchangeError::KeysBusy`] while another process makes keys there.
     pub fn claim(folder: &Path) -> Result<Self, ExchangeError> {
         let in_folder = |source| ExchangeError::Folder { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(in_folder)?;
@@ -47,7 +51,8 @@ impl KeyFolder {
         let unfinished = marker.metadata().map_err(in_marker)?.len() > 0;
         let keys: &[&str] = if unfinished { &[SECRET] } else { &[SECRET, PUBLIC, EVALUATION] };
         if let Some(path) = keys.iter().map(|name| folder.join(name)).find(|path| path.exists()) {
-            // With a secret key the others are there too, and the marker is all that was left to remove.
+            // With a secret key the others are there too, and the marker is all that was left to
+            // remove.
             let _ = fs::remove_file(folder.join(MARKER));
             return Err(ExchangeError::KeysExist { path });
         }
@@ -92,7 +97,8 @@ impl Drop for KeyFolder {
     }
 }
 
-/// Errs if a key generation runs in `folder` or was killed there, so that nothing is encrypted that nobody can decrypt.
+/// Errs if a key generation runs in `folder` or was killed there, so that nothing is encrypted that
+/// nobody can decrypt.
 pub(super) fn refuse_unfinished(folder: &Path) -> Result<(), ExchangeError> {
     let Ok(marker) = File::open(folder.join(MARKER)) else { return Ok(()) };
     let path = folder.to_owned();

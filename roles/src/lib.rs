@@ -1,5 +1,5 @@
-//! The two parties of an encrypted inference, on `ir` and `runtime` alone: neither knows how a program was
-//! made.
+//! The two parties of an encrypted inference, on `ir` and `runtime` alone: neither knows how a
+//! program was made.
 //!
 //! | module | subject |
 //! |---|---|

@@ -12,8 +12,8 @@ use fhec_runtime::rlwe::Ciphertext;
 use super::RoleError;
 use super::client::check_bundle;
 
-/// Bytes that encoded diagonals may keep between images where the program does not name fewer: enough for any network without
-/// bootstraps.
+/// Bytes that encoded diagonals may keep between images where the program does not name fewer:
+/// enough for any network without bootstraps.
 const CACHE_BYTES: usize = 4 << 30;
 
 /// A program made ready for any number of clients: nothing of it depends on a key.
@@ -24,17 +24,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Encodes the matrices of the program's bootstraps; weights are encoded with the first session. `context` is that of the program
-    /// ([`super::context`]).
+    /// Encodes the matrices of the program's bootstraps; weights are encoded with the first
+    /// session. `context` is that of the program ([`super::context`]).
     pub fn new(program: &Arc<Program>, context: &Arc<Context>) -> Result<Self, RoleError> {
         let prepared = Arc::new(Prepared::new(context, program.schedule.clone(), CACHE_BYTES)?);
         Ok(Server { program: Arc::clone(program), prepared })
     }
 
-    /// A session with the keys of one client. The first one encodes weights, so that images need not wait for it.
+    /// A session with the keys of one client. The first one encodes weights, so that images need
+    /// not wait for it.
     ///
     /// # Errors
-    /// If the keys are not those that the program needs: before weights are encoded, so that nobody waits for it.
+    /// If the keys are not those that the program needs: before weights are encoded, so that nobody
+    /// waits for it.
     pub fn session(&self, keys: impl Into<Arc<ProgramKeys>>) -> Result<Session, RoleError> {
         let session = exec::Session::new(&self.prepared, keys)?;
         self.prepared.preload()?;
@@ -70,8 +72,9 @@ impl Session {
         self.evaluate_from(image, BTreeMap::new(), &Control::default(), &mut (), &mut ())
     }
 
-    /// Runs the program on an encrypted image, or what is left of it where results of ops are `known`, as long as `control` lets it. `observer`
-    /// is told of every op that is run, `witness` is shown ciphertexts as they come.
+    /// Runs the program on an encrypted image, or what is left of it where results of ops are
+    /// `known`, as long as `control` lets it. `observer` is told of every op that is run, `witness`
+    /// is shown ciphertexts as they come.
     pub fn evaluate_from(
         &self,
         image: Vec<Ciphertext>,

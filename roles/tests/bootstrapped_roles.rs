@@ -142,7 +142,8 @@ fn servers_without_the_keys_of_bootstraps_say_so_at_once() {
     assert!(matches!(made, Err(ProgramError::Bootstraps(_))));
 }
 
-/// Two clients with keys of their own share what is prepared: the second costs its keys alone, and reads its own answer only.
+/// Two clients with keys of their own share what is prepared: the second costs its keys alone, and
+/// reads its own answer only.
 #[test]
 fn clients_share_a_server() {
     let shared = Arc::new(program(&toy_set(), 64));

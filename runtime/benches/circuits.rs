@@ -1,7 +1,9 @@
-//! The circuit floor: a convolution as a linear map, sign polynomials, and a network on slots with modelled errors.
+//! The circuit floor: a convolution as a linear map, sign polynomials, and a network on slots with
+//! modelled errors.
 //!
-//! `cargo bench -p fhec-runtime --bench circuits [-- FILTER]`, on the threads that `RAYON_NUM_THREADS` says. Names read
-//! `circuit/what/N/limbs+special primes/digits of the operand`.
+//! `cargo bench -p fhec-runtime --bench circuits [-- FILTER]`, on the threads that
+//! `RAYON_NUM_THREADS` says. Names read `circuit/what/N/limbs+special primes/digits of the
+//! operand`.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -70,7 +72,8 @@ fn conv(consts: &mut ConstPool, slots: usize) -> LinearMap {
     LinearMap::new(kind, layout.clone(), layout)
 }
 
-/// 16 to 16 channels, 3 x 3, on 32 x 32 pixels: ResNet-20's first stage; 144 diagonals, 8 + 15 rotations.
+/// 16 to 16 channels, 3 x 3, on 32 x 32 pixels: ResNet-20's first stage; 144 diagonals, 8 + 15
+/// rotations.
 fn convolution(c: &mut Criterion) {
     let mut group = group(c, "conv-16-16-3x3-32x32");
     for (log_n, limbs, special, log_scale) in [(15, 3, 1, 40), (15, 5, 2, 40), (16, 5, 2, 40)] {

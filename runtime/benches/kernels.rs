@@ -1,7 +1,9 @@
-//! The kernel floor: transforms, warm and over many primes in turn, sums of products, element-wise kernels.
+//! The kernel floor: transforms, warm and over many primes in turn, sums of products, element-wise
+//! kernels.
 //!
-//! `cargo bench -p fhec-runtime --bench kernels [-- FILTER]`. Names read `kernel/instruction set/bits of the prime/N`; the
-//! instruction set is the fastest one, for transforms of `2^16` all of them. Times are per limb.
+//! `cargo bench -p fhec-runtime --bench kernels [-- FILTER]`. Names read `kernel/instruction
+//! set/bits of the prime/N`; the instruction set is the fastest one, for transforms of `2^16` all
+//! of them. Times are per limb.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -90,7 +92,8 @@ fn packed(residues: &[u64], bits: u32) -> Buffer {
     packed
 }
 
-/// Key switching's inner product, five digits by two key halves: limb after limb from memory, and from the second cache.
+/// Key switching's inner product, five digits by two key halves: limb after limb from memory, and
+/// from the second cache.
 fn inner_products(c: &mut Criterion) {
     let mut group = group(c, "key-inner-product");
     let (isa, log_n) = (Isa::detect(), 15);
@@ -182,7 +185,8 @@ fn elementwise(c: &mut Criterion) {
     });
 }
 
-/// A rotation of one limb in cache: as a permutation of blocks, added to a sum, and by its index table.
+/// A rotation of one limb in cache: as a permutation of blocks, added to a sum, and by its index
+/// table.
 fn permutations(c: &mut Criterion) {
     let mut group = group(c, "permutation");
     for log_n in [15, 16] {

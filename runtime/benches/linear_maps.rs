@@ -1,7 +1,8 @@
-//! Convolutions where a bootstrapped network runs them: at the bottom of the chain, few limbs under many special primes.
+//! Convolutions where a bootstrapped network runs them: at the bottom of the chain, few limbs under
+//! many special primes.
 //!
-//! `cargo bench -p fhec-runtime --bench linear_maps [-- FILTER]`. Names read `what/threads`; bytes of the diagonals are
-//! printed before.
+//! `cargo bench -p fhec-runtime --bench linear_maps [-- FILTER]`. Names read `what/threads`; bytes
+//! of the diagonals are printed before.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use rayon::ThreadPoolBuilder;
 const LOG_N: u32 = 15;
 const LEVEL: u16 = 3;
 
-/// The bottom of the set n15-98: primes of 42, 28, 28 and then 32 bits, five special primes of 46 bits.
+/// The bottom of the set n15-98: primes of 42, 28, 28 and then 32 bits, five special primes of 46
+/// bits.
 fn params() -> Params {
     let mut taken: Vec<u64> = Vec::new();
     let mut below = |bits: u32, count: usize| -> Vec<u64> {
@@ -50,7 +52,8 @@ fn params() -> Params {
     Params::segmented(literal, fixed.into()).expect("these primes make a chain")
 }
 
-/// A convolution of ResNet-20, 3 x 3, with stride 1: channels, gap between the pixels of one channel, period.
+/// A convolution of ResNet-20, 3 x 3, with stride 1: channels, gap between the pixels of one
+/// channel, period.
 fn conv(consts: &mut ConstPool, channels: usize, gap: usize, period: usize) -> LinearMap {
     let weight = consts
         .add(Tensor::from_fn([channels, channels, 3, 3], |i| 0.1 * ((i * 7919 % 1009) as f32 / 504.5 - 1.0)));

@@ -1,8 +1,8 @@
 //! Scheme operations at the parameter points of `docs/benchmarks.md`.
 //!
-//! One thread: `RAYON_NUM_THREADS=1 cargo bench -p fhec-runtime --bench scheme`. On Linux this reports the *processor time*
-//! of the thread, which other programs on the machine lengthen less than they do the time on the clock. With more
-//! threads it is the clock.
+//! One thread: `RAYON_NUM_THREADS=1 cargo bench -p fhec-runtime --bench scheme`. On Linux this
+//! reports the *processor time* of the thread, which other programs on the machine lengthen less
+//! than they do the time on the clock. With more threads it is the clock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +42,8 @@ fn thread_time() -> Option<Duration> {
     text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
 
-/// Times `f`, run by a thread of the pool: if that is its only one, its processor time is all there is.
+/// Times `f`, run by a thread of the pool: if that is its only one, its processor time is all there
+/// is.
 fn measure<T>(bencher: &mut Bencher<'_>, mut f: impl FnMut() -> T + Send) {
     let single = rayon::current_num_threads() == 1;
     bencher.iter_custom(|iterations| {
@@ -90,7 +91,8 @@ fn scheme(criterion: &mut Criterion) {
         // A new step each time: keys stream from memory, as they do in a program.
         let mut step = steps.iter().cycle();
         group.bench_function(id("rotate"), |x| measure(x, || eval.rotate(&a, *step.next().unwrap_or(&1))));
-        // Eight baby steps and four giant steps of 32 diagonals: one plaintext stands for all of them.
+        // Eight baby steps and four giant steps of 32 diagonals: one plaintext stands for all of
+        // them.
         let terms: Vec<Vec<(usize, &Plaintext)>> = vec![(0..8).map(|i| (i, &extended)).collect(); 4];
         group.bench_function(id("32 diagonals, 8 baby steps"), |x| {
             measure(x, || eval.hoist(&a).and_then(|h| eval.rotate_and_sum_products(&h, &steps, &terms)));

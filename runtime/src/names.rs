@@ -6,7 +6,8 @@ use fhec_ir::params::Params;
 use fhec_ir::scale::{ExactScale, Scale};
 use num_bigint::BigUint;
 
-/// Public name of a secret key. Everything made with the key carries it, so that mixing keys is an error, not noise.
+/// Public name of a secret key. Everything made with the key carries it, so that mixing keys is an
+/// error, not noise.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub [u8; 16]);
 
@@ -46,7 +47,8 @@ impl fmt::Display for SwitchingKeyKind {
 /// The factor between a message and the integers that encode it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlaintextScale {
-    /// A named scale: for sums, and for products of canonical values of the same level inside a segment of the chain.
+    /// A named scale: for sums, and for products of canonical values of the same level inside a
+    /// segment of the chain.
     Named(Scale),
     /// `to / from`: for products that carry a ciphertext from scale `from` to scale `to`, exactly.
     Ratio {
@@ -70,7 +72,8 @@ impl PlaintextScale {
 
     /// Scale of the product with a ciphertext at scale `ciphertext`, if that has a name.
     ///
-    /// `D_level^2` has one except where the chain steps to a segment with another scale ([`Params::continues`]).
+    /// `D_level^2` has one except where the chain steps to a segment with another scale
+    /// ([`Params::continues`]).
     pub fn product(self, ciphertext: Scale, params: &Params) -> Option<Scale> {
         match self {
             PlaintextScale::Named(scale)

@@ -1,11 +1,14 @@
 //! Work on all threads, without sleep in between.
 //!
-//! An evaluation is thousands of stretches of parallel work, a tenth of a millisecond to a few milliseconds long, with little in
-//! between. Rayon's threads fall asleep in the gaps, and while they wait for the last task of another one; waking one takes 15 to 80 us
-//! on a virtual machine, a tenth of the time of a ResNet-20. Hence two things on top of Rayon:
+//! An evaluation is thousands of stretches of parallel work, a tenth of a millisecond to a few
+//! milliseconds long, with little in between. Rayon's threads fall asleep in the gaps, and while
+//! they wait for the last task of another one; waking one takes 15 to 80 us on a virtual machine, a
+//! tenth of the time of a ResNet-20. Hence two things on top of Rayon:
 //!
-//! * [`awake`] runs an evaluation on one worker thread while the others look for work instead of sleeping;
-//! * `for_each` hands out tasks one by one, and the thread that waits for the others' last ones looks for work as well.
+//! * [`awake`] runs an evaluation on one worker thread while the others look for work instead of
+//!   sleeping;
+//! * `for_each` hands out tasks one by one, and the thread that waits for the others' last ones
+//!   looks for work as well.
 //!
 //! Neither changes results: tasks write disjoint memory.
 
@@ -19,7 +22,8 @@ use rayon::Yield;
 /// Vain looks for work, about 0.1 us apart, before a thread lets others of the machine run.
 const LOOKS_BEFORE_YIELDING: u32 = 64;
 
-/// Vain looks after which a thread sleeps between two: after several milliseconds it is not in a gap any more.
+/// Vain looks after which a thread sleeps between two: after several milliseconds it is not in a
+/// gap any more.
 const LOOKS_BEFORE_SLEEPING: u32 = 1 << 16;
 
 /// As long as waking a thread takes, about.
@@ -53,8 +57,9 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// The result of `evaluation`, run on a worker of the current pool, while the pool's other threads stay awake for the parallel work in it.
-/// They take all of their processors' time, and naps after a few milliseconds without work.
+/// The result of `evaluation`, run on a worker of the current pool, while the pool's other threads
+/// stay awake for the parallel work in it. They take all of their processors' time, and naps after
+/// a few milliseconds without work.
 pub fn awake<R: Send>(evaluation: impl FnOnce() -> R + Send) -> R {
     if rayon::current_num_threads() == 1 && rayon::current_thread_index().is_some() {
         return evaluation();
@@ -81,7 +86,8 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Runs `task` on every one of `tasks`, on all threads; each takes the next one when it has ended its last.
+/// Runs `task` on every one of `tasks`, on all threads; each takes the next one when it has ended
+/// its last.
 pub(crate) fn for_each<T: Send>(
     tasks: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator + Send>,
     task: impl Fn(T) + Sync,
@@ -134,7 +140,8 @@ mod tests {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
     }
 
-    /// Every task runs once, also where tasks have tasks of their own, evaluations are nested, and several run at the same time.
+    /// Every task runs once, also where tasks have tasks of their own, evaluations are nested, and
+    /// several run at the same time.
     #[test]
     fn every_task_runs_once() {
         for threads in [1, 2, 3, 8] {

@@ -178,7 +178,8 @@ pub fn run_ckks_random(func: &Func<Ckks>) -> Result<Vec<Bundle>, Failure> {
     run_ckks(func, &inputs).map_err(|e| Failure::Broken(e.to_string()))
 }
 
-/// Runs the test in `text`. `Ok(Some(_))` is the text with a new expected output, if it is to be blessed.
+/// Runs the test in `text`. `Ok(Some(_))` is the text with a new expected output, if it is to be
+/// blessed.
 pub fn run(text: &str, bless: bool) -> Result<Option<String>, String> {
     let case = Case { text };
     let name = case.one("test").ok_or("there is no `; test: PASS`")?;

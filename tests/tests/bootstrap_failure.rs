@@ -1,4 +1,5 @@
-//! How often the integers that raising the modulus leaves are large, against what the failure probability is computed from.
+//! How often the integers that raising the modulus leaves are large, against what the failure
+//! probability is computed from.
 
 use std::sync::Arc;
 
@@ -45,7 +46,8 @@ fn integers(hamming_weight: u32, rounds: u8) -> Vec<u64> {
             Raised::new(&context, None, &encryptor.encrypt(&plaintext).unwrap(), 1, Exchange::default())
                 .unwrap();
         let raised = raised.switch(&context, None).unwrap();
-        // m + q0 I modulo q0 q1: its residue modulo q1 and that of m, small and known modulo q0, give I modulo q1.
+        // m + q0 I modulo q0 q1: its residue modulo q1 and that of m, small and known modulo q0,
+        // give I modulo q1.
         let mut poly = Decryptor::new(&context, &secret).decrypt(&raised).unwrap().poly().clone();
         poly.to_coefficients(&context);
         let modulus = context.modulus(1);
@@ -60,9 +62,10 @@ fn integers(hamming_weight: u32, rounds: u8) -> Vec<u64> {
     counts
 }
 
-/// Real encryptions at N = 2^15, raised by the runtime. The coefficients of one ring product are identically distributed and each
-/// pair of them shares uniform variables, but with signs and positions that make them uncorrelated, so that the count of
-/// coefficients beyond a bound varies like a sum of nearly independent ones; the bound is six deviations of those.
+/// Real encryptions at N = 2^15, raised by the runtime. The coefficients of one ring product are
+/// identically distributed and each pair of them shares uniform variables, but with signs and
+/// positions that make them uncorrelated, so that the count of coefficients beyond a bound varies
+/// like a sum of nearly independent ones; the bound is six deviations of those.
 #[test]
 fn integers_of_raised_ciphertexts_have_the_tail_that_is_computed() {
     for (weight, bounds) in [(32, 2..=7u32), (64, 3..=9)] {
@@ -82,7 +85,8 @@ fn integers_of_raised_ciphertexts_have_the_tail_that_is_computed() {
                 exact.abs() < 6.0,
                 "h = {weight}, K = {bound}: {found} of {trials}, {exact:+.2} deviations"
             );
-            // The other two conventions, h + 1 variables without and with rounding, are told apart by this test.
+            // The other two conventions, h + 1 variables without and with rounding, are told apart
+            // by this test.
             let others = [log2_tail(weight + 1, 2 * bound), log2_tail(weight + 1, 2 * bound - 1)];
             rejected += others.into_iter().filter(|&log2| deviations(log2).abs() > 6.0).count();
         }

@@ -28,33 +28,36 @@ fn bits(errors: impl Iterator<Item = f64>) -> [f64; 2] {
     [-mean.log2(), -errors.iter().copied().fold(0.0, f64::max).log2()]
 }
 
-/// n15-128, all slots, from one level above the bootstrap's operand to one below its result. For messages of full size the cubic
-/// error of the sine counts, for tiny ones nothing but noise.
+/// n15-128, all slots, from one level above the bootstrap's operand to one below its result. For
+/// messages of full size the cubic error of the sine counts, for tiny ones nothing but noise.
 ///
-/// Half a bit of tolerance for means. What the model leaves out: a slot of the secret is the same in every rounding, and its square is
-/// distributed exponentially over the slots, so that errors are more like Laplace's distribution than like the normal one.
-/// For one deviation its mean is smaller by `log2(2 / sqrt pi)` = 0.17 bits, and the largest of 16384 is about
-/// `ln 16384 / sqrt 2` = 6.9 deviations instead of 4.0, 0.8 bits; the largest varies by a third of a bit from one sample to the next.
+/// Half a bit of tolerance for means. What the model leaves out: a slot of the secret is the same
+/// in every rounding, and its square is distributed exponentially over the slots, so that errors
+/// are more like Laplace's distribution than like the normal one. For one deviation its mean is
+/// smaller by `log2(2 / sqrt pi)` = 0.17 bits, and the largest of 16384 is about `ln 16384 / sqrt
+/// 2` = 6.9 deviations instead of 4.0, 0.8 bits; the largest varies by a third of a bit from one
+/// sample to the next.
 #[test]
 fn encrypted_simulated_and_predicted_errors_agree() {
     errors_agree(Order::SlotsToCoeffsFirst, 0.8, 1);
 }
 
-/// Two ciphertexts refreshed together, as real and imaginary part of one, have the errors that each has alone.
+/// Two ciphertexts refreshed together, as real and imaginary part of one, have the errors that each
+/// has alone.
 #[test]
 fn errors_of_pairs_are_those_of_single_ciphertexts() {
     errors_agree(Order::SlotsToCoeffsFirst, 0.8, 2);
 }
 
-/// The same with slots to coefficients last. Every slot is a sum over all coefficients there, so errors are normal ones everywhere, and the
-/// largest are alike.
+/// The same with slots to coefficients last. Every slot is a sum over all coefficients there, so
+/// errors are normal ones everywhere, and the largest are alike.
 #[test]
 fn errors_agree_with_slots_to_coefficients_last() {
     errors_agree(Order::SlotsToCoeffsLast, 0.0, 1);
 }
 
-/// `tails`: by how many bits the largest encrypted error is expected to be above the largest simulated one; `vectors`: how many ciphertexts are
-/// refreshed.
+/// `tails`: by how many bits the largest encrypted error is expected to be above the largest
+/// simulated one; `vectors`: how many ciphertexts are refreshed.
 fn errors_agree(order: Order, tails: f64, vectors: usize) {
     let set = sets::recipe("n15-128").unwrap().with_order(order).build().unwrap();
     let bootstrap = set.bootstrap.clone();
@@ -109,8 +112,8 @@ fn errors_agree(order: Order, tails: f64, vectors: usize) {
         assert!((measured - simulated).abs() < 0.5 && (measured - predicted).abs() < 0.5, "{report}");
         assert!((simulated_worst - worst - tails).abs() < 0.8, "{report}");
 
-        // What `estimate` adds to the error of the operand, for messages without distortion. It spreads messages over
-        // [-1, 1], whose size hardly matters to the error.
+        // What `estimate` adds to the error of the operand, for messages without distortion. It
+        // spreads messages over [-1, 1], whose size hardly matters to the error.
         if size < 1.0 {
             let values = noise(&func, &set.params, &mut CircuitShapes::default());
             let [operand, result] = [func.inputs()[0], func.outputs()[0]].map(|v| values[v.index()].stddev);

@@ -1,5 +1,6 @@
-//! The values that are known before an answer is decrypted, zeros in spare slots and equal copies, tell what no class must be taken from: every
-//! tampered ciphertext and every foreign key, and no good answer. The network is the MNIST CNN of degree 3, at its real parameters.
+//! The values that are known before an answer is decrypted, zeros in spare slots and equal copies,
+//! tell what no class must be taken from: every tampered ciphertext and every foreign key, and no
+//! good answer. The network is the MNIST CNN of degree 3, at its real parameters.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ fn image(program: &Program, number: usize) -> Vec<f32> {
 /// Bytes of the checksum that ends what is written: no secret, so who tampers can mend it.
 const CHECKSUM: usize = 32;
 
-/// What `change` makes of the bytes of `ciphertext`, its checksum mended; `None` where it cannot be read any more.
+/// What `change` makes of the bytes of `ciphertext`, its checksum mended; `None` where it cannot be
+/// read any more.
 fn tampered(context: &Context, ciphertext: &Ciphertext, change: impl Fn(&mut [u8])) -> Option<Ciphertext> {
     let mut bytes = ciphertext.to_bytes(context);
     let end = bytes.len() - CHECKSUM;

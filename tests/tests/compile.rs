@@ -74,7 +74,8 @@ fn resnet_20_is_bootstrapped_at_128_bits() {
     let compiled = compile_model("resnet20", Range::new(-3.0, 3.0)).unwrap();
     let Compiled { nn: network, program, plan, params, .. } = &compiled;
     fhec_ir::security::check(params, 128).unwrap();
-    // Every bootstrap gives so many levels, of which the last few before the next may be too few for a polynomial.
+    // Every bootstrap gives so many levels, of which the last few before the next may be too few
+    // for a polynomial.
     let [bootstrap] = &BootstrapParams::of_program(program).unwrap()[..] else {
         panic!("one kind of bootstrap")
     };

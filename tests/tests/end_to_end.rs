@@ -1,5 +1,5 @@
-//! The embedded networks, all the way: ONNX bytes, compiled, keys, an encrypted picture, the answer, beside the plain network with
-//! its exact ReLUs and beside the simulation.
+//! The embedded networks, all the way: ONNX bytes, compiled, keys, an encrypted picture, the
+//! answer, beside the plain network with its exact ReLUs and beside the simulation.
 
 use std::sync::Arc;
 
@@ -85,9 +85,11 @@ fn a_picture_through_resnet_20_with_bootstraps() {
     assert!(!run.answer.overflow);
     assert_eq!(argmax(&run.answer.logits), argmax(&run.plain));
     assert_eq!(run.program.interface.class_name(argmax(&run.answer.logits)), "bird");
-    // The network's logits are at most about 8; fitted ReLUs move them by 0.02 on average, at most 0.4 on 5,000 images.
+    // The network's logits are at most about 8; fitted ReLUs move them by 0.02 on average, at most
+    // 0.4 on 5,000 images.
     assert!(run.difference(&run.plain) < 0.4, "{}", run.difference(&run.plain));
-    // Two draws of the noise of 18 bootstraps of 2^-16 each, through the layers after them: 2^-9 of the logits' range of 16.
+    // Two draws of the noise of 18 bootstraps of 2^-16 each, through the layers after them: 2^-9 of
+    // the logits' range of 16.
     assert!(run.difference(&run.simulated) < 16.0 / 512.0, "{}", run.difference(&run.simulated));
     assert!(run.answer.spare_residue < 1.0 / 128.0, "{}", run.answer.spare_residue);
 }

@@ -1,5 +1,6 @@
-//! The networks of `models/` whose activations are polynomials: from the ONNX file to a simulated and an encrypted answer. Nothing is
-//! approximated here, so the network as it was trained is what all answers are compared with.
+//! The networks of `models/` whose activations are polynomials: from the ONNX file to a simulated
+//! and an encrypted answer. Nothing is approximated here, so the network as it was trained is what
+//! all answers are compared with.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The prose of the project: lines that fit a screen, links that lead somewhere, design pages of one form.
+//! The prose of the project: lines that fit a screen, links that lead somewhere, design pages of
+//! one form.
 
 use std::fmt::Write;
 use std::fs;
@@ -17,8 +18,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository is there")
 }
 
-/// All Markdown files below `folder`, in order of their paths.
-fn markdown_files(folder: &Path) -> Vec<PathBuf> {
+/// All files below `folder` whose names end so, in order of their paths.
+fn files_of(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -30,7 +31,7 @@ fn markdown_files(folder: &Path) -> Vec<PathBuf> {
                 if !hidden && !SKIPPED.contains(&name.as_str()) {
                     folders.push(path);
                 }
-            } else if name.ends_with(".md") {
+            } else if name.ends_with(ending) {
                 files.push(path);
             }
         }
@@ -44,7 +45,8 @@ fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
-/// The lines of `text` that are no code, with their numbers from 1. Code is fenced, or indented by four columns.
+/// The lines of `text` that are no code, with their numbers from 1. Code is fenced, or indented by
+/// four columns.
 fn outside_code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     text.lines().enumerate().filter_map(move |(index, line)| {
@@ -136,7 +138,7 @@ fn broken(from: &Path, target: &str) -> Option<&'static str> {
 #[test]
 fn lines_of_prose_fit_the_columns() {
     let mut found = String::new();
-    let files = markdown_files(&root());
+    let files = files_of(&root(), ".md");
     assert!(files.len() > 50, "only {} files", files.len());
     for file in files {
         for (line, columns) in long_lines(&fs::read_to_string(&file).expect("the file can be read")) {
@@ -146,10 +148,42 @@ fn lines_of_prose_fit_the_columns() {
     assert!(found.is_empty(), "lines of prose have {COLUMNS} columns at most:\n{found}");
 }
 
+/// The comments of a source file as text, line by line: what follows the marks, and how many
+/// columns stand before it. Lines of code are empty.
+fn comments(source: &str) -> (String, Vec<usize>) {
+    let mut before = Vec::new();
+    let text = |line: &str| {
+        let comment = line.trim_start();
+        let marks = ["//! ", "/// ", "// "].into_iter().find(|marks| comment.starts_with(marks));
+        let text = marks.map_or("", |marks| &comment[marks.len()..]);
+        before.push(line.len() - text.len());
+        format!("{text}\n")
+    };
+    (source.lines().map(text).collect(), before)
+}
+
+#[test]
+fn comments_fit_the_columns() {
+    let mut found = String::new();
+    let files = files_of(&root(), ".rs");
+    assert!(files.len() > 300, "only {} files", files.len());
+    for file in files {
+        let (text, before) = comments(&fs::read_to_string(&file).expect("the file can be read"));
+        let lines = outside_code(&text).filter(|(_, line)| !line.starts_with('|'));
+        for (number, line) in lines {
+            let columns = before[number - 1] + columns(line);
+            if !line.is_empty() && columns > COLUMNS {
+                let _ = writeln!(found, "{}:{number}: {columns} columns", shown(&file));
+            }
+        }
+    }
+    assert!(found.is_empty(), "comments have {COLUMNS} columns at most:\n{found}");
+}
+
 #[test]
 fn links_lead_somewhere() {
     let (mut found, mut links) = (String::new(), 0);
-    for file in markdown_files(&root()) {
+    for file in files_of(&root(), ".md") {
         for target in targets(&fs::read_to_string(&file).expect("the file can be read")) {
             links += 1;
             if let Some(reason) = broken(&file, &target) {
@@ -168,7 +202,7 @@ fn design_pages_have_one_form_and_are_listed() {
     let listed = |text: &str, name: &str| targets(text).iter().any(|target| target.ends_with(name));
     let (index, architecture) = (read(&folder.join("README.md")), read(&root().join("ARCHITECTURE.md")));
     let pages: Vec<PathBuf> =
-        markdown_files(&folder).into_iter().filter(|page| !page.ends_with("README.md")).collect();
+        files_of(&folder, ".md").into_iter().filter(|page| !page.ends_with("README.md")).collect();
     assert!(pages.len() > 30, "only {} pages", pages.len());
     for (i, page) in pages.iter().enumerate() {
         let (name, text) = (shown(page), read(page));

@@ -135,3 +135,40 @@ fn checks_find_faults() {
     );
     assert_eq!(fault(&format!("{head}//! | [`a`] | |\n{code}")), Some("lists a module twice".into()));
 }
+
+/// Names of the dependencies of a crate, without those of its tests, and whether each is optional.
+fn dependencies(member: &str) -> Vec<(String, bool)> {
+    let manifest = read(format!("{member}/Cargo.toml"));
+    let list = manifest.split_once("\n[dependencies]\n").map_or("", |(_, list)| list);
+    let lines = list.lines().take_while(|line| !line.starts_with('['));
+    let names = lines.filter_map(|line| Some((line.split_once(['.', ' '])?.0, line)));
+    names.map(|(name, line)| (name.to_string(), line.contains("optional = true"))).collect()
+}
+
+/// Arrows between crates are those of ARCHITECTURE.md, and a crate's trade shows in what it stands
+/// on.
+#[test]
+fn crates_stand_on_what_they_may_use() {
+    let of = |member: &str, keep: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let names = dependencies(member).into_iter().map(|(name, _)| name);
+        names.filter(|name| keep(name)).collect()
+    };
+    let arrows = [
+        ("ir", &[][..]),
+        ("passes", &["fhec-ir"]),
+        ("runtime", &["fhec-ir"]),
+        ("roles", &["fhec-ir", "fhec-runtime"]),
+        ("compiler", &["fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
+        ("cli", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
+        ("fhec", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
+    ];
+    for (member, expected) in arrows {
+        assert_eq!(of(member, &|name| name.starts_with("fhec")), expected, "{member}");
+    }
+    // Errors without a type, and arguments of a command line, are the command line's.
+    for member in members().iter().filter(|member| *member != "cli") {
+        for (name, optional) in dependencies(member) {
+            assert!(name != "anyhow" && (name != "clap" || optional), "{member} uses {name}");
+        }
+    }
+}

@@ -46,10 +46,11 @@ pub struct Options {
     pub isa: Option<String>,
 }
 
-/// What was measured. Seconds are wall time; precision is `-log2` of the mean and of the largest absolute error of the
-/// real parts, against the message, over all slots and messages; what is predicted is the same mean by
-/// [`fhec_ir::noise::bootstrap`]. Floors are seconds that the built-in model counts for a phase at the price of its kernels, those of
-/// primes below 2^50, and of memory, with nothing lost in between ([`CostTable::floor`]).
+/// What was measured. Seconds are wall time; precision is `-log2` of the mean and of the largest
+/// absolute error of the real parts, against the message, over all slots and messages; what is
+/// predicted is the same mean by [`fhec_ir::noise::bootstrap`]. Floors are seconds that the
+/// built-in model counts for a phase at the price of its kernels, those of primes below 2^50, and
+/// of memory, with nothing lost in between ([`CostTable::floor`]).
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs)]
 pub struct Report {
@@ -62,8 +63,8 @@ pub struct Report {
     pub isa: &'static str,
     pub seconds: f64,
     pub seconds_median: f64,
-    /// Processor time of all threads, the least of all runs: what remains of `seconds` on one thread when other
-    /// programs take the cores.
+    /// Processor time of all threads, the least of all runs: what remains of `seconds` on one
+    /// thread when other programs take the cores.
     pub cpu_seconds: Option<f64>,
     pub runs: usize,
     pub phases: BTreeMap<&'static str, f64>,
@@ -242,14 +243,16 @@ pub fn run(options: &Options) -> Result<Report> {
     })
 }
 
-/// The sum of the mean absolute errors that the model predicts for the slots of `message` after `count` bootstraps.
+/// The sum of the mean absolute errors that the model predicts for the slots of `message` after
+/// `count` bootstraps.
 fn predicted_error(noise: &BootstrapNoise, message: &[f64], count: usize) -> f64 {
     let power = message.iter().map(|m| m * m).sum::<f64>() / message.len() as f64;
     message.iter().map(|&m| noise.chained_mean_absolute_error(m, power, count)).sum()
 }
 
-/// Messages that are hard in one way or another, by name and slot. Transforms gather the energy of some in few slots on the way, or in few
-/// coefficients; some are as large as messages may be, or next to nothing.
+/// Messages that are hard in one way or another, by name and slot. Transforms gather the energy of
+/// some in few slots on the way, or in few coefficients; some are as large as messages may be, or
+/// next to nothing.
 const ADVERSARIAL: [(&str, fn(usize, usize) -> f64); 11] = [
     ("all 1", |_, _| 1.0),
     ("alternating 1 and -1", |slot, _| if slot % 2 == 0 { 1.0 } else { -1.0 }),
@@ -267,7 +270,8 @@ const ADVERSARIAL: [(&str, fn(usize, usize) -> f64); 11] = [
     }),
 ];
 
-/// `5^exponent` modulo `order`: slot number `exponent` is the value at that power of a root of unity.
+/// `5^exponent` modulo `order`: slot number `exponent` is the value at that power of a root of
+/// unity.
 fn power_of_five(exponent: usize, order: u64) -> u64 {
     let (mut result, mut square, mut rest) = (1, 5 % order, exponent);
     while rest > 0 {
@@ -279,7 +283,8 @@ fn power_of_five(exponent: usize, order: u64) -> u64 {
     result
 }
 
-/// Message number `index` and its name: one of [`ADVERSARIAL`] and a random one in [-1, 1] by turns, random ones when they are over.
+/// Message number `index` and its name: one of [`ADVERSARIAL`] and a random one in [-1, 1] by
+/// turns, random ones when they are over.
 fn message(index: usize, slots: usize, seed: u64) -> (&'static str, Vec<f64>) {
     if let (true, Some((name, value))) = (index.is_multiple_of(2), ADVERSARIAL.get(index / 2)) {
         return (name, (0..slots).map(|slot| value(slot, slots)).collect());
@@ -288,7 +293,8 @@ fn message(index: usize, slots: usize, seed: u64) -> (&'static str, Vec<f64>) {
     ("random", (0..slots).map(|_| (split_mix(&mut state) >> 11) as f64 / 2f64.powi(52) - 1.0).collect())
 }
 
-/// Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014: for test messages only.
+/// Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014: for test
+/// messages only.
 fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,8 +1,9 @@
 //! Measuring what operations cost on this machine: the table that the compiler's predictions use.
 //!
-//! The model of [`CostTable`] counts what an operation does; here every kind of operation is run as the circuits run it, at
-//! several numbers of limbs of bootstrapping sets with few and with many digits, and its factor becomes the mean ratio of measured time, without
-//! what it waits for memory, to modelled time. The rate of the memory is that of reading more than any cache holds.
+//! The model of [`CostTable`] counts what an operation does; here every kind of operation is run as
+//! the circuits run it, at several numbers of limbs of bootstrapping sets with few and with many
+//! digits, and its factor becomes the mean ratio of measured time, without what it waits for
+//! memory, to modelled time. The rate of the memory is that of reading more than any cache holds.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -28,7 +29,8 @@ use fhec_roles::files::{self, Access};
 
 /// Cost tables are a few lines.
 const MAX_BYTES: u64 = 1 << 20;
-/// Hoisted rotations and rows of diagonals measured at once: enough that what they share can be told from what they do not.
+/// Hoisted rotations and rows of diagonals measured at once: enough that what they share can be
+/// told from what they do not.
 const STEPS: i64 = 8;
 const ROWS: usize = 4;
 /// Diagonals are measured at this share of the slots, `-log2`: as those of layers mostly are.
@@ -36,7 +38,8 @@ const DIAGONAL_LOG_GAP: u32 = 2;
 /// Words read to measure the memory: a gibibyte.
 const MEMORY_WORDS: usize = 1 << 27;
 
-/// Where the table is looked for when a program is compiled: `fhec/costs.json` in the user's configuration folder.
+/// Where the table is looked for when a program is compiled: `fhec/costs.json` in the user's
+/// configuration folder.
 pub fn default_path() -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
@@ -140,7 +143,8 @@ impl Ring {
         Ok(Encryptor::with_secret_key(&self.context, &self.secret, seed).encrypt(&plaintext)?)
     }
 
-    /// Kinds with the seconds they take at `level`, and those that the model of `table` waits and computes.
+    /// Kinds with the seconds they take at `level`, and those that the model of `table` waits and
+    /// computes.
     fn at(&self, level: Level, table: &CostTable) -> Result<Vec<(OpKind, f64, (f64, f64))>> {
         let params = self.context.params();
         let ring = RingShape::of(params);
@@ -172,7 +176,8 @@ impl Ring {
             let terms = terms(&diagonals, rows, steps.len());
             least(|| evaluator.add_products_extended(&mut None, &hoisted, &steps, &terms))
         };
-        // One rotation with one product; all rotations with one product each; all rotations with several.
+        // One rotation with one product; all rotations with one product each; all rotations with
+        // several.
         let (one, all, wide) = (sums(1, 1)?, sums(1, steps.len())?, sums(ROWS, steps.len())?);
         let product = (wide - all) / ((ROWS - 1) * steps.len()) as f64;
         let rotation = (all - one) / (steps.len() - 1) as f64 - product;

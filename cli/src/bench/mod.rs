@@ -47,27 +47,29 @@ enum Bench {
 
 /// Time, precision and memory of bootstrapping
 ///
-/// Makes fresh keys, refreshes random and adversarial messages, and compares what comes back. Known parameter sets:
-/// n15-98, n15-128, n16-98, n16-128, n16-192, n17-256 (ring degree and security), lee2021 (the 98-bit set of arXiv 2106.07229) and
-/// lee2021-grouped (its chain with a uniform secret and keys of three digits, as `compile --preset lee2021` runs it), and
-/// lee2021-stc-last (the same with slots to coefficients last, as `compile --preset lee2021-stc-last` runs it).
+/// Makes fresh keys, refreshes random and adversarial messages, and compares what comes back. Known
+/// parameter sets: n15-98, n15-128, n16-98, n16-128, n16-192, n17-256 (ring degree and security),
+/// lee2021 (the 98-bit set of arXiv 2106.07229) and lee2021-grouped (its chain with a uniform
+/// secret and keys of three digits, as `compile --preset lee2021` runs it), and lee2021-stc-last
+/// (the same with slots to coefficients last, as `compile --preset lee2021-stc-last` runs it).
 #[derive(clap::Args, Debug)]
 struct BootstrapArgs {
     /// Parameter set
     #[arg(long, value_name = "NAME")]
     params: String,
-    /// Order of the linear maps; default: that of the set. For the other order the sizes of its primes are rearranged, with q0 as the
-    /// message ratio needs it
+    /// Order of the linear maps; default: that of the set. For the other order the sizes of its
+    /// primes are rearranged, with q0 as the message ratio needs it
     #[arg(long, value_name = "ORDER")]
     order: Option<OrderChoice>,
     /// Slots that carry values; default: all N/2
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
-    /// Level of the result, at most that of the set, counted from the bootstrap's operand; default: all
+    /// Level of the result, at most that of the set, counted from the bootstrap's operand; default:
+    /// all
     #[arg(long, value_name = "L")]
     levels: Option<u16>,
-    /// Messages to refresh: eleven that are hard (constant, alternating, a spike, one coefficient, tiny...) and random ones by turns; with
-    /// 22 or more all of them
+    /// Messages to refresh: eleven that are hard (constant, alternating, a spike, one coefficient,
+    /// tiny...) and random ones by turns; with 22 or more all of them
     #[arg(long, value_name = "M", default_value_t = 6)]
     messages: usize,
     /// Bootstraps in a row, each of the result of the one before

@@ -18,8 +18,8 @@ pub type Cause = Box<dyn Error + Send + Sync>;
 /// Why a model is not compiled.
 #[derive(Debug, ThisError)]
 pub enum CompileError {
-    /// The model: it cannot be read, or has an operator that fhec does not know. Export it again, as
-    /// the cause says.
+    /// The model: it cannot be read, or has an operator that fhec does not know. Export it again,
+    /// as the cause says.
     #[error("cannot import {model}")]
     Import {
         /// The model's file.
@@ -80,7 +80,8 @@ pub enum CompileError {
         /// What is wrong.
         source: Box<PassError>,
     },
-    /// What was asked for: no plan keeps within the memory. The cause names the least that would do.
+    /// What was asked for: no plan keeps within the memory. The cause names the least that would
+    /// do.
     #[error("cannot compile {model}")]
     Memory {
         /// The model.

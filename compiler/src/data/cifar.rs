@@ -1,4 +1,5 @@
-//! CIFAR-10 binary records: one label byte, then 1,024 red, 1,024 green and 1,024 blue bytes, rows of 32.
+//! CIFAR-10 binary records: one label byte, then 1,024 red, 1,024 green and 1,024 blue bytes, rows
+//! of 32.
 
 use super::{Dataset, ImageShape, Problem, Samples};
 

@@ -1,5 +1,6 @@
-//! MNIST's IDX format: two zero bytes, the type of the elements, the number of dimensions, each dimension as a
-//! big-endian `u32`, then the elements in row-major order. Only bytes (type 8) occur in image sets.
+//! MNIST's IDX format: two zero bytes, the type of the elements, the number of dimensions, each
+//! dimension as a big-endian `u32`, then the elements in row-major order. Only bytes (type 8) occur
+//! in image sets.
 
 use std::path::{Path, PathBuf};
 
@@ -53,7 +54,8 @@ fn header_error(bytes: &[u8], wanted: &'static str) -> Problem {
     Problem::IdxHeader { found: bytes[..bytes.len().min(4)].to_vec(), wanted }
 }
 
-/// The label file beside `images`, if there is one: `x-images-idx3-ubyte` has `x-labels-idx1-ubyte`, each gzip'd or not.
+/// The label file beside `images`, if there is one: `x-images-idx3-ubyte` has
+/// `x-labels-idx1-ubyte`, each gzip'd or not.
 fn label_file(images: &Path) -> Option<PathBuf> {
     let name = images.file_name()?.to_str()?;
     let plain = name.strip_suffix(".gz").unwrap_or(name);

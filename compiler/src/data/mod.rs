@@ -8,10 +8,10 @@
 //! | `idx` | MNIST IDX images, labels from the file beside them |
 //! | `preprocess` | `(p / scale - mean) / std`, per channel |
 //!
-//! The network says what shape it wants; a file of another shape is an error that names both, and nothing is ever
-//! resized. Formats are told apart by their first bytes, the file's name deciding only where those cannot. Any of them
-//! may be gzip'd. Files are taken as hostile: sizes in headers are compared with the bytes that are there before anything
-//! of that size is allocated.
+//! The network says what shape it wants; a file of another shape is an error that names both, and
+//! nothing is ever resized. Formats are told apart by their first bytes, the file's name deciding
+//! only where those cannot. Any of them may be gzip'd. Files are taken as hostile: sizes in headers
+//! are compared with the bytes that are there before anything of that size is allocated.
 
 mod cifar;
 mod error;
@@ -56,8 +56,8 @@ impl Samples {
 
 /// Images of one shape, with their classes where the file tells.
 ///
-/// Files of bytes hold pixels, and [`Dataset::input`] preprocesses them. Files of floats (`.npy`, `.npz`) hold the
-/// network's input itself, and preprocessing leaves them alone.
+/// Files of bytes hold pixels, and [`Dataset::input`] preprocesses them. Files of floats (`.npy`,
+/// `.npz`) hold the network's input itself, and preprocessing leaves them alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     shape: ImageShape,
@@ -97,7 +97,8 @@ impl Dataset {
         }
     }
 
-    /// `samples` must be whole images of `shape`, `labels` one per image: the readers have checked the file says so.
+    /// `samples` must be whole images of `shape`, `labels` one per image: the readers have checked
+    /// the file says so.
     fn new(shape: ImageShape, samples: Samples, labels: Option<Vec<u8>>) -> Result<Dataset, Problem> {
         let image: usize = shape.iter().product();
         assert_eq!(samples.len() % image, 0, "a reader returned a part of an image");
@@ -133,7 +134,8 @@ impl Dataset {
         self.labels.as_deref()
     }
 
-    /// Whether the file holds pixels (bytes), which preprocessing turns into network input, or that input itself.
+    /// Whether the file holds pixels (bytes), which preprocessing turns into network input, or that
+    /// input itself.
     pub fn holds_pixels(&self) -> bool {
         matches!(self.samples, Samples::Pixels(_))
     }
@@ -186,7 +188,8 @@ impl Format {
         if let Some((_, format)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
             return Ok(*format);
         }
-        // CIFAR records have no magic, and their first bytes may be those of an IDX file: the name decides.
+        // CIFAR records have no magic, and their first bytes may be those of an IDX file: the name
+        // decides.
         let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
         let records = !bytes.is_empty() && bytes.len().is_multiple_of(cifar::RECORD);
         let idx = matches!(bytes, [0, 0, 0x08..=0x0e, 1..=4, ..]);

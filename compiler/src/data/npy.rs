@@ -1,14 +1,16 @@
 //! NumPy's `.npy` (one array) and `.npz` (a zip of them).
 //!
-//! Arrays of bytes (`uint8`) are pixels, 0 to 255. Arrays of floats are the network's input itself: whoever saved
-//! floats has normalised already. Accepted shapes, for a network that takes `c × h × w`: `c × h × w`, with one channel also
-//! `h × w`, channels last (`h × w × c`), and any of them with the number of images in front.
+//! Arrays of bytes (`uint8`) are pixels, 0 to 255. Arrays of floats are the network's input itself:
+//! whoever saved floats has normalised already. Accepted shapes, for a network that takes `c × h ×
+//! w`: `c × h × w`, with one channel also `h × w`, channels last (`h × w × c`), and any of them
+//! with the number of images in front.
 //!
-//! An `.npz` gives its images in an array named `images`, `x`, `data` (or in its only array), and labels, if it has
-//! them, in `labels` or `y`.
+//! An `.npz` gives its images in an array named `images`, `x`, `data` (or in its only array), and
+//! labels, if it has them, in `labels` or `y`.
 //!
-//! The header is read here rather than by a crate: `ndarray-npy` allocates what the header asks for, and panics on shapes such
-//! as `(0, 2**62, 2**62)`. Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+//! The header is read here rather than by a crate: `ndarray-npy` allocates what the header asks
+//! for, and panics on shapes such as `(0, 2**62, 2**62)`. Format:
+//! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 use std::io::{Cursor, Read};
 
@@ -140,7 +142,8 @@ impl<'a> Array<'a> {
         }
     }
 
-    /// Whether the array holds `expected` images with channels last; an error if in no accepted order.
+    /// Whether the array holds `expected` images with channels last; an error if in no accepted
+    /// order.
     fn fit(&self, expected: ImageShape) -> Result<bool, Problem> {
         let [c, h, w] = expected;
         let ends = |tail: &[usize]| {
@@ -257,7 +260,8 @@ fn finite<T: Copy + Into<f64>>(values: Vec<T>, expected: ImageShape) -> Result<S
     }
 }
 
-/// Reader of the header: a Python dictionary of the keys `descr`, `fortran_order` and `shape`, padded with spaces.
+/// Reader of the header: a Python dictionary of the keys `descr`, `fortran_order` and `shape`,
+/// padded with spaces.
 struct Header<'a> {
     rest: &'a [u8],
 }

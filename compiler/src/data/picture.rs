@@ -1,7 +1,8 @@
-//! One PNG or JPEG, as one image of bytes: gray for a network with one channel, red, green and blue for one with three.
+//! One PNG or JPEG, as one image of bytes: gray for a network with one channel, red, green and blue
+//! for one with three.
 //!
-//! Colour becomes gray by the luma weights of ITU-R BT.601, as Pillow does and hence the data loaders networks are
-//! trained with. Transparency is dropped, 16-bit samples are rounded to 8.
+//! Colour becomes gray by the luma weights of ITU-R BT.601, as Pillow does and hence the data
+//! loaders networks are trained with. Transparency is dropped, 16-bit samples are rounded to 8.
 
 use std::io::Cursor;
 
@@ -20,7 +21,8 @@ pub(super) fn read(bytes: &[u8], expected: ImageShape) -> Result<Dataset, Proble
     limits.max_alloc = Some(256 << 20);
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(damaged)?;
-    // The size is compared before any pixel is decoded, so a small file cannot ask for a huge picture.
+    // The size is compared before any pixel is decoded, so a small file cannot ask for a huge
+    // picture.
     let (found_width, found_height) = decoder.dimensions();
     let (found, expected_size) = ([found_width as usize, found_height as usize], [width, height]);
     if found != expected_size {

@@ -1,4 +1,5 @@
-//! Every format, sound and broken, from files made here; arrays are written by `ndarray-npy`, pictures by `image`.
+//! Every format, sound and broken, from files made here; arrays are written by `ndarray-npy`,
+//! pictures by `image`.
 
 use std::fs;
 use std::io::{Cursor, Write};

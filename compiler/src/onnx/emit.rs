@@ -1,4 +1,5 @@
-//! Where the nodes' translations go: a growing function, and the interpreter for whatever is constant.
+//! Where the nodes' translations go: a growing function, and the interpreter for whatever is
+//! constant.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +69,8 @@ impl Emitter {
 
     /// The op that `build` makes on `operands`; computed at once if they are all constant.
     ///
-    /// `build` may be called with another function than [`Emitter::func`]: constants belong into the one it gets.
+    /// `build` may be called with another function than [`Emitter::func`]: constants belong into
+    /// the one it gets.
     pub fn emit(
         &mut self,
         operands: &[&Operand],

@@ -22,7 +22,8 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// An ONNX file that is damaged, wrong, or beyond what fhec supports. Every message says what to do about it.
+/// An ONNX file that is damaged, wrong, or beyond what fhec supports. Every message says what to do
+/// about it.
 #[derive(Debug, Error)]
 pub enum ImportError {
     /// The file cannot be read.

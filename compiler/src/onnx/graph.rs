@@ -232,7 +232,8 @@ fn input_error(input: &ValueInfoProto, reason: String) -> ImportError {
     ImportError::Input { name: input.name.clone(), reason }
 }
 
-/// The shapes that `options` give, each for an input that is there and of as many dimensions as the model says.
+/// The shapes that `options` give, each for an input that is there and of as many dimensions as the
+/// model says.
 fn given_shapes<'a>(
     names: &Names<'a>,
     options: &'a ImportOptions,

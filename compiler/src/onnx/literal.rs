@@ -110,7 +110,8 @@ impl Literal {
         self.select(shape.clone(), strided(shape, strides))
     }
 
-    /// `f` of two integer tensors with numpy broadcasting; `None` of `f` is an overflow or a division by zero.
+    /// `f` of two integer tensors with numpy broadcasting; `None` of `f` is an overflow or a
+    /// division by zero.
     pub fn combine(&self, other: &Literal, f: fn(i64, i64) -> Option<i64>) -> Result<Literal, String> {
         let (Some(a), Some(b)) = (self.as_ints(), other.as_ints()) else {
             return Err("integers and floats are mixed".into());
@@ -130,7 +131,8 @@ pub(super) fn integer_count(shape: &[usize]) -> Result<usize, String> {
     count.ok_or_else(|| format!("shape arithmetic on a tensor of shape {shape:?} is too large"))
 }
 
-/// For every index of `target` in row-major order the flat index of the element of `shape` that broadcasts to it.
+/// For every index of `target` in row-major order the flat index of the element of `shape` that
+/// broadcasts to it.
 fn broadcast_indices(shape: &[usize], target: &[usize]) -> impl Iterator<Item = usize> {
     let mut strides = vec![0; target.len()];
     let mut stride = 1;

@@ -17,8 +17,9 @@
 //! | `literal` | constants and the shape arithmetic of exporters |
 //! | `patterns` | several nodes that are one activation |
 //!
-//! Opsets [`OLDEST_OPSET`] to [`NEWEST_OPSET`]. A dynamic batch dimension becomes 1. Input is not trusted: every
-//! failure is an [`ImportError`], nothing is allocated from a declared size alone, and work is bounded.
+//! Opsets [`OLDEST_OPSET`] to [`NEWEST_OPSET`]. A dynamic batch dimension becomes 1. Input is not
+//! trusted: every failure is an [`ImportError`], nothing is allocated from a declared size alone,
+//! and work is bounded.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,8 +61,8 @@ pub struct Imported {
 /// Choices of [`import_with`].
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
-    /// Shapes of inputs, by name, for dimensions that the model leaves open or to fix another batch. The empty name stands for
-    /// the only input.
+    /// Shapes of inputs, by name, for dimensions that the model leaves open or to fix another
+    /// batch. The empty name stands for the only input.
     pub input_shapes: BTreeMap<String, Vec<usize>>,
 }
 

@@ -7,7 +7,8 @@ use fhec_ir::nn::{Activation, Nn, Op};
 
 use std::collections::BTreeMap;
 
-/// `x * sigmoid(x)` becomes `silu(x)`; then everything the outputs do not need is dropped, constants too.
+/// `x * sigmoid(x)` becomes `silu(x)`; then everything the outputs do not need is dropped,
+/// constants too.
 pub(super) fn tidy(func: &Func<Nn>) -> Func<Nn> {
     let definitions = func.definitions();
     let ops: Vec<Op> = func.ops().iter().map(|data| silu(func, &definitions, data)).collect();

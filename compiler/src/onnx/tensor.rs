@@ -1,4 +1,5 @@
-//! Stored tensors: `TensorProto`, with its data in typed fields, as raw bytes, or in a file beside the model.
+//! Stored tensors: `TensorProto`, with its data in typed fields, as raw bytes, or in a file beside
+//! the model.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -94,7 +95,8 @@ impl TensorReader {
         Ok(bytes)
     }
 
-    /// The file at `location`, which must lie in or below the model's directory, symbolic links resolved.
+    /// The file at `location`, which must lie in or below the model's directory, symbolic links
+    /// resolved.
     fn external_path(&self, location: &str) -> Result<PathBuf, String> {
         let directory = self.directory.as_deref();
         let directory = directory

@@ -1,9 +1,10 @@
 //! Structural check of a serialized model before it is decoded.
 //!
-//! The decoder generated for ONNX follows unknown *groups* (an obsolete nesting construct of the wire format)
-//! recursively without a bound, so a short hostile file could exhaust the stack, and it builds a large struct for
-//! each message of two bytes. This walk visits exactly the messages the decoder will visit, refuses groups, deep
-//! nesting and absurd numbers of messages, and knows where a truncated file breaks off.
+//! The decoder generated for ONNX follows unknown *groups* (an obsolete nesting construct of the
+//! wire format) recursively without a bound, so a short hostile file could exhaust the stack, and
+//! it builds a large struct for each message of two bytes. This walk visits exactly the messages
+//! the decoder will visit, refuses groups, deep nesting and absurd numbers of messages, and knows
+//! where a truncated file breaks off.
 //!
 //! Wire format: <https://protobuf.dev/programming-guides/encoding/>; field numbers: `onnx.proto` of ONNX 1.23.
 

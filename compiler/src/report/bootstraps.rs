@@ -23,7 +23,8 @@ pub fn bootstraps(plan: &Plan) -> String {
     text
 }
 
-/// The count by rule and by layer with a running total, what other placements need, and what the keys would take.
+/// The count by rule and by layer with a running total, what other placements need, and what the
+/// keys would take.
 fn by_rules(accounting: &Accounting) -> String {
     let mut text = format!("  {}\n", accounting.remark);
     for softmax in [false, true] {

@@ -15,7 +15,8 @@
 //! | [`activation_ranges`] | what calibration saw |
 //! | [`table`], [`names`] | columns; names of layers as people write them |
 //!
-//! All of it is text made from a [`crate::program::Program`], its plan, and the trace of a run; nothing here decides or measures.
+//! All of it is text made from a [`fhec_ir::program::Program`], its plan, and the trace of a run;
+//! nothing here decides or measures.
 
 pub mod activation_ranges;
 pub mod bootstraps;

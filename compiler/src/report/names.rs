@@ -1,6 +1,7 @@
 //! Names of layers as people write them.
 
-/// A name without what exporters put around it: `/layers/layers.0/Relu_output_0` is `layers/layers.0/Relu`. JSON has names whole.
+/// A name without what exporters put around it: `/layers/layers.0/Relu_output_0` is
+/// `layers/layers.0/Relu`. JSON has names whole.
 pub fn short(name: &str) -> String {
     let name = name.strip_prefix('/').unwrap_or(name);
     // Names of values that were composed by the compiler may hold such a suffix inside.

@@ -9,7 +9,8 @@ use super::table::Table;
 use crate::memory::human_bytes;
 use fhec_ir::program::Program;
 
-/// Primes and scales, level by level: what a level has beyond the one below, and of that one does not have.
+/// Primes and scales, level by level: what a level has beyond the one below, and of that one does
+/// not have.
 pub fn chain(program: &Program) -> String {
     let params = &program.interface.params;
     let mut text = "\nmodulus chain, top to bottom\n".to_string();

@@ -9,7 +9,8 @@ use fhec_ir::program::Program;
 /// Images that differ are listed up to this many; JSON, CSV and the page have all of them.
 const LISTED: usize = 20;
 
-/// A plain network that classifies a smaller share correctly gets other pixels, or is held to other labels, than it was trained with.
+/// A plain network that classifies a smaller share correctly gets other pixels, or is held to other
+/// labels, than it was trained with.
 const SUSPECT: f64 = 0.25;
 
 /// The screen.
@@ -144,7 +145,8 @@ pub fn overflows(summary: &Summary) -> Table {
     table
 }
 
-/// One row per image: index, label, classes, what flips them, logits of the simulated program, then of the plain network.
+/// One row per image: index, label, classes, what flips them, logits of the simulated program, then
+/// of the plain network.
 pub fn csv(outcomes: &[Outcome]) -> String {
     let outputs = outcomes.first().map_or(0, |outcome| outcome.logits.len());
     let columns = |what: &str| (0..outputs).map(|i| format!(",{what}_{i}")).collect::<String>();

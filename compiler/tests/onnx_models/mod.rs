@@ -16,7 +16,8 @@ use onnx_protobuf::{
 };
 use protobuf::Message;
 
-/// A model of opset `opset` with the input `x` of shape `shape` (0 for an open dimension) and the output `y`.
+/// A model of opset `opset` with the input `x` of shape `shape` (0 for an open dimension) and the
+/// output `y`.
 pub fn model(opset: i64, shape: &[i64]) -> ModelProto {
     let mut model = ModelProto { ir_version: 8, producer_name: "test".into(), ..Default::default() };
     model.opset_import.push(OperatorSetIdProto { version: opset, ..Default::default() });
@@ -127,7 +128,8 @@ pub fn run(model: &ModelProto, x: &[f32]) -> (Vec<usize>, Vec<f32>) {
     (output.shape().to_vec(), output.data().to_vec())
 }
 
-/// A small network with everything in it: convolution, batch normalisation, pooling, shape arithmetic, gemm.
+/// A small network with everything in it: convolution, batch normalisation, pooling, shape
+/// arithmetic, gemm.
 pub fn small_network() -> ModelProto {
     let mut m = model(9, &[0, 1, 6, 6]);
     let ramp = |n: usize| (0..n).map(|i| (i % 7) as f32 / 7.0 - 0.4).collect::<Vec<f32>>();

@@ -1,9 +1,10 @@
-//! The discrete Fourier transform between slots and coefficients, cut into a few sparse matrices (Chen, Chillotti, Song,
-//! ePrint 2018/1043; Han, Hhan, Cheon, ePrint 2018/1073).
+//! The discrete Fourier transform between slots and coefficients, cut into a few sparse matrices
+//! (Chen, Chillotti, Song, ePrint 2018/1043; Han, Hhan, Cheon, ePrint 2018/1073).
 //!
-//! With `n` slots the transform is `log2 n` levels of butterflies; level `l` combines slots `2^l` apart within blocks of
-//! `2^(l+1)`. A matrix that covers levels `low..high` has diagonals at the multiples of `2^low` below `2^high` in size, or, when
-//! it reaches the top level, at all `2^(high-low)` multiples modulo `n`.
+//! With `n` slots the transform is `log2 n` levels of butterflies; level `l` combines slots `2^l`
+//! apart within blocks of `2^(l+1)`. A matrix that covers levels `low..high` has diagonals at the
+//! multiples of `2^low` below `2^high` in size, or, when it reaches the top level, at all
+//! `2^(high-low)` multiples modulo `n`.
 
 use crate::record_attr;
 
@@ -12,7 +13,8 @@ use crate::record_attr;
 pub struct DftStep {
     /// Levels of butterflies.
     pub butterflies: u32,
-    /// Diagonals that share a giant step, a power of two. Fewer mean fewer keys, more mean fewer key switches.
+    /// Diagonals that share a giant step, a power of two. Fewer mean fewer keys, more mean fewer
+    /// key switches.
     pub baby_steps: u32,
 }
 
@@ -57,7 +59,8 @@ impl DftMatrix {
         self.wrap((self.first() + index as i64) * self.stride() as i64)
     }
 
-    /// Period of diagonal `index`: that of the largest block, but of all slots where one entry is halved.
+    /// Period of diagonal `index`: that of the largest block, but of all slots where one entry is
+    /// halved.
     pub fn period(&self, index: usize) -> usize {
         // Slot 0 is on the main diagonal and on those that turn to the right.
         let halved = self.halves_first && self.first() + index as i64 <= 0;
@@ -75,8 +78,8 @@ impl DftMatrix {
         (0..babies).map(|baby| self.rotation(baby)).collect()
     }
 
-    /// The one rotation of partial sums: they are folded from the last giant step to the first by Horner's rule, so that
-    /// all giant steps share a key.
+    /// The one rotation of partial sums: they are folded from the last giant step to the first by
+    /// Horner's rule, so that all giant steps share a key.
     pub fn giant_rotation(&self) -> usize {
         self.baby_steps as usize * self.stride() % (1 << self.log_slots)
     }

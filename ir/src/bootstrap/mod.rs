@@ -1,6 +1,8 @@
-//! Bootstrapping as data: what refreshes a ciphertext, in which order, with which polynomials, at which levels.
+//! Bootstrapping as data: what refreshes a ciphertext, in which order, with which polynomials, at
+//! which levels.
 //!
-//! The chain of a parameter set with bootstrapping, bottom to top, for the two orders of the linear maps:
+//! The chain of a parameter set with bootstrapping, bottom to top, for the two orders of the linear
+//! maps:
 //!
 //! ```text
 //! slots to coefficients first
@@ -17,31 +19,37 @@
 //! ..= + e, + c                    as above
 //! ```
 //!
-//! Each segment has primes and a canonical scale of its own ([`Params::segmented`]). The value that the sine is evaluated
-//! at is `t = (I + m D_0 / q_0 - 1/4) / width`, where `m` is the coefficient, `I` the integer that raising the modulus adds and
-//! `width` = [`BootstrapParams::width`]; `cos(2 pi width t / 2^r)` doubled `r` times is `sin(2 pi (I + m D_0 / q_0))`, about
-//! `2 pi m D_0 / q_0`.
+//! Each segment has primes and a canonical scale of its own ([`Params::segmented`]). The value that
+//! the sine is evaluated at is `t = (I + m D_0 / q_0 - 1/4) / width`, where `m` is the coefficient,
+//! `I` the integer that raising the modulus adds and `width` = [`BootstrapParams::width`]; `cos(2
+//! pi width t / 2^r)` doubled `r` times is `sin(2 pi (I + m D_0 / q_0))`, about `2 pi m D_0 / q_0`.
 //!
-//! *One sine.* Real messages fill the slots. Slots to coefficients first puts them in the lower half of a polynomial's coefficients, so
-//! that one evaluation of the sine, on the real part, refreshes all of them. Slots to coefficients last raises the polynomial of the
-//! message itself: `a_(2n-j) = -a_j` among its `2n` coefficients, because the message is its own conjugate, so the lower half says
-//! everything here, too: `z = 2 Re(sum_(j < n) a_j zeta^j) - a_0`. An imaginary part, errors included, would break the symmetry; a
-//! conjugate is therefore added before the modulus is raised, where it costs next to nothing and doubles the message but not the
-//! integers ([`BootstrapParams::coefficient_gain`]). After the sine, slots to coefficients takes coefficient 0 half
-//! ([`DftMatrix::halves_first`]), and a last conjugate is added.
+//! *One sine.* Real messages fill the slots. Slots to coefficients first puts them in the lower
+//! half of a polynomial's coefficients, so that one evaluation of the sine, on the real part,
+//! refreshes all of them. Slots to coefficients last raises the polynomial of the message itself:
+//! `a_(2n-j) = -a_j` among its `2n` coefficients, because the message is its own conjugate, so the
+//! lower half says everything here, too: `z = 2 Re(sum_(j < n) a_j zeta^j) - a_0`. An imaginary
+//! part, errors included, would break the symmetry; a conjugate is therefore added before the
+//! modulus is raised, where it costs next to nothing and doubles the message but not the integers
+//! ([`BootstrapParams::coefficient_gain`]). After the sine, slots to coefficients takes coefficient
+//! 0 half ([`DftMatrix::halves_first`]), and a last conjugate is added.
 //!
-//! *Which order.* Last needs no levels below the application's, and its coefficients are small unless slots are alike, so the sine
-//! distorts less. But errors of the sine are in coefficients and grow by `sqrt(2n)` on their way to slots, where first adds them to
-//! slots as they are, and slots to coefficients runs on more primes.
+//! *Which order.* Last needs no levels below the application's, and its coefficients are small
+//! unless slots are alike, so the sine distorts less. But errors of the sine are in coefficients
+//! and grow by `sqrt(2n)` on their way to slots, where first adds them to slots as they are, and
+//! slots to coefficients runs on more primes.
 //!
-//! *Lower results.* A bootstrap to a level below its highest leaves the application's primes above that level out of the chain
-//! ([`BootstrapParams::exchange`]): levels keep their numbers and scales, and have fewer primes.
+//! *Lower results.* A bootstrap to a level below its highest leaves the application's primes above
+//! that level out of the chain ([`BootstrapParams::exchange`]): levels keep their numbers and
+//! scales, and have fewer primes.
 //!
-//! *The first matrix of coefficients to slots.* A raised ciphertext under the ephemeral secret `s'` has coefficients below `q0`. Its
-//! product with a key needs no digits, so a pair of polynomials, `(-a s + e + P s'(X^g), a)`, rotates it by `g` *and* brings it to the main
-//! secret, with one product per prime where a key switch takes as many as there are digits, and with few special primes. Where
-//! all slots are in use and all diagonals of the first matrix are baby steps, that matrix is applied so, on the way back
-//! from the ephemeral secret ([`BootstrapParams::raises_into_slots`]): many rotations, no decomposition.
+//! *The first matrix of coefficients to slots.* A raised ciphertext under the ephemeral secret `s'`
+//! has coefficients below `q0`. Its product with a key needs no digits, so a pair of polynomials,
+//! `(-a s + e + P s'(X^g), a)`, rotates it by `g` *and* brings it to the main secret, with one
+//! product per prime where a key switch takes as many as there are digits, and with few special
+//! primes. Where all slots are in use and all diagonals of the first matrix are baby steps, that
+//! matrix is applied so, on the way back from the ephemeral secret
+//! ([`BootstrapParams::raises_into_slots`]): many rotations, no decomposition.
 
 mod dft;
 mod program;
@@ -73,8 +81,8 @@ pub const MIN_LOG_SLOTS: u32 = 4;
 pub enum Order {
     /// Slots to coefficients at the bottom of the chain, on few primes: one sine for N/2 reals.
     SlotsToCoeffsFirst,
-    /// Slots to coefficients at the end, between application and sine: operands may be at level 0, errors of the sine are those
-    /// of coefficients.
+    /// Slots to coefficients at the end, between application and sine: operands may be at level 0,
+    /// errors of the sine are those of coefficients.
     SlotsToCoeffsLast,
 }
 
@@ -104,12 +112,14 @@ pub struct BootstrapParams {
     pub log_slots: u32,
     /// Order of the linear maps.
     pub order: Order,
-    /// Hamming weight of the ephemeral secret under which the modulus is raised; `None`: under the main secret, which is
-    /// sparse then.
+    /// Hamming weight of the ephemeral secret under which the modulus is raised; `None`: under the
+    /// main secret, which is sparse then.
     pub ephemeral_weight: Option<u32>,
-    /// Integers `|I| < bound` are removed (the literature's K). Larger ones occur with the failure probability.
+    /// Integers `|I| < bound` are removed (the literature's K). Larger ones occur with the failure
+    /// probability.
     pub bound: u32,
-    /// Even, over `[-1, 1]`: about `cos(2 pi width t / 2^double_angles)` near the points that occur.
+    /// Even, over `[-1, 1]`: about `cos(2 pi width t / 2^double_angles)` near the points that
+    /// occur.
     pub cosine: Polynomial,
     /// Doublings `c -> 2 c^2 - 1` after the cosine.
     pub double_angles: u32,
@@ -178,13 +188,14 @@ impl BootstrapParams {
         1 << self.log_slots
     }
 
-    /// Half the width of the interval of arguments: `|I| <= bound - 1`, a quarter for the shift, and a quarter of room.
+    /// Half the width of the interval of arguments: `|I| <= bound - 1`, a quarter for the shift,
+    /// and a quarter of room.
     pub fn width(&self) -> f64 {
         f64::from(self.bound) - 0.5
     }
 
-    /// How many times a message of size 1 a coefficient may be where the modulus is raised: the conjugate that slots to coefficients
-    /// last adds before doubles it.
+    /// How many times a message of size 1 a coefficient may be where the modulus is raised: the
+    /// conjugate that slots to coefficients last adds before doubles it.
     pub fn coefficient_gain(&self) -> f64 {
         match self.order {
             Order::SlotsToCoeffsFirst => 1.0,
@@ -232,16 +243,17 @@ impl BootstrapParams {
         }
     }
 
-    /// Level that a bootstrap to level `to` really reaches: `to`, but none of those that slots to coefficients uses; the rest is a
-    /// level drop.
+    /// Level that a bootstrap to level `to` really reaches: `to`, but none of those that slots to
+    /// coefficients uses; the rest is a level drop.
     pub fn reached_level(&self, params: &Params, to: Level) -> Level {
         let above = params.primes(self.raised_level()).without(params.primes(self.output_level));
         let apart = |level: &Level| params.primes(*level).within(above).is_empty();
         (to.max(self.input_level())..self.output_level).find(apart).unwrap_or(self.output_level)
     }
 
-    /// The chain primes that a bootstrap to level `to` leaves out, those of the application's levels above, and what it has instead. So it is
-    /// from the raising of the modulus on, and everything that follows is done on fewer primes; switching keys serve any subset.
+    /// The chain primes that a bootstrap to level `to` leaves out, those of the application's
+    /// levels above, and what it has instead. So it is from the raising of the modulus on, and
+    /// everything that follows is done on fewer primes; switching keys serve any subset.
     pub fn exchange(&self, params: &Params, to: Level) -> Exchange {
         Exchange::new(params.primes(self.output_level), params.primes(self.reached_level(params, to)))
     }
@@ -251,7 +263,8 @@ impl BootstrapParams {
         self.output_level - self.input_level()
     }
 
-    /// The matrices of coefficients to slots, in order of application, each with the level it is applied at.
+    /// The matrices of coefficients to slots, in order of application, each with the level it is
+    /// applied at.
     pub fn coeffs_to_slots_matrices(&self) -> Vec<(DftMatrix, Level)> {
         let mut high = self.log_slots;
         let steps = self.coeffs_to_slots.iter().enumerate();
@@ -272,7 +285,8 @@ impl BootstrapParams {
             .collect()
     }
 
-    /// The matrices of slots to coefficients, in order of application, each with the level it is applied at.
+    /// The matrices of slots to coefficients, in order of application, each with the level it is
+    /// applied at.
     pub fn slots_to_coeffs_matrices(&self) -> Vec<(DftMatrix, Level)> {
         let mut low = 0;
         let steps = self.slots_to_coeffs.iter().enumerate();
@@ -293,13 +307,15 @@ impl BootstrapParams {
             .collect()
     }
 
-    /// Whether two ciphertexts can be refreshed together, as real and imaginary part of one until the sine: where all slots are in use.
-    /// Sparse bootstraps, which the 2021 program does one by one, are not.
+    /// Whether two ciphertexts can be refreshed together, as real and imaginary part of one until
+    /// the sine: where all slots are in use. Sparse bootstraps, which the 2021 program does one by
+    /// one, are not.
     pub fn takes_pairs(&self, params: &Params) -> bool {
         self.order == Order::SlotsToCoeffsFirst && self.slots() == params.slots()
     }
 
-    /// Whether `program` has several of its ciphertexts refreshed at a time, and they are taken in pairs.
+    /// Whether `program` has several of its ciphertexts refreshed at a time, and they are taken in
+    /// pairs.
     pub fn pairs_in(&self, program: &Func<Ckks>, params: &Params) -> bool {
         let several = |data: &OpData<Ckks>| match data.op {
             Op::Bootstrap { x, .. } => {
@@ -311,14 +327,16 @@ impl BootstrapParams {
         self.takes_pairs(params) && program.ops().iter().any(several)
     }
 
-    /// Whether the first matrix of coefficients to slots is applied by keys from the ephemeral secret.
+    /// Whether the first matrix of coefficients to slots is applied by keys from the ephemeral
+    /// secret.
     pub fn raises_into_slots(&self, params: &Params) -> bool {
         let matrix = self.coeffs_to_slots_matrices().first().map(|(matrix, _)| *matrix);
         let without_giants = matrix.is_some_and(|matrix| matrix.giant_steps() == 1);
         self.ephemeral_weight.is_some() && without_giants && self.trace_rotations(params).is_empty()
     }
 
-    /// Rotations that keys from the ephemeral secret are needed for: those of the first matrix, or none but the identity.
+    /// Rotations that keys from the ephemeral secret are needed for: those of the first matrix, or
+    /// none but the identity.
     pub fn raising_rotations(&self, params: &Params) -> Vec<usize> {
         match self.coeffs_to_slots_matrices().first() {
             Some((matrix, _)) if self.raises_into_slots(params) => matrix.baby_rotations(),
@@ -326,8 +344,9 @@ impl BootstrapParams {
         }
     }
 
-    /// Number of special primes that keys from the ephemeral secret have: the fewest whose product is so far above `q0` that their
-    /// errors, `N s^2 (q_0 / P)^2 / 12`, stay well below the rounding error of a division, `(1 + h) / 12`.
+    /// Number of special primes that keys from the ephemeral secret have: the fewest whose product
+    /// is so far above `q0` that their errors, `N s^2 (q_0 / P)^2 / 12`, stay well below the
+    /// rounding error of a division, `(1 + h) / 12`.
     pub fn raising_special_primes(params: &Params) -> usize {
         const MARGIN_BITS: f64 = 3.5;
         let mut bits = -params.log_q(0) - MARGIN_BITS;
@@ -338,7 +357,8 @@ impl BootstrapParams {
         enough.map_or(params.p().len(), |index| index + 1)
     }
 
-    /// Rotations that project a raised polynomial to the subring of `slots` values, largest first; empty when full.
+    /// Rotations that project a raised polynomial to the subring of `slots` values, largest first;
+    /// empty when full.
     pub fn trace_rotations(&self, params: &Params) -> Vec<usize> {
         (self.log_slots..params.log_n() - 1).rev().map(|log| 1 << log).collect()
     }
@@ -360,14 +380,15 @@ impl BootstrapParams {
         rotations
     }
 
-    /// `log2` of `q0 / D_0` over [`Self::coefficient_gain`]: how much smaller than the modulus a message of size 1 is where the modulus
-    /// is raised.
+    /// `log2` of `q0 / D_0` over [`Self::coefficient_gain`]: how much smaller than the modulus a
+    /// message of size 1 is where the modulus is raised.
     pub fn log_message_ratio(&self, params: &Params) -> f64 {
         params.log_q(0) - params.canonical_scale(0).log2() - self.coefficient_gain().log2()
     }
 
-    /// The scale at which the sine's result comes out: that of the application where its last step is a polynomial, whose
-    /// constants are encoded for it; `D^2 / q` of the level above where its last step is a doubling.
+    /// The scale at which the sine's result comes out: that of the application where its last step
+    /// is a polynomial, whose constants are encoded for it; `D^2 / q` of the level above where its
+    /// last step is a doubling.
     pub fn sine_scale(&self, params: &Params) -> ExactScale {
         let level = self.sine_output_level();
         if self.arcsine.is_some() || self.double_angles == 0 {
@@ -376,9 +397,9 @@ impl BootstrapParams {
         params.canonical_scale(level + 1).square_over(&params.rescale_divisor(level + 1))
     }
 
-    /// What `sin(2 pi (I + g m D_0 / q_0))` is to be multiplied by, so that its ciphertext, read at the application's
-    /// scale, holds `m`: `D q_0 / (2 pi g D_0 S)`, where `D` is the application's scale, `g` [`Self::coefficient_gain`] and `S` that
-    /// of [`Self::sine_scale`].
+    /// What `sin(2 pi (I + g m D_0 / q_0))` is to be multiplied by, so that its ciphertext, read at
+    /// the application's scale, holds `m`: `D q_0 / (2 pi g D_0 S)`, where `D` is the application's
+    /// scale, `g` [`Self::coefficient_gain`] and `S` that of [`Self::sine_scale`].
     pub fn sine_factor(&self, params: &Params) -> f64 {
         let level = self.sine_output_level();
         let q0 = ExactScale::from_integer(&params.modulus(0));
@@ -387,15 +408,17 @@ impl BootstrapParams {
         scales * ratio / (2.0 * PI * self.coefficient_gain())
     }
 
-    /// [`Self::sine_factor`] of a bootstrap to level `to`, whose result is read at the scale of the level that it reaches.
+    /// [`Self::sine_factor`] of a bootstrap to level `to`, whose result is read at the scale of the
+    /// level that it reaches.
     pub fn sine_factor_to(&self, params: &Params, to: Level) -> f64 {
         let [reached, output] = [self.reached_level(params, to), self.output_level]
             .map(|level| params.canonical_scale(level).to_f64());
         self.sine_factor(params) * (reached / output)
     }
 
-    /// What the coefficients of a raised polynomial, read at the canonical scale of the raised level, are to be multiplied
-    /// by to be arguments of the sine, before its shift: `D / (q_0 width)`.
+    /// What the coefficients of a raised polynomial, read at the canonical scale of the raised
+    /// level, are to be multiplied by to be arguments of the sine, before its shift: `D / (q_0
+    /// width)`.
     pub fn argument_factor(&self, params: &Params) -> f64 {
         let scale = params.canonical_scale(self.raised_level());
         scale.mul_ratio(&BigUint::from(1u8), &ExactScale::from_integer(&params.modulus(0))).to_f64()

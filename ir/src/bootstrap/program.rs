@@ -34,13 +34,14 @@ pub enum ProgramBootstrapError {
 }
 
 impl BootstrapParams {
-    /// The bootstraps that the `bootstrap` ops of `program` mean, one per number of slots; none if it has none.
+    /// The bootstraps that the `bootstrap` ops of `program` mean, one per number of slots; none if
+    /// it has none.
     pub fn of_program(program: &Func<Ckks>) -> Result<Vec<BootstrapParams>, AttrError> {
         if program.meta.contains_key(PROGRAM_META) { program.meta(PROGRAM_META) } else { Ok(Vec::new()) }
     }
 
-    /// [`BootstrapParams::of_program`] of a program that may come from anywhere: each bootstrap is one of `params`, and
-    /// all share one ephemeral secret or have none.
+    /// [`BootstrapParams::of_program`] of a program that may come from anywhere: each bootstrap is
+    /// one of `params`, and all share one ephemeral secret or have none.
     pub fn checked_of_program(
         program: &Func<Ckks>,
         params: &Params,

@@ -1,15 +1,16 @@
-//! What the sine of a bootstrap makes of a message, errors aside: the cosine's polynomial, the doublings and the arcsine, in double
-//! precision.
+//! What the sine of a bootstrap makes of a message, errors aside: the cosine's polynomial, the
+//! doublings and the arcsine, in double precision.
 //!
-//! For the integer `I` that raising the modulus left, `m` becomes `rho / (2 pi) f(t)` with `rho = q_0 / D_0` (half of it for slots to
-//! coefficients last, [`BootstrapParams::coefficient_gain`]),
-//! `t = (I + m / rho - 1/4) / width`, and `f` the circuit in units where it is about `sin(2 pi (I + m / rho))`. Without an arcsine
-//! that is `rho / (2 pi) sin(2 pi m / rho)`, the cubic error of the sine (Cheon, Han, Kim, Kim, Song, ePrint 2018/153).
-//! With slots to coefficients first this happens to every slot on its own: messages become coefficients and slots again without
-//! mixing. With slots to coefficients last it happens to the coefficients of the message's polynomial.
+//! For the integer `I` that raising the modulus left, `m` becomes `rho / (2 pi) f(t)` with `rho =
+//! q_0 / D_0` (half of it for slots to coefficients last, [`BootstrapParams::coefficient_gain`]),
+//! `t = (I + m / rho - 1/4) / width`, and `f` the circuit in units where it is about `sin(2 pi (I +
+//! m / rho))`. Without an arcsine that is `rho / (2 pi) sin(2 pi m / rho)`, the cubic error of the
+//! sine (Cheon, Han, Kim, Kim, Song, ePrint 2018/153). With slots to coefficients first this
+//! happens to every slot on its own: messages become coefficients and slots again without mixing.
+//! With slots to coefficients last it happens to the coefficients of the message's polynomial.
 //!
-//! Nothing stops a message that is too large: `m / rho` beyond 1/2 is another residue with another integer, and between the
-//! points that the cosine's polynomial was made for it is what it is.
+//! Nothing stops a message that is too large: `m / rho` beyond 1/2 is another residue with another
+//! integer, and between the points that the cosine's polynomial was made for it is what it is.
 
 use std::f64::consts::PI;
 
@@ -52,7 +53,8 @@ impl Reduction {
         self.factor() * self.arcsine.as_ref().map_or(y, |arcsine| arcsine.eval(y))
     }
 
-    /// [`Self::apply`] to all slots in place, many at a time; `integer(slot)` is asked once for each, in order.
+    /// [`Self::apply`] to all slots in place, many at a time; `integer(slot)` is asked once for
+    /// each, in order.
     pub fn apply_all(&self, messages: &mut [f64], mut integer: impl FnMut(usize) -> f64) {
         for (slot, m) in messages.iter_mut().enumerate() {
             *m = self.squared_argument(*m, integer(slot));
@@ -65,8 +67,8 @@ impl Reduction {
         messages.iter_mut().for_each(|y| *y *= self.factor());
     }
 
-    /// Derivative by the message, the cosine's polynomial taken as exact: `cos(2 pi m / rho)`, or 1 where an arcsine undoes the
-    /// sine.
+    /// Derivative by the message, the cosine's polynomial taken as exact: `cos(2 pi m / rho)`, or 1
+    /// where an arcsine undoes the sine.
     pub fn slope(&self, message: f64) -> f64 {
         if self.arcsine.is_some() { 1.0 } else { (2.0 * PI * message / self.ratio).cos() }
     }

@@ -76,7 +76,8 @@ fn slots_to_coefficients_last_are_between_application_and_sine() {
     let matrices = b.slots_to_coeffs_matrices();
     let shapes: Vec<_> = matrices.iter().map(|(m, level)| (m.low, m.high, m.halves_first, *level)).collect();
     assert_eq!(shapes, [(0, 5, true, 6), (5, 11, false, 5)]);
-    // Of 63 diagonals the main one and those to the right have an entry that is halved, and the length of all slots.
+    // Of 63 diagonals the main one and those to the right have an entry that is halved, and the
+    // length of all slots.
     let periods: Vec<usize> = matrices[0].0.periods().collect();
     assert_eq!((periods[..32].to_vec(), periods[32..].to_vec()), (vec![2048; 32], vec![32; 31]));
     assert!(b.coeffs_to_slots_matrices().iter().all(|(m, _)| !m.halves_first));
@@ -153,7 +154,8 @@ fn every_diagonal_is_reached_by_a_baby_and_giant_steps() {
 fn keys_go_to_the_highest_level_they_are_used_at() {
     let (b, params) = (bootstrap(), params());
     let rotations = b.rotations(&params);
-    // First matrix of coefficients to slots: stride 2^8, babies 0..4, giant 4; last: stride 1, babies -15..-8, giant 8.
+    // First matrix of coefficients to slots: stride 2^8, babies 0..4, giant 4; last: stride 1,
+    // babies -15..-8, giant 8.
     assert_eq!(rotations[&256], 17);
     assert_eq!(rotations[&1024], 17);
     assert_eq!(rotations[&(2048 - 15)], 15);
@@ -286,7 +288,8 @@ fn cosine(frequency: f64, degree: usize) -> Polynomial {
     Polynomial::chebyshev(coefficients.collect(), [-1.0, 1.0]).unwrap()
 }
 
-/// A message of any size becomes the circuit's polynomials at its point, and those are about the sine.
+/// A message of any size becomes the circuit's polynomials at its point, and those are about the
+/// sine.
 #[test]
 fn the_reduction_is_the_circuit_in_the_clear() {
     let params = params();
@@ -307,10 +310,12 @@ fn the_reduction_is_the_circuit_in_the_clear() {
                 let t = (f64::from(integer) + m / ratio - 0.25) / b.width();
                 let sine = (0..3).fold(b.cosine.eval(t), |c, _| 2.0 * c * c - 1.0);
                 let y = arcsine.as_ref().map_or(sine, |p| p.eval(sine));
-                // Rounding to 2^-53 grows by at most 4^3 in the doublings, and by the ratio 2^10; a few bits for Clenshaw.
+                // Rounding to 2^-53 grows by at most 4^3 in the doublings, and by the ratio 2^10; a
+                // few bits for Clenshaw.
                 assert!((found - ratio / (2.0 * PI) * y).abs() < 2f64.powi(-53 + 6 + 10 + 6));
                 assert_eq!(found, reduction.apply(m, f64::from(integer)));
-                // Interpolation of degree 30 is right to 2^-30 here, times 4^3 and the ratio over 2 pi.
+                // Interpolation of degree 30 is right to 2^-30 here, times 4^3 and the ratio over 2
+                // pi.
                 let ideal = (2.0 * PI * m / ratio).sin();
                 let tolerance = 2f64.powi(-30 + 6 + 8);
                 assert!(arcsine.is_some() || (found - ratio / (2.0 * PI) * ideal).abs() < tolerance);

@@ -1,4 +1,5 @@
-//! Stage 3, `ckks`: the scheduled homomorphic program. Every value has a level and an exact, named scale.
+//! Stage 3, `ckks`: the scheduled homomorphic program. Every value has a level and an exact, named
+//! scale.
 //!
 //! | op | level | scale | size |
 //! |---|---|---|---|
@@ -20,14 +21,16 @@ use crate::op_table::op_table;
 use crate::polynomial::Polynomial;
 use crate::scale::{Level, Scale};
 
-/// Name of the fact that says how many bytes of encoded weights may be kept between images; it is absent where all of them may.
+/// Name of the fact that says how many bytes of encoded weights may be kept between images; it is
+/// absent where all of them may.
 pub const WEIGHT_BYTES: &str = "weight_bytes";
 
 /// The ckks stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ckks;
 
-/// A bundle of ciphertexts; prints as `ct<1, 16384, 12, D12, 2>`: ciphertexts, slots, level, scale, size.
+/// A bundle of ciphertexts; prints as `ct<1, 16384, 12, D12, 2>`: ciphertexts, slots, level, scale,
+/// size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CiphertextType {
     /// Number of ciphertexts.
@@ -83,7 +86,8 @@ impl StageType for CiphertextType {
 op_table! {
     /// An op on bundles of ciphertexts.
     enum Op {
-    /// A sparse matrix from the operand's slots to the result's, by baby-step giant-step over its diagonals.
+    /// A sparse matrix from the operand's slots to the result's, by baby-step giant-step over its
+    /// diagonals.
     LinearMap "linear_map" (x) {
         /// Weights and layouts.
         map: LinearMap,

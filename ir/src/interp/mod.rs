@@ -1,4 +1,5 @@
-//! Cleartext interpreters, one per stage: the meaning of a program and the oracle every pass is tested against.
+//! Cleartext interpreters, one per stage: the meaning of a program and the oracle every pass is
+//! tested against.
 
 pub mod nn;
 mod slots;

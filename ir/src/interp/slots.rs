@@ -1,7 +1,7 @@
 //! Cleartext meaning of the packed and ckks stages: bundles of vectors of `f64` slots.
 //!
-//! Level, scale and size do not change what a program means, so `rescale`, `relinearize`, `level_drop` and
-//! `bootstrap` are the identity here.
+//! Level, scale and size do not change what a program means, so `rescale`, `relinearize`,
+//! `level_drop` and `bootstrap` are the identity here.
 
 use super::InterpError;
 use crate::ckks::{self, Ckks};

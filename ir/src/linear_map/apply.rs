@@ -1,13 +1,15 @@
-//! Linear maps on tensors in the clear: direct loops over rows, fast enough to simulate thousands of images.
+//! Linear maps on tensors in the clear: direct loops over rows, fast enough to simulate thousands
+//! of images.
 //!
-//! Every output element is summed in the order of [`LinearMap::for_each_entry`], so both give the same bits.
+//! Every output element is summed in the order of [`LinearMap::for_each_entry`], so both give the
+//! same bits.
 
 use super::{LinearKind, LinearMap};
 use crate::tensor::ConstPool;
 
 impl LinearMap {
-    /// The map on packed vectors in the clear: unpack, apply, pack. With a fold above 1, its partial sums; with one element per vector, of
-    /// every slot by itself.
+    /// The map on packed vectors in the clear: unpack, apply, pack. With a fold above 1, its
+    /// partial sums; with one element per vector, of every slot by itself.
     pub fn apply(&self, consts: &ConstPool, input: &[Vec<f64>]) -> Vec<Vec<f64>> {
         if self.fold > 1 {
             return self.apply_folded(consts, input);

@@ -1,6 +1,7 @@
 //! Stage 1, `nn`: tensors and the ops of a network after import.
 //!
-//! Tensors are row-major `f32` with static shapes that include the batch dimension (1 after import).
+//! Tensors are row-major `f32` with static shapes that include the batch dimension (1 after
+//! import).
 
 pub mod activation;
 pub mod expression;

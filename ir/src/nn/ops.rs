@@ -8,9 +8,11 @@ use crate::polynomial::Polynomial;
 op_table! {
     /// An op of a network. Shapes: `N` batch, `C` channels, `H` and `W` height and width.
     ///
-    /// Two-dimensional windows take `strides`, `dilations` as `[h, w]` and `pads` as `[top, left, bottom, right]`.
+    /// Two-dimensional windows take `strides`, `dilations` as `[h, w]` and `pads` as `[top, left,
+    /// bottom, right]`.
     enum Op {
-    /// Cross-correlation of `[N, C, H, W]` with `weight` `[M, C / groups, KH, KW]`, plus `bias` `[M]`.
+    /// Cross-correlation of `[N, C, H, W]` with `weight` `[M, C / groups, KH, KW]`, plus `bias`
+    /// `[M]`.
     Conv2d "conv2d" (x) {
         /// `[M, C / groups, KH, KW]`.
         weight: Const,
@@ -93,7 +95,8 @@ op_table! {
         /// Whether pads count in the divisor.
         count_include_pad: bool,
     }
-    /// Mean over the given dimensions, kept with length 1 or dropped. A global average pool is `axes=[2, 3]`.
+    /// Mean over the given dimensions, kept with length 1 or dropped. A global average pool is
+    /// `axes=[2, 3]`.
     ReduceMean "reduce_mean" (x) {
         /// Dimensions, increasing.
         axes: Vec<usize>,

@@ -1,7 +1,8 @@
 //! Which node of an ONNX model a value comes from.
 //!
-//! Values carry the names of the model's tensors, and a tensor is the output of one node; the importer leaves these nodes in the fact
-//! [`ONNX_NODES`]. Passes keep names and facts, so that what is said about a value can name its node at every step.
+//! Values carry the names of the model's tensors, and a tensor is the output of one node; the
+//! importer leaves these nodes in the fact [`ONNX_NODES`]. Passes keep names and facts, so that
+//! what is said about a value can name its node at every step.
 
 use super::Nn;
 use crate::entity::Value;
@@ -24,8 +25,8 @@ pub struct OnnxNode {
 
 record_attr!(OnnxNode { tensor, node, op });
 
-/// The node that `value` comes from, if the function says so. A value without a name is on the way to the first value with one that is
-/// made of it, and belongs to the node of that.
+/// The node that `value` comes from, if the function says so. A value without a name is on the way
+/// to the first value with one that is made of it, and belongs to the node of that.
 pub fn onnx_node(func: &Func<Nn>, value: Value) -> Option<OnnxNode> {
     let mut nodes: Vec<OnnxNode> = func.meta(ONNX_NODES).ok()?;
     let mut at = value;

@@ -1,7 +1,9 @@
-//! The error of a bootstrap, per slot: one formula for the simulator and for the compiler's prediction.
+//! The error of a bootstrap, per slot: one formula for the simulator and for the compiler's
+//! prediction.
 //!
-//! All variances are of the real part of a slot of the result, in units of the squared message. Slots become coefficients and
-//! slots again one to one, and the sine has slope 1 at its message, so what is added on the way reaches the result as it is:
+//! All variances are of the real part of a slot of the result, in units of the squared message.
+//! Slots become coefficients and slots again one to one, and the sine has slope 1 at its message,
+//! so what is added on the way reaches the result as it is:
 //!
 //! (This is *slots to coefficients first*; for the other order see below.)
 //!
@@ -17,32 +19,40 @@
 //! | doublings | `v -> (4 c)^2 v`, and a product's relinearisation and rescaling |
 //! | arcsine | slope and [`PolynomialNoise`] at 0 |
 //!
-//! *Transforms.* A level of butterflies is `sqrt 2` times a unitary map, so a matrix of `b` levels with factor `f` multiplies
-//! energies by `g = 2^b f^2`, and errors of a matrix reach the end times the `g` of those after it. Each matrix adds the rounding of
-//! its diagonals, `count * n / 12 / ratio^2 * E|z|^2` for diagonals of full length, less for periodic ones; the
-//! undivided key switches of the baby rotations times the squared diagonals, all of whose entries have modulus `f` or 0; the giant
-//! steps' key switches at the squared scale; and one division. Only the mean of a matrix's error over slots is known: where
-//! messages gather their energy in few slots of a half-done transform, so does the error.
+//! *Transforms.* A level of butterflies is `sqrt 2` times a unitary map, so a matrix of `b` levels
+//! with factor `f` multiplies energies by `g = 2^b f^2`, and errors of a matrix reach the end times
+//! the `g` of those after it. Each matrix adds the rounding of its diagonals, `count * n / 12 /
+//! ratio^2 * E|z|^2` for diagonals of full length, less for periodic ones; the undivided key
+//! switches of the baby rotations times the squared diagonals, all of whose entries have modulus
+//! `f` or 0; the giant steps' key switches at the squared scale; and one division. Only the mean of
+//! a matrix's error over slots is known: where messages gather their energy in few slots of a
+//! half-done transform, so does the error.
 //!
-//! *The integer.* The slope of the doubled cosine, `2^r |sin| / |sin|` of a `2^r`-th of the angle, depends much on `I`. Raised
-//! coefficients are sums of `h + 1` uniform numbers in `q_0 [-1/2, 1/2]`, so `I` is normal of variance `(h + 1) / 12`; the result's
-//! error is a mixture of normal ones, with heavy tails.
+//! *The integer.* The slope of the doubled cosine, `2^r |sin| / |sin|` of a `2^r`-th of the angle,
+//! depends much on `I`. Raised coefficients are sums of `h + 1` uniform numbers in `q_0 [-1/2,
+//! 1/2]`, so `I` is normal of variance `(h + 1) / 12`; the result's error is a mixture of normal
+//! ones, with heavy tails.
 //!
-//! *Tails.* Roundings are multiplied with the secret, whose slots have squares distributed exponentially around `h`, the same in
-//! every rounding. With all slots of the ring in use errors are therefore nearer to Laplace's distribution than to the normal ones
-//! assumed here: the mean absolute error is 0.1 to 0.2 bits smaller for the same deviation, the largest of 2^14 errors 0.8
-//! bits larger. With few slots each is a mean over many of the ring's, and the difference goes away.
+//! *Tails.* Roundings are multiplied with the secret, whose slots have squares distributed
+//! exponentially around `h`, the same in every rounding. With all slots of the ring in use errors
+//! are therefore nearer to Laplace's distribution than to the normal ones assumed here: the mean
+//! absolute error is 0.1 to 0.2 bits smaller for the same deviation, the largest of 2^14 errors 0.8
+//! bits larger. With few slots each is a mean over many of the ring's, and the difference goes
+//! away.
 //!
-//! *Slots to coefficients last.* The same phases, but what the table adds up to the sine is in the `n` lower coefficients of a real
-//! message, in units of `2 D_0` instead of `D_0`, and a slot is `2 Re(sum a_j zeta^j) - a_0`: errors of variance `v` in coefficients are
-//! `(2n - 1) v` in a slot, about `2n v`. Errors from the real part's key switch on are complex: their imaginary parts, as large, are turned
-//! into the real part of slots as well. A slot so adds up errors beside many integers, and is normal; the cosine's own error, real and different from integer to
-//! integer, is one of them. Then come the matrices, whose real part counts twice, and a conjugate's key switch; a
-//! conjugate's key switch at level 0 comes first. The sine distorts coefficients, each a small part of the message unless slots
-//! are alike: moments and errors here leave that out, the simulator does not.
+//! *Slots to coefficients last.* The same phases, but what the table adds up to the sine is in the
+//! `n` lower coefficients of a real message, in units of `2 D_0` instead of `D_0`, and a slot is `2
+//! Re(sum a_j zeta^j) - a_0`: errors of variance `v` in coefficients are `(2n - 1) v` in a slot,
+//! about `2n v`. Errors from the real part's key switch on are complex: their imaginary parts, as
+//! large, are turned into the real part of slots as well. A slot so adds up errors beside many
+//! integers, and is normal; the cosine's own error, real and different from integer to integer, is
+//! one of them. Then come the matrices, whose real part counts twice, and a conjugate's key switch;
+//! a conjugate's key switch at level 0 comes first. The sine distorts coefficients, each a small
+//! part of the message unless slots are alike: moments and errors here leave that out, the
+//! simulator does not.
 //!
-//! Not modelled, being smaller by bits: roundings of constants, errors times errors, how the sine's own error depends on
-//! the message.
+//! Not modelled, being smaller by bits: roundings of constants, errors times errors, how the sine's
+//! own error depends on the message.
 
 use std::f64::consts::PI;
 
@@ -59,7 +69,8 @@ use crate::scale::{Level, Scale};
 pub struct BootstrapNoise {
     /// Variances that are the same for all slots and messages.
     pub phases: PhaseVariances,
-    /// Per mean square of the slots of the operand: roundings of the matrices of slots to coefficients.
+    /// Per mean square of the slots of the operand: roundings of the matrices of slots to
+    /// coefficients.
     pub per_message_square: f64,
     /// The integers that occur, ascending, with what the sine adds beside each.
     pub integers: Vec<IntegerNoise>,
@@ -80,9 +91,11 @@ struct Mixed {
 /// By phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PhaseVariances {
-    /// From the operand's level to the bootstrap's, and from the level that is reached to one asked for below the operand's.
+    /// From the operand's level to the bootstrap's, and from the level that is reached to one asked
+    /// for below the operand's.
     pub level_drops: f64,
-    /// Slots to coefficients, without [`BootstrapNoise::per_message_square`], and the real part if it comes last.
+    /// Slots to coefficients, without [`BootstrapNoise::per_message_square`], and the real part if
+    /// it comes last.
     pub slots_to_coeffs: f64,
     /// Key switches around the raising of the modulus, the conjugate's before it among them.
     pub raise_modulus: f64,
@@ -104,7 +117,8 @@ pub struct IntegerNoise {
     pub integer: i32,
     /// How often it occurs.
     pub probability: f64,
-    /// What cosine, doublings and arcsine add where they are evaluated: to a slot, or a coefficient.
+    /// What cosine, doublings and arcsine add where they are evaluated: to a slot, or a
+    /// coefficient.
     pub variance: f64,
 }
 
@@ -173,7 +187,8 @@ impl BootstrapNoise {
         Ok(BootstrapNoise { phases, per_message_square, integers, mixed, reduction: parts.reduction })
     }
 
-    /// The function that is applied to every slot, or to every coefficient ([`Self::reduces_coefficients`]).
+    /// The function that is applied to every slot, or to every coefficient
+    /// ([`Self::reduces_coefficients`]).
     pub fn reduction(&self) -> &Reduction {
         &self.reduction
     }
@@ -183,20 +198,22 @@ impl BootstrapNoise {
         self.mixed.is_some()
     }
 
-    /// By how much the error of an operand's slot grows: the slope of the reduction, if it is applied to the slot.
+    /// By how much the error of an operand's slot grows: the slope of the reduction, if it is
+    /// applied to the slot.
     pub fn slope(&self, message: f64) -> f64 {
         if self.reduces_coefficients() { 1.0 } else { self.reduction.slope(message) }
     }
 
-    /// Variance of a slot's error beside an integer, for slots of mean square `power`; where coefficients are reduced, of a slot's
-    /// error without the one that each coefficient has beside its integer.
+    /// Variance of a slot's error beside an integer, for slots of mean square `power`; where
+    /// coefficients are reduced, of a slot's error without the one that each coefficient has beside
+    /// its integer.
     pub fn variance(&self, integer: &IntegerNoise, power: f64) -> f64 {
         let sine = self.mixed.map_or(integer.variance, |mixed| mixed.imaginary);
         self.phases.sum() + self.per_message_square * power + sine
     }
 
-    /// Mean over the integers of what becomes of `message`, and the variance of the result: that of the error for slots of mean
-    /// square `power`, and of the result's own change with the integer.
+    /// Mean over the integers of what becomes of `message`, and the variance of the result: that of
+    /// the error for slots of mean square `power`, and of the result's own change with the integer.
     pub fn moments(&self, message: f64, power: f64) -> (f64, f64) {
         if let Some(Mixed { real, imaginary }) = self.mixed {
             return (message, self.phases.sum() + self.per_message_square * power + real + imaginary);
@@ -221,8 +238,9 @@ impl BootstrapNoise {
         self.integers.iter().map(of_integer).sum()
     }
 
-    /// Mean absolute distance from `message` of what `count` bootstraps in a row make of it: distortions follow one another, the
-    /// independent errors of more than one add up to a normal one.
+    /// Mean absolute distance from `message` of what `count` bootstraps in a row make of it:
+    /// distortions follow one another, the independent errors of more than one add up to a normal
+    /// one.
     pub fn chained_mean_absolute_error(&self, message: f64, power: f64, count: usize) -> f64 {
         if count == 1 {
             return self.mean_absolute_error(message, power);
@@ -267,7 +285,8 @@ impl Parts<'_> {
         self.bootstrap.ephemeral_weight.map_or(self.model.secret_norm(), f64::from)
     }
 
-    /// Variance of slots after `matrices`, each times `factor`, and the part of it per `E|z|^2` of the operand.
+    /// Variance of slots after `matrices`, each times `factor`, and the part of it per `E|z|^2` of
+    /// the operand.
     fn transform(&self, matrices: &[(DftMatrix, Level)], factor: f64, raising: bool) -> (f64, f64) {
         let (model, square) = (&self.model, factor * factor);
         let (mut added, mut per_energy, mut energy) = (0.0, 0.0, 1.0);
@@ -277,7 +296,8 @@ impl Parts<'_> {
             let gain = entries * square;
             let rotated = square * (entries - unrotated_entries(matrix));
             let switched = if raising && index == 0 {
-                // Every rotation, the one by nothing included, is a product with a key from the ephemeral secret.
+                // Every rotation, the one by nothing included, is a product with a key from the
+                // ephemeral secret.
                 self.slots() * self.raising_product() / (scale * scale) * gain
             } else {
                 model.key_switch_product(*level, scale) * rotated
@@ -305,7 +325,8 @@ impl Parts<'_> {
         self.canonical(0) * self.bootstrap.coefficient_gain()
     }
 
-    /// From the scale of the highest result to that of the one that is reached: levels keep their names while primes are missing.
+    /// From the scale of the highest result to that of the one that is reached: levels keep their
+    /// names while primes are missing.
     fn reading(&self) -> f64 {
         self.canonical(self.bootstrap.output_level) / self.canonical(self.reached)
     }
@@ -323,7 +344,8 @@ impl Parts<'_> {
     }
 
     fn raise_modulus(&self) -> f64 {
-        // Errors of the conjugate are not symmetric like the message: `n` coefficients of them make a slot.
+        // Errors of the conjugate are not symmetric like the message: `n` coefficients of them make
+        // a slot.
         let conjugate = match self.bootstrap.order {
             Order::SlotsToCoeffsFirst => 0.0,
             Order::SlotsToCoeffsLast => {
@@ -348,7 +370,8 @@ impl Parts<'_> {
         sum / self.raising_scale().powi(2) * self.to_slot()
     }
 
-    /// Variance in a coefficient of a product with a key from the ephemeral secret, divided by the special primes it has.
+    /// Variance in a coefficient of a product with a key from the ephemeral secret, divided by the
+    /// special primes it has.
     fn raising_product(&self) -> f64 {
         let params = self.params();
         let special = &params.p()[..BootstrapParams::raising_special_primes(params)];
@@ -438,14 +461,15 @@ impl Parts<'_> {
     }
 }
 
-/// How many entries of an average row stand on diagonals whose baby rotation is none: those need no key switch before they
-/// are multiplied.
+/// How many entries of an average row stand on diagonals whose baby rotation is none: those need no
+/// key switch before they are multiplied.
 fn unrotated_entries(matrix: &DftMatrix) -> f64 {
     let babies = (matrix.baby_steps as usize).min(matrix.diagonals());
     let reach = 1usize << (matrix.high - matrix.low);
     let full = matrix.diagonals() == reach;
     let entries = |index: usize| {
-        // Diagonal `index` is `index + 1 - reach` strides from the main one; those that do not wrap leave rows out.
+        // Diagonal `index` is `index + 1 - reach` strides from the main one; those that do not wrap
+        // leave rows out.
         if full { 1.0 } else { 1.0 - (index + 1).abs_diff(reach) as f64 / reach as f64 }
     };
     (0..matrix.diagonals()).filter(|index| matrix.rotation(index % babies) == 0).map(entries).sum()

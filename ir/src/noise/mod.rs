@@ -1,8 +1,9 @@
 //! How large the errors of an encrypted run are: variances per operation, from the definitions.
 //!
-//! An error polynomial with independent coefficients of variance `v` has in every slot an error whose real part has
-//! variance `N v / 2` (the slot is `sum_j e_j zeta^(..)`, and the squared cosines sum to N/2), divided by the squared scale.
-//! Messages of fewer slots `n` are read from a subring, `2n` of the coefficients: `n v`. So everywhere `n v / scale^2`.
+//! An error polynomial with independent coefficients of variance `v` has in every slot an error
+//! whose real part has variance `N v / 2` (the slot is `sum_j e_j zeta^(..)`, and the squared
+//! cosines sum to N/2), divided by the squared scale. Messages of fewer slots `n` are read from a
+//! subring, `2n` of the coefficients: `n v`. So everywhere `n v / scale^2`.
 //!
 //! | operation | coefficient variance | from |
 //! |---|---|---|
@@ -13,9 +14,10 @@
 //! | the same of size 3 | `(1 + h + 2 h^2) / 12` | `r_2 s^2` too; a slot of `s` is nearly Gaussian, so `E|s|^4 = 2 h^2` |
 //! | key switch, before division | `sum_d N s^2 (Q_d / P)^2 / 12` | digits uniform in `[-Q_d/2, Q_d/2]` times Gaussians |
 //!
-//! with `h = E |s|_2^2`, `2N/3` or the Hamming weight. (Costache, Curtis, Hales, Murphy, Ogilvie, Player, *On the precision loss
-//! in approximate homomorphic encryption*, ePrint 2022/162, derive the first four; the last is Han and Ki, ePrint 2019/688, section 3, with
-//! the centred digits of the runtime's key switch.)
+//! with `h = E |s|_2^2`, `2N/3` or the Hamming weight. (Costache, Curtis, Hales, Murphy, Ogilvie,
+//! Player, *On the precision loss in approximate homomorphic encryption*, ePrint 2022/162, derive
+//! the first four; the last is Han and Ki, ePrint 2019/688, section 3, with the centred digits of
+//! the runtime's key switch.)
 //!
 //! What needs more than one operation: [`polynomial`], [`bootstrap`].
 
@@ -44,7 +46,8 @@ impl<'a> NoiseModel<'a> {
         NoiseModel { params, slots: slots as f64, exchange: Exchange::default() }
     }
 
-    /// The same where ciphertexts lack primes of their levels: digits of key switches are smaller, or none.
+    /// The same where ciphertexts lack primes of their levels: digits of key switches are smaller,
+    /// or none.
     pub fn exchanged(self, exchange: Exchange) -> Self {
         NoiseModel { exchange, ..self }
     }
@@ -76,7 +79,8 @@ impl<'a> NoiseModel<'a> {
         self.slot(ROUNDING, scale)
     }
 
-    /// Rounding of an encoded message that repeats every `period` slots: only `2 period` coefficients are not zero.
+    /// Rounding of an encoded message that repeats every `period` slots: only `2 period`
+    /// coefficients are not zero.
     pub fn encoding_of_period(&self, period: usize, scale: f64) -> f64 {
         self.encoding(scale) * period as f64 / self.slots
     }
@@ -92,7 +96,8 @@ impl<'a> NoiseModel<'a> {
         self.slot(GAUSSIAN * (1.0 + self.secret_norm() + mask), scale)
     }
 
-    /// A division with rounding of a ciphertext of `size` polynomials; `scale` is that of the quotient.
+    /// A division with rounding of a ciphertext of `size` polynomials; `scale` is that of the
+    /// quotient.
     pub fn division(&self, size: u8, scale: f64) -> f64 {
         let h = self.secret_norm();
         let third = if size > 2 { 2.0 * h * h } else { 0.0 };

@@ -1,10 +1,12 @@
 //! The error that evaluating a polynomial adds to its value.
 //!
-//! Every basis element and every node of a [`PolynomialShape`] ends in a rescaling, and a key switch if there is a product in
-//! it; each adds an independent error, and reaches the result times the derivative of the result by that element or node.
-//! Derivatives are taken backwards, from the result to the operand. Scales are those of the circuit: a basis element has
-//! the product of its factors' scales over the prime, a quotient the scale of the sum over that of its giant step (Bossuat
-//! et al., ePrint 2020/1203, section 5). They matter where a polynomial ends in a segment of another scale.
+//! Every basis element and every node of a [`PolynomialShape`] ends in a rescaling, and a key
+//! switch if there is a product in it; each adds an independent error, and reaches the result times
+//! the derivative of the result by that element or node. Derivatives are taken backwards, from the
+//! result to the operand. Scales are those of the circuit: a basis element has the product of its
+//! factors' scales over the prime, a quotient the scale of the sum over that of its giant step
+//! (Bossuat et al., ePrint 2020/1203, section 5). They matter where a polynomial ends in a segment
+//! of another scale.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,7 +20,8 @@ pub struct PolynomialNoise {
     /// In the order of the shape: index, left, right, variance.
     basis: Vec<(usize, usize, usize, f64)>,
     root: NoisyNode,
-    /// Basis elements that are brought to a level that does not nest in theirs, that level, and the variance that this adds.
+    /// Basis elements that are brought to a level that does not nest in theirs, that level, and the
+    /// variance that this adds.
     copies: BTreeMap<(usize, Level), f64>,
     level: Level,
 }
@@ -45,7 +48,8 @@ pub struct PolynomialAt {
 }
 
 impl PolynomialNoise {
-    /// Of `shape`, for canonical operands at `level`; the result is canonical, `shape.depth` levels lower.
+    /// Of `shape`, for canonical operands at `level`; the result is canonical, `shape.depth` levels
+    /// lower.
     ///
     /// # Panics
     /// If there are not enough levels.
@@ -130,7 +134,8 @@ struct Back<'a> {
 }
 
 impl Back<'_> {
-    /// The derivative by a basis element, when all its uses are known; takes the errors of its copies in.
+    /// The derivative by a basis element, when all its uses are known; takes the errors of its
+    /// copies in.
     fn slope(&mut self, index: usize) -> f64 {
         let mut sum = self.slopes[index];
         for (key, variance) in self.noise.copies.range((index, 0)..=(index, Level::MAX)) {

@@ -36,7 +36,8 @@ impl StageType for VectorType {
 op_table! {
     /// An op on bundles of slot vectors.
     enum Op {
-    /// A sparse matrix from the operand's slots to the result's; the result may be a bundle of another size.
+    /// A sparse matrix from the operand's slots to the result's; the result may be a bundle of
+    /// another size.
     LinearMap "linear_map" (x) {
         /// Weights and layouts.
         map: LinearMap,

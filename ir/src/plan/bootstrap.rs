@@ -15,8 +15,8 @@ pub struct BootstrapRow {
     pub ciphertexts: usize,
     /// Level before.
     pub level_before: u32,
-    /// Of these, the levels at the bottom of the chain that the bootstrap itself uses: a value that is to be refreshed must have them
-    /// left.
+    /// Of these, the levels at the bottom of the chain that the bootstrap itself uses: a value that
+    /// is to be refreshed must have them left.
     pub levels_reserved: u32,
     /// Level after.
     pub level_after: u32,
@@ -24,10 +24,11 @@ pub struct BootstrapRow {
     pub needed_by: Vec<Need>,
     /// Predicted seconds of all its ciphertexts.
     pub seconds: f64,
-    /// The best placement of the whole program in which this value is not refreshed; `None` if there is none, or if placement
-    /// is by rules.
+    /// The best placement of the whole program in which this value is not refreshed; `None` if
+    /// there is none, or if placement is by rules.
     pub without_value: Option<Alternative>,
-    /// The best placement in which no value of the layer that computes this value is refreshed; `None` if there is none.
+    /// The best placement in which no value of the layer that computes this value is refreshed;
+    /// `None` if there is none.
     pub without_layer: Option<Alternative>,
 }
 
@@ -92,7 +93,8 @@ pub struct PlacementRow {
 /// Another placement of the program's bootstraps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Alternative {
-    /// Predicted seconds beyond those of the chosen placement; not negative where placement is optimal.
+    /// Predicted seconds beyond those of the chosen placement; not negative where placement is
+    /// optimal.
     pub extra_seconds: f64,
     /// Values it refreshes, counted per ciphertext.
     pub bootstraps: usize,

@@ -11,8 +11,8 @@ impl Plan {
         Plan { schema_version: SCHEMA_VERSION, ops, ..Plan::default() }
     }
 
-    /// Errs unless rows name ops and layers that exist, of a program of `ops` ops, and differences that are printed are not
-    /// below zero.
+    /// Errs unless rows name ops and layers that exist, of a program of `ops` ops, and differences
+    /// that are printed are not below zero.
     pub fn check(&self, ops: usize) -> Result<(), PlanError> {
         let misfit = |what: String| Err(PlanError::Misfit { what });
         if self.ops.len() != ops {
@@ -46,7 +46,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Puts in what `params` and `certificate` say, computed, in place of what the plan says of itself.
+    /// Puts in what `params` and `certificate` say, computed, in place of what the plan says of
+    /// itself.
     pub fn certify(&mut self, params: &Params, certificate: &Certificate) {
         self.security_bits = certificate.bits();
         self.security_source = Certificate::source();

@@ -12,11 +12,13 @@
 //! then the sections: protocol buffers (the plan: JSON), each zstd-compressed
 //! ```
 //!
-//! A client's file has the first section alone, a server's leaves out the third. Functions travel in their text form with the tensors
-//! beside them, named by digest, so one printer and one parser serve people, tests and files. Readers trust nothing: digests are
-//! checked before anything is decompressed, decompressed sizes are bounded, functions are parsed, typed and verified, tensors
-//! checked against their shapes, what is declared against limits, and the parts against one another. Security is computed from
-//! parameters and keys, and a reader says how much of it she wants.
+//! A client's file has the first section alone, a server's leaves out the third. Functions travel
+//! in their text form with the tensors beside them, named by digest, so one printer and one parser
+//! serve people, tests and files. Readers trust nothing: digests are checked before anything is
+//! decompressed, decompressed sizes are bounded, functions are parsed, typed and verified, tensors
+//! checked against their shapes, what is declared against limits, and the parts against one
+//! another. Security is computed from parameters and keys, and a reader says how much of it she
+//! wants.
 
 use std::io::Read;
 
@@ -42,8 +44,8 @@ const ENTRY: usize = 44;
 const DIGEST: usize = 32;
 /// Bound on a decompressed section: far above any network this compiler handles.
 const MAX_SECTION_BYTES: u64 = 2 << 30;
-/// A section of more bytes than this must not be more than [`MAX_RATIO`] times what is in the file, so that a small file takes
-/// little memory.
+/// A section of more bytes than this must not be more than [`MAX_RATIO`] times what is in the file,
+/// so that a small file takes little memory.
 const SMALL_SECTION_BYTES: u64 = 128 << 20;
 /// Weights shrink hardly at all, functions and plans to a tenth.
 const MAX_RATIO: u64 = 100;
@@ -132,7 +134,8 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 impl<'a> Sections<'a> {
-    /// Reads the table and checks it, and the file's length; sections are looked at when they are read.
+    /// Reads the table and checks it, and the file's length; sections are looked at when they are
+    /// read.
     fn of(bytes: &'a [u8]) -> Result<Self, ProgramError> {
         if !bytes.starts_with(MAGIC) {
             return Err(ProgramError::Magic);
@@ -210,11 +213,12 @@ impl Interface {
         sealed(&[(Section::Interface, InterfaceMessage::from(self).encode_to_vec())])
     }
 
-    /// Reads the interface of any program's file; nothing else of it is looked at. Its secrets keep at least `least_security` bits
-    /// by the security table.
+    /// Reads the interface of any program's file; nothing else of it is looked at. Its secrets keep
+    /// at least `least_security` bits by the security table.
     ///
     /// # Errors
-    /// [`ProgramError::Security`] for programs that keep less, and for those that the table knows nothing of.
+    /// [`ProgramError::Security`] for programs that keep less, and for those that the table knows
+    /// nothing of.
     pub fn from_bytes(bytes: &[u8], least_security: u32) -> Result<Self, ProgramError> {
         Sections::of(bytes)?.interface(least_security)
     }
@@ -235,11 +239,13 @@ impl Program {
         sealed(&sections)
     }
 
-    /// Reads what [`Program::to_bytes`] wrote, of a program whose secrets keep at least `least_security` bits by the security table.
-    /// What the file says of its own security is not looked at: the plan gets what was computed.
+    /// Reads what [`Program::to_bytes`] wrote, of a program whose secrets keep at least
+    /// `least_security` bits by the security table. What the file says of its own security is not
+    /// looked at: the plan gets what was computed.
     ///
     /// # Errors
-    /// [`ProgramError::Security`] for programs that keep less, and for those that the table knows nothing of.
+    /// [`ProgramError::Security`] for programs that keep less, and for those that the table knows
+    /// nothing of.
     pub fn from_bytes(bytes: &[u8], least_security: u32) -> Result<Self, ProgramError> {
         let sections = Sections::of(bytes)?;
         let interface = sections.interface(least_security)?;

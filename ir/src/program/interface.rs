@@ -1,5 +1,5 @@
-//! What a client needs of a program, and all that it needs: to make keys, to encrypt, to decrypt. No weights, no ops, no names of
-//! layers.
+//! What a client needs of a program, and all that it needs: to make keys, to encrypt, to decrypt.
+//! No weights, no ops, no names of layers.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ use crate::security::{Certificate, SecurityError};
 use crate::tensor::element_count;
 use crate::text::print_func;
 
-/// Names a program by its content: BLAKE3 of the text of its schedule, in which large constants stand as digests. Equal
-/// schedules have equal names wherever they are.
+/// Names a program by its content: BLAKE3 of the text of its schedule, in which large constants
+/// stand as digests. Equal schedules have equal names wherever they are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProgramId(pub [u8; 32]);
 
@@ -52,7 +52,8 @@ impl fmt::Debug for ProgramId {
 pub struct Port {
     /// Name of the tensor; may be empty.
     pub name: String,
-    /// Shape of the tensor of one image, outermost dimension first, the batch's dimension of 1 included.
+    /// Shape of the tensor of one image, outermost dimension first, the batch's dimension of 1
+    /// included.
     pub shape: Vec<usize>,
     /// What its ciphertexts are.
     pub ty: CiphertextType,
@@ -60,11 +61,12 @@ pub struct Port {
     pub layout: Layout,
     /// What stored numbers are multiplied with to be those of the tensor.
     pub factor: f64,
-    /// `log2` of the standard deviation of the error of a stored number, predicted; for inputs, that of the encryption.
+    /// `log2` of the standard deviation of the error of a stored number, predicted; for inputs,
+    /// that of the encryption.
     pub log2_error: f64,
 }
 
-/// See the [module](self).
+/// What a client needs of a program, and all that it needs: no weights, no ops, no names of layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interface {
     /// Name of the network.
@@ -105,7 +107,8 @@ pub enum InterfaceError {
     Security(#[from] SecurityError),
 }
 
-/// Bound on the slots of one port, 1 GiB as numbers: a layout of few elements may ask for many more vectors.
+/// Bound on the slots of one port, 1 GiB as numbers: a layout of few elements may ask for many more
+/// vectors.
 const MAX_PORT_SLOTS: usize = 1 << 27;
 
 impl Port {
@@ -145,7 +148,8 @@ impl Port {
 }
 
 impl Interface {
-    /// Errs unless everything fits: ports the parameters and the batch, keys the ring, the normalisation the channels.
+    /// Errs unless everything fits: ports the parameters and the batch, keys the ring, the
+    /// normalisation the channels.
     pub fn check(&self) -> Result<(), InterfaceError> {
         let Interface { params, batch, keys, .. } = self;
         if batch.images == 0 {
@@ -175,7 +179,8 @@ impl Interface {
         Ok(())
     }
 
-    /// What the security table says of the program's secrets, computed from its parameters and keys.
+    /// What the security table says of the program's secrets, computed from its parameters and
+    /// keys.
     ///
     /// # Errors
     /// If the table says nothing of one, or if one keeps less than its lowest level.
@@ -183,8 +188,8 @@ impl Interface {
         Certificate::of(&self.params, self.keys.encapsulation.as_ref())
     }
 
-    /// The slots of the program's input that hold `image` (preprocessed, `[c][y][x]`), or as many images of a batch as it has or
-    /// fewer, one after the other.
+    /// The slots of the program's input that hold `image` (preprocessed, `[c][y][x]`), or as many
+    /// images of a batch as it has or fewer, one after the other.
     pub fn pack(&self, image: &[f32]) -> Result<Bundle, InterfaceError> {
         let (expected, found) = (self.batch.elements_per_image(&self.input.layout)?, image.len());
         if found == 0 || !found.is_multiple_of(expected) || found > expected * self.batch.images {
@@ -211,8 +216,9 @@ impl Interface {
         self.preprocess.classes().get(class).cloned().unwrap_or_else(|| class.to_string())
     }
 
-    /// The distance between two answers that can be told apart for certain: six standard deviations of the error that was predicted,
-    /// rounded up to a power of ten. The prediction is not believed where it promises less than the rounding of one ciphertext.
+    /// The distance between two answers that can be told apart for certain: six standard deviations
+    /// of the error that was predicted, rounded up to a power of ten. The prediction is not
+    /// believed where it promises less than the rounding of one ciphertext.
     pub fn certain_step(&self) -> f64 {
         let Port { ty, factor, log2_error, .. } = &self.output;
         let model = NoiseModel::new(&self.params, ty.slots);

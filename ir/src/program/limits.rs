@@ -1,5 +1,5 @@
-//! What a program of a file may declare. A few bytes can name any number, so sizes are bounded as a whole before anything
-//! is made of them, and what a program does not use it may not hold.
+//! What a program of a file may declare. A few bytes can name any number, so sizes are bounded as a
+//! whole before anything is made of them, and what a program does not use it may not hold.
 
 use crate::bootstrap::BootstrapParams;
 use crate::ckks::{Ckks, Op};
@@ -14,7 +14,8 @@ pub(super) const MAX_TEXT_BYTES: usize = 16 << 20;
 pub(super) const MAX_JSON_BYTES: usize = 48 << 20;
 /// Bound on the ops of one program.
 const MAX_OPS: usize = 1 << 18;
-/// Bound on the slots of one value, 1 GiB as numbers: a layout of few elements may ask for many more vectors.
+/// Bound on the slots of one value, 1 GiB as numbers: a layout of few elements may ask for many
+/// more vectors.
 const MAX_VALUE_SLOTS: usize = 1 << 27;
 /// Bound on the slots of all values of a program together.
 const MAX_SLOTS: usize = 1 << 36;

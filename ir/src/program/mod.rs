@@ -1,4 +1,5 @@
-//! A compiled program: what a client needs of it, what a server runs, the plain network beside it, and what was decided.
+//! A compiled program: what a client needs of it, what a server runs, the plain network beside it,
+//! and what was decided.
 //!
 //! | part | who reads it |
 //! |---|---|
@@ -7,7 +8,8 @@
 //! | reference: the network as imported | whoever compares answers with those in the clear |
 //! | [`Plan`] | people and pipelines |
 //!
-//! [`file`] writes them into one file, each as a section of its own, so that a reader of one never parses the others.
+//! [`mod@file`] writes them into one file, each as a section of its own, so that a reader of one
+//! never parses the others.
 
 pub mod file;
 mod interface;
@@ -37,7 +39,8 @@ mod tests;
 pub use interface::{Interface, InterfaceError, Port, ProgramId};
 pub use preprocess::{Preprocess, PreprocessError};
 
-/// A compiled program. Its parts fit one another: [`Program::new`] and the reader of files see to it.
+/// A compiled program. Its parts fit one another: [`Program::new`] and the reader of files see to
+/// it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
     /// What a client needs.
@@ -112,7 +115,8 @@ impl From<BatchError> for ProgramError {
 }
 
 impl Program {
-    /// The program of `schedule` on `params`, compiled from `reference`. Its interface follows from them.
+    /// The program of `schedule` on `params`, compiled from `reference`. Its interface follows from
+    /// them.
     ///
     /// # Errors
     /// If they do not fit one another, or if there is not exactly one input and one output.

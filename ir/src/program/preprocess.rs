@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// `x = (p / scale - mean[c]) / std[c]` for pixel `p` of channel `c`, in single precision and in this order, as
-/// training code computes it.
+/// `x = (p / scale - mean[c]) / std[c]` for pixel `p` of channel `c`, in single precision and in
+/// this order, as training code computes it.
 ///
 /// Written as TOML beside a model (`net.onnx`, `net.toml`), every key but these an error:
 ///
@@ -15,7 +15,8 @@ use thiserror::Error;
 /// classes = ["zero", "one"]    # names of the outputs, if they have names
 /// ```
 ///
-/// Every value is finite and no divisor zero, however it was made: by [`Preprocess::new`] or by deserialisation.
+/// Every value is finite and no divisor zero, however it was made: by [`Preprocess::new`] or by
+/// deserialisation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Preprocess {
@@ -85,10 +86,11 @@ impl Default for Preprocess {
 }
 
 impl Preprocess {
-    /// From command-line lists. An empty `mean` is 0, an empty `std` is 1, one number serves all channels.
+    /// From command-line lists. An empty `mean` is 0, an empty `std` is 1, one number serves all
+    /// channels.
     ///
-    /// *Errors*: [`PreprocessError::Value`] for numbers that are not finite and divisors not above 0;
-    /// [`PreprocessError::Channels`] for two lists that cannot belong to one input.
+    /// *Errors*: [`PreprocessError::Value`] for numbers that are not finite and divisors not above
+    /// 0; [`PreprocessError::Channels`] for two lists that cannot belong to one input.
     pub fn new(scale: f32, mean: Vec<f32>, std: Vec<f32>) -> Result<Preprocess, PreprocessError> {
         let or_one = |list: Vec<f32>, value| if list.is_empty() { vec![value] } else { list };
         let (mean, std) = (or_one(mean, 0.0), or_one(std, 1.0));

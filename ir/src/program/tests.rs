@@ -10,8 +10,8 @@ use crate::prime::ntt_primes_near;
 use crate::prime_set::PrimeSet;
 use crate::text::{ConstSource, parse_func};
 
-/// A dense layer on four levels of a ring of degree 2^13: 228 bits of modulus, of which the table admits 214 at 128 bits of
-/// security and 277 at 98.
+/// A dense layer on four levels of a ring of degree 2^13: 228 bits of modulus, of which the table
+/// admits 214 at 128 bits of security and 277 at 98.
 fn program() -> Program {
     let network = "func nn net {
         const @0 : f32[10, 64] = random(1)
@@ -263,8 +263,8 @@ fn security_is_computed_and_the_reader_sets_the_least() {
     assert_eq!(boasts.unwrap().plan.security_bits, 98);
 }
 
-/// Sections of a small program with a bootstrap, each with its kind and its length in three bytes before it. A seed that is refused
-/// would leave the fuzzer nothing to vary.
+/// Sections of a small program with a bootstrap, each with its kind and its length in three bytes
+/// before it. A seed that is refused would leave the fuzzer nothing to vary.
 #[test]
 fn the_seed_of_the_fuzz_target_is_a_program_with_a_bootstrap() {
     let mut seed = &include_bytes!("../../../fuzz/seeds/artifact/bootstrap_sections")[..];

@@ -30,12 +30,13 @@ impl CertifiedSecret {
 
 /// The security of a program: computed from its parameters and keys, never read from a file.
 ///
-/// Two secrets may have keys published under them. The *main* one encrypts images and answers; its largest modulus is
-/// `Q P`, the chain times all special primes, and every switching key is at that modulus or at a divisor of it. The
-/// *ephemeral* one raises the modulus in bootstraps; the only key under it is the one that switches to it, at
-/// `q_0 p_0` (Bossuat, Troncoso-Pastoriza and Hubaux, *Bootstrapping for Approximate Homomorphic Encryption with
-/// Negligible Failure-Probability by Using Sparse-Secret Encapsulation*, ACNS 2022). Whoever finds either secret finds
-/// both, so the program keeps the lower level of the two.
+/// Two secrets may have keys published under them. The *main* one encrypts images and answers; its
+/// largest modulus is `Q P`, the chain times all special primes, and every switching key is at that
+/// modulus or at a divisor of it. The *ephemeral* one raises the modulus in bootstraps; the only
+/// key under it is the one that switches to it, at `q_0 p_0` (Bossuat, Troncoso-Pastoriza and
+/// Hubaux, *Bootstrapping for Approximate Homomorphic Encryption with Negligible
+/// Failure-Probability by Using Sparse-Secret Encapsulation*, ACNS 2022). Whoever finds either
+/// secret finds both, so the program keeps the lower level of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
     /// `log2` of the ring degree.
@@ -47,10 +48,12 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The certificate of a program on `params` whose bootstraps, if any, raise the modulus by `encapsulation`.
+    /// The certificate of a program on `params` whose bootstraps, if any, raise the modulus by
+    /// `encapsulation`.
     ///
     /// # Errors
-    /// If the table has no row for the ring or for a secret, or if a secret is below the lowest level of the table.
+    /// If the table has no row for the ring or for a secret, or if a secret is below the lowest
+    /// level of the table.
     pub fn of(params: &Params, encapsulation: Option<&Encapsulation>) -> Result<Self, SecurityError> {
         let log_n = params.log_n();
         let ephemeral = encapsulation.map(|keys| {
@@ -113,7 +116,8 @@ mod tests {
 
     #[test]
     fn the_weaker_secret_counts() {
-        // log QP = 45 * 12 + 48 = 588 keeps 192 bits at 2^15; q0 p0 of 93 bits keeps 128 at weight 32.
+        // log QP = 45 * 12 + 48 = 588 keeps 192 bits at 2^15; q0 p0 of 93 bits keeps 128 at
+        // weight 32.
         let params = params(15, 12, Secret::UniformTernary);
         let alone = Certificate::of(&params, None).unwrap();
         assert_eq!((alone.bits(), alone.ephemeral), (192, None));

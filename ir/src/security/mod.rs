@@ -1,11 +1,14 @@
-//! How large a modulus may be: the limit on `log2(Q P)` for a ring degree, a secret and a security level.
+//! How large a modulus may be: the limit on `log2(Q P)` for a ring degree, a secret and a security
+//! level.
 //!
-//! The limits are those of the lattice estimator under the MATZOV cost model, with every attack it knows, those on
-//! sparse secrets that its default list leaves out included (see [`table`]). `Q P` is the largest modulus at which
-//! anything is published under the secret: the chain times all special primes.
+//! The limits are those of the lattice estimator under the MATZOV cost model, with every attack it
+//! knows, those on sparse secrets that its default list leaves out included (see [`table`]). `Q P`
+//! is the largest modulus at which anything is published under the secret: the chain times all
+//! special primes.
 //!
-//! Rules: a ring degree that is not in the table is refused; a Hamming weight between two rows takes the row of the
-//! next smaller one, and one below the smallest row is refused. Nothing is extrapolated.
+//! Rules: a ring degree that is not in the table is refused; a Hamming weight between two rows
+//! takes the row of the next smaller one, and one below the smallest row is refused. Nothing is
+//! extrapolated.
 
 mod certificate;
 pub mod table;

@@ -1,10 +1,11 @@
 //! The limits themselves.
 //!
-//! Largest integer `log2(Q P)` for which the cheapest of all attacks costs at least `2^lambda`: usvp, bdd, the
-//! primal and dual hybrids, and for sparse secrets also the dual attacks with guessing and meet-in-the-middle that
-//! the estimator holds but its default list omits. Error standard deviation 3.19, unlimited samples, cost model
-//! MATZOV. Uniform rows equal table 5.2 of "Security Guidelines for Implementing Homomorphic Encryption"
-//! (ePrint 2024/463) to within one bit.
+//! Largest integer `log2(Q P)` for which the cheapest of all attacks costs at least `2^lambda`:
+//! usvp, bdd, the primal and dual hybrids, and for sparse secrets also the dual attacks with
+//! guessing and meet-in-the-middle that the estimator holds but its default list omits. Error
+//! standard deviation 3.19, unlimited samples, cost model MATZOV. Uniform rows equal table 5.2 of
+//! "Security Guidelines for Implementing Homomorphic Encryption" (ePrint 2024/463) to within one
+//! bit.
 
 /// Version of the lattice estimator that made the table.
 pub const ESTIMATOR: &str = "malb/lattice-estimator@27a581bb8e9d (2026-06-06), SageMath 9.5";
@@ -19,7 +20,8 @@ pub struct Row {
     pub log_n: u32,
     /// Non-zero coefficients of a sparse secret, `None` for a uniform ternary one.
     pub hamming_weight: Option<u32>,
-    /// Largest `log2(Q P)` per level of [`SECURITY_LEVELS`]; `None` where no modulus of 12 bits or more reaches it.
+    /// Largest `log2(Q P)` per level of [`SECURITY_LEVELS`]; `None` where no modulus of 12 bits or
+    /// more reaches it.
     pub max_log_qp: [Option<u32>; 4],
 }
 
@@ -32,7 +34,8 @@ const fn row(log_n: u32, hamming_weight: u32, limits: [u32; 4]) -> Row {
     Row { log_n, hamming_weight, max_log_qp: [cell(a), cell(b), cell(c), cell(d)] }
 }
 
-/// All rows: `log2(N)`, Hamming weight (0 for uniform ternary), limits per level (0 where there is none).
+/// All rows: `log2(N)`, Hamming weight (0 for uniform ternary), limits per level (0 where there is
+/// none).
 #[rustfmt::skip]
 pub const MAX_LOG_QP: &[Row] = &[
     row(12, 0, [137, 106, 73, 56]),

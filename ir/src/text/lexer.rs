@@ -29,7 +29,8 @@ impl std::fmt::Display for Token {
     }
 }
 
-/// Reads tokens one after the other, so that a long text takes no more memory than its longest token.
+/// Reads tokens one after the other, so that a long text takes no more memory than its longest
+/// token.
 pub(super) struct Lexer<'a> {
     lines: std::str::Lines<'a>,
     /// What is left of the current line.

@@ -10,8 +10,9 @@
 //!   return %1
 //! }
 //! ```
-//! Values are numbered in order of definition. Comments run from `;` to the end of the line. In hand-written
-//! programs a constant may also be `random(seed)`: uniform values in `[-1, 1)` from a fixed generator.
+//! Values are numbered in order of definition. Comments run from `;` to the end of the line. In
+//! hand-written programs a constant may also be `random(seed)`: uniform values in `[-1, 1)` from a
+//! fixed generator.
 
 mod lexer;
 mod parse;

@@ -1,5 +1,5 @@
-//! Parser of the text form. Input may be hostile: every failure is a [`ParseError`] with a line, nesting is
-//! bounded, and nothing is allocated from a declared size alone.
+//! Parser of the text form. Input may be hostile: every failure is a [`ParseError`] with a line,
+//! nesting is bounded, and nothing is allocated from a declared size alone.
 
 use std::collections::HashMap;
 
@@ -40,8 +40,8 @@ impl ConstSource {
         ConstSource { by_digest, of_file: false }
     }
 
-    /// The same for the text of a file, which has its tensors beside it: `random(seed)`, a few bytes for any number of
-    /// elements, is an error there.
+    /// The same for the text of a file, which has its tensors beside it: `random(seed)`, a few
+    /// bytes for any number of elements, is an error there.
     pub fn of_file(tensors: impl IntoIterator<Item = Tensor>) -> Self {
         ConstSource { of_file: true, ..ConstSource::new(tensors) }
     }
@@ -185,7 +185,8 @@ impl<'a> Parser<'a> {
         Ok(fields)
     }
 
-    /// A type: `word` followed by an attribute list, e.g. `f32[1, 2]` or `ct<...>`; handed to the stage as text.
+    /// A type: `word` followed by an attribute list, e.g. `f32[1, 2]` or `ct<...>`; handed to the
+    /// stage as text.
     fn type_text(&mut self) -> Result<String, ParseError> {
         let mut text = self.word()?;
         let mut open = 0usize;

@@ -1,7 +1,7 @@
 //! Shapes of the big circuits of one program, computed once and asked for again and again.
 //!
-//! Entries are keyed by what the op says; constants are meant by their id, so a cache serves functions that share a
-//! constant pool, as all stages after lowering do.
+//! Entries are keyed by what the op says; constants are meant by their id, so a cache serves
+//! functions that share a constant pool, as all stages after lowering do.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;

@@ -1,9 +1,10 @@
-//! What an operation costs: seconds per kind of operation as a function of ring degree, limbs and digits.
+//! What an operation costs: seconds per kind of operation as a function of ring degree, limbs and
+//! digits.
 //!
-//! A model counts transforms, products, conversions and passes of each operation, prices them with separately measured kernels and
-//! multiplies by a factor per operation, for what the model leaves out: allocations, gathers, waiting for a cache. What comes
-//! from memory each time, switching keys above all, is added at the memory's rate. Measuring replaces
-//! factors and rate.
+//! A model counts transforms, products, conversions and passes of each operation, prices them with
+//! separately measured kernels and multiplies by a factor per operation, for what the model leaves
+//! out: allocations, gathers, waiting for a cache. What comes from memory each time, switching keys
+//! above all, is added at the memory's rate. Measuring replaces factors and rate.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,8 @@ pub struct RingShape {
     pub digit_limbs: usize,
     /// Bits of a residue of a switching key, on average.
     pub key_bits: u32,
-    /// Digits beyond those that so many limbs need: where primes are left out, digits are smaller instead of fewer.
+    /// Digits beyond those that so many limbs need: where primes are left out, digits are smaller
+    /// instead of fewer.
     pub more_digits: usize,
 }
 
@@ -62,7 +64,8 @@ pub enum OpKind {
     Mul,
     /// Product of a ciphertext and an encoded plaintext.
     MulPlain,
-    /// Product of a ciphertext and a plaintext that is kept as integers, as diagonals of linear maps are.
+    /// Product of a ciphertext and a plaintext that is kept as integers, as diagonals of linear
+    /// maps are.
     Diagonal,
     /// Division by the top prime of a level.
     Rescale,
@@ -106,7 +109,8 @@ pub struct CostTable {
 }
 
 impl Default for CostTable {
-    /// Two cores of an AMD EPYC with AVX-512 IFMA and primes below 2^50, as `fhec bench --calibrate` measured them.
+    /// Two cores of an AMD EPYC with AVX-512 IFMA and primes below 2^50, as `fhec bench
+    /// --calibrate` measured them.
     fn default() -> Self {
         use OpKind::*;
         let factors = [
@@ -135,21 +139,22 @@ impl Default for CostTable {
 }
 
 impl CostTable {
-    /// Floors for `threads` threads: the model alone, which counts what operations do at the price of the kernels and of memory, with
-    /// nothing lost in between; on one thread without a speedup.
+    /// Floors for `threads` threads: the model alone, which counts what operations do at the price
+    /// of the kernels and of memory, with nothing lost in between; on one thread without a speedup.
     pub fn floor(&self, threads: usize) -> CostTable {
         let speedup = if threads == 1 { 1.0 } else { self.speedup };
         CostTable { threads, speedup, factors: BTreeMap::new(), ..self.clone() }
     }
 
-    /// Seconds of one operation at `limbs` chain primes on a ciphertext of `size` polynomials (2 where it makes no
-    /// difference).
+    /// Seconds of one operation at `limbs` chain primes on a ciphertext of `size` polynomials (2
+    /// where it makes no difference).
     pub fn seconds(&self, ring: RingShape, kind: OpKind, limbs: usize, size: usize) -> f64 {
         let (waiting, computing) = self.parts(ring, kind, limbs, size);
         waiting + self.factor(kind) * computing
     }
 
-    /// Seconds of [`Self::seconds`] that the operation waits for memory, and seconds that its model computes, without the factor.
+    /// Seconds of [`Self::seconds`] that the operation waits for memory, and seconds that its model
+    /// computes, without the factor.
     pub fn parts(&self, ring: RingShape, kind: OpKind, limbs: usize, size: usize) -> (f64, f64) {
         let (n, l, k) = (ring.n(), limbs as f64, ring.special as f64);
         let (digits, size) = (ring.digits(limbs) as f64, size as f64);
@@ -165,7 +170,8 @@ impl CostTable {
             OpKind::Decompose => {
                 (l + digits * (l + k) - l, l * (l + k - ring.digit_limbs as f64).max(0.0), 0.0, 0.0, 0.0)
             }
-            // Both halves of the key are read. Sums are written, added to the operand and permuted: a dozen passes.
+            // Both halves of the key are read. Sums are written, added to the operand and permuted:
+            // a dozen passes.
             OpKind::KeyProduct => {
                 (0.0, 0.0, 2.0 * digits * (l + k), 12.0 * (l + k), 2.0 * digits * (l + k) * word)
             }
@@ -188,14 +194,16 @@ impl CostTable {
             .sum()
     }
 
-    /// Seconds of a rotation that shares its operand's digits and stays over the special primes (double hoisting).
+    /// Seconds of a rotation that shares its operand's digits and stays over the special primes
+    /// (double hoisting).
     pub fn hoisted_rotation(&self, ring: RingShape, limbs: usize) -> f64 {
         self.seconds(ring, OpKind::KeyProduct, limbs, 2)
     }
 
-    /// Seconds of one product with a diagonal that takes the share `2^-log_gap` of a polynomial: per prime, of `primes`,
-    /// its residues are made of its integers by a transform of that size and two passes, and both halves of a ciphertext
-    /// in cache are multiplied. From memory come the integers.
+    /// Seconds of one product with a diagonal that takes the share `2^-log_gap` of a polynomial:
+    /// per prime, of `primes`, its residues are made of its integers by a transform of that size
+    /// and two passes, and both halves of a ciphertext in cache are multiplied. From memory come
+    /// the integers.
     pub fn diagonal(&self, ring: RingShape, primes: usize, log_gap: u32) -> f64 {
         let (waiting, computing) = self.diagonal_parts(ring, primes, log_gap);
         waiting + self.factor(OpKind::Diagonal) * computing
@@ -211,7 +219,8 @@ impl CostTable {
         (bytes / self.bytes_per_ns * 1e-9, compute / self.speedup * 1e-9)
     }
 
-    /// Seconds of one term of a sum of ciphertexts times constants: both halves come from memory, and cost a product per residue.
+    /// Seconds of one term of a sum of ciphertexts times constants: both halves come from memory,
+    /// and cost a product per residue.
     pub fn constant_product(&self, ring: RingShape, limbs: usize) -> f64 {
         let words = 2.0 * ring.n() * limbs as f64;
         let compute = words * self.conversion_ns * self.factor(OpKind::Diagonal) / self.speedup;
@@ -235,8 +244,8 @@ mod tests {
 
     const RING: RingShape = RingShape { log_n: 16, special: 5, digit_limbs: 5, key_bits: 48, more_digits: 0 };
 
-    /// Computed for 25 + 5 limbs by hand: 210 transforms, 57.3 M conversion products, 300 limb products, and passes over 30 limbs twelve
-    /// times, over 50 once.
+    /// Computed for 25 + 5 limbs by hand: 210 transforms, 57.3 M conversion products, 300 limb
+    /// products, and passes over 30 limbs twelve times, over 50 once.
     #[test]
     fn the_model_counts_what_a_key_switch_does() {
         let mut table = CostTable::default().floor(1);

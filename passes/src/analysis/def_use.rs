@@ -8,8 +8,8 @@ use fhec_ir::func::{Func, Stage, StageOp};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, Reversed, Walker};
 
-/// A node per value, in the order of their ids, and an edge from each operand to each result that it
-/// is used for, as often as it is used.
+/// A node per value, in the order of their ids, and an edge from each operand to each result that
+/// it is used for, as often as it is used.
 pub fn def_use<S: Stage>(func: &Func<S>) -> DiGraph<Value, ()> {
     let mut graph = DiGraph::with_capacity(func.value_count(), func.ops().len());
     (0..func.value_count()).for_each(|index| {

@@ -1,10 +1,12 @@
-//! The least sum of costs of few variables each, exactly, by eliminating one variable after the other.
+//! The least sum of costs of few variables each, exactly, by eliminating one variable after the
+//! other.
 //!
-//! Variables have finite domains; a cost depends on a few of them. Eliminating a variable replaces all costs it occurs in by
-//! one cost of its neighbours, the least over its values (dynamic programming over a tree decomposition; Dechter, *Bucket
-//! elimination*, 1999). In a chain that is the shortest path; where paths fork and meet again, the inner ones go first
-//! and each becomes one cost of its ends. What counts is how many neighbours a variable has at most when its turn comes: one
-//! in chains, two in series-parallel graphs, hardly more in networks.
+//! Variables have finite domains; a cost depends on a few of them. Eliminating a variable replaces
+//! all costs it occurs in by one cost of its neighbours, the least over its values (dynamic
+//! programming over a tree decomposition; Dechter, *Bucket elimination*, 1999). In a chain that is
+//! the shortest path; where paths fork and meet again, the inner ones go first and each becomes one
+//! cost of its ends. What counts is how many neighbours a variable has at most when its turn comes:
+//! one in chains, two in series-parallel graphs, hardly more in networks.
 //!
 //! This is no algorithm of a graph library: costs are tables over several variables, an eliminated
 //! variable makes new ones, and which costs hang together changes with every step. The graph of
@@ -70,8 +72,8 @@ impl Elimination {
         self.costs.push(Cost { scope: vec![low, high], table });
     }
 
-    /// The least sum and values that have it; `None` if every choice is forbidden. Of equally good values the smallest is
-    /// taken, so the result is the same every time.
+    /// The least sum and values that have it; `None` if every choice is forbidden. Of equally good
+    /// values the smallest is taken, so the result is the same every time.
     pub fn minimize(mut self) -> Result<Option<(f64, Vec<usize>)>, TooEntangled> {
         let mut rest: Vec<usize> = (0..self.domains.len()).collect();
         let (mut order, mut total) = (Vec::new(), 0.0);
@@ -115,7 +117,8 @@ impl Elimination {
             std::mem::take(&mut self.costs).into_iter().partition(|cost| cost.scope.contains(&variable));
         self.costs = without;
         let with: Vec<Cost> = with;
-        // Distance in each table between neighbouring values of each variable of the scope, and of the variable itself.
+        // Distance in each table between neighbouring values of each variable of the scope, and of
+        // the variable itself.
         let strides: Vec<(Vec<usize>, usize)> = with
             .iter()
             .map(|cost| {

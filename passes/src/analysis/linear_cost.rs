@@ -33,7 +33,8 @@ pub struct LinearPrices {
     giant: f64,
     /// A giant step of a sum over the chain, which needs no division.
     chain_giant: f64,
-    /// By `log2` of the share of a polynomial that a diagonal takes: over chain and special primes, and over the chain.
+    /// By `log2` of the share of a polynomial that a diagonal takes: over chain and special primes,
+    /// and over the chain.
     diagonal: Vec<[f64; 2]>,
     /// A constant times a ciphertext, in a sum.
     constant: f64,
@@ -72,7 +73,8 @@ impl LinearPrices {
         }
     }
 
-    /// Seconds of a map with these counts whose diagonals have period `period`, at the cheaper of both hoistings.
+    /// Seconds of a map with these counts whose diagonals have period `period`, at the cheaper of
+    /// both hoistings.
     pub fn seconds(&self, counts: &LinearCounts, period: usize) -> f64 {
         let log_gap = self.log_n.saturating_sub(period.max(1).ilog2() + 1) as usize;
         let [extended, chain] = self.diagonal[log_gap.min(self.diagonal.len() - 1)];
@@ -125,8 +127,8 @@ pub fn counts(rotations: &Rotations, period: usize, baby_step: usize) -> LinearC
     }
 }
 
-/// The cheapest power of two as baby step, with its counts; the smaller one on a tie. Rotations are below `period`,
-/// diagonals repeat after `diagonal_period` slots.
+/// The cheapest power of two as baby step, with its counts; the smaller one on a tie. Rotations are
+/// below `period`, diagonals repeat after `diagonal_period` slots.
 pub fn cheapest_baby_step(
     rotations: &Rotations,
     period: usize,
@@ -155,8 +157,8 @@ pub fn folded(rotations: &Rotations, output_period: usize, fold: usize) -> Rotat
     }
 }
 
-/// The cheapest fold up to `max_fold` (a power of two) with its seconds, the rotations that sum the copies included. Operand and result repeat
-/// after `period` and `output_period` slots.
+/// The cheapest fold up to `max_fold` (a power of two) with its seconds, the rotations that sum the
+/// copies included. Operand and result repeat after `period` and `output_period` slots.
 pub fn cheapest_fold(
     rotations: &Rotations,
     (period, output_period): (usize, usize),

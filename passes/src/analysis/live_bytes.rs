@@ -10,8 +10,8 @@ use super::op_cost::OpCosts;
 /// Live bytes per op and their peak.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveBytes {
-    /// While op `i` runs: operands, result, everything used later, and the op's working memory. Of operands that go one by one as results
-    /// come, and of those results, the larger.
+    /// While op `i` runs: operands, result, everything used later, and the op's working memory. Of
+    /// operands that go one by one as results come, and of those results, the larger.
     pub per_op: Vec<u64>,
     /// The largest of them; for a program without ops, its inputs.
     pub peak: u64,
@@ -64,7 +64,8 @@ pub fn live_bytes(func: &Func<Ckks>, costs: &OpCosts, shapes: &mut CircuitShapes
     LiveBytes { per_op, peak }
 }
 
-/// The operand of an op that takes one ciphertext after the other: where nothing else needs them, each goes when its result is there.
+/// The operand of an op that takes one ciphertext after the other: where nothing else needs them,
+/// each goes when its result is there.
 fn in_turn(op: &Op) -> Option<Value> {
     match *op {
         Op::Polynomial { x, .. }

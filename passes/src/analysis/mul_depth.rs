@@ -1,4 +1,5 @@
-//! How many levels each value of a packed function needs: the longest way to an output, in rescalings.
+//! How many levels each value of a packed function needs: the longest way to an output, in
+//! rescalings.
 
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::packed::{Op, Packed};
@@ -17,8 +18,8 @@ pub fn levels_used(op: &Op) -> u32 {
     }
 }
 
-/// Per value the levels between it and the outputs, the lowest level it can be computed at; `None` for values that
-/// no output depends on.
+/// Per value the levels between it and the outputs, the lowest level it can be computed at; `None`
+/// for values that no output depends on.
 pub fn levels_needed(func: &Func<Packed>) -> Vec<Option<u32>> {
     let mut needed = vec![None; func.value_count()];
     for output in func.outputs() {

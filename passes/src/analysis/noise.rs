@@ -4,9 +4,10 @@
 //! variances add up from op to op, as if errors were independent (Costache, Curtis, Hales, Murphy,
 //! Ogilvie, Player, ePrint 2020/1481), and products carry their operands' errors on.
 //!
-//! How much a polynomial or a product carries on depends on the message: a composition for sign is steep near 0 and flat
-//! elsewhere, and where it is steep the `x` it is multiplied with is small. So errors are followed at sample messages,
-//! slot by slot, from each linear map (whose results spread anew) to the next.
+//! How much a polynomial or a product carries on depends on the message: a composition for sign is
+//! steep near 0 and flat elsewhere, and where it is steep the `x` it is multiplied with is small.
+//! So errors are followed at sample messages, slot by slot, from each linear map (whose results
+//! spread anew) to the next.
 //!
 //! A polynomial and a bootstrap pass sample messages on, and add the variances of
 //! [`fhec_ir::noise::polynomial`] and [`fhec_ir::noise::bootstrap`] at them.
@@ -49,15 +50,17 @@ impl ValueNoise {
     }
 }
 
-/// Root mean square of the results of linear maps and sums where weights and operands alone would suggest more. Stored values are at most 1 in size, the
-/// margin of their ranges included, and bell-shaped: a quarter is two thirds of the way to the margin at 2.7 deviations. Messages
-/// spread wider would sit at the ends of the polynomials' domains, where slopes are steep and no value of a network is.
+/// Root mean square of the results of linear maps and sums where weights and operands alone would
+/// suggest more. Stored values are at most 1 in size, the margin of their ranges included, and
+/// bell-shaped: a quarter is two thirds of the way to the margin at 2.7 deviations. Messages spread
+/// wider would sit at the ends of the polynomials' domains, where slopes are steep and no value of
+/// a network is.
 const TYPICAL_MAGNITUDE: f64 = 0.25;
 /// Sample messages per value.
 const SAMPLES: usize = 256;
 
-/// Sample messages of a value and the variance of the error at each. Sample `i` of a result belongs to sample `i` of
-/// its operands.
+/// Sample messages of a value and the variance of the error at each. Sample `i` of a result belongs
+/// to sample `i` of its operands.
 #[derive(Clone, Debug)]
 struct Sampled {
     messages: Vec<f64>,
@@ -65,8 +68,8 @@ struct Sampled {
 }
 
 impl Sampled {
-    /// Messages spread evenly around 0 with root mean square `magnitude`, all with one variance. `stride`, odd, says in
-    /// which order, so that values of different origin do not move together.
+    /// Messages spread evenly around 0 with root mean square `magnitude`, all with one variance.
+    /// `stride`, odd, says in which order, so that values of different origin do not move together.
     fn spread(magnitude: f64, stride: usize, variance: f64) -> Self {
         let end = 3f64.sqrt() * magnitude;
         let at = |i: usize| (2 * (i * stride % SAMPLES) + 1) as f64 / SAMPLES as f64 - 1.0;
@@ -132,10 +135,11 @@ impl Sampled {
     }
 }
 
-/// Errors of all values of `func`, by value; inputs are fresh public-key encryptions of magnitude 1.
+/// Errors of all values of `func`, by value; inputs are fresh public-key encryptions of
+/// magnitude 1.
 pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> Vec<ValueNoise> {
-    // A program without its bootstraps, or with ones that do not fit, cannot be run: there is nothing to predict, and every
-    // backend says what is wrong.
+    // A program without its bootstraps, or with ones that do not fit, cannot be run: there is
+    // nothing to predict, and every backend says what is wrong.
     let bootstraps = BootstrapParams::of_program(func).unwrap_or_default();
     let mut refreshes: HashMap<(usize, Level, Level), Option<BootstrapNoise>> = HashMap::new();
     let mut values = vec![Sampled::spread(0.0, 1, 0.0); func.value_count()];
@@ -157,8 +161,9 @@ pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> 
         let value = match &data.op {
             Op::Add { .. } => x.zip(y, |(x, v), (y, w)| (x + y, v + w)).within_typical(),
             Op::Sub { .. } => x.zip(y, |(x, v), (y, w)| (x - y, v + w)).within_typical(),
-            // A square carries one error twice, not two independent ones. Stored values are at most 1, except inputs, which are as
-            // preprocessing makes them: squared again and again, messages beyond would leave all bounds.
+            // A square carries one error twice, not two independent ones. Stored values are at most
+            // 1, except inputs, which are as preprocessing makes them: squared again and again,
+            // messages beyond would leave all bounds.
             Op::Mul { .. } if operands[0] == operands[1] => {
                 let end = if func.inputs().contains(&first) { f64::INFINITY } else { 1.0 };
                 x.map(|x, v| {
@@ -244,9 +249,10 @@ fn rms(consts: &ConstPool, plain: &PlainTensor) -> f64 {
     (data.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / data.len().max(1) as f64).sqrt()
 }
 
-/// Root mean square over rows of a row's Euclidean norm: what an error of independent slots is multiplied with on average.
-/// The largest row would overstate errors by a factor per layer, which in deep networks leaves nothing. Where the map leaves
-/// partial sums, each has its share of the row; the additions that join them make it whole again.
+/// Root mean square over rows of a row's Euclidean norm: what an error of independent slots is
+/// multiplied with on average. The largest row would overstate errors by a factor per layer, which
+/// in deep networks leaves nothing. Where the map leaves partial sums, each has its share of the
+/// row; the additions that join them make it whole again.
 fn row_norm(map: &LinearMap, consts: &ConstPool) -> f64 {
     match &map.kind {
         LinearKind::Conv2d { weight, .. } | LinearKind::Dense { weight } => {
@@ -279,8 +285,9 @@ mod tests {
         (-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos()
     }
 
-    /// Where a composition for sign is steep, the `x` it is multiplied with is small: ReLU passes on about the error of
-    /// its operand, not the product of all steepest slopes. Compared with drawn errors.
+    /// Where a composition for sign is steep, the `x` it is multiplied with is small: ReLU passes
+    /// on about the error of its operand, not the product of all steepest slopes. Compared with
+    /// drawn errors.
     #[test]
     fn errors_through_a_composite_relu_are_those_of_drawn_errors() {
         const STDDEV: f64 = 1e-7;
@@ -298,7 +305,8 @@ mod tests {
         let count = 1 << 15;
         let squares = (0..count).map(|i| {
             let x = (2 * i + 1) as f64 / count as f64 - 1.0;
-            // The product's operands have independent errors in the model; here they share one, as in a program.
+            // The product's operands have independent errors in the model; here they share one, as
+            // in a program.
             (exact(x + STDDEV * gaussian(&mut state)) - exact(x)).powi(2)
         });
         let measured = (squares.sum::<f64>() / count as f64).sqrt();

@@ -110,7 +110,8 @@ impl<'a> OpCosts<'a> {
         self.costs.seconds(self.ring(level), OpKind::Rescale, limbs, usize::from(size))
     }
 
-    /// Seconds of a level drop to `level`: a product with a constant at the level above, and a rescale from there.
+    /// Seconds of a level drop to `level`: a product with a constant at the level above, and a
+    /// rescale from there.
     pub fn level_drop(&self, level: Level) -> f64 {
         self.at(OpKind::MulPlain, level + 1, 2) + self.rescale(level + 1, 2)
     }
@@ -132,8 +133,8 @@ impl<'a> OpCosts<'a> {
         shape.counts_by_depth().into_iter().enumerate().map(level_seconds).sum::<f64>() + copies
     }
 
-    /// Seconds of an op of a packed program whose operands are at `level`, with the rescale and relinearisation it will
-    /// have.
+    /// Seconds of an op of a packed program whose operands are at `level`, with the rescale and
+    /// relinearisation it will have.
     pub fn packed_seconds(
         &self,
         func: &Func<Packed>,
@@ -191,7 +192,8 @@ impl<'a> OpCosts<'a> {
         (0..=bootstrap.output_level).map(seconds).collect()
     }
 
-    /// Bytes of its encoded matrices, each diagonal at the size of its period; with those for pairs, or without.
+    /// Bytes of its encoded matrices, each diagonal at the size of its period; with those for
+    /// pairs, or without.
     pub fn bootstrap_bytes(&self, bootstrap: &BootstrapParams, with_pairs: bool) -> u64 {
         let matrices =
             bootstrap.coeffs_to_slots_matrices().into_iter().chain(bootstrap.slots_to_coeffs_matrices());
@@ -204,7 +206,8 @@ impl<'a> OpCosts<'a> {
         matrices.chain(pairs).map(bytes).sum()
     }
 
-    /// Seconds of a bootstrap of one ciphertext to level `to` by phase, under the names that measurements have.
+    /// Seconds of a bootstrap of one ciphertext to level `to` by phase, under the names that
+    /// measurements have.
     pub fn bootstrap_phases(
         &self,
         bootstrap: &BootstrapParams,
@@ -267,8 +270,8 @@ impl<'a> OpCosts<'a> {
         ]
     }
 
-    /// Seconds of a matrix that is applied on the way back from the ephemeral secret: per rotation a product with a key without
-    /// digits and one with the diagonal, and a division.
+    /// Seconds of a matrix that is applied on the way back from the ephemeral secret: per rotation
+    /// a product with a key without digits and one with the diagonal, and a division.
     fn raising_matrix(&self, (matrix, level): &(DftMatrix, Level)) -> f64 {
         let limbs = self.limbs(*level);
         let special = BootstrapParams::raising_special_primes(self.params);
@@ -349,12 +352,14 @@ impl<'a> OpCosts<'a> {
         }
     }
 
-    /// What a linear map whose diagonals have `period` elements holds of one operand and of one sum.
+    /// What a linear map whose diagonals have `period` elements holds of one operand and of one
+    /// sum.
     fn map_bytes(&self, level: Level, map: &LinearMap, counts: &LinearCounts, period: usize) -> MapBytes {
         let limbs = self.params.limbs(level);
         let &LinearCounts { babies, giants, diagonals, .. } = counts;
         let numbers = MapCounts { babies, giants, diagonals, period };
-        // Operands come one after the other: a decomposed polynomial, and one limb of all rotations in tiles.
+        // Operands come one after the other: a decomposed polynomial, and one limb of all rotations
+        // in tiles.
         let steps = babies.div_ceil(map.input.vectors().max(1));
         let tiles = self.ring.ciphertext_bytes(1, limbs) + steps as u64 * self.ring.ciphertext_bytes(2, 1);
         match Hoisting::cheaper(self.params, level, numbers) {

@@ -93,9 +93,9 @@ impl Real for Big {
         let Some((words, _, _, exponent, _)) = self.value.as_raw_parts() else {
             return sign * f64::INFINITY;
         };
-        // The value is 0.m * 2^exponent, most significant word last. The head keeps 64 bits, the last of
-        // which also remembers whether anything follows, so that the conversion of the head rounds as
-        // the whole number would.
+        // The value is 0.m * 2^exponent, most significant word last. The head keeps 64 bits, the
+        // last of which also remembers whether anything follows, so that the conversion of the head
+        // rounds as the whole number would.
         let Some((&top, rest)) = words.split_last().filter(|(top, _)| **top != 0) else {
             return 0.0 * sign;
         };

@@ -43,7 +43,8 @@ pub fn from_monomial(coefficients: &[f64], domain: [f64; 2]) -> Result<Polynomia
     polynomial(series, domain)
 }
 
-/// The coefficients a_k of sum_k a_k x^k. Digits are lost with the degree: about 1.3 bits per degree on [-1, 1].
+/// The coefficients a_k of sum_k a_k x^k. Digits are lost with the degree: about 1.3 bits per
+/// degree on [-1, 1].
 pub fn to_monomial(series: &Polynomial) -> Vec<f64> {
     // Clenshaw's rule on polynomials in x: t = (x - middle) / radius.
     let [low, high] = series.domain();
@@ -64,7 +65,8 @@ pub fn to_monomial(series: &Polynomial) -> Vec<f64> {
     next
 }
 
-/// Drops the highest terms as long as what they contribute on the domain stays within `tolerance` in all.
+/// Drops the highest terms as long as what they contribute on the domain stays within `tolerance`
+/// in all.
 pub fn truncated(series: &Polynomial, tolerance: f64) -> Polynomial {
     let mut coefficients = series.coefficients().to_vec();
     let mut dropped = 0.0;

@@ -1,12 +1,13 @@
 //! sign(x) as a composition of odd minimax polynomials, and the ReLU it gives.
 //!
-//! p_k(... p_1(x)): each p_i is the minimax approximation of sign on the interval +-[1 - t, 1 + t] that
-//! the errors of the stages before leave, the first on +-[e, 1]. Sources: Lee, Lee, No, Kim, *Minimax
-//! approximation of sign function by composite polynomial for homomorphic comparison* (2020/834), and Lee et al.,
-//! *Precise approximation of convolutional neural networks for homomorphically encrypted data* (2105.10879).
+//! p_k(... p_1(x)): each p_i is the minimax approximation of sign on the interval +-[1 - t, 1 + t]
+//! that the errors of the stages before leave, the first on +-[e, 1]. Sources: Lee, Lee, No, Kim,
+//! *Minimax approximation of sign function by composite polynomial for homomorphic comparison*
+//! (2020/834), and Lee et al., *Precise approximation of convolutional neural networks for
+//! homomorphically encrypted data* (2105.10879).
 //!
-//! On |x| < e the composition is anything between -1 and 1, which costs ReLU(x) = x (1 + s(x)) / 2 no
-//! more than about e / 2; a smaller e leaves more error elsewhere. [`relu`] finds the best e.
+//! On |x| < e the composition is anything between -1 and 1, which costs ReLU(x) = x (1 + s(x)) / 2
+//! no more than about e / 2; a smaller e leaves more error elsewhere. [`relu`] finds the best e.
 
 use fhec_ir::polynomial::Polynomial;
 
@@ -21,8 +22,8 @@ use super::{
 /// A composition that approximates sign on [-1, -transition] and [transition, 1].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Composite {
-    /// The stages in order of evaluation. Each takes [-1, 1] to [-1, 1] (what the interval has beyond 1 is
-    /// divided out of the stage before); the last one approximates sign itself.
+    /// The stages in order of evaluation. Each takes [-1, 1] to [-1, 1] (what the interval has
+    /// beyond 1 is divided out of the stage before); the last one approximates sign itself.
     pub stages: Vec<Polynomial>,
     /// The e of +-[e, 1].
     pub transition: f64,
@@ -48,7 +49,8 @@ impl Composite {
         x * (1.0 + self.evaluate(x)) / 2.0
     }
 
-    /// The stages of `constant + factor * s(x)`: `(0.5, 0.5)` makes ReLU(x) one product, that of x and the result.
+    /// The stages of `constant + factor * s(x)`: `(0.5, 0.5)` makes ReLU(x) one product, that of x
+    /// and the result.
     ///
     /// # Errors
     /// If the numbers leave the range of `f64`.
@@ -82,7 +84,8 @@ fn problem(low: f64, high: f64, degree: usize) -> Problem<'static> {
     Problem { target: &One, intervals: vec![(low, high)], parity: Parity::Odd, degree }
 }
 
-/// The least error of an odd polynomial of `degree` as sign on +-[1 - t, 1 + t], 0 < t < 1: E_d(t) of 2020/834.
+/// The least error of an odd polynomial of `degree` as sign on +-[1 - t, 1 + t], 0 < t < 1: E_d(t)
+/// of 2020/834.
 pub fn sign_error(t: f64, degree: usize) -> Result<f64, ApproximationError> {
     minimax_error(&problem(1.0 - t, 1.0 + t, degree))
 }
@@ -100,8 +103,8 @@ fn stage_errors(degrees: &[usize], transition: f64, noise: f64) -> Result<Vec<f6
     Ok(errors)
 }
 
-/// A stage that leaves less is told that it leaves this much: far below any precision of a program, and
-/// wide enough that the next interval is one.
+/// A stage that leaves less is told that it leaves this much: far below any precision of a program,
+/// and wide enough that the next interval is one.
 const SMALLEST_RADIUS: f64 = 1e-12;
 
 fn check_stage(stage: usize, degree: usize, error: f64) -> Result<(), ApproximationError> {
@@ -110,8 +113,8 @@ fn check_stage(stage: usize, degree: usize, error: f64) -> Result<(), Approximat
 
 /// The composition of the given odd degrees for a given transition.
 ///
-/// Every stage but the first takes arguments that are off by up to `noise` (absolute; 2^-15 to 2^-12 is what
-/// encryption adds).
+/// Every stage but the first takes arguments that are off by up to `noise` (absolute; 2^-15 to
+/// 2^-12 is what encryption adds).
 pub fn sign(degrees: &[usize], transition: f64, noise: f64) -> Result<Composite, ApproximationError> {
     if !(transition > 0.0 && transition < 1.0) || degrees.is_empty() {
         return Err(ApproximationError::InvalidInterval {
@@ -142,8 +145,8 @@ pub fn sign(degrees: &[usize], transition: f64, noise: f64) -> Result<Composite,
 
 /// The composition of the given odd degrees whose ReLU has the least largest error on [-1, 1].
 ///
-/// That is the one whose ReLU is off by as much somewhere in |x| < e as it is at |x| = 1: the former grows
-/// with e (it is nearly proportional to e), the latter shrinks.
+/// That is the one whose ReLU is off by as much somewhere in |x| < e as it is at |x| = 1: the
+/// former grows with e (it is nearly proportional to e), the latter shrinks.
 pub fn relu(degrees: &[usize], noise: f64) -> Result<Composite, ApproximationError> {
     // Inner error over e; it varies slowly with e, so that a few rounds settle it.
     let mut slope = 0.06;
@@ -176,7 +179,8 @@ fn balanced_transition(degrees: &[usize], noise: f64, slope: f64) -> Result<f64,
     Ok(((low + high) / 2.0).exp2())
 }
 
-/// The largest x |1 - s(x)| / 2 for 0 <= x <= e: a grid, then golden sections around the largest value.
+/// The largest x |1 - s(x)| / 2 for 0 <= x <= e: a grid, then golden sections around the largest
+/// value.
 fn inner_error(s: impl Fn(f64) -> f64, transition: f64) -> f64 {
     const SAMPLES: usize = 512;
     let error = |x: f64| x * (1.0 - s(x)).abs() / 2.0;
@@ -197,8 +201,8 @@ fn inner_error(s: impl Fn(f64) -> f64, transition: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Degrees, -log2 of a transition, and -log2 of the largest error of ReLU there: figures computed elsewhere,
-    /// with transitions rounded to a twentieth.
+    /// Degrees, -log2 of a transition, and -log2 of the largest error of ReLU there: figures
+    /// computed elsewhere, with transitions rounded to a twentieth.
     const PUBLISHED: [(&[usize], f64, f64); 13] = [
         (&[7], 1.8, 4.99),
         (&[15], 2.4, 5.80),

@@ -1,12 +1,14 @@
-//! The degrees of the cheapest composition for a precision (2020/834, Algorithms 4 and 5, and 2105.10879).
+//! The degrees of the cheapest composition for a precision (2020/834, Algorithms 4 and 5, and
+//! 2105.10879).
 //!
-//! u(m, n) is the widest interval +-[1 - t, 1 + t] that m key switches at depth n can bring to within the
-//! target of +-1: u(0, 0) is the target, and u(m, n) the largest E_d^-1(u(m - key switches(d), n - depth(d)))
-//! over degrees d, the first stage being the one chosen last. E_d, the minimax error of degree d as a function
-//! of t, is tabulated in the coordinate log2(t / (1 - t)), in which it is smooth, and interpolated.
+//! u(m, n) is the widest interval +-[1 - t, 1 + t] that m key switches at depth n can bring to
+//! within the target of +-1: u(0, 0) is the target, and u(m, n) the largest E_d^-1(u(m - key
+//! switches(d), n - depth(d))) over degrees d, the first stage being the one chosen last. E_d, the
+//! minimax error of degree d as a function of t, is tabulated in the coordinate log2(t / (1 - t)),
+//! in which it is smooth, and interpolated.
 //!
-//! The dynamic program proposes, in order of depth, then key switches; what it proposes is checked with the
-//! composition itself, so interpolation decides nothing but the order of checks.
+//! The dynamic program proposes, in order of depth, then key switches; what it proposes is checked
+//! with the composition itself, so interpolation decides nothing but the order of checks.
 
 use fhec_ir::{polynomial::Polynomial, polynomial_shape::PolynomialShape};
 use rayon::prelude::*;
@@ -33,7 +35,8 @@ pub fn odd_cost(degree: usize) -> Cost {
     Cost { depth: shape.depth as usize, key_switches: shape.counts().relinearizations }
 }
 
-/// Odd degrees up to 31 that no other beats: those for which every higher degree is deeper or dearer.
+/// Odd degrees up to 31 that no other beats: those for which every higher degree is deeper or
+/// dearer.
 fn worthwhile_degrees() -> Vec<(usize, Cost)> {
     let mut degrees: Vec<(usize, Cost)> = Vec::new();
     for degree in (3..=31).rev().step_by(2) {
@@ -84,7 +87,8 @@ impl SignErrors {
         Ok(SignErrors { first, degrees, errors })
     }
 
-    /// The largest t (as a coordinate, at most the table's last) for which degree number `index` leaves at most `error`.
+    /// The largest t (as a coordinate, at most the table's last) for which degree number `index`
+    /// leaves at most `error`.
     fn inverse(&self, index: usize, error: f64) -> Option<f64> {
         let errors = &self.errors[index];
         let above = errors.iter().position(|e| *e > error).unwrap_or(errors.len());
@@ -97,11 +101,12 @@ impl SignErrors {
     }
 }
 
-/// The cheapest composition whose ReLU is within 2^-alpha on [-1, 1], with its degrees: least depth first,
-/// then fewest key switches.
+/// The cheapest composition whose ReLU is within 2^-alpha on [-1, 1], with its degrees: least depth
+/// first, then fewest key switches.
 ///
-/// `noise` is the error that each stage's result may carry beyond its own (see [`super::composite::sign`]).
-/// `max_depth` bounds the depth of sign (the product with x comes on top).
+/// `noise` is the error that each stage's result may carry beyond its own (see
+/// [`super::composite::sign`]). `max_depth` bounds the depth of sign (the product with x comes on
+/// top).
 pub fn cheapest_relu(
     alpha: f64,
     noise: f64,

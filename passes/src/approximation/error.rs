@@ -46,7 +46,8 @@ pub enum ApproximationError {
         /// (largest - smallest) / largest peak at the end.
         spread: f64,
     },
-    /// A stage of a composition maps its interval onto zero, so that the next stage has nothing to work on.
+    /// A stage of a composition maps its interval onto zero, so that the next stage has nothing to
+    /// work on.
     #[error(
         "stage {stage} of the composition (degree {degree}) leaves an error of {error:.4}; below 1 is needed. \
          Use a higher degree or a wider transition"

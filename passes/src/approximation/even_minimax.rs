@@ -1,8 +1,8 @@
 //! |x| as a single even minimax polynomial, and the ReLU it gives.
 //!
-//! ReLU(x) = x / 2 + |x| / 2 takes no product with x. The error for |x| at degree n tends to 0.28 / n
-//! (Bernstein's constant), half of that for ReLU: one more bit per level. Below about 2^-10 this is
-//! shallower than any composition.
+//! ReLU(x) = x / 2 + |x| / 2 takes no product with x. The error for |x| at degree n tends to 0.28 /
+//! n (Bernstein's constant), half of that for ReLU: one more bit per level. Below about 2^-10 this
+//! is shallower than any composition.
 
 use fhec_ir::polynomial::Polynomial;
 
@@ -57,7 +57,8 @@ pub fn relu(degree: usize) -> Result<EvenRelu, ApproximationError> {
 /// The largest depth that [`shallowest_relu`] considers: degree 510.
 const MAX_DEPTH: u32 = 9;
 
-/// The ReLU of least degree at the least depth, at most `max_depth`, with an error of at most `error`, if there is one.
+/// The ReLU of least degree at the least depth, at most `max_depth`, with an error of at most
+/// `error`, if there is one.
 pub fn shallowest_relu(error: f64, max_depth: u32) -> Result<Option<EvenRelu>, ApproximationError> {
     for depth in 2..=max_depth.min(MAX_DEPTH) {
         let (mut low, mut high) = ((1usize << (depth - 1)) - 2, (1usize << depth) - 2);

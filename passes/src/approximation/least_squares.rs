@@ -1,11 +1,13 @@
 //! Polynomials by weighted least squares, on samples and on a function over the whole domain.
 //!
-//! Samples are pairs (t, y) with t in [-1, 1]. They are gathered in [`Samples`], a histogram of fixed size: fits of any degree
-//! are made from it without going over the data again, and sums do not depend on who counted what. The function that is to be
-//! met everywhere, a little, is what keeps a polynomial tame where no sample was seen.
+//! Samples are pairs (t, y) with t in [-1, 1]. They are gathered in [`Samples`], a histogram of
+//! fixed size: fits of any degree are made from it without going over the data again, and sums do
+//! not depend on who counted what. The function that is to be met everywhere, a little, is what
+//! keeps a polynomial tame where no sample was seen.
 //!
-//! The normal equations in the Chebyshev basis need moments only, T_i T_j = (T_{i+j} + T_{|i-j|}) / 2. With part of the
-//! weight spread evenly over [-1, 1] they are well conditioned: the smallest eigenvalue is that part's share over about the degree.
+//! The normal equations in the Chebyshev basis need moments only, T_i T_j = (T_{i+j} + T_{|i-j|})
+//! / 2. With part of the weight spread evenly over [-1, 1] they are well conditioned: the smallest
+//! eigenvalue is that part's share over about the degree.
 
 use super::ApproximationError;
 
@@ -34,7 +36,8 @@ impl Default for Samples {
 }
 
 impl Samples {
-    /// Counts a pair. One with t outside of [-1, 1], or not a number, only counts as [`Samples::outside`].
+    /// Counts a pair. One with t outside of [-1, 1], or not a number, only counts as
+    /// [`Samples::outside`].
     pub fn add(&mut self, t: f64, y: f64, weight: f64) {
         if !(t.abs() <= 1.0 && y.is_finite()) {
             self.outside += 1;
@@ -84,8 +87,8 @@ impl Form {
     }
 }
 
-/// The coefficients that minimise
-/// the mean of (p(t) - y)^2 over the samples plus `tails` times the mean of (p(t) - max(t, slope t))^2 over [-1, 1].
+/// The coefficients that minimise the mean of (p(t) - y)^2 over the samples plus `tails` times the
+/// mean of (p(t) - max(t, slope t))^2 over [-1, 1].
 ///
 /// `tails` is positive. Without samples the second part alone counts.
 pub fn fit_rectifier(
@@ -145,7 +148,8 @@ fn mean_times_positive(k: usize) -> f64 {
 
 /// The integral of T_k over [0, 1].
 fn half_integral(k: usize) -> f64 {
-    // An antiderivative is T_{k+1} / (2 (k + 1)) - T_{k-1} / (2 (k - 1)); T_k(1) = 1, T_k(0) = cos(k pi / 2).
+    // An antiderivative is T_{k+1} / (2 (k + 1)) - T_{k-1} / (2 (k - 1)); T_k(1) = 1, T_k(0) =
+    // cos(k pi / 2).
     let rise = |k: usize| 1.0 - [1.0, 0.0, -1.0, 0.0][k % 4];
     match k {
         0 => 1.0,
@@ -154,7 +158,8 @@ fn half_integral(k: usize) -> f64 {
     }
 }
 
-/// Solves a symmetric positive definite system by Cholesky's factorisation and one step of refinement.
+/// Solves a symmetric positive definite system by Cholesky's factorisation and one step of
+/// refinement.
 fn solve(matrix: Vec<Vec<f64>>, right: Vec<f64>) -> Option<Vec<f64>> {
     let n = right.len();
     let mut lower = matrix.clone();

@@ -11,10 +11,10 @@
 //! | [`smooth`] | the smooth part of any activation on a bounded domain |
 //! | [`real`], [`big`] | the two arithmetics they are computed in: `f64` and binary floats of any length |
 //!
-//! Exchange algorithms find *where* the error peaks, and a small mistake there only matters to second
-//! order; so references are searched for in `f64`, and only the linear problem at the end, which is
-//! badly conditioned, is solved with hundreds of bits. Searches that `f64` cannot finish (errors near
-//! its unit) are continued in the long arithmetic.
+//! Exchange algorithms find *where* the error peaks, and a small mistake there only matters to
+//! second order; so references are searched for in `f64`, and only the linear problem at the end,
+//! which is badly conditioned, is solved with hundreds of bits. Searches that `f64` cannot finish
+//! (errors near its unit) are continued in the long arithmetic.
 //!
 //! Nothing here knows ops, encryption or levels; of the IR it takes polynomials and the table of
 //! activations.

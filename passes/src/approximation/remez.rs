@@ -1,21 +1,23 @@
 //! Minimax polynomials by exchange (Remez), with parity, on one interval or on several.
 //!
-//! A problem asks for p in span {w(x) u(x)^j : j < terms} with the least largest |p - f| on a union of
-//! intervals: w = 1, u = x for a general polynomial, w = x, u = x^2 for an odd one and w = 1, u = x^2 for
-//! an even one, where the intervals then lie on x >= 0. Each is a Haar system, so the best p is the one whose error takes its largest
-//! value with alternating signs at `terms + 1` points, the *reference* (on x > 0 for odd problems), and
-//! the classical exchange converges to it:
+//! A problem asks for p in span {w(x) u(x)^j : j < terms} with the least largest |p - f| on a union
+//! of intervals: w = 1, u = x for a general polynomial, w = x, u = x^2 for an odd one and w = 1, u
+//! = x^2 for an even one, where the intervals then lie on x >= 0. Each is a Haar system, so the
+//! best p is the one whose error takes its largest value with alternating signs at `terms + 1`
+//! points, the *reference* (on x > 0 for odd problems), and the classical exchange converges to it:
 //!
 //! 1. start from points that are dense where errors will oscillate fast;
-//! 2. find the p whose error is exactly +E, -E, +E, ... on the reference. In barycentric form this takes
-//!    no linear solver: E = sum(l_i f_i / w_i) / sum(l_i (-1)^i / w_i), with l_i = 1 / prod(u_i - u_j), and p interpolates;
+//! 2. find the p whose error is exactly +E, -E, +E, ... on the reference. In barycentric form this
+//!    takes no linear solver: E = sum(l_i f_i / w_i) / sum(l_i (-1)^i / w_i), with l_i = 1 /
+//!    prod(u_i - u_j), and p interpolates;
 //! 3. find all peaks of the error, on a grid between reference points, refined by parabolas;
-//! 4. keep one peak per run of equal sign, then remove the least valuable ones in alternation-keeping
-//!    steps until `terms + 1` remain, and repeat until all remaining peaks are equally high.
+//! 4. keep one peak per run of equal sign, then remove the least valuable ones in
+//!    alternation-keeping steps until `terms + 1` remain, and repeat until all remaining peaks are
+//!    equally high.
 //!
-//! On several intervals step 4 is that of Lee, Lee, Lee, Kim, Kim, No, *High-precision bootstrapping of
-//! RNS-CKKS homomorphic encryption using optimal minimax polynomial approximation and inverse sine
-//! function* (2020/552).
+//! On several intervals step 4 is that of Lee, Lee, Lee, Kim, Kim, No, *High-precision
+//! bootstrapping of RNS-CKKS homomorphic encryption using optimal minimax polynomial approximation
+//! and inverse sine function* (2020/552).
 
 use fhec_ir::polynomial::Polynomial;
 
@@ -92,7 +94,8 @@ pub fn minimax(problem: &Problem<'_>) -> Result<Minimax, ApproximationError> {
     Ok(Minimax { series: long.series(&solution)?, error, reference })
 }
 
-/// The least error alone, in `f64`: good to a relative 1e-8 down to about 1e-7, and to an absolute 1e-15 below.
+/// The least error alone, in `f64`: good to a relative 1e-8 down to about 1e-7, and to an absolute
+/// 1e-15 below.
 pub fn minimax_error(problem: &Problem<'_>) -> Result<f64, ApproximationError> {
     problem.check()?;
     let short = Exchange::<f64>::new(problem, ()).run(problem.first_reference())?;
@@ -135,9 +138,9 @@ impl Problem<'_> {
     }
 
     /// Bits that keep the coefficients exact to more than `f64`: the polynomial is known on its
-    /// intervals, and its coefficients say what it does on the whole symmetric hull. Extrapolating by
-    /// `terms - 1` degrees of u to u = 0 multiplies errors by rho^(terms - 1), rho the parameter of the
-    /// Bernstein ellipse through 0; gaps between intervals cost about as much each.
+    /// intervals, and its coefficients say what it does on the whole symmetric hull. Extrapolating
+    /// by `terms - 1` degrees of u to u = 0 multiplies errors by rho^(terms - 1), rho the parameter
+    /// of the Bernstein ellipse through 0; gaps between intervals cost about as much each.
     fn bits(&self) -> usize {
         let (low, high) = self.hull();
         let mut growth = self.intervals.len() as f64 * 16.0;
@@ -154,22 +157,24 @@ impl Problem<'_> {
         let count = terms(self.parity, self.degree) + 1;
         let pi = std::f64::consts::PI;
         if let &[(low, high)] = &self.intervals[..] {
-            // The extrema of a Chebyshev polynomial in u, whose density is that of the peaks in the limit
-            // of high degree: the equilibrium measure of the interval and, for parities, its mirror image.
+            // The extrema of a Chebyshev polynomial in u, whose density is that of the peaks in the
+            // limit of high degree: the equilibrium measure of the interval and, for parities, its
+            // mirror image.
             let (bottom, top) = (argument(self.parity, &low), argument(self.parity, &high));
             let last = (count - 1) as f64;
             return (0..count)
                 .map(|i| match self.parity {
                     Parity::General => from_unit(-(pi * i as f64 / last).cos(), [low, high]),
-                    // Odd polynomials vanish at 0: the alternation is that of T_{2 terms + 1} on x > 0.
+                    // Odd polynomials vanish at 0: the alternation is that of T_{2 terms + 1} on x
+                    // > 0.
                     Parity::Odd if low == 0.0 => high * (pi / 2.0 * (i + 1) as f64 / count as f64).sin(),
                     _ => from_unit(-(pi * i as f64 / last).cos(), [bottom, top]).sqrt(),
                 })
                 .map(|x| x.clamp(low, high))
                 .collect();
         }
-        // Several intervals: the same number in each, the rest to the middle ones, where polynomials
-        // have the hardest time.
+        // Several intervals: the same number in each, the rest to the middle ones, where
+        // polynomials have the hardest time.
         let intervals = self.intervals.len();
         let (each, rest) = (count / intervals, count % intervals);
         let first_extra = (intervals - rest) / 2;
@@ -186,7 +191,8 @@ impl Problem<'_> {
     }
 }
 
-/// f(t) sampled as a series may be checked with: the largest |series - f| on a fine grid of each interval.
+/// f(t) sampled as a series may be checked with: the largest |series - f| on a fine grid of each
+/// interval.
 pub fn largest_error(
     series: &Polynomial,
     target: &dyn Target,

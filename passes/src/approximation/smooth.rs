@@ -1,7 +1,8 @@
 //! Smooth parts of activations as minimax Chebyshev polynomials on a bounded domain.
 //!
-//! On a symmetric domain the function is split into what is known exactly (a constant, x/2) and a part that is
-//! odd or even, and only that part is approximated: the polynomial then has the symmetry too, and fewer products.
+//! On a symmetric domain the function is split into what is known exactly (a constant, x/2) and a
+//! part that is odd or even, and only that part is approximated: the polynomial then has the
+//! symmetry too, and fewer products.
 
 use fhec_ir::nn::activation::{Activation, Form, Parity, Smooth};
 use fhec_ir::polynomial::Polynomial;
@@ -115,7 +116,8 @@ pub fn fit_to_error(
 ) -> Result<SmoothFit, ApproximationError> {
     let long = interpolant(|x| function.value(x), domain, MAX_DEGREE)?;
     let magnitudes: Vec<f64> = long.coefficients().iter().map(|c| c.abs()).collect();
-    // Any polynomial of degree n misses f by at least (pi / 4) |c_k| for each k > n, so lower degrees need no try.
+    // Any polynomial of degree n misses f by at least (pi / 4) |c_k| for each k > n, so lower
+    // degrees need no try.
     let lower = magnitudes.iter().rposition(|c| c * std::f64::consts::FRAC_PI_4 > error).unwrap_or(0);
     // Errors do not grow with the degree. The least one is near the bound where all derivatives
     // exist, and far from it where they do not: steps double until one is enough, then halve.
@@ -243,8 +245,8 @@ mod tests {
         assert!(exact.polynomial.degree() < 16);
     }
 
-    /// Minimax errors by an exchange of all alternating extremes in 40 digits, on the function itself: no part that is known exactly
-    /// is taken off, no symmetry used.
+    /// Minimax errors by an exchange of all alternating extremes in 40 digits, on the function
+    /// itself: no part that is known exactly is taken off, no symmetry used.
     #[test]
     fn errors_are_those_of_best_approximation() {
         let table = [
@@ -267,13 +269,14 @@ mod tests {
         ];
         for (function, domain, degree, best) in table {
             let found = fit(&part(function), domain, degree).unwrap().error;
-            // The exchange stops when the largest error is this near to the least that any polynomial has.
+            // The exchange stops when the largest error is this near to the least that any
+            // polynomial has.
             assert!((found / best - 1.0).abs() < 1e-5, "{function} {domain:?} {degree}: {found:e}, {best:e}");
         }
     }
 
-    /// Chebyshev's criterion, which no other polynomial satisfies: the error attains its maximum with alternating signs at two
-    /// more points than the degree.
+    /// Chebyshev's criterion, which no other polynomial satisfies: the error attains its maximum
+    /// with alternating signs at two more points than the degree.
     #[test]
     fn errors_alternate_as_often_as_those_of_best_approximation() {
         for function in all() {

@@ -4,7 +4,8 @@ use fhec_ir::params::ParamsError;
 use fhec_ir::prime::ntt_primes_near;
 use fhec_ir::prime_set::PrimeSet;
 
-/// Primes for one ring, each given out once. An error is the width that there are too few primes of.
+/// Primes for one ring, each given out once. An error is the width that there are too few primes
+/// of.
 pub(super) struct Primes {
     /// `log2` of the ring degree.
     pub(super) log_n: u32,
@@ -23,8 +24,8 @@ impl Primes {
         if found.len() == count { Ok(found) } else { Err(Err(bits)) }
     }
 
-    /// A segment of products, bottom to top: the scale is `2^bits` at its top; each prime is the unused one nearest to what brings the
-    /// scale back to `2^bits`.
+    /// A segment of products, bottom to top: the scale is `2^bits` at its top; each prime is the
+    /// unused one nearest to what brings the scale back to `2^bits`.
     pub(super) fn segment(&mut self, bits: u32, count: usize) -> Found<Vec<u64>> {
         let (target, mut scale, mut primes) = (f64::from(bits).exp2(), f64::from(bits).exp2(), Vec::new());
         for _ in 0..count {
@@ -36,9 +37,11 @@ impl Primes {
         Ok(primes)
     }
 
-    /// A segment of products of `levels` levels, three in two primes. The two narrow primes are the ones nearest to the scale `2^bits` at
-    /// its top. Two wide ones are dropped for the two narrow ones where three levels are full; the upper one is near one and a half
-    /// times the width, the lower one makes the scale after the step the prime that it is divided by next, so that it stays there.
+    /// A segment of products of `levels` levels, three in two primes. The two narrow primes are the
+    /// ones nearest to the scale `2^bits` at its top. Two wide ones are dropped for the two narrow
+    /// ones where three levels are full; the upper one is near one and a half times the width, the
+    /// lower one makes the scale after the step the prime that it is divided by next, so that it
+    /// stays there.
     pub(super) fn three_in_two(&mut self, bits: u32, levels: usize) -> Found<PackedLevels> {
         let mut scale = f64::from(bits).exp2();
         let narrow = [self.near(scale, bits)?, self.near(scale, bits)?];
@@ -63,7 +66,8 @@ impl Primes {
 
     /// The unused prime nearest to `wanted`, for a segment of width `bits`.
     fn near(&mut self, wanted: f64, bits: u32) -> Found<u64> {
-        // Fast kernels end at 2^50: beyond, the nearest is the next below, and looking from there finds it at once.
+        // Fast kernels end at 2^50: beyond, the nearest is the next below, and looking from there
+        // finds it at once.
         let largest = if bits > 50 { f64::INFINITY } else { (1u64 << 50) as f64 - 1.0 };
         let prime = ntt_primes_near(wanted.min(largest) as u64, self.log_n)
             .take_while(|&q| (q as f64 / wanted - 1.0).abs() < 0.2)
@@ -114,7 +118,8 @@ impl Chain {
         sets.fold(PrimeSet::EMPTY, |set, (index, _)| set.with(PrimeSet::range(index..index + 1)))
     }
 
-    /// A level for each of `primes`, on top of each other; they may be primes of levels below, but not of the highest.
+    /// A level for each of `primes`, on top of each other; they may be primes of levels below, but
+    /// not of the highest.
     pub(super) fn extend(&mut self, primes: &[u64]) {
         for &prime in primes {
             self.add(&[prime]);
@@ -128,7 +133,8 @@ impl Chain {
         self.q.extend(new);
     }
 
-    /// Levels three in two. Their narrow primes come before the wide ones, so that keys for any level are over the first primes.
+    /// Levels three in two. Their narrow primes come before the wide ones, so that keys for any
+    /// level are over the first primes.
     pub(super) fn pack(&mut self, packed: &PackedLevels) {
         let below = self.top();
         for level in 1..=packed.levels {
@@ -157,8 +163,8 @@ mod tests {
         assert!(primes.near(wide(1.3), 51).unwrap() > 1 << 50);
     }
 
-    /// Chains of every number of packed levels: levels are sets of primes that keys can be made for, scales stay, and there are two thirds
-    /// of the primes.
+    /// Chains of every number of packed levels: levels are sets of primes that keys can be made
+    /// for, scales stay, and there are two thirds of the primes.
     #[test]
     fn packed_levels_keep_their_scale() {
         for (log_n, bits) in [(15, 30), (15, 33), (16, 31)] {

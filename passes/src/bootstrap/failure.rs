@@ -1,14 +1,18 @@
-//! How likely it is that a bootstrap fails: that a coefficient of the integer polynomial `I(X)` is too large.
+//! How likely it is that a bootstrap fails: that a coefficient of the integer polynomial `I(X)` is
+//! too large.
 //!
-//! Where the modulus is raised, `c_0 + c_1 s = m + q_0 I` over the integers with centred `c_0`, so `I` is `c_1 s / q_0` rounded:
-//! a sum of `h` uniform variables on [-1/2, 1/2], rounded (`m` is small and moves nothing). The sine removes `|I| < K`;
-//! a coefficient fails with probability `P(|S_h| >= K - 1/2)`, the Irwin-Hall tail. This module computes it exactly, in
-//! rational arithmetic.
+//! Where the modulus is raised, `c_0 + c_1 s = m + q_0 I` over the integers with centred `c_0`, so
+//! `I` is `c_1 s / q_0` rounded: a sum of `h` uniform variables on [-1/2, 1/2], rounded (`m` is
+//! small and moves nothing). The sine removes `|I| < K`; a coefficient fails with probability
+//! `P(|S_h| >= K - 1/2)`, the Irwin-Hall tail. This module computes it exactly, in rational
+//! arithmetic.
 //!
-//! The bounds published with the 2021 ResNet-20 program (arXiv 2106.07229, appendix) are `P(|S_(h+1)| >= K)`, to half a bit: they
-//! add `c_0` as one more variable, but do not round. `c_0` is no independent variable, it is what rounds: `I` is an integer, and
-//! `|I| >= K` as soon as `|S_h| >= K - 1/2`. So the published probabilities are too small, by one to two and a half bits at
-//! h = 64, and the bounds for 2^-23, 2^-30 and 2^-40 are mostly one short of what a coefficient needs:
+//! The bounds published with the 2021 ResNet-20 program (arXiv 2106.07229, appendix) are
+//! `P(|S_(h+1)| >= K)`, to half a bit: they add `c_0` as one more variable, but do not round. `c_0`
+//! is no independent variable, it is what rounds: `I` is an integer, and `|I| >= K` as soon as
+//! `|S_h| >= K - 1/2`. So the published probabilities are too small, by one to two and a half bits
+//! at h = 64, and the bounds for 2^-23, 2^-30 and 2^-40 are mostly one short of what a coefficient
+//! needs:
 //!
 //! | h | K by that convention (at h = 64: as published) | K by this module |
 //! |---|---|---|
@@ -16,17 +20,19 @@
 //! | 128 | 17, 20, 23 | 18, 21, 24 |
 //! | 192 | 21, 25, 29 | 22, 25, 29 |
 //!
-//! Rounding the sum of `h + 1` variables, `P(|S_(h+1)| >= K - 1/2)`, errs on the other side. Samples tell the three apart: the tests
-//! below, and `tests/tests/bootstrap_failure.rs` with ciphertexts that the runtime raises.
+//! Rounding the sum of `h + 1` variables, `P(|S_(h+1)| >= K - 1/2)`, errs on the other side.
+//! Samples tell the three apart: the tests below, and `tests/tests/bootstrap_failure.rs` with
+//! ciphertexts that the runtime raises.
 
 use num_bigint::{BigInt, BigUint};
 use num_traits::{One, Signed, Zero};
 
-/// `log2 P(|S| >= half_units / 2)` for the sum `S` of `count` independent uniform variables on [-1/2, 1/2], exactly but for
-/// the final rounding. `-inf` beyond `count / 2`, where the probability is zero.
+/// `log2 P(|S| >= half_units / 2)` for the sum `S` of `count` independent uniform variables on
+/// [-1/2, 1/2], exactly but for the final rounding. `-inf` beyond `count / 2`, where the
+/// probability is zero.
 pub fn log2_tail(count: u32, half_units: u32) -> f64 {
-    // P(S >= x) = P(sum of uniforms on [0, 1] <= count/2 - x), and with y = 2 (count/2 - x), an integer,
-    // P = sum_k (-1)^k C(count, k) (y - 2k)^count / (2^count count!).
+    // P(S >= x) = P(sum of uniforms on [0, 1] <= count/2 - x), and with y = 2 (count/2 - x), an
+    // integer, P = sum_k (-1)^k C(count, k) (y - 2k)^count / (2^count count!).
     let Some(y) = count.checked_sub(half_units).filter(|&y| y > 0) else { return f64::NEG_INFINITY };
     let (mut sum, mut binomial) = (BigInt::zero(), BigUint::one());
     for k in 0..=y / 2 {
@@ -47,13 +53,14 @@ fn log2(value: &BigUint) -> f64 {
     (head as f64).log2() + shift as f64
 }
 
-/// `log2` of the probability that one coefficient of `I(X)` under a secret of Hamming weight `weight` is `bound` or more in
-/// size.
+/// `log2` of the probability that one coefficient of `I(X)` under a secret of Hamming weight
+/// `weight` is `bound` or more in size.
 pub fn log2_coefficient_failure(weight: u32, bound: u32) -> f64 {
     log2_tail(weight, 2 * bound - 1)
 }
 
-/// `log2` of a bound of the probability that any of `coefficients` coefficients fails in any of `bootstraps` bootstraps.
+/// `log2` of a bound of the probability that any of `coefficients` coefficients fails in any of
+/// `bootstraps` bootstraps.
 pub fn log2_failure(weight: u32, bound: u32, coefficients: usize, bootstraps: usize) -> f64 {
     if coefficients == 0 || bootstraps == 0 {
         return f64::NEG_INFINITY;
@@ -73,7 +80,8 @@ mod tests {
 
     #[test]
     fn small_counts_match_the_closed_forms() {
-        // One variable: P(|S| >= 0) = 1; two: the triangle, P(|S| >= x) = (1 - x)^2; three: 2 (3/2 - x)^3 / 6 for x >= 1/2.
+        // One variable: P(|S| >= 0) = 1; two: the triangle, P(|S| >= x) = (1 - x)^2; three: 2
+        // (3/2 - x)^3 / 6 for x >= 1/2.
         assert_eq!(log2_tail(2, 0), 0.0);
         assert!((log2_tail(2, 1) - 0.25f64.log2()).abs() < 1e-12);
         assert!((log2_tail(3, 1) - (1.0f64 / 3.0).log2()).abs() < 1e-12);
@@ -89,9 +97,9 @@ mod tests {
         assert!((exact - 0.0455).abs() < 0.0005, "{exact}");
     }
 
-    /// The appendix of arXiv 2106.07229 bounds h = 64 by 12, 14, 16 for 2^-23, 2^-30, 2^-40: the tail of h + 1 variables
-    /// without rounding. The exact probability of a coefficient is within half a bit of that of the next variable count
-    /// but counts from K - 1/2.
+    /// The appendix of arXiv 2106.07229 bounds h = 64 by 12, 14, 16 for 2^-23, 2^-30, 2^-40: the
+    /// tail of h + 1 variables without rounding. The exact probability of a coefficient is within
+    /// half a bit of that of the next variable count but counts from K - 1/2.
     #[test]
     fn published_bounds_and_where_they_differ() {
         for (bound, published) in [(12, -23.0), (14, -30.0), (16, -40.0)] {
@@ -118,7 +126,8 @@ mod tests {
         assert_eq!(table(192), [(21, 22), (25, 25), (29, 29)]);
     }
 
-    /// Sums of independent uniform variables, rounded, as many as it takes to see probabilities of 2^-16.
+    /// Sums of independent uniform variables, rounded, as many as it takes to see probabilities of
+    /// 2^-16.
     #[test]
     fn rounded_sums_of_uniform_variables_follow_the_tail() {
         // SplitMix64.
@@ -133,7 +142,8 @@ mod tests {
         for (weight, bounds) in [(32u32, 3..=7u32), (64, 4..=10)] {
             let mut counts = [0u32; 64];
             for _ in 0..trials {
-                // Two variables of 32 bits from each word; a half of 2^-32 is added to each, so that they are centred.
+                // Two variables of 32 bits from each word; a half of 2^-32 is added to each, so
+                // that they are centred.
                 let halves = (0..weight / 2).map(|_| next()).map(|x| (x >> 32) + (x & 0xffff_ffff) + 1);
                 let sum = halves.sum::<u64>() as i64 - (i64::from(weight) << 31);
                 counts[((sum + (1 << 31)) >> 32).unsigned_abs() as usize] += 1;
@@ -160,8 +170,8 @@ mod tests {
         }
     }
 
-    /// The integer part of `c s` for uniform `c` and a sparse ternary `s` in the ring itself, against the exact tail where it
-    /// is frequent enough to be counted.
+    /// The integer part of `c s` for uniform `c` and a sparse ternary `s` in the ring itself,
+    /// against the exact tail where it is frequent enough to be counted.
     #[test]
     fn coefficients_of_random_products_follow_the_tail() {
         let mut state = 0x1234_5678_9abc_def1u64;
@@ -196,7 +206,8 @@ mod tests {
             for bound in 2..=6u32 {
                 let found = f64::from(counts[bound as usize..].iter().sum::<u32>()) / trials;
                 let exact = log2_coefficient_failure(weight, bound).exp2();
-                // Coefficients share their uniform variables pairwise: five standard deviations, doubled.
+                // Coefficients share their uniform variables pairwise: five standard deviations,
+                // doubled.
                 let tolerance = 10.0 * (exact / trials).sqrt();
                 assert!(
                     (found - exact).abs() < tolerance,

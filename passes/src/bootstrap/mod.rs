@@ -1,4 +1,5 @@
-//! Choosing bootstraps: failure probability, polynomials of modular reduction, named parameter sets, predicted precision.
+//! Choosing bootstraps: failure probability, polynomials of modular reduction, named parameter
+//! sets, predicted precision.
 //!
 //! | Module | Subject |
 //! |---|---|

@@ -1,8 +1,9 @@
 //! Named parameter sets with bootstrapping.
 //!
-//! A set is a [`Recipe`]: sizes of primes per segment, polynomials' degrees, shapes of the transforms. [`Recipe::build`]
-//! finds the primes, computes the polynomials and checks both secrets against the security table: the main one at
-//! `log2(Q P)`, the ephemeral one at `log2(q0 p)`, the only modulus anything is published at under it.
+//! A set is a [`Recipe`]: sizes of primes per segment, polynomials' degrees, shapes of the
+//! transforms. [`Recipe::build`] finds the primes, computes the polynomials and checks both secrets
+//! against the security table: the main one at `log2(Q P)`, the ephemeral one at `log2(q0 p)`, the
+//! only modulus anything is published at under it.
 
 use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftStep, Order};
 use fhec_ir::params::{FixedScale, Params, ParamsError, ParamsLiteral, Secret};
@@ -92,8 +93,9 @@ pub struct Recipe {
     pub arcsine_degree: Option<usize>,
     /// Bits of q0.
     pub q0_bits: u32,
-    /// `log2` of q0 over the largest coefficient where the modulus is raised. With slots to coefficients last that is one bit above the
-    /// application's scale ([`BootstrapParams::coefficient_gain`]).
+    /// `log2` of q0 over the largest coefficient where the modulus is raised. With slots to
+    /// coefficients last that is one bit above the application's scale
+    /// ([`BootstrapParams::coefficient_gain`]).
     pub log_message_ratio: u32,
     /// Bits of the primes of slots to coefficients.
     pub slots_to_coeffs_bits: u32,
@@ -101,7 +103,8 @@ pub struct Recipe {
     pub application_bits: u32,
     /// Levels of the application.
     pub application_levels: u32,
-    /// Bits of the primes of the cosine, and of its scale: the noise of its first products is amplified most.
+    /// Bits of the primes of the cosine, and of its scale: the noise of its first products is
+    /// amplified most.
     pub sine_bits: u32,
     /// Bits of the primes of the doublings and the arcsine, and of their scale.
     pub doubling_bits: u32,
@@ -113,12 +116,13 @@ pub struct Recipe {
     pub slots_to_coeffs: Vec<(u32, u32)>,
     /// Levels above those that the bootstrap raises to: in the modulus, unused.
     pub spare_levels: u32,
-    /// How primes are shared among the application's levels, and those of slots to coefficients where these come first and are as wide.
+    /// How primes are shared among the application's levels, and those of slots to coefficients
+    /// where these come first and are as wide.
     pub packing: LevelPacking,
     /// Bits and number of the special primes.
     pub special: (u32, usize),
-    /// Bits of the first special prime, the only one that is used under the ephemeral secret: not below those of q0. `None`: as the
-    /// others.
+    /// Bits of the first special prime, the only one that is used under the ephemeral secret: not
+    /// below those of q0. `None`: as the others.
     pub first_special_bits: Option<u32>,
     /// Chain primes per key-switching digit; `None`: as many as special primes.
     pub digit_limbs: Option<usize>,
@@ -129,8 +133,9 @@ pub struct Recipe {
 pub enum LevelPacking {
     /// A prime each.
     OnePerLevel,
-    /// Three levels in two primes of one and a half times their width. One level more is a narrow prime more, two levels two narrow ones,
-    /// always the same two; they come back as primes of the first levels of coefficients to slots.
+    /// Three levels in two primes of one and a half times their width. One level more is a narrow
+    /// prime more, two levels two narrow ones, always the same two; they come back as primes of the
+    /// first levels of coefficients to slots.
     ThreeInTwo,
 }
 
@@ -215,7 +220,8 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             special: (50, 13),
             ..wide
         },
-        // At 192 bits an ephemeral secret of weight 32 no longer hides at q0 p: 64 does, for a larger K.
+        // At 192 bits an ephemeral secret of weight 32 no longer hides at q0 p: 64 does, for a
+        // larger K.
         "n16-192" => Recipe {
             name: "n16-192".into(),
             security_bits: 192,
@@ -251,7 +257,8 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             slots_to_coeffs: vec![(5, 8), (5, 8), (6, 8)],
             ..wide
         },
-        // arXiv 2106.07229: 60-bit q0, scale 50, 11 + 18 levels, K = 17, degrees 54 and 5, two doublings.
+        // arXiv 2106.07229: 60-bit q0, scale 50, 11 + 18 levels, K = 17, degrees 54 and 5, two
+        // doublings.
         "lee2021" => Recipe {
             name: "lee2021".into(),
             security_bits: 98,
@@ -274,10 +281,12 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             special: (60, 4),
             ..wide
         },
-        // Levels, scales and polynomials of the same program, keys of our own. Its secret of weight 64 admits log2(QP) 1,750 at 98 bits, which
-        // leaves room for few special primes, and so for short digits and large keys. A uniform main secret with an encapsulated one
-        // admits 2,285: digits of ten primes. Primes are below 2^50, where kernels are fast, but for q0 and the special one that covers it. Of the 18 levels
-        // for bootstrapping the parts that the paper names (2 matrices, degree 54, two doublings, degree 5, 2 matrices) take 15.
+        // Levels, scales and polynomials of the same program, keys of our own. Its secret of weight
+        // 64 admits log2(QP) 1,750 at 98 bits, which leaves room for few special primes, and so for
+        // short digits and large keys. A uniform main secret with an encapsulated one admits 2,285:
+        // digits of ten primes. Primes are below 2^50, where kernels are fast, but for q0 and the
+        // special one that covers it. Of the 18 levels for bootstrapping the parts that the paper
+        // names (2 matrices, degree 54, two doublings, degree 5, 2 matrices) take 15.
         "lee2021-grouped" => Recipe {
             name: "lee2021-grouped".into(),
             secret: uniform,
@@ -290,7 +299,8 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
             digit_limbs: Some(10),
             ..recipe("lee2021")?
         },
-        // The order of the paper, which raises coefficients of 2^50 to 2^60; here 2^51, with their conjugates.
+        // The order of the paper, which raises coefficients of 2^50 to 2^60; here 2^51, with their
+        // conjugates.
         "lee2021-stc-last" => Recipe {
             name: "lee2021-stc-last".into(),
             order: Order::SlotsToCoeffsLast,
@@ -303,7 +313,8 @@ pub fn recipe(name: &str) -> Result<Recipe, SetError> {
 }
 
 impl Recipe {
-    /// The same with another order of the linear maps. The message ratio stays: for slots to coefficients last `q0` follows from it.
+    /// The same with another order of the linear maps. The message ratio stays: for slots to
+    /// coefficients last `q0` follows from it.
     pub fn with_order(self, order: Order) -> Recipe {
         let q0_bits = match order {
             Order::SlotsToCoeffsLast if self.order != order => {
@@ -319,7 +330,8 @@ impl Recipe {
         self.build_with(self.sine()?)
     }
 
-    /// The polynomials of the reduction: they depend on the bound, the message ratio, the doublings and the degrees alone.
+    /// The polynomials of the reduction: they depend on the bound, the message ratio, the doublings
+    /// and the degrees alone.
     pub fn sine(&self) -> Result<SinePolynomials, SetError> {
         let approximation = |error| SetError::Approximation { name: self.name.to_owned(), error };
         let ratio = f64::from(self.log_message_ratio);
@@ -407,7 +419,8 @@ impl Recipe {
         }
         let coeffs_to_slots = alternating(&wide, &narrow);
         chain.extend(&[doublings, cosine, coeffs_to_slots.clone()].concat());
-        // Matrices are encoded with as many bits on each level, their mean: the scale goes up below narrow primes and down below wide ones.
+        // Matrices are encoded with as many bits on each level, their mean: the scale goes up below
+        // narrow primes and down below wide ones.
         let bits: Vec<f64> = coeffs_to_slots.iter().map(|&prime| (prime as f64).log2()).collect();
         let mean = bits.iter().sum::<f64>() / bits.len() as f64;
         let scales = bits.iter().scan(f64::from(self.sine_bits), |scale, bits| {
@@ -446,7 +459,8 @@ impl Recipe {
             && self.slots_to_coeffs_bits == self.application_bits
     }
 
-    /// Number of the highest levels of coefficients to slots that take primes of packed levels, which the application's highest does not have.
+    /// Number of the highest levels of coefficients to slots that take primes of packed levels,
+    /// which the application's highest does not have.
     pub fn shared_levels(&self) -> usize {
         match self.packed_levels() {
             0 => 0,
@@ -454,7 +468,8 @@ impl Recipe {
         }
     }
 
-    /// Bits of the other primes of coefficients to slots: these have `coeffs_to_slots_bits` on average, as far as fast kernels go.
+    /// Bits of the other primes of coefficients to slots: these have `coeffs_to_slots_bits` on
+    /// average, as far as fast kernels go.
     pub fn wide_bits(&self) -> u32 {
         let (bits, shared) = (self.coeffs_to_slots_bits, self.shared_levels() as u32);
         let others = self.coeffs_to_slots.len() as u32 - shared.min(self.coeffs_to_slots.len() as u32);
@@ -513,8 +528,8 @@ impl BootstrapSet {
             .map_err(|error| SetError::Security { name, error })
     }
 
-    /// The bootstrap of `slots` slots on the same parameters: of fewer than all, with as many matrices, so that levels stay, and
-    /// butterflies spread evenly.
+    /// The bootstrap of `slots` slots on the same parameters: of fewer than all, with as many
+    /// matrices, so that levels stay, and butterflies spread evenly.
     pub fn with_slots(&self, slots: usize) -> Result<BootstrapParams, SetError> {
         let max = self.params.slots();
         if !slots.is_power_of_two() || slots > max || slots < 1 << fhec_ir::bootstrap::MIN_LOG_SLOTS {
@@ -634,7 +649,8 @@ mod tests {
             assert_eq!((b.input_level(), u32::from(b.output_level)), (0, levels), "{name}");
             assert!((b.log_message_ratio(params) - ratio).abs() < 0.1, "{name}");
             assert_eq!(params.q().len(), named(name).unwrap().params.q().len(), "{name}");
-            // The application's scale goes down to where the modulus is raised, and no level changes it.
+            // The application's scale goes down to where the modulus is raised, and no level
+            // changes it.
             assert!((0..b.output_level).all(|level| params.continues(level)), "{name}");
             let wrong = Recipe { q0_bits: last.q0_bits + 1, ..last };
             assert!(matches!(wrong.build(), Err(SetError::FirstPrime { .. })), "{name}");

@@ -1,8 +1,10 @@
-//! The polynomials of modular reduction: an even one for the scaled cosine, an odd one for the arcsine.
+//! The polynomials of modular reduction: an even one for the scaled cosine, an odd one for the
+//! arcsine.
 //!
-//! The argument of the cosine is `t = (I + m/rho - 1/4) / W` with integers `|I| < K`, `|m| <= 1`, the message ratio `rho` and
-//! `W = K - 1/2`. So the polynomial must be right only near the points `(I - 1/4) / W`: multi-interval minimax (Lee, Lee, Lee,
-//! Kim, No, ePrint 2020/552), among even polynomials, which have half as many coefficients and products.
+//! The argument of the cosine is `t = (I + m/rho - 1/4) / W` with integers `|I| < K`, `|m| <= 1`,
+//! the message ratio `rho` and `W = K - 1/2`. So the polynomial must be right only near the points
+//! `(I - 1/4) / W`: multi-interval minimax (Lee, Lee, Lee, Kim, No, ePrint 2020/552), among even
+//! polynomials, which have half as many coefficients and products.
 
 use std::f64::consts::PI;
 
@@ -89,8 +91,8 @@ pub fn cosine(
     Ok(Fit { polynomial: fit.series, error: fit.error })
 }
 
-/// The even interpolant of `degree` for `cos(2 pi W t / 2^double_angles)` on all of [-1, 1]: right between the intervals
-/// too, where nothing should be.
+/// The even interpolant of `degree` for `cos(2 pi W t / 2^double_angles)` on all of [-1, 1]: right
+/// between the intervals too, where nothing should be.
 pub fn cosine_everywhere(bound: u32, double_angles: u32, degree: usize) -> Result<Fit, ApproximationError> {
     let width = f64::from(bound) - 0.5;
     let target = ScaledCosine { frequency: 2.0 * width / f64::from(1u32 << double_angles) };

@@ -7,8 +7,9 @@
 //! | Ensures  | sets that keep the security level for both secrets, each with a bootstrap of all slots |
 //! | Method   | profiles of the named sets ([`crate::bootstrap::sets`]) varied in width of primes, application levels, special primes, matrices of the transforms, and degree and doublings of the cosine; everything that the limit on `log2(QP)` admits. The caller ranks them by predicted cost |
 //!
-//! Sizes of primes decide the precision of a bootstrap: *compact* 32-bit levels (about 16 bits), *wide* 40-bit levels (about 22 bits), and
-//! each up to five bits narrower where a program needs less.
+//! Sizes of primes decide the precision of a bootstrap: *compact* 32-bit levels (about 16 bits),
+//! *wide* 40-bit levels (about 22 bits), and each up to five bits narrower where a program needs
+//! less.
 
 use std::collections::BTreeMap;
 
@@ -84,7 +85,8 @@ fn profiles(log_n: u32, security_bits: u32) -> Result<Vec<Recipe>, SetError> {
     let like = |name: &str| -> Result<Recipe, SetError> {
         Ok(Recipe { name: format!("n{log_n}-{security_bits}"), log_n, security_bits, ..recipe(name)? })
     };
-    // A bit less between message and q0 is half a bit of precision more: the sine is that much straighter than its result is precise.
+    // A bit less between message and q0 is half a bit of precision more: the sine is that much
+    // straighter than its result is precise.
     let compact = || -> Result<Recipe, SetError> {
         let compact = like("n15-98")?;
         let (q0_bits, log_message_ratio) = (compact.q0_bits - 1, compact.log_message_ratio - 1);
@@ -102,9 +104,10 @@ fn profiles(log_n: u32, security_bits: u32) -> Result<Vec<Recipe>, SetError> {
 /// Bits that primes of a profile are narrowed by.
 const NARROWER: [u32; 6] = [0, 1, 2, 3, 4, 5];
 
-/// A profile with all chain primes a few bits narrower: less precision, for more levels or special primes in the same modulus. The cosine's
-/// first products are what most of the error comes from, so its primes are narrowed less, by three bits in five; those of an
-/// application's level cost a third of a bit of precision each.
+/// A profile with all chain primes a few bits narrower: less precision, for more levels or special
+/// primes in the same modulus. The cosine's first products are what most of the error comes from,
+/// so its primes are narrowed less, by three bits in five; those of an application's level cost a
+/// third of a bit of precision each.
 fn widths(profile: Recipe) -> impl Iterator<Item = Recipe> {
     NARROWER.into_iter().map(move |bits| Recipe {
         q0_bits: profile.q0_bits - bits.div_ceil(2),
@@ -120,8 +123,8 @@ fn widths(profile: Recipe) -> impl Iterator<Item = Recipe> {
 /// Widest levels of which two primes for three are below `2^50`, where kernels are fast.
 const MAX_PACKED_BITS: u32 = 33;
 
-/// A profile with a prime for every level, and with levels packed: those of the application, and also those of slots to coefficients, as wide
-/// as these.
+/// A profile with a prime for every level, and with levels packed: those of the application, and
+/// also those of slots to coefficients, as wide as these.
 fn packings(profile: Recipe) -> Vec<Recipe> {
     let mut list = vec![profile.clone()];
     if profile.application_bits <= MAX_PACKED_BITS {
@@ -137,7 +140,8 @@ fn variants(profile: Recipe) -> Vec<Recipe> {
     let log_slots = profile.log_n - 1;
     let mut list = Vec::new();
     let cosines = match profile.arcsine_degree {
-        // Doublings cost a product each; a degree as high as the last one's saves a level and takes more products.
+        // Doublings cost a product each; a degree as high as the last one's saves a level and takes
+        // more products.
         None if profile.bound <= 14 => vec![(profile.cosine_degree, profile.double_angles), (62, 1)],
         _ => vec![(profile.cosine_degree, profile.double_angles)],
     };
@@ -157,8 +161,9 @@ fn variants(profile: Recipe) -> Vec<Recipe> {
     list
 }
 
-/// [`matrices`], the first of which takes the butterflies that the division leaves over and has baby steps only: it is applied on the
-/// way back from the ephemeral secret, where rotations are cheap.
+/// [`matrices`], the first of which takes the butterflies that the division leaves over and has
+/// baby steps only: it is applied on the way back from the ephemeral secret, where rotations are
+/// cheap.
 fn raising_matrices(log_slots: u32, count: u32) -> Vec<(u32, u32)> {
     let mut list = matrices(log_slots, count);
     list.reverse();
@@ -168,15 +173,15 @@ fn raising_matrices(log_slots: u32, count: u32) -> Vec<(u32, u32)> {
     list
 }
 
-/// Butterflies spread evenly over `count` matrices, each with the power of two of baby steps next to the square root of
-/// its diagonals.
+/// Butterflies spread evenly over `count` matrices, each with the power of two of baby steps next
+/// to the square root of its diagonals.
 fn matrices(log_slots: u32, count: u32) -> Vec<(u32, u32)> {
     let butterflies = |index: u32| (log_slots + index) / count;
     (0..count).map(|index| (butterflies(index), 1 << butterflies(index).div_ceil(2))).collect()
 }
 
-/// Bits of special primes that hold a digit of as many chain primes, with a bit or two to spare so that key switching adds
-/// less noise than rescaling.
+/// Bits of special primes that hold a digit of as many chain primes, with a bit or two to spare so
+/// that key switching adds less noise than rescaling.
 fn special_bits(recipe: &Recipe, special: usize) -> u32 {
     let wide = match recipe.packing {
         LevelPacking::OnePerLevel => 0,

@@ -9,10 +9,11 @@
 //! | Method   | for every number of digits the largest scale that the limit on `log2(QP)` admits, up to a cap beyond which more bits buy nothing; each is compiled and estimated; the fastest one that satisfies wins |
 //! | Tests    | `tests/filetests/ckks/choose_params/`, unit tests below |
 //!
-//! All primes are below `2^50`, the fast path of the kernels. Chain primes are chosen top down, each the unused prime
-//! nearest to `D_l^2 / 2^log_scale`, so that canonical scales stay within a fraction of a bit of `2^log_scale`. The
-//! base is `2^(1 + output_bits + HEADROOM_BITS)` above the scale: one prime, or two of half the size where one would be too
-//! large. A digit's product is at most P.
+//! All primes are below `2^50`, the fast path of the kernels. Chain primes are chosen top down,
+//! each the unused prime nearest to `D_l^2 / 2^log_scale`, so that canonical scales stay within a
+//! fraction of a bit of `2^log_scale`. The base is `2^(1 + output_bits + HEADROOM_BITS)` above the
+//! scale: one prime, or two of half the size where one would be too large. A digit's product is at
+//! most P.
 
 use fhec_ir::params::{Params, ParamsError, ParamsLiteral, Secret};
 use fhec_ir::plan::Considered;
@@ -28,15 +29,18 @@ use fhec_ir::security::{self, SecurityError};
 pub const MAX_PRIME_BITS: u32 = 50;
 /// Bits between the largest output and half the base modulus.
 pub const HEADROOM_BITS: u32 = 5;
-/// Scales tried: below the first nothing useful is left after rounding, above the last primes get too large.
+/// Scales tried: below the first nothing useful is left after rounding, above the last primes get
+/// too large.
 pub const LOG_SCALES: std::ops::RangeInclusive<u32> = 26..=48;
-/// Scale up to which precision costs nothing: base and chain are one prime per level, and there is no need for more.
+/// Scale up to which precision costs nothing: base and chain are one prime per level, and there is
+/// no need for more.
 pub const PREFERRED_LOG_SCALE: u32 = 42;
-/// Largest error of an output, in the network's own units, that is wanted where nothing else is asked for: far below what
-/// tells classes apart.
+/// Largest error of an output, in the network's own units, that is wanted where nothing else is
+/// asked for: far below what tells classes apart.
 pub const WANTED_OUTPUT_ERROR: f64 = 1e-4;
-/// The same for programs that bootstrap: each bootstrap of a compact chain is good to about 2^-16 of the largest value. Of 5,000 images
-/// a ResNet-20 with errors of a sixteenth changes the class of ten more than one with errors of a hundredth.
+/// The same for programs that bootstrap: each bootstrap of a compact chain is good to about 2^-16
+/// of the largest value. Of 5,000 images a ResNet-20 with errors of a sixteenth changes the class
+/// of ten more than one with errors of a hundredth.
 pub const WANTED_BOOTSTRAPPED_OUTPUT_ERROR: f64 = 1.0 / 64.0;
 /// Scale that messages about depth assume.
 const TYPICAL_LOG_SCALE: u32 = 40;
@@ -48,8 +52,9 @@ pub struct ParamOptions {
     pub security: SecurityLevel,
     /// Distribution of the secret.
     pub secret: Secret,
-    /// Largest output error, in bits below the largest value the program represents. Without it outputs are to be exact
-    /// to [`WANTED_OUTPUT_ERROR`], or as exact as possible where no ring reaches that.
+    /// Largest output error, in bits below the largest value the program represents. Without it
+    /// outputs are to be exact to [`WANTED_OUTPUT_ERROR`], or as exact as possible where no ring
+    /// reaches that.
     pub precision_bits: Option<f64>,
     /// Fixes the scale instead of searching it.
     pub log_scale: Option<u32>,
@@ -127,7 +132,8 @@ impl Sketch {
         self.base_limbs() + self.depth as usize
     }
 
-    /// Bits of the largest digit: the bottom one, which holds the base, or one of chain primes alone.
+    /// Bits of the largest digit: the bottom one, which holds the base, or one of chain primes
+    /// alone.
     fn digit_bits(&self) -> f64 {
         let scale = f64::from(self.log_scale);
         let alpha = self.digit_limbs.min(self.limbs());
@@ -139,7 +145,8 @@ impl Sketch {
         bottom.max(scale * alpha as f64)
     }
 
-    /// Special primes: as few as hold a digit, with a bit to spare for primes that are not exactly their size.
+    /// Special primes: as few as hold a digit, with a bit to spare for primes that are not exactly
+    /// their size.
     fn special(&self) -> usize {
         ((self.digit_bits() + 1.0) / f64::from(MAX_PRIME_BITS)).ceil() as usize
     }
@@ -202,8 +209,8 @@ pub enum Scales {
     Beyond,
 }
 
-/// Parameter sets worth compiling for one ring: for each number of limbs per digit the one with the largest scale. If
-/// there is none, `considered` gets a row that says why.
+/// Parameter sets worth compiling for one ring: for each number of limbs per digit the one with the
+/// largest scale. If there is none, `considered` gets a row that says why.
 pub fn candidates(
     log_n: u32,
     depth: u32,
@@ -236,7 +243,8 @@ pub fn candidates(
     };
     let mut result = Vec::new();
     for digit_limbs in 1..=MAX_DIGIT_LIMBS.min(depth as usize + 1) {
-        // Primes are not exactly the size asked for: a sketch slightly above the limit may still fit.
+        // Primes are not exactly the size asked for: a sketch slightly above the limit may still
+        // fit.
         let near = |log_scale: &u32| sketch(*log_scale, digit_limbs).least_log_qp() <= limit + 1.0;
         'scales: for log_scale in (least..=most).rev().filter(near) {
             for wide in [true, false] {

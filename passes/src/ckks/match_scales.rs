@@ -1,8 +1,9 @@
-//! Every value at level `l` has the canonical scale of `l`; operands from higher levels are brought down.
+//! Every value at level `l` has the canonical scale of `l`; operands from higher levels are brought
+//! down.
 //!
-//! A level drop costs a product with a constant and a rescale, but no multiplicative level. Each value is dropped to
-//! a given level once, however many ops want it there. Tests: `tests/filetests/ckks/match_scales/`,
-//! through [`lower_packed`](mod@super::lower_packed).
+//! A level drop costs a product with a constant and a rescale, but no multiplicative level. Each
+//! value is dropped to a given level once, however many ops want it there. Tests:
+//! `tests/filetests/ckks/match_scales/`, through [`lower_packed`](mod@super::lower_packed).
 
 use std::collections::BTreeMap;
 

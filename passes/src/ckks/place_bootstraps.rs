@@ -9,9 +9,10 @@
 //! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly (above 80 states per value, targets are tried at every second, fourth, ... level), by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
 //! | Tests    | `tests/filetests/ckks/place_bootstraps/`, unit tests below |
 //!
-//! The costs of an op and of a bootstrap fall with its level, that of a bootstrap much less: so ops with many key switches move to the
-//! bottom of a window, and a value that two branches need is refreshed once. Compositions are several polynomials in
-//! packed programs, so they may be cut between any two.
+//! The costs of an op and of a bootstrap fall with its level, that of a bootstrap much less: so ops
+//! with many key switches move to the bottom of a window, and a value that two branches need is
+//! refreshed once. Compositions are several polynomials in packed programs, so they may be cut
+//! between any two.
 
 pub mod rules;
 
@@ -82,8 +83,8 @@ struct Window {
 }
 
 impl Window {
-    /// The lowest level the result of `op` may be made at. Below the window segments of the chain end at every level, and
-    /// only products with plaintexts cross such ends.
+    /// The lowest level the result of `op` may be made at. Below the window segments of the chain
+    /// end at every level, and only products with plaintexts cross such ends.
     fn lowest(self, op: &Op) -> Level {
         match op {
             Op::Polynomial { .. } | Op::Mul { .. } => self.bottom,
@@ -91,8 +92,9 @@ impl Window {
         }
     }
 
-    /// All states of a value. Where there are many levels, refreshed values are priced at every second, fourth, ... level, as if they
-    /// were brought to the next of those: tables grow with the cube of the number of states.
+    /// All states of a value. Where there are many levels, refreshed values are priced at every
+    /// second, fourth, ... level, as if they were brought to the next of those: tables grow with
+    /// the cube of the number of states.
     fn states(self) -> Vec<State> {
         const MANY: usize = 80;
         let states = |step: usize| -> Vec<State> {
@@ -143,7 +145,8 @@ pub fn place_bootstraps(
     Ok((placement(&live, states, rules), seconds))
 }
 
-/// The placement with the least predicted seconds of all that refresh none of `avoided`; `None` if there is none.
+/// The placement with the least predicted seconds of all that refresh none of `avoided`; `None` if
+/// there is none.
 pub fn place_bootstraps_without(
     func: &Func<Packed>,
     bootstrap: &BootstrapParams,
@@ -183,8 +186,8 @@ struct Prices<'a> {
 }
 
 impl Prices<'_> {
-    /// Seconds of `value` in `state`: of the op that makes it, by `op_seconds` of its operands' level, of its bootstraps, and of
-    /// bringing outputs to level 0.
+    /// Seconds of `value` in `state`: of the op that makes it, by `op_seconds` of its operands'
+    /// level, of its bootstraps, and of bringing outputs to level 0.
     fn unary(&self, value: Value, state: State, op_seconds: f64) -> f64 {
         let vectors = self.func.ty(value).vectors;
         let refresh = state.refreshed.map_or(0.0, |target| self.bootstrap[usize::from(target)].of(vectors));
@@ -229,7 +232,8 @@ fn distinct(op: &Op) -> Vec<Value> {
     operands
 }
 
-/// One variable per value, one cost per value and per use; values that are `avoided` are not refreshed.
+/// One variable per value, one cost per value and per use; values that are `avoided` are not
+/// refreshed.
 fn optimal(
     func: &Func<Packed>,
     live: &[bool],
@@ -295,8 +299,9 @@ fn lazy(func: &Func<Packed>, live: &[bool], window: Window) -> Vec<State> {
     forward(func, live, window, fresh, |_| false, |_, _| ())
 }
 
-/// Every op as high as its operands are, from inputs in the state `input`. Results that are refreshed `always` are read so by all;
-/// `lacking` is told of operands that are refreshed because they have too few levels left, with the result they are needed for.
+/// Every op as high as its operands are, from inputs in the state `input`. Results that are
+/// refreshed `always` are read so by all; `lacking` is told of operands that are refreshed because
+/// they have too few levels left, with the result they are needed for.
 fn forward(
     func: &Func<Packed>,
     live: &[bool],
@@ -325,7 +330,8 @@ fn forward(
     states
 }
 
-/// Bootstraps go as high as somebody needs, and no higher; those of values that are always read refreshed to the top.
+/// Bootstraps go as high as somebody needs, and no higher; those of values that are always read
+/// refreshed to the top.
 fn tighten(
     func: &Func<Packed>,
     live: &[bool],

@@ -1,4 +1,5 @@
-//! One relinearisation for a sum of products instead of one per product, and after the rescale where that is cheaper.
+//! One relinearisation for a sum of products instead of one per product, and after the rescale
+//! where that is cheaper.
 //!
 //! | | |
 //! |---|---|

@@ -17,12 +17,14 @@ pub struct Placement {
     pub level: Vec<Option<Level>>,
     /// By value: the level it is also refreshed to, by one bootstrap that all who need it share.
     pub refreshed: Vec<Option<Level>>,
-    /// The rule by which each value is refreshed, where placement is by named rules; empty otherwise.
+    /// The rule by which each value is refreshed, where placement is by named rules; empty
+    /// otherwise.
     pub rules: BTreeMap<Value, Rule>,
 }
 
 impl Placement {
-    /// Without bootstraps: every value at the lowest level from which the outputs, at level 0, can be reached.
+    /// Without bootstraps: every value at the lowest level from which the outputs, at level 0, can
+    /// be reached.
     pub fn without_bootstraps(func: &Func<Packed>) -> Self {
         let level =
             levels_needed(func).into_iter().map(|needed| needed.map(|levels| levels as Level)).collect();
@@ -34,7 +36,8 @@ impl Placement {
         self.level.iter().chain(&self.refreshed).flatten().copied().max().unwrap_or(0)
     }
 
-    /// The values of `func` that are refreshed, in the order in which ops first need the refreshed ones.
+    /// The values of `func` that are refreshed, in the order in which ops first need the refreshed
+    /// ones.
     pub fn refresh_order(&self, func: &Func<Packed>) -> Vec<Value> {
         let (mut order, mut known) = (Vec::new(), BTreeSet::new());
         for data in func.ops() {

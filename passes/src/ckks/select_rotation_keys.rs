@@ -65,7 +65,8 @@ impl KeyReport {
     }
 }
 
-/// Seconds that a byte of key is worth when memory is plentiful: it has to be generated, sent and loaded once.
+/// Seconds that a byte of key is worth when memory is plentiful: it has to be generated, sent and
+/// loaded once.
 const SECONDS_PER_BYTE: f64 = 2e-11;
 const MAX_DOUBLINGS: usize = 40;
 
@@ -152,7 +153,8 @@ fn choose_steps(
     const MAX_SWEEPS: usize = 4;
     let key_bytes: Vec<f64> =
         (0..=params.top_level()).map(|level| switching_key_bytes(params, level) as f64).collect();
-    // For every rotation how many users it has at each level: the key is as large as the highest one says.
+    // For every rotation how many users it has at each level: the key is as large as the highest
+    // one says.
     let mut users: BTreeMap<usize, BTreeMap<Level, usize>> = BTreeMap::new();
     let add = |users: &mut BTreeMap<usize, BTreeMap<Level, usize>>, set: &BTreeSet<usize>, level| {
         for &steps in set {

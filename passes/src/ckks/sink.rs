@@ -1,13 +1,15 @@
-//! The question behind placing an op `f` with `f(a) + f(b) = f(a + b)` late: which results may stay without it.
+//! The question behind placing an op `f` with `f(a) + f(b) = f(a + b)` late: which results may stay
+//! without it.
 
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::func::{Func, StageOp};
 
-/// Per value whether it is to be left without its `f`, because a sum further on then needs only one.
+/// Per value whether it is to be left without its `f`, because a sum further on then needs only
+/// one.
 ///
-/// `is_f` tells the op to sink, `passes` the ops with one operand that it may pass through. A value may be deferred
-/// if it has one use and is made from `f` alone, a passing op on a deferrable value, or a sum of two such values; it
-/// is deferred if this leads to a sum of two.
+/// `is_f` tells the op to sink, `passes` the ops with one operand that it may pass through. A value
+/// may be deferred if it has one use and is made from `f` alone, a passing op on a deferrable
+/// value, or a sum of two such values; it is deferred if this leads to a sum of two.
 pub(super) fn deferred(
     func: &Func<Ckks>,
     is_f: impl Fn(&Op) -> bool,

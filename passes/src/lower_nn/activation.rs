@@ -13,8 +13,8 @@ use super::error::lowerable;
 use super::program::{Step, TensorId};
 
 impl Lowering<'_> {
-    /// The domain is mapped to `[-1, 1]` first, unless it is that already: `normalize_ranges` saves this level by
-    /// folding the map into the layer before.
+    /// The domain is mapped to `[-1, 1]` first, unless it is that already: `normalize_ranges` saves
+    /// this level by folding the map into the layer before.
     pub(super) fn poly(
         &mut self,
         x: Value,

@@ -7,8 +7,8 @@
 //! | Method   | a convolution has a group per image, with the same weights; a dense layer is a convolution with a window as large as its operand; a copy to other channels one with a window of one pixel. Everything else acts on each channel by itself, or on the row-major line |
 //! | Tests    | `tests.rs` beside this file |
 //!
-//! Layouts are chosen afterwards and see a tensor with more channels: it fills the slots that a single image's leaves, or more
-//! vectors.
+//! Layouts are chosen afterwards and see a tensor with more channels: it fills the slots that a
+//! single image's leaves, or more vectors.
 
 use fhec_ir::entity::Const;
 use fhec_ir::linear_map::LinearKind;

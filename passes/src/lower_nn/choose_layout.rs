@@ -8,9 +8,10 @@
 //! | Method   | tensors tied by element-wise steps form classes; a first layout follows the network (the gap grows with strides on the planes of the input, allocated as they are or rounded up to powers of two); then class after class takes the candidate that makes the linear maps around it cheapest, until nothing improves; the cheaper of the two starts wins |
 //! | Tests    | `tests/filetests/lower_nn/choose_layout/`, `tests.rs` beside this file |
 //!
-//! Cost of a map: its rotations and diagonals at the best baby step and fold ([`crate::analysis::linear_cost`]), at
-//! a nominal number of limbs, since levels are not known yet. Candidates differ in gap, multiplexing, allocated
-//! plane and period: the smallest power of two that holds the tensor (its copies fill the slots), or longer ones.
+//! Cost of a map: its rotations and diagonals at the best baby step and fold
+//! ([`crate::analysis::linear_cost`]), at a nominal number of limbs, since levels are not known
+//! yet. Candidates differ in gap, multiplexing, allocated plane and period: the smallest power of
+//! two that holds the tensor (its copies fill the slots), or longer ones.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -35,7 +36,8 @@ pub enum Packing {
     Multiplexed,
     /// One channel per ciphertext.
     Channel,
-    /// One pixel of one channel per ciphertext, and an image of a batch in each slot: nothing is rotated.
+    /// One pixel of one channel per ciphertext, and an image of a batch in each slot: nothing is
+    /// rotated.
     Pixel,
 }
 
@@ -313,7 +315,8 @@ impl<'a> Search<'a> {
                 offer(self.packed(shape, gap, 1, plane));
             }
         }
-        // Longer periods: fewer copies, which a map fills more cheaply and the next one reads less cheaply.
+        // Longer periods: fewer copies, which a map fills more cheaply and the next one reads less
+        // cheaply.
         let mut longer = Vec::new();
         for edge in self.edges.iter().filter(|edge| edge.to == class) {
             for layout in &candidates {

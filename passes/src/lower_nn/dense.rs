@@ -19,7 +19,8 @@ impl Lowering<'_> {
         bias: Option<Const>,
         name: Option<&str>,
     ) -> Result<TensorId, String> {
-        // The elements in row-major order are what a dense layer reads, whatever shape they are laid out in.
+        // The elements in row-major order are what a dense layer reads, whatever shape they are
+        // laid out in.
         let x = self.tensor(x)?;
         let weight = self.func.consts[weight].clone();
         let result = self.matrix(x, weight, if bias.is_none() { name } else { None });

@@ -21,7 +21,8 @@ pub struct LowerError {
     pub reason: String,
 }
 
-/// What a network may consist of, in the words of ONNX: ends the messages about ops that can never be lowered.
+/// What a network may consist of, in the words of ONNX: ends the messages about ops that can never
+/// be lowered.
 pub fn lowerable() -> String {
     let activations: BTreeSet<&str> = TABLE.iter().map(|function| function.onnx).collect();
     let activations: Vec<&str> = activations.into_iter().collect();
@@ -35,7 +36,8 @@ pub fn lowerable() -> String {
     )
 }
 
-/// The operator of ONNX that does what an op does, for networks that do not say which nodes they come from.
+/// The operator of ONNX that does what an op does, for networks that do not say which nodes they
+/// come from.
 fn onnx_operator(mnemonic: &str) -> Option<&'static str> {
     Some(match mnemonic {
         "conv2d" => "Conv",

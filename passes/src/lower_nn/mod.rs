@@ -1,4 +1,5 @@
-//! nn to packed: every op of a network becomes a linear map, a polynomial, a sum or a product of slot vectors.
+//! nn to packed: every op of a network becomes a linear map, a polynomial, a sum or a product of
+//! slot vectors.
 //!
 //! | | |
 //! |---|---|
@@ -71,8 +72,8 @@ fn with_node(func: &Func<Nn>, error: LowerError) -> LowerError {
     LowerError { node, ..error }
 }
 
-/// Errs where [`lower_nn`] will once activations are polynomials, so that nobody waits for calibration and fits first.
-/// Layouts are not chosen here: what fails is an op, or a shape.
+/// Errs where [`lower_nn`] will once activations are polynomials, so that nobody waits for
+/// calibration and fits first. Layouts are not chosen here: what fails is an op, or a shape.
 pub fn check_lowerable(func: &Func<Nn>) -> Result<(), LowerError> {
     steps(func, Activations::Approximated).map(|_| ())
 }
@@ -120,7 +121,8 @@ enum Activations {
     Approximated,
 }
 
-/// State of [`to_steps`]. Methods that lower one kind of op live in that kind's file and return `Err(reason)`.
+/// State of [`to_steps`]. Methods that lower one kind of op live in that kind's file and return
+/// `Err(reason)`.
 struct Lowering<'a> {
     func: &'a Func<Nn>,
     activations: Activations,

@@ -1,5 +1,5 @@
-//! What a network computes, before anything is said about slots: tensors `[C, H, W]` and the few kinds of steps that
-//! the packed stage has ops for.
+//! What a network computes, before anything is said about slots: tensors `[C, H, W]` and the few
+//! kinds of steps that the packed stage has ops for.
 
 use fhec_ir::entity::Const;
 use fhec_ir::linear_map::LinearKind;

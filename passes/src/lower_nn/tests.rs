@@ -1,4 +1,5 @@
-//! Every op: the lowered program, run on packed vectors, must give what the network gives on tensors.
+//! Every op: the lowered program, run on packed vectors, must give what the network gives on
+//! tensors.
 
 use fhec_ir::func::Func;
 use fhec_ir::interp::{nn, run_packed};
@@ -78,7 +79,8 @@ fn a_lenet_sized_network() {
          return %8"
     );
     let packed = check(&body, 1 << 13);
-    // The gap of the poolings reaches the last layer, and ten outputs are folded, not spread over the slots.
+    // The gap of the poolings reaches the last layer, and ten outputs are folded, not spread over
+    // the slots.
     let maps = packed.ops().iter().filter_map(|data| match &data.op {
         Op::LinearMap { map, .. } => Some((map.input.gap, map.output.gap, map.fold)),
         _ => None,
@@ -120,8 +122,8 @@ fn a_residual_block_with_projection() {
     assert_eq!((map.output.gap, map.output.multiplex, map.output.period), (2, 4, 1 << 13));
 }
 
-/// The seed paper's packing (arXiv 2106.07229): a stride leaves the pixels where they are in the first plane, pooling
-/// and the last layer combine no ciphertexts.
+/// The seed paper's packing (arXiv 2106.07229): a stride leaves the pixels where they are in the
+/// first plane, pooling and the last layer combine no ciphertexts.
 #[test]
 fn one_channel_per_ciphertext() {
     let conv = |x: usize, weight: usize, stride: usize, pad: usize| {
@@ -258,8 +260,8 @@ fn check_batch(network: &Func<Nn>, options: &LayoutOptions) -> Func<Packed> {
     packed
 }
 
-/// Every kind of step: convolutions with and without groups, a dense layer, a copy to other channels, constants per channel and per
-/// element, a view, a pooling, a product.
+/// Every kind of step: convolutions with and without groups, a dense layer, a copy to other
+/// channels, constants per channel and per element, a view, a pooling, a product.
 const ALL_STEPS: &str = "const @0 : f32[4, 3, 3, 3] = random(1) const @1 : f32[4] = random(2) const @2 : f32[8, 2, 2, 2] = random(3)
      const @3 : f32[4, 6, 6] = random(4) const @4 : f32[5, 72] = random(5) const @5 : f32[5] = random(6)
      input %0 : f32[1, 3, 6, 6]

@@ -1,7 +1,9 @@
-//! Fitted activations as data: what a compile with sample images finds, and a compile without them can use.
+//! Fitted activations as data: what a compile with sample images finds, and a compile without them
+//! can use.
 //!
-//! Everything is by the names that values have in the model file, so a file of these belongs to one model, simplified by
-//! the same rules. Numbers that programs are made of are `f32`, which JSON keeps exactly.
+//! Everything is by the names that values have in the model file, so a file of these belongs to one
+//! model, simplified by the same rules. Numbers that programs are made of are `f32`, which JSON
+//! keeps exactly.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,8 +37,8 @@ pub struct Activations {
     pub activations: Vec<Activation>,
 }
 
-/// What takes the place of one activation:
-/// channel c of it, divided by `factors[c]`, is `bound * p(x / bound) + shift[c]`, x the operand divided by `factors[c]`.
+/// What takes the place of one activation: channel c of it, divided by `factors[c]`, is `bound *
+/// p(x / bound) + shift[c]`, x the operand divided by `factors[c]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Activation {
@@ -105,7 +107,8 @@ impl Activations {
         self.activations.iter().map(|row| row.chebyshev.len().next_power_of_two().trailing_zeros())
     }
 
-    /// Checks that this belongs to `func`: the same activations with the same channels, and usable numbers.
+    /// Checks that this belongs to `func`: the same activations with the same channels, and usable
+    /// numbers.
     fn check(&self, func: &Func<Nn>) -> Result<(), PassError> {
         let refuse =
             |value: &str, reason: String| Err(PassError::Activations { value: value.to_string(), reason });
@@ -158,7 +161,8 @@ impl Activations {
         })
     }
 
-    /// Ranges of operands by name, such that their bounds with this `margin` are those the polynomials are made for.
+    /// Ranges of operands by name, such that their bounds with this `margin` are those the
+    /// polynomials are made for.
     pub fn ranges(&self, margin: f64) -> BTreeMap<String, Range> {
         let range = |row: &Activation| Range::new(-row.bound / margin, row.bound / margin);
         self.activations.iter().map(|row| (row.tensor.clone(), range(row))).collect()

@@ -1,14 +1,16 @@
 //! How often two networks say the same.
 //!
-//! What an approximation is judged by: the share of images on which the largest output is at the same place, on images that
-//! nothing was fitted to.
+//! What an approximation is judged by: the share of images on which the largest output is at the
+//! same place, on images that nothing was fitted to.
 //!
-//! Sample images are often from the training set, where a network is surer of itself than elsewhere: hardly any of them is near
-//! a change of class, whatever the approximation. So what is to be expected of other images is predicted as well: an image changes
-//! its class if the difference of its two largest outputs is less than what the approximation takes from it. With a
-//! density of such differences near 0 of `2 / m`, `m` the median of the sample, and errors of either sign, the share is
-//! `mean |error of the difference| / m`. The density is an assumption on the safe side: of the ResNet-20 in docs/benchmarks.md,
-//! with sample images from the training set and 0.5 % admitted, 0.30 % of 5,000 simulated test images changed.
+//! Sample images are often from the training set, where a network is surer of itself than
+//! elsewhere: hardly any of them is near a change of class, whatever the approximation. So what is
+//! to be expected of other images is predicted as well: an image changes its class if the
+//! difference of its two largest outputs is less than what the approximation takes from it. With a
+//! density of such differences near 0 of `2 / m`, `m` the median of the sample, and errors of
+//! either sign, the share is `mean |error of the difference| / m`. The density is an assumption on
+//! the safe side: of the ResNet-20 in docs/benchmarks.md, with sample images from the training set
+//! and 0.5 % admitted, 0.30 % of 5,000 simulated test images changed.
 
 use fhec_ir::{func::Func, interp, nn::Nn, tensor::Tensor};
 use rayon::prelude::*;
@@ -22,8 +24,9 @@ pub struct Agreement {
     pub images: usize,
     /// Those on which the largest output is the same.
     pub agreeing: usize,
-    /// Those on which an output of the second network is not finite, or larger than [`DIVERGED`] times the first's largest on any
-    /// image: an activation left its polynomial's domain. They do not agree.
+    /// Those on which an output of the second network is not finite, or larger than [`DIVERGED`]
+    /// times the first's largest on any image: an activation left its polynomial's domain. They do
+    /// not agree.
     pub diverged: usize,
     /// The largest difference of outputs, diverged images left out.
     pub largest_difference: f64,
@@ -42,7 +45,8 @@ impl Agreement {
         self.agreeing as f64 / self.images.max(1) as f64
     }
 
-    /// Whether at least `target` (0 to 1) of these images agree, as many of others are expected to, and none diverged.
+    /// Whether at least `target` (0 to 1) of these images agree, as many of others are expected to,
+    /// and none diverged.
     pub fn reaches(&self, target: f64) -> bool {
         self.share().min(1.0 - self.expected_changes) >= target && self.diverged == 0
     }
@@ -119,7 +123,8 @@ mod tests {
 
     #[test]
     fn changes_are_expected_where_errors_reach_the_gap() {
-        // Gaps of 1, 4 and 10 between the two largest; errors of the gap 0.1, 0.2 and 0.3, whatever other outputs do.
+        // Gaps of 1, 4 and 10 between the two largest; errors of the gap 0.1, 0.2 and 0.3, whatever
+        // other outputs do.
         let exact = vec![vec![1.0, 2.0, -9.0], vec![7.0, 3.0, 0.0], vec![0.0, 0.0, 10.0]];
         let found = vec![vec![1.1, 2.0, -5.0], vec![7.1, 2.9, 0.0], vec![0.0, 0.0, 9.7]];
         let agreement = compare(&exact, &found);

@@ -64,8 +64,8 @@ pub enum ReluMethod {
         /// Degree for ReLUs that have no fit.
         otherwise: usize,
     },
-    /// The shallower of a composition and a single polynomial, for an error of at most 2^-alpha on [-1, 1]; the
-    /// composition if they are equally deep.
+    /// The shallower of a composition and a single polynomial, for an error of at most 2^-alpha on
+    /// [-1, 1]; the composition if they are equally deep.
     Shallowest(f64),
 }
 
@@ -85,8 +85,8 @@ pub struct Options {
     pub relu: ReluMethod,
     /// For smooth functions, and smooth parts.
     pub smooth: SmoothMethod,
-    /// How far encryption may move a value that is at most 1: intervals between stages of a composition are
-    /// widened by this.
+    /// How far encryption may move a value that is at most 1: intervals between stages of a
+    /// composition are widened by this.
     pub noise: f64,
     /// The largest depth of a composition for sign.
     pub max_depth: usize,
@@ -229,7 +229,8 @@ impl Pass<'_> {
         let needed = activation_bound(op, x, self.ranges);
         let mut operand = self.rewriter.get(x);
         if needed > domain * (1.0 + 1e-9) {
-            // The operand's factor is fixed, by an input for example: a product brings it into the domain.
+            // The operand's factor is fixed, by an input for example: a product brings it into the
+            // domain.
             let one = self.scalar(1.0)?;
             domain = needed;
             operand = self.push(Op::Mul { x: operand, y: one }, domain)?;
@@ -319,7 +320,8 @@ impl Pass<'_> {
             } else {
                 stage
             };
-            // The product at the end has factor `target` if the last polynomial has target / domain.
+            // The product at the end has factor `target` if the last polynomial has target /
+            // domain.
             let factor = if index == last { target / domain } else { 1.0 };
             value = self.push(Op::Poly { x: value, polynomial }, factor)?;
         }
@@ -347,7 +349,8 @@ impl Pass<'_> {
         if fit.shift.iter().all(|shift| *shift == 0.0) {
             return Ok(y);
         }
-        // One number per channel, for all positions: an addition of constants, which takes no level.
+        // One number per channel, for all positions: an addition of constants, which takes no
+        // level.
         let mut shape = vec![1; self.old.ty(result).shape.len() - 1];
         shape[0] = fit.shift.len();
         let shift = Tensor::from_fn(shape, |channel| fit.shift[channel]);

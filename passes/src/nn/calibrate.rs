@@ -9,8 +9,8 @@
 //! | Method   | the cleartext interpreter on sample images, in parallel; or interval arithmetic, which is sound and far too wide for deep networks; or a table of ranges by name, completed by interval arithmetic |
 //! | Tests    | `tests/filetests/nn/calibrate/`, `passes/tests/nn_pipeline.rs` |
 //!
-//! A range from samples says nothing about other inputs: what the program is built for is the largest magnitude times a margin,
-//! [`Ranges::bound`]. Beyond it polynomials grow fast.
+//! A range from samples says nothing about other inputs: what the program is built for is the
+//! largest magnitude times a margin, [`Ranges::bound`]. Beyond it polynomials grow fast.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +86,8 @@ pub enum Source<'a> {
 pub struct Options {
     /// What measured magnitudes are multiplied with, at least 1.
     pub margin: f64,
-    /// What operands of activations are taken to stay below, whatever was measured; by measured ranges and the margin if `None`.
+    /// What operands of activations are taken to stay below, whatever was measured; by measured
+    /// ranges and the margin if `None`.
     pub bound: Option<f64>,
 }
 
@@ -119,7 +120,8 @@ impl Ranges {
         self.ranges[value.index()].max_abs() * self.margins[value.index()]
     }
 
-    /// Sets what the magnitude of `value` may be taken to stay below, if its range is not that of zero alone.
+    /// Sets what the magnitude of `value` may be taken to stay below, if its range is not that of
+    /// zero alone.
     pub fn set_bound(&mut self, value: Value, bound: f64) {
         let largest = self.ranges[value.index()].max_abs();
         if largest > 0.0 {
@@ -132,9 +134,9 @@ impl Ranges {
         self.measured[value.index()]
     }
 
-    /// About how large `value` becomes: its bound if that was measured; otherwise an estimate that takes sums of
-    /// many terms to be four standard deviations from their mean at most. For uses where no more than precision is lost
-    /// if it is wrong.
+    /// About how large `value` becomes: its bound if that was measured; otherwise an estimate that
+    /// takes sums of many terms to be four standard deviations from their mean at most. For uses
+    /// where no more than precision is lost if it is wrong.
     pub fn expected(&self, value: Value) -> f64 {
         let bound = self.bound(value);
         if self.measured(value) { bound } else { bound.min(self.expected[value.index()]) }
@@ -192,7 +194,8 @@ pub fn calibrate(
     Ok((ranges, report))
 }
 
-/// Gives operands of activations this bound; what they are computed from is to get no wider factor by its own.
+/// Gives operands of activations this bound; what they are computed from is to get no wider factor
+/// by its own.
 fn fix_bounds(func: &Func<Nn>, ranges: &mut Ranges, bound: f64, report: &mut Report) {
     for value in (0..func.value_count()).map(Value::new) {
         if ranges.measured(value) && !func.outputs().contains(&value) {
@@ -256,7 +259,8 @@ enum Sum {
     Expected,
 }
 
-/// Interval arithmetic, with what is `known` in place of what follows; known ranges enter with the margin.
+/// Interval arithmetic, with what is `known` in place of what follows; known ranges enter with the
+/// margin.
 fn intervals(
     func: &Func<Nn>,
     input: Range,

@@ -1,11 +1,12 @@
 //! The degrees of fitted activations that cost least for the agreement asked for.
 //!
-//! Depth is what counts: a level less per activation is worth more than any number of products. So first the least depth is found at
-//! which polynomials of one degree for all activations agree often enough with the exact network; then, from the first activation
-//! to the last, each one's depth is lowered as long as the agreement holds. Every candidate is fitted anew from the
-//! lowered activation on, and judged on images that nothing is fitted to. In networks of more than [`STRETCHES`] activations
-//! neighbours are lowered together: as many candidates then, each longer, so that the time grows with the depth and not with its
-//! square.
+//! Depth is what counts: a level less per activation is worth more than any number of products. So
+//! first the least depth is found at which polynomials of one degree for all activations agree
+//! often enough with the exact network; then, from the first activation to the last, each one's
+//! depth is lowered as long as the agreement holds. Every candidate is fitted anew from the lowered
+//! activation on, and judged on images that nothing is fitted to. In networks of more than
+//! [`STRETCHES`] activations neighbours are lowered together: as many candidates then, each longer,
+//! so that the time grows with the depth and not with its square.
 
 use fhec_ir::{func::Func, nn::Nn, tensor::Tensor};
 
@@ -61,8 +62,9 @@ pub fn uniform_depth(
     finish(walk, depths, options)
 }
 
-/// The cheapest choice whose agreement, on the judged images and as expected on others, is at least `target` (0 to 1) with no image
-/// diverged; if none is, the one with the fewest changes of class to expect.
+/// The cheapest choice whose agreement, on the judged images and as expected on others, is at least
+/// `target` (0 to 1) with no image diverged; if none is, the one with the fewest changes of class
+/// to expect.
 pub fn choose_degrees(
     func: &Func<Nn>,
     images: &[Vec<Tensor>],

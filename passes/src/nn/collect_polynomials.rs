@@ -9,9 +9,9 @@
 //! | Method   | every value is carried as coefficients over the value it is a polynomial of, until something else uses it |
 //! | Tests    | `tests/filetests/nn/collect_polynomials/` |
 //!
-//! Horner's rule, as trained polynomial activations are exported, takes a level per degree; as one op it takes the logarithm.
-//! The domain of the new ops is [-1, 1] until ranges are known: a polynomial in these coefficients is the
-//! same on every domain.
+//! Horner's rule, as trained polynomial activations are exported, takes a level per degree; as one
+//! op it takes the logarithm. The domain of the new ops is [-1, 1] until ranges are known: a
+//! polynomial in these coefficients is the same on every domain.
 
 use std::collections::BTreeMap;
 

@@ -17,7 +17,8 @@ use fhec_ir::{
 
 use crate::report::Report;
 
-/// Returns the function whose outputs are what the softmaxes took. A result that something else uses too stays.
+/// Returns the function whose outputs are what the softmaxes took. A result that something else
+/// uses too stays.
 pub fn drop_softmax(func: &Func<Nn>) -> (Func<Nn>, Report) {
     let mut report = Report::new("drop-softmax");
     let definitions = func.definitions();

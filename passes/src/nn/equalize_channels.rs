@@ -9,8 +9,8 @@
 //! | Method   | for c > 0, ReLU(c x) = c ReLU(x), so a channel may be divided by a number where a convolution writes it and multiplied where the next one reads it (cross-layer equalisation: Nagel et al., ICCV 2019, arXiv 1906.04721). Values joined by additions share their numbers |
 //! | Tests    | `tests/filetests/nn/equalize_channels/`, below, `passes/tests/fitted_activations.rs` |
 //!
-//! A polynomial is made for one interval, and where channels differ in size the small ones use the middle of it only, where a
-//! polynomial for ReLU is worst.
+//! A polynomial is made for one interval, and where channels differ in size the small ones use the
+//! middle of it only, where a polynomial for ReLU is worst.
 
 use fhec_ir::{
     entity::{Const, Value},
@@ -30,8 +30,9 @@ pub type ChannelBounds = Vec<Vec<f64>>;
 
 /// What the magnitudes of a channel are taken to stay below, from the largest of each image.
 ///
-/// Largest values of many follow a Gumbel distribution (Fisher and Tippett 1928), which two moments determine. A factor on the
-/// largest of all would be too much for channels whose largest values are all alike, and too little for those that have rare peaks.
+/// Largest values of many follow a Gumbel distribution (Fisher and Tippett 1928), which two moments
+/// determine. A factor on the largest of all would be too much for channels whose largest values
+/// are all alike, and too little for those that have rare peaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tail {
     /// The bound is exceeded by one image in e^this, for each channel by itself.
@@ -59,7 +60,8 @@ impl Peaks {
     fn bound(self, tail: Tail) -> f64 {
         let mean = self.sum / self.count;
         let deviation = (self.squares / self.count - mean * mean).max(0.0).sqrt();
-        // A Gumbel distribution with location m and scale b has mean m + 0.5772 b and variance (pi b)^2 / 6.
+        // A Gumbel distribution with location m and scale b has mean m + 0.5772 b and variance (pi
+        // b)^2 / 6.
         let scale = deviation * 6f64.sqrt() / std::f64::consts::PI;
         let location = mean - 0.577_215_664_901_532_9 * scale;
         (location + tail.log_odds * scale).max(tail.margin * self.largest)
@@ -126,8 +128,8 @@ pub fn channel_bounds(
 /// What every channel of every value is divided by; empty where it is 1.
 pub type ChannelFactors = Vec<Vec<f32>>;
 
-/// Chooses factors. A channel's factor is its bound over that of the largest channel, at least `least`; where several rectifiers
-/// read the class, the largest of theirs.
+/// Chooses factors. A channel's factor is its bound over that of the largest channel, at least
+/// `least`; where several rectifiers read the class, the largest of theirs.
 pub fn channel_factors(func: &Func<Nn>, bounds: &ChannelBounds, least: f64) -> ChannelFactors {
     let mut classes = Classes::of(func);
     let mut factors: ChannelFactors = vec![Vec::new(); func.value_count()];
@@ -150,7 +152,8 @@ pub fn channel_factors(func: &Func<Nn>, bounds: &ChannelBounds, least: f64) -> C
 /// Spreads factors that are given for some values (others empty) to all that must share them.
 ///
 /// # Errors
-/// A value whose factors differ from those of another it must share them with, or that cannot have any.
+/// A value whose factors differ from those of another it must share them with, or that cannot have
+/// any.
 pub fn share_factors(func: &Func<Nn>, given: &ChannelFactors) -> Result<ChannelFactors, Value> {
     let mut classes = Classes::of(func);
     let mut factors: ChannelFactors = vec![Vec::new(); func.value_count()];

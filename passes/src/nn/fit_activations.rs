@@ -10,8 +10,9 @@
 //! | Method   | every image is walked through the network twice at once, with exact and with approximated activations; a layer's polynomial is the least-squares map from what the *approximated* network feeds it to what the *exact* one outputs there, plus an even weight over the domain for tails; then a shift per channel makes means equal |
 //! | Tests    | `tests/filetests/nn/fit_activations/`, `passes/tests/fitted_activations.rs` |
 //!
-//! Fitting in order lets a layer make good a part of what the layers before it did wrong. The shift per channel is an
-//! addition of constants and takes no level. A factor per channel would have to reach the next linear map past residual additions, which would take one.
+//! Fitting in order lets a layer make good a part of what the layers before it did wrong. The shift
+//! per channel is an addition of constants and takes no level. A factor per channel would have to
+//! reach the next linear map past residual additions, which would take one.
 //! [`equalize_channels`](mod@super::equalize_channels) does what a factor can do, before the fit.
 
 use std::collections::BTreeMap;
@@ -80,7 +81,8 @@ pub fn fitted_activations(func: &Func<Nn>) -> Vec<Value> {
     func.ops().iter().filter(|data| fits(&data.op)).map(|data| data.result).collect()
 }
 
-/// Fits all activations of `func`, one degree per activation in the order of [`fitted_activations`].
+/// Fits all activations of `func`, one degree per activation in the order of
+/// [`fitted_activations`].
 pub fn fit_activations(
     func: &Func<Nn>,
     images: &[Vec<Tensor>],
@@ -303,7 +305,8 @@ fn fit_one(
     }
     let failed = |source| PassError::Approximation { value: name(), source };
     let coefficients = fit_rectifier(&samples, slope, options.tails, options.form, degree).map_err(failed)?;
-    // Rounded so that a file of them gives the same program; 24 bits are more than encryption keeps.
+    // Rounded so that a file of them gives the same program; 24 bits are more than encryption
+    // keeps.
     let scaled = coefficients.iter().map(|c| f64::from(*c as f32) * bound).collect();
     let polynomial = polynomial(scaled, [-bound, bound]).map_err(failed)?;
     let shape = &func.ty(x).shape;

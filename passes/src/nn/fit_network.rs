@@ -1,4 +1,5 @@
-//! Fitted activations for a whole network: channels equalised, ranges measured, polynomials chosen; or all of it taken from a file.
+//! Fitted activations for a whole network: channels equalised, ranges measured, polynomials chosen;
+//! or all of it taken from a file.
 
 use fhec_ir::{entity::Value, func::Func, nn::Nn, tensor::Tensor};
 
@@ -15,7 +16,8 @@ use super::{
 };
 use crate::{error::PassError, report::Report};
 
-/// Images that fits are made and judged with; ranges are measured on all there are. A few hundred give the same polynomials.
+/// Images that fits are made and judged with; ranges are measured on all there are. A few hundred
+/// give the same polynomials.
 const MAX_IMAGES: usize = 2_000;
 
 /// Whether and how ReLUs are fitted.
@@ -41,7 +43,8 @@ pub struct Options {
     pub fit: fit_activations::Options,
     /// No channel is multiplied by more than the inverse of this to fill its range.
     pub least_factor: f64,
-    /// How bounds are taken from images; a margin for calibration does not matter to what is fitted.
+    /// How bounds are taken from images; a margin for calibration does not matter to what is
+    /// fitted.
     pub tail: Tail,
 }
 
@@ -75,7 +78,8 @@ pub struct Prepared {
     pub reports: Vec<Report>,
 }
 
-/// Fits all activations of `func`, or takes those that are known. `None` if nothing is to be fitted, or there are no images to fit to.
+/// Fits all activations of `func`, or takes those that are known. `None` if nothing is to be
+/// fitted, or there are no images to fit to.
 pub fn fit_network(
     func: &Func<Nn>,
     source: &Source<'_>,
@@ -107,7 +111,8 @@ fn fitted(
         bound.into_iter().for_each(|bound| ranges.set_bound(Value::new(index), bound));
     }
     let factors = scaling(&func, &ranges);
-    // Two of five are fitted to, so that an agreement of 99.5 % can be told from one of 99 % with a thousand images.
+    // Two of five are fitted to, so that an agreement of 99.5 % can be told from one of 99 % with a
+    // thousand images.
     let (mut to_fit, mut to_judge) = (Vec::new(), Vec::new());
     for (index, image) in images.iter().take(MAX_IMAGES).enumerate() {
         let part = if index % 5 < 2 { &mut to_fit } else { &mut to_judge };

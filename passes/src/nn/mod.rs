@@ -12,8 +12,8 @@
 //! | [`approximate`](mod@approximate) | polynomials in place of activations |
 //! | [`normalize_ranges`](mod@normalize_ranges) | stored values in [-1, 1], every polynomial's domain exactly that |
 //!
-//! [`scaling`](mod@scaling) is the analysis behind the last three: which values must share a factor, and which one.
-//! [`agreement`](mod@agreement) is what an approximation is judged by.
+//! [`scaling`](mod@scaling) is the analysis behind the last three: which values must share a
+//! factor, and which one. [`agreement`](mod@agreement) is what an approximation is judged by.
 
 pub mod activations;
 pub mod agreement;

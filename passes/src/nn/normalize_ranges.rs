@@ -98,7 +98,8 @@ impl Pass<'_> {
         }
     }
 
-    /// A stored value with one factor as a stored value with another: a product, unless they are equal.
+    /// A stored value with one factor as a stored value with another: a product, unless they are
+    /// equal.
     fn rescale(&mut self, x: Value, from: f64, to: f64) -> Result<Value, PassError> {
         if from == to {
             return Ok(x);
@@ -240,7 +241,8 @@ impl Pass<'_> {
                 self.rescale(value, f, out)
             }
             Op::Concat { xs, .. } => self.with_operands(op, &vec![out; xs.len()]),
-            // No factor passes through: stored values are brought back to what they stand for, and the result too.
+            // No factor passes through: stored values are brought back to what they stand for, and
+            // the result too.
             Op::Div { .. } | Op::Softmax { .. } => {
                 let value = self.with_operands(op, &vec![1.0; op.operands().len()])?;
                 self.rescale(value, 1.0, out)
@@ -270,7 +272,8 @@ impl Pass<'_> {
         self.push(op)
     }
 
-    /// [`rescale`](Self::rescale) of a product, whose factor is computed and so may differ by rounding.
+    /// [`rescale`](Self::rescale) of a product, whose factor is computed and so may differ by
+    /// rounding.
     fn rescale_product(&mut self, x: Value, from: f64, to: f64) -> Result<Value, PassError> {
         if (from / to - 1.0).abs() <= 1e-12 { Ok(x) } else { self.rescale(x, from, to) }
     }

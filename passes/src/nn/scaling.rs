@@ -1,15 +1,16 @@
 //! Which factor every value is stored with.
 //!
-//! A value v with factor f is stored as v / f. Factors make stored magnitudes at most 1 and give every activation
-//! the domain [-1, 1]. They cost nothing where an op has constants of its own to absorb them (weights, biases, coefficients);
-//! elsewhere they are bound:
+//! A value v with factor f is stored as v / f. Factors make stored magnitudes at most 1 and give
+//! every activation the domain [-1, 1]. They cost nothing where an op has constants of its own to
+//! absorb them (weights, biases, coefficients); elsewhere they are bound:
 //!
 //! - sums, pools, reshapes, concatenations keep the factor, so operands and result form a class;
 //! - a product has the product of its operands' factors;
-//! - inputs are what the client sends: factor 1. Outputs share one factor, which the client multiplies back.
+//! - inputs are what the client sends: factor 1. Outputs share one factor, which the client
+//!   multiplies back.
 //!
-//! The factor of a class is the largest bound of its members, as far as those are measured or a polynomial reads
-//! them, and what is to be expected of them otherwise.
+//! The factor of a class is the largest bound of its members, as far as those are measured or a
+//! polynomial reads them, and what is to be expected of them otherwise.
 
 use fhec_ir::{
     entity::Value,
@@ -44,7 +45,8 @@ pub fn is_activation(op: &Op) -> bool {
     matches!(op, Op::Activation { .. } | Op::Softmax { .. })
 }
 
-/// The magnitude that the operand of an activation may reach, what the activation subtracts from it included.
+/// The magnitude that the operand of an activation may reach, what the activation subtracts from it
+/// included.
 pub fn activation_bound(op: &Op, x: Value, ranges: &Ranges) -> f64 {
     let range = ranges.widened(x);
     let beyond = |shift: f64| {
@@ -101,8 +103,9 @@ pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
             _ => {}
         }
     }
-    // The largest bound of each class. A range that was not measured may be far too wide, and where an
-    // activation reads the class, width is precision lost: then only what was measured and what is read counts.
+    // The largest bound of each class. A range that was not measured may be far too wide, and where
+    // an activation reads the class, width is precision lost: then only what was measured and what
+    // is read counts.
     let mut factors = vec![0.0f64; func.value_count()];
     let mut expected = vec![0.0f64; func.value_count()];
     let mut pinned = vec![false; func.value_count()];
@@ -159,7 +162,8 @@ pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
         settled[x] = true;
         settled[y] = true;
         let product = factors[x] * factors[y];
-        // An activation on a domain twice as wide loses a bit, less than the level that scaling would take.
+        // An activation on a domain twice as wide loses a bit, less than the level that scaling
+        // would take.
         if !settled[out] && product >= factors[out] && (!domain[out] || product <= 2.0 * factors[out]) {
             factors[out] = product;
         }

@@ -10,12 +10,13 @@
 //! | Method   | the network becomes one term of an e-graph (Willsey et al., POPL 2021, `egg`); the rules of `simplify/rules.rs` are applied until nothing changes; of all equal programs the one with the least multiplicative depth, then fewest ops is taken |
 //! | Tests    | `tests/filetests/nn/simplify/`, random networks in `passes/tests/nn_random.rs` |
 //!
-//! What folds: batch normalisation and scalar arithmetic into convolutions and dense layers on either side, through
-//! pools, pads, flattening and additions; pads into convolutions and pools; average and global pools into the convolution
-//! or dense layer before or after; dense layers into dense layers; transposes into dense layers. Identities go.
+//! What folds: batch normalisation and scalar arithmetic into convolutions and dense layers on
+//! either side, through pools, pads, flattening and additions; pads into convolutions and pools;
+//! average and global pools into the convolution or dense layer before or after; dense layers into
+//! dense layers; transposes into dense layers. Identities go.
 //!
-//! Weights stay outside the e-graph: terms name them, folding builds terms such as `(scale-outputs w s)`, and only
-//! those of the chosen program are computed, in `f64`.
+//! Weights stay outside the e-graph: terms name them, folding builds terms such as `(scale-outputs
+//! w s)`, and only those of the chosen program are computed, in `f64`.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,14 +1,19 @@
-//! Softmax under encryption, as arXiv 2106.07229 evaluates it: what it is made of and for which operands.
+//! Softmax under encryption, as arXiv 2106.07229 evaluates it: what it is made of and for which
+//! operands.
 //!
-//! - `exp(z)` is `p(z / 16)^16`, `p` the least-squares polynomial of degree 12 for `exp` on [-1, 1], and four squarings. Operands
-//!   reach [`OPERAND_BOUND`] at least; a wider range makes the polynomial's argument wider, up to [`MAX_OPERAND_BOUND`].
-//! - the sum of the exponentials, times [`SUM_SCALE`] and then in (0, 2), is inverted by the iteration of Cheon, Kim, Kim, Lee,
-//!   Lee (ePrint 2019/417, algorithm 1): `a = 2 - y`, `b = 1 - y`, then `b = b^2`, `a = a + a b`, [`ITERATIONS`] times. Its relative error is
-//!   `(1 - y)^(2^(ITERATIONS + 1))`; the sum of `n` exponentials is at least `n exp(mean z)`, which for ten classes and operands
-//!   of mean 0 makes `y` at least 10^-3 and the error at most 3 10^-4, the same for all classes.
+//! - `exp(z)` is `p(z / 16)^16`, `p` the least-squares polynomial of degree 12 for `exp` on [-1,
+//!   1], and four squarings. Operands reach [`OPERAND_BOUND`] at least; a wider range makes the
+//!   polynomial's argument wider, up to [`MAX_OPERAND_BOUND`].
+//! - the sum of the exponentials, times [`SUM_SCALE`] and then in (0, 2), is inverted by the
+//!   iteration of Cheon, Kim, Kim, Lee, Lee (ePrint 2019/417, algorithm 1): `a = 2 - y`, `b = 1 -
+//!   y`, then `b = b^2`, `a = a + a b`, [`ITERATIONS`] times. Its relative error is `(1 -
+//!   y)^(2^(ITERATIONS + 1))`; the sum of `n` exponentials is at least `n exp(mean z)`, which for
+//!   ten classes and operands of mean 0 makes `y` at least 10^-3 and the error at most 3 10^-4, the
+//!   same for all classes.
 //!
-//! The paper divides its logits by 64 before the polynomial and squares four times: a softmax of the logits over
-//! [`TEMPERATURE`], which [`append_softmax`] adds to a network, so that the plain network is the same function.
+//! The paper divides its logits by 64 before the polynomial and squares four times: a softmax of
+//! the logits over [`TEMPERATURE`], which [`append_softmax`] adds to a network, so that the plain
+//! network is the same function.
 
 use std::f64::consts::{E, PI};
 
@@ -39,7 +44,8 @@ pub const MAX_OPERAND_BOUND: f64 = 64.0;
 /// What logits are divided by in the softmax that is added to a network.
 pub const TEMPERATURE: f64 = 4.0;
 
-/// Names of the values that a softmax under encryption begins, goes through and ends with: `meta softmax` of a program.
+/// Names of the values that a softmax under encryption begins, goes through and ends with: `meta
+/// softmax` of a program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftmaxNames {
     /// Its operand.
@@ -62,8 +68,9 @@ impl SoftmaxNames {
         func.meta::<Option<SoftmaxNames>>(Self::META).ok().flatten()
     }
 
-    /// The values of `func` whose error says how precise it is: its outputs; where they are a softmax, its operand, for how much
-    /// an error of that matters depends on the image alone, and never more than by half.
+    /// The values of `func` whose error says how precise it is: its outputs; where they are a
+    /// softmax, its operand, for how much an error of that matters depends on the image alone, and
+    /// never more than by half.
     pub fn judged_values<S: Stage>(func: &Func<S>) -> Vec<Value> {
         let named = |names: SoftmaxNames| {
             let is_operand = |data: &&OpData<S>| func.value_name(data.result) == Some(names.logits.as_str());
@@ -90,7 +97,8 @@ impl SoftmaxNames {
     }
 }
 
-/// The least-squares polynomial for `t -> exp(domain t / 2^SQUARINGS)` on [-1, 1], all points of equal weight.
+/// The least-squares polynomial for `t -> exp(domain t / 2^SQUARINGS)` on [-1, 1], all points of
+/// equal weight.
 pub fn exponential(domain: f64) -> Result<Polynomial, ApproximationError> {
     let exponent = domain / f64::from(1 << SQUARINGS);
     // Coefficients over Legendre polynomials, which are orthogonal for this weight.
@@ -113,8 +121,8 @@ fn legendre(degree: usize, t: f64) -> Vec<f64> {
     values
 }
 
-/// `(2k + 1) / 2` times the integral of `f P_k` over [-1, 1], by Gauss' rule, which is exact for polynomials up to degree
-/// `2 NODES - 1`.
+/// `(2k + 1) / 2` times the integral of `f P_k` over [-1, 1], by Gauss' rule, which is exact for
+/// polynomials up to degree `2 NODES - 1`.
 fn legendre_moments(f: impl Fn(f64) -> f64, degree: usize) -> Vec<f64> {
     const NODES: usize = 40;
     const NEWTON_STEPS: usize = 8;
@@ -134,8 +142,8 @@ fn legendre_moments(f: impl Fn(f64) -> f64, degree: usize) -> Vec<f64> {
     sums.iter().enumerate().map(|(k, sum)| sum * (2.0 * k as f64 + 1.0) / 2.0).collect()
 }
 
-/// A softmax of the only output over [`TEMPERATURE`] at the end of a network, in place of one that is there.
-/// Returns the names of the old output and of what the softmax is taken of.
+/// A softmax of the only output over [`TEMPERATURE`] at the end of a network, in place of one that
+/// is there. Returns the names of the old output and of what the softmax is taken of.
 ///
 /// # Errors
 /// If the network has several outputs, or one that is no list of classes.

@@ -148,7 +148,8 @@ fn key_budget(
 struct Sites(BTreeMap<Value, Value>);
 
 impl Sites {
-    /// After a pass: `values` says what its values are now ([`Passed::values`](super::Passed::values)).
+    /// After a pass: `values` says what its values are now
+    /// ([`Passed::values`](super::Passed::values)).
     fn follow(&mut self, values: &BTreeMap<Value, Value>) {
         let now = |(&refreshed, result): (&Value, &Value)| Some((refreshed, *values.get(result)?));
         self.0 = self.0.iter().filter_map(now).collect();

@@ -42,7 +42,8 @@ pub struct NnOptions {
     /// Of `calibrate`.
     pub calibrate: calibrate::Options,
     /// Of the fits of ReLUs, which are off by default. Where they are not, they take the place of
-    /// [`approximate::Options::relu`]; a depth without sample images means the minimax polynomial of that depth.
+    /// [`approximate::Options::relu`]; a depth without sample images means the minimax polynomial
+    /// of that depth.
     pub fit: fit_network::Options,
     /// Of `approximate`.
     pub approximate: approximate::Options,
@@ -55,10 +56,11 @@ pub struct NnOptions {
 /// What the passes on the nn stage leave.
 #[derive(Clone, Debug)]
 pub struct NnResult {
-    /// The network with its activations still in place, after folding: what the compiled program is measured against.
+    /// The network with its activations still in place, after folding: what the compiled program is
+    /// measured against.
     pub reference: Func<Nn>,
-    /// Linear ops and polynomials on stored values; `meta output_factor` is what outputs are multiplied with, `meta stored_values` says
-    /// how named values are stored.
+    /// Linear ops and polynomials on stored values; `meta output_factor` is what outputs are
+    /// multiplied with, `meta stored_values` says how named values are stored.
     pub func: Func<Nn>,
     /// Input range of each activation.
     pub ranges: Vec<RangeRow>,
@@ -70,8 +72,8 @@ pub struct NnResult {
 
 /// Takes a network as imported to one that `lower` understands.
 ///
-/// `after` is shown the function after each pass, by the pass's name. What can never be lowered is refused once the
-/// network is simplified, before it is run on anything.
+/// `after` is shown the function after each pass, by the pass's name. What can never be lowered is
+/// refused once the network is simplified, before it is run on anything.
 ///
 /// # Errors
 /// Those of the passes; [`PassError::Verify`] if one broke the program, or if `func` was malformed.
@@ -141,7 +143,8 @@ fn even_degree(depth: u32) -> Result<usize, PassError> {
     }
 }
 
-/// How values with a name are stored: divided by the factors of `func`, and by those that channels of `exact` were divided by before.
+/// How values with a name are stored: divided by the factors of `func`, and by those that channels
+/// of `exact` were divided by before.
 fn stored_values(
     func: &Func<Nn>,
     factors: &Scaling,

@@ -87,7 +87,8 @@ fn row(
     }
 }
 
-/// The program's switching keys as the paper would have them: no encapsulation, one special prime, a digit per prime.
+/// The program's switching keys as the paper would have them: no encapsulation, one special prime,
+/// a digit per prime.
 fn published_key_bytes(scheduled: &Scheduled) -> Option<u64> {
     let published = sets::lee2021_as_published().ok()?.params;
     if published.top_level() != scheduled.params.top_level() {

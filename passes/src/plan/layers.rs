@@ -8,7 +8,8 @@ use fhec_ir::plan::{LayerRow, OpRow};
 use crate::search::Scheduled;
 use fhec_ir::layers::{Layers, by_use};
 
-/// One row per layer of the scheduled program; `ops` are its rows, `network` is the network as imported.
+/// One row per layer of the scheduled program; `ops` are its rows, `network` is the network as
+/// imported.
 pub(super) fn layer_rows(
     scheduled: &Scheduled,
     layers: &Layers,

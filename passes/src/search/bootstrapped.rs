@@ -42,7 +42,8 @@ impl Search<'_> {
         }
         placed.sort_by(|a, b| a.0.total_cmp(&b.0));
         for (seconds, candidate) in placed {
-            // All that may be as fast as the fastest (what placement predicts is near what the program will be), and a few to choose from.
+            // All that may be as fast as the fastest (what placement predicts is near what the
+            // program will be), and a few to choose from.
             let enough = match self.verdicts.acceptable() {
                 ..COMPILED => false,
                 COMPILED..MOST_COMPILED => seconds > self.verdicts.fastest() * (1.0 + 2.0 * SAME_TIME),
@@ -56,8 +57,9 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Sets for the ring of `2^log_n` with the predicted seconds of the program. How many bootstraps there are depends on the levels
-    /// between them alone, near enough, so all are placed on one set for each number of levels, and the best again.
+    /// Sets for the ring of `2^log_n` with the predicted seconds of the program. How many
+    /// bootstraps there are depends on the levels between them alone, near enough, so all are
+    /// placed on one set for each number of levels, and the best again.
     fn place(
         &mut self,
         log_n: u32,
@@ -97,8 +99,8 @@ impl Search<'_> {
     }
 }
 
-/// The sets whose bootstraps alone, keys and matrices, leave something of the memory, and the one that takes least, so that there is one
-/// to name if none does.
+/// The sets whose bootstraps alone, keys and matrices, leave something of the memory, and the one
+/// that takes least, so that there is one to name if none does.
 fn within_memory(sets: Vec<BootstrapSet>, options: &SearchOptions) -> Vec<BootstrapSet> {
     let Some(ram) = options.params.ram else { return sets };
     let bytes = |set: &BootstrapSet| {

@@ -87,7 +87,8 @@ impl SearchOptions {
 pub struct FixedParams {
     /// Chain and bootstrap of all slots.
     pub set: BootstrapSet,
-    /// Slots per ciphertext: a power of two up to half the ring degree, and as sparse as that its bootstraps.
+    /// Slots per ciphertext: a power of two up to half the ring degree, and as sparse as that its
+    /// bootstraps.
     pub slots: usize,
 }
 
@@ -233,7 +234,8 @@ impl<'a> Search<'a> {
     /// Bits of precision that are wanted where outputs may have this error, unless some were asked
     /// for.
     fn bits(&self, error: f64) -> f64 {
-        // What is judged is stored as the network's over this factor: the outputs, or the operand of a softmax.
+        // What is judged is stored as the network's over this factor: the outputs, or the operand
+        // of a softmax.
         let outputs = || self.func.meta::<Option<f64>>("output_factor").ok().flatten().unwrap_or(1.0);
         let factor = SoftmaxNames::of(self.func).map_or_else(outputs, |names| names.operand_factor);
         self.options.params.precision_bits.unwrap_or((factor / error).log2())

@@ -4,13 +4,14 @@
 use crate::ckks::choose_params::ChooseParamsError;
 use crate::error::PassError;
 
-/// Precision of ReLU in bits where levels allow it, the one of the 2021 ResNet-20 (arXiv 2106.07229).
+/// Precision of ReLU in bits where levels allow it, the one of the 2021 ResNet-20 (arXiv
+/// 2106.07229).
 pub const PREFERRED: f64 = 13.0;
 /// The least precise ReLU that is chosen without being asked for, in bits.
 pub const LEAST: f64 = 8.0;
 
-/// The first result of `attempt`, which is given [`PREFERRED`] bits, then one less each time, down to
-/// [`LEAST`], as long as levels do not suffice; with the bits that it took.
+/// The first result of `attempt`, which is given [`PREFERRED`] bits, then one less each time, down
+/// to [`LEAST`], as long as levels do not suffice; with the bits that it took.
 ///
 /// # Errors
 /// Those of the last attempt.

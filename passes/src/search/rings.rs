@@ -18,7 +18,8 @@ impl Search<'_> {
         for log_n in rings.filter(|&log_n| self.options.has_slots(log_n)) {
             let Some(accepted) = self.ring(log_n)? else { continue };
             accepted_rings += usize::from(accepted);
-            // A larger ring pays only where tensors fit it better; the one after the first that works is enough to see.
+            // A larger ring pays only where tensors fit it better; the one after the first that
+            // works is enough to see.
             if accepted_rings == 2 {
                 break;
             }

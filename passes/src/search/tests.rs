@@ -167,7 +167,8 @@ fn what_was_asked_for_limits_what_is_chosen() {
     assert!(matches!(precise, Err(PassError::Params(ChooseParamsError::Precision { wanted: 45.0, .. }))));
 }
 
-/// Pictures whose tensors take several ciphertexts: 16 x 64 x 64 takes four of 2^14 slots, and a stride leaves fewer.
+/// Pictures whose tensors take several ciphertexts: 16 x 64 x 64 takes four of 2^14 slots, and a
+/// stride leaves fewer.
 #[test]
 fn a_residual_network_on_large_pictures_spans_ciphertexts() {
     let conv = |x: usize, weight: usize, stride: usize, pad: usize| {

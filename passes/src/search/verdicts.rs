@@ -6,7 +6,8 @@ use super::Built;
 use crate::ckks::choose_params::{self, ChooseParamsError, ParamOptions};
 use crate::pipeline::ckks::Candidate;
 
-/// By how much predicted times may differ and say nothing: of sets as fast as that, the most precise is chosen.
+/// By how much predicted times may differ and say nothing: of sets as fast as that, the most
+/// precise is chosen.
 pub(super) const SAME_TIME: f64 = 0.01;
 
 /// A set that fits the memory, with its program.
@@ -124,8 +125,8 @@ impl Verdicts {
         self.considered.push(row);
     }
 
-    /// The set that is taken; its row and those of sets that were faster say so. `depth` is what the
-    /// program has.
+    /// The set that is taken; its row and those of sets that were faster say so. `depth` is what
+    /// the program has.
     pub fn choose(&mut self, asked: &ParamOptions, depth: u32) -> Result<Fitting, NoneFits> {
         // The most precise; of equally precise ones the fastest.
         let best = std::mem::take(&mut self.best).into_iter();

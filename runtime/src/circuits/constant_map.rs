@@ -1,7 +1,7 @@
 //! Linear maps whose diagonals are constants: one pixel per ciphertext, nothing is rotated.
 //!
-//! `y_o = sum_i w_(o, i) x_i` with numbers `w`, which cost one product of residues each and no transform. The general circuit
-//! ([`super::linear_transform`]) would decompose every operand.
+//! `y_o = sum_i w_(o, i) x_i` with numbers `w`, which cost one product of residues each and no
+//! transform. The general circuit ([`super::linear_transform`]) would decompose every operand.
 
 use fhec_ir::linear_map::LinearMap;
 use fhec_ir::scale::Scale;
@@ -35,10 +35,11 @@ impl ConstantMap {
 }
 
 impl Evaluator<'_> {
-    /// The map on a bundle of canonical ciphertexts of one level; every result is put through `then`, before the next is made on its
-    /// thread.
+    /// The map on a bundle of canonical ciphertexts of one level; every result is put through
+    /// `then`, before the next is made on its thread.
     ///
-    /// *Level*: kept. *Scale*: `D_l` to `D_l^2`. *Size*: 2. *Cost*: a product of residues per constant and limb.
+    /// *Level*: kept. *Scale*: `D_l` to `D_l^2`. *Size*: 2. *Cost*: a product of residues per
+    /// constant and limb.
     pub fn constant_map(
         &self,
         inputs: &[Ciphertext],

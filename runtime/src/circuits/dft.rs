@@ -1,15 +1,16 @@
 //! The discrete Fourier transform between slots and coefficients, as a few sparse matrices.
 //!
-//! The embedding of [`SpecialFft`] without its bit reversal is a product of levels of butterflies; a [`DftMatrix`] is a run
-//! of them. Forwards (slots to coefficients), the slots `z` become those of the polynomial whose coefficients are `z`
-//! in bit-reversed order; the inverse undoes that, so the reversal never has to be done.
+//! The embedding of [`SpecialFft`] without its bit reversal is a product of levels of butterflies;
+//! a [`DftMatrix`] is a run of them. Forwards (slots to coefficients), the slots `z` become those
+//! of the polynomial whose coefficients are `z` in bit-reversed order; the inverse undoes that, so
+//! the reversal never has to be done.
 //!
-//! A matrix is evaluated by baby and giant steps with double hoisting. Giant steps are folded by Horner's rule: every
-//! one is the same rotation, of the sum so far, so a matrix needs one giant key however many steps there are, at the same
-//! number of key switches.
+//! A matrix is evaluated by baby and giant steps with double hoisting. Giant steps are folded by
+//! Horner's rule: every one is the same rotation, of the sum so far, so a matrix needs one giant
+//! key however many steps there are, at the same number of key switches.
 //!
-//! Diagonals of a matrix below the top level of butterflies have the period of its largest block, and are encoded at that
-//! size: only the matrix with the top level has diagonals of full length.
+//! Diagonals of a matrix below the top level of butterflies have the period of its largest block,
+//! and are encoded at that size: only the matrix with the top level has diagonals of full length.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +27,9 @@ fn mul(a: Complex, b: Complex) -> Complex {
     Complex::new(a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re)
 }
 
-/// The diagonals of `matrix` times `factor`, in the order of [`DftMatrix::rotation`]: slot `i` of the product with `x` is
-/// `sum_d diagonal_d[i] x[i + rotation(d)]`. Each has the length of its period ([`DftMatrix::period`]).
+/// The diagonals of `matrix` times `factor`, in the order of [`DftMatrix::rotation`]: slot `i` of
+/// the product with `x` is `sum_d diagonal_d[i] x[i + rotation(d)]`. Each has the length of its
+/// period ([`DftMatrix::period`]).
 pub fn diagonals(matrix: &DftMatrix, factor: f64) -> Vec<Vec<Complex>> {
     let period = 1usize << matrix.high;
     let wraps = matrix.high == matrix.log_slots;
@@ -155,10 +157,11 @@ impl EncodedDft {
 }
 
 impl Evaluator<'_> {
-    /// The product of the matrix with the slots of `a`, rescaled. *Level*: that of the matrix, one less. *Scale*: canonical,
-    /// in and out.
+    /// The product of the matrix with the slots of `a`, rescaled. *Level*: that of the matrix, one
+    /// less. *Scale*: canonical, in and out.
     ///
-    /// *Cost*: one decomposition, an inner product per baby step, a key switch per giant step but one, one division.
+    /// *Cost*: one decomposition, an inner product per baby step, a key switch per giant step but
+    /// one, one division.
     pub fn dft(&self, a: &Ciphertext, matrix: &EncodedDft) -> Result<Ciphertext, EvalError> {
         let op = "discrete Fourier transform";
         if a.level() != matrix.level {
@@ -206,7 +209,8 @@ mod tests {
         (0..x.len()).map(|i| x[i.reverse_bits() >> (usize::BITS - bits)]).collect()
     }
 
-    /// Every cut of the transform into matrices gives the embedding, and the inverse matrices undo it.
+    /// Every cut of the transform into matrices gives the embedding, and the inverse matrices undo
+    /// it.
     #[test]
     fn products_of_matrices_are_the_embedding() {
         let log_slots = 8u32;
@@ -238,7 +242,8 @@ mod tests {
             }
         }
     }
-    /// A first matrix that takes slot 0 half does nothing else: its product with `x` is that of the plain one with `x_0` halved.
+    /// A first matrix that takes slot 0 half does nothing else: its product with `x` is that of the
+    /// plain one with `x_0` halved.
     #[test]
     fn slot_zero_counts_half() {
         let log_slots = 6u32;

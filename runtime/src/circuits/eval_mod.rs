@@ -1,9 +1,9 @@
 //! Modular reduction: the sine by a cosine, double angles and an optional arcsine.
 //!
-//! `t` in `[-1, 1]` holds `(I + m D_0 / q_0 - 1/4) / width`. The cosine polynomial, times `a`, gives
-//! `a cos(2 pi width t / 2^r)`; each doubling `c -> 2 c^2 - a^2` squares the factor; after `r` of them stands
-//! `a^(2^r) sin(2 pi (I + m D_0 / q_0))`. With `a = A^(1/2^r)` the wanted factor `A` ([`BootstrapParams::sine_factor`]) costs
-//! nothing.
+//! `t` in `[-1, 1]` holds `(I + m D_0 / q_0 - 1/4) / width`. The cosine polynomial, times `a`,
+//! gives `a cos(2 pi width t / 2^r)`; each doubling `c -> 2 c^2 - a^2` squares the factor; after
+//! `r` of them stands `a^(2^r) sin(2 pi (I + m D_0 / q_0))`. With `a = A^(1/2^r)` the wanted factor
+//! `A` ([`BootstrapParams::sine_factor`]) costs nothing.
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::params::Params;
@@ -55,8 +55,9 @@ impl EvalMod {
         self.input_level
     }
 
-    /// What is computed, in the clear: the message that the ciphertext of the result holds when it is read at the scale of
-    /// [`BootstrapParams::sine_scale`]; of the reduction for results at the highest level.
+    /// What is computed, in the clear: the message that the ciphertext of the result holds when it
+    /// is read at the scale of [`BootstrapParams::sine_scale`]; of the reduction for results at the
+    /// highest level.
     pub fn clear(&self, bootstrap: &BootstrapParams, params: &Params, t: f64) -> f64 {
         let factor = bootstrap.sine_factor(params);
         let doublings = bootstrap.double_angles;
@@ -68,8 +69,9 @@ impl EvalMod {
 }
 
 impl Evaluator<'_> {
-    /// The reduction of a canonical ciphertext at its level. The result is canonical at the application's scale, if its level is the
-    /// one that the reduction was made for or, by its primes, is about to be called so.
+    /// The reduction of a canonical ciphertext at its level. The result is canonical at the
+    /// application's scale, if its level is the one that the reduction was made for or, by its
+    /// primes, is about to be called so.
     pub fn eval_mod(&self, t: &Ciphertext, eval_mod: &EvalMod) -> Result<Ciphertext, EvalError> {
         if t.level() != eval_mod.input_level {
             let (left, right) = (t.level(), eval_mod.input_level);
@@ -81,14 +83,16 @@ impl Evaluator<'_> {
         }
         let result = match &eval_mod.arcsine {
             Some(arcsine) => self.polynomial(&c, arcsine)?,
-            // The last doubling crossed into the application's segment: from here on its scale counts.
+            // The last doubling crossed into the application's segment: from here on its scale
+            // counts.
             None => c,
         };
         debug_assert_eq!(result.level(), eval_mod.output_level);
         Ok(result)
     }
 
-    /// `2 c^2 - square`, one level down. The name of the result's scale is that of its level, its value `D^2 / q`.
+    /// `2 c^2 - square`, one level down. The name of the result's scale is that of its level, its
+    /// value `D^2 / q`.
     fn double_angle(&self, c: &Ciphertext, square: f64) -> Result<Ciphertext, EvalError> {
         let level = c.level();
         let scale: &ExactScale = self.context().params().canonical_scale(level);

@@ -1,22 +1,23 @@
 //! Linear maps between packed tensors, by baby and giant steps.
 //!
-//! `y_o = sum_g rot_g( sum_(v, b) rot_-g(diagonal_(o, v, g + b)) * rot_b(x_v) )`, after Halevi and Shoup (CRYPTO 2018,
-//! section 4):
+//! `y_o = sum_g rot_g( sum_(v, b) rot_-g(diagonal_(o, v, g + b)) * rot_b(x_v) )`, after Halevi and
+//! Shoup (CRYPTO 2018, section 4):
 //!
-//! 1. one `x_v` after the other is decomposed, so that one decomposition and its baby rotations are there at a time;
+//! 1. one `x_v` after the other is decomposed, so that one decomposition and its baby rotations are
+//!    there at a time;
 //! 2. per output and giant step, the products of baby rotations and diagonals are added up
 //!    ([`Evaluator::add_products`]);
 //! 3. the sums are rotated by their giant steps, and added up with the divisions by `P` postponed;
 //! 4. per output, one last division.
 //!
-//! Baby rotations are divided by `P` each, or not at all (double hoisting, Bossuat et al., ePrint 2020/1203, section 4), by the
-//! counts of the map: [`Hoisting`].
+//! Baby rotations are divided by `P` each, or not at all (double hoisting, Bossuat et al., ePrint
+//! 2020/1203, section 4), by the counts of the map: [`Hoisting`].
 //!
-//! *Cost*: one decomposition per input; per baby step an inner product with its key; per giant step a key switch. Steps and
-//! counts are those of [`LinearShape`].
+//! *Cost*: one decomposition per input; per baby step an inner product with its key; per giant step
+//! a key switch. Steps and counts are those of [`LinearShape`].
 //!
-//! Diagonals come from the map's description. They are kept as integers ([`CompactPlaintext`]), either once ([`EncodedMap`])
-//! or made every time, as many at a time as the working memory allows.
+//! Diagonals come from the map's description. They are kept as integers ([`CompactPlaintext`]),
+//! either once ([`EncodedMap`]) or made every time, as many at a time as the working memory allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,8 +33,8 @@ use crate::ckks::{CompactPlaintext, Evaluator, FactorEncoder, PlaintextScale};
 use crate::error::EvalError;
 use crate::rlwe::{Ciphertext, ExtendedCiphertext};
 
-/// Terms of one giant step of one output: `(input vector, baby step)` and the diagonal, already rotated back by the giant
-/// step.
+/// Terms of one giant step of one output: `(input vector, baby step)` and the diagonal, already
+/// rotated back by the giant step.
 #[derive(Clone, Debug)]
 struct Row {
     output: usize,
@@ -41,7 +42,8 @@ struct Row {
     terms: Vec<((usize, usize), Vec<f64>)>,
 }
 
-/// A linear map as the circuit works it off: one block, which is done again on the next vectors ([`LinearMap::blocks`]).
+/// A linear map as the circuit works it off: one block, which is done again on the next vectors
+/// ([`LinearMap::blocks`]).
 #[derive(Clone, Debug)]
 pub struct DiagonalRows {
     rows: Vec<Row>,
@@ -151,12 +153,14 @@ impl EncodedMap {
 }
 
 impl Evaluator<'_> {
-    /// The map on a bundle of canonical ciphertexts of one level. Diagonals are taken from `encoded`, or encoded on the way.
+    /// The map on a bundle of canonical ciphertexts of one level. Diagonals are taken from
+    /// `encoded`, or encoded on the way.
     ///
     /// *Level*: kept. *Scale*: `D_l` to `D_l^2`. *Size*: 2.
     ///
     /// # Panics
-    /// If the bundle does not have as many ciphertexts as the map has input vectors, or `encoded` is of another map.
+    /// If the bundle does not have as many ciphertexts as the map has input vectors, or `encoded`
+    /// is of another map.
     pub fn linear_map(
         &self,
         inputs: &[Ciphertext],
@@ -180,7 +184,8 @@ impl Evaluator<'_> {
         self.linear_map_within(inputs, rows, encoded, encoder, diagonal::WORKING_BYTES)
     }
 
-    /// [`Self::linear_map_extended`] with another bound of the working memory. The result does not depend on it.
+    /// [`Self::linear_map_extended`] with another bound of the working memory. The result does not
+    /// depend on it.
     pub fn linear_map_within(
         &self,
         inputs: &[Ciphertext],
@@ -254,7 +259,8 @@ impl Evaluator<'_> {
         Ok(results.into_iter().map(|result| result.unwrap_or_else(zero)).collect())
     }
 
-    /// Adds the rotated sums of `rows` to the results of their outputs; baby rotations are divided by `P`.
+    /// Adds the rotated sums of `rows` to the results of their outputs; baby rotations are divided
+    /// by `P`.
     fn add_chain_rows(
         &self,
         results: &mut [Option<ExtendedCiphertext>],
@@ -321,7 +327,8 @@ impl Evaluator<'_> {
     }
 }
 
-/// Baby steps of input `vector` in `rows`, and the terms of every row by position among them; none if there are none.
+/// Baby steps of input `vector` in `rows`, and the terms of every row by position among them; none
+/// if there are none.
 fn terms_of<'f>(
     vector: usize,
     rows: &[Row],

@@ -10,8 +10,8 @@
 //! | [`eval_mod`] | reduction modulo `q0` by a sine |
 //! | [`bootstrap`] | these three, in order |
 //!
-//! Rotations, levels and operation counts are those of [`fhec_ir::circuit_shape`] and [`fhec_ir::polynomial_shape`], which
-//! passes and key generation ask; the circuits follow them.
+//! Rotations, levels and operation counts are those of [`fhec_ir::circuit_shape`] and
+//! [`fhec_ir::polynomial_shape`], which passes and key generation ask; the circuits follow them.
 
 pub mod bootstrap;
 pub mod constant_map;

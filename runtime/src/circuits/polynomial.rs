@@ -1,13 +1,14 @@
 //! Chebyshev polynomials at optimal depth, with exact scales.
 //!
-//! The scheme of evaluation is a [`PolynomialShape`]; here are its levels and scales. They are chosen from the top down
-//! (Bossuat et al., ePrint 2020/1203, section 5): the result must have a given scale, so the sum before its
-//! rescaling has that times the primes divided by; in `q T_g + r` the quotient must have the scale of the sum over that of
-//! `T_g`, and every constant is the integer that carries its `T_k`, whatever scale that has, to the scale of the sum.
-//! All additions are between equal scales; the only errors of constants are their roundings, `2^-40` and less.
+//! The scheme of evaluation is a [`PolynomialShape`]; here are its levels and scales. They are
+//! chosen from the top down (Bossuat et al., ePrint 2020/1203, section 5): the result must have a
+//! given scale, so the sum before its rescaling has that times the primes divided by; in `q T_g +
+//! r` the quotient must have the scale of the sum over that of `T_g`, and every constant is the
+//! integer that carries its `T_k`, whatever scale that has, to the scale of the sum. All additions
+//! are between equal scales; the only errors of constants are their roundings, `2^-40` and less.
 //!
-//! The same walk serves every kind of value that has the three operations of [`Arithmetic`]: ciphertexts here, slots with
-//! modelled errors in [`crate::exec`].
+//! The same walk serves every kind of value that has the three operations of [`Arithmetic`]:
+//! ciphertexts here, slots with modelled errors in [`crate::exec`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,11 +28,12 @@ pub trait Arithmetic: Sync {
     /// A ciphertext, or what stands for one.
     type Value: Send + Sync;
 
-    /// `a b` at `level`, neither relinearised nor rescaled. The operands are at levels that it nests in.
+    /// `a b` at `level`, neither relinearised nor rescaled. The operands are at levels that it
+    /// nests in.
     fn mul(&self, a: &Self::Value, b: &Self::Value, level: Level) -> Result<Self::Value, EvalError>;
 
-    /// The value, of scale `scale` at level `from`, at a lower level that does not nest in it, at the same scale. The label is as that of
-    /// [`Self::rescale`].
+    /// The value, of scale `scale` at level `from`, at a lower level that does not nest in it, at
+    /// the same scale. The label is as that of [`Self::rescale`].
     fn lower(
         &self,
         value: &Self::Value,
@@ -49,8 +51,9 @@ pub trait Arithmetic: Sync {
         constant: f64,
     ) -> Result<Self::Value, EvalError>;
 
-    /// Relinearises what needs it and rescales from `level` to the level below, where the scale is `scale`. The label
-    /// is different for every rescaling of one polynomial, and the same in every evaluation.
+    /// Relinearises what needs it and rescales from `level` to the level below, where the scale is
+    /// `scale`. The label is different for every rescaling of one polynomial, and the same in every
+    /// evaluation.
     fn rescale(
         &self,
         sum: Self::Value,
@@ -70,7 +73,8 @@ pub struct Term<'a, V> {
     pub ratio: ExactScale,
 }
 
-/// What copies of basis elements add to the elements' labels, per level: above all degrees of basis elements.
+/// What copies of basis elements add to the elements' labels, per level: above all degrees of basis
+/// elements.
 const COPY: u64 = 1 << 12;
 /// Label of the root: above all degrees, which label the basis elements.
 const ROOT: u64 = 1 << 20;
@@ -82,9 +86,11 @@ struct Scaled<V> {
     scale: ExactScale,
 }
 
-/// The polynomial of `shape` at `input`, a canonical value at `level`. The result is canonical, `shape.depth` levels lower.
+/// The polynomial of `shape` at `input`, a canonical value at `level`. The result is canonical,
+/// `shape.depth` levels lower.
 ///
-/// *Cost*: [`PolynomialShape::counts`]. Elements of equal depth, and quotients of one node, are computed side by side.
+/// *Cost*: [`PolynomialShape::counts`]. Elements of equal depth, and quotients of one node, are
+/// computed side by side.
 ///
 /// # Errors
 /// [`EvalError::LevelTooLow`] if there are not enough levels, and those of the operations.
@@ -224,7 +230,8 @@ impl<A: Arithmetic> Walk<'_, A> {
     }
 }
 
-/// On ciphertexts, the names of scales say only where a value stands in the chain; the walk knows the exact ones.
+/// On ciphertexts, the names of scales say only where a value stands in the chain; the walk knows
+/// the exact ones.
 impl Arithmetic for Evaluator<'_> {
     type Value = Ciphertext;
 
@@ -264,7 +271,8 @@ impl Arithmetic for Evaluator<'_> {
 }
 
 impl Evaluator<'_> {
-    /// The polynomial of `shape` of a canonical ciphertext whose slots are in `[-1, 1]`: [`evaluate`].
+    /// The polynomial of `shape` of a canonical ciphertext whose slots are in `[-1, 1]`:
+    /// [`evaluate`].
     ///
     /// *Level*: `shape.depth` lower. *Scale*: canonical in, canonical out, exactly. *Size*: 2.
     pub fn polynomial(&self, a: &Ciphertext, shape: &PolynomialShape) -> Result<Ciphertext, EvalError> {

@@ -1,5 +1,5 @@
-//! Circuits on ciphertexts of real sizes against the clear result; errors against derived ones; rotations and levels
-//! against the shapes.
+//! Circuits on ciphertexts of real sizes against the clear result; errors against derived ones;
+//! rotations and levels against the shapes.
 
 use std::sync::Arc;
 
@@ -89,7 +89,8 @@ fn hoisting(
     Hoisting::cheaper(params, level, counts)
 }
 
-/// Runs `map` encrypted, with only the keys its shape names, and compares slots, rotations and the error.
+/// Runs `map` encrypted, with only the keys its shape names, and compares slots, rotations and the
+/// error.
 fn check_linear(literal: ParamsLiteral, map: &LinearMap, consts: &ConstPool, baby_step: usize, level: Level) {
     let name = literal.name.clone();
     map.validate(consts).unwrap();
@@ -155,7 +156,8 @@ fn convolutions_of_one_vector() {
     let kind = conv(&mut consts, [4, 4, 3, 3], [1; 2], [1; 4], 1);
     let layout = Layout::dense([4, 16, 16], 4096);
     check_linear(literal(13, 4, 2, 40), &LinearMap::new(kind, layout.clone(), layout), &consts, 32, 3);
-    // Into gaps of two, four channels on a plane; a chain with levels of two primes and drifting scales.
+    // Into gaps of two, four channels on a plane; a chain with levels of two primes and drifting
+    // scales.
     let kind = conv(&mut consts, [8, 4, 3, 3], [2; 2], [1; 4], 1);
     let layout = Layout::dense([4, 16, 16], 2048);
     let multiplexed =
@@ -166,8 +168,8 @@ fn convolutions_of_one_vector() {
     }
 }
 
-/// The bottom of a chain under many special primes: baby rotations are divided one by one, and 32-bit factors are kept in 4
-/// bytes a coefficient.
+/// The bottom of a chain under many special primes: baby rotations are divided one by one, and
+/// 32-bit factors are kept in 4 bytes a coefficient.
 #[test]
 fn maps_over_the_chain_alone() {
     let mut consts = ConstPool::default();
@@ -294,8 +296,8 @@ fn missing_keys_and_wrong_operands_are_errors() {
     }
 }
 
-/// A bound of the size and of the error of every slot, through a polynomial: sizes and errors add and multiply in the worst
-/// way, fresh errors are 21 deviations.
+/// A bound of the size and of the error of every slot, through a polynomial: sizes and errors add
+/// and multiply in the worst way, fresh errors are 21 deviations.
 struct WorstCase<'a>(&'a Context);
 
 #[derive(Clone, Copy)]
@@ -398,7 +400,8 @@ fn polynomials_of_every_degree() {
     }
 }
 
-/// Scales that drift by 2^-20 per level, and levels of two primes: a sum of unequal scales would show at once.
+/// Scales that drift by 2^-20 per level, and levels of two primes: a sum of unequal scales would
+/// show at once.
 #[test]
 fn scales_are_exact_on_uneven_chains() {
     let f = Fixture::new(mixed_literal(13), &[]);
@@ -408,8 +411,8 @@ fn scales_are_exact_on_uneven_chains() {
     }
 }
 
-/// Levels that lack primes of those below: elements of a basis are brought to some of them by divisions. As precise as with a prime for
-/// every level.
+/// Levels that lack primes of those below: elements of a basis are brought to some of them by
+/// divisions. As precise as with a prime for every level.
 #[test]
 fn polynomials_on_levels_that_share_primes() {
     let (f, single) = (Fixture::new(packed_literal(13), &[]), Fixture::new(literal(13, 9, 3, 30), &[]));
@@ -460,7 +463,8 @@ fn polynomials_refuse_what_they_cannot_use() {
     assert!(matches!(result, Err(EvalError::SizeMismatch { .. })));
 }
 
-/// Eight images of a batch, four to a vector: two blocks with the same diagonals, which repeat with the image.
+/// Eight images of a batch, four to a vector: two blocks with the same diagonals, which repeat with
+/// the image.
 #[test]
 fn images_of_a_batch_share_diagonals() {
     let mut consts = ConstPool::default();
@@ -482,7 +486,8 @@ fn images_of_a_batch_share_diagonals() {
     assert_eq!((map.blocks(&consts), map.diagonal_period(&consts)), (1, 4096));
 }
 
-/// One pixel per ciphertext: nothing is rotated, so no key is there, and every slot is an image of its own.
+/// One pixel per ciphertext: nothing is rotated, so no key is there, and every slot is an image of
+/// its own.
 #[test]
 fn maps_of_constants_act_on_every_slot() {
     let mut consts = ConstPool::default();

@@ -1,8 +1,9 @@
 //! Plaintexts kept as integers: what is left of a factor that has to be small rather than ready.
 //!
-//! Residues in evaluation order take 8 bytes per prime and coefficient of the period. The integers they come from take 4 or 8
-//! bytes whatever the number of primes, and serve every level below; one transform of the size of the period per prime makes
-//! residues of them. Where a factor would be read from memory as residues, that costs about as much as reading it.
+//! Residues in evaluation order take 8 bytes per prime and coefficient of the period. The integers
+//! they come from take 4 or 8 bytes whatever the number of primes, and serve every level below; one
+//! transform of the size of the period per prime makes residues of them. Where a factor would be
+//! read from memory as residues, that costs about as much as reading it.
 
 use std::sync::Arc;
 

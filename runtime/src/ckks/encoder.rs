@@ -1,9 +1,10 @@
 //! Slots to plaintexts and back.
 //!
-//! *Error* of encoding and decoding a message `m` at scale `S` with `n` slots, worst case over slots: rounding moves every
-//! one of the `2n` coefficients by at most 1/2, hence a slot by at most `n / S` (typically `sqrt(n / 6) / S`); double precision adds
-//! at most `2 u sqrt(n) (5 log2(n) + 4) max|m|`, `u = 2^-53`, both directions together ([`super::special_fft`]; 4 for the scaling
-//! and the conversion). [`Encoder::error_bound`] is this sum.
+//! *Error* of encoding and decoding a message `m` at scale `S` with `n` slots, worst case over
+//! slots: rounding moves every one of the `2n` coefficients by at most 1/2, hence a slot by at most
+//! `n / S` (typically `sqrt(n / 6) / S`); double precision adds at most `2 u sqrt(n) (5 log2(n) +
+//! 4) max|m|`, `u = 2^-53`, both directions together ([`super::special_fft`]; 4 for the scaling and
+//! the conversion). [`Encoder::error_bound`] is this sum.
 
 use std::sync::Arc;
 
@@ -41,7 +42,8 @@ impl Encoding {
         Encoding { level, scale: PlaintextScale::Named(scale), special: false, form: Form::Residues }
     }
 
-    /// A factor for canonical values at `level`; the product rescales to the canonical scale of the level below.
+    /// A factor for canonical values at `level`; the product rescales to the canonical scale of the
+    /// level below.
     pub const fn factor(level: Level) -> Self {
         Self::factor_between(level, Scale::canonical(level), Scale::squared(level))
     }
@@ -58,11 +60,13 @@ impl Encoding {
     }
 }
 
-/// Integers are passed on as residues of this prime, `2^61 - 1`, when they are below `2^59` in size.
+/// Integers are passed on as residues of this prime, `2^61 - 1`, when they are below `2^59` in
+/// size.
 const CARRIER: u64 = (1 << 61) - 1;
 const CARRIER_BITS: i32 = 59;
 
-/// Coefficients of an encoded message before they are rounded, `2 slots` of them: first half and second half.
+/// Coefficients of an encoded message before they are rounded, `2 slots` of them: first half and
+/// second half.
 pub(super) struct Coefficients {
     re: Vec<f64>,
     im: Vec<f64>,
@@ -70,8 +74,8 @@ pub(super) struct Coefficients {
 }
 
 impl Coefficients {
-    /// Rounds to multiples of [`Coefficients::unit`], and writes how many they are as residues of the carrier prime, in
-    /// steps of `out.len() / (2 slots)`, zeros between.
+    /// Rounds to multiples of [`Coefficients::unit`], and writes how many they are as residues of
+    /// the carrier prime, in steps of `out.len() / (2 slots)`, zeros between.
     pub(super) fn write(&self, out: &mut [u64]) {
         out.fill(0);
         let down = 2f64.powi(-self.exponent);
@@ -130,12 +134,14 @@ impl Encoder {
         &self.context
     }
 
-    /// Encodes real numbers, one per slot. Their number is a power of two up to N/2; fewer than N/2 are repeated.
+    /// Encodes real numbers, one per slot. Their number is a power of two up to N/2; fewer than N/2
+    /// are repeated.
     pub fn encode(&self, values: &[f64], encoding: Encoding) -> Result<Plaintext, EvalError> {
         self.encode_parts(values.to_vec(), vec![0.0; values.len()], encoding)
     }
 
-    /// Encodes complex numbers, one per slot. Their number is a power of two up to N/2; fewer than N/2 are repeated.
+    /// Encodes complex numbers, one per slot. Their number is a power of two up to N/2; fewer than
+    /// N/2 are repeated.
     pub fn encode_complex(&self, values: &[Complex], encoding: Encoding) -> Result<Plaintext, EvalError> {
         let (re, im) = values.iter().map(|z| (z.re, z.im)).unzip();
         self.encode_parts(re, im, encoding)
@@ -199,7 +205,8 @@ impl Encoder {
         if largest.log2() >= available {
             return Err(EvalError::MessageTooLarge { needed: largest.log2(), available, level });
         }
-        // Above 2^59 the integers are multiples of 2^shift; a double has no more than 53 bits anyway.
+        // Above 2^59 the integers are multiples of 2^shift; a double has no more than 53 bits
+        // anyway.
         let exponent =
             if largest < 2f64.powi(CARRIER_BITS) { 0 } else { largest.log2() as i32 + 1 - CARRIER_BITS };
         Ok(Coefficients { re, im, exponent })
@@ -212,7 +219,8 @@ impl Encoder {
 
     /// The message of a plaintext with plain residues, one complex number per slot.
     ///
-    /// With fewer slots than N/2 the repeated copies are averaged, which removes noise between them.
+    /// With fewer slots than N/2 the repeated copies are averaged, which removes noise between
+    /// them.
     pub fn decode_complex(&self, plaintext: &Plaintext) -> Result<Vec<Complex>, EvalError> {
         if plaintext.form != Form::Residues || plaintext.poly.basis().special > 0 {
             return Err(EvalError::PlaintextForm {
@@ -236,7 +244,8 @@ impl Encoder {
         Ok(self.decode_complex(plaintext)?.into_iter().map(|z| z.re).collect())
     }
 
-    /// Bound of the error per slot of encoding and decoding a message of size `max_abs`; see the module.
+    /// Bound of the error per slot of encoding and decoding a message of size `max_abs`; see the
+    /// module.
     pub fn error_bound(&self, slots: usize, scale: PlaintextScale, max_abs: f64) -> f64 {
         let n = slots as f64;
         let rounding = n / scale.exact(self.context.params()).to_f64();
@@ -254,8 +263,8 @@ mod tests {
     /// Fractional bits of the reference's fixed-point numbers.
     const FRACTION: u32 = 160;
 
-    /// `e^(i pi k / N)` for `k < 2N` in fixed point: square roots of unity are halved `log2 N` times, `cos(x/2) =
-    /// sqrt((1 + cos x) / 2)`, then multiplied up. Errors stay below `2^-140`.
+    /// `e^(i pi k / N)` for `k < 2N` in fixed point: square roots of unity are halved `log2 N`
+    /// times, `cos(x/2) = sqrt((1 + cos x) / 2)`, then multiplied up. Errors stay below `2^-140`.
     fn roots(degree: usize) -> Vec<(BigInt, BigInt)> {
         let one = BigInt::from(1) << FRACTION;
         let half_angle = |cos: &BigInt| ((&one + cos) << (FRACTION - 1)).sqrt();
@@ -271,7 +280,8 @@ mod tests {
         powers
     }
 
-    /// The polynomial of a plaintext at the point of a slot, by the definition, in units of the scale.
+    /// The polynomial of a plaintext at the point of a slot, by the definition, in units of the
+    /// scale.
     fn evaluate(roots: &[(BigInt, BigInt)], coefficients: &[f64], slot: usize, scale: f64) -> Complex {
         let mask = roots.len() - 1;
         let g = (0..slot).fold(1usize, |g, _| (g * 5) & mask);

@@ -30,13 +30,14 @@ pub struct Encryptor {
 }
 
 impl Encryptor {
-    /// Encrypts under a public key: error of standard deviation about `3.2 sqrt(4 N / 3)` per coefficient.
+    /// Encrypts under a public key: error of standard deviation about `3.2 sqrt(4 N / 3)` per
+    /// coefficient.
     pub fn new(context: &Arc<Context>, key: &Arc<PublicKey>, seed: Seed) -> Self {
         Encryptor { context: Arc::clone(context), key: Key::Public(Arc::clone(key)), seed, count: 0 }
     }
 
-    /// Encrypts under the secret key: error of standard deviation 3.2 per coefficient, and half the bytes with
-    /// [`Self::encrypt_seeded`].
+    /// Encrypts under the secret key: error of standard deviation 3.2 per coefficient, and half the
+    /// bytes with [`Self::encrypt_seeded`].
     pub fn with_secret_key(context: &Arc<Context>, key: &Arc<SecretKey>, seed: Seed) -> Self {
         Encryptor { context: Arc::clone(context), key: Key::Secret(Arc::clone(key)), seed, count: 0 }
     }
@@ -81,7 +82,8 @@ impl Encryptor {
     /// Encrypts under the secret key, keeping the uniform half as a seed. Expanded, it is the
     /// ciphertext that [`Self::encrypt`] would have made in its place, bit by bit.
     ///
-    /// *Errors*: [`EvalError::PlaintextForm`] also with a public key, whose ciphertexts have no uniform half.
+    /// *Errors*: [`EvalError::PlaintextForm`] also with a public key, whose ciphertexts have no
+    /// uniform half.
     pub fn encrypt_seeded(&mut self, plaintext: &Plaintext) -> Result<SeededCiphertext, EvalError> {
         let (scale, poly) = check(plaintext)?;
         let Key::Secret(key) = &self.key else {

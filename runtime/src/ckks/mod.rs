@@ -12,8 +12,8 @@
 //! | [`decryptor`] | decryption |
 //! | [`eval`] | operations on ciphertexts |
 //!
-//! *Slots*: slot `j` of N/2 is the value at `zeta^(5^j)`, `zeta = e^(i pi / N)`. *Rotation* by `k` is to the left: slot
-//! `i + k` moves to slot `i`.
+//! *Slots*: slot `j` of N/2 is the value at `zeta^(5^j)`, `zeta = e^(i pi / N)`. *Rotation* by `k`
+//! is to the left: slot `i + k` moves to slot `i`.
 
 pub mod compact;
 pub mod decryptor;

@@ -1,8 +1,10 @@
-//! Plaintexts whose slots repeat with a short period, kept and transformed at the size of the period.
+//! Plaintexts whose slots repeat with a short period, kept and transformed at the size of the
+//! period.
 //!
-//! A message that repeats every `p` of N/2 slots is encoded by a polynomial in `Y = X^c`, `c = N / 2p`: its residues are a
-//! transform of degree `2p`, each value standing at `c` places of the full one. Encoding costs `1/c` of a full one, and
-//! so does the memory: diagonals of linear maps are mostly such plaintexts.
+//! A message that repeats every `p` of N/2 slots is encoded by a polynomial in `Y = X^c`, `c = N /
+//! 2p`: its residues are a transform of degree `2p`, each value standing at `c` places of the full
+//! one. Encoding costs `1/c` of a full one, and so does the memory: diagonals of linear maps are
+//! mostly such plaintexts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +23,8 @@ use crate::names::PlaintextScale;
 use crate::ring::packed::PackedLimbs;
 use crate::ring::{Basis, Context};
 
-/// A message in Montgomery form over the extended basis, kept at the size of its period and packed: a factor for sums of products.
+/// A message in Montgomery form over the extended basis, kept at the size of its period and packed:
+/// a factor for sums of products.
 #[derive(Clone)]
 pub struct Factor {
     subring: Arc<Subring>,
@@ -66,14 +69,15 @@ impl FactorEncoder {
         &self.encoder
     }
 
-    /// Ring degree in which a message of period `period` is encoded. The smallest transform limits it from below; for
-    /// all of the ring there is nothing to gain.
+    /// Ring degree in which a message of period `period` is encoded. The smallest transform limits
+    /// it from below; for all of the ring there is nothing to gain.
     fn log_degree(&self, period: usize) -> u32 {
         (period.trailing_zeros() + 1).clamp(MIN_LOG_N, self.encoder.context().params().log_n())
     }
 
-    /// Encodes real numbers that repeat over all N/2 slots; their number is a power of two. The result is a factor
-    /// at `level` at the scale given, extended and in Montgomery form. *Error*: as that of [`Encoder::encode`].
+    /// Encodes real numbers that repeat over all N/2 slots; their number is a power of two. The
+    /// result is a factor at `level` at the scale given, extended and in Montgomery form. *Error*:
+    /// as that of [`Encoder::encode`].
     pub fn encode(&self, values: &[f64], level: Level, scale: PlaintextScale) -> Result<Factor, EvalError> {
         self.encode_parts(values.to_vec(), vec![0.0; values.len()], level, scale)
     }
@@ -89,9 +93,9 @@ impl FactorEncoder {
         self.encode_parts(re, im, level, scale)
     }
 
-    /// Encodes real numbers that repeat over all N/2 slots, as integers: a factor of [`CompactPlaintext`]'s kind, in 4
-    /// or 8 bytes per coefficient as `word_bytes` says, or 8 where they do not fit into 4. *Error*: as that of
-    /// [`Encoder::encode`].
+    /// Encodes real numbers that repeat over all N/2 slots, as integers: a factor of
+    /// [`CompactPlaintext`]'s kind, in 4 or 8 bytes per coefficient as `word_bytes` says, or 8
+    /// where they do not fit into 4. *Error*: as that of [`Encoder::encode`].
     pub fn encode_compact(
         &self,
         values: &[f64],

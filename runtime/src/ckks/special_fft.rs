@@ -1,20 +1,23 @@
-//! The canonical embedding restricted to one slot of each conjugate pair: an FFT over the rotation group.
+//! The canonical embedding restricted to one slot of each conjugate pair: an FFT over the rotation
+//! group.
 //!
-//! A polynomial `m` of degree below `2n` over the reals, folded to `n` complex coefficients `z_k = m_k + i m_(k+n)`, has at
-//! the points `zeta^(5^j)` (with `zeta^n... = i`: the fold is exact there) the values `sum_k z_k zeta^(5^j k)`. Both
-//! directions are the butterfly networks of Cheon, Kim, Kim, Song (ePrint 2016/421) as Chen, Chillotti, Song factor them
-//! (ePrint 2018/1043, section 4): the twiddles of a level depend only on its length, so one table serves all sizes.
+//! A polynomial `m` of degree below `2n` over the reals, folded to `n` complex coefficients `z_k =
+//! m_k + i m_(k+n)`, has at the points `zeta^(5^j)` (with `zeta^n... = i`: the fold is exact there)
+//! the values `sum_k z_k zeta^(5^j k)`. Both directions are the butterfly networks of Cheon, Kim,
+//! Kim, Song (ePrint 2016/421) as Chen, Chillotti, Song factor them (ePrint 2018/1043, section 4):
+//! the twiddles of a level depend only on its length, so one table serves all sizes.
 //!
-//! *Error*: a butterfly adds at most `u (4 + 1)` relative to the norm of its inputs, `u = 2^-53` (product by a twiddle that is
-//! itself right to `u`: `4u`; sum: `u`). In the 2-norm, normalised so that levels are isometries, errors of `log2 n` levels
-//! add: at most `5 u log2(n) |z|_2`.
+//! *Error*: a butterfly adds at most `u (4 + 1)` relative to the norm of its inputs, `u = 2^-53`
+//! (product by a twiddle that is itself right to `u`: `4u`; sum: `u`). In the 2-norm, normalised so
+//! that levels are isometries, errors of `log2 n` levels add: at most `5 u log2(n) |z|_2`.
 
 use std::f64::consts::PI;
 
 /// Twiddle factors of all levels up to a number of slots, real and imaginary parts apart.
 #[derive(Clone, Debug)]
 pub struct SpecialFft {
-    /// Index `l`: `e^(2 pi i 5^j / 2^(l+3))` for `j < 2^l`, the level of blocks of length `2^(l+1)`.
+    /// Index `l`: `e^(2 pi i 5^j / 2^(l+3))` for `j < 2^l`, the level of blocks of length
+    /// `2^(l+1)`.
     twiddles: Vec<(Vec<f64>, Vec<f64>)>,
 }
 
@@ -78,7 +81,8 @@ impl SpecialFft {
     }
 }
 
-/// `e^(2 pi i k / order)`, each part right to an ulp: the angle is reduced to the first octant in integers.
+/// `e^(2 pi i k / order)`, each part right to an ulp: the angle is reduced to the first octant in
+/// integers.
 fn unit(k: u64, order: u64) -> (f64, f64) {
     let (octant, rest) = (k * 8 / order, k * 8 % order);
     // The angle within its octant, counted from the nearer multiple of a quarter turn.

@@ -1,4 +1,5 @@
-//! Subrings of polynomials in `X^c`: their transforms, and where their values stand in the transform of the ring.
+//! Subrings of polynomials in `X^c`: their transforms, and where their values stand in the
+//! transform of the ring.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +18,8 @@ pub(super) struct Subring {
     log_gap: u32,
     /// By number of the prime; empty for the ring itself, whose transforms the context has.
     transforms: Vec<NttTable>,
-    /// Group `k` of the ring's evaluations, eight of them, is group `k >> log_repeat` of those taken in this order. Empty
-    /// for the ring itself, where nothing repeats.
+    /// Group `k` of the ring's evaluations, eight of them, is group `k >> log_repeat` of those
+    /// taken in this order. Empty for the ring itself, where nothing repeats.
     order: Vec<u32>,
     log_repeat: u32,
 }
@@ -44,8 +45,8 @@ impl Subring {
         let exponent = |i| evaluation_exponent(log_n, i) & mask;
         // Evaluation `i` of the ring is this one of the subring.
         let index = |i: usize| position[exponent(i) as usize / 2];
-        // Exponents in bit-reversed order agree modulo 2n for `c` neighbours; the transposition of blocks of 64 makes
-        // whole groups of eight of them.
+        // Exponents in bit-reversed order agree modulo 2n for `c` neighbours; the transposition of
+        // blocks of 64 makes whole groups of eight of them.
         let log_repeat = log_gap.min(MAX_LOG_REPEAT);
         let mut order: Vec<u32> = Vec::new();
         if log_gap > 0 {
@@ -79,7 +80,8 @@ impl Subring {
         self.log_gap.min(kernels::MAX_LOG_REPEAT)
     }
 
-    /// Of the evaluations `values`, those of every block of 64 in the ring once, as [`kernels::repeat_into`] takes them.
+    /// Of the evaluations `values`, those of every block of 64 in the ring once, as
+    /// [`kernels::repeat_into`] takes them.
     pub(super) fn distinct_into(&self, out: &mut [u64], values: &[u64]) {
         let columns = self.log_distinct_repeat() - self.log_repeat;
         assert_eq!(out.len(), self.distinct(), "the values of all blocks");
@@ -93,7 +95,8 @@ impl Subring {
         }
     }
 
-    /// The evaluations of the subring, in the order in which the ring repeats them; `None` as they are.
+    /// The evaluations of the subring, in the order in which the ring repeats them; `None` as they
+    /// are.
     pub(super) fn order(&self) -> Option<&[u32]> {
         (!self.order.is_empty()).then_some(&self.order[..])
     }

@@ -29,7 +29,8 @@ pub struct Site<'a> {
 }
 
 /// Executes the ops of a program on bundles of its own kind: one method per op of
-/// [`fhec_ir::ckks::Op`], whose meaning, levels and scales it has. [`super::execute`] calls them in program order, with operands of the declared types. Ops that act on every ciphertext by itself
+/// [`fhec_ir::ckks::Op`], whose meaning, levels and scales it has. [`super::execute`] calls them in
+/// program order, with operands of the declared types. Ops that act on every ciphertext by itself
 /// are given the operand where nothing else needs it, so that each can go when its result is there.
 pub trait Backend: Sync {
     /// A bundle.
@@ -43,7 +44,8 @@ pub trait Backend: Sync {
     /// The program that it runs.
     fn program(&self) -> &Arc<Func<Ckks>>;
 
-    /// Checks everything about the program that could make an op fail: parameters, keys, unsupported ops.
+    /// Checks everything about the program that could make an op fail: parameters, keys,
+    /// unsupported ops.
     fn check_program(&self) -> Result<(), ExecError>;
 
     /// Checks that `value` has type `ty`; says what is wrong otherwise.
@@ -125,7 +127,8 @@ pub trait Backend: Sync {
     /// `bootstrap`.
     fn bootstrap(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
 
-    /// `relinearize` whose only use is the `rescale` that follows it; a backend may have one division for both.
+    /// `relinearize` whose only use is the `rescale` that follows it; a backend may have one
+    /// division for both.
     fn relinearize_rescale(
         &self,
         relinearize: Site<'_>,
@@ -135,7 +138,8 @@ pub trait Backend: Sync {
         self.rescale(rescale, Cow::Owned(self.relinearize(relinearize, x)?))
     }
 
-    /// `linear_map` whose only use is the `rescale` that follows it; a backend may have one division for both.
+    /// `linear_map` whose only use is the `rescale` that follows it; a backend may have one
+    /// division for both.
     fn linear_map_rescale(
         &self,
         linear_map: Site<'_>,

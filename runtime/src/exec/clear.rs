@@ -13,8 +13,8 @@ use super::backend::{Backend, Site};
 use super::error::ExecError;
 use crate::error::EvalError;
 
-/// Exact slots. Levels and scales do not change what a program means: `rescale`, `relinearize`, `level_drop` and
-/// `bootstrap` are the identity.
+/// Exact slots. Levels and scales do not change what a program means: `rescale`, `relinearize`,
+/// `level_drop` and `bootstrap` are the identity.
 #[derive(Clone, Debug)]
 pub struct Clear {
     program: Arc<Func<Ckks>>,

@@ -39,7 +39,8 @@ pub enum ExecError {
         /// The backend.
         backend: &'static str,
     },
-    /// Evaluation keys that the program needs and that are absent, or end below the level they are used at.
+    /// Evaluation keys that the program needs and that are absent, or end below the level they are
+    /// used at.
     #[error(
         "{} evaluation keys of key {key} are missing or too short, the first a {} for level {}; generate keys for this program",
         .missing.len(), .missing[0].kind, .missing[0].level

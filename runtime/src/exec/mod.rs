@@ -14,8 +14,8 @@
 //! | [`witness`] | looking at values |
 //! | `weights` | encoded weights, as many as may be kept |
 //!
-//! Ops run in program order, each on all threads; a value is dropped after its last use. Results are the same for every
-//! number of threads.
+//! Ops run in program order, each on all threads; a value is dropped after its last use. Results
+//! are the same for every number of threads.
 
 pub mod backend;
 pub mod ckks;
@@ -59,8 +59,8 @@ pub use witness::{Witness, seen};
 
 /// Runs the program of `backend` on `inputs` and returns its outputs.
 ///
-/// A `relinearize` or `linear_map` whose only use is the `rescale` right after it is executed together with that; the
-/// observer is told of both, with the time at the first.
+/// A `relinearize` or `linear_map` whose only use is the `rescale` right after it is executed
+/// together with that; the observer is told of both, with the time at the first.
 ///
 /// # Errors
 /// See [`ExecError`]: whatever can be known before the first op is checked before it.
@@ -76,8 +76,8 @@ pub fn execute<B: Backend>(
 /// some output still depends on it. `witness` is shown values as they come.
 ///
 /// `control` may end the run between two ops, and inside ops that take one ciphertext after the
-/// other. The witness is shown what is alive then, unless the op has used it up; with a witness that
-/// [keeps](Witness::keeps) such an op is let finish first.
+/// other. The witness is shown what is alive then, unless the op has used it up; with a witness
+/// that [keeps](Witness::keeps) such an op is let finish first.
 pub fn execute_from<B: Backend>(
     backend: &B,
     inputs: Vec<B::Value>,

@@ -1,12 +1,14 @@
-//! The model of errors ([`NoiseModel`], shared with the compiler's prediction), and normal numbers to draw them from.
+//! The model of errors ([`NoiseModel`], shared with the compiler's prediction), and normal numbers
+//! to draw them from.
 
 pub(super) mod bootstrap;
 
 pub use fhec_ir::noise::NoiseModel;
 
-/// A stream of nearly normal numbers, cheap enough for thousands of simulated images: the number of ones among 64 random
-/// bits, smeared out by a uniform number of the width of its steps, and normalised. Its fourth moment is 1 % below
-/// that of the normal distribution, its tails reach 8 deviations. For simulation only.
+/// A stream of nearly normal numbers, cheap enough for thousands of simulated images: the number of
+/// ones among 64 random bits, smeared out by a uniform number of the width of its steps, and
+/// normalised. Its fourth moment is 1 % below that of the normal distribution, its tails reach 8
+/// deviations. For simulation only.
 #[derive(Clone, Debug)]
 pub(super) struct NormalStream {
     state: u64,

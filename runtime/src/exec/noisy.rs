@@ -1,18 +1,20 @@
 //! The backend of slots with modelled errors: what an encrypted run will answer, in milliseconds.
 //!
-//! Every op computes on the perturbed slots and adds a fresh normal error of the variance of [`NoiseModel`]. Errors already there
-//! are carried along exactly, products included; polynomials are evaluated by their [`PolynomialShape`], with the error of
-//! every rescaling inside.
+//! Every op computes on the perturbed slots and adds a fresh normal error of the variance of
+//! [`NoiseModel`]. Errors already there are carried along exactly, products included; polynomials
+//! are evaluated by their [`PolynomialShape`], with the error of every rescaling inside.
 //!
 //! A linear map adds, to slot `s` of the result:
-//! - `sum d_s^2` over the diagonals behind baby rotations, times the variance of a key switch at the operand's scale, without
-//!   its division where those are postponed ([`Hoisting`]);
+//! - `sum d_s^2` over the diagonals behind baby rotations, times the variance of a key switch at
+//!   the operand's scale, without its division where those are postponed ([`Hoisting`]);
 //! - the rounding of every diagonal, times the mean square of the slots it multiplies;
-//! - the key switches of giant steps and the last division, at the squared scale, where they are negligible.
+//! - the key switches of giant steps and the last division, at the squared scale, where they are
+//!   negligible.
 //!
-//! A bootstrap is the function that its polynomials make of every slot, beside a random integer, and one error drawn from the
-//! variance that [`fhec_ir::noise::bootstrap`] gives for that integer. What a message beyond its range becomes is what it becomes
-//! under encryption; but a run of slots can tell ([`Noisy::overflows`]).
+//! A bootstrap is the function that its polynomials make of every slot, beside a random integer,
+//! and one error drawn from the variance that [`fhec_ir::noise::bootstrap`] gives for that integer.
+//! What a message beyond its range becomes is what it becomes under encryption; but a run of slots
+//! can tell ([`Noisy::overflows`]).
 //!
 //! Not modelled, being smaller by tens of bits: roundings of constants, double precision.
 
@@ -65,7 +67,8 @@ struct Shared {
 /// Squares of the diagonals of a linear map.
 #[derive(Debug)]
 struct MapEnergy {
-    /// Per output vector and slot of the diagonal period: the sum over diagonals behind baby rotations.
+    /// Per output vector and slot of the diagonal period: the sum over diagonals behind baby
+    /// rotations.
     rotated: Vec<Vec<f64>>,
     /// `(output, input, diagonals)`.
     diagonals: Vec<(usize, usize, usize)>,
@@ -191,8 +194,9 @@ const INPUT: u64 = 0;
 const OP: u64 = 1;
 
 impl Noisy {
-    /// The operands of polynomials and bootstraps that were outside `[-1, 1]` so far, in program order: what encrypted
-    /// arithmetic cannot see. A little outside does little harm; how much is far depends on the polynomial.
+    /// The operands of polynomials and bootstraps that were outside `[-1, 1]` so far, in program
+    /// order: what encrypted arithmetic cannot see. A little outside does little harm; how much is
+    /// far depends on the polynomial.
     pub fn overflows(&self) -> Vec<Overflow> {
         self.overflows.list()
     }

@@ -1,6 +1,7 @@
 //! Watching a run.
 
-/// Told about every op. All methods do nothing by default; `()` is the observer that is not interested.
+/// Told about every op. All methods do nothing by default; `()` is the observer that is not
+/// interested.
 pub trait Observer {
     /// Op `index` is about to run.
     fn op_started(&mut self, index: usize) {

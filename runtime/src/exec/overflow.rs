@@ -1,7 +1,7 @@
 //! Operands outside the range of what is done to them.
 //!
-//! Polynomials are made for `[-1, 1]`, and bootstraps refresh messages in it; a larger operand gives a wrong result that nothing
-//! can detect under encryption. A run on slots sees it.
+//! Polynomials are made for `[-1, 1]`, and bootstraps refresh messages in it; a larger operand
+//! gives a wrong result that nothing can detect under encryption. A run on slots sees it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +26,8 @@ pub(super) struct Overflows {
 }
 
 impl Overflows {
-    /// Records what of `x`, the operand of op `op`, is outside. Inside, the cost is one comparison per slot.
+    /// Records what of `x`, the operand of op `op`, is outside. Inside, the cost is one comparison
+    /// per slot.
     pub(super) fn check(&self, op: usize, x: &Bundle) {
         let outside = |x: f64| x.abs() > 1.0 || x.is_nan();
         let slots: usize = x.iter().map(|vector| vector.iter().filter(|x| outside(**x)).count()).sum();

@@ -52,9 +52,9 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Prepares `program`, scheduled for the parameters of `context`, and encodes the matrices of its
-    /// bootstraps. Weights are encoded when they are used first, or by [`Self::preload`]; no more of
-    /// them are kept than `max_weight_bytes`, and than the program says ([`WEIGHT_BYTES`]).
+    /// Prepares `program`, scheduled for the parameters of `context`, and encodes the matrices of
+    /// its bootstraps. Weights are encoded when they are used first, or by [`Self::preload`]; no
+    /// more of them are kept than `max_weight_bytes`, and than the program says ([`WEIGHT_BYTES`]).
     pub fn new(
         context: &Arc<Context>,
         program: impl Into<Arc<Func<Ckks>>>,
@@ -71,8 +71,8 @@ impl Prepared {
         Ok(Prepared::with_bootstrapping(encoder, program, bootstrapping, kept))
     }
 
-    /// Prepares `program` with bootstraps of the caller's, whatever it says itself of bootstraps and
-    /// of memory; `weight_bytes` are kept of its weights.
+    /// Prepares `program` with bootstraps of the caller's, whatever it says itself of bootstraps
+    /// and of memory; `weight_bytes` are kept of its weights.
     pub fn with_bootstrapping(
         encoder: FactorEncoder,
         program: impl Into<Arc<Func<Ckks>>>,
@@ -99,8 +99,8 @@ impl Prepared {
         }
     }
 
-    /// Encodes the diagonals of all linear maps, in program order, as far as there is room for them.
-    /// Returns the bytes kept.
+    /// Encodes the diagonals of all linear maps, in program order, as far as there is room for
+    /// them. Returns the bytes kept.
     pub fn preload(&self) -> Result<usize, EvalError> {
         for (index, data) in self.program.ops().iter().enumerate() {
             if let Op::LinearMap { x, map, baby_step } = &data.op

@@ -1,4 +1,5 @@
-//! The executor over its three backends: the same program in the clear, with modelled errors and encrypted.
+//! The executor over its three backends: the same program in the clear, with modelled errors and
+//! encrypted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,7 +109,8 @@ fn small_network(slots: usize, top: Level) -> Arc<Func<Ckks>> {
     Arc::new(func)
 }
 
-/// Inputs that are the packing of some tensor: of period 256 for the first program, an image for the second.
+/// Inputs that are the packing of some tensor: of period 256 for the first program, an image for
+/// the second.
 fn inputs(func: &Func<Ckks>, period: usize) -> Vec<Bundle> {
     let bundle = |(index, &input): (usize, &Value)| -> Bundle {
         let ty = func.ty(input);
@@ -202,8 +204,8 @@ fn compare_backends(literal: ParamsLiteral, func: &Arc<Func<Ckks>>, period: usiz
     compare_to(literal, func, period, [tolerance, 1.5]);
 }
 
-/// Runs a program on all backends; the modelled error must be the measured one to that many bits of deviation and of the worst slot,
-/// on every output.
+/// Runs a program on all backends; the modelled error must be the measured one to that many bits of
+/// deviation and of the worst slot, on every output.
 fn compare_to(
     literal: ParamsLiteral,
     func: &Arc<Func<Ckks>>,
@@ -259,7 +261,8 @@ fn compare_to(
 
 #[test]
 fn every_op_on_all_backends() {
-    // Deviations of 2 x 4096 slots are known to 1 %; the model's own approximations are below 0.2 bits.
+    // Deviations of 2 x 4096 slots are known to 1 %; the model's own approximations are below 0.2
+    // bits.
     compare_backends(literal(13, 8, 2, 45), &every_op(4096, 7), 256, 0.25);
 }
 
@@ -274,19 +277,21 @@ fn every_op_on_an_uneven_chain_with_few_slots() {
 
 #[test]
 fn every_op_on_levels_that_share_primes() {
-    // At a scale of 2^30 the rounding of size 3 is all there is of one output: its factor, a slot of s^2, is eight times its mean in
-    // the worst of 4096 slots, three bits, where a Gaussian is at four deviations.
+    // At a scale of 2^30 the rounding of size 3 is all there is of one output: its factor, a slot
+    // of s^2, is eight times its mean in the worst of 4096 slots, three bits, where a Gaussian is
+    // at four deviations.
     compare_to(packed_literal(13), &every_op(4096, 8), 256, [0.25, 2.5]);
 }
 
 #[test]
 fn a_small_network_on_all_backends() {
-    // All but 26 in 1024 slots of the last layer are the same ten numbers: their errors are not many samples.
+    // All but 26 in 1024 slots of the last layer are the same ten numbers: their errors are not
+    // many samples.
     compare_backends(literal(14, 11, 3, 40), &small_network(8192, 9), 1024, 0.75);
 }
 
-/// The variance that the compiler predicts for a polynomial at a point is that of simulated evaluations, where every rescaling
-/// draws its error: 2^18 slots show it to 0.28 %; five of those.
+/// The variance that the compiler predicts for a polynomial at a point is that of simulated
+/// evaluations, where every rescaling draws its error: 2^18 slots show it to 0.28 %; five of those.
 #[test]
 fn the_formula_for_a_polynomial_is_what_the_simulation_does() {
     let (slots, level) = (4096, 7);

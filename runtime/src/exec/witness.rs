@@ -2,28 +2,31 @@
 
 use fhec_ir::entity::Value;
 
-/// Shown the values of a run. All methods do nothing by default; `()` is the witness that looks at nothing.
+/// Shown the values of a run. All methods do nothing by default; `()` is the witness that looks at
+/// nothing.
 pub trait Witness<V> {
-    /// `value` was computed, and is `made`. Not called for what was executed together with its `rescale`.
+    /// `value` was computed, and is `made`. Not called for what was executed together with its
+    /// `rescale`.
     fn computed(&mut self, value: Value, made: &V) {
         let _ = (value, made);
     }
 
-    /// Op `next` is the next to run, or the program has ended if there is none of that number. `live` are the values that it, ops after it and
-    /// outputs need: with these known ([`super::execute_from`]), no earlier op is run again.
+    /// Op `next` is the next to run, or the program has ended if there is none of that number.
+    /// `live` are the values that it, ops after it and outputs need: with these known
+    /// ([`super::execute_from`]), no earlier op is run again.
     fn reached(&mut self, next: usize, live: &[(Value, &V)]) {
         let _ = (next, live);
     }
 
-    /// The run ends here, before its program does ([`super::Control`]): the last chance to keep what
-    /// is computed. `next` and `live` are as in [`Self::reached`]. Not called where an op has used up
-    /// its operand without a result, which happens to no witness that [keeps](Self::keeps).
+    /// The run ends here, before its program does ([`super::Control`]): the last chance to keep
+    /// what is computed. `next` and `live` are as in [`Self::reached`]. Not called where an op has
+    /// used up its operand without a result, which happens to no witness that [keeps](Self::keeps).
     fn stopped(&mut self, next: usize, live: &[(Value, &V)]) {
         let _ = (next, live);
     }
 
-    /// Whether [`Self::stopped`] has a use for what is computed. A run is then not stopped inside an
-    /// op that uses its operand up, but after it.
+    /// Whether [`Self::stopped`] has a use for what is computed. A run is then not stopped inside
+    /// an op that uses its operand up, but after it.
     fn keeps(&self) -> bool {
         false
     }

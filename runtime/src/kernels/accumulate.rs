@@ -10,8 +10,9 @@ use super::{avx2, avx512};
 
 /// One limb of a switching key.
 ///
-/// It is in Montgomery form and lies as it is read, `[block][digit][half][word]`, blocks packed: one stream from memory, where two per
-/// digit, a power of two apart, would throw each other out of the first cache.
+/// It is in Montgomery form and lies as it is read, `[block][digit][half][word]`, blocks packed:
+/// one stream from memory, where two per digit, a power of two apart, would throw each other out of
+/// the first cache.
 #[derive(Clone, Debug)]
 pub struct KeyLimb<'k> {
     /// Both halves of all digits, and [`PACKED_SLACK`] more words.
@@ -61,8 +62,9 @@ impl KeyLimb<'_> {
 
 /// `out_h ← Σ_d digits[d] * key_(d, h) mod q` for both halves `h`: key switching's inner product.
 ///
-/// The digits are plain residues: those of the key's that are not absent, from the first on. Products are accumulated without
-/// reduction, so the cost per digit is two multiplications and the reads.
+/// The digits are plain residues: those of the key's that are not absent, from the first on.
+/// Products are accumulated without reduction, so the cost per digit is two multiplications and the
+/// reads.
 ///
 /// *Panics* if lengths do not fit; they are multiples of [`PACKED_BLOCK`].
 pub fn key_inner_product(
@@ -87,7 +89,8 @@ pub fn key_inner_product(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {
-            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
+            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked
+            // above.
             unsafe { avx512::key_inner_product(out0, out1, digits, &key, m) }
         }
         #[cfg(target_arch = "x86_64")]
@@ -101,8 +104,9 @@ pub fn key_inner_product(
 
 /// `out0 ← [out0 +] Σ_t factors[t] * operands0[t] mod q`, and likewise `out1` with `operands1`.
 ///
-/// The factors are plain residues, the operands in Montgomery form. With `accumulate` the sums are added to what the
-/// outputs hold, otherwise they replace it. Products are accumulated without reduction.
+/// The factors are plain residues, the operands in Montgomery form. With `accumulate` the sums are
+/// added to what the outputs hold, otherwise they replace it. Products are accumulated without
+/// reduction.
 pub fn pair_products(
     isa: Isa,
     out0: &mut [u64],
@@ -127,7 +131,8 @@ pub fn pair_products(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {
-            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
+            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked
+            // above.
             unsafe { avx512::pair_products(out0, out1, factors, operands0, operands1, accumulate, m) }
         }
         #[cfg(target_arch = "x86_64")]
@@ -139,13 +144,15 @@ pub fn pair_products(
     }
 }
 
-/// Sums of products on a tile: `out_h ← [out_h +] Σ_t factors_t * operands_(columns[t], h) mod q` for both halves `h`.
+/// Sums of products on a tile: `out_h ← [out_h +] Σ_t factors_t * operands_(columns[t], h) mod q`
+/// for both halves `h`.
 ///
-/// `operands` holds, column by column, two halves of `out0.len()` residues each, in Montgomery form; the tile is small enough
-/// to stay in the first or second cache while many rows of terms read it. Factor `t` starts at `factors[t * stride]` and is
-/// plain. Its values repeat: with `log_repeat` r, `2^r` neighbouring groups of eight elements are multiplied by the same
-/// eight values, as the evaluations of a polynomial in `X^(2^r)` are in evaluation order. So element `i` takes value
-/// `8 (i / 8 / 2^r) + i mod 8`.
+/// `operands` holds, column by column, two halves of `out0.len()` residues each, in Montgomery
+/// form; the tile is small enough to stay in the first or second cache while many rows of terms
+/// read it. Factor `t` starts at `factors[t * stride]` and is plain. Its values repeat: with
+/// `log_repeat` r, `2^r` neighbouring groups of eight elements are multiplied by the same eight
+/// values, as the evaluations of a polynomial in `X^(2^r)` are in evaluation order. So element `i`
+/// takes value `8 (i / 8 / 2^r) + i mod 8`.
 ///
 /// *Panics* if lengths do not fit; the length of the tile is a multiple of eight.
 pub fn tile_products(
@@ -174,7 +181,8 @@ pub fn tile_products(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {
-            // SAFETY: the value of `isa` was made by detection; lengths, columns and strides were checked above.
+            // SAFETY: the value of `isa` was made by detection; lengths, columns and strides were
+            // checked above.
             unsafe {
                 avx512::tile_products(
                     out0, out1, factors, stride, log_repeat, operands, columns, accumulate, m,
@@ -194,9 +202,10 @@ pub fn tile_products(
 
 /// `out ← Σ_i sources[i] * factors[i] mod m`: one target prime of a fast basis conversion.
 ///
-/// `factors` are in Montgomery form of `m`. The sources are residues of any primes, canonical for those: words below
-/// `2^source_bits[i]`, where `source_bits[i] <= 61` is [`Modulus::bits`] of the source's prime, or more. Up to 52 bits
-/// a source costs one product; above, kernels with 52-bit multipliers take two.
+/// `factors` are in Montgomery form of `m`. The sources are residues of any primes, canonical for
+/// those: words below `2^source_bits[i]`, where `source_bits[i] <= 61` is [`Modulus::bits`] of the
+/// source's prime, or more. Up to 52 bits a source costs one product; above, kernels with 52-bit
+/// multipliers take two.
 pub fn basis_convert(
     isa: Isa,
     out: &mut [u64],
@@ -218,7 +227,8 @@ pub fn basis_convert(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {
-            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
+            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked
+            // above.
             unsafe { avx512::basis_convert(out, sources, source_bits, factors, m) }
         }
         #[cfg(target_arch = "x86_64")]

@@ -13,13 +13,15 @@ struct Line([u64; LINE]);
 
 const LINE: usize = 8;
 
-/// Words from which a buffer is a mapping of its own: two huge pages. Keys and ciphertexts stream through memory; with pages
-/// of 4 KiB every stream misses the translation cache once per 512 words, and a fresh buffer faults as often.
+/// Words from which a buffer is a mapping of its own: two huge pages. Keys and ciphertexts stream
+/// through memory; with pages of 4 KiB every stream misses the translation cache once per 512
+/// words, and a fresh buffer faults as often.
 const MAPPED_WORDS: usize = (4 << 20) / size_of::<u64>();
 
 /// A vector of `u64` whose first element lies on a 64-byte boundary.
 ///
-/// Kernels accept any slice; on one of these no vector load straddles two cache lines. The length is fixed.
+/// Kernels accept any slice; on one of these no vector load straddles two cache lines. The length
+/// is fixed.
 pub struct Buffer {
     storage: Storage,
     len: usize,
@@ -79,8 +81,9 @@ impl Deref for Buffer {
             Storage::Lines(lines) => lines.as_ptr().cast(),
             Storage::Mapping(mapping) => mapping.as_ptr().cast(),
         };
-        // SAFETY: both kinds of storage hold at least `len` contiguous initialised `u64` at an aligned address (Line is
-        // `repr(C)` over `[u64; 8]`, without padding; a mapping starts at a page), borrowed for as long as `self` is.
+        // SAFETY: both kinds of storage hold at least `len` contiguous initialised `u64` at an
+        // aligned address (Line is `repr(C)` over `[u64; 8]`, without padding; a mapping starts at
+        // a page), borrowed for as long as `self` is.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
 }

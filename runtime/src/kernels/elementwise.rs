@@ -5,8 +5,8 @@ use super::{Isa, Modulus, debug_assert_canonical, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
-/// Runs the kernel `$name` of the instruction set, or the scalar one where `$takes` is false: the vector kernel does not
-/// take this prime. With `avx2 if`, that of AVX-512 takes all.
+/// Runs the kernel `$name` of the instruction set, or the scalar one where `$takes` is false: the
+/// vector kernel does not take this prime. With `avx2 if`, that of AVX-512 takes all.
 macro_rules! dispatch {
     ($isa:expr, if $takes:expr, $name:ident($($arg:expr),*)) => {
         dispatch!($isa, avx512 if $takes, avx2 if $takes, $name($($arg),*))
@@ -18,7 +18,8 @@ macro_rules! dispatch {
         match $isa.0 {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 if $avx512 => {
-                // SAFETY: the value of `$isa` was made by detection; the lengths were checked by the caller.
+                // SAFETY: the value of `$isa` was made by detection; the lengths were checked by
+                // the caller.
                 unsafe { avx512::$name($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
@@ -120,7 +121,8 @@ pub fn mul_montgomery_add_assign(isa: Isa, acc: &mut [u64], a: &[u64], bm: &[u64
     dispatch!(isa, avx2 if m.ifma(), mul_montgomery_add_assign(acc, a, bm, m))
 }
 
-/// `out ← (a - b) * w mod q` for one residue `w`: the tail of rescaling and of division by the special primes.
+/// `out ← (a - b) * w mod q` for one residue `w`: the tail of rescaling and of division by the
+/// special primes.
 pub fn sub_mul_scalar_into(isa: Isa, out: &mut [u64], a: &[u64], b: &[u64], w: u64, m: &Modulus) {
     check!(m; a, b);
     assert_eq!(out.len(), a.len(), "operands of different lengths");
@@ -128,7 +130,8 @@ pub fn sub_mul_scalar_into(isa: Isa, out: &mut [u64], a: &[u64], b: &[u64], w: u
     dispatch!(isa, avx2 if m.ifma(), sub_mul_scalar_into(out, a, b, w, m))
 }
 
-/// `out ← centred(a) mod q`: residues modulo `from`, lifted to `(-from/2, from/2]`, then reduced modulo `m`.
+/// `out ← centred(a) mod q`: residues modulo `from`, lifted to `(-from/2, from/2]`, then reduced
+/// modulo `m`.
 pub fn reduce_into(isa: Isa, out: &mut [u64], a: &[u64], from: &Modulus, m: &Modulus) {
     check!(from; a);
     assert_eq!(out.len(), a.len(), "operands of different lengths");

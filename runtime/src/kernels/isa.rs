@@ -4,9 +4,9 @@ use std::fmt;
 
 /// An instruction set this processor has.
 ///
-/// Holding an `Isa` is the proof that its instructions may be executed: apart from [`Isa::SCALAR`], a value comes
-/// only out of [`Isa::detect`] or [`Isa::available`]. All sets give bit-identical results, so the choice is one of
-/// speed alone.
+/// Holding an `Isa` is the proof that its instructions may be executed: apart from [`Isa::SCALAR`],
+/// a value comes only out of [`Isa::detect`] or [`Isa::available`]. All sets give bit-identical
+/// results, so the choice is one of speed alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Isa(pub(super) Kind);
 
@@ -31,8 +31,8 @@ impl Isa {
 
     /// Every set of this processor, from the slowest (always [`Isa::SCALAR`]) to the fastest.
     ///
-    /// AVX2 stands for `avx2` with `fma`; AVX-512 for `avx512f`, `avx512bw`, `avx512dq`, `avx512ifma` and `avx512vbmi`, which came
-    /// together.
+    /// AVX2 stands for `avx2` with `fma`; AVX-512 for `avx512f`, `avx512bw`, `avx512dq`,
+    /// `avx512ifma` and `avx512vbmi`, which came together.
     pub fn available() -> Vec<Isa> {
         let mut sets = vec![Self::SCALAR];
         #[cfg(target_arch = "x86_64")]

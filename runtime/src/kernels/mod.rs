@@ -19,13 +19,15 @@
 //! | `avx2` | four lanes, products in double precision with FMA, primes below `2^50` |
 //! | `avx512` | eight lanes, 52-bit products for primes below `2^50`, 64-bit ones beyond |
 //!
-//! Every public function takes and returns canonical residues, in `[0, q)`, asserts lengths, and gives bit-identical
-//! results for every [`Isa`]; lazy ranges live inside one kernel and are written there. The one exception is a transform in two calls: what
-//! [`convert_tiles`] and [`NttTable::first_pass`] leave is for [`NttTable::other_passes`] alone. Residues out of range give
-//! wrong residues, never a memory error; debug builds assert them. A prime that an instruction set has no kernel for
-//! is handled by the scalar one.
+//! Every public function takes and returns canonical residues, in `[0, q)`, asserts lengths, and
+//! gives bit-identical results for every [`Isa`]; lazy ranges live inside one kernel and are
+//! written there. The one exception is a transform in two calls: what [`convert_tiles`] and
+//! [`NttTable::first_pass`] leave is for [`NttTable::other_passes`] alone. Residues out of range
+//! give wrong residues, never a memory error; debug builds assert them. A prime that an instruction
+//! set has no kernel for is handled by the scalar one.
 //!
-//! This is the only module with `unsafe` code. It knows nothing of polynomials, bases, keys or threads.
+//! This is the only module with `unsafe` code. It knows nothing of polynomials, bases, keys or
+//! threads.
 
 #![allow(unsafe_code, reason = "vector instructions, aligned storage, mapped files; the faces here are safe")]
 

@@ -6,9 +6,10 @@ const MASK_52: u64 = (1 << 52) - 1;
 
 /// An odd prime `q < 2^61` with the constants of its reductions.
 ///
-/// Residues are canonical, in `[0, q)`, unless a function says otherwise. Montgomery form multiplies a residue by
-/// `R`, where `R = 2^52` when `q < 2^50` (the range of 52-bit vector multipliers) and `R = 2^64` above; all
-/// instruction sets use the same `R`, so stored operands can move between machines.
+/// Residues are canonical, in `[0, q)`, unless a function says otherwise. Montgomery form
+/// multiplies a residue by `R`, where `R = 2^52` when `q < 2^50` (the range of 52-bit vector
+/// multipliers) and `R = 2^64` above; all instruction sets use the same `R`, so stored operands can
+/// move between machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Modulus {
     q: u64,
@@ -28,10 +29,12 @@ pub struct Modulus {
 }
 
 impl Modulus {
-    /// Exclusive upper bound of the moduli that 52-bit kernels take; it leaves room for lazy values below `4q`.
+    /// Exclusive upper bound of the moduli that 52-bit kernels take; it leaves room for lazy values
+    /// below `4q`.
     pub const IFMA_LIMIT: u64 = 1 << 50;
 
-    /// Exclusive upper bound of every modulus; it leaves room for lazy values below `4q` and sums of 64 products.
+    /// Exclusive upper bound of every modulus; it leaves room for lazy values below `4q` and sums
+    /// of 64 products.
     pub const LIMIT: u64 = 1 << 61;
 
     /// Makes the modulus `q`.
@@ -112,8 +115,9 @@ impl Modulus {
     /// `a * b mod q`.
     #[inline]
     pub const fn mul(&self, a: u64, b: u64) -> u64 {
-        // With k = bits, x = ab < 2^2k: the quotient estimate floor(floor(x / 2^(k-2)) * floor(2^(62+k) / q) / 2^64)
-        // falls short of x/q by less than 2^(k-2)/q + x/2^(k+62) + 1 < 1/2 + 1/2 + 1, so the remainder is below 2q.
+        // With k = bits, x = ab < 2^2k: the quotient estimate floor(floor(x / 2^(k-2)) *
+        // floor(2^(62+k) / q) / 2^64) falls short of x/q by less than 2^(k-2)/q + x/2^(k+62) + 1 <
+        // 1/2 + 1/2 + 1, so the remainder is below 2q.
         let x = a as u128 * b as u128;
         let quotient = mul_high((x >> (self.bits - 2)) as u64, self.barrett_product);
         conditional_subtract((x as u64).wrapping_sub(quotient.wrapping_mul(self.q)), self.q)
@@ -221,8 +225,8 @@ pub(super) const fn mul_high(a: u64, b: u64) -> u64 {
     ((a as u128 * b as u128) >> 64) as u64
 }
 
-/// `x * w mod q` in `[0, 2q)` for any word `x`, given `w < q` and `companion = floor(w * 2^64 / q)` (Shoup's product:
-/// Harvey, *Faster arithmetic for number-theoretic transforms*, 2014, section 3).
+/// `x * w mod q` in `[0, 2q)` for any word `x`, given `w < q` and `companion = floor(w * 2^64 / q)`
+/// (Shoup's product: Harvey, *Faster arithmetic for number-theoretic transforms*, 2014, section 3).
 #[inline]
 pub(super) const fn shoup_mul_lazy(x: u64, w: u64, companion: u64, q: u64) -> u64 {
     x.wrapping_mul(w).wrapping_sub(mul_high(x, companion).wrapping_mul(q))

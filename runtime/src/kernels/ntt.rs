@@ -18,11 +18,13 @@ pub const MAX_LOG_N: u32 = 17;
 
 /// The transform of `Z_q[X]/(X^N + 1)`: twiddle factors for one prime and one degree.
 ///
-/// [`forward`](Self::forward) takes coefficients in natural order to the values at the odd powers of `psi`, a primitive
-/// `2N`-th root of unity, in *evaluation order*: slot `i` holds the value at `psi^evaluation_exponent(log_n, i)`. The
-/// order is that of the fastest kernel and is the same for every instruction set and prime.
+/// [`forward`](Self::forward) takes coefficients in natural order to the values at the odd powers
+/// of `psi`, a primitive `2N`-th root of unity, in *evaluation order*: slot `i` holds the value at
+/// `psi^evaluation_exponent(log_n, i)`. The order is that of the fastest kernel and is the same for
+/// every instruction set and prime.
 ///
-/// Tables are made at first use, once per arithmetic (`16 N` bytes for scalar arithmetic, `4 N` for vectors).
+/// Tables are made at first use, once per arithmetic (`16 N` bytes for scalar arithmetic, `4 N` for
+/// vectors).
 #[derive(Debug)]
 pub struct NttTable {
     modulus: Modulus,
@@ -80,7 +82,8 @@ impl NttTable {
         match isa.0 {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => {
-                // SAFETY: the value of `isa` was made by detection; length and prime are those of the tables.
+                // SAFETY: the value of `isa` was made by detection; length and prime are those of
+                // the tables.
                 unsafe { avx512::forward(self.avx512(), a, m) }
             }
             #[cfg(target_arch = "x86_64")]
@@ -101,7 +104,8 @@ impl NttTable {
         match isa.0 {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => {
-                // SAFETY: the value of `isa` was made by detection; length and prime are those of the tables.
+                // SAFETY: the value of `isa` was made by detection; length and prime are those of
+                // the tables.
                 unsafe { avx512::inverse(self.avx512(), a, m) }
             }
             #[cfg(target_arch = "x86_64")]
@@ -121,7 +125,8 @@ impl NttTable {
         if let Kind::Avx512 = isa.0 {
             self.check(a);
             assert_eq!(out.len(), a.len(), "a transform of this degree makes that many residues");
-            // SAFETY: the value of `isa` was made by detection; lengths and prime are those of the tables.
+            // SAFETY: the value of `isa` was made by detection; lengths and prime are those of the
+            // tables.
             return unsafe { avx512::inverse_into(self.avx512(), out, a, &self.modulus) };
         }
         out.copy_from_slice(a);
@@ -145,7 +150,8 @@ impl NttTable {
         debug_assert_canonical(&[factor], m);
         #[cfg(target_arch = "x86_64")]
         if let Kind::Avx512 = isa.0 {
-            // SAFETY: the value of `isa` was made by detection; lengths were checked above, and the prime is that of the tables.
+            // SAFETY: the value of `isa` was made by detection; lengths were checked above, and the
+            // prime is that of the tables.
             return unsafe { avx512::inverse_into_tiles(self.avx512(), out, scratch, a, factor, m) };
         }
         self.inverse_into(isa, scratch, a);
@@ -153,21 +159,24 @@ impl NttTable {
         out.copy_from_slice(scratch);
     }
 
-    /// The first pass of [`Self::forward`]; [`Self::other_passes`] of the same instruction set does the rest. In between words are not canonical,
-    /// and mean something to it alone; sets that have no passes leave coefficients.
+    /// The first pass of [`Self::forward`]; [`Self::other_passes`] of the same instruction set does
+    /// the rest. In between words are not canonical, and mean something to it alone; sets that have
+    /// no passes leave coefficients.
     ///
     /// *Panics* if `a` does not have `N` elements.
     pub fn first_pass(&self, isa: Isa, a: &mut [u64]) {
         self.check(a);
         #[cfg(target_arch = "x86_64")]
         if let Kind::Avx512 = isa.0 {
-            // SAFETY: the value of `isa` was made by detection; length and prime are those of the tables.
+            // SAFETY: the value of `isa` was made by detection; length and prime are those of the
+            // tables.
             unsafe { avx512::first_pass(self.avx512(), a, &self.modulus) }
         }
     }
 
-    /// [`Self::first_pass`] on some columns: those of `tile`, `[stream][column]`, become those of `a` from `column` on in each stream. With AVX-512
-    /// they need not be canonical: words below `2^52` do, or any for primes beyond `2^50`.
+    /// [`Self::first_pass`] on some columns: those of `tile`, `[stream][column]`, become those of
+    /// `a` from `column` on in each stream. With AVX-512 they need not be canonical: words below
+    /// `2^52` do, or any for primes beyond `2^50`.
     pub(super) fn first_pass_on_tile(&self, isa: Isa, a: &mut [u64], tile: &[u64], column: usize) {
         let streams = 1 << log_rows(self.log_n());
         let (stride, columns) = (a.len() / streams, tile.len() / streams);
@@ -176,7 +185,8 @@ impl NttTable {
         assert!(column + columns <= stride, "columns of a stream");
         #[cfg(target_arch = "x86_64")]
         if let Kind::Avx512 = isa.0 {
-            // SAFETY: the value of `isa` was made by detection; lengths were checked above, and the prime is that of the tables.
+            // SAFETY: the value of `isa` was made by detection; lengths were checked above, and the
+            // prime is that of the tables.
             return unsafe { avx512::first_pass_on_tile(self.avx512(), a, tile, column, &self.modulus) };
         }
         for (to, from) in a.chunks_exact_mut(stride).zip(tile.chunks_exact(columns)) {
@@ -191,7 +201,8 @@ impl NttTable {
         #[cfg(target_arch = "x86_64")]
         if let Kind::Avx512 = isa.0 {
             assert_eq!(a.len(), self.roots.degree(), "a transform of this degree makes that many residues");
-            // SAFETY: the value of `isa` was made by detection; the length was checked, and the prime is that of the tables.
+            // SAFETY: the value of `isa` was made by detection; the length was checked, and the
+            // prime is that of the tables.
             return unsafe { avx512::other_passes(self.avx512(), a, &self.modulus) };
         }
         self.forward(isa, a);
@@ -219,8 +230,8 @@ impl NttTable {
 
 /// The exponent `e`, odd and below `2N`, such that slot `index` of a transform holds `a(psi^e)`.
 ///
-/// It is `2 * bitrev(j) + 1`, where `j` is `index` with its two low octal digits swapped: bit-reversed order, with every
-/// block of 64 read as an 8 by 8 matrix and transposed.
+/// It is `2 * bitrev(j) + 1`, where `j` is `index` with its two low octal digits swapped:
+/// bit-reversed order, with every block of 64 read as an 8 by 8 matrix and transposed.
 ///
 /// *Panics* if the index is not below `2^log_n`.
 pub fn evaluation_exponent(log_n: u32, index: usize) -> u64 {
@@ -300,7 +311,8 @@ impl NttRoots {
         self.modulus.mul(self.low_powers[e & 255], self.high_powers[e >> 8])
     }
 
-    /// `psi^bitrev(index)`: with `index = m + i`, `i < m`, the forward multiplier of block `i` among `m` blocks.
+    /// `psi^bitrev(index)`: with `index = m + i`, `i < m`, the forward multiplier of block `i`
+    /// among `m` blocks.
     pub(super) fn twiddle(&self, index: usize) -> u64 {
         self.power(bit_reverse(index, self.log_n) as i64)
     }

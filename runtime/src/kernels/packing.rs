@@ -1,7 +1,9 @@
-//! Residues in as many bits as their prime has: what streams from memory, such as keys, is as short as it can be.
+//! Residues in as many bits as their prime has: what streams from memory, such as keys, is as short
+//! as it can be.
 //!
-//! A block of 64 residues of `b` bits is `b` words: residue `i` is the bits from `i b` on, words from their lowest bit on. Kernels read
-//! residues eight bytes at a time, wherever in a byte they start; primes beyond 56 bits are therefore not packed.
+//! A block of 64 residues of `b` bits is `b` words: residue `i` is the bits from `i b` on, words
+//! from their lowest bit on. Kernels read residues eight bytes at a time, wherever in a byte they
+//! start; primes beyond 56 bits are therefore not packed.
 
 pub use fhec_ir::packing::packed_bits;
 
@@ -13,12 +15,15 @@ use super::{avx2, avx512};
 /// Residues that are packed together.
 pub const PACKED_BLOCK: usize = 64;
 
-/// Words that must lie beyond packed blocks: kernels read whole vectors, of which they use as many bytes as a residue has bits.
+/// Words that must lie beyond packed blocks: kernels read whole vectors, of which they use as many
+/// bytes as a residue has bits.
 pub const PACKED_SLACK: usize = 8;
 
-/// Packs blocks of residues: `words[k b ..][.. b]` are those from `64 k` on. A residue has at most `bits` bits.
+/// Packs blocks of residues: `words[k b ..][.. b]` are those from `64 k` on. A residue has at most
+/// `bits` bits.
 ///
-/// *Panics* unless `bits` are [`packed_bits`] of some prime, and there are as many words as whole blocks take.
+/// *Panics* unless `bits` are [`packed_bits`] of some prime, and there are as many words as whole
+/// blocks take.
 pub fn pack_into(words: &mut [u64], residues: &[u64], bits: u32) {
     check(words.len(), residues.len(), bits);
     for (words, residues) in words.chunks_exact_mut(bits as usize).zip(residues.chunks_exact(PACKED_BLOCK)) {
@@ -38,7 +43,8 @@ pub fn pack_into(words: &mut [u64], residues: &[u64], bits: u32) {
     }
 }
 
-/// Residues `first..first + out.len()` of those that [`pack_into`] packed, both numbers multiples of eight.
+/// Residues `first..first + out.len()` of those that [`pack_into`] packed, both numbers multiples
+/// of eight.
 ///
 /// *Panics* like it, and unless there are as many, with [`PACKED_SLACK`] words after them.
 pub fn unpack_into(isa: Isa, out: &mut [u64], words: &[u64], bits: u32, first: usize) {
@@ -50,7 +56,8 @@ pub fn unpack_into(isa: Isa, out: &mut [u64], words: &[u64], bits: u32, first: u
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {
-            // SAFETY: the value of `isa` was made by detection; bits and residues were checked above.
+            // SAFETY: the value of `isa` was made by detection; bits and residues were checked
+            // above.
             unsafe { avx512::unpack_into(out, words, bits, first) }
         }
         #[cfg(target_arch = "x86_64")]

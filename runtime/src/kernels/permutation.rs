@@ -1,4 +1,5 @@
-//! Automorphisms `X -> X^g` as permutations of evaluations, block by block, and general gathers: the safe face.
+//! Automorphisms `X -> X^g` as permutations of evaluations, block by block, and general gathers:
+//! the safe face.
 
 use super::isa::Kind;
 use super::{Isa, Modulus, debug_assert_canonical, scalar};
@@ -14,16 +15,18 @@ pub(super) const fn reverse_octal(x: usize) -> usize {
     ((x & 1) << 2) | (x & 2) | ((x >> 2) & 1)
 }
 
-/// The number of a place in a block: what its six bits contribute to the exponent, `8 rev(row) + rev(column)`. Its own
-/// inverse.
+/// The number of a place in a block: what its six bits contribute to the exponent, `8 rev(row) +
+/// rev(column)`. Its own inverse.
 const fn number(place: usize) -> usize {
     8 * reverse_octal(place >> 3) + reverse_octal(place & 7)
 }
 
-/// How the eight vectors of eight of an output block are made of those of its source, for one carry.
+/// How the eight vectors of eight of an output block are made of those of its source, for one
+/// carry.
 ///
-/// Rows go by their numbers here. Output row `R` takes in lane `c` from source row `g (R + turn(c))`, modulo 8: every lane
-/// turns the rows, taken in the order `g R`, by its own amount, one binary digit of it after the other.
+/// Rows go by their numbers here. Output row `R` takes in lane `c` from source row `g (R +
+/// turn(c))`, modulo 8: every lane turns the rows, taken in the order `g R`, by its own amount, one
+/// binary digit of it after the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
     /// Per lane, its source lane, plus 8 where the amount is odd.
@@ -32,13 +35,14 @@ pub(super) struct Turn {
     pub(super) masks: [u8; 2],
 }
 
-/// `X -> X^g` of evaluations: evaluation `i` becomes the old one at index [`source(i)`](Self::source).
+/// `X -> X^g` of evaluations: evaluation `i` becomes the old one at index
+/// [`source(i)`](Self::source).
 ///
 /// The exponent of place `p` of block `B` is `2 k + 1` with `k = rev(B) + 2^(log2 N - 6) number(p)`
-/// ([`evaluation_exponent`]): the block gives the low digits, the place the high six. `X -> X^g` takes `k` to
-/// `g k + (g - 1) / 2`. So the low digits, the block, depend on the block alone: all 64 evaluations of a block come from one
-/// block, at the places with the numbers `g number(p) + carry`, modulo 64, where the carry is what the low digits
-/// leave.
+/// ([`evaluation_exponent`]): the block gives the low digits, the place the high six. `X -> X^g`
+/// takes `k` to `g k + (g - 1) / 2`. So the low digits, the block, depend on the block alone: all
+/// 64 evaluations of a block come from one block, at the places with the numbers `g number(p) +
+/// carry`, modulo 64, where the carry is what the low digits leave.
 ///
 /// [`evaluation_exponent`]: super::evaluation_exponent
 #[derive(Clone, Debug)]
@@ -105,7 +109,8 @@ impl Permutation {
     }
 }
 
-/// Index of the first evaluation of the source block, and the carry, of an entry of [`Permutation::blocks`].
+/// Index of the first evaluation of the source block, and the carry, of an entry of
+/// [`Permutation::blocks`].
 #[inline]
 pub(super) fn split(entry: u32) -> (usize, usize) {
     (entry as usize & !63, entry as usize & 63)
@@ -121,7 +126,8 @@ pub fn permute_into(isa: Isa, out: &mut [u64], a: &[u64], permutation: &Permutat
 
 /// [`permute_into`] for the evaluations from block `first` on, of 64 each, as many as `out` takes.
 ///
-/// *Panics* unless `out` takes whole blocks that there are, and `a` has the degree of the permutation.
+/// *Panics* unless `out` takes whole blocks that there are, and `a` has the degree of the
+/// permutation.
 pub fn permute_blocks_into(isa: Isa, out: &mut [u64], a: &[u64], permutation: &Permutation, first: usize) {
     assert_eq!(a.len(), permutation.degree(), "a permutation of as many evaluations");
     assert_eq!(out.len() % BLOCK, 0, "whole blocks");
@@ -190,7 +196,8 @@ mod tests {
     use crate::kernels::testing::{PRIME_BITS, Words, ntt_prime};
     use crate::kernels::{Buffer, MAX_LOG_N, MIN_LOG_N, evaluation_exponent};
 
-    /// `X -> X^element` by the definition: the new value at `psi^e` is the old one at `psi^(e element)`.
+    /// `X -> X^element` by the definition: the new value at `psi^e` is the old one at `psi^(e
+    /// element)`.
     fn index_table(log_n: u32, element: u64) -> Vec<u32> {
         let exponents: Vec<u64> = (0..1 << log_n).map(|i| evaluation_exponent(log_n, i)).collect();
         let mut position = vec![0u32; 1 << log_n];

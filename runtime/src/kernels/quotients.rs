@@ -5,7 +5,8 @@ use super::avx512;
 use super::isa::Kind;
 use super::{Isa, Tiles, scalar};
 
-/// One source of [`rounded_quotients`]: `y / s` is `(y >> shift) * reciprocal`, with `y >> shift` below `2^52`.
+/// One source of [`rounded_quotients`]: `y / s` is `(y >> shift) * reciprocal`, with `y >> shift`
+/// below `2^52`.
 #[derive(Clone, Copy, Debug)]
 pub struct Reciprocal {
     shift: u32,
@@ -25,10 +26,12 @@ impl Reciprocal {
     }
 }
 
-/// The last source of some of `tiles` becomes the quotients of the others: `floor(sum_i y_i / s_i + 1/2)` of residues `y_i` modulo the primes
-/// `s_i`, in double precision: plain operations in a fixed order, the same on every machine.
+/// The last source of some of `tiles` becomes the quotients of the others: `floor(sum_i y_i / s_i +
+/// 1/2)` of residues `y_i` modulo the primes `s_i`, in double precision: plain operations in a
+/// fixed order, the same on every machine.
 ///
-/// *Panics* unless `words` are whole tiles with a reciprocal for every source but the last, and at most 2^15 of them.
+/// *Panics* unless `words` are whole tiles with a reciprocal for every source but the last, and at
+/// most 2^15 of them.
 pub fn rounded_quotients(isa: Isa, tiles: &Tiles, words: &mut [u64], reciprocals: &[Reciprocal]) {
     assert_eq!(reciprocals.len() + 1, tiles.sources, "a reciprocal for every source");
     assert!(words.len().is_multiple_of(tiles.tile_words()), "whole tiles");
@@ -50,7 +53,8 @@ mod tests {
     use super::*;
     use crate::kernels::testing::{PRIME_BITS, Words, ntt_prime};
 
-    /// Against exact integers: `floor(sum y_i / s_i + 1/2)`, but next to a half, where double precision may round either way.
+    /// Against exact integers: `floor(sum y_i / s_i + 1/2)`, but next to a half, where double
+    /// precision may round either way.
     #[test]
     fn quotients_are_rounded_in_every_set() {
         let primes: Vec<u64> = PRIME_BITS.iter().map(|&bits| ntt_prime(bits, 11, 0).value()).collect();

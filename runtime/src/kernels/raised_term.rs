@@ -9,8 +9,8 @@ use super::{
     mul_montgomery_into, permute_blocks_into,
 };
 
-/// A rotated ciphertext `(c_0, c_1)` and the key from its rotated secret, modulo one prime, before the division by `P`:
-/// `(X(P c_0) + X(c_1) body, X(c_1) uniform)` for an automorphism `X`.
+/// A rotated ciphertext `(c_0, c_1)` and the key from its rotated secret, modulo one prime, before
+/// the division by `P`: `(X(P c_0) + X(c_1) body, X(c_1) uniform)` for an automorphism `X`.
 #[derive(Clone, Copy, Debug)]
 pub struct RaisedTerm<'a> {
     /// `c_1`.
@@ -23,9 +23,11 @@ pub struct RaisedTerm<'a> {
     pub key: [&'a [u64]; 2],
 }
 
-/// `sums ← sums + term * diagonal`, evaluations from block `first` on, of 64 each; `diagonal` in Montgomery form.
+/// `sums ← sums + term * diagonal`, evaluations from block `first` on, of 64 each; `diagonal` in
+/// Montgomery form.
 ///
-/// *Panics* unless sums and diagonal are whole blocks that there are, as many, and everything else has the degree of the permutation.
+/// *Panics* unless sums and diagonal are whole blocks that there are, as many, and everything else
+/// has the degree of the permutation.
 pub fn raised_term_add_assign(
     isa: Isa,
     sums: [&mut [u64]; 2],

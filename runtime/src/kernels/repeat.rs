@@ -9,13 +9,15 @@ use super::{Isa, scalar};
 /// log2 of how often a value stands in a block of 64 at most: in all of it.
 pub const MAX_LOG_REPEAT: u32 = BLOCK.trailing_zeros();
 
-/// `out[64 b + 8 row + column] ← values[d b + (8 >> e) (row >> r) + (column >> e)]`, where `d = 64 >> log_repeat` values make a block,
-/// rows repeat `2^r` times, up to eight, and columns `2^e` times beyond that: `r + e = log_repeat`.
+/// `out[64 b + 8 row + column] ← values[d b + (8 >> e) (row >> r) + (column >> e)]`, where `d = 64
+/// >> log_repeat` values make a block, rows repeat `2^r` times, up to eight, and columns `2^e`
+/// times beyond that: `r + e = log_repeat`.
 ///
-/// So do the evaluations of a polynomial in `X^c`, `c = 2^log_repeat`, in the order of [`evaluation_exponent`]; for greater powers blocks
-/// repeat besides.
+/// So do the evaluations of a polynomial in `X^c`, `c = 2^log_repeat`, in the order of
+/// [`evaluation_exponent`]; for greater powers blocks repeat besides.
 ///
-/// *Panics* if `log_repeat` is above [`MAX_LOG_REPEAT`], or `values` are not those of the blocks of `out`.
+/// *Panics* if `log_repeat` is above [`MAX_LOG_REPEAT`], or `values` are not those of the blocks of
+/// `out`.
 ///
 /// [`evaluation_exponent`]: super::evaluation_exponent
 pub fn repeat_into(isa: Isa, out: &mut [u64], values: &[u64], log_repeat: u32) {

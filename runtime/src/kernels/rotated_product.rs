@@ -12,8 +12,8 @@ use super::{
 // A block of a permutation is one of a key.
 const _: () = assert!(BLOCK == PACKED_BLOCK);
 
-/// A ciphertext's lifted digits and the key of a rotation, modulo one prime: `X(sum of digits * key + (addend, 0))` is the rotated ciphertext
-/// before the division by `P`, for the automorphism `X`.
+/// A ciphertext's lifted digits and the key of a rotation, modulo one prime: `X(sum of digits * key
+/// + (addend, 0))` is the rotated ciphertext before the division by `P`, for the automorphism `X`.
 #[derive(Clone, Debug)]
 pub struct RotatedProduct<'a> {
     /// The digits, of the permutation's degree.
@@ -30,7 +30,8 @@ pub struct RotatedProduct<'a> {
 ///
 /// What rotations are multiplied with can so be multiplied while they are in the first caches.
 ///
-/// *Panics* unless the outputs take whole blocks that there are, as many, and everything else has the degree of the permutation.
+/// *Panics* unless the outputs take whole blocks that there are, as many, and everything else has
+/// the degree of the permutation.
 pub fn rotated_inner_product(
     isa: Isa,
     [out0, out1]: [&mut [u64]; 2],
@@ -55,7 +56,8 @@ pub fn rotated_inner_product(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {
-            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked above.
+            // SAFETY: the value of `isa` was made by detection; the lengths and counts were checked
+            // above.
             unsafe { avx512::rotated_inner_product([out0, out1], product, first, m) }
         }
         _ => by_blocks(isa, [out0, out1], product, first, m),

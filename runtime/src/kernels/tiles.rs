@@ -1,9 +1,12 @@
 //! Basis conversions between two transforms.
 //!
-//! A conversion reads the coefficients of all its sources, gives those of one target prime after the other, and each of these is transformed.
-//! The coefficients lie in *tiles*, `[tile][row][source][column]`: the rows are the streams of the transform's first pass, and a tile has
-//! so many of their columns that up to a dozen sources stay in the first cache. The inverse transforms write tiles in their last pass; the conversion
-//! reads each tile once for all targets, one stream from memory, and a target's first pass follows while the converted tile is in the first cache.
+//! A conversion reads the coefficients of all its sources, gives those of one target prime after
+//! the other, and each of these is transformed. The coefficients lie in *tiles*,
+//! `[tile][row][source][column]`: the rows are the streams of the transform's first pass, and a
+//! tile has so many of their columns that up to a dozen sources stay in the first cache. The
+//! inverse transforms write tiles in their last pass; the conversion reads each tile once for all
+//! targets, one stream from memory, and a target's first pass follows while the converted tile is
+//! in the first cache.
 
 use std::marker::PhantomData;
 
@@ -31,7 +34,8 @@ impl Tiles {
     ///
     /// *Panics* without sources, with more than 2^32, or if the degree has no transform.
     pub fn new(log_n: u32, sources: usize) -> Self {
-        // A third of a first-level cache for the sources, as long as rows have whole batches: the next tile comes in meanwhile.
+        // A third of a first-level cache for the sources, as long as rows have whole batches: the
+        // next tile comes in meanwhile.
         const WORDS: usize = 2048;
         assert!(
             (MIN_LOG_N..=MAX_LOG_N).contains(&log_n),
@@ -93,7 +97,8 @@ pub struct SourceTiles<'w> {
     words: PhantomData<&'w mut [u64]>,
 }
 
-// SAFETY: it is a mutable slice, only not of consecutive words: those of one source belong to one value.
+// SAFETY: it is a mutable slice, only not of consecutive words: those of one source belong to one
+// value.
 unsafe impl Send for SourceTiles<'_> {}
 
 impl SourceTiles<'_> {
@@ -112,7 +117,8 @@ impl SourceTiles<'_> {
         self.tiles.columns
     }
 
-    /// The first element, and how many words away the first ones of the next row and of the next tile are.
+    /// The first element, and how many words away the first ones of the next row and of the next
+    /// tile are.
     pub(super) fn places(&mut self) -> (*mut u64, usize, usize) {
         (self.first, self.tiles.sources * self.tiles.columns, self.tiles.tile_words())
     }
@@ -147,10 +153,12 @@ impl SourceTiles<'_> {
     }
 }
 
-/// `outs[t] ← Σ_i sources[i] * factors[t][i]` modulo the prime of `tables[t]`, after the first pass of its transform: a fast basis conversion to many
-/// primes. [`NttTable::other_passes`] of the same instruction set makes evaluations of each; in between, words mean something to it alone.
+/// `outs[t] ← Σ_i sources[i] * factors[t][i]` modulo the prime of `tables[t]`, after the first pass
+/// of its transform: a fast basis conversion to many primes. [`NttTable::other_passes`] of the same
+/// instruction set makes evaluations of each; in between, words mean something to it alone.
 ///
-/// `prepared` has the sources in `tiles`. Factors and sizes of sources are those of [`super::basis_convert`].
+/// `prepared` has the sources in `tiles`. Factors and sizes of sources are those of
+/// [`super::basis_convert`].
 ///
 /// *Panics* if lengths or numbers do not agree.
 pub fn convert_tiles(
@@ -194,7 +202,8 @@ pub fn convert_tiles(
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx512 if vectors[t] => {
                     let ahead = words + t * share..words + (t + 1) * share;
-                    // SAFETY: the value of `isa` was made by detection; the lengths were checked above.
+                    // SAFETY: the value of `isa` was made by detection; the lengths were checked
+                    // above.
                     unsafe { avx512::convert_tile(converted, tile, tiles.columns, factors, ahead, m) }
                 }
                 _ => {
@@ -217,8 +226,8 @@ mod tests {
     use crate::kernels::testing::{Words, ntt_prime};
     use crate::kernels::{Buffer, Modulus};
 
-    /// Against [`basis_convert`] and whole transforms, in every set and degree, to primes of every kind, from so many sources that a sum is
-    /// reduced in parts, and from some above 52 bits.
+    /// Against [`basis_convert`] and whole transforms, in every set and degree, to primes of every
+    /// kind, from so many sources that a sum is reduced in parts, and from some above 52 bits.
     #[test]
     fn tiles_are_converted_and_transformed() {
         for (log_n, count, source_bits) in [

@@ -1,20 +1,23 @@
 //! Twiddle factors in the layout of the vector transforms.
 //!
-//! A transform of degree `N` runs `log2 N - 6` levels in *strided passes* of two to four levels each, then six levels
-//! in one *block pass* over groups of 64 consecutive elements, eight vectors of eight. A group's first three levels act
-//! across its vectors; then it is transposed as an 8 by 8 matrix and the other three act across vectors again, now with
-//! one multiplier per lane. It is stored transposed, hence the order of [`super::evaluation_exponent`].
+//! A transform of degree `N` runs `log2 N - 6` levels in *strided passes* of two to four levels
+//! each, then six levels in one *block pass* over groups of 64 consecutive elements, eight vectors
+//! of eight. A group's first three levels act across its vectors; then it is transposed as an 8 by
+//! 8 matrix and the other three act across vectors again, now with one multiplier per lane. It is
+//! stored transposed, hence the order of [`super::evaluation_exponent`].
 //!
 //! Two savings keep the tables of many primes in cache:
 //!
-//! * *The per-lane multipliers are the same for all groups.* Group `g` holds polynomials modulo `X^8 - c` whose roots are
-//!   those of group-independent moduli times `rho_g = psi^(2 bitrev(g) - (N/64 - 1))`. Substituting `X = rho_g Y`
-//!   (element `j` of each eight times `rho_g^j`) leaves one set of multipliers, which stays in the first cache.
-//! * *The inverse reads the forward table.* The reciprocal of the multiplier of block `i` among `m` is the negative of
-//!   that of block `m - 1 - i`, and `1 / rho_g = rho_(N/64 - 1 - g)`. The inverse walks the records backwards and takes
-//!   its differences the other way round.
+//! * *The per-lane multipliers are the same for all groups.* Group `g` holds polynomials modulo
+//!   `X^8 - c` whose roots are those of group-independent moduli times `rho_g = psi^(2 bitrev(g) -
+//!   (N/64 - 1))`. Substituting `X = rho_g Y` (element `j` of each eight times `rho_g^j`) leaves
+//!   one set of multipliers, which stays in the first cache.
+//! * *The inverse reads the forward table.* The reciprocal of the multiplier of block `i` among `m`
+//!   is the negative of that of block `m - 1 - i`, and `1 / rho_g = rho_(N/64 - 1 - g)`. The
+//!   inverse walks the records backwards and takes its differences the other way round.
 //!
-//! That is `32 N / 64` words per prime instead of `4 N` for plain tables of both directions with their companions.
+//! That is `32 N / 64` words per prime instead of `4 N` for plain tables of both directions with
+//! their companions.
 
 use super::ntt::{NttRoots, bit_reverse};
 use super::{Buffer, Modulus};
@@ -28,7 +31,8 @@ pub(super) const GROUP_WORDS: usize = 32;
 /// Offset of the powers of `rho` in a group record.
 pub(super) const GROUP_POWERS: usize = 16;
 
-/// Words of the per-lane multipliers: for each of seven, eight lanes of the first word, then eight of the second.
+/// Words of the per-lane multipliers: for each of seven, eight lanes of the first word, then eight
+/// of the second.
 pub(super) const LANE_WORDS: usize = 7 * 16;
 
 /// Tables of one prime and degree for both directions.
@@ -36,9 +40,11 @@ pub(super) const LANE_WORDS: usize = 7 * 16;
 pub(super) struct VectorTables {
     /// log2 of the radix of each strided pass, in forward order.
     pub(super) radices: &'static [u32],
-    /// Per strided pass, per block: [`record_words`] words, the pairs of `2^r - 1` multipliers, level by level.
+    /// Per strided pass, per block: [`record_words`] words, the pairs of `2^r - 1` multipliers,
+    /// level by level.
     pub(super) passes: Vec<Buffer>,
-    /// Per group: the pairs of the seven multipliers of its first three levels, then those of `rho^1 .. rho^7`.
+    /// Per group: the pairs of the seven multipliers of its first three levels, then those of
+    /// `rho^1 .. rho^7`.
     pub(super) groups: Buffer,
     /// Per-lane multipliers of the last three levels, forward.
     pub(super) forward_lanes: Buffer,
@@ -55,8 +61,9 @@ pub(super) const fn record_words(r: u32) -> usize {
     2 << r
 }
 
-/// Repeats a block for `$i = 0 .. $m`, `$m` a constant of at most 16, as written-out code: the vectors of a butterfly network
-/// stay in registers only if every index is a constant, and loops of this size are not always unrolled.
+/// Repeats a block for `$i = 0 .. $m`, `$m` a constant of at most 16, as written-out code: the
+/// vectors of a butterfly network stay in registers only if every index is a constant, and loops of
+/// this size are not always unrolled.
 macro_rules! unroll {
     (for $i:ident in 0..$m:ident $body:block) => {
         unroll!(@ $i $m $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
@@ -71,7 +78,8 @@ macro_rules! unroll {
 pub(super) use unroll;
 
 impl VectorTables {
-    /// Makes the tables for strided passes of `radices`; `encode` turns a residue into the words of its multiplier.
+    /// Makes the tables for strided passes of `radices`; `encode` turns a residue into the words of
+    /// its multiplier.
     pub(super) fn new(
         m: &Modulus,
         roots: &NttRoots,
@@ -111,7 +119,8 @@ impl VectorTables {
             }
         }
 
-        // At level l of the last three, block j of 2^l in lane i: psi^(2^(2-l) * N/64 * (1 + 2 bitrev(i) + 16 bitrev(j))).
+        // At level l of the last three, block j of 2^l in lane i: psi^(2^(2-l) * N/64 * (1 + 2
+        // bitrev(i) + 16 bitrev(j))).
         let lanes = |inverse: bool| {
             let mut words = Buffer::zeroed(LANE_WORDS);
             for l in 0..3u32 {

@@ -8,10 +8,11 @@ use crate::kernels::Permutation;
 /// Generator of the rotation group: powers of 5 and -1 make up all odd residues modulo 2N.
 pub const ROTATION_GENERATOR: u64 = 5;
 
-/// Galois element that rotates the slots *left* by `steps`: slot `i + steps` moves to slot `i`, cyclically over
-/// N/2 slots. Negative steps rotate right.
+/// Galois element that rotates the slots *left* by `steps`: slot `i + steps` moves to slot `i`,
+/// cyclically over N/2 slots. Negative steps rotate right.
 ///
-/// Slot `j` is the value at `zeta^(5^j)`, and `X -> X^(5^k)` puts there the old value at `zeta^(5^(j+k))`.
+/// Slot `j` is the value at `zeta^(5^j)`, and `X -> X^(5^k)` puts there the old value at
+/// `zeta^(5^(j+k))`.
 pub fn rotation_element(steps: i64, ring_degree: usize) -> u64 {
     let order = ring_degree as i64 / 2;
     let mut exponent = steps.rem_euclid(order) as u64;

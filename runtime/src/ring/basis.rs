@@ -6,7 +6,8 @@ use fhec_ir::prime_set::PrimeSet;
 
 /// Some primes of the modulus chain, in order, followed by the first `special` special primes.
 ///
-/// Limb `i < chain` belongs to chain prime [`Basis::chain_prime`]`(i)`; limb `chain + j` to special prime `j`.
+/// Limb `i < chain` belongs to chain prime [`Basis::chain_prime`]`(i)`; limb `chain + j` to special
+/// prime `j`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Basis {
     /// Number of chain primes.
@@ -65,7 +66,8 @@ impl Basis {
         self.chain + self.special
     }
 
-    /// The limb here that belongs to the same prime as limb `limb` of `other`, a basis contained in this one.
+    /// The limb here that belongs to the same prime as limb `limb` of `other`, a basis contained in
+    /// this one.
     #[inline]
     pub(crate) const fn limb_of(self, other: Basis, limb: usize) -> usize {
         if limb >= other.chain {

@@ -8,7 +8,8 @@ use crate::kernels::{Modulus, Reciprocal};
 pub(crate) struct BasisConversion {
     /// Numbers of the source primes.
     pub(super) sources: Vec<usize>,
-    /// Bit length of every source prime, and of the quotients, which are at most as many as there are sources.
+    /// Bit length of every source prime, and of the quotients, which are at most as many as there
+    /// are sources.
     pub(super) source_bits: Vec<u32>,
     /// `(S / s_i)^-1 mod s_i`.
     pub(super) source_factors: Vec<u64>,
@@ -16,7 +17,8 @@ pub(crate) struct BasisConversion {
     pub(super) reciprocals: Vec<Reciprocal>,
     /// By number of the target prime; empty for source primes.
     pub(super) targets: Vec<Target>,
-    /// Whether factors hold more than the conversion, so that a single source is not simply reduced.
+    /// Whether factors hold more than the conversion, so that a single source is not simply
+    /// reduced.
     scaled: bool,
 }
 
@@ -59,9 +61,10 @@ impl BasisConversion {
         }
     }
 
-    /// Of a division by the product `D` of `dropped` of residues times the product `A` of `added`: from `A x` modulo `D` to what is left to do
-    /// per target. For a prime of the residues that is the remainder over `A`, to be subtracted before all is multiplied by
-    /// [`Target::inverse`], here `A / D`; for an added one, where `A x` is zero, the negative of the remainder over `D`.
+    /// Of a division by the product `D` of `dropped` of residues times the product `A` of `added`:
+    /// from `A x` modulo `D` to what is left to do per target. For a prime of the residues that is
+    /// the remainder over `A`, to be subtracted before all is multiplied by [`Target::inverse`],
+    /// here `A / D`; for an added one, where `A x` is zero, the negative of the remainder over `D`.
     pub(crate) fn of_division(moduli: &[Modulus], dropped: Vec<usize>, added: &[usize]) -> Self {
         let mut conversion = BasisConversion::new(moduli, dropped);
         conversion.scaled = true;

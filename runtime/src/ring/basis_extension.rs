@@ -1,13 +1,15 @@
 //! Exact centred conversion between bases, and division with rounding.
 //!
-//! A polynomial known modulo `S = s_1 ... s_k` is `sum_i y_i (S / s_i) - v S` with `y_i = x_i (S / s_i)^-1 mod s_i`.
-//! With `v = round(sum_i y_i / s_i)`, computed in double precision, the right-hand side is the *centred* representative
-//! (Halevi, Polyakov, Shoup, ePrint 2018/117, section 2.2). `v` is one more source of the conversion, with the factor
-//! `-S`: once found, it costs one product per coefficient and target prime.
+//! A polynomial known modulo `S = s_1 ... s_k` is `sum_i y_i (S / s_i) - v S` with `y_i = x_i (S /
+//! s_i)^-1 mod s_i`. With `v = round(sum_i y_i / s_i)`, computed in double precision, the
+//! right-hand side is the *centred* representative (Halevi, Polyakov, Shoup, ePrint 2018/117,
+//! section 2.2). `v` is one more source of the conversion, with the factor `-S`: once found, it
+//! costs one product per coefficient and target prime.
 //!
-//! `v` is wrong only when the exact value lies within `k 2^-49 S` of `S / 2`; the result is then the representative next
-//! to it, still congruent, and larger than `S / 2` by that little. Digits of a key switch and remainders of a division
-//! are therefore half a modulus at most instead of `k` moduli, which saves one to three bits of noise.
+//! `v` is wrong only when the exact value lies within `k 2^-49 S` of `S / 2`; the result is then
+//! the representative next to it, still congruent, and larger than `S / 2` by that little. Digits
+//! of a key switch and remainders of a division are therefore half a modulus at most instead of `k`
+//! moduli, which saves one to three bits of noise.
 
 use super::basis::Basis;
 use super::basis_conversion::BasisConversion;
@@ -17,8 +19,9 @@ use super::pool::PooledBuffer;
 use crate::kernels::{self, NttTable, Permutation, SourceTiles, Tiles};
 use crate::parallel;
 
-/// Target primes that conversions serve at a time, which share the reading of the sources. Two stay in the caches until they are transformed;
-/// of one to six, two was fastest or as fast on the sets n15-128, n15-98 and n16-128.
+/// Target primes that conversions serve at a time, which share the reading of the sources. Two stay
+/// in the caches until they are transformed; of one to six, two was fastest or as fast on the sets
+/// n15-128, n15-98 and n16-128.
 pub(crate) const TARGETS_AT_ONCE: usize = 2;
 
 impl BasisConversion {
@@ -32,8 +35,9 @@ impl BasisConversion {
         Tiles::new(log_n, self.sources.len() + 1)
     }
 
-    /// `out[t] <- centred representative mod prime targets[t]` of what [`Context::prepare`] made, after the first pass of the prime's
-    /// transform: [`NttTable::other_passes`] makes evaluations of it.
+    /// `out[t] <- centred representative mod prime targets[t]` of what [`Context::prepare`] made,
+    /// after the first pass of the prime's transform: [`NttTable::other_passes`] makes evaluations
+    /// of it.
     #[doc(alias("BaseConv", "BConv", "fast basis conversion"))]
     pub(crate) fn convert(
         &self,
@@ -73,8 +77,9 @@ enum Place<'p> {
 }
 
 impl Context {
-    /// What conversions read, of the evaluations of their sources: the `y_i` in coefficients and the quotients `v`, in tiles; where a
-    /// single source is reduced, its coefficients. *Cost*: one inverse transform per source, which the rest comes along with.
+    /// What conversions read, of the evaluations of their sources: the `y_i` in coefficients and
+    /// the quotients `v`, in tiles; where a single source is reduced, its coefficients. *Cost*: one
+    /// inverse transform per source, which the rest comes along with.
     pub(crate) fn prepare(&self, conversions: &[(&BasisConversion, Vec<&[u64]>)]) -> Vec<PooledBuffer> {
         let (isa, degree) = (self.isa(), self.ring_degree());
         let mut all: Vec<PooledBuffer> =
@@ -120,15 +125,17 @@ impl Context {
         all
     }
 
-    /// `out <- round(a A / D)` over the chain primes of `kept`, where `D` is the product of the primes of the `a`s that are not in it, and `A`
-    /// that of its primes that the `a`s do not have: rescaling (chain primes), leaving the extended basis (special primes), or both at
-    /// once. Then the tail.
+    /// `out <- round(a A / D)` over the chain primes of `kept`, where `D` is the product of the
+    /// primes of the `a`s that are not in it, and `A` that of its primes that the `a`s do not have:
+    /// rescaling (chain primes), leaving the extended basis (special primes), or both at once. Then
+    /// the tail.
     ///
-    /// Times `A` first: `a A`, as residues over the primes of both, is zero modulo those of `A`; the division is then the usual one (Cheon et
-    /// al., *Grafting*, ePrint 2024/1014, section 3).
+    /// Times `A` first: `a A`, as residues over the primes of both, is zero modulo those of `A`;
+    /// the division is then the usual one (Cheon et al., *Grafting*, ePrint 2024/1014, section 3).
     ///
-    /// *Domain*: evaluation, in and out. *Error*: at most `1/2 + 2^-43` per coefficient. *Cost*, per polynomial: one inverse
-    /// transform per dropped prime, one transform per prime of the result.
+    /// *Domain*: evaluation, in and out. *Error*: at most `1/2 + 2^-43` per coefficient. *Cost*,
+    /// per polynomial: one inverse transform per dropped prime, one transform per prime of the
+    /// result.
     #[doc(alias("ModDown", "rescale"))]
     pub(crate) fn divide_round<const K: usize>(
         &self,

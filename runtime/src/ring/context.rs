@@ -44,11 +44,12 @@ pub enum ContextError {
 
 /// One parameter set, ready to compute with: a value, handed down by reference.
 ///
-/// Primes are numbered chain first, then special. Tables are built at construction, conversion constants and
-/// permutations of automorphisms on first use.
+/// Primes are numbered chain first, then special. Tables are built at construction, conversion
+/// constants and permutations of automorphisms on first use.
 pub struct Context {
     params: Params,
-    /// Of the parameters and of the keys to an ephemeral secret: what keys and ciphertexts are marked with.
+    /// Of the parameters and of the keys to an ephemeral secret: what keys and ciphertexts are
+    /// marked with.
     fingerprint: [u8; 32],
     isa: Isa,
     moduli: Vec<Modulus>,
@@ -72,14 +73,14 @@ pub(crate) enum Work {
 const LIGHT_PARALLEL_RESIDUES: usize = 1 << 17;
 
 impl Context {
-    /// The context of `params` on the fastest instruction set of this processor, of programs whose bootstraps, if they have
-    /// any, raise the modulus under the main secret.
+    /// The context of `params` on the fastest instruction set of this processor, of programs whose
+    /// bootstraps, if they have any, raise the modulus under the main secret.
     pub fn new(params: Params) -> Result<Self, ContextError> {
         Self::with_isa(params, Isa::detect())
     }
 
-    /// The context of a program on `params` whose bootstraps raise the modulus by `encapsulation`. Keys and ciphertexts of
-    /// programs with other ephemeral secrets are foreign to it.
+    /// The context of a program on `params` whose bootstraps raise the modulus by `encapsulation`.
+    /// Keys and ciphertexts of programs with other ephemeral secrets are foreign to it.
     pub fn of_program(params: Params, encapsulation: Option<&Encapsulation>) -> Result<Self, ContextError> {
         let fingerprint = params.fingerprint(encapsulation);
         Ok(Context { fingerprint, ..Context::new(params)? })
@@ -143,7 +144,8 @@ impl Context {
         Basis::of(self.params.primes(level))
     }
 
-    /// Basis of a ciphertext at `level` while its key switch is unfinished: with the special primes.
+    /// Basis of a ciphertext at `level` while its key switch is unfinished: with the special
+    /// primes.
     ///
     /// # Panics
     /// If `level` is above the top level of the parameters.
@@ -151,8 +153,8 @@ impl Context {
         self.basis(level).with_special(self.params.p().len())
     }
 
-    /// Basis of what serves ciphertexts at `level`, at all levels below, and those that lack primes of their levels: keys, and
-    /// matrices of bootstraps. With the special primes.
+    /// Basis of what serves ciphertexts at `level`, at all levels below, and those that lack primes
+    /// of their levels: keys, and matrices of bootstraps. With the special primes.
     ///
     /// # Panics
     /// If `level` is above the top level of the parameters.
@@ -160,8 +162,8 @@ impl Context {
         Basis::extended(self.params.key_limbs(level), self.params.p().len())
     }
 
-    /// Basis at level `to` of a ciphertext over the chain primes of `basis` at level `from`, which may be others than the level's
-    /// ([`fhec_ir::prime_set::Exchange`]). No special primes.
+    /// Basis at level `to` of a ciphertext over the chain primes of `basis` at level `from`, which
+    /// may be others than the level's ([`fhec_ir::prime_set::Exchange`]). No special primes.
     pub(crate) fn basis_at(&self, basis: Basis, from: Level, to: Level) -> Basis {
         let [from, to] = [from, to].map(|level| self.params.primes(level));
         Basis::of(basis.primes().without(from.without(to)).with(to.without(from)))
@@ -190,7 +192,8 @@ impl Context {
         &self.transforms[prime]
     }
 
-    /// The product of the first `special` special primes modulo prime number `prime`; zero for one of them.
+    /// The product of the first `special` special primes modulo prime number `prime`; zero for one
+    /// of them.
     pub(crate) fn special_product(&self, prime: usize, special: usize) -> u64 {
         let m = &self.moduli[prime];
         self.params.p()[..special].iter().fold(1, |product, &p| m.mul(product, m.reduce(p)))
@@ -216,7 +219,8 @@ impl Context {
         self.division(sources, PrimeSet::EMPTY)
     }
 
-    /// Conversion from the primes `dropped` for a division by their product that the chain primes `added` come out of.
+    /// Conversion from the primes `dropped` for a division by their product that the chain primes
+    /// `added` come out of.
     pub(crate) fn division(&self, dropped: Vec<usize>, added: PrimeSet) -> Arc<BasisConversion> {
         let key = (dropped, added);
         if let Some(found) = self.conversions.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
@@ -232,7 +236,8 @@ impl Context {
         Arc::clone(conversions.entry(key).or_insert(conversion))
     }
 
-    /// Runs `task(limb, [limb of each output])` for every limb of `outputs`, on several threads where that pays.
+    /// Runs `task(limb, [limb of each output])` for every limb of `outputs`, on several threads
+    /// where that pays.
     ///
     /// Tasks write disjoint limbs, so results do not depend on the number of threads.
     pub(crate) fn each_limb<const K: usize>(
@@ -261,10 +266,11 @@ impl Context {
         }
     }
 
-    /// Runs `task(limbs, outputs)` for groups of up to `group` limbs on all threads; each output is the group's limbs of one
-    /// of `outputs`, which all have the same number of limbs.
+    /// Runs `task(limbs, outputs)` for groups of up to `group` limbs on all threads; each output is
+    /// the group's limbs of one of `outputs`, which all have the same number of limbs.
     ///
-    /// There are as many groups for every thread where there are enough limbs, and of about the same size.
+    /// There are as many groups for every thread where there are enough limbs, and of about the
+    /// same size.
     pub(crate) fn each_group(
         &self,
         group: usize,

@@ -10,11 +10,11 @@ use super::poly::{Domain, Poly};
 use crate::kernels::Modulus;
 
 impl Context {
-    /// The centred integer coefficients of `poly`, each to the nearest double (two units in the last place above 2^53),
-    /// taking every `stride`-th coefficient.
+    /// The centred integer coefficients of `poly`, each to the nearest double (two units in the
+    /// last place above 2^53), taking every `stride`-th coefficient.
     ///
-    /// Messages are far smaller than their modulus: two limbs give the value, a third confirms it, and only a
-    /// coefficient that fails the check is composed in big integers.
+    /// Messages are far smaller than their modulus: two limbs give the value, a third confirms it,
+    /// and only a coefficient that fails the check is composed in big integers.
     pub(crate) fn centred_coefficients(&self, poly: &Poly, stride: usize) -> Vec<f64> {
         assert_eq!(poly.domain(), Domain::Coefficient, "coefficients are wanted");
         assert!(poly.basis().special == 0, "a value over the chain is wanted");

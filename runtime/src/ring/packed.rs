@@ -4,7 +4,8 @@ use super::basis::Basis;
 use super::context::Context;
 use crate::kernels::{self, Buffer, PACKED_BLOCK, PACKED_SLACK};
 
-/// As many residues for every prime of a basis, `[limb]`, each limb packed ([`kernels::pack_into`]).
+/// As many residues for every prime of a basis, `[limb]`, each limb packed
+/// ([`kernels::pack_into`]).
 #[derive(Clone)]
 pub(crate) struct PackedLimbs {
     buffer: Buffer,

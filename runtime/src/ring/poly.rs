@@ -17,10 +17,11 @@ pub enum Domain {
     Evaluation,
 }
 
-/// A polynomial of degree below N as canonical residues, `[limb][coefficient]` in one aligned buffer.
+/// A polynomial of degree below N as canonical residues, `[limb][coefficient]` in one aligned
+/// buffer.
 ///
-/// Operations take the [`Context`] it was made with. They panic when domains or bases do not fit: those are chosen by
-/// this crate, never by a user's input.
+/// Operations take the [`Context`] it was made with. They panic when domains or bases do not fit:
+/// those are chosen by this crate, never by a user's input.
 #[derive(Clone)]
 pub struct Poly {
     data: PooledBuffer,

@@ -1,7 +1,8 @@
 //! Reuse of large buffers.
 //!
-//! A fresh polynomial at N = 2^16 with 25 limbs is 13 MB: touching its pages for the first time costs more than
-//! adding two ciphertexts. Polynomials therefore return their storage to a pool of their context when dropped.
+//! A fresh polynomial at N = 2^16 with 25 limbs is 13 MB: touching its pages for the first time
+//! costs more than adding two ciphertexts. Polynomials therefore return their storage to a pool of
+//! their context when dropped.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -28,7 +29,8 @@ impl Shelves {
 
     /// The buffer of at least `len` words and little more that was used last of its length.
     fn take(&mut self, len: usize) -> Option<Buffer> {
-        // Half as much again: enough to serve the next lower levels, little enough not to waste memory.
+        // Half as much again: enough to serve the next lower levels, little enough not to waste
+        // memory.
         let size = *self.by_len.range(len..=len + len / 2).next()?.0;
         let shelf = self.by_len.get_mut(&size)?;
         let (_, buffer) = shelf.pop()?;
@@ -85,13 +87,15 @@ impl BufferPool {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A buffer of `len` words with *arbitrary* contents, from the pool if one of about that size rests there.
+    /// A buffer of `len` words with *arbitrary* contents, from the pool if one of about that size
+    /// rests there.
     pub(crate) fn take(self: &Arc<Self>, len: usize) -> PooledBuffer {
         let buffer = self.lock().take(len).unwrap_or_else(|| Buffer::zeroed(len));
         PooledBuffer { buffer, len, pool: Arc::clone(self) }
     }
 
-    /// Those that have rested longest make room: sizes change along a program, and the last ones come next.
+    /// Those that have rested longest make room: sizes change along a program, and the last ones
+    /// come next.
     fn put(&self, buffer: Buffer) {
         let limit = self.limit_words.load(Ordering::Relaxed);
         if buffer.is_empty() || buffer.len() > limit {

@@ -1,7 +1,8 @@
 //! Seeds, and random polynomials made from them.
 //!
-//! All randomness is ChaCha20 keyed by a 32-byte seed. Seeds form a tree: a child is the keyed BLAKE3 hash of a label
-//! and an index, so independent parts can be made in any order, on any thread, and only as far as needed.
+//! All randomness is ChaCha20 keyed by a 32-byte seed. Seeds form a tree: a child is the keyed
+//! BLAKE3 hash of a label and an index, so independent parts can be made in any order, on any
+//! thread, and only as far as needed.
 
 use std::fmt;
 
@@ -45,7 +46,8 @@ impl Seed {
         self.0
     }
 
-    /// The child named `(label, index)`. Knowing it tells nothing about this seed or its other children.
+    /// The child named `(label, index)`. Knowing it tells nothing about this seed or its other
+    /// children.
     pub fn child(&self, label: &str, index: u64) -> Seed {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher
@@ -84,8 +86,8 @@ pub fn uniform_into(out: &mut [u64], modulus: &Modulus, rng: &mut impl Rng) {
     }
 }
 
-/// [`uniform_into`] from the generator keyed by `seed`: words are drawn by the hundred, and kept or not without a branch,
-/// which primes just above a power of two would make a coin toss.
+/// [`uniform_into`] from the generator keyed by `seed`: words are drawn by the hundred, and kept or
+/// not without a branch, which primes just above a power of two would make a coin toss.
 pub fn uniform_from_seed(out: &mut [u64], modulus: &Modulus, seed: &Seed) {
     const BLOCK: usize = 128;
     let (q, mask) = (modulus.value(), u64::MAX >> (64 - modulus.bits()));
@@ -103,8 +105,8 @@ pub fn uniform_from_seed(out: &mut [u64], modulus: &Modulus, seed: &Seed) {
     }
 }
 
-/// `round(2^64 P(|X| >= k))` for `k = 1, 2, ...`, where `P(X = x)` is proportional to `exp(-x^2 / (2 * 3.2^2))`.
-/// The tail left out has probability below `2^-64`.
+/// `round(2^64 P(|X| >= k))` for `k = 1, 2, ...`, where `P(X = x)` is proportional to `exp(-x^2 /
+/// (2 * 3.2^2))`. The tail left out has probability below `2^-64`.
 const GAUSSIAN_TAILS: [u64; 29] = [
     16146998402851019600,
     11766696741403885860,
@@ -137,7 +139,8 @@ const GAUSSIAN_TAILS: [u64; 29] = [
     7,
 ];
 
-/// Discrete Gaussian integers of standard deviation 3.2 ([`fhec_ir::params::ERROR_STDDEV`]), at most 29 in size.
+/// Discrete Gaussian integers of standard deviation 3.2 ([`fhec_ir::params::ERROR_STDDEV`]), at
+/// most 29 in size.
 ///
 /// By inversion over the whole table for every sample, without a branch on the value.
 pub fn gaussian(out: &mut [i8], rng: &mut impl Rng) {
@@ -172,7 +175,8 @@ pub fn ternary(out: &mut [i8], rng: &mut impl Rng) {
     }
 }
 
-/// Exactly `weight` coefficients are -1 or 1 with equal probability, at uniform positions; all others 0.
+/// Exactly `weight` coefficients are -1 or 1 with equal probability, at uniform positions; all
+/// others 0.
 pub fn sparse_ternary(out: &mut [i8], weight: u32, rng: &mut impl Rng) {
     assert!(weight as usize <= out.len(), "Hamming weight {weight} above the degree {}", out.len());
     out.fill(0);
@@ -204,7 +208,8 @@ mod tests {
     use fhec_ir::params::ERROR_STDDEV;
     use fhec_ir::prime::ntt_primes_near;
 
-    /// Seeds of keys and ciphertexts travel in place of their uniform halves: the stream must be ChaCha20's for ever.
+    /// Seeds of keys and ciphertexts travel in place of their uniform halves: the stream must be
+    /// ChaCha20's for ever.
     #[test]
     fn the_generator_is_chacha20_with_a_nonce_of_zero() {
         let mut bytes = [0; 80];
@@ -235,7 +240,8 @@ mod tests {
         gaussian(&mut x, &mut rng("gaussian"));
         let count = x.len() as f64;
         let moment = |power: i32| x.iter().map(|&x| f64::from(x).powi(power)).sum::<f64>() / count;
-        // Standard errors: sigma / 2^10 of the mean, sigma^2 sqrt(2) / 2^10 of the variance; five of each.
+        // Standard errors: sigma / 2^10 of the mean, sigma^2 sqrt(2) / 2^10 of the variance; five
+        // of each.
         assert!(moment(1).abs() < 5.0 * ERROR_STDDEV / 1024.0);
         let variance = ERROR_STDDEV * ERROR_STDDEV;
         assert!((moment(2) - variance).abs() < 5.0 * variance * 2f64.sqrt() / 1024.0);

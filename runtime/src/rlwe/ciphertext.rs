@@ -6,11 +6,12 @@ use fhec_ir::scale::{Level, Scale};
 use crate::names::KeyId;
 use crate::ring::{Context, Poly};
 
-/// An encryption of a message at a level and a scale: polynomials `c_0, ..., c_(size - 1)` in the evaluation domain
-/// with `sum_i c_i s^i = scale * message + error`.
+/// An encryption of a message at a level and a scale: polynomials `c_0, ..., c_(size - 1)` in the
+/// evaluation domain with `sum_i c_i s^i = scale * message + error`.
 ///
-/// *Size*: 2, or 3 after a product that has not been relinearised. *Level*: all polynomials have the primes of `level`
-/// and no others. *Slots*: `slots` values, a power of two; fewer than N/2 are repeated to fill all of them.
+/// *Size*: 2, or 3 after a product that has not been relinearised. *Level*: all polynomials have
+/// the primes of `level` and no others. *Slots*: `slots` values, a power of two; fewer than N/2 are
+/// repeated to fill all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ciphertext {
     polys: Vec<Poly>,
@@ -70,14 +71,15 @@ impl Ciphertext {
         self.polys.iter().map(|poly| 8 * poly.data().len()).sum()
     }
 
-    /// The same polynomials read at another scale: multiplies the message by `old / new`. For circuits that scale on
-    /// purpose, such as modulus raising.
+    /// The same polynomials read at another scale: multiplies the message by `old / new`. For
+    /// circuits that scale on purpose, such as modulus raising.
     pub fn with_scale(mut self, scale: Scale) -> Self {
         self.scale = scale;
         self
     }
 
-    /// The same ciphertext said to hold another number of slots: the caller knows how its values repeat.
+    /// The same ciphertext said to hold another number of slots: the caller knows how its values
+    /// repeat.
     pub fn with_slots(mut self, slots: usize) -> Self {
         self.slots = slots;
         self
@@ -99,8 +101,8 @@ impl Ciphertext {
 /// A fresh secret-key ciphertext whose uniform half is known by its seed: half the bytes to send.
 ///
 /// The seed is public. It and the seed of the secret error are two children of one secret seed
-/// ([`crate::ring::Seed::child`]): keyed hashes of different labels, so neither tells anything about
-/// the other.
+/// ([`crate::ring::Seed::child`]): keyed hashes of different labels, so neither tells anything
+/// about the other.
 #[derive(Clone, Debug)]
 pub struct SeededCiphertext {
     pub(crate) body: Poly,

@@ -7,9 +7,9 @@ use crate::names::KeyId;
 use crate::ring::basis_extension::Tail;
 use crate::ring::{Context, Domain, Poly};
 
-/// `P` times a ciphertext of size 2, over the chain and the special primes: what a key switch leaves before its division
-/// by `P`. Sums and plaintext products of these need one division in the end (double hoisting, Bossuat et al., ePrint
-/// 2020/1203, section 4).
+/// `P` times a ciphertext of size 2, over the chain and the special primes: what a key switch
+/// leaves before its division by `P`. Sums and plaintext products of these need one division in the
+/// end (double hoisting, Bossuat et al., ePrint 2020/1203, section 4).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExtendedCiphertext {
     pub(crate) polys: [Poly; 2],

@@ -1,9 +1,10 @@
 //! Digit decomposition and the fused inner product with a key.
 //!
-//! Hybrid key switching of `c`: split the chain primes into digits, lift `c` modulo each digit to all primes of the
-//! extended basis, multiply by the key of the digit, sum, divide by `P`. The lifted digits are `dnum` times larger than
-//! the input, so they are never all in memory: for two target primes at a time, one limb of every digit is lifted into a scratch buffer,
-//! transformed and used up there. What streams from memory is the key alone.
+//! Hybrid key switching of `c`: split the chain primes into digits, lift `c` modulo each digit to
+//! all primes of the extended basis, multiply by the key of the digit, sum, divide by `P`. The
+//! lifted digits are `dnum` times larger than the input, so they are never all in memory: for two
+//! target primes at a time, one limb of every digit is lifted into a scratch buffer, transformed
+//! and used up there. What streams from memory is the key alone.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use crate::ring::basis_extension::TARGETS_AT_ONCE;
 use crate::ring::pool::PooledBuffer;
 use crate::ring::{Basis, Context, Domain, Poly};
 
-/// A polynomial split into the digits of its level, ready to be lifted to any prime: the part of a key switch that does
-/// not depend on the key. *Cost*: one inverse transform per limb.
+/// A polynomial split into the digits of its level, ready to be lifted to any prime: the part of a
+/// key switch that does not depend on the key. *Cost*: one inverse transform per limb.
 #[doc(alias("hybrid key switching", "dnum", "digits", "gadget decomposition"))]
 pub struct Decomposition<'a> {
     input: &'a Poly,
@@ -39,10 +40,11 @@ struct Digit {
 }
 
 impl<'a> Decomposition<'a> {
-    /// Decomposes `input`, a polynomial over primes that keys of `level` are over, in the evaluation domain.
+    /// Decomposes `input`, a polynomial over primes that keys of `level` are over, in the
+    /// evaluation domain.
     ///
-    /// A key's digit is a multiple that is 1 modulo the digit's primes and 0 modulo the others, whichever of them there are:
-    /// where primes are left out, digits have fewer of them, or none.
+    /// A key's digit is a multiple that is 1 modulo the digit's primes and 0 modulo the others,
+    /// whichever of them there are: where primes are left out, digits have fewer of them, or none.
     pub(crate) fn new(context: &Context, input: &'a Poly, level: Level) -> Self {
         let basis = input.basis();
         assert!(
@@ -85,8 +87,8 @@ impl<'a> Decomposition<'a> {
         limbs * self.digits.len()
     }
 
-    /// All digits modulo the primes of the limbs `limbs`, in the evaluation domain: `[limb][digit]`. A digit's own primes
-    /// need no lift: there it is the input.
+    /// All digits modulo the primes of the limbs `limbs`, in the evaluation domain:
+    /// `[limb][digit]`. A digit's own primes need no lift: there it is the input.
     #[doc(alias("ModUp", "mod up"))]
     pub(crate) fn lift<'s>(
         &'s self,
@@ -142,7 +144,8 @@ impl<'a> Decomposition<'a> {
         key.limb(self.basis, limb, self.absent.clone())
     }
 
-    /// `P` times the input, switched: `u_0 + u_1 to = P input from + error`, over the extended basis.
+    /// `P` times the input, switched: `u_0 + u_1 to = P input from + error`, over the extended
+    /// basis.
     pub(crate) fn key_switch(&self, context: &Context, key: &SwitchingKey) -> [Poly; 2] {
         let mut out = [(); 2].map(|()| Poly::arbitrary(context, self.basis, Domain::Evaluation));
         let outputs = out.iter_mut().map(Poly::data_mut).collect();

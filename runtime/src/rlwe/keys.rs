@@ -14,7 +14,8 @@ use crate::names::{KeyId, SwitchingKeyKind};
 use crate::ring::automorphism::{conjugation_element, rotation_element};
 use crate::ring::{Context, Seed};
 
-/// A key to be generated: its kind and the highest level it is used at. Keys of low levels are much smaller.
+/// A key to be generated: its kind and the highest level it is used at. Keys of low levels are much
+/// smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyRequest {
     /// What it is for.
@@ -71,8 +72,8 @@ impl EvaluationKeys {
         EvaluationKeys { id, keys: BTreeMap::new() }
     }
 
-    /// Generates the requested keys, each once, up to the highest level asked for, on all threads. Rotations by 0 need
-    /// none.
+    /// Generates the requested keys, each once, up to the highest level asked for, on all threads.
+    /// Rotations by 0 need none.
     pub fn generate(
         context: &Context,
         secret: &SecretKey,

@@ -8,7 +8,8 @@ use crate::names::KeyId;
 use crate::ring::sampling::{gaussian, uniform_from_seed};
 use crate::ring::{Basis, Context, Domain, Poly, Seed, Work};
 
-/// An encryption of zero, `(-a s + e, a)`, over the whole chain. The uniform half is known by its seed.
+/// An encryption of zero, `(-a s + e, a)`, over the whole chain. The uniform half is known by its
+/// seed.
 #[derive(Clone, Debug)]
 pub struct PublicKey {
     id: KeyId,

@@ -9,7 +9,8 @@ use crate::names::KeyId;
 use crate::ring::sampling::{reduce_small, sparse_ternary, ternary};
 use crate::ring::{Context, Domain, Poly, Seed, Work};
 
-/// A secret key: a polynomial with coefficients in {-1, 0, 1}, distributed as the parameters say. Wiped when dropped.
+/// A secret key: a polynomial with coefficients in {-1, 0, 1}, distributed as the parameters say.
+/// Wiped when dropped.
 pub struct SecretKey {
     id: KeyId,
     coefficients: Vec<i8>,

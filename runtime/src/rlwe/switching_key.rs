@@ -17,15 +17,17 @@ use crate::ring::packed::PackedLimbs;
 use crate::ring::sampling::{gaussian, reduce_small, uniform_from_seed};
 use crate::ring::{Basis, Context, Domain, Poly, Seed};
 
-/// Switches a polynomial that multiplies `from` to one that multiplies `to`: per digit `d`, an encryption under `to` of
-/// `P g_d from`, where `g_d` is 1 modulo the primes of the digit and 0 modulo the other chain primes.
+/// Switches a polynomial that multiplies `from` to one that multiplies `to`: per digit `d`, an
+/// encryption under `to` of `P g_d from`, where `g_d` is 1 modulo the primes of the digit and 0
+/// modulo the other chain primes.
 ///
-/// For relinearisation `from = s^2` and `to = s`. For `X -> X^g`, `from = s` and `to = s(X^(1/g))`: the key is applied
-/// *before* the automorphism, so that one decomposition serves many of them (hoisting).
+/// For relinearisation `from = s^2` and `to = s`. For `X -> X^g`, `from = s` and `to = s(X^(1/g))`:
+/// the key is applied *before* the automorphism, so that one decomposition serves many of them
+/// (hoisting).
 ///
-/// Both halves are in Montgomery form, over the primes of `level` and the special primes, `[limb]` as
-/// [`kernels::key_inner_product`] reads it: what one target prime needs lies together, in as many bits as the prime has, and a lower level
-/// reads a part of it.
+/// Both halves are in Montgomery form, over the primes of `level` and the special primes, `[limb]`
+/// as [`kernels::key_inner_product`] reads it: what one target prime needs lies together, in as
+/// many bits as the prime has, and a lower level reads a part of it.
 #[derive(Clone)]
 #[doc(alias("hybrid key switching", "dnum", "evk"))]
 pub struct SwitchingKey {
@@ -49,7 +51,8 @@ impl SwitchingKey {
         kind: SwitchingKeyKind,
         level: Level,
     ) -> Self {
-        // Every key has its own randomness: the same errors under two secrets would give the secrets away.
+        // Every key has its own randomness: the same errors under two secrets would give the
+        // secrets away.
         let seed = seed.child(&format!("{kind} of {:?}", secret.id().0), u64::from(level));
         let basis = context.key_basis(level);
         let (mut from, mut to) = (secret.poly().restricted(context, basis), None);
@@ -109,7 +112,8 @@ impl SwitchingKey {
         SwitchingKey { kind, id, level, basis, digits, degree, uniform_seed, words }
     }
 
-    /// A key read back, from its body as of [`Self::body`]: the uniform half is expanded from its seed.
+    /// A key read back, from its body as of [`Self::body`]: the uniform half is expanded from its
+    /// seed.
     pub(crate) fn from_body(
         context: &Context,
         kind: SwitchingKeyKind,
@@ -175,8 +179,8 @@ impl SwitchingKey {
         body
     }
 
-    /// What [`kernels::key_inner_product`] takes for limb `limb` of `basis`, an extended basis contained in the key's, where the digits
-    /// `absent` are passed over.
+    /// What [`kernels::key_inner_product`] takes for limb `limb` of `basis`, an extended basis
+    /// contained in the key's, where the digits `absent` are passed over.
     #[inline]
     pub(crate) fn limb(&self, basis: Basis, limb: usize, absent: Range<usize>) -> KeyLimb<'_> {
         let (words, bits) = self.words.limb(self.basis.limb_of(basis, limb));
@@ -194,7 +198,8 @@ impl fmt::Debug for SwitchingKey {
     }
 }
 
-/// Uniform residues of one limb of one digit, from a child of the public seed of their own. They *are* the Montgomery form.
+/// Uniform residues of one limb of one digit, from a child of the public seed of their own. They
+/// *are* the Montgomery form.
 fn expand_uniform(out: &mut [u64], modulus: &Modulus, public: &Seed, digit: usize, prime: usize) {
     uniform_from_seed(out, modulus, &public.child("limb", (digit as u64) << 32 | prime as u64));
 }

@@ -60,7 +60,8 @@ pub(crate) fn last(log_slots: u32, arcsine: bool, ephemeral: bool) -> BootstrapP
     BootstrapParams { order: Order::SlotsToCoeffsLast, output_level: LEVELS as Level, ..first }
 }
 
-/// The bootstrap of all slots whose first matrix is applied on the way back from the ephemeral secret.
+/// The bootstrap of all slots whose first matrix is applied on the way back from the ephemeral
+/// secret.
 pub(crate) fn raising_into_slots() -> BootstrapParams {
     let mut bootstrap = bootstrap(LOG_N - 1, false, true);
     let first = &mut bootstrap.coeffs_to_slots[0];
@@ -88,8 +89,8 @@ pub(crate) fn params_with_digits(
     make(bootstrap, log_ratio, secret, digit_limbs, false)
 }
 
-/// The same with three levels of the application in two primes. Narrow primes that its highest level does not have are those of the
-/// raised levels.
+/// The same with three levels of the application in two primes. Narrow primes that its highest
+/// level does not have are those of the raised levels.
 pub(crate) fn packed_params(bootstrap: &BootstrapParams, log_ratio: u32, digit_limbs: usize) -> Params {
     make(bootstrap, log_ratio, Secret::UniformTernary, digit_limbs, true)
 }

@@ -12,8 +12,8 @@ use crate::ckks::{Complex, Decryptor, Encoder, Encoding, Encryptor, Evaluator};
 use crate::ring::{Context, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, KeyRequest, SecretKey};
 
-/// One prime per level near `2^log_scale` above a bottom prime of 50 bits, `special` primes of 50 bits, digits of
-/// `special` primes.
+/// One prime per level near `2^log_scale` above a bottom prime of 50 bits, `special` primes of 50
+/// bits, digits of `special` primes.
 pub(crate) fn literal(log_n: u32, limbs: usize, special: usize, log_scale: u32) -> ParamsLiteral {
     let mut large = ntt_primes_near((1 << 50) - 1, log_n).filter(|&q| q < 1 << 50);
     let bottom = large.next().into_iter();
@@ -82,8 +82,8 @@ pub(crate) fn packed_literal(log_n: u32) -> ParamsLiteral {
     }
 }
 
-/// `below`, then `count` levels above it of which three have two wide primes, and one or two more as many narrow ones. The narrow
-/// primes are those from `first` on, wide ones follow.
+/// `below`, then `count` levels above it of which three have two wide primes, and one or two more
+/// as many narrow ones. The narrow primes are those from `first` on, wide ones follow.
 pub(crate) fn packed_levels(below: PrimeSet, first: usize, count: usize) -> Vec<PrimeSet> {
     let level = |level: usize| {
         let narrow = PrimeSet::range(first..first + level % 3);

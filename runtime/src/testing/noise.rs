@@ -1,7 +1,7 @@
 //! Error variances derived from the definitions, to compare measured errors with.
 //!
-//! A variance here is `E|error|^2` of a slot, in units of the message. An error polynomial with independent coefficients of
-//! variance `v` has slots of variance `N v / scale^2`.
+//! A variance here is `E|error|^2` of a slot, in units of the message. An error polynomial with
+//! independent coefficients of variance `v` has slots of variance `N v / scale^2`.
 
 use fhec_ir::params::{ERROR_STDDEV, Secret};
 use fhec_ir::prime_set::PrimeSet;
@@ -46,14 +46,15 @@ pub(crate) fn division(context: &Context, scale: Scale) -> f64 {
     slots(context, (1.0 + secret_norm(context)) / 12.0, scale)
 }
 
-/// A division of size 3: adds `r_2 s^2`. A slot of `s` is nearly Gaussian, so `E|s|^4 = 2 (E|s|^2)^2`.
+/// A division of size 3: adds `r_2 s^2`. A slot of `s` is nearly Gaussian, so `E|s|^4 = 2
+/// (E|s|^2)^2`.
 pub(crate) fn division_of_three(context: &Context, scale: Scale) -> f64 {
     let h = secret_norm(context);
     slots(context, (1.0 + h + 2.0 * h * h) / 12.0, scale)
 }
 
-/// The inner product of a key switch, divided by P: per digit, N products of a digit uniform in `[-Q_d / 2, Q_d / 2]` with a
-/// Gaussian. Without the rounding of the division.
+/// The inner product of a key switch, divided by P: per digit, N products of a digit uniform in
+/// `[-Q_d / 2, Q_d / 2]` with a Gaussian. Without the rounding of the division.
 pub(crate) fn key_switch_product(context: &Context, level: Level, scale: Scale) -> f64 {
     let log2 = |primes: &[u64]| primes.iter().map(|&q| (q as f64).log2()).sum::<f64>();
     let params = context.params();
@@ -71,9 +72,10 @@ pub(crate) fn key_switch(context: &Context, level: Level, scale: Scale) -> f64 {
     key_switch_product(context, level, scale) + division(context, scale)
 }
 
-/// Asserts that errors are as large as derived: their mean square within `[0.7, 1.4]` of the variance, and the worst slot
-/// within 21 deviations. A slot of `e s` is a product of two nearly Gaussian numbers `x y`, whose tail is
-/// `P(|x y| > t deviations) = 2 t K_1(2t) < sqrt(pi t) e^(-2t) (1 + 1/t)`: below 2^-57 per slot at 21, 2^-41 for 2^16 slots.
+/// Asserts that errors are as large as derived: their mean square within `[0.7, 1.4]` of the
+/// variance, and the worst slot within 21 deviations. A slot of `e s` is a product of two nearly
+/// Gaussian numbers `x y`, whose tail is `P(|x y| > t deviations) = 2 t K_1(2t) < sqrt(pi t)
+/// e^(-2t) (1 + 1/t)`: below 2^-57 per slot at 21, 2^-41 for 2^16 slots.
 #[track_caller]
 pub(crate) fn assert_errors(what: &str, found: &[Complex], expected: &[Complex], variance: f64) {
     assert_errors_below(what, found, expected, variance, 21.0);

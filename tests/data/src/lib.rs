@@ -1,12 +1,14 @@
-//! Where tests find data that the repository does not hold: pretrained networks, images, outputs of other programs.
+//! Where tests find data that the repository does not hold: pretrained networks, images, outputs of
+//! other programs.
 
 #![forbid(unsafe_code)]
 
 use std::io::Write;
 use std::path::PathBuf;
 
-/// The folder with the test data, if it has `part` (a file or folder in it): the one that `FHEC_DATA` names, or else `shared/data`
-/// beside the workspace. A test that gets `None` returns; a line on standard error has said why.
+/// The folder with the test data, if it has `part` (a file or folder in it): the one that
+/// `FHEC_DATA` names, or else `shared/data` beside the workspace. A test that gets `None` returns;
+/// a line on standard error has said why.
 pub fn folder_with(part: &str) -> Option<PathBuf> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let folder = std::env::var_os("FHEC_DATA").map_or_else(beside, PathBuf::from);

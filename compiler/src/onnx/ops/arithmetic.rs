@@ -59,7 +59,8 @@ fn as_integers(operand: &Operand) -> Option<&Rc<Literal>> {
     }
 }
 
-/// The second operand; before opset 7 its dimensions could be aligned with those of the first from `axis` on.
+/// The second operand; before opset 7 its dimensions could be aligned with those of the first from
+/// `axis` on.
 fn aligned(node: &mut Node<'_>, x: &Operand) -> Result<Operand, ImportError> {
     let y = node.input(1)?;
     if node.opset() >= 7 {

@@ -17,7 +17,8 @@ pub(super) fn constant_op(node: &mut Node<'_>) -> Outputs {
         elements: Elements::Float(values.into()),
     };
     let literal = if let Some(literal) = node.tensor("value")? {
-        // Errors are to name it by the node's output, not by what the attribute's tensor may be called.
+        // Errors are to name it by the node's output, not by what the attribute's tensor may be
+        // called.
         Literal { name: String::new(), ..literal }
     } else if node.has_attr("value_float") {
         scalar(floats(vec![node.number_or("value_float", 0.0)? as f32]))

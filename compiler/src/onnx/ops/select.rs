@@ -103,8 +103,9 @@ struct Range {
 }
 
 impl Range {
-    /// The elements `start, start + step, ...` before `end`, of `length`. Positions count from the end if negative
-    /// and are then brought into range; walking backwards, `end` may be before the first element.
+    /// The elements `start, start + step, ...` before `end`, of `length`. Positions count from the
+    /// end if negative and are then brought into range; walking backwards, `end` may be before the
+    /// first element.
     fn new(start: i64, end: i64, step: i64, length: usize) -> Self {
         let length = length as i64;
         let counted = |position: i64| if position < 0 { position.saturating_add(length) } else { position };

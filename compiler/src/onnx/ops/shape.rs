@@ -15,7 +15,8 @@ pub(super) fn reshape(node: &mut Node<'_>) -> Outputs {
     Ok(vec![node.reshape(&x, shape)?])
 }
 
-/// What `target` means for an operand of shape `from`: 0 copies a dimension, -1 is whatever remains.
+/// What `target` means for an operand of shape `from`: 0 copies a dimension, -1 is whatever
+/// remains.
 fn resolve(from: &[usize], target: &[i64], literal_zero: bool) -> Result<Vec<usize>, String> {
     let misfit = || format!("shape {from:?} cannot become {target:?}");
     let mut shape = Vec::new();

@@ -20,7 +20,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Reads the attributes of a window of `kernel` over the dimensions of `shape` from the third on.
+    /// Reads the attributes of a window of `kernel` over the dimensions of `shape` from the third
+    /// on.
     pub fn read(node: &mut Node<'_>, shape: &[usize], kernel: &[usize]) -> Result<Self, ImportError> {
         let spatial = shape.get(2..).unwrap_or_default();
         if !matches!(spatial.len(), 1 | 2) {
@@ -68,7 +69,8 @@ impl Window {
         (self.kernel[axis] - 1).saturating_mul(self.dilations[axis]).saturating_add(1)
     }
 
-    /// Pads so that the output has `ceil(input / stride)` positions, an odd pad more before or behind.
+    /// Pads so that the output has `ceil(input / stride)` positions, an odd pad more before or
+    /// behind.
     fn pad_to_same(&mut self, node: &Node<'_>, more_before: bool) -> Result<(), ImportError> {
         self.same = true;
         for axis in 0..2 {
@@ -76,7 +78,8 @@ impl Window {
             let last = length.div_ceil(stride).saturating_sub(1) * stride;
             let end = last.saturating_add(self.reach(axis));
             if end + 1 < length {
-                // By the letter of the standard such pads are negative; runtimes cut, or begin at the first element.
+                // By the letter of the standard such pads are negative; runtimes cut, or begin at
+                // the first element.
                 return Err(node.unsupported(
                     "auto_pad with a stride that jumps over two or more elements",
                     "give the pads in numbers",
@@ -89,8 +92,8 @@ impl Window {
         Ok(())
     }
 
-    /// Pads to add behind so that rounding down counts as many positions as rounding up does: `[bottom, right]`.
-    /// A position that would begin in the pads behind does not count.
+    /// Pads to add behind so that rounding down counts as many positions as rounding up does:
+    /// `[bottom, right]`. A position that would begin in the pads behind does not count.
     pub fn ceil_pads(&self) -> [usize; 2] {
         [0, 1].map(|axis| {
             let (before, stride, reach) = (self.pads[axis], self.strides[axis], self.reach(axis));
@@ -106,7 +109,8 @@ impl Window {
         })
     }
 
-    /// Fails if some position of the window sees pads only: neither a maximum nor a mean is defined there.
+    /// Fails if some position of the window sees pads only: neither a maximum nor a mean is defined
+    /// there.
     pub fn check_no_empty_position(&self, node: &Node<'_>, pads: [usize; 4]) -> Result<(), ImportError> {
         for axis in 0..2 {
             let (length, stride, dilation) = (self.input[axis], self.strides[axis], self.dilations[axis]);
@@ -118,7 +122,8 @@ impl Window {
                 let tap = before.saturating_sub(start).div_ceil(dilation);
                 tap < self.kernel[axis] && start + tap * dilation < before + length
             };
-            // Positions in the middle see what those at the ends see, or more, unless the taps jump over the input.
+            // Positions in the middle see what those at the ends see, or more, unless the taps jump
+            // over the input.
             let jumps = dilation > length;
             let ends = [0, positions - 1];
             let empty =

@@ -1,4 +1,5 @@
-//! HTML pages, each of one file: nothing from the network, readable on paper. Here that of a plan; [`simulation`] has another.
+//! HTML pages, each of one file: nothing from the network, readable on paper. Here that of a plan;
+//! [`simulation`] has another.
 
 pub mod simulation;
 

@@ -129,7 +129,8 @@ impl Canvas {
         let _ = writeln!(self.body, "</{element}>");
     }
 
-    /// The whole drawing; `name` makes ids of its own on a page, `label` says to those who do not see it what it shows.
+    /// The whole drawing; `name` makes ids of its own on a page, `label` says to those who do not
+    /// see it what it shows.
     pub fn finish(self, name: &str, label: &str) -> String {
         let Canvas { width, height, body } = self;
         let body = body.replace("url(#", &format!("url(#{name}-"));

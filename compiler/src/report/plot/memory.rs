@@ -7,7 +7,8 @@ use super::canvas::{Axes, BLUE, Canvas, GREY, VERMILLION};
 use crate::memory::human_bytes;
 use crate::profile::OpTime;
 
-/// The plot: what is there all the time below, live ciphertexts on top; resident memory where it was measured.
+/// The plot: what is there all the time below, live ciphertexts on top; resident memory where it
+/// was measured.
 pub fn memory(plan: &Plan, measured: Option<&[OpTime]>) -> Plot {
     const GIB: f64 = (1u64 << 30) as f64;
     let mut ends = vec![0.0];

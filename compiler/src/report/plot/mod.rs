@@ -1,7 +1,8 @@
-//! Plots of a plan as SVG: each file draws one, whole in itself, for a page or for a file of its own.
+//! Plots of a plan as SVG: each file draws one, whole in itself, for a page or for a file of its
+//! own.
 //!
-//! Colours are those of Okabe and Ito, which readers who confuse colours tell apart; what colours say, shapes, hatching or dashes
-//! say as well, so that plots survive a black-and-white printer.
+//! Colours are those of Okabe and Ito, which readers who confuse colours tell apart; what colours
+//! say, shapes, hatching or dashes say as well, so that plots survive a black-and-white printer.
 
 pub mod blame;
 mod canvas;

@@ -15,7 +15,8 @@ const BOX: [f64; 2] = [262.0, 36.0];
 const PITCH: [f64; 2] = [318.0, 52.0];
 const MARGIN: [f64; 2] = [24.0, 20.0];
 
-/// The plot: boxes in columns, read from top to bottom and from left to right, with arrows along the data.
+/// The plot: boxes in columns, read from top to bottom and from left to right, with arrows along
+/// the data.
 pub fn network(program: &Program) -> Plot {
     let plan = &program.plan;
     let columns = match plan.layers.len() {
@@ -98,7 +99,8 @@ fn arrow(
         let x = x0 + width / 2.0;
         return canvas.arrow(&format!("M{x:.1} {:.1}V{:.1}", y0 + height, y1 - 1.0), 1.3);
     }
-    // Skips leave and enter at the side; longer ones reach farther out, so that nested ones do not overlap.
+    // Skips leave and enter at the side; longer ones reach farther out, so that nested ones do not
+    // overlap.
     let reach = 10.0 + 7.0 * (from.abs_diff(to).min(4)) as f64;
     let (start, end) = (y0 + height / 2.0 + 4.0, y1 + height / 2.0 - 4.0);
     let right = x0 + width;

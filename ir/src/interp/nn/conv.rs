@@ -1,5 +1,5 @@
-//! `conv2d` as matrix products: the taps under each output position are gathered into the columns of a matrix
-//! ("im2col"), a strip of output rows at a time so that the matrix stays in cache.
+//! `conv2d` as matrix products: the taps under each output position are gathered into the columns
+//! of a matrix ("im2col"), a strip of output rows at a time so that the matrix stays in cache.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
@@ -14,8 +14,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Positions along axis `axis` (0 height, 1 width) at which tap `tap` falls on one of `length` elements, out
-    /// of `outputs`: `start..end`, and the element under the first.
+    /// Positions along axis `axis` (0 height, 1 width) at which tap `tap` falls on one of `length`
+    /// elements, out of `outputs`: `start..end`, and the element under the first.
     pub fn valid(&self, axis: usize, tap: usize, length: usize, outputs: usize) -> (usize, usize, usize) {
         let (stride, pad) = (self.strides[axis], self.pads[axis]);
         let offset = tap * self.dilations[axis];
@@ -116,7 +116,8 @@ fn view(data: &[f32], rows: usize, columns: usize) -> ArrayView2<'_, f32> {
     ArrayView2::from_shape((rows, columns), data).expect("rows times columns elements")
 }
 
-/// `columns[tap][position]`: what tap `(channel, ky, kx)` sees at the positions of output rows `top..top + rows`.
+/// `columns[tap][position]`: what tap `(channel, ky, kx)` sees at the positions of output rows
+/// `top..top + rows`.
 fn gather(image: &[f32], columns: &mut [f32], geometry: &Geometry<'_>, top: usize, rows: usize) {
     let Geometry { window, input: [h, w], kernel: [kh, kw], output: [oh, ow] } = *geometry;
     for (tap, column) in columns.chunks_mut(rows * ow).enumerate() {

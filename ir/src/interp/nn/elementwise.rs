@@ -50,7 +50,8 @@ fn split_line(shape: &[usize]) -> (&[usize], usize) {
     }
 }
 
-/// For each index of `shape` in row-major order, the flat indices of the elements of `a` and `b` that broadcast to it.
+/// For each index of `shape` in row-major order, the flat indices of the elements of `a` and `b`
+/// that broadcast to it.
 pub(super) fn broadcast_offsets(
     a: &[usize],
     b: &[usize],
@@ -112,7 +113,8 @@ pub(super) fn batch_norm(
     out
 }
 
-/// Elements evaluated side by side by [`polynomial`]: independent chains that fill the vector units.
+/// Elements evaluated side by side by [`polynomial`]: independent chains that fill the vector
+/// units.
 const LANES: usize = 16;
 
 /// The polynomial of each element by Clenshaw's recurrence in `f64`.

@@ -20,8 +20,8 @@ pub(super) fn dense(x: &Tensor, weight: &Tensor, bias: Option<&[f32]>) -> Vec<f3
     out
 }
 
-/// Matrix product over the last two dimensions, numpy's rules for the others; a vector on the left is a row, on
-/// the right a column.
+/// Matrix product over the last two dimensions, numpy's rules for the others; a vector on the left
+/// is a row, on the right a column.
 pub(super) fn matmul(x: &Tensor, y: &Tensor, shape: &[usize]) -> Vec<f32> {
     let (lead_x, rows, inner) = match *x.shape() {
         [ref lead @ .., rows, inner] => (lead, rows, inner),

@@ -9,9 +9,10 @@
 //! | `reduce` | `reduce_mean`, `softmax` |
 //! | `movement` | `pad`, `transpose`, `concat`, `slice` |
 //!
-//! Matrix products are `f32`; sums of pools, means and softmax, and all transcendental functions, are computed in
-//! `f64` and rounded once. The order of additions inside a matrix product follows the machine's vector width, so
-//! results are reproducible on one machine and agree to rounding between machines.
+//! Matrix products are `f32`; sums of pools, means and softmax, and all transcendental functions,
+//! are computed in `f64` and rounded once. The order of additions inside a matrix product follows
+//! the machine's vector width, so results are reproducible on one machine and agree to rounding
+//! between machines.
 
 mod conv;
 mod elementwise;
@@ -32,8 +33,9 @@ pub const MAX_ELEMENTS: usize = 1 << 30;
 
 /// Runs `func` on `inputs`.
 ///
-/// *Shape*: as declared, or with the first dimension `k` times as long in all inputs: then the function is run `k`
-/// times, on successive parts, and the outputs are concatenated along their first dimension.
+/// *Shape*: as declared, or with the first dimension `k` times as long in all inputs: then the
+/// function is run `k` times, on successive parts, and the outputs are concatenated along their
+/// first dimension.
 pub fn run(func: &Func<Nn>, inputs: &[Tensor]) -> Result<Vec<Tensor>, InterpError> {
     run_observed(func, inputs, &mut |_, _| ())
 }
@@ -87,7 +89,8 @@ pub fn eval_polynomial(x: &Tensor, polynomial: &Polynomial) -> Tensor {
     tensor_of(x.shape(), elementwise::polynomial(x.data(), polynomial))
 }
 
-/// Checks what the kernels below rely on: operands defined before use, declared result shapes true, sizes sane.
+/// Checks what the kernels below rely on: operands defined before use, declared result shapes true,
+/// sizes sane.
 pub fn check_ops(func: &Func<Nn>) -> Result<(), InterpError> {
     let mut defined = vec![false; func.value_count()];
     let too_large = |shape: &[usize]| element_count(shape).is_none_or(|count| count > MAX_ELEMENTS);

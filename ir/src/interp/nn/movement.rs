@@ -2,7 +2,8 @@
 
 use crate::tensor::Tensor;
 
-/// Flat indices of the elements `offset + sum_i index_i strides_i`, for all indices of `shape` in row-major order.
+/// Flat indices of the elements `offset + sum_i index_i strides_i`, for all indices of `shape` in
+/// row-major order.
 fn strided(shape: &[usize], strides: &[usize], offset: usize, mut visit: impl FnMut(usize)) {
     if shape.contains(&0) {
         return;

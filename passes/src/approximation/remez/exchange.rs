@@ -145,7 +145,8 @@ impl<'a, T: Real> Exchange<'a, T> {
             let noise = T::unit(self.precision) * scale * 8.0 * reference.len() as f64;
             let chosen = if error > noise { alternation(peaks, reference.len()) } else { None };
             let Some(chosen) = chosen else {
-                // No alternation is left: what remains of the error is rounding, or rounding has taken over.
+                // No alternation is left: what remains of the error is rounding, or rounding has
+                // taken over.
                 let settled = if error <= 1e3 * noise { Settled::Floor } else { Settled::No };
                 return Ok(Outcome { reference, solution, error, spread: 1.0, iterations, settled });
             };
@@ -214,7 +215,8 @@ impl<'a, T: Real> Exchange<'a, T> {
         peaks
     }
 
-    /// The peak next to an end of an interval: the end itself, unless the error rises from there first.
+    /// The peak next to an end of an interval: the end itself, unless the error rises from there
+    /// first.
     fn refine_end(&self, solution: &Levelled<T>, end: (f64, f64), inner: (f64, f64)) -> (f64, f64) {
         let sample = |x: f64| (x, self.error(solution, x));
         let middle = sample((end.0 + inner.0) / 2.0);
@@ -233,7 +235,8 @@ impl<'a, T: Real> Exchange<'a, T> {
         }
     }
 
-    /// Moves the middle of three points to the vertex of the parabola through them, a few times over.
+    /// Moves the middle of three points to the vertex of the parabola through them, a few times
+    /// over.
     fn refine(&self, solution: &Levelled<T>, mut points: [(f64, f64); 3]) -> (f64, f64) {
         let sign = points[1].1.signum();
         for _ in 0..4 {
@@ -272,7 +275,8 @@ fn vertex((a, fa): (f64, f64), (b, fb): (f64, f64), (c, fc): (f64, f64)) -> f64 
     b - ((b - a) * left - (b - c) * right) / (2.0 * (left - right))
 }
 
-/// The interpolant through (v_i, values_i) at `z`, lambda_i = 1 / prod_{j != i} (v_i - v_j) up to a common factor.
+/// The interpolant through (v_i, values_i) at `z`, lambda_i = 1 / prod_{j != i} (v_i - v_j) up to a
+/// common factor.
 fn barycentric<T: Real>(z: &T, v: &[T], values: &[T], lambda: &[T]) -> T {
     let (mut numerator, mut denominator): (Option<T>, Option<T>) = (None, None);
     for i in 0..v.len() {
@@ -291,7 +295,8 @@ fn barycentric<T: Real>(z: &T, v: &[T], values: &[T], lambda: &[T]) -> T {
     }
 }
 
-/// Step 4: `count` peaks of alternating sign with large magnitudes; `None` if there are not as many.
+/// Step 4: `count` peaks of alternating sign with large magnitudes; `None` if there are not as
+/// many.
 fn alternation(peaks: Vec<(f64, f64)>, count: usize) -> Option<Vec<(f64, f64)>> {
     // One peak, the highest, per run of equal sign.
     let mut kept: Vec<(f64, f64)> = Vec::with_capacity(peaks.len());
@@ -312,7 +317,8 @@ fn alternation(peaks: Vec<(f64, f64)>, count: usize) -> Option<Vec<(f64, f64)>> 
             kept.remove(if height(&kept, 0) < height(&kept, last) { 0 } else { last });
             continue;
         }
-        // The lowest neighbours; at an end, its outer member alone keeps the alternation and costs less.
+        // The lowest neighbours; at an end, its outer member alone keeps the alternation and costs
+        // less.
         let pair = (0..last)
             .min_by(|&i, &j| {
                 let sum = |i: usize| height(&kept, i) + height(&kept, i + 1);

@@ -1,8 +1,10 @@
-//! Placement by named rules: an accounting that yields the 1,149 bootstraps reported in arXiv 2106.07229 for its ResNet-20.
+//! Placement by named rules: an accounting that yields the 1,149 bootstraps reported in arXiv
+//! 2106.07229 for its ResNet-20.
 //!
-//! **A reconstruction.** The paper gives the total and one sentence, "once in the middle and once at the end" of each ReLU, which taken
-//! by its word yields 1,376. These rules, on a program with one channel per ciphertext, a ReLU of blocks of 4, 4 and 5 levels and a
-//! product, one level per convolution, and 11 levels between bootstraps, yield the total:
+//! **A reconstruction.** The paper gives the total and one sentence, "once in the middle and once
+//! at the end" of each ReLU, which taken by its word yields 1,376. These rules, on a program with
+//! one channel per ciphertext, a ReLU of blocks of 4, 4 and 5 levels and a product, one level per
+//! convolution, and 11 levels between bootstraps, yield the total:
 //!
 //! | rule | refreshes |
 //! |---|---|
@@ -14,9 +16,9 @@
 //! | `softmax-exponentials`, `softmax-inverse`, `softmax-probabilities` | the exponentials, what lacks levels in the iteration for the inverse of their sum, and the answers; the paper counts 22 for its softmax, and these are apart from the 1,149 |
 //! | `levels` | whatever else has too few levels left |
 //!
-//! Rules act on ops and levels alone. A ReLU is a product of a value with polynomials of it; a residual sum is one of two
-//! ciphertexts; a shortcut's convolution reads what other ops read too and is added; the softmax is named by
-//! [`SoftmaxNames`].
+//! Rules act on ops and levels alone. A ReLU is a product of a value with polynomials of it; a
+//! residual sum is one of two ciphertexts; a shortcut's convolution reads what other ops read too
+//! and is added; the softmax is named by [`SoftmaxNames`].
 
 use std::collections::BTreeMap;
 

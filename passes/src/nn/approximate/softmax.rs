@@ -11,7 +11,8 @@ use crate::nn::softmax::{
 };
 
 impl Pass<'_> {
-    /// The softmax of `x`, a list of classes that is stored with the factor `domain`; `target` is the factor of its result.
+    /// The softmax of `x`, a list of classes that is stored with the factor `domain`; `target` is
+    /// the factor of its result.
     pub(super) fn softmax(
         &mut self,
         x: Value,
@@ -29,7 +30,8 @@ impl Pass<'_> {
             return Err(PassError::Range { value: name, reason });
         }
         let classes = self.old.ty(result).shape.iter().product::<usize>();
-        // Stored exponentials end at 1 where their sum ends at 2 / SUM_SCALE, the most that is inverted.
+        // Stored exponentials end at 1 where their sum ends at 2 / SUM_SCALE, the most that is
+        // inverted.
         let mut factor = (2.0 / SUM_SCALE).powf(1.0 / f64::from(1 << SQUARINGS));
         let coefficients = exponential(domain).map_err(&failed)?.coefficients().to_vec();
         let polynomial = over(coefficients, domain).map_err(&failed)?;
@@ -42,7 +44,8 @@ impl Pass<'_> {
         let mut a = self.one_minus_sum(exponentials, classes, 2.0, INVERSE_BOUND)?;
         for _ in 0..ITERATIONS {
             b = self.push(Op::Mul { x: b, y: b }, 1.0)?;
-            // Not a (1 + b): as a sum, whoever refreshes b refreshes it for the product and for the next square.
+            // Not a (1 + b): as a sum, whoever refreshes b refreshes it for the product and for the
+            // next square.
             let y = self.push(Op::Mul { x: a, y: b }, INVERSE_BOUND)?;
             a = self.push(Op::Add { x: a, y }, INVERSE_BOUND)?;
         }

@@ -119,8 +119,8 @@ impl Array {
         Array { shape: vec![columns, rows], data }
     }
 
-    /// Columns of a dense weight `[M, K]` that reads a flattened permutation of a tensor, in the order of the
-    /// tensor itself, whose shape is `shape` (batch included).
+    /// Columns of a dense weight `[M, K]` that reads a flattened permutation of a tensor, in the
+    /// order of the tensor itself, whose shape is `shape` (batch included).
     pub fn unpermute_columns(&self, permutation: &[usize], shape: &[usize]) -> Array {
         let mut data = vec![0.0; self.data.len()];
         let columns = self.shape[1];
@@ -140,8 +140,8 @@ impl Array {
         Array { shape: self.shape.clone(), data }
     }
 
-    /// A dense weight on the flattened result of an average pool, as one on the pool's flattened operand.
-    /// `input` is `[C, H, W]`.
+    /// A dense weight on the flattened result of an average pool, as one on the pool's flattened
+    /// operand. `input` is `[C, H, W]`.
     pub fn unpool_columns(&self, window: &Window, input: [usize; 3]) -> Array {
         let [channels, height, width] = input;
         let [rows, columns] = window.result([height, width]);
@@ -157,8 +157,9 @@ impl Array {
         Array { shape: vec![self.shape[0], channels * height * width], data }
     }
 
-    /// A convolution weight on the result of an unpadded average pool, as one on the pool's operand: the taps move apart by the
-    /// pool's strides (and the convolution's dilations), and each becomes a window of equal taps.
+    /// A convolution weight on the result of an unpadded average pool, as one on the pool's
+    /// operand: the taps move apart by the pool's strides (and the convolution's dilations), and
+    /// each becomes a window of equal taps.
     pub fn spread_kernel(&self, window: &Window, dilations: [usize; 2]) -> Array {
         let [outputs, per_group, kh, kw] = [self.shape[0], self.shape[1], self.shape[2], self.shape[3]];
         let step = [window.strides[0] * dilations[0], window.strides[1] * dilations[1]];
@@ -176,7 +177,8 @@ impl Array {
         Array { shape: vec![outputs, per_group, h, w], data }
     }
 
-    /// The weight of a convolution followed by an unpadded average pool, as one convolution without dilation.
+    /// The weight of a convolution followed by an unpadded average pool, as one convolution without
+    /// dilation.
     pub fn pool_kernel(&self, geometry: &Geometry, window: &Window) -> Array {
         let [outputs, per_group, kh, kw] = [self.shape[0], self.shape[1], self.shape[2], self.shape[3]];
         let [sy, sx] = geometry.strides;
@@ -196,8 +198,8 @@ impl Array {
         Array { shape: vec![outputs, per_group, h, w], data }
     }
 
-    /// A dense weight `[M, C' H' W']` on the flattened result of a convolution, as one on its flattened
-    /// operand `[C, H, W]`.
+    /// A dense weight `[M, C' H' W']` on the flattened result of a convolution, as one on its
+    /// flattened operand `[C, H, W]`.
     pub fn unconvolve_columns(&self, kernel: &Array, geometry: &Geometry, input: [usize; 3]) -> Array {
         let [channels, height, width] = input;
         let [outputs, per_group, kh, kw] =

@@ -24,7 +24,8 @@ const PASS: &str = "simplify";
 pub fn emit(old: &Func<Nn>, import: &Import, choice: &Choice) -> Result<Func<Nn>, PassError> {
     let mut func = Func::new(old.name.clone());
     func.meta = old.meta.clone();
-    // A class is named after the last of the values it stands for: what a fold leaves is what came out at its end.
+    // A class is named after the last of the values it stands for: what a fold leaves is what came
+    // out at its end.
     let names = import
         .classes
         .iter()
@@ -183,7 +184,8 @@ impl Emitter<'_> {
         Ok(value)
     }
 
-    /// A constant per channel that broadcasts over a tensor of `rank` dimensions; a scalar if all are equal.
+    /// A constant per channel that broadcasts over a tensor of `rank` dimensions; a scalar if all
+    /// are equal.
     fn channel_constant(&mut self, id: Id, rank: usize) -> Result<Value, PassError> {
         let tensor = self.rounded(id)?;
         let data = tensor.data();

@@ -1,8 +1,9 @@
 //! The cheapest term of each class, with shared terms counted once.
 //!
-//! Cost is lexicographic: multiplicative depth of the whole, number of ops, number of constant terms. Depth is a
-//! maximum over operands, so it is exact; ops are counted over the set of classes a choice uses (greedy
-//! extraction over directed acyclic graphs), since trees would count every residual branch twice.
+//! Cost is lexicographic: multiplicative depth of the whole, number of ops, number of constant
+//! terms. Depth is a maximum over operands, so it is exact; ops are counted over the set of classes
+//! a choice uses (greedy extraction over directed acyclic graphs), since trees would count every
+//! residual branch twice.
 
 use std::collections::BTreeMap;
 
@@ -93,7 +94,8 @@ impl Choice {
     }
 }
 
-/// What an activation is taken to cost in levels: the same in all terms of a class, so only its presence matters.
+/// What an activation is taken to cost in levels: the same in all terms of a class, so only its
+/// presence matters.
 const ACTIVATION_DEPTH: usize = 8;
 
 fn own_cost(graph: &Graph, term: &Term) -> Cost {

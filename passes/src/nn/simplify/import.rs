@@ -83,7 +83,8 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// scale x + shift. Chains are folded here and now: their factors could be bracketed in many ways.
+    /// scale x + shift. Chains are folded here and now: their factors could be bracketed in many
+    /// ways.
     fn affine(&mut self, x: Id, scale: Vec<f64>, shift: Vec<f64>) -> Id {
         if let Some((inner, s, t)) = self.affines.get(&x).cloned() {
             let shift = (0..shift.len()).map(|c| t[c] * scale[c] + shift[c]).collect();
@@ -220,7 +221,8 @@ impl<'a> Importer<'a> {
         self.graph.add(Term::Other(OtherOp(index), operands))
     }
 
-    /// `x` and the factor or shift per channel (dimension 1 of `x`) that the constant `c` is, if it is one.
+    /// `x` and the factor or shift per channel (dimension 1 of `x`) that the constant `c` is, if it
+    /// is one.
     fn with_constant(&self, x: Value, c: Value) -> Option<(Value, Vec<f64>)> {
         let tensor = *self.known.get(&c)?;
         let shape = self.shape(x);
@@ -229,7 +231,8 @@ impl<'a> Importer<'a> {
         }
         let missing = shape.len() - tensor.shape().len();
         let along = |axis: usize| axis.checked_sub(missing).map_or(1, |axis| tensor.shape()[axis]);
-        // Constant along all dimensions but the channels, and no dimension that the operation would stretch.
+        // Constant along all dimensions but the channels, and no dimension that the operation would
+        // stretch.
         if (0..shape.len()).any(|axis| along(axis) != 1 && (axis != 1 || along(1) != shape[1])) {
             return None;
         }

@@ -1,4 +1,5 @@
-//! The language of the e-graph: tensor terms, constant terms, and leaves that name things kept beside it.
+//! The language of the e-graph: tensor terms, constant terms, and leaves that name things kept
+//! beside it.
 
 use std::{fmt, str::FromStr};
 

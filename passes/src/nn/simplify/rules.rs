@@ -1,7 +1,7 @@
 //! The rewrites, each with both sides visible. All are equalities of exact arithmetic.
 //!
-//! A rule whose right side has new attributes or that holds only under a condition computes them from the match;
-//! returning nothing leaves the term as it is.
+//! A rule whose right side has new attributes or that holds only under a condition computes them
+//! from the match; returning nothing leaves the term as it is.
 
 use egg::{Applier, ENodeOrVar, Id, Language, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use fhec_ir::tensor::element_count;
@@ -10,8 +10,8 @@ use super::language::{
     AttrValue, Facts, Geometry, Graph, Term, Window, add_attr, attr, is_one, is_zero, shape,
 };
 
-/// Folding a pool or convolution into a neighbour saves a level and may cost weights; beyond this many times those of
-/// both it is not worth it.
+/// Folding a pool or convolution into a neighbour saves a level and may cost weights; beyond this
+/// many times those of both it is not worth it.
 const MAX_KERNEL_GROWTH: usize = 4;
 /// Dense weights made by folding have at most this many elements.
 const MAX_DENSE_ELEMENTS: usize = 1 << 22;
@@ -137,8 +137,8 @@ fn linear() -> Vec<Rule> {
             |g, m| {
                 let (geometry, window) = (m.geometry(g, "?g"), m.window(g, "?p"));
                 let [_, _, h, w] = *shape(g, m.at("?x")) else { return None };
-                // The zeros that the convolution pads with are windows of zeros around the pool's operand,
-                // if windows tile it; without pads any unpadded windows will do.
+                // The zeros that the convolution pads with are windows of zeros around the pool's
+                // operand, if windows tile it; without pads any unpadded windows will do.
                 if !(window.tiles([h, w]) || window.pads == [0; 4] && geometry.pads == [0; 4]) {
                     return None;
                 }
@@ -270,7 +270,8 @@ fn constants() -> Vec<Rule> {
     ]
 }
 
-/// For a dense layer that reads a flattened tensor made from `?x`: `?f` flattens `?x` itself, `?s` is its shape.
+/// For a dense layer that reads a flattened tensor made from `?x`: `?f` flattens `?x` itself, `?s`
+/// is its shape.
 fn flattened(graph: &Graph, m: &Match<'_>) -> Option<New> {
     let from = shape(graph, m.at("?x"));
     let (batch, rest) = from.split_first()?;
@@ -346,8 +347,8 @@ impl Match<'_> {
 
 /// Builds the right side with what `compute` adds to the match.
 ///
-/// A term that is equal to one of its own operands (an identity, or a factor that meets zeros) would let rules
-/// fire through it without end; they never do.
+/// A term that is equal to one of its own operands (an identity, or a factor that meets zeros)
+/// would let rules fire through it without end; they never do.
 struct Computed {
     left: PatternAst<Term>,
     right: Pattern<Term>,
@@ -376,8 +377,8 @@ impl Applier<Term, Facts> for Computed {
     }
 }
 
-/// Whether a matched term is in the class of one of its operands. Terms that stand for that class alone are what
-/// identity rules match; for those the left side is one op deep.
+/// Whether a matched term is in the class of one of its operands. Terms that stand for that class
+/// alone are what identity rules match; for those the left side is one op deep.
 fn goes_through_identity(graph: &Graph, left: &PatternAst<Term>, subst: &Subst) -> bool {
     let mut classes: Vec<Option<Id>> = Vec::new();
     let mut ops = 0;

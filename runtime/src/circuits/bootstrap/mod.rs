@@ -1,20 +1,28 @@
-//! Bootstrapping: a ciphertext with few levels left becomes one with many, holding the same real message.
+//! Bootstrapping: a ciphertext with few levels left becomes one with many, holding the same real
+//! message.
 //!
 //! Slots to coefficients first (levels and scales: [`fhec_ir::bootstrap`]):
 //!
-//! 1. *slots to coefficients*, on the lowest primes: real slots become the lower half of the coefficients;
-//! 2. *raise the modulus*, under the ephemeral secret: the coefficients are now `m + q0 I`, modulo the whole chain;
-//! 3. *coefficients to slots*, all scalars folded in: back from the ephemeral secret, with the first matrix where it can be applied
-//!    on the way ([`BootstrapParams::raises_into_slots`]); for fewer slots than N/2 after a trace to the subring;
-//! 4. *real part*, by one conjugation: the imaginary part, where the other half of the coefficients is, goes;
+//! 1. *slots to coefficients*, on the lowest primes: real slots become the lower half of the
+//!    coefficients;
+//! 2. *raise the modulus*, under the ephemeral secret: the coefficients are now `m + q0 I`, modulo
+//!    the whole chain;
+//! 3. *coefficients to slots*, all scalars folded in: back from the ephemeral secret, with the
+//!    first matrix where it can be applied on the way ([`BootstrapParams::raises_into_slots`]); for
+//!    fewer slots than N/2 after a trace to the subring;
+//! 4. *real part*, by one conjugation: the imaginary part, where the other half of the coefficients
+//!    is, goes;
 //! 5. *reduction* modulo `q0` by the sine: the message again, in the slots, far up in the chain.
 //!
-//! *Pairs.* A real message leaves the upper half of the coefficients empty. Two ciphertexts become one, `a + i b`, go through steps 1 to 3
-//! together, and come apart in step 4 as real and imaginary part; only step 5 is done for each. Imaginary parts are dropped before, so
-//! that they do not mix: `2 Re` of each by a conjugation on the few primes that there are, with the half in the matrices of step 1.
+//! *Pairs.* A real message leaves the upper half of the coefficients empty. Two ciphertexts become
+//! one, `a + i b`, go through steps 1 to 3 together, and come apart in step 4 as real and imaginary
+//! part; only step 5 is done for each. Imaginary parts are dropped before, so that they do not mix:
+//! `2 Re` of each by a conjugation on the few primes that there are, with the half in the matrices
+//! of step 1.
 //!
-//! Slots to coefficients last starts from level 0 with a conjugation, so that the polynomial is that of a real message, goes through
-//! steps 2 to 5, which refresh the lower half of its coefficients, and ends with step 1 and another conjugation.
+//! Slots to coefficients last starts from level 0 with a conjugation, so that the polynomial is
+//! that of a real message, goes through steps 2 to 5, which refresh the lower half of its
+//! coefficients, and ends with step 1 and another conjugation.
 
 pub mod keys;
 
@@ -74,8 +82,8 @@ impl Bootstrapping {
         self.bootstrappers.iter().map(|bootstrapper| bootstrapper.bytes()).sum()
     }
 
-    /// The bootstrap of `slots` slots from `from` to `to`, which runs with these keys; what is missing
-    /// otherwise.
+    /// The bootstrap of `slots` slots from `from` to `to`, which runs with these keys; what is
+    /// missing otherwise.
     pub fn find(
         &self,
         encapsulation: Option<&EncapsulationKeys>,
@@ -140,7 +148,8 @@ impl Bootstrapper {
         let params = encoder.encoder().context().params();
         bootstrap.validate(params)?;
         let trace = bootstrap.trace_rotations(params);
-        // The transform's 1/n, the trace's number of terms, the half of the real part, and the sine's argument.
+        // The transform's 1/n, the trace's number of terms, the half of the real part, and the
+        // sine's argument.
         let factor =
             bootstrap.argument_factor(params) / (2 * bootstrap.slots()) as f64 / (1u64 << trace.len()) as f64;
         Ok(Bootstrapper {
@@ -158,8 +167,8 @@ impl Bootstrapper {
         })
     }
 
-    /// The same with matrices for pairs, if the bootstrap takes any ([`BootstrapParams::takes_pairs`]): for programs that refresh several
-    /// ciphertexts at a time.
+    /// The same with matrices for pairs, if the bootstrap takes any
+    /// ([`BootstrapParams::takes_pairs`]): for programs that refresh several ciphertexts at a time.
     pub fn with_pairs(mut self, encoder: &FactorEncoder) -> Result<Self, EvalError> {
         if self.bootstrap.takes_pairs(encoder.encoder().context().params()) {
             self.pairs_to_coeffs = encode(self.bootstrap.slots_to_coeffs_matrices(), 0.5, encoder)?;
@@ -178,9 +187,10 @@ impl Bootstrapper {
         lists.into_iter().flatten().map(EncodedDft::bytes).sum()
     }
 
-    /// Refreshes `a` to `level`. *Message*: real, `|m| <= 1`; an imaginary part is dropped; larger messages give wrong
-    /// results, which nothing can detect under encryption. *Level*: of `a`, at least the bootstrap's input level; of the
-    /// result, at most its output level. *Scale*: canonical, in and out. *Cost*: the lower the result, the fewer primes.
+    /// Refreshes `a` to `level`. *Message*: real, `|m| <= 1`; an imaginary part is dropped; larger
+    /// messages give wrong results, which nothing can detect under encryption. *Level*: of `a`, at
+    /// least the bootstrap's input level; of the result, at most its output level. *Scale*:
+    /// canonical, in and out. *Cost*: the lower the result, the fewer primes.
     pub fn bootstrap(
         &self,
         evaluator: &Evaluator<'_>,
@@ -191,7 +201,8 @@ impl Bootstrapper {
         self.bootstrap_by_phases(evaluator, keys, a, level, &mut |_| ())
     }
 
-    /// [`Self::bootstrap`], which tells `done` the name of every phase that has ended; some have several parts.
+    /// [`Self::bootstrap`], which tells `done` the name of every phase that has ended; some have
+    /// several parts.
     pub fn bootstrap_by_phases(
         &self,
         evaluator: &Evaluator<'_>,
@@ -235,7 +246,8 @@ impl Bootstrapper {
         !self.pairs_to_coeffs.is_empty()
     }
 
-    /// Refreshes `a` and `b` to `level` like [`Self::bootstrap`], in less time than one after the other.
+    /// Refreshes `a` and `b` to `level` like [`Self::bootstrap`], in less time than one after the
+    /// other.
     ///
     /// # Panics
     /// Unless [`Self::takes_pairs`].
@@ -305,14 +317,16 @@ impl Bootstrapper {
         Ok(())
     }
 
-    /// Step 1. *Level*: from the input level to 0, or, if it comes last, from that of the sine's result to the output level.
+    /// Step 1. *Level*: from the input level to 0, or, if it comes last, from that of the sine's
+    /// result to the output level.
     #[doc(alias("SlotToCoeff", "StC"))]
     pub fn slots_to_coeffs(&self, evaluator: &Evaluator<'_>, a: Ciphertext) -> Result<Ciphertext, EvalError> {
         let _span = info_span!("slots_to_coeffs").entered();
         self.slots_to_coeffs.iter().try_fold(a, |x, matrix| evaluator.dft(&x, matrix))
     }
 
-    /// Step 2. *Level*: from 0 to the raised level, without the primes that a result at level `to` will not have.
+    /// Step 2. *Level*: from 0 to the raised level, without the primes that a result at level `to`
+    /// will not have.
     #[doc(alias("ModRaise", "mod raise"))]
     pub fn raise_modulus(
         &self,
@@ -368,8 +382,9 @@ impl Bootstrapper {
         Ok(a)
     }
 
-    /// Step 5, of an argument raised for results at level `to`. *Level*: from that of the sine's argument to that of its result, by
-    /// name; primes are missing if the level that is reached ([`BootstrapParams::reached_level`]) is below the output level.
+    /// Step 5, of an argument raised for results at level `to`. *Level*: from that of the sine's
+    /// argument to that of its result, by name; primes are missing if the level that is reached
+    /// ([`BootstrapParams::reached_level`]) is below the output level.
     #[doc(alias("EvalMod"))]
     pub fn reduce(
         &self,

@@ -1,4 +1,5 @@
-//! Bootstraps of a toy ring with the chain of a real one, against the message and the clear reduction.
+//! Bootstraps of a toy ring with the chain of a real one, against the message and the clear
+//! reduction.
 
 use std::f64::consts::PI;
 use std::sync::Arc;
@@ -209,7 +210,8 @@ fn the_first_matrix_is_applied_on_the_way_back() {
     let rig = Rig::new(raising_into_slots(), ratio, Secret::UniformTernary);
     let (b, params) = (rig.bootstrapper.bootstrap_params(), rig.context.params());
     assert!(b.raises_into_slots(params));
-    // Eight keys back, on one special prime or two instead of four, and no switching keys for their rotations.
+    // Eight keys back, on one special prime or two instead of four, and no switching keys for their
+    // rotations.
     let keys = rig.keys.encapsulation().unwrap();
     assert_eq!(keys.rotations().count(), 8);
     let (matrix, _) = b.coeffs_to_slots_matrices()[0];
@@ -243,10 +245,11 @@ fn an_arcsine_takes_the_cubic_error_away() {
     let message = reals(slots, 7);
     let found = rig.decrypt(&rig.bootstrap(&rig.encrypt(&message, 2), 5).unwrap());
     let error = worst(&found, |i| message[i].re);
-    // The sine alone is wrong by (2 pi / 2^6)^2 / 6 = 2^-9.3; what is left of the Taylor series is 2^-17.2.
+    // The sine alone is wrong by (2 pi / 2^6)^2 / 6 = 2^-9.3; what is left of the Taylor series is
+    // 2^-17.2.
     assert!(error < 2f64.powi(-16), "2^{:.1}", error.log2());
-    // The error is that of the model, on the mean over the integers: their mixture has a kurtosis below 20, so its deviation
-    // is known to sqrt(20 / 2048) / 2, 0.07 bits; three of those.
+    // The error is that of the model, on the mean over the integers: their mixture has a kurtosis
+    // below 20, so its deviation is known to sqrt(20 / 2048) / 2, 0.07 bits; three of those.
     let params = rig.context.params();
     let noise = BootstrapNoise::new(rig.bootstrapper.bootstrap_params(), params, 2, 5).unwrap();
     let power = message.iter().map(|z| z.re * z.re).sum::<f64>() / slots as f64;
@@ -287,7 +290,8 @@ fn few_slots_and_lower_levels_and_chains() {
     }
 }
 
-/// Results at lower levels are made on fewer primes, whole digits of keys and parts of them missing, with the error of the model.
+/// Results at lower levels are made on fewer primes, whole digits of keys and parts of them
+/// missing, with the error of the model.
 #[test]
 fn lower_results_are_raised_to_fewer_primes() {
     let (slots, ratio) = (1 << (LOG_N - 1), 7);
@@ -324,7 +328,8 @@ fn lower_results_are_raised_to_fewer_primes() {
             eprintln!("{digit_limbs} primes per digit, level {level}: {excess:+.3} bits");
             assert!(excess.abs() < 0.25, "{digit_limbs} primes per digit, level {level}: {excess:+.3} bits");
         }
-        // What is raised has a limb less for every prime that is left out, and so does what is made of it.
+        // What is raised has a limb less for every prime that is left out, and so does what is made
+        // of it.
         let (evaluator, keys) = (rig.evaluator(), rig.keys.encapsulation());
         let x =
             rig.bootstrapper.raise_modulus(&evaluator, keys, &rig.encrypt(&message, 0), output - 2).unwrap();
@@ -333,8 +338,9 @@ fn lower_results_are_raised_to_fewer_primes() {
     }
 }
 
-/// The same where levels share primes: a result at any level has the error of the model. Some levels are reached by way of the one
-/// above, because their narrow primes are primes of the raised levels, too.
+/// The same where levels share primes: a result at any level has the error of the model. Some
+/// levels are reached by way of the one above, because their narrow primes are primes of the raised
+/// levels, too.
 #[test]
 fn results_at_levels_that_share_primes() {
     let (slots, ratio) = (1 << (LOG_N - 1), 7);
@@ -369,7 +375,8 @@ fn results_at_levels_that_share_primes() {
         assert!(reached.iter().zip(input..).all(|(&reached, level)| reached >= level));
         let levels = output - input;
         let direct = reached.iter().zip(input..).filter(|&(&reached, level)| reached == level).count();
-        // All of them, or those of whole groups of three and, if the highest has one narrow prime, of one more.
+        // All of them, or those of whole groups of three and, if the highest has one narrow prime,
+        // of one more.
         assert_eq!(
             direct,
             [usize::from(levels / 3) + 1, usize::from(levels / 3) * 2 + 2, usize::from(levels) + 1]

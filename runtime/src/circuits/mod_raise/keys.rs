@@ -67,7 +67,8 @@ impl PairKey {
         PairKey { uniform_seed, body, uniform }
     }
 
-    /// A key read back, with its body in Montgomery form: the uniform half is expanded from its seed.
+    /// A key read back, with its body in Montgomery form: the uniform half is expanded from its
+    /// seed.
     pub(super) fn from_body(context: &Context, uniform_seed: [u8; 32], body: Poly) -> Self {
         let uniform = montgomery(context, uniform_poly(context, body.basis(), &uniform_seed));
         PairKey { uniform_seed, body, uniform }
@@ -117,7 +118,8 @@ pub(super) fn ephemeral_context(context: &Context, hamming_weight: u32) -> Resul
 }
 
 impl EncapsulationKeys {
-    /// Makes an ephemeral secret and the keys to it and back that are `needed`. The secret is wiped.
+    /// Makes an ephemeral secret and the keys to it and back that are `needed`. The secret is
+    /// wiped.
     pub fn generate(
         context: &Context,
         secret: &SecretKey,

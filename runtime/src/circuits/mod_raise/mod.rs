@@ -1,16 +1,18 @@
-//! Raising the modulus, under an ephemeral sparse secret if there is one (Bossuat, Troncoso-Pastoriza, Hubaux, ePrint
-//! 2022/024).
+//! Raising the modulus, under an ephemeral sparse secret if there is one (Bossuat,
+//! Troncoso-Pastoriza, Hubaux, ePrint 2022/024).
 //!
-//! At level 0 the ciphertext is switched to a secret of small Hamming weight, over `q0 p` with one special prime; its
-//! residues modulo `q0` are then taken as integers modulo the whole chain, where it decrypts to `m + q0 I`; and it is switched
-//! back. What is switched is smaller than `q0` both times, so each key is one pair of polynomials, without digits:
-//! the noise is that of a multiplier below `q0`, divided by a few special primes.
+//! At level 0 the ciphertext is switched to a secret of small Hamming weight, over `q0 p` with one
+//! special prime; its residues modulo `q0` are then taken as integers modulo the whole chain, where
+//! it decrypts to `m + q0 I`; and it is switched back. What is switched is smaller than `q0` both
+//! times, so each key is one pair of polynomials, without digits: the noise is that of a multiplier
+//! below `q0`, divided by a few special primes.
 //!
 //! Nothing but the first key is ever published under the ephemeral secret.
 
 //!
-//! On the way back the first matrix of coefficients to slots may be applied ([`Raised::transform`]): its rotations then cost
-//! one product with a key each, where a key switch takes a decomposition and as many products as there are digits.
+//! On the way back the first matrix of coefficients to slots may be applied
+//! ([`Raised::transform`]): its rotations then cost one product with a key each, where a key switch
+//! takes a decomposition and as many products as there are digits.
 
 mod keys;
 mod transform;
@@ -26,7 +28,8 @@ use crate::kernels::{self, Modulus};
 use crate::ring::{Basis, Context, Domain, Poly, Work};
 use crate::rlwe::{Ciphertext, KeyId};
 
-/// A ciphertext whose modulus is raised: it decrypts to `m + q0 I`, with small `I`, under the ephemeral secret if there is one.
+/// A ciphertext whose modulus is raised: it decrypts to `m + q0 I`, with small `I`, under the
+/// ephemeral secret if there is one.
 #[derive(Clone, Debug)]
 #[doc(alias("ModRaise", "mod raise"))]
 pub struct Raised {
@@ -39,8 +42,9 @@ pub struct Raised {
 }
 
 impl Raised {
-    /// The ciphertext `a`, at level 0, at `level`; under the ephemeral secret of `keys`, or, without, under the main one, which
-    /// must be sparse for `I` to be small. Its primes are those of the level, exchanged as `exchange` says.
+    /// The ciphertext `a`, at level 0, at `level`; under the ephemeral secret of `keys`, or,
+    /// without, under the main one, which must be sparse for `I` to be small. Its primes are those
+    /// of the level, exchanged as `exchange` says.
     pub fn new(
         context: &Context,
         keys: Option<&EncapsulationKeys>,
@@ -77,8 +81,8 @@ impl Raised {
         Ok(Raised { c0, c1, level, slots: a.slots(), key: a.key() })
     }
 
-    /// The ciphertext under the main secret. *Scale*: the canonical one of the level, by name; the caller knows what the
-    /// integers mean.
+    /// The ciphertext under the main secret. *Scale*: the canonical one of the level, by name; the
+    /// caller knows what the integers mean.
     pub fn switch(
         self,
         context: &Context,
@@ -99,7 +103,8 @@ fn coefficients(context: &Context, poly: &Poly) -> Poly {
     poly
 }
 
-/// The centred integers with residues `source` modulo `modulus`, the first prime of `context`, over `basis`.
+/// The centred integers with residues `source` modulo `modulus`, the first prime of `context`, over
+/// `basis`.
 fn raise(context: &Context, modulus: &Modulus, source: &Poly, basis: Basis) -> Poly {
     let mut out = Poly::arbitrary(context, basis, Domain::Evaluation);
     context.each_limb(Work::Heavy, [out.data_mut()], |limb, [x]| {

@@ -1,9 +1,11 @@
 //! The first matrix of coefficients to slots on the way back from the ephemeral secret.
 //!
-//! Of `(c_0, c_1)` under the ephemeral secret `s'`, with coefficients below `q0`, the rotation by `r` under the main secret is
-//! `(P X_r(c_0), 0) + X_r(c_1) key_r`, divided by `P`, where `X_r` is the automorphism and `key_r` leads from `X_r(s')`. The matrix is
-//! `sum_r diagonal_r * rotation_r`, divided once. Per prime and rotation both polynomials are permuted, multiplied by the key, and by
-//! the diagonal, a few evaluations at a time, so that what streams from memory is the keys and the diagonals.
+//! Of `(c_0, c_1)` under the ephemeral secret `s'`, with coefficients below `q0`, the rotation by
+//! `r` under the main secret is `(P X_r(c_0), 0) + X_r(c_1) key_r`, divided by `P`, where `X_r` is
+//! the automorphism and `key_r` leads from `X_r(s')`. The matrix is `sum_r diagonal_r *
+//! rotation_r`, divided once. Per prime and rotation both polynomials are permuted, multiplied by
+//! the key, and by the diagonal, a few evaluations at a time, so that what streams from memory is
+//! the keys and the diagonals.
 
 use fhec_ir::scale::{Level, Scale};
 
@@ -22,11 +24,12 @@ use crate::rlwe::key_switch::limb_pair;
 const BLOCK: usize = 512;
 
 impl Raised {
-    /// `sum diagonal * rotation` over `terms` `(steps to the left, diagonal)`, rescaled, under the main secret.
-    /// *Diagonals*: extended, encoded for the raised level from its canonical to its squared scale. *Level*: one less.
-    /// *Scale*: canonical.
+    /// `sum diagonal * rotation` over `terms` `(steps to the left, diagonal)`, rescaled, under the
+    /// main secret. *Diagonals*: extended, encoded for the raised level from its canonical to its
+    /// squared scale. *Level*: one less. *Scale*: canonical.
     ///
-    /// *Cost*: per prime and term two products with the key and two with the diagonal; one division.
+    /// *Cost*: per prime and term two products with the key and two with the diagonal; one
+    /// division.
     pub fn transform(
         &self,
         context: &Context,

@@ -1,8 +1,9 @@
 //! Encapsulation keys as bytes; the frame is that of [`crate::rlwe::wire`].
 //!
-//! The header has the Hamming weight of the ephemeral secret, the level, the rotations and number of special primes of the keys
-//! back, and the seeds of the uniform halves; the body has the other halves, in Montgomery form: of the key to the ephemeral
-//! secret, then of the keys back in order of their rotations.
+//! The header has the Hamming weight of the ephemeral secret, the level, the rotations and number
+//! of special primes of the keys back, and the seeds of the uniform halves; the body has the other
+//! halves, in Montgomery form: of the key to the ephemeral secret, then of the keys back in order
+//! of their rotations.
 
 use rayon::prelude::*;
 

@@ -1,5 +1,5 @@
-//! Linear combinations with integer coefficients, and products, of ciphertexts from different levels, in one pass over
-//! memory: what polynomials are made of.
+//! Linear combinations with integer coefficients, and products, of ciphertexts from different
+//! levels, in one pass over memory: what polynomials are made of.
 
 use fhec_ir::scale::{ExactScale, Level, Scale};
 use num_bigint::BigInt;
@@ -12,11 +12,11 @@ use crate::ring::{Poly, Work};
 use crate::rlwe::Ciphertext;
 
 impl Evaluator<'_> {
-    /// `sum_i factors_i sources_i + constant`, over the primes of `level`, as integers: scales are the caller's business,
-    /// who names that of the result.
+    /// `sum_i factors_i sources_i + constant`, over the primes of `level`, as integers: scales are
+    /// the caller's business, who names that of the result.
     ///
-    /// *Level*: one that nests in that of every source. *Size*: that of the largest source. *Cost*: one product per source limb, one
-    /// reduction per limb.
+    /// *Level*: one that nests in that of every source. *Size*: that of the largest source. *Cost*:
+    /// one product per source limb, one reduction per limb.
     ///
     /// # Panics
     /// Without a source.
@@ -68,8 +68,8 @@ impl Evaluator<'_> {
         Ok(Ciphertext::new(polys, level, scale, slots, first.key()))
     }
 
-    /// `a b` over the primes of `level`, which nests in both levels, without copies of operands from above it; named `D_level^2`, whatever the scales are.
-    /// *Size*: 2 and 2, gives 3.
+    /// `a b` over the primes of `level`, which nests in both levels, without copies of operands
+    /// from above it; named `D_level^2`, whatever the scales are. *Size*: 2 and 2, gives 3.
     pub(crate) fn product_at(
         &self,
         level: Level,

@@ -1,14 +1,17 @@
 //! Sums of rotations times many plaintexts: what linear maps spend their time on.
 //!
-//! The plaintexts are integers ([`CompactPlaintext`]), whose residues are made per prime when they are used. Per prime:
+//! The plaintexts are integers ([`CompactPlaintext`]), whose residues are made per prime when they
+//! are used. Per prime:
 //!
-//! 1. the rotations are made a range of evaluations at a time and written as *tiles*: the same few evaluations of all of them
-//!    in a row, which stay in the first cache while all rows of terms are multiplied with them (as whole limbs, dozens of
-//!    streams a power of two apart would throw each other out of every cache);
+//! 1. the rotations are made a range of evaluations at a time and written as *tiles*: the same few
+//!    evaluations of all of them in a row, which stay in the first cache while all rows of terms
+//!    are multiplied with them (as whole limbs, dozens of streams a power of two apart would throw
+//!    each other out of every cache);
 //! 2. a group of rows has its plaintexts transformed, as many as stay in the last cache;
 //! 3. the group is multiplied tile by tile.
 //!
-//! Rotations come divided by `P`, over the chain, or not, over all primes: [`Hoisting`] says which is cheaper.
+//! Rotations come divided by `P`, over the chain, or not, over all primes: [`Hoisting`] says which
+//! is cheaper.
 //!
 //! [`Hoisting`]: fhec_ir::diagonal::Hoisting
 
@@ -32,13 +35,15 @@ use fhec_ir::scale::Scale;
 /// One row: `(index of the rotation, plaintext)` of every term.
 pub type CompactTerms<'t> = Vec<(usize, &'t CompactPlaintext)>;
 
-/// Evaluations of one half of one rotation in a tile: 32 rotations fill the first cache. One block of a permutation.
+/// Evaluations of one half of one rotation in a tile: 32 rotations fill the first cache. One block
+/// of a permutation.
 const TILE: usize = PERMUTATION_BLOCK;
 
 /// Words of transformed plaintexts at a time: 8 MiB, a part of the last cache.
 const FACTOR_WORDS: usize = 1 << 20;
 
-/// Words between the plaintexts' residues beyond their number, so that they do not all start in one cache set.
+/// Words between the plaintexts' residues beyond their number, so that they do not all start in one
+/// cache set.
 const FACTOR_PADDING: usize = 72;
 
 /// Evaluations of every row that one task sums up.
@@ -50,18 +55,20 @@ const ROTATION_WORDS: usize = 1 << 16;
 /// Evaluations of one half of a rotation that are made at a time.
 const ROTATED: usize = 1 << 10;
 
-/// Evaluations that a task makes of all rotations, at most: what is asked for ahead of a range is the task's next.
+/// Evaluations that a task makes of all rotations, at most: what is asked for ahead of a range is
+/// the task's next.
 const ROTATED_SPAN: usize = 1 << 12;
 
 /// Sums decomposed at a time in giant steps.
 const GIANTS_AT_ONCE: usize = 8;
 
 impl Evaluator<'_> {
-    /// Adds to every sum, one per row of `terms`, `rotation[steps[i]] * factor` for all of its terms `(i, factor)`; every rotation is
-    /// divided by `P` before. Without sums, they are made: no canonical ciphertexts but ones at the products' scale.
+    /// Adds to every sum, one per row of `terms`, `rotation[steps[i]] * factor` for all of its
+    /// terms `(i, factor)`; every rotation is divided by `P` before. Without sums, they are made:
+    /// no canonical ciphertexts but ones at the products' scale.
     ///
-    /// *Cost*: one lift; per rotation an inner product with its key and a division; per term a transform of the size of its
-    /// period and a product over the chain primes.
+    /// *Cost*: one lift; per rotation an inner product with its key and a division; per term a
+    /// transform of the size of its period and a product over the chain primes.
     pub fn add_products(
         &self,
         sums: &mut Option<Vec<Ciphertext>>,
@@ -109,8 +116,8 @@ impl Evaluator<'_> {
 
     /// [`Self::add_products`] of rotations that are not divided by `P`, over all primes.
     ///
-    /// *Cost*: one lift; per rotation an inner product with its key; per term a transform of the size of its period and a
-    /// product over all primes.
+    /// *Cost*: one lift; per rotation an inner product with its key; per term a transform of the
+    /// size of its period and a product over all primes.
     pub fn add_products_extended(
         &self,
         sums: &mut Option<Vec<ExtendedCiphertext>>,
@@ -154,8 +161,8 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    /// `sum += P rotation of a_i left by steps_i`, for all of `parts` `(a, steps)`: giant steps of sums over the chain.
-    /// *Level, scale*: equal.
+    /// `sum += P rotation of a_i left by steps_i`, for all of `parts` `(a, steps)`: giant steps of
+    /// sums over the chain. *Level, scale*: equal.
     ///
     /// *Cost*: one key switch each, without a division.
     pub fn add_rotations_assign(
@@ -222,8 +229,9 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    /// The rotations of a hoisted ciphertext by the keys' elements, divided by `P` but not yet permuted; none for the
-    /// identity, which is the ciphertext. One after the other per thread, so that what is to be divided stays in the cache.
+    /// The rotations of a hoisted ciphertext by the keys' elements, divided by `P` but not yet
+    /// permuted; none for the identity, which is the ciphertext. One after the other per thread, so
+    /// that what is to be divided stays in the cache.
     fn divided_rotations(&self, a: &Hoisted<'_>, keys: &[Option<&SwitchingKey>]) -> Vec<Option<[Poly; 2]>> {
         let (context, c, decomposition) = (self.context, a.ciphertext, &a.decomposition);
         let basis = decomposition.basis();
@@ -349,8 +357,8 @@ impl<'p> Products<'p> {
         }
     }
 
-    /// One limb of all sums. `rotate(rotation, first, outs)` writes the evaluations of that limb of both halves of a rotation from tile `first`
-    /// on.
+    /// One limb of all sums. `rotate(rotation, first, outs)` writes the evaluations of that limb of
+    /// both halves of a rotation from tile `first` on.
     fn limb(&mut self, limb: usize, rotate: impl Fn(usize, usize, [&mut [u64]; 2]) + Sync) {
         let (context, width) = (self.context, self.width);
         let (isa, prime, degree) = (context.isa(), context.prime(self.basis, limb), context.ring_degree());
@@ -367,7 +375,8 @@ impl<'p> Products<'p> {
                     let (half0, half1) = rotated.split_at_mut(ROTATED);
                     let mut halves = [&mut half0[..range], &mut half1[..range]];
                     rotate(rotation, start / TILE, halves.each_mut().map(|half| &mut **half));
-                    // One operand of the products has to be in Montgomery form; there are fewer rotations than plaintexts.
+                    // One operand of the products has to be in Montgomery form; there are fewer
+                    // rotations than plaintexts.
                     for half in halves {
                         kernels::mul_scalar_assign(isa, half, modulus.to_montgomery(1), modulus);
                     }
@@ -424,8 +433,9 @@ impl<'p> Products<'p> {
                     modulus,
                 );
             };
-            // Few rotations of many rows: the span's rotations stay in the second cache, and a row after the other is one stream.
-            // Many rotations: a tile of them stays in the first, while all rows pass.
+            // Few rotations of many rows: the span's rotations stay in the second cache, and a row
+            // after the other is one stream. Many rotations: a tile of them stays in the first,
+            // while all rows pass.
             if 2 * width * length <= ROTATION_WORDS {
                 for row in 0..columns.len() {
                     (0..length).step_by(TILE).for_each(|offset| tile(row, offset));

@@ -1,10 +1,13 @@
-//! Sums of rotated products with one division in the end: double hoisting (Bossuat et al., ePrint 2020/1203, section 4).
+//! Sums of rotated products with one division in the end: double hoisting (Bossuat et al., ePrint
+//! 2020/1203, section 4).
 //!
 //! A linear transform by baby and giant steps is
 //!
 //! 1. [`Evaluator::hoist`] the input;
-//! 2. [`Evaluator::rotate_and_sum_products`]: for every giant step, the sum of plaintexts times baby-step rotations;
-//! 3. [`Evaluator::add_rotated_assign`] each of them into one sum, [`Evaluator::divide_special_rescale`] in the end.
+//! 2. [`Evaluator::rotate_and_sum_products`]: for every giant step, the sum of plaintexts times
+//!    baby-step rotations;
+//! 3. [`Evaluator::add_rotated_assign`] each of them into one sum,
+//!    [`Evaluator::divide_special_rescale`] in the end.
 
 use fhec_ir::params::Params;
 use fhec_ir::scale::{Level, Scale};
@@ -50,12 +53,13 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    /// For every row of `terms`, the sum of `rotation[steps[i]] * factor` over its terms `(i, factor)`, with the
-    /// divisions by `P` postponed.
+    /// For every row of `terms`, the sum of `rotation[steps[i]] * factor` over its terms `(i,
+    /// factor)`, with the divisions by `P` postponed.
     ///
-    /// Per target prime, the digits of the input live in scratch memory only, and its rotations a block at a time; keys and
-    /// plaintexts stream past. *Factors*: extended, in Montgomery form, all giving the same scale. *Cost*: one lift; per rotation an
-    /// inner product with its key; no division.
+    /// Per target prime, the digits of the input live in scratch memory only, and its rotations a
+    /// block at a time; keys and plaintexts stream past. *Factors*: extended, in Montgomery form,
+    /// all giving the same scale. *Cost*: one lift; per rotation an inner product with its key; no
+    /// division.
     pub fn rotate_and_sum_products<F: ExtendedFactor>(
         &self,
         a: &Hoisted<'_>,
@@ -128,7 +132,8 @@ impl Evaluator<'_> {
             for (i, (limb, digits)) in limbs.zip(lifted).enumerate() {
                 let modulus = context.modulus(context.prime(basis, limb));
                 let lifted = LiftedLimb::new(context, a, limb, digits);
-                // Rotations are made block by block, and stay in the cache until all rows have been multiplied with them.
+                // Rotations are made block by block, and stay in the cache until all rows have been
+                // multiplied with them.
                 for start in (0..degree).step_by(block) {
                     for ((outs, key), permutation) in
                         rotated.chunks_exact_mut(2 * stride).zip(&keys).zip(&permutations)
@@ -148,7 +153,8 @@ impl Evaluator<'_> {
                             .zip(expanded.chunks_exact_mut(block))
                             .map(|((_, f), scratch)| f.block(context, basis, limb, start, scratch))
                             .collect();
-                        // The kernel wants one operand of each product in Montgomery form: here the factors.
+                        // The kernel wants one operand of each product in Montgomery form: here the
+                        // factors.
                         let (rotated0, rotated1) = (half(0), half(1));
                         let (out0, out1) = (&mut out0[start..][..block], &mut out1[start..][..block]);
                         let isa = context.isa();
@@ -162,7 +168,8 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    /// `sum += rotation of a left by steps`, both with their divisions by `P` postponed: a giant step.
+    /// `sum += rotation of a left by steps`, both with their divisions by `P` postponed: a giant
+    /// step.
     ///
     /// *Cost*: one key switch, of which half a division.
     pub fn add_rotated_assign(
@@ -231,8 +238,8 @@ fn check_sum(op: &'static str, a: &ExtendedCiphertext, b: &ExtendedCiphertext) -
     check_scale(op, a.scale, b.scale)
 }
 
-/// Residues of a factor, and of every rotation, that are handled at a time: those of a dozen rotations stay in the second
-/// cache.
+/// Residues of a factor, and of every rotation, that are handled at a time: those of a dozen
+/// rotations stay in the second cache.
 pub(crate) const FACTOR_BLOCK: usize = 1 << 10;
 
 /// Words between halves of rotations beyond their number.
@@ -250,8 +257,8 @@ pub trait ExtendedFactor: Sync {
     fn slots(&self) -> usize;
     /// Whether it is over the extended basis, in Montgomery form.
     fn is_extended(&self) -> bool;
-    /// The residues from `start` on modulo the prime of limb `limb` of `basis`, as many as `scratch` has room for, which
-    /// may be written.
+    /// The residues from `start` on modulo the prime of limb `limb` of `basis`, as many as
+    /// `scratch` has room for, which may be written.
     fn block<'s>(
         &'s self,
         context: &Context,

@@ -1,6 +1,7 @@
 //! Operations on ciphertexts, one file per family.
 //!
-//! Levels, scales, sizes and keys are checked before data is touched; an operation that fails has changed nothing.
+//! Levels, scales, sizes and keys are checked before data is touched; an operation that fails has
+//! changed nothing.
 //!
 //! | module | operations |
 //! |---|---|

@@ -14,15 +14,15 @@ use crate::ring::{Context, Poly, Work};
 use crate::rlwe::{Ciphertext, Decomposition, SwitchingKeyKind};
 
 impl Evaluator<'_> {
-    /// `a b`, slot by slot. *Level*: equal. *Scale*: equal and canonical (power 1), squared by the product. *Size*: 2 and 2,
-    /// gives 3.
+    /// `a b`, slot by slot. *Level*: equal. *Scale*: equal and canonical (power 1), squared by the
+    /// product. *Size*: 2 and 2, gives 3.
     pub fn mul(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EvalError> {
         self.check_segment("mul", a)?;
         self.mul_integers(a, b)
     }
 
-    /// [`Self::mul`] also at the step to another segment, where `D_level^2` is not what the name of the result's scale
-    /// stands for: for circuits that carry exact scales themselves.
+    /// [`Self::mul`] also at the step to another segment, where `D_level^2` is not what the name of
+    /// the result's scale stands for: for circuits that carry exact scales themselves.
     pub(crate) fn mul_integers(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EvalError> {
         let scale = check_product("mul", a, b)?;
         let context = self.context;
@@ -77,7 +77,8 @@ impl Evaluator<'_> {
         Ok(Ciphertext::new(polys.into(), a.level(), a.scale(), a.slots(), a.key()))
     }
 
-    /// `rescale(relinearize(a))` with one division by `P q` instead of two: fewer transforms, less rounding.
+    /// `rescale(relinearize(a))` with one division by `P q` instead of two: fewer transforms, less
+    /// rounding.
     pub fn relinearize_rescale(&self, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
         let (level, scale) = self.rescaled("relinearize_rescale", a)?;
         let mut polys = self.relinearized("relinearize_rescale", a)?;
@@ -121,14 +122,15 @@ impl Evaluator<'_> {
         Ok(Ciphertext::new(polys.collect(), a.level(), scale, a.slots().max(b.slots), a.key()))
     }
 
-    /// `constant a` in every slot, at scale `D^2` of a canonical value: as a product with a plaintext, without one.
+    /// `constant a` in every slot, at scale `D^2` of a canonical value: as a product with a
+    /// plaintext, without one.
     pub fn mul_scalar(&self, a: &Ciphertext, constant: f64) -> Result<Ciphertext, EvalError> {
         check_canonical("mul_scalar", a.scale())?;
         self.mul_scalar_to(a, constant, Scale::squared(a.scale().level))
     }
 
-    /// `constant a` in every slot, carried from its scale to scale `to`: multiplies by the integer next to
-    /// `constant to / scale(a)`.
+    /// `constant a` in every slot, carried from its scale to scale `to`: multiplies by the integer
+    /// next to `constant to / scale(a)`.
     pub fn mul_scalar_to(&self, a: &Ciphertext, constant: f64, to: Scale) -> Result<Ciphertext, EvalError> {
         let mut product = a.clone();
         let ratio = PlaintextScale::Ratio { from: a.scale(), to }.exact(self.context.params());
@@ -169,7 +171,8 @@ impl Evaluator<'_> {
         }
     }
 
-    /// A product of canonical values rescales to a canonical one, except at the step to another segment.
+    /// A product of canonical values rescales to a canonical one, except at the step to another
+    /// segment.
     fn check_segment(&self, op: &'static str, a: &Ciphertext) -> Result<(), EvalError> {
         let level = a.scale().level;
         if self.context.params().continues(level) {

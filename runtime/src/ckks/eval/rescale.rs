@@ -11,8 +11,9 @@ use crate::ring::{Basis, Poly};
 use crate::rlwe::Ciphertext;
 
 impl Evaluator<'_> {
-    /// Divides by the modulus of the level over that of the next one, rounding. *Scale*: `D_level^2`, gives the canonical one of
-    /// the new level, exactly. *Level*: one less. *Error*: adds at most `(1 + |s|_1) / 2` per coefficient.
+    /// Divides by the modulus of the level over that of the next one, rounding. *Scale*:
+    /// `D_level^2`, gives the canonical one of the new level, exactly. *Level*: one less. *Error*:
+    /// adds at most `(1 + |s|_1) / 2` per coefficient.
     pub fn rescale(&self, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
         let (level, scale) = self.rescaled("rescale", a)?;
         let polys = self.divide(a.polys(), self.context.basis_at(a.polys()[0].basis(), a.level(), level));
@@ -38,11 +39,12 @@ impl Evaluator<'_> {
         }
     }
 
-    /// The same message at the same scale, whose name stays, at a lower level: forgets primes where the ciphertext has all that it needs there.
-    /// Else it is multiplied by the integer next to the quotient of the two moduli and divided by the quotient.
+    /// The same message at the same scale, whose name stays, at a lower level: forgets primes where
+    /// the ciphertext has all that it needs there. Else it is multiplied by the integer next to the
+    /// quotient of the two moduli and divided by the quotient.
     ///
-    /// *Error*: none, or that of a rescale and `Q_level / (2 Q_old)` relative, with the modulus `Q_old` of the lowest level above
-    /// that nests in its own.
+    /// *Error*: none, or that of a rescale and `Q_level / (2 Q_old)` relative, with the modulus
+    /// `Q_old` of the lowest level above that nests in its own.
     pub fn mod_drop(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext, EvalError> {
         check_drop("mod_drop", a, level)?;
         let params = self.context.params();
@@ -61,7 +63,8 @@ impl Evaluator<'_> {
         Ciphertext::new(polys, level, a.scale(), a.slots(), a.key())
     }
 
-    /// Times the integer next to `factor`, divided by the modulus of its level over that of `level`.
+    /// Times the integer next to `factor`, divided by the modulus of its level over that of
+    /// `level`.
     fn divided_by_moduli(
         &self,
         mut a: Ciphertext,
@@ -74,8 +77,9 @@ impl Evaluator<'_> {
         Ok(Ciphertext::new(polys, level, scale, a.slots(), a.key()))
     }
 
-    /// A canonical value at a lower level, at the canonical scale of that level: drops to the lowest level above it that nests in its own,
-    /// multiplies by the integer next to `D_level q / D_old` (`q`: what is divided by) and divides.
+    /// A canonical value at a lower level, at the canonical scale of that level: drops to the
+    /// lowest level above it that nests in its own, multiplies by the integer next to `D_level q /
+    /// D_old` (`q`: what is divided by) and divides.
     ///
     /// *Error*: the constant's rounding, `D_old / (2 D_level q)` relative, and that of a rescale.
     pub fn level_drop(&self, a: &Ciphertext, level: Level) -> Result<Ciphertext, EvalError> {

@@ -25,7 +25,8 @@ impl Hoisted<'_> {
 }
 
 impl Evaluator<'_> {
-    /// Rotates left by `steps`: slot `i + steps` moves to slot `i`. Negative steps rotate right. *Cost*: one key switch.
+    /// Rotates left by `steps`: slot `i + steps` moves to slot `i`. Negative steps rotate right.
+    /// *Cost*: one key switch.
     pub fn rotate(&self, a: &Ciphertext, steps: i64) -> Result<Ciphertext, EvalError> {
         self.automorphism("rotate", a, self.rotation_element(a, steps))
     }
@@ -135,8 +136,8 @@ impl<'s> LiftedLimb<'s> {
         LiftedLimb { context, hoisted, limb, digits, multiples }
     }
 
-    /// One limb of `P` times the rotated ciphertext, from block `first` of 64 evaluations on as many as the outputs take. Without a key: of
-    /// `P` times the ciphertext itself.
+    /// One limb of `P` times the rotated ciphertext, from block `first` of 64 evaluations on as
+    /// many as the outputs take. Without a key: of `P` times the ciphertext itself.
     pub(super) fn rotate(
         &self,
         key: Option<&SwitchingKey>,

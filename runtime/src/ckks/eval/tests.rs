@@ -1,4 +1,5 @@
-//! Every operation against the clear result, its error against the derived one; levels, scales and refusals exactly.
+//! Every operation against the clear result, its error against the derived one; levels, scales and
+//! refusals exactly.
 
 use std::sync::Arc;
 
@@ -35,7 +36,8 @@ fn fresh(context: &Context, scale: Scale) -> f64 {
     noise::encoding(context, scale) + noise::secret_key_encryption(context, scale)
 }
 
-/// Chains of every kind: digits of one prime, of some, of all; sparse secret; mixed primes with levels of two.
+/// Chains of every kind: digits of one prime, of some, of all; sparse secret; mixed primes with
+/// levels of two.
 fn chains() -> Vec<ParamsLiteral> {
     let single = literal(13, 5, 1, 45);
     let two_digits = literal(14, 6, 3, 45);
@@ -141,7 +143,8 @@ fn products_relinearised_and_rescaled() {
                 &zip(&x, &x, multiply),
                 4.0 * POWER * fresh(context, scale),
             );
-            // Size 3 can be rescaled too. Tail of the largest rounding, r_2 s^2: below 2^-57 at 100 deviations.
+            // Size 3 can be rescaled too. Tail of the largest rounding, r_2 s^2: below 2^-57 at 100
+            // deviations.
             let three = eval.rescale(&c).unwrap();
             assert_eq!((three.size(), three.scale()), (3, below));
             let variance = variance + noise::division_of_three(context, below);
@@ -208,7 +211,8 @@ fn level_drop_reaches_every_canonical_scale() {
     }
 }
 
-/// From every level to every other one: the same message at the same scale, with an error where primes are exchanged.
+/// From every level to every other one: the same message at the same scale, with an error where
+/// primes are exchanged.
 #[test]
 fn mod_drop_keeps_message_and_scale() {
     let f = Fixture::new(packed_literal(12), &[]);
@@ -248,8 +252,8 @@ fn rotations_are_to_the_left_and_conjugation_conjugates() {
             assert_eq!(eval.rotate(&a, z.len() as i64).unwrap(), a);
             let conjugate: Vec<Complex> = z.iter().map(|z| Complex::new(z.re, -z.im)).collect();
             assert_errors("conjugate", &f.decrypt(&eval.conjugate(&a).unwrap()), &conjugate, variance);
-            // Hoisting changes nothing, not even the noise, and postponing the division the rounding
-            // only: P c_0 is a multiple of P.
+            // Hoisting changes nothing, not even the noise, and postponing the division the
+            // rounding only: P c_0 is a multiple of P.
             let (hoisted, steps) = (eval.hoist(&a).unwrap(), [5, 0, 1, -3]);
             for (c, k) in eval.rotate_hoisted_lazy(&hoisted, &steps).unwrap().iter().zip(steps) {
                 assert_eq!(c.mod_down(context), eval.rotate(&a, k).unwrap(), "lazy rotation by {k}");
@@ -314,9 +318,10 @@ fn double_hoisting_is_a_matrix_product() {
         let squared = Scale::squared(level);
         let found = eval.divide_special_rescale(&sum).unwrap();
         assert_eq!((found.level(), found.scale()), (level - 1, Scale::canonical(level - 1)));
-        // Nine products of the input's error and the encoding's; six of a baby's key switch; two giant key switches
-        // at the scale of the products, of which c_1 is divided and rounded; one division in the end. The input's
-        // error is one polynomial, but the nine random diagonals make its terms independent.
+        // Nine products of the input's error and the encoding's; six of a baby's key switch; two
+        // giant key switches at the scale of the products, of which c_1 is divided and rounded; one
+        // division in the end. The input's error is one polynomial, but the nine random diagonals
+        // make its terms independent.
         let baby = noise::key_switch_product(context, level, scale);
         let variance = 9.0 * POWER * (fresh(context, scale) + noise::encoding(context, scale))
             + 6.0 * POWER * baby
@@ -349,7 +354,8 @@ fn results_depend_neither_on_threads_nor_on_instruction_sets() {
             let a = Encryptor::with_secret_key(&context, &secret, seed).encrypt(&plaintext).unwrap();
             let eval = Evaluator::new(&context, &keys);
             let c = eval.relinearize_rescale(&eval.square(&eval.rotate(&a, 1).unwrap()).unwrap()).unwrap();
-            // The same two rotations times the same two factors: by whole factors, and by compact ones in both ways of hoisting.
+            // The same two rotations times the same two factors: by whole factors, and by compact
+            // ones in both ways of hoisting.
             let (hoisted, steps) = (eval.hoist(&a).unwrap(), [0, 1]);
             let encoding = Encoding::factor(6).extended();
             let factor = Encoder::new(&context).encode_complex(&z, encoding).unwrap();

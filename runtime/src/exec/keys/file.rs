@@ -6,9 +6,9 @@
 //! | switching keys | in order of their kinds |
 //! | encapsulation keys | if announced |
 //!
-//! Each record is whole in itself ([`crate::rlwe::wire`]): prefix, header, body, checksum. The prefixes say where the records
-//! are, so all of them are read at the same time; what stays in memory is the keys, and of the file no more than one record
-//! per thread.
+//! Each record is whole in itself ([`crate::rlwe::wire`]): prefix, header, body, checksum. The
+//! prefixes say where the records are, so all of them are read at the same time; what stays in
+//! memory is the keys, and of the file no more than one record per thread.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -39,7 +39,8 @@ pub enum ReadError {
 }
 
 impl ProgramKeys {
-    /// Writes all keys one after the other; never more than one of them per thread as bytes in memory.
+    /// Writes all keys one after the other; never more than one of them per thread as bytes in
+    /// memory.
     pub fn write(&self, context: &Context, writer: &mut impl Write) -> io::Result<()> {
         let keys: Vec<&SwitchingKey> = self.evaluation.iter().collect();
         let header = Header {

@@ -51,8 +51,8 @@ impl ProgramKeys {
         }
     }
 
-    /// Makes the keys of `program` and of its bootstraps, each once and up to the highest level it is used at, from
-    /// `seed`, on all threads.
+    /// Makes the keys of `program` and of its bootstraps, each once and up to the highest level it
+    /// is used at, from `seed`, on all threads.
     pub fn generate(
         context: &Context,
         secret: &SecretKey,

@@ -29,8 +29,9 @@ thread_local! {
     static RECORD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Each look copies what it looks at into memory of the thread's own. A file that somebody cuts short or overwrites meanwhile then
-/// gives an error or a wrong checksum; mapped, it would end the process. The copy takes a tenth of a second for a gigabyte.
+/// Each look copies what it looks at into memory of the thread's own. A file that somebody cuts
+/// short or overwrites meanwhile then gives an error or a wrong checksum; mapped, it would end the
+/// process. The copy takes a tenth of a second for a gigabyte.
 impl Source for File {
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())

@@ -1,8 +1,9 @@
 //! A bootstrap on slots: [`BootstrapNoise`], drawn.
 //!
-//! Every slot draws an integer with the probability it has where the modulus is raised, goes through the polynomials beside it,
-//! and gets one normal error of the variance that belongs to the integer. The formula and its sources are those of
-//! [`fhec_ir::noise::bootstrap`]. With slots to coefficients last, coefficients do so in their place.
+//! Every slot draws an integer with the probability it has where the modulus is raised, goes
+//! through the polynomials beside it, and gets one normal error of the variance that belongs to the
+//! integer. The formula and its sources are those of [`fhec_ir::noise::bootstrap`]. With slots to
+//! coefficients last, coefficients do so in their place.
 
 use fhec_ir::noise::bootstrap::BootstrapNoise;
 
@@ -41,7 +42,8 @@ impl RefreshModel {
         slots.iter_mut().for_each(|x| *x += deviation * stream.sample());
     }
 
-    /// Every value through the reduction beside an integer that is drawn, with an error of the integer's variance.
+    /// Every value through the reduction beside an integer that is drawn, with an error of the
+    /// integer's variance.
     fn reduce(&self, values: &mut [f64], variances: &[f64], stream: &mut NormalStream) {
         let deviations: Vec<f64> = variances.iter().map(|variance| variance.sqrt()).collect();
         let drawn: Vec<u16> = values.iter().map(|_| self.draw.index(stream.word())).collect();
@@ -53,7 +55,8 @@ impl RefreshModel {
     }
 }
 
-/// Changes the `n` lower coefficients of the real message with these slots; the others follow, `a_(2n-j) = -a_j`.
+/// Changes the `n` lower coefficients of the real message with these slots; the others follow,
+/// `a_(2n-j) = -a_j`.
 fn through_coefficients(fft: &SpecialFft, slots: &mut [f64], change: impl FnOnce(&mut [f64])) {
     let mut imaginary = vec![0.0; slots.len()];
     fft.inverse_unscaled(slots, &mut imaginary);
@@ -66,11 +69,13 @@ fn through_coefficients(fft: &SpecialFft, slots: &mut [f64], change: impl FnOnce
     slots.iter_mut().for_each(|x| *x *= 2.0);
 }
 
-/// Drawing an index with given probabilities in constant time (Walker, Electronics Letters 10, 1974; the construction is Vose's,
-/// IEEE Trans. Software Eng. 17, 1991): a random cell, and a coin for its own index or another.
+/// Drawing an index with given probabilities in constant time (Walker, Electronics Letters 10,
+/// 1974; the construction is Vose's, IEEE Trans. Software Eng. 17, 1991): a random cell, and a coin
+/// for its own index or another.
 #[derive(Debug)]
 struct Alias {
-    /// Per cell: it is its own index below this, of `2^COIN_BITS`, and the other index otherwise. Their number is a power of two.
+    /// Per cell: it is its own index below this, of `2^COIN_BITS`, and the other index otherwise.
+    /// Their number is a power of two.
     cells: Vec<(u64, u16)>,
 }
 
@@ -106,7 +111,8 @@ impl Alias {
 mod tests {
     use super::*;
 
-    /// Half the coefficients are all of a real message, and changing one changes the message by its cosine.
+    /// Half the coefficients are all of a real message, and changing one changes the message by its
+    /// cosine.
     #[test]
     fn real_messages_are_their_lower_coefficients() {
         let n = 64;

@@ -1,4 +1,5 @@
-//! Sums of products in double precision: exact products reduced one by one, and the sum of a few at once.
+//! Sums of products in double precision: exact products reduced one by one, and the sum of a few at
+//! once.
 
 use std::arch::x86_64::_mm256_add_pd;
 
@@ -15,8 +16,9 @@ const TERMS_AT_ONCE: usize = 7;
 ///
 /// # Safety
 ///
-/// AVX2 and FMA; outputs and digits of one length, a multiple of `PACKED_BLOCK`; a key of `2 key.digits` times that many residues, packed in
-/// [`KeyLimb::bits`], with the digits that [`KeyLimb::digit`] names, and the slack after them; `q < 2^50`.
+/// AVX2 and FMA; outputs and digits of one length, a multiple of `PACKED_BLOCK`; a key of `2
+/// key.digits` times that many residues, packed in [`KeyLimb::bits`], with the digits that
+/// [`KeyLimb::digit`] names, and the slack after them; `q < 2^50`.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernels) unsafe fn key_inner_product(
     out0: &mut [u64],
@@ -100,8 +102,8 @@ pub(in crate::kernels) unsafe fn pair_products(
 ///
 /// # Safety
 ///
-/// AVX2 and FMA; `q < 2^50`; outputs of one length, a multiple of `8 * 2^log_repeat`; all columns inside `operands`, and a factor
-/// at every stride inside `factors`.
+/// AVX2 and FMA; `q < 2^50`; outputs of one length, a multiple of `8 * 2^log_repeat`; all columns
+/// inside `operands`, and a factor at every stride inside `factors`.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernels) unsafe fn tile_products(
     out0: &mut [u64],
@@ -147,7 +149,8 @@ pub(in crate::kernels) unsafe fn tile_products(
 ///
 /// # Safety
 ///
-/// AVX2 and FMA; all slices of equal lengths, as many factors as sources, target prime below `2^50`.
+/// AVX2 and FMA; all slices of equal lengths, as many factors as sources, target prime below
+/// `2^50`.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernels) unsafe fn basis_convert(
     out: &mut [u64],

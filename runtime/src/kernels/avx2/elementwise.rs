@@ -1,8 +1,8 @@
 //! Element-wise kernels; see [`crate::kernels::elementwise`] for what each computes.
 //!
-//! Sums and differences work on words and take any prime. What multiplies works on doubles and takes primes below `2^50`
-//! only; [`crate::kernels::elementwise`] sends the others to the scalar code, as these functions do with the elements
-//! after the last whole vector.
+//! Sums and differences work on words and take any prime. What multiplies works on doubles and
+//! takes primes below `2^50` only; [`crate::kernels::elementwise`] sends the others to the scalar
+//! code, as these functions do with the elements after the last whole vector.
 
 use std::arch::x86_64::*;
 
@@ -78,7 +78,8 @@ unsafe fn zip_residues(
     }
 }
 
-/// `acc[i] ← acc[i] + f(a[i], b[i])`, reduced, on residues as doubles; `f` gives values below `q` in absolute value.
+/// `acc[i] ← acc[i] + f(a[i], b[i])`, reduced, on residues as doubles; `f` gives values below `q`
+/// in absolute value.
 ///
 /// # Safety
 ///
@@ -131,8 +132,8 @@ fn sub(a: Words, b: Words, q: Words) -> Words {
     wrap(_mm256_sub_epi64(a, b), q)
 }
 
-/// `a b mod q`, below `q` in absolute value, for residues: the quotient `fl(fl(ab) / q)` is off by less than
-/// `3 * 2^-53 * 2^50` before it is rounded.
+/// `a b mod q`, below `q` in absolute value, for residues: the quotient `fl(fl(ab) / q)` is off by
+/// less than `3 * 2^-53 * 2^50` before it is rounded.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn mul(a: V, b: V, field: &Field) -> V {
@@ -148,8 +149,8 @@ pub(super) fn multiplier(w: u64, m: &Modulus) -> Multiplier {
     Multiplier { w: splat_bits(w), quotient: splat_bits(quotient) }
 }
 
-// SAFETY of the functions below: those with slices of one length pass valid pointers; `out` aliases an input only where
-// it is the same pointer. The caller has found the instruction set.
+// SAFETY of the functions below: those with slices of one length pass valid pointers; `out` aliases
+// an input only where it is the same pointer. The caller has found the instruction set.
 
 /// # Safety
 ///

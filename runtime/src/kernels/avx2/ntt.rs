@@ -1,14 +1,16 @@
 //! The transform in double precision, after the same tables and order as the 52-bit one.
 //!
-//! Between passes the array holds doubles; the first pass of each direction reads words and the last writes them.
+//! Between passes the array holds doubles; the first pass of each direction reads words and the
+//! last writes them.
 //!
-//! *Forward.* `(x, y) → (x + t, x - t)` with `t = y w`. Canonical input is below `q`, three levels take it below `2.9 q`.
-//! Each later pass first brings its `x` operands to `q/2`; three levels then end below `2.5 q` (`t` is at most
-//! `(1/2 + B/16) q` for `y` below `Bq`).
+//! *Forward.* `(x, y) → (x + t, x - t)` with `t = y w`. Canonical input is below `q`, three levels
+//! take it below `2.9 q`. Each later pass first brings its `x` operands to `q/2`; three levels then
+//! end below `2.5 q` (`t` is at most `(1/2 + B/16) q` for `y` below `Bq`).
 //!
-//! *Inverse.* `(a, b) → (a + b, (b - a) w)` with the negated reciprocal. A pass takes canonical values, or values below
-//! `0.7 q` in absolute value: differences at the second level stay below `2.8 q`, products below `0.7 q`. Sums double, so
-//! the two sums of four are reduced before the third level and all sums at the end.
+//! *Inverse.* `(a, b) → (a + b, (b - a) w)` with the negated reciprocal. A pass takes canonical
+//! values, or values below `0.7 q` in absolute value: differences at the second level stay below
+//! `2.8 q`, products below `0.7 q`. Sums double, so the two sums of four are reduced before the
+//! third level and all sums at the end.
 
 use super::vector::{Field, LANES, Multiplier, V, encode, load, splat_bits, store, transpose};
 use crate::kernels::Modulus;
@@ -72,7 +74,8 @@ impl Multipliers {
 ///
 /// # Safety
 ///
-/// The processor must have AVX2 and FMA. `a.len()` must be the degree and `m` the prime of `tables`, `q < 2^50`.
+/// The processor must have AVX2 and FMA. `a.len()` must be the degree and `m` the prime of
+/// `tables`, `q < 2^50`.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernels) unsafe fn forward(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
     // SAFETY: the caller's promise.
@@ -90,16 +93,19 @@ pub(in crate::kernels) unsafe fn inverse(tables: &VectorTables, a: &mut [u64], m
     unsafe { inverse_block(tables, 0, 0, a.as_mut_ptr(), a.len(), &Field::new(m)) }
 }
 
-/// Transforms `len` elements at `a`, block number `block` of those that pass `pass` works on, depth first.
+/// Transforms `len` elements at `a`, block number `block` of those that pass `pass` works on, depth
+/// first.
 ///
 /// # Safety
 ///
-/// `a` must be valid for `len` words, and `pass`, `block` and `len` those of the recursion from `(0, 0, N)`.
+/// `a` must be valid for `len` words, and `pass`, `block` and `len` those of the recursion from
+/// `(0, 0, N)`.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn forward_block(t: &VectorTables, pass: usize, block: usize, a: *mut u64, len: usize, f: &Field) {
     let r = t.radices[pass];
     let sub = len >> r;
-    // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each block and group.
+    // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each block
+    // and group.
     unsafe {
         let record = t.passes[pass][block * record_words(r)..][..record_words(r)].as_ptr();
         match (r, pass) {
@@ -127,7 +133,8 @@ unsafe fn forward_block(t: &VectorTables, pass: usize, block: usize, a: *mut u64
 ///
 /// # Safety
 ///
-/// `a` must be valid for `M * stride` words, `record` for those of a block; `stride` must be a multiple of 4.
+/// `a` must be valid for `M * stride` words, `record` for those of a block; `stride` must be a
+/// multiple of 4.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn forward_strided<const FIRST: bool, const M: usize>(
     a: *mut u64,
@@ -157,7 +164,8 @@ unsafe fn forward_strided<const FIRST: bool, const M: usize>(
 ///
 /// # Safety
 ///
-/// `a` must be valid for 64 words, `record` for a group record, `lanes` for the per-lane multipliers.
+/// `a` must be valid for 64 words, `record` for a group record, `lanes` for the per-lane
+/// multipliers.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn forward_group(a: *mut u64, record: *const u64, lanes: *const u64, f: &Field) {
     const M: usize = 8;
@@ -178,7 +186,8 @@ unsafe fn forward_group(a: *mut u64, record: *const u64, lanes: *const u64, f: &
         }
     }
     for half in [0, 4] {
-        // SAFETY: as above. The transposed rows' lanes `half .. half + 4` are the rows `half .. half + 4`.
+        // SAFETY: as above. The transposed rows' lanes `half .. half + 4` are the rows `half ..
+        // half + 4`.
         unsafe {
             let mut x = [f.zero; M];
             for columns in [0, 4] {
@@ -206,7 +215,8 @@ unsafe fn forward_group(a: *mut u64, record: *const u64, lanes: *const u64, f: &
     }
 }
 
-/// The levels of a forward network of `M`; with `SMALL` its inputs are below `q` and need no reduction.
+/// The levels of a forward network of `M`; with `SMALL` its inputs are below `q` and need no
+/// reduction.
 ///
 /// # Safety
 ///
@@ -336,7 +346,8 @@ unsafe fn inverse_group(a: *mut u64, record: *const u64, lanes: *const u64, f: &
     }
 }
 
-/// `log2 M` levels back over `M` streams of `stride` words. `LAST` multiplies by `1/N` and writes canonical words.
+/// `log2 M` levels back over `M` streams of `stride` words. `LAST` multiplies by `1/N` and writes
+/// canonical words.
 ///
 /// # Safety
 ///
@@ -386,7 +397,8 @@ unsafe fn inverse_strided<const LAST: bool, const M: usize>(
     }
 }
 
-/// The levels of an inverse network of `M` with inputs as the head of the file says; sums are left below `2.9 q`.
+/// The levels of an inverse network of `M` with inputs as the head of the file says; sums are left
+/// below `2.9 q`.
 ///
 /// # Safety
 ///

@@ -5,8 +5,8 @@ use std::arch::x86_64::*;
 use super::vector::{LANES, V, store};
 use crate::kernels::packing::{PACKED_BLOCK, PACKED_SLACK};
 
-/// What a vector of residues is unpacked with: the eight bytes from where each starts, shifted to its first bit. Four residues start at
-/// the beginning of a byte or in its middle.
+/// What a vector of residues is unpacked with: the eight bytes from where each starts, shifted to
+/// its first bit. Four residues start at the beginning of a byte or in its middle.
 #[derive(Clone, Copy)]
 pub(super) struct Unpack {
     bits: usize,
@@ -73,7 +73,8 @@ impl Unpack {
 
 /// # Safety
 ///
-/// AVX2; `bits` up to 56; the packed `words` hold residues `first..first + out.len()`, multiples of eight, and the slack after them.
+/// AVX2; `bits` up to 56; the packed `words` hold residues `first..first + out.len()`, multiples of
+/// eight, and the slack after them.
 #[target_feature(enable = "avx2")]
 pub(in crate::kernels) unsafe fn unpack_into(out: &mut [u64], words: &[u64], bits: u32, first: usize) {
     let unpack = Unpack::new(bits);

@@ -1,6 +1,7 @@
 //! Permutations by gathers; see [`crate::kernels::permutation`] for what each computes.
 //!
-//! Shuffling registers as AVX-512 does would take four times the instructions here, with lanes that cross halves.
+//! Shuffling registers as AVX-512 does would take four times the instructions here, with lanes that
+//! cross halves.
 
 use std::arch::x86_64::*;
 
@@ -40,7 +41,8 @@ unsafe fn permute(
 
 /// # Safety
 ///
-/// AVX2 and FMA; `out` has 64 words per block, `a` the degree of the permutation, and `blocks` are of it.
+/// AVX2 and FMA; `out` has 64 words per block, `a` the degree of the permutation, and `blocks` are
+/// of it.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernels) unsafe fn permute_into(
     out: &mut [u64],
@@ -84,7 +86,8 @@ pub(in crate::kernels) unsafe fn gather_into(out: &mut [u64], a: &[u64], index: 
     let len = index.len();
     let bound = splat(a.len() as u64);
     for i in (0..whole(len)).step_by(LANES) {
-        // SAFETY: i + LANES <= len; all four indices are below the length of `a` when they are used.
+        // SAFETY: i + LANES <= len; all four indices are below the length of `a` when they are
+        // used.
         unsafe {
             let indices = _mm256_cvtepu32_epi64(_mm_loadu_si128(index.as_ptr().add(i).cast()));
             let valid = _mm256_castsi256_pd(_mm256_cmpgt_epi64(bound, indices));

@@ -1,8 +1,9 @@
 //! Vectors of four residues modulo a prime `q < 2^50`, held as doubles.
 //!
-//! Doubles carry integers below `2^53` exactly, and a fused multiply-add gives both halves of a product: with
-//! `h = fl(yw)` the rest `yw - h` is exact. Lazy values are signed and bounded by `4q`. (Method: van der Hoeven, Lecerf
-//! and Quintin, *Modular SIMD arithmetic in Mathemagix*, 2016, section 3.)
+//! Doubles carry integers below `2^53` exactly, and a fused multiply-add gives both halves of a
+//! product: with `h = fl(yw)` the rest `yw - h` is exact. Lazy values are signed and bounded by
+//! `4q`. (Method: van der Hoeven, Lecerf and Quintin, *Modular SIMD arithmetic in Mathemagix*,
+//! 2016, section 3.)
 
 use std::arch::x86_64::*;
 
@@ -19,7 +20,8 @@ pub(super) const fn whole(len: usize) -> usize {
     len / LANES * LANES
 }
 
-/// `2^52`: the bits of `2^52 + x` are those of `2^52` with `x` in the low 52, for integers `0 <= x < 2^52`.
+/// `2^52`: the bits of `2^52 + x` are those of `2^52` with `x` in the low 52, for integers `0 <= x
+/// < 2^52`.
 const TWO_52: f64 = (1u64 << 52) as f64;
 
 /// `1.5 * 2^52`: adding it rounds to the nearest integer what is below `2^51` in absolute value.
@@ -75,8 +77,9 @@ impl Field {
 
     /// `y w mod q` for `|y| <= Bq`, `B <= 4`, in absolute value at most `(1/2 + B/16) q`.
     ///
-    /// `|yw / q| <= B/2 * 2^50 <= 2^51`, and the stored `w / q` is off by `2^-53` of itself, so the quotient is off by at
-    /// most `1/2 + B/16`. Both differences below are integers under `2^53`, hence exact.
+    /// `|yw / q| <= B/2 * 2^50 <= 2^51`, and the stored `w / q` is off by `2^-53` of itself, so the
+    /// quotient is off by at most `1/2 + B/16`. Both differences below are integers under `2^53`,
+    /// hence exact.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn mul(&self, y: V, m: Multiplier) -> V {
@@ -93,14 +96,16 @@ impl Field {
         _mm256_add_pd(_mm256_fnmadd_pd(quotient, self.q, high), low)
     }
 
-    /// `x mod q` in absolute value at most `q/2` and a hair, for `|x| < 2^53` with `|x / q| < 2^51`.
+    /// `x mod q` in absolute value at most `q/2` and a hair, for `|x| < 2^53` with `|x / q| <
+    /// 2^51`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn reduce_lazy(&self, x: V) -> V {
         _mm256_fnmadd_pd(self.round_product(x, self.reciprocal), self.q, x)
     }
 
-    /// The residue, in `[0, q)`, of `|x| < q`. (A negative zero is zero, so signs are compared, not read.)
+    /// The residue, in `[0, q)`, of `|x| < q`. (A negative zero is zero, so signs are compared, not
+    /// read.)
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn canonical(&self, x: V) -> V {

@@ -1,4 +1,5 @@
-//! Sums of products with 104-bit accumulators, or 128-bit ones for primes beyond `2^50`, and one Montgomery reduction per chunk of terms.
+//! Sums of products with 104-bit accumulators, or 128-bit ones for primes beyond `2^50`, and one
+//! Montgomery reduction per chunk of terms.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -9,14 +10,15 @@ use super::vector::{
 };
 use crate::kernels::{Modulus, scalar};
 
-/// Vectors of output worked on at a time, enough independent accumulators to hide the multiplier's latency.
+/// Vectors of output worked on at a time, enough independent accumulators to hide the multiplier's
+/// latency.
 const BATCH: usize = 2;
 
 /// The same for a basis conversion, which has one sum per output.
 const CONVERTED: usize = 4;
 
-/// How many products of a word below `2^bits` and a residue of `m` can be reduced at once: with the carries from the low
-/// halves and `q` more, the sum of the high halves must stay below `2^52`.
+/// How many products of a word below `2^bits` and a residue of `m` can be reduced at once: with the
+/// carries from the low halves and `q` more, the sum of the high halves must stay below `2^52`.
 pub(super) fn terms_at_once(bits: u32, m: &Modulus) -> usize {
     let high_half = |bits: u32| ((u128::from(m.value()) << bits) >> word_bits(m)) as u64 + 2;
     if !m.ifma() {
@@ -62,7 +64,8 @@ impl Sum {
         m.reduce(self.low, _mm512_add_epi64(self.high, carry))
     }
 
-    /// The residue of the sum times `2^-52` or `2^-64`, plus the residues at `out` if `add`; written to `out`.
+    /// The residue of the sum times `2^-52` or `2^-64`, plus the residues at `out` if `add`;
+    /// written to `out`.
     ///
     /// # Safety
     ///
@@ -103,7 +106,8 @@ pub(in crate::kernels) unsafe fn pair_products(
         let pairs = [&operands0[chunk.clone()], &operands1[chunk.clone()]];
         let operands = Operands { factors: &factors[chunk], pairs };
         let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
-        // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
+        // SAFETY: the ranges end at or before the common length, and their lengths are multiples of
+        // the batch.
         unsafe {
             if m.ifma() {
                 operands.accumulate::<false, BATCH>(out, 0..batches, add, m);
@@ -169,8 +173,8 @@ impl Operands<'_> {
 ///
 /// # Safety
 ///
-/// AVX-512 F, DQ and IFMA; outputs of one length, a multiple of `8 * 2^log_repeat`; all columns inside `operands`, and
-/// a factor at every stride inside `factors`.
+/// AVX-512 F, DQ and IFMA; outputs of one length, a multiple of `8 * 2^log_repeat`; all columns
+/// inside `operands`, and a factor at every stride inside `factors`.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn tile_products(
     out0: &mut [u64],
@@ -196,8 +200,8 @@ pub(in crate::kernels) unsafe fn tile_products(
         };
         let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
         let batches = len / (BATCH * LANES) * (BATCH * LANES);
-        // SAFETY: the caller's promise; the ranges end at or before the length and are whole numbers of batches. With
-        // repetition neighbouring vectors of an even start share a factor.
+        // SAFETY: the caller's promise; the ranges end at or before the length and are whole
+        // numbers of batches. With repetition neighbouring vectors of an even start share a factor.
         unsafe {
             if !m.ifma() {
                 tile.accumulate::<true, 1, 1>(out, 0..len, m);
@@ -225,7 +229,8 @@ struct Tile<'a> {
 }
 
 impl Tile<'_> {
-    /// The elements of `range`, `VECTORS` vectors at a time, with as many different `VALUES` of a factor.
+    /// The elements of `range`, `VECTORS` vectors at a time, with as many different `VALUES` of a
+    /// factor.
     ///
     /// # Safety
     ///
@@ -291,7 +296,8 @@ pub(in crate::kernels) unsafe fn basis_convert(
         let sources = (&sources[chunk.clone()], &source_bits[chunk.clone()]);
         let factors = &factors[chunk];
         let p = out.as_mut_ptr();
-        // SAFETY: the ranges end at or before the common length, and their lengths are multiples of the batch.
+        // SAFETY: the ranges end at or before the common length, and their lengths are multiples of
+        // the batch.
         unsafe {
             if !m.ifma() {
                 convert::<true, CONVERTED, false>(p, sources, factors, 0..batches, add, m);
@@ -308,7 +314,8 @@ pub(in crate::kernels) unsafe fn basis_convert(
     scalar::basis_convert(body, out, sources, factors, m);
 }
 
-/// The elements of `range`, `VECTORS` vectors at a time; with `SPLIT` sources of more bits are split at bit 52.
+/// The elements of `range`, `VECTORS` vectors at a time; with `SPLIT` sources of more bits are
+/// split at bit 52.
 ///
 /// # Safety
 ///

@@ -1,8 +1,9 @@
 //! Element-wise kernels; see [`crate::kernels::elementwise`] for what each computes.
 //!
-//! Sums and differences take any prime, and so do products with one factor in Montgomery form or one for all. Other products and
-//! reductions take primes below `2^50` only; [`crate::kernels::elementwise`] sends the others to the scalar code, as these functions
-//! do with the elements after the last whole vector.
+//! Sums and differences take any prime, and so do products with one factor in Montgomery form or
+//! one for all. Other products and reductions take primes below `2^50` only;
+//! [`crate::kernels::elementwise`] sends the others to the scalar code, as these functions do with
+//! the elements after the last whole vector.
 
 use std::arch::x86_64::*;
 
@@ -94,9 +95,9 @@ impl Product {
 
     /// `c + a * b mod q`.
     ///
-    /// With both factors shifted up to 52 bits, by `52 - k` and by 2, the high half is `x = floor(ab / 2^(k - 2))`, below
-    /// `2^52`. The quotient estimate from it is short of `ab / q` by less than `1/2 + 1 + 1`, so `c` plus the remainder
-    /// is below `4q`.
+    /// With both factors shifted up to 52 bits, by `52 - k` and by 2, the high half is `x =
+    /// floor(ab / 2^(k - 2))`, below `2^52`. The quotient estimate from it is short of `ab / q` by
+    /// less than `1/2 + 1 + 1`, so `c` plus the remainder is below `4q`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     fn mul_add(&self, c: V, a: V, b: V) -> V {
@@ -124,8 +125,9 @@ impl<const W: bool> Montgomery<W> {
         Montgomery { field: Field::new(m), inverse: splat(m.inverse_mod_word()) }
     }
 
-    /// `(high * 2^52 + low) * 2^-52 + q mod q`: in `(high, high + q]`, exact as a 64-bit word, given `high` below `2^64 - q` and
-    /// `low` below `2^52` (its higher bits are not read). With `W`, of `2^64`.
+    /// `(high * 2^52 + low) * 2^-52 + q mod q`: in `(high, high + q]`, exact as a 64-bit word,
+    /// given `high` below `2^64 - q` and `low` below `2^52` (its higher bits are not read). With
+    /// `W`, of `2^64`.
     ///
     /// `low - u 2^52 = 0 mod q` for `u = floor(q (low q^-1 mod 2^52) / 2^52) < q`.
     #[inline]
@@ -144,7 +146,8 @@ impl<const W: bool> Montgomery<W> {
         conditional_subtract(self.mul_lazy(a, b), self.field.q)
     }
 
-    /// `a * b * 2^-52 mod q`, below `2q`, for `a` below `2^52` and a residue `b`; with `W` for `a` of any word.
+    /// `a * b * 2^-52 mod q`, below `2q`, for `a` below `2^52` and a residue `b`; with `W` for `a`
+    /// of any word.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn mul_lazy(&self, a: V, b: V) -> V {
@@ -163,8 +166,8 @@ fn multiplier(w: u64, m: &Modulus) -> Multiplier {
     Multiplier { w: splat(w), companion: splat(companion) }
 }
 
-// SAFETY of the functions below: those with slices of one length pass valid pointers; `out` aliases an input only where
-// it is the same pointer. The caller has found the instruction set.
+// SAFETY of the functions below: those with slices of one length pass valid pointers; `out` aliases
+// an input only where it is the same pointer. The caller has found the instruction set.
 
 /// # Safety
 ///

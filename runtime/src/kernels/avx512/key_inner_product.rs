@@ -1,4 +1,5 @@
-//! The inner product of digits with a packed switching key, of all evaluations or of those that a rotation brings to a range.
+//! The inner product of digits with a packed switching key, of all evaluations or of those that a
+//! rotation brings to a range.
 
 use std::arch::x86_64::*;
 
@@ -11,7 +12,8 @@ use crate::kernels::packing::PACKED_BLOCK;
 use crate::kernels::permutation::{BLOCK, split};
 use crate::kernels::{KeyLimb, Modulus, RotatedProduct};
 
-/// How many bytes ahead a switching key is asked for, which streams from memory, at least: whole rows, where digits may be passed over.
+/// How many bytes ahead a switching key is asked for, which streams from memory, at least: whole
+/// rows, where digits may be passed over.
 const PREFETCHED_BYTES: usize = 8 << 10;
 
 /// Bytes of a cache line.
@@ -21,8 +23,9 @@ const LINE: usize = 64;
 ///
 /// # Safety
 ///
-/// AVX-512 F, BW, DQ, IFMA and VBMI; outputs and digits of one length, a multiple of `PACKED_BLOCK`; a key of `2 key.digits` times that many
-/// residues, packed in [`KeyLimb::bits`], and 64 bytes more, with the digits that [`KeyLimb::digit`] names.
+/// AVX-512 F, BW, DQ, IFMA and VBMI; outputs and digits of one length, a multiple of
+/// `PACKED_BLOCK`; a key of `2 key.digits` times that many residues, packed in [`KeyLimb::bits`],
+/// and 64 bytes more, with the digits that [`KeyLimb::digit`] names.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
 pub(in crate::kernels) unsafe fn key_inner_product(
     out0: &mut [u64],
@@ -35,12 +38,14 @@ pub(in crate::kernels) unsafe fn key_inner_product(
     unsafe { inner_product([out0, out1], digits, key, |block| block, m) }
 }
 
-/// See [`crate::kernels::rotated_inner_product`]. The sums of a block's source are written where the block belongs, and turned there.
+/// See [`crate::kernels::rotated_inner_product`]. The sums of a block's source are written where
+/// the block belongs, and turned there.
 ///
 /// # Safety
 ///
-/// AVX-512 F, BW, DQ, IFMA and VBMI; digits and addend of the permutation's degree, a key of `2 key.digits` times that many residues, packed
-/// in [`KeyLimb::bits`], and 64 bytes more, with the digits that [`KeyLimb::digit`] names; outputs of one length, as many whole blocks as the
+/// AVX-512 F, BW, DQ, IFMA and VBMI; digits and addend of the permutation's degree, a key of `2
+/// key.digits` times that many residues, packed in [`KeyLimb::bits`], and 64 bytes more, with the
+/// digits that [`KeyLimb::digit`] names; outputs of one length, as many whole blocks as the
 /// permutation has from `first` on, or fewer.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
 pub(in crate::kernels) unsafe fn rotated_inner_product(
@@ -52,7 +57,8 @@ pub(in crate::kernels) unsafe fn rotated_inner_product(
     let permutation = product.permutation;
     let blocks = &permutation.blocks[first..];
     let Some(last) = blocks.len().checked_sub(1) else { return };
-    // What is asked for ahead goes on behind the outputs, where the next range begins: it waits in the second cache.
+    // What is asked for ahead goes on behind the outputs, where the next range begins: it waits in
+    // the second cache.
     let source = |block: usize| split(blocks[block.min(last)]).0 / BLOCK;
     // SAFETY: the caller's promise; sources are blocks of the permutation.
     unsafe {
@@ -66,8 +72,9 @@ pub(in crate::kernels) unsafe fn rotated_inner_product(
 ///
 /// # Safety
 ///
-/// AVX-512 F, BW, DQ, IFMA and VBMI; outputs of one length, a multiple of `PACKED_BLOCK`. For every block `i` of them, all digits and the key
-/// have a block `source(i)`; the key is packed in [`KeyLimb::bits`], has the digits that [`KeyLimb::digit`] names and 64 bytes more. Blocks that
+/// AVX-512 F, BW, DQ, IFMA and VBMI; outputs of one length, a multiple of `PACKED_BLOCK`. For every
+/// block `i` of them, all digits and the key have a block `source(i)`; the key is packed in
+/// [`KeyLimb::bits`], has the digits that [`KeyLimb::digit`] names and 64 bytes more. Blocks that
 /// `source` names for others are asked for ahead only, and need not exist.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
@@ -122,11 +129,13 @@ struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// `blocks` blocks, `VECTORS` vectors at a time: enough independent sums to hide the multiplier's latency.
+    /// `blocks` blocks, `VECTORS` vectors at a time: enough independent sums to hide the
+    /// multiplier's latency.
     ///
     /// # Safety
     ///
-    /// The outputs must have so many blocks, and factors and key those that `source` names for them, the key with the digits of the factors.
+    /// The outputs must have so many blocks, and factors and key those that `source` names for
+    /// them, the key with the digits of the factors.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma,avx512vbmi")]
     unsafe fn accumulate<const W: bool, const VECTORS: usize>(
@@ -158,7 +167,8 @@ impl Terms<'_> {
                     ahead = ahead.wrapping_add(share);
                     for v in 0..VECTORS {
                         let p = key.wrapping_add(v * unpack.stride);
-                        // SAFETY: block and group are inside the factors and the key's rows, by the caller's promise.
+                        // SAFETY: block and group are inside the factors and the key's rows, by the
+                        // caller's promise.
                         unsafe {
                             let x = load(factor.as_ptr().add(source_at + LANES * v));
                             sums[0][v].add_product::<W>(x, unpack.load(p));

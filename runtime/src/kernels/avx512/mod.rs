@@ -1,4 +1,5 @@
-//! Kernels for AVX-512: eight lanes, with 52-bit products (IFMA) for primes below `2^50` and 64-bit ones beyond.
+//! Kernels for AVX-512: eight lanes, with 52-bit products (IFMA) for primes below `2^50` and 64-bit
+//! ones beyond.
 //!
 //! | file | subject |
 //! |---|---|

@@ -10,8 +10,9 @@ pub(in crate::kernels) fn tables(m: &Modulus, roots: &NttRoots) -> VectorTables 
     VectorTables::new(m, roots, radices(roots.log_n()), |w| encode(w, m))
 }
 
-/// Strided passes by degree, chosen by measurement. The first has eight streams where there is a choice: sixteen a power of two apart
-/// overflow the twelve ways of a first-level cache. Sixteen are fast only over less than a page, in the last of them.
+/// Strided passes by degree, chosen by measurement. The first has eight streams where there is a
+/// choice: sixteen a power of two apart overflow the twelve ways of a first-level cache. Sixteen
+/// are fast only over less than a page, in the last of them.
 pub(super) fn radices(log_n: u32) -> &'static [u32] {
     match log_n {
         10 => &[4],
@@ -26,7 +27,8 @@ pub(super) fn radices(log_n: u32) -> &'static [u32] {
     }
 }
 
-/// Headroom of a word over a prime, `q < 2^(52 - S)` or `q < 2^(64 - S)`, so words hold values below `2^S q`.
+/// Headroom of a word over a prime, `q < 2^(52 - S)` or `q < 2^(64 - S)`, so words hold values
+/// below `2^S q`.
 ///
 /// More headroom means fewer reductions; beyond `S = 6` nothing is left to save.
 pub(super) const fn headroom(m: &Modulus) -> u32 {

@@ -1,13 +1,15 @@
 //! The forward transform with 52-bit products, or 64-bit ones for primes beyond `2^50`.
 //!
-//! *Butterfly.* `(x, y) → (x + t, x - t)` with `t = y w mod q`, centred: Shoup's product starts from `-q` and so lies in
-//! `[-q, q)`. Five vector operations, as long as `x` keeps enough multiples of `q` below it and room above.
+//! *Butterfly.* `(x, y) → (x + t, x - t)` with `t = y w mod q`, centred: Shoup's product starts
+//! from `-q` and so lies in `[-q, q)`. Five vector operations, as long as `x` keeps enough
+//! multiples of `q` below it and room above.
 //!
-//! *Ranges.* With headroom `S` words hold values in `[0, 2^S q)`. A reset (Barrett, two operations) puts `x` into
-//! `[kq, (k + 2)q)` with `k = 2^(S - 1) - 1`; every level widens that by `q` on both sides, so `k` levels fit before the
-//! next reset. The reset needs only the `x` half: the multiplier takes any word. Resets fall on every level for 50-bit
-//! primes, every third for 49, every seventh for 48 and 47, and none for less; with 64-bit words every third for 61 bits and every
-//! seventh for less.
+//! *Ranges.* With headroom `S` words hold values in `[0, 2^S q)`. A reset (Barrett, two operations)
+//! puts `x` into `[kq, (k + 2)q)` with `k = 2^(S - 1) - 1`; every level widens that by `q` on both
+//! sides, so `k` levels fit before the next reset. The reset needs only the `x` half: the
+//! multiplier takes any word. Resets fall on every level for 50-bit primes, every third for 49,
+//! every seventh for 48 and 47, and none for less; with 64-bit words every third for 61 bits and
+//! every seventh for less.
 
 use std::arch::x86_64::{_mm512_add_epi64, _mm512_sub_epi64};
 
@@ -42,8 +44,9 @@ const fn preparation(s: u32, start: u8, level: usize) -> u8 {
 
 /// How pass number `pass` starts, the block pass being the last.
 ///
-/// With headroom 4 seven levels fit: the first two passes have at most `3 + 4`, the next two at most `4 + 3`, be the second of them the
-/// first half of the block pass or not. With 6 there is room for 31, all of them.
+/// With headroom 4 seven levels fit: the first two passes have at most `3 + 4`, the next two at
+/// most `4 + 3`, be the second of them the first half of the block pass or not. With 6 there is
+/// room for 31, all of them.
 const fn start(s: u32, pass: usize) -> u8 {
     match (s, pass) {
         (_, 0) => FROM_CANONICAL,
@@ -83,7 +86,8 @@ macro_rules! transform {
 ///
 /// # Safety
 ///
-/// The processor must have AVX-512 F, DQ and IFMA. `a.len()` must be the degree and `m` the prime of `tables`, as [`Field`] takes.
+/// The processor must have AVX-512 F, DQ and IFMA. `a.len()` must be the degree and `m` the prime
+/// of `tables`, as [`Field`] takes.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn forward(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
     // SAFETY: the caller's promise.
@@ -106,12 +110,14 @@ pub(in crate::kernels) unsafe fn first_pass(tables: &VectorTables, a: &mut [u64]
     unsafe { begin::<FROM_CANONICAL>(tables, streams, streams, stride, m) }
 }
 
-/// [`first_pass`] on some columns: those of `tile`, `[stream][column]`, become those of `a` from `column` on. They need not be canonical, words below
-/// `2^52` do, or `2^64` for primes beyond `2^50`.
+/// [`first_pass`] on some columns: those of `tile`, `[stream][column]`, become those of `a` from
+/// `column` on. They need not be canonical, words below `2^52` do, or `2^64` for primes beyond
+/// `2^50`.
 ///
 /// # Safety
 ///
-/// As for [`forward`]; the tile must have whole pairs of vectors for every stream of the first pass, and the streams of `a` as many columns.
+/// As for [`forward`]; the tile must have whole pairs of vectors for every stream of the first
+/// pass, and the streams of `a` as many columns.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn first_pass_on_tile(
     tables: &VectorTables,
@@ -134,7 +140,8 @@ pub(in crate::kernels) unsafe fn first_pass_on_tile(
 ///
 /// # Safety
 ///
-/// As for [`Transform::first`], and the processor must have AVX-512 F, DQ and IFMA; `m` the prime of `tables`, as [`Field`] takes.
+/// As for [`Transform::first`], and the processor must have AVX-512 F, DQ and IFMA; `m` the prime
+/// of `tables`, as [`Field`] takes.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn begin<const START: u8>(
     tables: &VectorTables,
@@ -183,18 +190,20 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         Transform { tables, constants }
     }
 
-    /// Transforms `len` elements at `a`, block number `block` of those that pass `pass > 0` works on, depth first: a block
-    /// is finished while it is in cache.
+    /// Transforms `len` elements at `a`, block number `block` of those that pass `pass > 0` works
+    /// on, depth first: a block is finished while it is in cache.
     ///
     /// # Safety
     ///
-    /// `a` must be valid for `len` words, and `pass`, `block` and `len` those of the recursion from `(0, 0, N)`.
+    /// `a` must be valid for `len` words, and `pass`, `block` and `len` those of the recursion from
+    /// `(0, 0, N)`.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn block(&self, pass: usize, block: usize, a: *mut u64, len: usize) {
         let t = self.tables;
         let r = t.radices[pass];
         let streams = Streams { first: a, stride: len >> r };
-        // SAFETY: 2^r streams of `stride` words partition the block; the table has a record for each block.
+        // SAFETY: 2^r streams of `stride` words partition the block; the table has a record for
+        // each block.
         unsafe {
             let record = t.passes[pass][block * record_words(r)..][..record_words(r)].as_ptr();
             self.strided(r, start(S, pass), streams, record);
@@ -206,7 +215,8 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     ///
     /// # Safety
     ///
-    /// Both must be valid for as many words in every stream of the first pass, and `columns` a multiple of 16.
+    /// Both must be valid for as many words in every stream of the first pass, and `columns` a
+    /// multiple of 16.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn first<const START: u8>(&self, from: Streams, to: Streams, columns: usize) {
         let (c, record) = (&self.constants, self.tables.passes[0].as_ptr());
@@ -230,7 +240,8 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         let t = self.tables;
         let r = t.radices[pass];
         let sub = len >> r;
-        // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each group.
+        // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each
+        // group.
         unsafe {
             if pass + 1 < t.radices.len() {
                 for i in 0..1 << r {
@@ -253,7 +264,8 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     ///
     /// # Safety
     ///
-    /// `a` must be valid for `a.stride << r` words, `record` for `record_words(r)`; the stride a multiple of 16.
+    /// `a` must be valid for `a.stride << r` words, `record` for `record_words(r)`; the stride a
+    /// multiple of 16.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn strided(&self, r: u32, start: u8, a: Streams, record: *const u64) {
         let (c, stride) = (&self.constants, a.stride);
@@ -272,12 +284,13 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     }
 }
 
-/// `log2 M` levels over `columns` words of `M` streams, `G` independent columns of vectors at a time to hide the multiplier's latency.
+/// `log2 M` levels over `columns` words of `M` streams, `G` independent columns of vectors at a
+/// time to hide the multiplier's latency.
 ///
 /// # Safety
 ///
-/// `from` and `to`, the same or apart, must be valid for so many words in every stream, `record` for those of `log2 M` levels; `columns` must be a
-/// multiple of `8 G`.
+/// `from` and `to`, the same or apart, must be valid for so many words in every stream, `record`
+/// for those of `log2 M` levels; `columns` must be a multiple of `8 G`.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn strided_pass<const W: bool, const S: u32, const START: u8, const M: usize, const G: usize>(
     from: Streams,
@@ -317,12 +330,13 @@ unsafe fn strided_pass<const W: bool, const S: u32, const START: u8, const M: us
     }
 }
 
-/// The last six levels on `groups` groups of 64 consecutive elements, two groups at a time; canonical output.
+/// The last six levels on `groups` groups of 64 consecutive elements, two groups at a time;
+/// canonical output.
 ///
 /// # Safety
 ///
-/// `a` must be valid for `64 * groups` words, `records` for a group record each, `lanes` for the per-lane
-/// multipliers; `groups` must be even.
+/// `a` must be valid for `64 * groups` words, `records` for a group record each, `lanes` for the
+/// per-lane multipliers; `groups` must be even.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn block_pass<const W: bool, const S: u32, const START: u8>(
     a: *mut u64,
@@ -420,7 +434,8 @@ mod tests {
     use super::*;
     use crate::kernels::avx512::ntt::radices;
 
-    /// Follows the range of the `x` operands through every schedule: never below zero, never above the word.
+    /// Follows the range of the `x` operands through every schedule: never below zero, never above
+    /// the word.
     #[test]
     fn ranges_fit_the_word_in_every_schedule() {
         for s in [2, 3, 4, 6] {

@@ -1,12 +1,12 @@
 //! The inverse transform with 52-bit products, or 64-bit ones for primes beyond `2^50`.
 //!
-//! *Butterfly.* `(a, b) → (a + b, (b - a) w)`, with `w` the *negative* of the reciprocal multiplier, read from the
-//! forward table backwards. Products are below `2q`, sums grow: a multiple of `q` at least the bound of `a` keeps the
-//! difference positive.
+//! *Butterfly.* `(a, b) → (a + b, (b - a) w)`, with `w` the *negative* of the reciprocal
+//! multiplier, read from the forward table backwards. Products are below `2q`, sums grow: a
+//! multiple of `q` at least the bound of `a` keeps the difference positive.
 //!
-//! *Ranges.* Words hold values below `2^S q`. Every pass takes and leaves values below `2q`; which operands need
-//! Barrett's reduction in between, and which multiple of `q` a difference needs, is worked out at compile time by
-//! following the bounds through the network ([`plans`]).
+//! *Ranges.* Words hold values below `2^S q`. Every pass takes and leaves values below `2q`; which
+//! operands need Barrett's reduction in between, and which multiple of `q` a difference needs, is
+//! worked out at compile time by following the bounds through the network ([`plans`]).
 
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_sub_epi64};
 
@@ -16,7 +16,8 @@ use crate::kernels::Modulus;
 use crate::kernels::tiles::SourceTiles;
 use crate::kernels::vector_tables::{GROUP_POWERS, GROUP_WORDS, VectorTables, record_words, unroll};
 
-/// How far ahead, in words, the first pass asks for its input, which is one sequential stream from memory.
+/// How far ahead, in words, the first pass asks for its input, which is one sequential stream from
+/// memory.
 const PREFETCH_AHEAD: usize = 1024;
 
 /// What a butterfly does besides its arithmetic.
@@ -28,8 +29,9 @@ struct Plan {
     log_offset: u32,
 }
 
-/// Follows upper bounds, in units of `q`, through a network of `m <= 16` elements that start below `2q`, and returns
-/// the plans of the butterflies with distance `2^(level - 1)`, each at the index of its `a`.
+/// Follows upper bounds, in units of `q`, through a network of `m <= 16` elements that start below
+/// `2q`, and returns the plans of the butterflies with distance `2^(level - 1)`, each at the index
+/// of its `a`.
 const fn plans(s: u32, m: usize, level: u32) -> [Plan; 16] {
     let limit = 1u32 << s;
     let mut bound = [2u32; 16];
@@ -90,7 +92,8 @@ impl LastLevel {
 ///
 /// # Safety
 ///
-/// The processor must have AVX-512 F, DQ and IFMA. `a.len()` must be the degree and `m` the prime of `tables`, as [`Field`] takes.
+/// The processor must have AVX-512 F, DQ and IFMA. `a.len()` must be the degree and `m` the prime
+/// of `tables`, as [`Field`] takes.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn inverse(tables: &VectorTables, a: &mut [u64], m: &Modulus) {
     let (len, a) = (a.len(), a.as_mut_ptr());
@@ -124,7 +127,8 @@ pub(in crate::kernels) unsafe fn inverse_into(
 ///
 /// # Safety
 ///
-/// As for [`inverse`], and `out`, `scratch` and `a` must have as many elements; `factor` below the prime.
+/// As for [`inverse`], and `out`, `scratch` and `a` must have as many elements; `factor` below the
+/// prime.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn inverse_into_tiles(
     tables: &VectorTables,
@@ -143,7 +147,8 @@ pub(in crate::kernels) unsafe fn inverse_into_tiles(
     unsafe { transform(tables, a.as_ptr(), scratch.as_mut_ptr(), out, last, a.len(), m) }
 }
 
-/// Where a pass writes: `columns` words of each of its streams, `stride` words apart, and `step` words farther the next ones.
+/// Where a pass writes: `columns` words of each of its streams, `stride` words apart, and `step`
+/// words farther the next ones.
 #[derive(Clone, Copy)]
 struct Output {
     first: *mut u64,
@@ -161,7 +166,8 @@ impl Output {
 
 /// # Safety
 ///
-/// As for [`inverse`], of the `len` words at `from`; `a` is `from` or overlaps nothing of it; `out` takes as many.
+/// As for [`inverse`], of the `len` words at `from`; `a` is `from` or overlaps nothing of it; `out`
+/// takes as many.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn transform(
     tables: &VectorTables,
@@ -201,7 +207,8 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     ///
     /// # Safety
     ///
-    /// `from` and `a` must be valid for `len` words, the same or apart, and `out` for as many; `len` is the degree.
+    /// `from` and `a` must be valid for `len` words, the same or apart, and `out` for as many;
+    /// `len` is the degree.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn whole(&self, from: *const u64, a: *mut u64, out: Output, len: usize) {
         let (t, c, last) = (self.tables, &self.constants, &self.last);
@@ -217,13 +224,13 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         }
     }
 
-    /// Transforms block number `block` of those that pass `pass > 0` of the forward direction works on: its parts first, each while it is
-    /// in cache.
+    /// Transforms block number `block` of those that pass `pass > 0` of the forward direction works
+    /// on: its parts first, each while it is in cache.
     ///
     /// # Safety
     ///
-    /// `from` and `a` must be valid for `len` words, the same or apart, and `pass`, `block` and `len` those of the recursion from
-    /// `(0, 0, N)`.
+    /// `from` and `a` must be valid for `len` words, the same or apart, and `pass`, `block` and
+    /// `len` those of the recursion from `(0, 0, N)`.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     unsafe fn block(&self, pass: usize, block: usize, from: *const u64, a: *mut u64, len: usize) {
         let (t, c) = (self.tables, &self.constants);
@@ -231,7 +238,8 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         let words = record_words(r);
         let last = t.passes[pass].len() - words;
         let record = t.passes[pass][last - block * words..][..words].as_ptr();
-        // SAFETY: 2^r streams partition the block; the table has a record for each block, read in reverse.
+        // SAFETY: 2^r streams partition the block; the table has a record for each block, read in
+        // reverse.
         unsafe {
             self.parts(pass, block, from, a, len);
             let (out, last) = (Output::in_place(a, len >> r), &self.last);
@@ -254,7 +262,8 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
         let t = self.tables;
         let r = t.radices[pass];
         let sub = len >> r;
-        // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each group, read in reverse.
+        // SAFETY: 2^r streams of `sub` words partition the block; the table has a record for each
+        // group, read in reverse.
         unsafe {
             if pass + 1 < t.radices.len() {
                 for i in 0..1 << r {
@@ -270,12 +279,14 @@ impl<'a, const W: bool, const S: u32> Transform<'a, W, S> {
     }
 }
 
-/// `log2 M` levels over `M` streams of `stride` words, `G` independent columns of vectors at a time. With `LAST` the
-/// level of greatest distance multiplies by what `last` has and the results are canonical. They go to `out`.
+/// `log2 M` levels over `M` streams of `stride` words, `G` independent columns of vectors at a
+/// time. With `LAST` the level of greatest distance multiplies by what `last` has and the results
+/// are canonical. They go to `out`.
 ///
 /// # Safety
 ///
-/// `a` and `out` must be valid for `M * stride` words, `record` for those of a block; `stride` must be a multiple of `8 G`.
+/// `a` and `out` must be valid for `M * stride` words, `record` for those of a block; `stride` must
+/// be a multiple of `8 G`.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn strided_pass<const W: bool, const S: u32, const LAST: bool, const M: usize, const G: usize>(
     a: *mut u64,
@@ -331,12 +342,14 @@ unsafe fn strided_pass<const W: bool, const S: u32, const LAST: bool, const M: u
     }
 }
 
-/// The first six levels on `groups` groups of 64 consecutive elements at `from`, into those at `a`, two groups at a time.
+/// The first six levels on `groups` groups of 64 consecutive elements at `from`, into those at `a`,
+/// two groups at a time.
 ///
 /// # Safety
 ///
-/// `from` and `a` must be valid for `64 * groups` words, the same or apart, `records` for a group record each (used from the last to the first),
-/// `lanes` for the per-lane multipliers; `groups` must be even.
+/// `from` and `a` must be valid for `64 * groups` words, the same or apart, `records` for a group
+/// record each (used from the last to the first), `lanes` for the per-lane multipliers; `groups`
+/// must be even.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn block_pass<const W: bool, const S: u32>(
     from: *const u64,
@@ -347,8 +360,8 @@ unsafe fn block_pass<const W: bool, const S: u32>(
     c: &Constants<W>,
 ) {
     let c = *c;
-    // SAFETY: the caller's promise. The prefetched address may lie outside the array: a prefetch reads nothing, and
-    // the pointer is made without claiming to stay inside.
+    // SAFETY: the caller's promise. The prefetched address may lie outside the array: a prefetch
+    // reads nothing, and the pointer is made without claiming to stay inside.
     unsafe {
         let mut group = 0;
         while group < groups {
@@ -396,7 +409,8 @@ unsafe fn block_pass<const W: bool, const S: u32>(
     }
 }
 
-/// Puts every element of a finished network below `2q`: the last level's sums, for its products are.
+/// Puts every element of a finished network below `2q`: the last level's sums, for its products
+/// are.
 ///
 /// # Safety
 ///
@@ -416,7 +430,8 @@ unsafe fn reduce_sums<const W: bool, const S: u32, const M: usize, const G: usiz
     });
 }
 
-/// The operands of the butterfly at `i` with distance `H`: sum, and positive difference the other way round.
+/// The operands of the butterfly at `i` with distance `H`: sum, and positive difference the other
+/// way round.
 ///
 /// # Safety
 ///
@@ -437,7 +452,8 @@ unsafe fn sum_and_difference<const W: bool, const S: u32, const M: usize, const 
     }
 }
 
-/// One level with distance `H` among `M` vectors, in `G` networks in lock step; multipliers numbered in reverse.
+/// One level with distance `H` among `M` vectors, in `G` networks in lock step; multipliers
+/// numbered in reverse.
 ///
 /// # Safety
 ///
@@ -470,7 +486,8 @@ unsafe fn level<
     }
 }
 
-/// [`level`], or the last one of the transform when `LAST` and `H` is the greatest distance: both results multiplied.
+/// [`level`], or the last one of the transform when `LAST` and `H` is the greatest distance: both
+/// results multiplied.
 ///
 /// # Safety
 ///

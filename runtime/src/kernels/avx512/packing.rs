@@ -7,7 +7,8 @@ use super::vector::{LANES, V, splat, store};
 /// How far ahead packed residues are asked for.
 const PREFETCHED_BYTES: usize = 2048;
 
-/// What a vector of residues is unpacked with: the eight bytes from where each starts, shifted to its first bit.
+/// What a vector of residues is unpacked with: the eight bytes from where each starts, shifted to
+/// its first bit.
 #[derive(Clone, Copy)]
 pub(super) struct Unpack {
     /// Bytes of eight residues, which are as many as the bits of one.
@@ -55,14 +56,15 @@ impl Unpack {
 
 /// # Safety
 ///
-/// AVX-512 F, BW and VBMI; `bits` up to 56, or 64; the packed `words` hold residues `first..first + out.len()`, multiples of eight, and 64 bytes
-/// more.
+/// AVX-512 F, BW and VBMI; `bits` up to 56, or 64; the packed `words` hold residues `first..first +
+/// out.len()`, multiples of eight, and 64 bytes more.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(in crate::kernels) unsafe fn unpack_into(out: &mut [u64], words: &[u64], bits: u32, first: usize) {
     let unpack = Unpack::new(bits);
     let (from, to) = (words.as_ptr().cast::<u8>(), out.as_mut_ptr());
     for i in 0..out.len() / LANES {
-        // SAFETY: the caller's promise: eight residues are as many bytes as one has bits, and a vector of slack lies beyond.
+        // SAFETY: the caller's promise: eight residues are as many bytes as one has bits, and a
+        // vector of slack lies beyond.
         unsafe {
             let p = from.add((first / LANES + i) * unpack.stride);
             _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(PREFETCHED_BYTES).cast());

@@ -7,12 +7,14 @@ use super::vector::{LANES, V, load, splat, store, whole};
 use crate::kernels::permutation::{BLOCK, Permutation, Turn, reverse_octal, split};
 use crate::kernels::{Modulus, scalar};
 
-/// One block of 64: `put(word of the block, vector)` for the eight vectors of the result, given `g` modulo 8, of `get(word of the source
-/// block)`. All is got before anything is put; words are multiples of eight below 64.
+/// One block of 64: `put(word of the block, vector)` for the eight vectors of the result, given `g`
+/// modulo 8, of `get(word of the source block)`. All is got before anything is put; words are
+/// multiples of eight below 64.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 fn permute_block<const G: usize>(get: impl Fn(usize) -> V, turn: &Turn, put: impl Fn(usize, V)) {
-    // Plain loops: `array::from_fn` is compiled without these features, and costs calls where it is not inlined.
+    // Plain loops: `array::from_fn` is compiled without these features, and costs calls where it is
+    // not inlined.
     let zero = _mm512_setzero_si512();
     let (mut rows, mut turned1, mut turned2) = ([zero; 8], [zero; 8], [zero; 8]);
     // SAFETY: an array of eight bytes.
@@ -45,11 +47,13 @@ pub(super) fn permute_block_any(g: usize, get: impl Fn(usize) -> V, turn: &Turn,
     }
 }
 
-/// `put(vector of out, vector of the permuted a)` for every vector of the blocks `blocks`, given `g` modulo 8.
+/// `put(vector of out, vector of the permuted a)` for every vector of the blocks `blocks`, given
+/// `g` modulo 8.
 ///
 /// # Safety
 ///
-/// AVX-512 F; `out` has 64 words per block, `a` the degree of the permutation, and `blocks` are of it.
+/// AVX-512 F; `out` has 64 words per block, `a` the degree of the permutation, and `blocks` are of
+/// it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 unsafe fn permute<const G: usize>(
@@ -100,7 +104,8 @@ unsafe fn permute_any(
 
 /// # Safety
 ///
-/// AVX-512 F; `out` has 64 words per block, `a` the degree of the permutation, and `blocks` are of it.
+/// AVX-512 F; `out` has 64 words per block, `a` the degree of the permutation, and `blocks` are of
+/// it.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn permute_into(
     out: &mut [u64],
@@ -112,11 +117,13 @@ pub(in crate::kernels) unsafe fn permute_into(
     unsafe { permute_any(out, a, permutation, blocks, |out, x| store(out, x)) }
 }
 
-/// Turns blocks in their places: every block of `a` holds the source of one of `blocks`, to which the source's block of `addend` is added.
+/// Turns blocks in their places: every block of `a` holds the source of one of `blocks`, to which
+/// the source's block of `addend` is added.
 ///
 /// # Safety
 ///
-/// AVX-512 F; `a` has 64 words per block, `addend` the degree of the permutation, and `blocks` are of it.
+/// AVX-512 F; `a` has 64 words per block, `addend` the degree of the permutation, and `blocks` are
+/// of it.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(super) unsafe fn turn_blocks(
     a: &mut [u64],
@@ -171,7 +178,8 @@ pub(in crate::kernels) unsafe fn gather_into(out: &mut [u64], a: &[u64], index: 
     let len = index.len();
     let bound = splat(a.len() as u64);
     for i in (0..whole(len)).step_by(LANES) {
-        // SAFETY: i + LANES <= len, and lanes whose index is not below the length of `a` are not gathered.
+        // SAFETY: i + LANES <= len, and lanes whose index is not below the length of `a` are not
+        // gathered.
         unsafe {
             let indices = _mm512_cvtepu32_epi64(_mm256_loadu_si256(index.as_ptr().add(i).cast()));
             let valid = _mm512_cmplt_epu64_mask(indices, bound);

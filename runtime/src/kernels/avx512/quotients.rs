@@ -23,7 +23,8 @@ pub(in crate::kernels) unsafe fn rounded_quotients(
     let low = splat(0xffff);
     for row in tiles.chunks_exact_mut((reciprocals.len() + 1) * columns) {
         for column in (0..columns).step_by(Tiles::COLUMNS) {
-            // SAFETY: every source of the row, and the quotients after them, have a whole batch of elements here.
+            // SAFETY: every source of the row, and the quotients after them, have a whole batch of
+            // elements here.
             unsafe {
                 let p = row.as_mut_ptr().add(column);
                 let mut sums = [_mm512_setzero_pd(); BATCH];

@@ -1,4 +1,5 @@
-//! Terms of a matrix that is applied while the modulus is raised; see [`crate::kernels::raised_term`].
+//! Terms of a matrix that is applied while the modulus is raised; see
+//! [`crate::kernels::raised_term`].
 
 use std::arch::x86_64::*;
 
@@ -12,12 +13,13 @@ use crate::kernels::raised_term::RaisedTerm;
 /// Words of the key that are asked for ahead.
 const PREFETCHED_WORDS: usize = 1024;
 
-/// A block at a time: the permuted `P c_0` goes through memory, the permuted `c_1` stays in registers until it is in the sums.
+/// A block at a time: the permuted `P c_0` goes through memory, the permuted `c_1` stays in
+/// registers until it is in the sums.
 ///
 /// # Safety
 ///
-/// AVX-512 F, DQ and IFMA; `q < 2^50`; sums and diagonal of as many whole blocks, which the permutation has from `first` on; everything else
-/// of its degree.
+/// AVX-512 F, DQ and IFMA; `q < 2^50`; sums and diagonal of as many whole blocks, which the
+/// permutation has from `first` on; everything else of its degree.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn raised_term_add_assign(
     sums: [&mut [u64]; 2],
@@ -36,8 +38,9 @@ pub(in crate::kernels) unsafe fn raised_term_add_assign(
         let turn = &term.permutation.turns[carry];
         let multiplier = term.permutation.multiplier;
         let (diagonal, addend) = (diagonal.as_ptr(), addend.as_mut_ptr());
-        // SAFETY: blocks and their sources are below the degree of the permutation, which all operands have, sums and diagonals have
-        // as many blocks as are visited, and a word of a vector is below 57; what is prefetched may be anywhere.
+        // SAFETY: blocks and their sources are below the degree of the permutation, which all
+        // operands have, sums and diagonals have as many blocks as are visited, and a word of a
+        // vector is below 57; what is prefetched may be anywhere.
         unsafe {
             let keys = term.key.map(|half| half.as_ptr().add(block * BLOCK));
             if let Some(multiple) = term.multiple {
@@ -56,7 +59,8 @@ pub(in crate::kernels) unsafe fn raised_term_add_assign(
                     for half in 0..2 {
                         let key = keys[half].add(word);
                         _mm_prefetch::<_MM_HINT_T0>(key.wrapping_add(PREFETCHED_WORDS).cast());
-                        // Below 2q + q, which is below 2^52, and so is its product with a residue over 2^52 below q.
+                        // Below 2q + q, which is below 2^52, and so is its product with a residue
+                        // over 2^52 below q.
                         let y = _mm512_add_epi64(montgomery.mul_lazy(x, load(key)), with[half]);
                         let sum = sums[half].add(i * BLOCK + word);
                         // Below 3q.

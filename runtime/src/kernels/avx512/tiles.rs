@@ -18,11 +18,13 @@ pub(in crate::kernels) fn converts_tiles(source_bits: &[u32], m: &Modulus) -> bo
     m.ifma() && most <= 52 && source_bits.len() <= terms_at_once(most, m)
 }
 
-/// The conversion of one tile, `[row][column]`, in words below `2^52` that are not canonical yet. Meanwhile it asks for the words `ahead` of the tile.
+/// The conversion of one tile, `[row][column]`, in words below `2^52` that are not canonical yet.
+/// Meanwhile it asks for the words `ahead` of the tile.
 ///
 /// # Safety
 ///
-/// AVX-512 F, DQ and IFMA; a tile of as many sources as factors, residues of primes with [`converts_tiles`], and `out` as long as one of them.
+/// AVX-512 F, DQ and IFMA; a tile of as many sources as factors, residues of primes with
+/// [`converts_tiles`], and `out` as long as one of them.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub(in crate::kernels) unsafe fn convert_tile(
     out: &mut [u64],

@@ -1,10 +1,13 @@
-//! Vectors of eight residues modulo a prime `q`, with 52-bit products for `q < 2^50` and 64-bit ones beyond.
+//! Vectors of eight residues modulo a prime `q`, with 52-bit products for `q < 2^50` and 64-bit
+//! ones beyond.
 //!
-//! The 52-bit multiplier reads the low 52 bits of each lane and adds to a 64-bit accumulator, so lazy values are words modulo
-//! `2^52`: bits 52 to 63 may hold anything, and are cleared only before a comparison ([`Field::canonical`]).
+//! The 52-bit multiplier reads the low 52 bits of each lane and adds to a 64-bit accumulator, so
+//! lazy values are words modulo `2^52`: bits 52 to 63 may hold anything, and are cleared only
+//! before a comparison ([`Field::canonical`]).
 //!
-//! There is no multiplier for 64-bit words: the high half of a product is put together from four of 32 bits. Whatever is generic over
-//! `W` works on 64-bit words where `W` is true, with 2^64 in place of 2^52.
+//! There is no multiplier for 64-bit words: the high half of a product is put together from four of
+//! 32 bits. Whatever is generic over `W` works on 64-bit words where `W` is true, with 2^64 in
+//! place of 2^52.
 
 use std::arch::x86_64::*;
 
@@ -21,7 +24,8 @@ pub(super) const fn whole(len: usize) -> usize {
     len / LANES * LANES
 }
 
-/// A multiplier `w < q` and its companion `floor(w * 2^52 / q)`, or `2^64`, in all lanes or lane by lane.
+/// A multiplier `w < q` and its companion `floor(w * 2^52 / q)`, or `2^64`, in all lanes or lane by
+/// lane.
 #[derive(Clone, Copy)]
 pub(super) struct Multiplier {
     pub(super) w: V,
@@ -75,9 +79,11 @@ impl<const W: bool> Field<W> {
         add_low::<W>(product, quotient, self.minus_q)
     }
 
-    /// `x mod q + k q`, in `[kq, (k + 2)q)`, for any word `x`, given `minus_k = -k`: Barrett's reduction.
+    /// `x mod q + k q`, in `[kq, (k + 2)q)`, for any word `x`, given `minus_k = -k`: Barrett's
+    /// reduction.
     ///
-    /// The quotient estimate is short by less than `x / 2^52 + 1 < 2` (or `2^64`); starting it at `-k` adds `k q` for nothing.
+    /// The quotient estimate is short by less than `x / 2^52 + 1 < 2` (or `2^64`); starting it at
+    /// `-k` adds `k q` for nothing.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn reduce_lazy(&self, minus_k: V, x: V) -> V {
@@ -130,7 +136,8 @@ pub(super) fn splat(x: u64) -> V {
     _mm512_set1_epi64(x as i64)
 }
 
-/// `x - m` if `x >= m`, else `x`, as 64-bit words: the wrapped difference is the larger one exactly when `x < m`.
+/// `x - m` if `x >= m`, else `x`, as 64-bit words: the wrapped difference is the larger one exactly
+/// when `x < m`.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn conditional_subtract(x: V, m: V) -> V {
@@ -176,7 +183,8 @@ pub(super) fn transpose(x: &mut [V; 8]) {
         _mm512_unpacklo_epi64(x[6], x[7]),
         _mm512_unpackhi_epi64(x[6], x[7]),
     ];
-    // Four rows: 128-bit pieces 0 and 2 (columns c and c + 4), or 1 and 3 (columns c + 2 and c + 6).
+    // Four rows: 128-bit pieces 0 and 2 (columns c and c + 4), or 1 and 3 (columns c + 2 and c +
+    // 6).
     let even = |upper, lower| _mm512_shuffle_i64x2::<0x88>(upper, lower);
     let odd = |upper, lower| _mm512_shuffle_i64x2::<0xdd>(upper, lower);
     let (b04, b26, b15, b37) = (even(a[0], a[2]), odd(a[0], a[2]), even(a[1], a[3]), odd(a[1], a[3]));

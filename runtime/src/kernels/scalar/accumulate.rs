@@ -3,8 +3,9 @@
 use crate::kernels::packing::{PACKED_BLOCK, packed};
 use crate::kernels::{KeyLimb, Modulus};
 
-/// Products below `2^122` whose sum is reduced at once. Sixteen stay below `2^126`, and below `2^64 * R` for either `R`
-/// of Montgomery form: with `R = 2^52` one factor is below `2^50`, so products are below `2^111` and sums below `2^115`.
+/// Products below `2^122` whose sum is reduced at once. Sixteen stay below `2^126`, and below
+/// `2^64 * R` for either `R` of Montgomery form: with `R = 2^52` one factor is below `2^50`, so
+/// products are below `2^111` and sums below `2^115`.
 const CHUNK: usize = 16;
 
 /// Ranges of term indices, each reduced at once.

@@ -1,7 +1,7 @@
 //! The definition of every kernel: portable, one residue at a time, written for reading.
 //!
-//! Vector kernels must reproduce these results bit for bit, and call these functions for tails and for primes beyond
-//! their range.
+//! Vector kernels must reproduce these results bit for bit, and call these functions for tails and
+//! for primes beyond their range.
 
 mod accumulate;
 mod elementwise;

@@ -1,9 +1,10 @@
 //! The negacyclic transform with 64-bit lazy butterflies: any prime below `2^61`.
 //!
-//! Cooley and Tukey's decimation in time forward and Gentleman and Sande's back, both in place, with Shoup's products
-//! and values kept below `4q` (forward) and `2q` (inverse): Harvey, *Faster arithmetic for number-theoretic
-//! transforms* (2014), algorithms 3 and 4; negacyclic twiddles as in Longa and Naehrig, *Speeding up the number
-//! theoretic transform for faster ideal lattice-based cryptography* (2016).
+//! Cooley and Tukey's decimation in time forward and Gentleman and Sande's back, both in place,
+//! with Shoup's products and values kept below `4q` (forward) and `2q` (inverse): Harvey, *Faster
+//! arithmetic for number-theoretic transforms* (2014), algorithms 3 and 4; negacyclic twiddles as
+//! in Longa and Naehrig, *Speeding up the number theoretic transform for faster ideal lattice-based
+//! cryptography* (2016).
 
 use crate::kernels::Modulus;
 use crate::kernels::modulus::{conditional_subtract, shoup_mul_lazy};
@@ -14,8 +15,9 @@ type Twiddle = (u64, u64);
 
 /// Twiddle factors of both directions.
 ///
-/// Entry `m + i` is `psi^bitrev(m + i)` (bits of the degree), the forward multiplier of block `i` among `m`. The inverse
-/// needs its reciprocal, which is the *negative* of entry `m + (m - 1 - i)`: one table serves both.
+/// Entry `m + i` is `psi^bitrev(m + i)` (bits of the degree), the forward multiplier of block `i`
+/// among `m`. The inverse needs its reciprocal, which is the *negative* of entry `m + (m - 1 - i)`:
+/// one table serves both.
 #[derive(Debug)]
 pub(in crate::kernels) struct Tables {
     twiddles: Vec<Twiddle>,
@@ -71,7 +73,8 @@ impl Tables {
             for (block, w) in a.chunks_exact_mut(degree / blocks).zip(twiddles) {
                 let (upper, lower) = block.split_at_mut(degree / blocks / 2);
                 for (x, y) in upper.iter_mut().zip(lower) {
-                    // x, y < 2q; the difference is taken the other way round, for the twiddle is negated.
+                    // x, y < 2q; the difference is taken the other way round, for the twiddle is
+                    // negated.
                     let difference = *y + 2 * q - *x;
                     *x = conditional_subtract(*x + *y, 2 * q);
                     *y = shoup_mul_lazy(difference, w.0, w.1, q);

@@ -2,7 +2,8 @@
 
 use crate::kernels::quotients::Reciprocal;
 
-/// The double whose last bit is worth 1: words below 2^52 become doubles by its exponent, and doubles words.
+/// The double whose last bit is worth 1: words below 2^52 become doubles by its exponent, and
+/// doubles words.
 pub(in crate::kernels) const ONE_ULP: f64 = (1u64 << 52) as f64;
 
 /// See [`crate::kernels::rounded_quotients`].
@@ -15,7 +16,8 @@ pub(in crate::kernels) fn rounded_quotients(tiles: &mut [u64], columns: usize, r
                 let (shift, reciprocal) = reciprocal.parts();
                 sum += (f64::from_bits((residues[i] >> shift) | ONE_ULP.to_bits()) - ONE_ULP) * reciprocal;
             }
-            // The sum is at most the number of sources: its last bits round to an integer when ONE_ULP is added.
+            // The sum is at most the number of sources: its last bits round to an integer when
+            // ONE_ULP is added.
             *quotient = (sum + ONE_ULP).to_bits() & 0xffff;
         }
     }

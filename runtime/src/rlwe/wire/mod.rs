@@ -9,9 +9,9 @@
 //! | | body: residues, each prime's in as many bits as the prime has, little-endian |
 //! | 32 | BLAKE3 of everything before |
 //!
-//! Uniform halves of keys and fresh ciphertexts are seeds in the header. Sizes follow from the parameters, never from the
-//! header alone: a wrong length is found before anything is allocated, a foreign fingerprint, a damaged byte and a residue
-//! out of range before the object exists.
+//! Uniform halves of keys and fresh ciphertexts are seeds in the header. Sizes follow from the
+//! parameters, never from the header alone: a wrong length is found before anything is allocated, a
+//! foreign fingerprint, a damaged byte and a residue out of range before the object exists.
 
 pub(crate) mod frame;
 pub(crate) mod packing;
@@ -72,8 +72,8 @@ impl Ciphertext {
         Self::read(context, bytes, true)
     }
 
-    /// Reads a ciphertext that has been computed: an answer. No evaluation leaves a uniform half known
-    /// by its seed.
+    /// Reads a ciphertext that has been computed: an answer. No evaluation leaves a uniform half
+    /// known by its seed.
     ///
     /// # Errors
     /// [`FormatError::Seeded`] for one with such a half, before it is expanded.
@@ -115,8 +115,8 @@ impl Ciphertext {
 }
 
 impl SeededCiphertext {
-    /// The ciphertext as bytes, half as many as after expansion. [`Ciphertext::from_bytes`] reads and
-    /// expands it.
+    /// The ciphertext as bytes, half as many as after expansion. [`Ciphertext::from_bytes`] reads
+    /// and expands it.
     pub fn to_bytes(&self, context: &Context) -> Vec<u8> {
         let header = ciphertext_header(context, self.key, self.level, self.scale, self.slots, 1);
         let header = Header { uniform_seed: self.seed.to_vec(), ..header };
@@ -195,7 +195,8 @@ impl SwitchingKey {
 }
 
 impl SecretKey {
-    /// The key as bytes, wiped when dropped: two bits per coefficient. To be kept where only its owner can read.
+    /// The key as bytes, wiped when dropped: two bits per coefficient. To be kept where only its
+    /// owner can read.
     pub fn to_bytes(&self, context: &Context) -> Zeroizing<Vec<u8>> {
         let mut body: Vec<u8> = self
             .coefficients()

@@ -42,7 +42,8 @@ pub(crate) fn pack(context: &Context, primes: &[usize], words: &[u64]) -> Vec<u8
     limbs.concat()
 }
 
-/// Unpacks what [`pack`] made into `words`, refusing residues out of range. The length has been checked.
+/// Unpacks what [`pack`] made into `words`, refusing residues out of range. The length has been
+/// checked.
 pub(crate) fn unpack(
     context: &Context,
     kind: Kind,
@@ -74,7 +75,8 @@ pub(crate) fn unpack(
 fn unpack_limb(bytes: &[u8], bits: u32, words: &mut [u64]) -> u64 {
     let mask = u64::MAX >> (64 - bits);
     let mut largest = 0;
-    // Up to 57 bits lie within eight bytes, wherever in a byte they start. The last ones have no eight bytes left.
+    // Up to 57 bits lie within eight bytes, wherever in a byte they start. The last ones have no
+    // eight bytes left.
     let wide = if bits <= 57 { bytes.len().saturating_sub(7) * 8 / bits as usize } else { 0 };
     let (fast, slow) = words.split_at_mut(wide.min(words.len()));
     for (index, word) in fast.iter_mut().enumerate() {

@@ -78,12 +78,14 @@ fn three_refreshes_per_residual_block() {
     assert_eq!(of(Rule::Input), ["image"]);
     assert_eq!(of(Rule::Block), ["stem", "a.relu2", "b.relu2"]);
     assert_eq!(of(Rule::Shortcut), ["b.shortcut"]);
-    // One within each of the five ReLUs: before the third polynomial from full level, before the second from level 4.
+    // One within each of the five ReLUs: before the third polynomial from full level, before the
+    // second from level 4.
     let numbers = |list: &[usize]| list.iter().map(|n| format!("%{n}")).collect::<Vec<_>>();
     let relu = |conv: usize, nth: usize| conv + nth;
     assert_eq!(of(Rule::Relu), numbers(&[relu(1, 2), relu(6, 2), relu(12, 1), relu(17, 2), relu(24, 1)]));
     assert_eq!(rules.len(), 1 + 3 + 1 + 5);
-    // conv 10, 6, 2, refreshed 11: 6, product 5; conv 4, 0, refreshed 11: 7, 2, product 1. All above the bottom of 2.
+    // conv 10, 6, 2, refreshed 11: 6, product 5; conv 4, 0, refreshed 11: 7, 2, product 1. All
+    // above the bottom of 2.
     let levels = |values: [usize; 5]| values.map(|value| states[value].level - 2);
     assert_eq!(levels([6, 7, 8, 9, 10]), [10, 6, 2, 6, 5]);
     assert_eq!(levels([12, 13, 14, 15, 16]), [4, 0, 7, 2, 1]);

@@ -3,12 +3,13 @@
 use super::*;
 use crate::exec::{EncryptionKind, Simulation};
 
-/// Errors of `found` against `expected` in deviations that the model says, imaginary parts too: they are errors, and smaller.
+/// Errors of `found` against `expected` in deviations that the model says, imaginary parts too:
+/// they are errors, and smaller.
 fn check(found: &[Complex], expected: impl Fn(usize) -> f64, variance: f64) {
     let deviation = variance.sqrt();
     let errors: Vec<f64> = found.iter().enumerate().map(|(i, z)| (z.re - expected(i)) / deviation).collect();
-    // The deviation of n normal errors is known to 1 / sqrt(2n): five of those, and for the secret's slots, which are the same in
-    // all roundings, a tenth of a bit.
+    // The deviation of n normal errors is known to 1 / sqrt(2n): five of those, and for the
+    // secret's slots, which are the same in all roundings, a tenth of a bit.
     let tolerance = 0.1 + 5.0 * std::f64::consts::LOG2_E / (2.0 * errors.len() as f64).sqrt();
     let excess = excess_bits(errors.iter().copied(), 1.0);
     let worst = worst(found, expected) / deviation;
@@ -35,7 +36,8 @@ fn a_message_comes_back_from_level_zero() {
             assert_eq!(result.scale(), Scale::canonical(3));
             let noise = BootstrapNoise::new(rig.bootstrapper.bootstrap_params(), rig.context.params(), 0, 3);
             let (_, variance) = noise.unwrap().moments(0.0, power(&message));
-            // Coefficients are so small that the sine is straight, but for the mean of the few slots.
+            // Coefficients are so small that the sine is straight, but for the mean of the few
+            // slots.
             check(&rig.decrypt(&result), |i| message[i].re, variance);
         }
     }
@@ -60,7 +62,8 @@ fn chains_start_from_any_level() {
     }
 }
 
-/// The sine acts on coefficients: slots that are all alike are one coefficient, and distorted like it; alternating ones are not.
+/// The sine acts on coefficients: slots that are all alike are one coefficient, and distorted like
+/// it; alternating ones are not.
 #[test]
 fn the_sine_bends_coefficients() {
     let (slots, ratio) = (1 << 6, 5);

@@ -1,4 +1,5 @@
-//! The errors of the toy's bootstraps against [`fhec_ir::noise::bootstrap`], phase by phase, and the simulator's.
+//! The errors of the toy's bootstraps against [`fhec_ir::noise::bootstrap`], phase by phase, and
+//! the simulator's.
 
 use super::*;
 use fhec_ir::polynomial::Polynomial;
@@ -12,8 +13,8 @@ pub(super) fn excess_bits(errors: impl Iterator<Item = f64>, variance: f64) -> f
     (squares.iter().sum::<f64>() / squares.len() as f64 / variance).log2() / 2.0
 }
 
-/// Each phase adds the variance it should. 2048 normal errors show their deviation to 1/64, 0.023 bits; five of those, and as
-/// much for what the model leaves out.
+/// Each phase adds the variance it should. 2048 normal errors show their deviation to 1/64, 0.023
+/// bits; five of those, and as much for what the model leaves out.
 const PHASE_TOLERANCE: f64 = 0.25;
 
 fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
@@ -68,7 +69,8 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
     let residue = |x: f64| x - (x / q0).round() * q0;
     let mut transforming = noise.phases.coeffs_to_slots;
     if into_slots {
-        // The switch back is not part of the bootstrap: only the integers count, and both phases are looked at together.
+        // The switch back is not part of the bootstrap: only the integers count, and both phases
+        // are looked at together.
         transforming += noise.phases.raise_modulus;
         raised.iter_mut().zip(&low).for_each(|(x, low)| *x = (*x / q0).round() * q0 + low);
     } else if ephemeral || last {
@@ -143,17 +145,20 @@ fn what_is_too_large_becomes_what_the_model_says() {
     // Up to 3/4 of the modulus: past the sine's crest, and around once.
     let message: Vec<Complex> = reals(slots, 23).iter().map(|z| Complex::new(768.0 * z.re, 0.0)).collect();
     let found = rig.decrypt(&rig.bootstrap(&rig.encrypt(&message, 2), 5).unwrap());
-    // The toy's cosine is right everywhere, so the integer does not matter. Roundings of the matrices grow with the message.
+    // The toy's cosine is right everywhere, so the integer does not matter. Roundings of the
+    // matrices grow with the message.
     let power = message.iter().map(|z| z.re * z.re).sum::<f64>() / slots as f64;
     let (_, variance) = noise.moments(0.0, power);
     let errors: Vec<f64> =
         found.iter().zip(&message).map(|(z, m)| z.re - noise.reduction().apply(m.re, 0.0)).collect();
     let excess = excess_bits(errors.into_iter(), variance);
-    // Errors before the sine shrink by its slope, so the model is an upper bound here; wrong values would be 2^20 deviations.
+    // Errors before the sine shrink by its slope, so the model is an upper bound here; wrong values
+    // would be 2^20 deviations.
     assert!(excess < 1.0, "{excess:+.2} bits");
 }
 
-/// A program that refreshes its input from level 3, one above the bootstrap's, to level 4, one below.
+/// A program that refreshes its input from level 3, one above the bootstrap's, to level 4, one
+/// below.
 fn refresh(list: Vec<BootstrapParams>, slots: usize) -> Arc<Func<Ckks>> {
     let mut func: Func<Ckks> = Func::new("refresh");
     let x = func.add_input(CiphertextType::canonical(1, slots, 3), None);
@@ -181,9 +186,10 @@ fn simulated_bootstraps_are_those_of_ciphertexts() {
     assert_eq!(simulate(&message, 1), simulate(&message, 1));
     assert_ne!(simulate(&message, 1), simulate(&message, 2));
 
-    // One message many times: mean and deviation are those of the formula. With a kurtosis below 20 the deviation of 2^17
-    // slots is known to sqrt(20 / 2^17) / 2 = 0.6 %, the mean to 1/362 of it; five of each, and the input's own encryption adds
-    // less than that. The sine's cubic error here is 2^-11.3, forty times what the mean may differ by.
+    // One message many times: mean and deviation are those of the formula. With a kurtosis below 20
+    // the deviation of 2^17 slots is known to sqrt(20 / 2^17) / 2 = 0.6 %, the mean to 1/362 of it;
+    // five of each, and the input's own encryption adds less than that. The sine's cubic error here
+    // is 2^-11.3, forty times what the mean may differ by.
     let constant = vec![0.9; slots];
     let (mean, variance) = noise.moments(0.9, 0.81);
     let errors: Vec<f64> = (0..64).flat_map(|seed| simulate(&constant, seed)).map(|y| y - mean).collect();
@@ -197,7 +203,8 @@ fn simulated_bootstraps_are_those_of_ciphertexts() {
     let excess = excess_bits(errors.into_iter(), variance);
     assert!(excess.abs() < 5.0 * 0.006 * std::f64::consts::LOG2_E, "{excess:+.3} bits");
 
-    // And those of ciphertexts: 2048 slots each show their deviation to 0.07 bits; five of those for the difference of two.
+    // And those of ciphertexts: 2048 slots each show their deviation to 0.07 bits; five of those
+    // for the difference of two.
     let complex: Vec<Complex> = message.iter().map(|&m| Complex::new(m, 0.0)).collect();
     let encrypted = rig.decrypt(&rig.bootstrap(&rig.encrypt(&complex, 3), 4).unwrap());
     let against = |found: &[f64]| {
@@ -230,7 +237,8 @@ fn a_run_of_slots_sees_what_ciphertexts_hide() {
         (run.overflows(), output)
     };
     assert_eq!(run_on(&|_| ()).0, []);
-    // The message is 600/1024 of the modulus: it comes back as the other residue, -424/1024, on the sine's slope.
+    // The message is 600/1024 of the modulus: it comes back as the other residue, -424/1024, on the
+    // sine's slope.
     let (overflows, output) = run_on(&|bundle| {
         bundle[0][3] = 1.5;
         bundle[1][63] = -600.0;

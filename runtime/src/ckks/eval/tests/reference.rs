@@ -47,8 +47,8 @@ impl Evaluator<'_> {
         Ok(rotated)
     }
 
-    /// `sum += a b`, all with their divisions by `P` postponed. *Plaintext*: extended, in Montgomery
-    /// form.
+    /// `sum += a b`, all with their divisions by `P` postponed. *Plaintext*: extended, in
+    /// Montgomery form.
     pub(super) fn mul_plain_add_extended_assign(
         &self,
         sum: &mut ExtendedCiphertext,
