@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 
 use fhec_compiler::program;
 use fhec_ir::ckks::Op;
-use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::StageOp;
+use fhec_ir::key_demand::KeyDemand;
 use fhec_ir::plan::{KeyKind, Plan};
 use fhec_ir::program::Program;
 
@@ -180,7 +180,7 @@ fn every_bootstrap_says_what_needs_it_and_what_it_would_cost_elsewhere() {
 fn keys_add_up_and_name_their_users() {
     for compiled in [resnet20(), mnist()] {
         let Program { plan, schedule, interface, .. } = &compiled.program;
-        let needed = EvaluationKeys::of(schedule, &interface.params).unwrap();
+        let needed = KeyDemand::of(schedule, &interface.params).unwrap();
         assert_eq!(needed.bytes(&interface.params), plan.key_bytes);
         assert_eq!(plan.evaluation_keys.iter().map(|key| key.bytes).sum::<u64>(), plan.key_bytes);
         let rotations: Vec<(usize, u32)> = plan

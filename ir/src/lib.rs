@@ -23,7 +23,7 @@
 //! | [`diagonal`] | what diagonals of linear maps take, and how they are multiplied |
 //! | [`bootstrap`] | bootstrapping as data: levels, matrices, polynomials |
 //! | [`noise`] | how large the errors of operations, polynomials and bootstraps are |
-//! | [`evaluation_keys`] | the switching keys a program needs |
+//! | [`key_demand`] | the switching keys a program needs |
 //! | [`params`], [`scale`], [`prime`], [`prime_set`] | numbers of an RNS-CKKS instance; which primes a level has |
 //! | [`security`] | how large a modulus may be, and what a program's secrets keep |
 //! | [`printable`] | text of strangers that people will read |
@@ -42,9 +42,9 @@ pub mod circuit_shape;
 pub mod ckks;
 pub mod diagonal;
 pub mod entity;
-pub mod evaluation_keys;
 pub mod func;
 pub mod interp;
+pub mod key_demand;
 pub mod layer_values;
 pub mod layers;
 pub mod layout;

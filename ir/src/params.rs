@@ -11,7 +11,7 @@ use num_bigint::BigUint;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::evaluation_keys::Encapsulation;
+use crate::key_demand::Encapsulation;
 use crate::prime::is_prime;
 use crate::prime_set::PrimeSet;
 use crate::scale::{ExactScale, Level, Scale};

@@ -9,8 +9,8 @@ use fhec_ir::batch::Batch;
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::Op;
 use fhec_ir::entity::Value;
-use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::{Func, StageOp};
+use fhec_ir::key_demand::KeyDemand;
 use fhec_ir::layout::Layout;
 use fhec_ir::nn::Nn;
 use fhec_ir::params::Secret;
@@ -36,7 +36,7 @@ pub fn plan(
     reports: &[Report],
 ) -> Result<Plan, PassError> {
     let Scheduled { program, params, estimate, considered, .. } = scheduled;
-    let encapsulation = EvaluationKeys::default().with_bootstraps(program, params);
+    let encapsulation = KeyDemand::default().with_bootstraps(program, params);
     // A program that was scheduled has bootstraps of its parameters, or none.
     let encapsulation = encapsulation.unwrap_or_default().encapsulation;
     let certificate = Certificate::of(params, encapsulation.as_ref())?;

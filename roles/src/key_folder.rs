@@ -45,7 +45,12 @@ impl KeyFolder {
         let in_marker = |source| FileError::Write { path: path.clone(), source };
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut marker = open.map_err(in_marker)?;
+        // Whoever had the lock may have removed the marker meanwhile: then the lock is on a file
+        // that nobody else sees.
         if let Err(TryLockError::WouldBlock) = marker.try_lock() {
+            return Err(ExchangeError::KeysBusy { path: folder.to_owned() });
+        }
+        if !is_still_there(&marker, &path) {
             return Err(ExchangeError::KeysBusy { path: folder.to_owned() });
         }
         let unfinished = marker.metadata().map_err(in_marker)?.len() > 0;
@@ -97,6 +102,21 @@ impl Drop for KeyFolder {
     }
 }
 
+/// Whether `path` is the file that is open as `file`, and not gone or another one.
+fn is_still_there(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let of = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+        matches!((file.metadata(), fs::metadata(path)), (Ok(open), Ok(there)) if of(&open) == of(&there))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        path.exists()
+    }
+}
+
 /// Errs if a key generation runs in `folder` or was killed there, so that nothing is encrypted that
 /// nobody can decrypt.
 pub(super) fn refuse_unfinished(folder: &Path) -> Result<(), ExchangeError> {
@@ -138,6 +158,19 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_on_a_marker_that_is_gone_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(MARKER);
+        let marker = File::create(&path).unwrap();
+        assert!(is_still_there(&marker, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_still_there(&marker, &path));
+        File::create(&path).unwrap();
+        assert!(!is_still_there(&marker, &path));
     }
 
     /// As if the process had been killed: nothing is removed, the lock is gone.

@@ -1,23 +1,20 @@
 //! Normalisations from files: the TOML beside a model.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use fhec_ir::program::Preprocess;
+use fhec_roles::files::{self, FileError};
 use thiserror::Error;
+
+/// Largest file read: a few lines, and the names of thousands of classes.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A file with a normalisation that cannot be used.
 #[derive(Debug, Error)]
 pub enum PreprocessFileError {
-    /// The file cannot be read.
-    #[error("{}: cannot be read: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    /// The file cannot be read, or is too large.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The file is not the TOML described at [`Preprocess`].
     #[error("{}: {reason}", path.display())]
     Toml {
@@ -31,8 +28,9 @@ pub enum PreprocessFileError {
 /// Reads the TOML file described at [`Preprocess`].
 pub fn open(path: impl AsRef<Path>) -> Result<Preprocess, PreprocessFileError> {
     let path = path.as_ref().to_owned();
-    match fs::read_to_string(&path) {
-        Err(source) => Err(PreprocessFileError::Io { path, source }),
+    let bytes = files::read(&path, MAX_BYTES)?;
+    match String::from_utf8(bytes) {
+        Err(error) => Err(PreprocessFileError::Toml { path, reason: error.to_string() }),
         Ok(text) => parse(&text, path),
     }
 }
@@ -50,6 +48,8 @@ pub fn beside(model: impl AsRef<Path>) -> Result<Option<Preprocess>, PreprocessF
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,8 +1,8 @@
 //! Why a model cannot be imported.
 
 use std::fmt;
-use std::path::PathBuf;
 
+use fhec_roles::files::FileError;
 use thiserror::Error;
 
 /// Which node of the model an error is about.
@@ -26,15 +26,9 @@ impl fmt::Display for NodeId {
 /// about it.
 #[derive(Debug, Error)]
 pub enum ImportError {
-    /// The file cannot be read.
-    #[error("cannot read `{}`", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        #[source]
-        source: std::io::Error,
-    },
+    /// The file cannot be read, or is too large.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The bytes are no ONNX model.
     #[error("not an ONNX model: {reason}")]
     NotOnnx {

@@ -26,6 +26,7 @@ use std::path::Path;
 
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
+use fhec_roles::files;
 use onnx_protobuf::ModelProto;
 use protobuf::Message;
 
@@ -58,6 +59,9 @@ pub struct Imported {
     pub producer: String,
 }
 
+/// Largest model file read: protocol buffers go up to 2 GiB.
+const MAX_MODEL_BYTES: u64 = 2 << 30;
+
 /// Choices of [`import_with`].
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
@@ -74,7 +78,7 @@ pub fn import(path: impl AsRef<Path>) -> Result<Imported, ImportError> {
 /// [`import`] with options.
 pub fn import_with(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Imported, ImportError> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
+    let bytes = files::read(path, MAX_MODEL_BYTES)?;
     let directory = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::ckks::{CiphertextType, Ckks, Op};
-use crate::evaluation_keys::{EvaluationKeys, switching_key_bytes};
 use crate::func::Func;
+use crate::key_demand::{KeyDemand, switching_key_bytes};
 use crate::params::{FixedScale, ParamsLiteral, Secret};
 use crate::prime::ntt_primes_near;
 use crate::prime_set::PrimeSet;
@@ -246,11 +246,11 @@ fn the_keys_of_a_program_include_those_of_its_bootstraps() {
     };
     let list = vec![bootstrap(), few.clone()];
     BootstrapParams::set_in_program(&mut program, &list);
-    let keys = EvaluationKeys::of(&program, &params).unwrap();
+    let keys = KeyDemand::of(&program, &params).unwrap();
     assert_eq!((keys.relinearization, keys.conjugation), (Some(14), Some(14)));
     // Of the program alone, of both, and of the trace of the smaller bootstrap.
     assert_eq!((keys.rotations[&3], keys.rotations[&8], keys.rotations[&1024]), (6, 15, 17));
-    let of_ops = EvaluationKeys::of_ops(&program);
+    let of_ops = KeyDemand::of_ops(&program);
     assert_eq!(of_ops.rotations.into_iter().collect::<Vec<_>>(), [(3, 6), (8, 2)]);
     let encapsulation = keys.encapsulation.clone().unwrap();
     assert_eq!((encapsulation.weight, encapsulation.level), (32, 17));
@@ -263,7 +263,7 @@ fn the_keys_of_a_program_include_those_of_its_bootstraps() {
     let of = |list: Vec<BootstrapParams>| {
         let mut program = program.clone();
         BootstrapParams::set_in_program(&mut program, &list);
-        EvaluationKeys::of(&program, &params).unwrap_err()
+        KeyDemand::of(&program, &params).unwrap_err()
     };
     let mut wrong = bootstrap();
     wrong.output_level = 7;
@@ -273,7 +273,7 @@ fn the_keys_of_a_program_include_those_of_its_bootstraps() {
     denser.ephemeral_weight = Some(64);
     assert!(matches!(of(vec![bootstrap(), denser]), ProgramBootstrapError::EphemeralWeights));
     program.meta.insert("bootstraps".into(), Attr::Int(3));
-    assert!(matches!(EvaluationKeys::of(&program, &params), Err(ProgramBootstrapError::Meta(_))));
+    assert!(matches!(KeyDemand::of(&program, &params), Err(ProgramBootstrapError::Meta(_))));
 }
 
 /// Chebyshev coefficients of `cos(frequency t)` over `[-1, 1]`, by interpolation.

@@ -8,9 +8,9 @@ use thiserror::Error;
 use super::preprocess::{Preprocess, PreprocessError};
 use crate::batch::{Batch, BatchError};
 use crate::ckks::{CiphertextType, Ckks};
-use crate::evaluation_keys::EvaluationKeys;
 use crate::func::{Func, StageType};
 use crate::interp::Bundle;
+use crate::key_demand::KeyDemand;
 use crate::layout::{Layout, LayoutError};
 use crate::noise::NoiseModel;
 use crate::params::Params;
@@ -82,7 +82,7 @@ pub struct Interface {
     /// Images of one run, and how they share ciphertexts.
     pub batch: Batch,
     /// The keys that a server needs.
-    pub keys: EvaluationKeys,
+    pub keys: KeyDemand,
     /// From pixels to the network's input, and the names of the classes.
     pub preprocess: Preprocess,
 }

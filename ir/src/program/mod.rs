@@ -23,8 +23,8 @@ use crate::batch::{Batch, BatchError};
 use crate::bootstrap::ProgramBootstrapError;
 use crate::ckks::Ckks;
 use crate::entity::Value;
-use crate::evaluation_keys::EvaluationKeys;
 use crate::func::{Func, Stage};
+use crate::key_demand::KeyDemand;
 use crate::layout::Layout;
 use crate::nn::Nn;
 use crate::params::{Params, ParamsError};
@@ -153,7 +153,7 @@ impl Program {
             input,
             output,
             batch: Batch::of_program(&schedule)?,
-            keys: EvaluationKeys::of(&schedule, &params)?,
+            keys: KeyDemand::of(&schedule, &params)?,
             params,
             preprocess,
         };
@@ -210,7 +210,7 @@ impl Program {
                 return Err(ProgramError::Misfit(format!("its {what} is not that of its interface")));
             }
         }
-        let encapsulation = EvaluationKeys::default().with_bootstraps(schedule, params)?.encapsulation;
+        let encapsulation = KeyDemand::default().with_bootstraps(schedule, params)?.encapsulation;
         if encapsulation != interface.keys.encapsulation {
             return Err(ProgramError::Misfit("its bootstraps are not those of its interface".into()));
         }

@@ -7,7 +7,7 @@ use super::interface::{Interface, Port, ProgramId};
 use super::preprocess::Preprocess;
 use crate::batch::Batch;
 use crate::ckks::CiphertextType;
-use crate::evaluation_keys::{Encapsulation, EvaluationKeys};
+use crate::key_demand::{Encapsulation, KeyDemand};
 use crate::layout::Layout;
 use crate::params::{FixedScale, Params, ParamsError, ParamsLiteral, Secret};
 use crate::prime_set::PrimeSet;
@@ -240,8 +240,8 @@ impl TryFrom<&PortMessage> for Port {
     }
 }
 
-impl From<&EvaluationKeys> for KeysMessage {
-    fn from(keys: &EvaluationKeys) -> Self {
+impl From<&KeyDemand> for KeysMessage {
+    fn from(keys: &KeyDemand) -> Self {
         let after = |level: Option<Level>| level.map_or(0, |level| u32::from(level) + 1);
         let encapsulation = keys.encapsulation.iter().flat_map(|keys| {
             let numbers = [u64::from(keys.weight), keys.level.into(), keys.special as u64];
@@ -257,7 +257,7 @@ impl From<&EvaluationKeys> for KeysMessage {
     }
 }
 
-impl TryFrom<&KeysMessage> for EvaluationKeys {
+impl TryFrom<&KeysMessage> for KeyDemand {
     type Error = ProgramError;
 
     fn try_from(message: &KeysMessage) -> Result<Self, ProgramError> {
@@ -278,7 +278,7 @@ impl TryFrom<&KeysMessage> for EvaluationKeys {
             }),
             _ => return Err(ProgramError::Missing("keys to the ephemeral secret")),
         };
-        Ok(EvaluationKeys {
+        Ok(KeyDemand {
             relinearization: before(message.relinearization),
             conjugation: before(message.conjugation),
             rotations,

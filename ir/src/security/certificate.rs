@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{SecurityError, level_reached, max_log_qp, table};
-use crate::evaluation_keys::Encapsulation;
+use crate::key_demand::Encapsulation;
 use crate::params::{Params, Secret};
 
 /// One secret of a program, at the largest modulus that anything is published at under it.

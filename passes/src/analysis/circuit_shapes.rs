@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use fhec_ir::bootstrap::ProgramBootstrapError;
 use fhec_ir::ckks::Ckks;
-use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::Func;
+use fhec_ir::key_demand::KeyDemand;
 use fhec_ir::linear_map::LinearMap;
 use fhec_ir::params::Params;
 use fhec_ir::polynomial::Polynomial;
@@ -53,12 +53,8 @@ impl CircuitShapes {
     }
 
     /// Keys of `func` and of its bootstraps.
-    pub fn keys(
-        &mut self,
-        func: &Func<Ckks>,
-        params: &Params,
-    ) -> Result<EvaluationKeys, ProgramBootstrapError> {
-        let of_ops = EvaluationKeys::of_ops_with(func, |map, baby_step| {
+    pub fn keys(&mut self, func: &Func<Ckks>, params: &Params) -> Result<KeyDemand, ProgramBootstrapError> {
+        let of_ops = KeyDemand::of_ops_with(func, |map, baby_step| {
             rotation_set(&self.rotations(map, &func.consts), baby_step)
         });
         of_ops.with_bootstraps(func, params)

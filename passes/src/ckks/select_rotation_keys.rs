@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::attr::Attr;
 use fhec_ir::ckks::{Ckks, Op};
-use fhec_ir::evaluation_keys::{EvaluationKeys, switching_key_bytes};
 use fhec_ir::func::{Func, Rewriter};
+use fhec_ir::key_demand::{KeyDemand, switching_key_bytes};
 use fhec_ir::params::Params;
 use fhec_ir::scale::Level;
 use thiserror::Error;
@@ -51,7 +51,7 @@ pub struct KeyBudget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyReport {
     /// All keys of the program.
-    pub keys: EvaluationKeys,
+    pub keys: KeyDemand,
     /// Their bytes, both halves expanded.
     pub bytes: u64,
     /// Rotations that became several.
@@ -256,7 +256,7 @@ fn rewrite(
     Ok((rewriter, split_count))
 }
 
-fn record(func: &mut Func<Ckks>, keys: &EvaluationKeys) {
+fn record(func: &mut Func<Ckks>, keys: &KeyDemand) {
     let key = |(&steps, &level): (&usize, &Level)| {
         Attr::List(vec![Attr::Int(steps as i64), Attr::Int(i64::from(level))])
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fhec_ir::bootstrap::BootstrapParams;
-use fhec_ir::evaluation_keys::{EvaluationKeys, switching_key_bytes};
+use fhec_ir::key_demand::{KeyDemand, switching_key_bytes};
 use fhec_ir::plan::{KeyKind, KeyRow};
 use fhec_ir::scale::Level;
 
@@ -24,7 +24,7 @@ pub(super) fn key_rows(
     let mut shapes: CircuitShapes = shapes.clone();
     let mut rows: BTreeMap<Name, KeyRow> = BTreeMap::new();
     for (index, data) in program.ops().iter().enumerate() {
-        let keys = EvaluationKeys::of_op_with(program, &data.op, |map, baby_step| {
+        let keys = KeyDemand::of_op_with(program, &data.op, |map, baby_step| {
             rotation_set(&shapes.rotations(map, &program.consts), baby_step)
         });
         for (name, level) in names(&keys) {
@@ -36,13 +36,13 @@ pub(super) fn key_rows(
             }
         }
     }
-    let mut of_bootstraps = EvaluationKeys::default();
+    let mut of_bootstraps = KeyDemand::default();
     bootstraps.iter().for_each(|bootstrap| of_bootstraps.bootstrap(bootstrap, params));
     for (name, level) in names(&of_bootstraps) {
         note(&mut rows, name, level).bootstraps = true;
     }
     // Those of the raising are one row.
-    let raising = EvaluationKeys { encapsulation: of_bootstraps.encapsulation, ..EvaluationKeys::default() };
+    let raising = KeyDemand { encapsulation: of_bootstraps.encapsulation, ..KeyDemand::default() };
     let bytes = |row: &KeyRow| match row.kind {
         KeyKind::Encapsulation => raising.bytes(params),
         _ => switching_key_bytes(params, row.level as Level),
@@ -50,7 +50,7 @@ pub(super) fn key_rows(
     rows.into_values().map(|row| KeyRow { bytes: bytes(&row), ..row }).collect()
 }
 
-fn names(keys: &EvaluationKeys) -> Vec<(Name, Level)> {
+fn names(keys: &KeyDemand) -> Vec<(Name, Level)> {
     let one = |kind, level: Option<Level>| level.map(|level| ((kind, None), level));
     let rotations =
         keys.rotations.iter().map(|(&steps, &level)| Some(((KeyKind::Rotation, Some(steps)), level)));

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use fhec_ir::evaluation_keys::EvaluationKeys;
 use fhec_ir::func::Func;
+use fhec_ir::key_demand::KeyDemand;
 use fhec_ir::packed::Packed;
 use fhec_ir::scale::Level;
 
@@ -104,7 +104,7 @@ impl Search<'_> {
 fn within_memory(sets: Vec<BootstrapSet>, options: &SearchOptions) -> Vec<BootstrapSet> {
     let Some(ram) = options.params.ram else { return sets };
     let bytes = |set: &BootstrapSet| {
-        let mut keys = EvaluationKeys::default();
+        let mut keys = KeyDemand::default();
         keys.bootstrap(&set.bootstrap, &set.params);
         keys.bytes(&set.params)
             + OpCosts::new(&set.params, &options.costs).bootstrap_bytes(&set.bootstrap, false)

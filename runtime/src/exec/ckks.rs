@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
-use fhec_ir::evaluation_keys;
 use fhec_ir::func::{Func, StageOp};
+use fhec_ir::key_demand;
 use fhec_ir::linear_map::{LinearMap, PlainTensor};
 use fhec_ir::params::Params;
 use fhec_ir::polynomial::Polynomial;
@@ -146,7 +146,7 @@ impl Backend for Encrypted {
         let (func, params) = (self.program(), self.prepared.context().params());
         let (bootstrapping, keys) = (self.prepared.bootstrapping(), &self.keys);
         check_levels(func, params)?;
-        let mut needed = evaluation_keys::EvaluationKeys::of_ops(func);
+        let mut needed = key_demand::KeyDemand::of_ops(func);
         for (op, data) in func.ops().iter().enumerate() {
             if let Op::Bootstrap { x, level } = data.op {
                 let mnemonic = data.op.mnemonic();

@@ -123,7 +123,7 @@ fn inputs(func: &Func<Ckks>, period: usize) -> Vec<Bundle> {
 
 /// The keys of the ops of `func`, each up to the highest level it is used at.
 fn requests(func: &Func<Ckks>, params: &Params) -> Vec<KeyRequest> {
-    KeyRequest::of_set(&fhec_ir::evaluation_keys::EvaluationKeys::of_ops(func), params)
+    KeyRequest::of_set(&fhec_ir::key_demand::KeyDemand::of_ops(func), params)
 }
 
 /// Seconds of every op that has run.
@@ -365,7 +365,7 @@ fn what_does_not_fit_is_refused_before_any_work() {
         assert!(matches!(run(&keys, ciphertexts.clone()), ExecError::MissingKeys { .. }));
     }
     let bytes = machine.keys.bytes();
-    let predicted = fhec_ir::evaluation_keys::EvaluationKeys::of_ops(&func).bytes(params);
+    let predicted = fhec_ir::key_demand::KeyDemand::of_ops(&func).bytes(params);
     assert_eq!(bytes as u64, predicted, "the keys are those that were announced");
 
     let keys = &machine.keys;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use fhec_ir::evaluation_keys::Encapsulation;
+use fhec_ir::key_demand::Encapsulation;
 use fhec_ir::params::{Params, ParamsError};
 use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fhec_ir::evaluation_keys;
+use fhec_ir::key_demand;
 use fhec_ir::params::Params;
 use fhec_ir::scale::Level;
 use rayon::prelude::*;
@@ -47,7 +47,7 @@ impl KeyRequest {
     }
 
     /// The switching keys of a set as requests.
-    pub fn of_set(keys: &evaluation_keys::EvaluationKeys, params: &Params) -> Vec<KeyRequest> {
+    pub fn of_set(keys: &key_demand::KeyDemand, params: &Params) -> Vec<KeyRequest> {
         let degree = params.ring_degree();
         let galois = |element, level| KeyRequest { kind: SwitchingKeyKind::Galois { element }, level };
         let rotations = keys.rotations.iter();

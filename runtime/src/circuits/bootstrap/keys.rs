@@ -1,7 +1,7 @@
 //! Keys of a bootstrap.
 
 use fhec_ir::bootstrap::BootstrapParams;
-use fhec_ir::evaluation_keys;
+use fhec_ir::key_demand;
 
 use crate::circuits::mod_raise::EncapsulationKeys;
 use crate::ring::{Context, ContextError, Seed};
@@ -9,7 +9,7 @@ use crate::rlwe::{KeyRequest, SecretKey};
 
 /// The evaluation keys that `bootstrap` uses, each up to the highest level it is used at.
 pub fn key_requests(context: &Context, bootstrap: &BootstrapParams) -> Vec<KeyRequest> {
-    let mut keys = evaluation_keys::EvaluationKeys::default();
+    let mut keys = key_demand::KeyDemand::default();
     keys.bootstrap(bootstrap, context.params());
     KeyRequest::of_set(&keys, context.params())
 }
@@ -21,7 +21,7 @@ pub fn encapsulation_keys(
     bootstrap: &BootstrapParams,
     seed: &Seed,
 ) -> Result<Option<EncapsulationKeys>, ContextError> {
-    let mut keys = evaluation_keys::EvaluationKeys::default();
+    let mut keys = key_demand::KeyDemand::default();
     keys.bootstrap(bootstrap, context.params());
     let generate = |needed| EncapsulationKeys::generate(context, secret, &needed, seed);
     keys.encapsulation.map(generate).transpose()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fhec_ir::evaluation_keys::Encapsulation;
+use fhec_ir::key_demand::Encapsulation;
 use fhec_ir::params::{Params, ParamsLiteral, Secret};
 use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;

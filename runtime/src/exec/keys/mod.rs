@@ -7,8 +7,8 @@ pub use file::ReadError;
 
 use fhec_ir::bootstrap::ProgramBootstrapError;
 use fhec_ir::ckks::Ckks;
-use fhec_ir::evaluation_keys;
 use fhec_ir::func::Func;
+use fhec_ir::key_demand;
 use thiserror::Error;
 
 use crate::circuits::mod_raise::EncapsulationKeys;
@@ -59,7 +59,7 @@ impl ProgramKeys {
         seed: &Seed,
         program: &Func<Ckks>,
     ) -> Result<Self, KeysError> {
-        let needed = evaluation_keys::EvaluationKeys::of(program, context.params())?;
+        let needed = key_demand::KeyDemand::of(program, context.params())?;
         ProgramKeys::generate_needed(context, secret, seed, &needed)
     }
 
@@ -68,7 +68,7 @@ impl ProgramKeys {
         context: &Context,
         secret: &SecretKey,
         seed: &Seed,
-        needed: &evaluation_keys::EvaluationKeys,
+        needed: &key_demand::KeyDemand,
     ) -> Result<Self, KeysError> {
         let requests = KeyRequest::of_set(needed, context.params());
         let evaluation = EvaluationKeys::generate(context, secret, seed, &requests)?;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
-use fhec_ir::evaluation_keys::{self, Encapsulation};
 use fhec_ir::func::Func;
+use fhec_ir::key_demand::{self, Encapsulation};
 use fhec_ir::params::Secret;
 
 use super::{KeysError, ProgramKeys, ReadError};
@@ -67,10 +67,10 @@ impl Rig {
 fn the_keys_are_those_that_were_predicted_and_no_others() {
     for ephemeral in [true, false] {
         let rig = Rig::new(ephemeral);
-        let predicted = evaluation_keys::EvaluationKeys::of(&rig.program, rig.context.params()).unwrap();
+        let predicted = key_demand::KeyDemand::of(&rig.program, rig.context.params()).unwrap();
         assert_eq!(rig.keys.bytes() as u64, predicted.bytes(rig.context.params()));
         assert_eq!(rig.keys.encapsulation().is_some(), ephemeral);
-        let ours = evaluation_keys::EvaluationKeys::of_ops(&rig.program);
+        let ours = key_demand::KeyDemand::of_ops(&rig.program);
         assert_eq!(ours.rotations.into_iter().collect::<Vec<_>>(), [(7, 4)]);
         rig.run(Arc::clone(&rig.keys)).unwrap();
 
@@ -102,7 +102,7 @@ fn encapsulation_keys_that_do_not_fit_are_refused() {
     let evaluation = || rig.keys.evaluation().clone();
     let none = ProgramKeys::new(evaluation(), None).unwrap();
     assert!(matches!(rig.run(none), Err(ExecError::Params { mnemonic: "bootstrap", .. })));
-    let needed = evaluation_keys::EvaluationKeys::of(&rig.program, rig.context.params()).unwrap();
+    let needed = key_demand::KeyDemand::of(&rig.program, rig.context.params()).unwrap();
     let needed = needed.encapsulation.unwrap();
     let low = Encapsulation { level: needed.level - 1, ..needed.clone() };
     let low = EncapsulationKeys::generate(&rig.context, &rig.secret, &low, &seed).unwrap();

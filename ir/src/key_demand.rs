@@ -15,7 +15,7 @@ use crate::scale::Level;
 /// Switching keys, each with the highest level it is used at; at lower levels the same key is
 /// truncated. And the keys to an ephemeral secret and back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EvaluationKeys {
+pub struct KeyDemand {
     /// For `relinearize` and for products inside polynomials and bootstraps.
     pub relinearization: Option<Level>,
     /// By steps to the left, `1..slots`.
@@ -41,17 +41,17 @@ pub struct Encapsulation {
     pub rotations: BTreeSet<usize>,
 }
 
-impl EvaluationKeys {
+impl KeyDemand {
     /// The keys of `func`: of its ops, and of the bootstraps in its meta, which have to be
     /// bootstraps of `params`.
     pub fn of(func: &Func<Ckks>, params: &Params) -> Result<Self, ProgramBootstrapError> {
-        EvaluationKeys::of_ops(func).with_bootstraps(func, params)
+        KeyDemand::of_ops(func).with_bootstraps(func, params)
     }
 
     /// The keys that the ops of `func` use. Bootstraps bring keys of their own, which are not among
     /// them.
     pub fn of_ops(func: &Func<Ckks>) -> Self {
-        EvaluationKeys::of_ops_with(func, |map, baby_step| {
+        KeyDemand::of_ops_with(func, |map, baby_step| {
             LinearShape::of(map, &func.consts, baby_step).rotation_set()
         })
     }
@@ -68,25 +68,25 @@ impl EvaluationKeys {
         Ok(self)
     }
 
-    /// [`EvaluationKeys::of_ops`] for a caller who knows the rotations of the linear maps already.
+    /// [`KeyDemand::of_ops`] for a caller who knows the rotations of the linear maps already.
     pub fn of_ops_with(
         func: &Func<Ckks>,
         mut rotation_set: impl FnMut(&LinearMap, usize) -> BTreeSet<usize>,
     ) -> Self {
-        let mut keys = EvaluationKeys::default();
+        let mut keys = KeyDemand::default();
         for data in func.ops() {
             keys.note(func, &data.op, &mut rotation_set);
         }
         keys
     }
 
-    /// The keys that one op of `func` uses; those of a bootstrap are [`EvaluationKeys::bootstrap`].
+    /// The keys that one op of `func` uses; those of a bootstrap are [`KeyDemand::bootstrap`].
     pub fn of_op_with(
         func: &Func<Ckks>,
         op: &Op,
         mut rotation_set: impl FnMut(&LinearMap, usize) -> BTreeSet<usize>,
     ) -> Self {
-        let mut keys = EvaluationKeys::default();
+        let mut keys = KeyDemand::default();
         keys.note(func, op, &mut rotation_set);
         keys
     }
@@ -196,7 +196,7 @@ mod tests {
               return %7
             }"#;
         let func = parse_func(program, &ConstSource::default()).unwrap();
-        let keys = EvaluationKeys::of_ops(&func);
+        let keys = KeyDemand::of_ops(&func);
         assert_eq!(keys.rotations, BTreeMap::from([(1, 3), (2, 3), (15, 5)]));
         assert_eq!((keys.relinearization, keys.conjugation), (Some(2), None));
     }
