@@ -3,8 +3,14 @@
 
 use std::process::ExitCode;
 
+use fhec_roles::RoleError;
+use fhec_runtime::exec::ExecError;
+
 use super::output::shown;
 use fhec_compiler::build::CompileError;
+
+/// What shells say of a process that ended by an interrupt.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// How a command that did its work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +35,8 @@ impl From<Exit> for ExitCode {
 pub enum Failure {
     /// Code 3: a plan is beyond a limit that was asked for.
     Limits(CompileError),
+    /// Code 130, as shells have it: the user interrupted an evaluation.
+    Interrupted(anyhow::Error),
     /// Code 1: everything else.
     Other(anyhow::Error),
 }
@@ -38,6 +46,7 @@ impl Failure {
     pub fn code(&self) -> ExitCode {
         match self {
             Failure::Limits(_) => ExitCode::from(3),
+            Failure::Interrupted(_) => ExitCode::from(INTERRUPTED),
             Failure::Other(_) => ExitCode::FAILURE,
         }
     }
@@ -46,7 +55,7 @@ impl Failure {
     pub fn message(&self) -> String {
         match self {
             Failure::Limits(error) => message(error),
-            Failure::Other(error) => message(error.as_ref()),
+            Failure::Interrupted(error) | Failure::Other(error) => message(error.as_ref()),
         }
     }
 }
@@ -63,6 +72,9 @@ impl From<CompileError> for Failure {
 impl From<anyhow::Error> for Failure {
     /// Commands that compile on the way to something else hand on what a compile says.
     fn from(error: anyhow::Error) -> Self {
+        if let Some(RoleError::Exec(ExecError::Cancelled { .. })) = error.downcast_ref() {
+            return Failure::Interrupted(error);
+        }
         error.downcast::<CompileError>().map_or_else(Failure::Other, Failure::from)
     }
 }

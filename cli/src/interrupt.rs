@@ -6,8 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use fhec_runtime::exec::Control;
 
-/// What a shell says of a process that ended by an interrupt.
-const INTERRUPTED: i32 = 130;
+use super::exit::INTERRUPTED;
 
 /// Ends evaluations when the user interrupts this process.
 pub(super) fn control() -> Control {
@@ -17,7 +16,7 @@ pub(super) fn control() -> Control {
         let set = Arc::clone(&flag);
         let handler = ctrlc::set_handler(move || {
             if set.swap(true, Ordering::Relaxed) {
-                std::process::exit(INTERRUPTED);
+                std::process::exit(INTERRUPTED.into());
             }
         });
         if let Err(error) = handler {

@@ -71,7 +71,7 @@ use args::Common;
         Two versions of a program:\n  \
         fhec diff old.fhec new.fhec --tolerance 5%\n\n\
         Exit codes: 0 success, 1 an error (one message on standard error), 2 wrong usage, 3 a plan beyond the limits \
-        asked for (compile --max-...), 4 something got worse (diff)."
+        asked for (compile --max-...), 4 something got worse (diff), 130 interrupted (Ctrl-C)."
 )]
 pub struct Cli {
     #[command(flatten)]

@@ -6,7 +6,7 @@ mod binary;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -246,6 +246,14 @@ fn text(path: &Path) -> &str {
 /// Starts `fhec` and kills it as soon as the file `path` is another one than before. Says whether
 /// it was killed before it ended.
 fn killed_at_new(path: &Path, arguments: &[&str]) -> bool {
+    let status = at_new(path, arguments, &|child| child.kill().expect("it can be killed"));
+    assert!(status.success() || status.code().is_none(), "fhec {arguments:?}: {status}");
+    !status.success()
+}
+
+/// Starts `fhec`, does something to it as soon as the file `path` is another one than before, and
+/// waits for its end.
+fn at_new(path: &Path, arguments: &[&str], act: &dyn Fn(&mut Child)) -> ExitStatus {
     let identity = |path: &Path| {
         use std::os::unix::fs::MetadataExt;
         fs::metadata(path).ok().map(|metadata| metadata.ino())
@@ -257,12 +265,11 @@ fn killed_at_new(path: &Path, arguments: &[&str]) -> bool {
     let mut child: Child = command.spawn().expect("fhec starts");
     loop {
         if let Some(status) = child.try_wait().expect("it can be waited for") {
-            assert!(status.success(), "fhec {arguments:?}: {status}");
-            return false;
+            return status;
         }
         if identity(path).is_some_and(|now| Some(now) != before) {
-            child.kill().expect("it can be killed");
-            return !child.wait().expect("it ends").success();
+            act(&mut child);
+            return child.wait().expect("it ends");
         }
         std::thread::sleep(Duration::from_micros(200));
     }
@@ -298,6 +305,21 @@ fn killed_evaluations_go_on_and_answer_the_same() {
         assert!(killed_at_new(&checkpoint, &arguments), "round {round}: it ended before it was killed");
         assert!(checkpoint.is_file() && !resumed.exists(), "round {round}");
     }
+    // Ctrl-C: the evaluation ends by itself between two ops, and leaves a checkpoint. It may have
+    // come too late for a short one.
+    let interrupt = |child: &mut Child| {
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill starts").success());
+    };
+    let interrupted = (0..20).any(|_| {
+        let status = at_new(&checkpoint, &arguments, &interrupt);
+        assert!(status.success() || status.code() == Some(130), "{status}");
+        if status.success() {
+            fs::remove_file(&resumed).expect("it was finished");
+        }
+        !status.success()
+    });
+    assert!(interrupted && checkpoint.is_file() && !resumed.exists());
     let kept = fs::read(&checkpoint).unwrap();
     let arguments = eval("--json");
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
