@@ -11,6 +11,7 @@ use fhec_compiler::build;
 use fhec_compiler::data::Preprocess;
 use fhec_compiler::program;
 use fhec_ir::ckks::Op;
+use fhec_ir::fact::{INPUT_LAYOUTS, OUTPUT_LAYOUTS};
 use fhec_ir::interp::{nn, run_packed};
 use fhec_ir::layout::Layout;
 use fhec_ir::plan::Plan;
@@ -177,8 +178,8 @@ fn the_packed_program_is_the_network() {
     let packed = &built.compiled.packed;
     let image = Tensor::from_fn([1, 3, 32, 32], |i| ((i / 7 * 7919 + 3) % 2003) as f32 / 801.2 - 1.25);
     let doubles = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
-    let [input]: [Layout; 1] = packed.meta("input_layout").unwrap();
-    let [output]: [Layout; 1] = packed.meta("output_layout").unwrap();
+    let [input]: [Layout; 1] = packed.fact(INPUT_LAYOUTS).unwrap().try_into().unwrap();
+    let [output]: [Layout; 1] = packed.fact(OUTPUT_LAYOUTS).unwrap().try_into().unwrap();
     assert_eq!((input.vectors(), input.slots, output.vectors()), (3, 1 << 10, 10));
     for data in packed.ops() {
         if let fhec_ir::packed::Op::LinearMap { map, .. } = &data.op {

@@ -14,6 +14,7 @@ use fhec_compiler::{
     data::{Dataset, Preprocess, preprocess},
     onnx,
 };
+use fhec_ir::fact::OUTPUT_FACTOR;
 use fhec_ir::{
     func::{Func, StageOp},
     interp,
@@ -53,7 +54,7 @@ fn class(logits: &[f32]) -> usize {
 
 /// Images of another class than the reference's, and the largest difference of logits.
 fn compare(result: &NnResult, images: &[Vec<Tensor>]) -> (usize, f32) {
-    let factor = result.func.meta::<f64>("output_factor").unwrap() as f32;
+    let factor = result.func.fact(OUTPUT_FACTOR).unwrap() as f32;
     let (mut changed, mut worst) = (0, 0.0f32);
     for image in images {
         let exact = interp::nn::run(&result.reference, image).unwrap().remove(0);

@@ -10,13 +10,11 @@
 use thiserror::Error;
 
 use crate::attr::AttrError;
+use crate::fact::BATCH;
 use crate::func::{Func, Stage};
 use crate::interp::Bundle;
 use crate::layout::Layout;
 use crate::record_attr;
-
-/// Name of the fact that says which [`Batch`] a program takes; without it, one image.
-const BATCH: &str = "batch";
 
 /// How many images a run takes, and how they share its ciphertexts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +45,7 @@ impl Batch {
 
     /// What `func` says.
     pub fn of_program<S: Stage>(func: &Func<S>) -> Result<Batch, BatchError> {
-        let batch = func.meta::<Option<Batch>>(BATCH)?.unwrap_or(Batch::SINGLE);
+        let batch = func.fact(BATCH)?.unwrap_or(Batch::SINGLE);
         if batch.images == 0 {
             return Err(BatchError::Empty);
         }
@@ -56,7 +54,7 @@ impl Batch {
 
     /// Writes it into `func`.
     pub fn set_in_program<S: Stage>(self, func: &mut Func<S>) {
-        func.set_meta(BATCH, &Some(self).filter(|batch| *batch != Batch::SINGLE));
+        func.set_fact(BATCH, &Some(self).filter(|batch| *batch != Batch::SINGLE));
     }
 
     /// Elements that one image has in a valid `layout`.

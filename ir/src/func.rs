@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use crate::attr::{AsAttr, Attr, AttrError};
 use crate::entity::{Const, Value};
+use crate::fact::Fact;
 use crate::printable::printable;
 use crate::tensor::{ConstPool, Tensor};
 
@@ -69,7 +70,7 @@ pub struct Func<S: Stage> {
     pub consts: ConstPool,
     /// Facts that passes leave for later ones (layouts of inputs and outputs, factors, notes), by
     /// name.
-    pub meta: BTreeMap<String, Attr>,
+    pub(crate) meta: BTreeMap<String, Attr>,
     values: Vec<ValueData<S>>,
     inputs: Vec<Value>,
     ops: Vec<OpData<S>>,
@@ -130,17 +131,36 @@ impl<S: Stage> Func<S> {
         self.consts.add(tensor)
     }
 
-    /// Sets the fact `key`.
-    pub fn set_meta(&mut self, key: &str, value: &impl AsAttr) {
+    /// Sets a fact.
+    pub fn set_fact<T: AsAttr>(&mut self, fact: Fact<T>, value: &T) {
         match value.to_attr() {
-            Some(attr) => self.meta.insert(key.to_string(), attr),
-            None => self.meta.remove(key),
+            Some(attr) => self.meta.insert(fact.name().to_string(), attr),
+            None => self.meta.remove(fact.name()),
         };
     }
 
-    /// Reads the fact `key`.
-    pub fn meta<T: AsAttr>(&self, key: &str) -> Result<T, AttrError> {
-        T::from_attr(self.meta.get(key)).map_err(|AttrError(m)| AttrError(format!("meta `{key}`: {m}")))
+    /// Reads a fact.
+    ///
+    /// # Errors
+    /// If it is absent and its type has no value for that, or is something else.
+    pub fn fact<T: AsAttr>(&self, fact: Fact<T>) -> Result<T, AttrError> {
+        let name = fact.name();
+        T::from_attr(self.meta.get(name)).map_err(|AttrError(m)| AttrError(format!("meta `{name}`: {m}")))
+    }
+
+    /// Whether a fact is there.
+    pub fn has_fact<T>(&self, fact: Fact<T>) -> bool {
+        self.meta.contains_key(fact.name())
+    }
+
+    /// Removes a fact.
+    pub fn remove_fact<T>(&mut self, fact: Fact<T>) {
+        self.meta.remove(fact.name());
+    }
+
+    /// Takes over all facts of another function, of whatever stage.
+    pub fn copy_facts<T: Stage>(&mut self, other: &Func<T>) {
+        self.meta.clone_from(&other.meta);
     }
 
     /// Inputs in order.

@@ -11,13 +11,11 @@ use thiserror::Error;
 
 use crate::ckks::{Ckks, Op};
 use crate::entity::Value;
+use crate::fact::{INPUT_LAYOUTS, STORED_VALUES};
 use crate::func::{Func, StageOp};
 use crate::interp::Bundle;
 use crate::layout::Layout;
 use crate::record_attr;
-
-/// Name of the fact that says how named values are stored: a list of [`StoredValue`].
-pub const STORED_VALUES: &str = "stored_values";
 
 /// How a value of the network is stored: element `e` of channel `c` as `e / (factor *
 /// channels[c])`.
@@ -86,7 +84,7 @@ pub struct LayerValuesError(String);
 /// The values of `func` that stand for values of the network, in program order; of those with the
 /// same name the last.
 pub fn layer_values(func: &Func<Ckks>) -> Result<Vec<LayerValue>, LayerValuesError> {
-    let facts: Vec<StoredValue> = func.meta(STORED_VALUES).map_err(|error| LayerValuesError(error.0))?;
+    let facts: Vec<StoredValue> = func.fact(STORED_VALUES).map_err(|error| LayerValuesError(error.0))?;
     let mut stored: BTreeMap<String, StoredValue> =
         facts.into_iter().map(|fact| (fact.name.clone(), fact)).collect();
     let layouts = layouts(func)?;
@@ -116,7 +114,7 @@ pub fn layer_values(func: &Func<Ckks>) -> Result<Vec<LayerValue>, LayerValuesErr
 /// The layout of every value, as far as ops tell: a linear map gives its result one, all others
 /// keep that of their first operand.
 fn layouts(func: &Func<Ckks>) -> Result<Vec<Option<Layout>>, LayerValuesError> {
-    let inputs: Vec<Layout> = func.meta("input_layout").map_err(|error| LayerValuesError(error.0))?;
+    let inputs: Vec<Layout> = func.fact(INPUT_LAYOUTS).map_err(|error| LayerValuesError(error.0))?;
     let mut layouts = vec![None; func.value_count()];
     for (input, layout) in func.inputs().iter().zip(inputs) {
         layouts[input.index()] = Some(layout);

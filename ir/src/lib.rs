@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`func`], `op_table` | the container all stages share; the macro behind their op tables |
 //! | [`entity`], [`tensor`], [`attr`] | ids, constants, attributes |
+//! | [`fact`] | what passes leave with a function, each with its type |
 //! | [`text`] | printer and parser |
 //! | [`verify`] | what every pass may rely on |
 //! | [`interp`] | cleartext meaning of each stage |
@@ -42,6 +43,7 @@ pub mod circuit_shape;
 pub mod ckks;
 pub mod diagonal;
 pub mod entity;
+pub mod fact;
 pub mod func;
 pub mod interp;
 pub mod key_demand;

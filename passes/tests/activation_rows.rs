@@ -1,6 +1,7 @@
 //! Every row of the table of activations from the network to the packed program, and a row that is
 //! in no table: that it runs shows that a row is all it takes.
 
+use fhec_ir::fact::{Fact, INPUT_LAYOUTS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
 use fhec_ir::func::Func;
 use fhec_ir::interp::{nn, run_packed};
 use fhec_ir::layout::Layout;
@@ -12,7 +13,6 @@ use fhec_ir::tensor::Tensor;
 use fhec_passes::lower_nn::{LayoutOptions, lower_nn};
 use fhec_passes::nn::approximate::ReluMethod;
 use fhec_passes::nn::calibrate::{Range, Source};
-use fhec_passes::nn::normalize_ranges::OUTPUT_FACTOR;
 use fhec_passes::pipeline::{NnOptions, run_nn};
 
 /// `1 - e^(-alpha x^2)`: of no use to networks, and in no table.
@@ -96,11 +96,11 @@ fn runs(function: Activation, method: &ReluMethod, tolerance: f64) {
         assert_eq!(result.ranges[0].activation, function.function().name);
         let left = |op: &Op| matches!(op, Op::Activation { .. });
         assert!(!result.func.ops().iter().any(|data| left(&data.op)), "{function}");
-        let factor: f64 = result.func.meta(OUTPUT_FACTOR).unwrap();
+        let factor: f64 = result.func.fact(OUTPUT_FACTOR).unwrap();
 
         let packed = lower_nn(&result.func, &LayoutOptions::for_slots(512)).unwrap();
-        let layouts = |key: &str| packed.meta::<Vec<Layout>>(key).unwrap();
-        let (input, output) = (layouts("input_layout"), layouts("output_layout"));
+        let layouts = |fact: Fact<Vec<Layout>>| packed.fact(fact).unwrap();
+        let (input, output) = (layouts(INPUT_LAYOUTS), layouts(OUTPUT_LAYOUTS));
         for (image, expected) in images.iter().zip(&results) {
             let approximated = nn::run(&result.func, image).unwrap().remove(0);
             let approximated = approximated.data().iter().map(|x| f64::from(*x) * factor);

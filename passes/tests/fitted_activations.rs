@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use fhec_ir::fact::OUTPUT_FACTOR;
 use fhec_ir::{
     entity::Value,
     func::{Func, StageOp},
@@ -22,7 +23,7 @@ use fhec_passes::{
         equalize_channels::{Tail, bounds_after, channel_bounds, channel_factors, equalize_channels},
         fit_activations::{self, Fits, fit_activations, fitted_activations},
         fit_network::Fitting,
-        normalize_ranges::{OUTPUT_FACTOR, normalize_ranges},
+        normalize_ranges::normalize_ranges,
         scaling::{Scaling, scaling},
     },
     pipeline::{NnOptions, NnResult, run_nn},
@@ -178,7 +179,7 @@ fn fits_follow_the_network_at_no_cost() {
         // The same on stored values: no product is inserted, and outputs are off by a factor only.
         let (stored, report) = normalize_ranges(&approximated, &new_factors).unwrap();
         assert!(!report.counts.contains_key("scaling products inserted"));
-        let factor = stored.meta::<f64>(OUTPUT_FACTOR).unwrap() as f32;
+        let factor = stored.fact(OUTPUT_FACTOR).unwrap() as f32;
         for image in &test[..10] {
             let plain = interp::nn::run(&approximated, image).unwrap().remove(0);
             let scaled = interp::nn::run(&stored, image).unwrap().remove(0);
@@ -292,7 +293,7 @@ fn the_least_depth_is_chosen() {
         assert!(total >= last);
         last = total;
         // What was judged is what was built.
-        let factor = result.func.meta::<f64>(OUTPUT_FACTOR).unwrap() as f32;
+        let factor = result.func.fact(OUTPUT_FACTOR).unwrap() as f32;
         let judged: Vec<_> =
             samples.iter().enumerate().filter(|(i, _)| i % 5 >= 2).map(|(_, x)| x.clone()).collect();
         let agreement = |func: &Func<Nn>, factor: f32| {
@@ -306,7 +307,7 @@ fn the_least_depth_is_chosen() {
         let deepest = activations.depths().max().unwrap();
         if deepest > 3 {
             let lower = run(&func, &source, Fitting::Depth(deepest - 1)).unwrap();
-            let factor = lower.func.meta::<f64>(OUTPUT_FACTOR).unwrap() as f32;
+            let factor = lower.func.fact(OUTPUT_FACTOR).unwrap() as f32;
             assert!(!agreement(&lower.func, factor).reaches(target));
         }
     }
@@ -330,7 +331,7 @@ fn known_polynomials_give_the_same_network() {
         assert!(count(&second.func, "mul") == 0 && count(&first.func, "mul") == 0);
         for image in images(10, 2) {
             let [a, b] = [&first, &second].map(|result| {
-                let factor = result.func.meta::<f64>(OUTPUT_FACTOR).unwrap() as f32;
+                let factor = result.func.fact(OUTPUT_FACTOR).unwrap() as f32;
                 let stored = interp::nn::run(&result.func, &image).unwrap().remove(0);
                 stored.data().iter().map(|v| v * factor).collect::<Vec<f32>>()
             });

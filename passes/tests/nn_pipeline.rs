@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fhec_ir::fact::OUTPUT_FACTOR;
 use fhec_ir::{
     entity::Value,
     func::Func,
@@ -14,7 +15,6 @@ use fhec_passes::{
     nn::{
         approximate::ReluMethod,
         calibrate::{Range, Source},
-        normalize_ranges::OUTPUT_FACTOR,
     },
     pipeline::{NnOptions, NnResult, run_nn},
 };
@@ -141,7 +141,7 @@ fn compile(func: &Func<Nn>, source: &Source<'_>, relu: ReluMethod) -> NnResult {
 
 /// The largest difference of the outputs, and the largest output.
 fn difference(result: &NnResult, images: &[Vec<Tensor>]) -> (f64, f64) {
-    let factor: f64 = result.func.meta(OUTPUT_FACTOR).unwrap();
+    let factor: f64 = result.func.fact(OUTPUT_FACTOR).unwrap();
     let (mut worst, mut largest) = (0.0f64, 0.0f64);
     for image in images {
         let exact = interp::nn::run(&result.reference, image).unwrap();

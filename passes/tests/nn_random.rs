@@ -1,6 +1,7 @@
 //! Passes keep the meaning of random networks: hundreds of small programs over all ops, run before
 //! and after.
 
+use fhec_ir::fact::OUTPUT_FACTOR;
 use fhec_ir::{
     entity::Value,
     func::{Func, StageOp},
@@ -13,7 +14,7 @@ use fhec_ir::{
 };
 use fhec_passes::nn::{
     collect_polynomials::collect_polynomials,
-    normalize_ranges::{OUTPUT_FACTOR, normalize_ranges},
+    normalize_ranges::normalize_ranges,
     scaling::Scaling,
     simplify::{Options, simplify},
 };
@@ -313,7 +314,7 @@ fn normalize_ranges_keeps_the_meaning_for_any_factors() {
         // From 1/4 to 4; the meaning does not depend on factors being well chosen.
         let factors = (0..func.value_count()).map(|_| (2.0 * random.real()).exp2()).collect();
         let (normalized, _) = normalize_ranges(&func, &Scaling::new(factors)).unwrap();
-        let factor = normalized.meta::<f64>(OUTPUT_FACTOR).unwrap();
+        let factor = normalized.fact(OUTPUT_FACTOR).unwrap();
         compare(seed, &func, &normalized, factor);
         for data in normalized.ops() {
             if let Op::Poly { polynomial, .. } = &data.op {

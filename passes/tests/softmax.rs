@@ -1,6 +1,7 @@
 //! A softmax under encryption: the network after approximation, and the packed program in every
 //! packing, against the exact one.
 
+use fhec_ir::fact::{INPUT_LAYOUTS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
 use fhec_ir::func::Func;
 use fhec_ir::interp::{nn, run_packed};
 use fhec_ir::layout::Layout;
@@ -49,7 +50,7 @@ fn probabilities_are_those_of_the_exact_softmax() {
         (names.logits.as_str(), names.probabilities.as_str()),
         ("logits/over_temperature", "probabilities")
     );
-    let factor: f64 = result.func.meta("output_factor").unwrap();
+    let factor: f64 = result.func.fact(OUTPUT_FACTOR).unwrap();
     let mut largest_logit = 0.0f32;
     for image in &images {
         let logits = nn::run(&classifier(), image).unwrap();
@@ -76,8 +77,8 @@ fn probabilities_are_those_of_the_exact_softmax() {
     for packing in [Packing::Auto, Packing::Multiplexed, Packing::Channel] {
         let options = LayoutOptions { packing, ..LayoutOptions::for_slots(1 << 10) };
         let packed = lower_nn(&result.func, &options).unwrap();
-        let [input]: [Layout; 1] = packed.meta("input_layout").unwrap();
-        let [output]: [Layout; 1] = packed.meta("output_layout").unwrap();
+        let [input]: [Layout; 1] = packed.fact(INPUT_LAYOUTS).unwrap().try_into().unwrap();
+        let [output]: [Layout; 1] = packed.fact(OUTPUT_LAYOUTS).unwrap().try_into().unwrap();
         assert_eq!(output.vectors(), if packing == Packing::Channel { 10 } else { 1 });
         let expected = nn::run(&result.func, &images[0]).unwrap();
         let found = run_packed(&packed, &[input.pack(&doubles(&images[0][0]))]).unwrap();

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use fhec_compiler::onnx;
 use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::fact::{INPUT_LAYOUTS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
 use fhec_ir::interp::{nn, run_ckks};
 use fhec_ir::layout::Layout;
 use fhec_ir::tensor::Tensor;
@@ -54,9 +55,9 @@ fn the_mnist_network_compiles_and_the_program_computes_it() {
         let (y, x) = ((i / 28) as f32 - 14.0, (i % 28) as f32 - 13.0);
         (-(x * x + 3.0 * y * y) / 60.0).exp() * 2.5 - 0.4
     });
-    let factor: f64 = program.meta("output_factor").unwrap();
-    let [input]: [Layout; 1] = program.meta("input_layout").unwrap();
-    let [output]: [Layout; 1] = program.meta("output_layout").unwrap();
+    let factor: f64 = program.fact(OUTPUT_FACTOR).unwrap();
+    let [input]: [Layout; 1] = program.fact(INPUT_LAYOUTS).unwrap().try_into().unwrap();
+    let [output]: [Layout; 1] = program.fact(OUTPUT_LAYOUTS).unwrap().try_into().unwrap();
     let doubles: Vec<f64> = image.data().iter().map(|&x| f64::from(x)).collect();
     let result = run_ckks(program, &[input.pack(&doubles)]).unwrap();
     let logits = output.unpack(&result[0]);
@@ -87,8 +88,8 @@ fn resnet_20_is_bootstrapped_at_128_bits() {
     assert!(rotations <= 802, "{rotations}");
     let image = Tensor::from_fn([1, 3, 32, 32], |i| ((i * 7919) % 2003) as f32 / 1000.0 - 1.0);
     let expected = nn::run(network, std::slice::from_ref(&image)).unwrap();
-    let [input]: [Layout; 1] = program.meta("input_layout").unwrap();
-    let [output]: [Layout; 1] = program.meta("output_layout").unwrap();
+    let [input]: [Layout; 1] = program.fact(INPUT_LAYOUTS).unwrap().try_into().unwrap();
+    let [output]: [Layout; 1] = program.fact(OUTPUT_LAYOUTS).unwrap().try_into().unwrap();
     let elements: Vec<f64> = image.data().iter().map(|&x| f64::from(x)).collect();
     let result = run_ckks(program, &[input.pack(&elements)]).unwrap();
     for (found, expected) in output.unpack(&result[0]).iter().zip(expected[0].data()) {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fhec_ir::fact::ONNX_NODES;
 use fhec_ir::func::{Func, OpData};
 use fhec_ir::nn::Nn;
-use fhec_ir::nn::origin::{ONNX_NODES, OnnxNode};
+use fhec_ir::nn::origin::OnnxNode;
 use fhec_ir::tensor::Tensor;
 use onnx_protobuf::tensor_shape_proto::dimension;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
@@ -101,7 +102,7 @@ fn set_origins(func: &mut Func<Nn>, nodes: &BTreeMap<&str, NodeId>) {
         Some(OnnxNode { tensor: tensor.to_string(), node: name.clone(), op: op.clone() })
     };
     let origins: Vec<OnnxNode> = func.ops().iter().filter_map(origin).collect();
-    func.set_meta(ONNX_NODES, &origins);
+    func.set_fact(ONNX_NODES, &origins);
 }
 
 /// Version of the standard operator set, checked.

@@ -5,11 +5,9 @@ use thiserror::Error;
 use super::{BootstrapError, BootstrapParams};
 use crate::attr::AttrError;
 use crate::ckks::Ckks;
+use crate::fact::BOOTSTRAPS;
 use crate::func::Func;
 use crate::params::Params;
-
-/// Name of the meta entry of a ckks program that holds its bootstraps.
-const PROGRAM_META: &str = "bootstraps";
 
 /// Why the bootstraps of a program cannot be used.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -37,7 +35,7 @@ impl BootstrapParams {
     /// The bootstraps that the `bootstrap` ops of `program` mean, one per number of slots; none if
     /// it has none.
     pub fn of_program(program: &Func<Ckks>) -> Result<Vec<BootstrapParams>, AttrError> {
-        if program.meta.contains_key(PROGRAM_META) { program.meta(PROGRAM_META) } else { Ok(Vec::new()) }
+        if program.has_fact(BOOTSTRAPS) { program.fact(BOOTSTRAPS) } else { Ok(Vec::new()) }
     }
 
     /// [`BootstrapParams::of_program`] of a program that may come from anywhere: each bootstrap is
@@ -61,6 +59,6 @@ impl BootstrapParams {
 
     /// Puts `bootstraps` into `program`, which carries them as text with everything else.
     pub fn set_in_program(program: &mut Func<Ckks>, bootstraps: &Vec<BootstrapParams>) {
-        program.set_meta(PROGRAM_META, bootstraps);
+        program.set_fact(BOOTSTRAPS, bootstraps);
     }
 }

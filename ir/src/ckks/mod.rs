@@ -21,10 +21,6 @@ use crate::op_table::op_table;
 use crate::polynomial::Polynomial;
 use crate::scale::{Level, Scale};
 
-/// Name of the fact that says how many bytes of encoded weights may be kept between images; it is
-/// absent where all of them may.
-pub const WEIGHT_BYTES: &str = "weight_bytes";
-
 /// The ckks stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ckks;

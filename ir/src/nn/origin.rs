@@ -6,11 +6,9 @@
 
 use super::Nn;
 use crate::entity::Value;
+use crate::fact::ONNX_NODES;
 use crate::func::{Func, StageOp};
 use crate::record_attr;
-
-/// Name of the fact that says which nodes named values come from: a list of [`OnnxNode`].
-pub const ONNX_NODES: &str = "onnx_nodes";
 
 /// A node of an ONNX model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +26,7 @@ record_attr!(OnnxNode { tensor, node, op });
 /// The node that `value` comes from, if the function says so. A value without a name is on the way
 /// to the first value with one that is made of it, and belongs to the node of that.
 pub fn onnx_node(func: &Func<Nn>, value: Value) -> Option<OnnxNode> {
-    let mut nodes: Vec<OnnxNode> = func.meta(ONNX_NODES).ok()?;
+    let mut nodes: Vec<OnnxNode> = func.fact(ONNX_NODES).ok()?;
     let mut at = value;
     loop {
         if let Some(name) = func.value_name(at) {

@@ -19,10 +19,12 @@ pub mod wire;
 
 use thiserror::Error;
 
+use crate::attr::AttrError;
 use crate::batch::{Batch, BatchError};
 use crate::bootstrap::ProgramBootstrapError;
 use crate::ckks::Ckks;
 use crate::entity::Value;
+use crate::fact::{Fact, INPUT_LAYOUTS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
 use crate::func::{Func, Stage};
 use crate::key_demand::KeyDemand;
 use crate::layout::Layout;
@@ -127,12 +129,12 @@ impl Program {
         plan: Plan,
         preprocess: Preprocess,
     ) -> Result<Self, ProgramError> {
-        let factor: f64 =
-            schedule.meta::<Option<f64>>("output_factor").map_err(fact("output_factor"))?.unwrap_or(1.0);
+        let factor = schedule.fact(OUTPUT_FACTOR).map_err(refused(OUTPUT_FACTOR))?;
         let input = port(
             &schedule,
             &reference,
-            ["input", "input_layout"],
+            "input",
+            INPUT_LAYOUTS,
             Func::inputs,
             Func::inputs,
             1.0,
@@ -141,7 +143,8 @@ impl Program {
         let output = port(
             &schedule,
             &reference,
-            ["output", "output_layout"],
+            "output",
+            OUTPUT_LAYOUTS,
             Func::outputs,
             Func::outputs,
             factor,
@@ -230,27 +233,28 @@ impl Program {
     }
 }
 
-fn fact(meta: &'static str) -> impl Fn(crate::attr::AttrError) -> ProgramError {
-    move |error| ProgramError::Facts { meta, reason: error.to_string() }
+fn refused<T>(fact: Fact<T>) -> impl Fn(AttrError) -> ProgramError {
+    move |error| ProgramError::Facts { meta: fact.name(), reason: error.to_string() }
 }
 
 /// The only input or output of both functions.
 fn port(
     schedule: &Func<Ckks>,
     reference: &Func<Nn>,
-    [what, meta]: [&'static str; 2],
+    what: &'static str,
+    fact: Fact<Vec<Layout>>,
     bundles: fn(&Func<Ckks>) -> &[Value],
     tensors: fn(&Func<Nn>) -> &[Value],
     factor: f64,
     log2_error: f64,
 ) -> Result<Port, ProgramError> {
-    let layouts: Vec<Layout> = schedule.meta(meta).map_err(fact(meta))?;
+    let layouts = schedule.fact(fact).map_err(refused(fact))?;
     let (&[bundle], &[tensor], [layout]) = (bundles(schedule), tensors(reference), &layouts[..]) else {
         let (bundles, tensors, layouts) = (bundles(schedule).len(), tensors(reference).len(), layouts.len());
         let reason = format!(
             "there are {layouts} layouts for {bundles} bundles and {tensors} tensors, and programs have one {what}"
         );
-        return Err(ProgramError::Facts { meta, reason });
+        return Err(ProgramError::Facts { meta: fact.name(), reason });
     };
     Ok(Port {
         name: reference.value_name(tensor).unwrap_or_default().into(),

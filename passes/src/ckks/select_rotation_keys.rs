@@ -11,8 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fhec_ir::attr::Attr;
 use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::fact::Fact;
 use fhec_ir::func::{Func, Rewriter};
 use fhec_ir::key_demand::{KeyDemand, switching_key_bytes};
 use fhec_ir::params::Params;
@@ -71,6 +71,9 @@ const SECONDS_PER_BYTE: f64 = 2e-11;
 const MAX_DOUBLINGS: usize = 40;
 
 const PASS: &str = "select_rotation_keys";
+/// Steps and level of every rotation key, for readers of the text. Programs say it in their
+/// interface.
+const ROTATION_KEYS: Fact<Vec<Vec<i64>>> = Fact::new("rotation_keys");
 
 /// See the [module](self).
 pub fn select_rotation_keys(
@@ -257,8 +260,6 @@ fn rewrite(
 }
 
 fn record(func: &mut Func<Ckks>, keys: &KeyDemand) {
-    let key = |(&steps, &level): (&usize, &Level)| {
-        Attr::List(vec![Attr::Int(steps as i64), Attr::Int(i64::from(level))])
-    };
-    func.meta.insert("rotation_keys".into(), Attr::List(keys.rotations.iter().map(key).collect()));
+    let key = |(&steps, &level): (&usize, &Level)| vec![steps as i64, i64::from(level)];
+    func.set_fact(ROTATION_KEYS, &keys.rotations.iter().map(key).collect());
 }

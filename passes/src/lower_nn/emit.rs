@@ -1,10 +1,10 @@
 //! Steps with layouts to packed ops.
 
 use fhec_ir::entity::{Const, Value};
+use fhec_ir::fact::{INPUT_LAYOUTS, ONNX_NODES, OUTPUT_LAYOUTS};
 use fhec_ir::func::Func;
 use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
 use fhec_ir::nn::Nn;
-use fhec_ir::nn::origin::ONNX_NODES;
 use fhec_ir::packed::{Op, Packed, VectorType};
 
 use super::LowerError;
@@ -19,12 +19,12 @@ pub(super) fn emit(
     slots: usize,
 ) -> Result<Func<Packed>, LowerError> {
     let mut func = Func::<Packed>::new(network.name.clone());
-    func.meta = network.meta.clone();
+    func.copy_facts(network);
     // Nodes are for messages about networks.
-    func.meta.remove(ONNX_NODES);
+    func.remove_fact(ONNX_NODES);
     let of = |tensors: &[usize]| tensors.iter().map(|&t| layouts.layouts[t].clone()).collect::<Vec<_>>();
-    func.set_meta("input_layout", &of(&program.inputs));
-    func.set_meta("output_layout", &of(&program.outputs));
+    func.set_fact(INPUT_LAYOUTS, &of(&program.inputs));
+    func.set_fact(OUTPUT_LAYOUTS, &of(&program.outputs));
     let mut values: Vec<Option<Value>> = vec![None; program.tensors.len()];
     for &input in &program.inputs {
         let vectors = layouts.layouts[input].vectors();

@@ -1,6 +1,7 @@
 //! Every op: the lowered program, run on packed vectors, must give what the network gives on
 //! tensors.
 
+use fhec_ir::fact::{INPUT_LAYOUTS, OUTPUT_LAYOUTS};
 use fhec_ir::func::Func;
 use fhec_ir::interp::{nn, run_packed};
 use fhec_ir::layout::Layout;
@@ -27,11 +28,11 @@ fn check_with(network: &Func<Nn>, options: &LayoutOptions) -> Func<Packed> {
     verify(&packed).unwrap();
     let inputs: Vec<Tensor> = network.inputs().iter().map(|&v| input(&network.ty(v).shape)).collect();
     let expected = nn::run(network, &inputs).unwrap();
-    let layouts: Vec<Layout> = packed.meta("input_layout").unwrap();
+    let layouts: Vec<Layout> = packed.fact(INPUT_LAYOUTS).unwrap();
     let doubles = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
     let bundles: Vec<_> = layouts.iter().zip(&inputs).map(|(l, t)| l.pack(&doubles(t))).collect();
     let results = run_packed(&packed, &bundles).unwrap();
-    let layouts: Vec<Layout> = packed.meta("output_layout").unwrap();
+    let layouts: Vec<Layout> = packed.fact(OUTPUT_LAYOUTS).unwrap();
     for ((layout, result), expected) in layouts.iter().zip(&results).zip(&expected) {
         let found = layout.unpack(result);
         let expected = doubles(expected);
@@ -243,9 +244,9 @@ fn check_batch(network: &Func<Nn>, options: &LayoutOptions) -> Func<Packed> {
         .collect();
     let doubles = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
     let all: Vec<f64> = images.iter().flat_map(doubles).collect();
-    let [input]: [Layout; 1] = packed.meta("input_layout").unwrap();
+    let [input]: [Layout; 1] = packed.fact(INPUT_LAYOUTS).unwrap().try_into().unwrap();
     let results = run_packed(&packed, &[batch.pack(&input, &all).unwrap()]).unwrap();
-    let outputs: Vec<Layout> = packed.meta("output_layout").unwrap();
+    let outputs: Vec<Layout> = packed.fact(OUTPUT_LAYOUTS).unwrap();
     for (number, (layout, result)) in outputs.iter().zip(&results).enumerate() {
         let found = batch.unpack(layout, result).unwrap();
         let found: Vec<&[f64]> = found.chunks_exact(found.len() / batch.images).collect();

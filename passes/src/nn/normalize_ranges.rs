@@ -11,6 +11,7 @@
 
 use fhec_ir::{
     entity::{Const, Value},
+    fact::OUTPUT_FACTOR,
     func::{Func, Rewriter, StageOp},
     nn::{Nn, Op},
     polynomial::Polynomial,
@@ -25,8 +26,6 @@ use crate::{
 };
 
 const PASS: &str = "normalize-ranges";
-/// Name of the fact that tells what outputs are to be multiplied with.
-pub const OUTPUT_FACTOR: &str = "output_factor";
 
 /// Returns the function on stored values; the report counts products that had to be inserted.
 pub fn normalize_ranges(func: &Func<Nn>, scaling: &Scaling) -> Result<(Func<Nn>, Report), PassError> {
@@ -67,7 +66,7 @@ pub fn normalize_ranges(func: &Func<Nn>, scaling: &Scaling) -> Result<(Func<Nn>,
     }
     let Pass { rewriter, report, .. } = pass;
     let mut result = rewriter.finish(func);
-    result.set_meta(OUTPUT_FACTOR, &factor);
+    result.set_fact(OUTPUT_FACTOR, &factor);
     Ok((result, report))
 }
 

@@ -18,6 +18,7 @@
 use std::f64::consts::{E, PI};
 
 use fhec_ir::entity::Value;
+use fhec_ir::fact::Fact;
 use fhec_ir::func::{Func, OpData, Stage, StageOp};
 use fhec_ir::nn::{Nn, Op};
 use fhec_ir::polynomial::Polynomial;
@@ -61,11 +62,11 @@ pub struct SoftmaxNames {
 record_attr!(SoftmaxNames { logits, exponentials, probabilities, operand_factor });
 
 impl SoftmaxNames {
-    const META: &str = "softmax";
+    const FACT: Fact<Option<SoftmaxNames>> = Fact::new("softmax");
 
     /// Those of a program of any stage; the last, if there are several.
     pub fn of<S: Stage>(func: &Func<S>) -> Option<Self> {
-        func.meta::<Option<SoftmaxNames>>(Self::META).ok().flatten()
+        func.fact(Self::FACT).ok().flatten()
     }
 
     /// The values of `func` whose error says how precise it is: its outputs; where they are a
@@ -93,7 +94,7 @@ impl SoftmaxNames {
 
     /// Keeps them with a program; later stages take them over.
     pub fn set_in<S: Stage>(&self, func: &mut Func<S>) {
-        func.set_meta(Self::META, self);
+        func.set_fact(Self::FACT, &Some(self.clone()));
     }
 }
 

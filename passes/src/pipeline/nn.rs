@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use fhec_ir::{
     entity::Value,
+    fact::STORED_VALUES,
     func::{Func, OpData, StageOp},
-    layer_values::{STORED_VALUES, StoredValue},
+    layer_values::StoredValue,
     nn::Nn,
     plan::RangeRow,
     verify::verify,
@@ -125,7 +126,7 @@ pub fn run_nn<'a>(
     })?;
     let stored = stored_values(&func, &new_factors, &exact, &channels);
     let mut func = Arc::unwrap_or_clone(runner.pass(&func, |func| normalize_ranges(func, &new_factors))?);
-    func.set_meta(STORED_VALUES, &stored);
+    func.set_fact(STORED_VALUES, &stored);
 
     let ranges = range_rows(&exact, &ranges, source);
     let reference = Arc::unwrap_or_clone(reference);

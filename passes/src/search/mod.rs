@@ -18,7 +18,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fhec_ir::bootstrap::BootstrapParams;
-use fhec_ir::ckks::{Ckks, Op, WEIGHT_BYTES};
+use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::fact::{OUTPUT_FACTOR, WEIGHT_BYTES};
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
@@ -167,7 +168,7 @@ pub fn search(
     packed.trail.iter().chain(&trail).for_each(|(pass, snapshot)| after(pass, snapshot.clone()));
     drop(trail);
     let mut program = Arc::unwrap_or_clone(result.func);
-    program.set_meta(WEIGHT_BYTES, &estimate.cached_bytes);
+    program.set_fact(WEIGHT_BYTES, &estimate.cached_bytes);
     Ok(Scheduled {
         packed: packed.result.func.clone(),
         program,
@@ -236,7 +237,7 @@ impl<'a> Search<'a> {
     fn bits(&self, error: f64) -> f64 {
         // What is judged is stored as the network's over this factor: the outputs, or the operand
         // of a softmax.
-        let outputs = || self.func.meta::<Option<f64>>("output_factor").ok().flatten().unwrap_or(1.0);
+        let outputs = || self.func.fact(OUTPUT_FACTOR).unwrap_or(1.0);
         let factor = SoftmaxNames::of(self.func).map_or_else(outputs, |names| names.operand_factor);
         self.options.params.precision_bits.unwrap_or((factor / error).log2())
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::options::SecurityLevel;
 use fhec_ir::ckks::Op;
+use fhec_ir::fact::{INPUT_LAYOUTS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
 use fhec_ir::interp::{nn, run_ckks};
 use fhec_ir::layout::Layout;
 use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
@@ -63,8 +64,8 @@ fn check(network: &Func<Nn>, scheduled: &Scheduled) {
     let image = Tensor::from_fn(shape.clone(), |i| ((i * 7919) % 2003) as f32 / 2003.0 - 0.5);
     let expected = nn::run(network, std::slice::from_ref(&image)).unwrap();
     let program = &scheduled.program;
-    let [input]: [Layout; 1] = program.meta("input_layout").unwrap();
-    let [output]: [Layout; 1] = program.meta("output_layout").unwrap();
+    let [input]: [Layout; 1] = program.fact(INPUT_LAYOUTS).unwrap().try_into().unwrap();
+    let [output]: [Layout; 1] = program.fact(OUTPUT_LAYOUTS).unwrap().try_into().unwrap();
     let doubles = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
     let result = run_ckks(program, &[input.pack(&doubles(&image))]).unwrap();
     for (found, expected) in output.unpack(&result[0]).iter().zip(doubles(&expected[0])) {
@@ -113,7 +114,7 @@ fn a_lenet_is_scheduled_at_128_bits() {
         estimate.error_bits_worst >= (8.0f64 / 1e-4).log2()
             && estimate.log2_failure_probability == LEAST_LOG2_PROBABILITY
     );
-    assert_eq!(scheduled.program.meta::<f64>("output_factor").unwrap(), 8.0);
+    assert_eq!(scheduled.program.fact(OUTPUT_FACTOR).unwrap(), 8.0);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use fhec_ir::bootstrap::{BootstrapParams, ProgramBootstrapError};
-use fhec_ir::ckks::{Ckks, Op, WEIGHT_BYTES};
+use fhec_ir::ckks::{Ckks, Op};
+use fhec_ir::fact::WEIGHT_BYTES;
 use fhec_ir::func::Func;
 use fhec_ir::linear_map::LinearMap;
 use fhec_ir::polynomial_shape::PolynomialShape;
@@ -62,7 +63,7 @@ impl Prepared {
     ) -> Result<Self, PrepareError> {
         let program = program.into();
         let planned: Option<u64> = program
-            .meta(WEIGHT_BYTES)
+            .fact(WEIGHT_BYTES)
             .map_err(|error| PrepareError::WeightBytes { reason: error.to_string() })?;
         let kept = planned.map_or(max_weight_bytes, |bytes| max_weight_bytes.min(bytes as usize));
         let encoder = FactorEncoder::new(context);

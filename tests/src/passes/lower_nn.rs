@@ -1,5 +1,6 @@
 //! `passes/src/lower_nn`: from networks to packed programs.
 
+use fhec_ir::fact::{Fact, INPUT_LAYOUTS, OUTPUT_LAYOUTS};
 use fhec_ir::interp::{nn, run_packed};
 use fhec_ir::layout::Layout;
 use fhec_ir::linear_map::LinearKind;
@@ -58,9 +59,9 @@ pub(super) fn lower(case: &Case) -> Result<Outcome, Failure> {
 
     let broken = |e: &dyn std::fmt::Display| Failure::Broken(e.to_string());
     let layouts =
-        |key: &str| packed.meta::<Vec<Layout>>(key).map_err(|e| Failure::Broken(format!("{key}: {e:?}")));
+        |fact: Fact<Vec<Layout>>| packed.fact(fact).map_err(|e| Failure::Broken(format!("{fact:?}: {e:?}")));
     let (mut tensors, mut bundles) = (Vec::new(), Vec::new());
-    for ((&input, layout), seed) in network.inputs().iter().zip(layouts("input_layout")?).zip(1..) {
+    for ((&input, layout), seed) in network.inputs().iter().zip(layouts(INPUT_LAYOUTS)?).zip(1..) {
         let shape = network.ty(input).shape.clone();
         let elements: Vec<f32> =
             random_bundle(1, layout.elements(), seed).concat().into_iter().map(|x| x as f32).collect();
@@ -69,7 +70,7 @@ pub(super) fn lower(case: &Case) -> Result<Outcome, Failure> {
     }
     let expected = nn::run(&network, &tensors).map_err(|e| broken(&e))?;
     let found = run_packed(&packed, &bundles).map_err(|e| broken(&e))?;
-    for ((expected, found), layout) in expected.iter().zip(&found).zip(layouts("output_layout")?) {
+    for ((expected, found), layout) in expected.iter().zip(&found).zip(layouts(OUTPUT_LAYOUTS)?) {
         let largest = expected.data().iter().fold(1.0f64, |m, &x| m.max(f64::from(x).abs()));
         let pairs = expected.data().iter().zip(layout.unpack(found));
         // The network is run in single precision.

@@ -15,6 +15,7 @@
 use std::str::FromStr;
 
 use fhec_ir::entity::Value;
+use fhec_ir::fact::OUTPUT_FACTOR;
 use fhec_ir::func::Func;
 use fhec_ir::interp;
 use fhec_ir::nn::Nn;
@@ -25,7 +26,7 @@ use fhec_passes::nn::collect_polynomials::collect_polynomials;
 use fhec_passes::nn::drop_softmax::drop_softmax;
 use fhec_passes::nn::equalize_channels::{Tail, channel_bounds, channel_factors, equalize_channels};
 use fhec_passes::nn::fit_activations::{self, fit_activations};
-use fhec_passes::nn::normalize_ranges::{OUTPUT_FACTOR, normalize_ranges};
+use fhec_passes::nn::normalize_ranges::normalize_ranges;
 use fhec_passes::nn::scaling::{Scaling, scaling};
 use fhec_passes::nn::simplify::{self, simplify};
 use fhec_passes::report::Report;
@@ -178,9 +179,11 @@ fn outcome(func: &Func<Nn>, report: Report) -> Result<Outcome, Failure> {
 /// factor.
 fn compared(case: &Case, before: &Func<Nn>, after: &Func<Nn>, report: Report) -> Result<Outcome, Failure> {
     let outcome = outcome(after, report)?;
-    let factor: Option<f64> =
-        after.meta(OUTPUT_FACTOR).map_err(|error| Failure::Broken(format!("{error:?}")))?;
-    let (factor, tolerance) = (factor.unwrap_or(1.0), case.number("tolerance")?.unwrap_or(1e-5));
+    let factor = match after.has_fact(OUTPUT_FACTOR) {
+        true => after.fact(OUTPUT_FACTOR).map_err(|error| Failure::Broken(format!("{error:?}")))?,
+        false => 1.0,
+    };
+    let tolerance = case.number("tolerance")?.unwrap_or(1e-5);
     for [old, new] in results(before, after)? {
         let scale = old.data().iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
         let differences =

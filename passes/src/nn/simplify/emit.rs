@@ -23,7 +23,7 @@ const PASS: &str = "simplify";
 /// The function that `choice` stands for.
 pub fn emit(old: &Func<Nn>, import: &Import, choice: &Choice) -> Result<Func<Nn>, PassError> {
     let mut func = Func::new(old.name.clone());
-    func.meta = old.meta.clone();
+    func.copy_facts(old);
     // A class is named after the last of the values it stands for: what a fold leaves is what came
     // out at its end.
     let names = import

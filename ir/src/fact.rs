@@ -1,0 +1,60 @@
+//! Facts about a function: what passes leave for later ones, for programs and for the runtime, each
+//! under a name in the text form and with a type in code.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::batch::Batch;
+use crate::bootstrap::BootstrapParams;
+use crate::layer_values::StoredValue;
+use crate::layout::Layout;
+use crate::nn::origin::OnnxNode;
+
+/// The name and the type of a fact. A fact that two crates share is one of the constants here.
+pub struct Fact<T> {
+    name: &'static str,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Fact<T> {
+    /// A fact called `name` in the text form: a word.
+    pub const fn new(name: &'static str) -> Self {
+        Fact { name, of: PhantomData }
+    }
+
+    /// Its name in the text form.
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+impl<T> Clone for Fact<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Fact<T> {}
+
+impl<T> fmt::Debug for Fact<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fact({})", self.name)
+    }
+}
+
+/// Where the elements of each input are.
+pub const INPUT_LAYOUTS: Fact<Vec<Layout>> = Fact::new("input_layout");
+/// Where the elements of each output are.
+pub const OUTPUT_LAYOUTS: Fact<Vec<Layout>> = Fact::new("output_layout");
+/// What stored outputs are multiplied with to be those of the network.
+pub const OUTPUT_FACTOR: Fact<f64> = Fact::new("output_factor");
+/// How values that layers are named after are stored.
+pub const STORED_VALUES: Fact<Vec<StoredValue>> = Fact::new("stored_values");
+/// Images of one run; absent for one image.
+pub const BATCH: Fact<Option<Batch>> = Fact::new("batch");
+/// What the `bootstrap` ops of a program mean, one per number of slots.
+pub const BOOTSTRAPS: Fact<Vec<BootstrapParams>> = Fact::new("bootstraps");
+/// Bytes of encoded weights that may be kept between images; absent where all of them may.
+pub const WEIGHT_BYTES: Fact<Option<u64>> = Fact::new("weight_bytes");
+/// The nodes of the model file that values come from.
+pub const ONNX_NODES: Fact<Vec<OnnxNode>> = Fact::new("onnx_nodes");
