@@ -172,3 +172,23 @@ fn crates_stand_on_what_they_may_use() {
         }
     }
 }
+
+/// The attacks of the threat model name tests that exist: those of `hostile_files`, or of the file
+/// in brackets.
+#[test]
+fn attacks_name_tests_that_exist() {
+    let page = read("docs/threat-model.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| attack |")).skip(2);
+    let rows: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
+    for row in &rows {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().expect("rows have cells");
+        let mut quoted = cell.split('`').skip(1).step_by(2);
+        let Some(name) = quoted.next() else {
+            assert_eq!(cell, "the same", "{row}");
+            continue;
+        };
+        let file = quoted.next().unwrap_or("cli/tests/hostile_files.rs");
+        assert!(read(file).contains(&format!("fn {name}()")), "{file} has no {name}");
+    }
+    assert!(rows.len() >= 20, "only {} attacks", rows.len());
+}
