@@ -79,12 +79,6 @@ impl Big {
 }
 
 impl Real for Big {
-    type Precision = usize;
-
-    fn new(value: f64, bits: usize) -> Big {
-        Big::new(value, bits)
-    }
-
     fn to_f64(&self) -> f64 {
         if self.value.is_nan() {
             return f64::NAN;

@@ -92,7 +92,7 @@ pub fn from_unit(t: f64, domain: [f64; 2]) -> f64 {
 
 /// sum_k c_k T_k(t).
 pub fn clenshaw<T: Real>(coefficients: &[T], t: &T, precision: T::Precision) -> T {
-    let zero = T::new(0.0, precision);
+    let zero = T::number(0.0, precision);
     let twice = t.clone() + t;
     let (mut next, mut after) = (zero.clone(), zero);
     for c in coefficients.iter().skip(1).rev() {
@@ -133,10 +133,10 @@ impl<T: Real> Nodes<T> {
         // c_k = (2 / count) sum_i v_i cos(pi k (2i + 1) / (2 count)), half of it for k = 0.
         let turn = 4 * self.count;
         let cosine = |j: usize| &self.cosines[(j % turn).min(turn - j % turn)];
-        let size = T::new(self.count as f64, self.precision);
+        let size = T::number(self.count as f64, self.precision);
         (0..self.count)
             .map(|k| {
-                let mut sum = T::new(0.0, self.precision);
+                let mut sum = T::number(0.0, self.precision);
                 for (i, v) in values.iter().enumerate() {
                     sum = sum + &(v.clone() * cosine(k * (2 * i + 1)));
                 }

@@ -1,6 +1,6 @@
 //! The arithmetic an approximation is computed in.
 
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use fhec_ir::nn::expression::Number;
 
 use super::big::Big;
 
@@ -14,19 +14,9 @@ pub trait Target: Sync {
     fn precise(&self, x: f64, bits: usize) -> Big;
 }
 
-/// Numbers that the algorithms of this module are generic over: `f64` and [`Big`].
-pub trait Real:
-    Clone
-    + Neg<Output = Self>
-    + for<'a> Add<&'a Self, Output = Self>
-    + for<'a> Sub<&'a Self, Output = Self>
-    + for<'a> Mul<&'a Self, Output = Self>
-    + for<'a> Div<&'a Self, Output = Self>
-{
-    /// What it takes to make a number: nothing, or a length in bits.
-    type Precision: Copy;
-    /// `value`, exactly.
-    fn new(value: f64, precision: Self::Precision) -> Self;
+/// Numbers that the algorithms of this module are generic over: `f64` and [`Big`]. Formulas can be
+/// evaluated in them, too.
+pub trait Real: Number {
     /// The nearest `f64`.
     fn to_f64(&self) -> f64;
     /// Whether the number is exactly zero.
@@ -40,12 +30,6 @@ pub trait Real:
 }
 
 impl Real for f64 {
-    type Precision = ();
-
-    fn new(value: f64, (): ()) -> f64 {
-        value
-    }
-
     fn to_f64(&self) -> f64 {
         *self
     }

@@ -60,8 +60,8 @@ impl<'a, T: Real> Exchange<'a, T> {
     /// Prepares the nodes and the map of u onto [-1, 1].
     pub fn new(problem: &'a Problem<'a>, precision: T::Precision) -> Exchange<'a, T> {
         let (low, high) = problem.hull();
-        let end = |x: f64| argument(problem.parity, &T::new(x, precision));
-        let two = T::new(2.0, precision);
+        let end = |x: f64| argument(problem.parity, &T::number(x, precision));
+        let two = T::number(2.0, precision);
         Exchange {
             problem,
             precision,
@@ -90,21 +90,21 @@ impl<'a, T: Real> Exchange<'a, T> {
 
     /// p(x) - f(x).
     fn error(&self, solution: &Levelled<T>, x: f64) -> f64 {
-        let value = self.evaluate(solution, &T::new(x, self.precision));
+        let value = self.evaluate(solution, &T::number(x, self.precision));
         (value - &T::of(self.problem.target, x, self.precision)).to_f64()
     }
 
     /// Step 2.
     pub fn solve(&self, reference: &[f64]) -> Result<Levelled<T>, ApproximationError> {
         let precision = self.precision;
-        let x: Vec<T> = reference.iter().map(|&x| T::new(x, precision)).collect();
+        let x: Vec<T> = reference.iter().map(|&x| T::number(x, precision)).collect();
         let v: Vec<T> = x.iter().map(|x| self.argument(x)).collect();
         let f: Vec<T> = reference.iter().map(|&x| T::of(self.problem.target, x, precision)).collect();
         if let Some(i) = f.iter().position(|f| !f.to_f64().is_finite()) {
             return Err(ApproximationError::NotFinite { x: reference[i] });
         }
         // Differences are doubled: [-1, 1] has capacity 1/2, so that the products stay near 1.
-        let one = T::new(1.0, precision);
+        let one = T::number(1.0, precision);
         let lambda: Vec<T> = (0..v.len())
             .map(|i| {
                 let mut product = one.clone();
@@ -115,7 +115,7 @@ impl<'a, T: Real> Exchange<'a, T> {
                 one.clone() / &product
             })
             .collect();
-        let (mut numerator, mut denominator) = (T::new(0.0, precision), T::new(0.0, precision));
+        let (mut numerator, mut denominator) = (T::number(0.0, precision), T::number(0.0, precision));
         for i in 0..v.len() {
             let weight = self.unweighted(lambda[i].clone(), &x[i]);
             numerator = numerator + &(weight.clone() * &f[i]);
@@ -260,7 +260,7 @@ impl<'a, T: Real> Exchange<'a, T> {
             return polynomial(solution.coefficients.iter().map(T::to_f64).collect(), [low, high]);
         }
         let nodes = Nodes::<T>::new(self.problem.degree + 1, self.precision);
-        let end = T::new(high, self.precision);
+        let end = T::number(high, self.precision);
         let values: Vec<T> = nodes.points().map(|t| self.evaluate(solution, &(t.clone() * &end))).collect();
         let vanishing = usize::from(self.problem.parity == Parity::Even);
         let coefficients = nodes.interpolate(&values).into_iter().enumerate();
