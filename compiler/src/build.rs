@@ -11,6 +11,7 @@ use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
 use fhec_ir::program::{Program, ProgramError};
 use fhec_ir::tensor::Tensor;
+use fhec_models::Network;
 use fhec_passes::compile::{Compiled, compile};
 use fhec_passes::nn::activations::Activations;
 use fhec_passes::nn::calibrate::{Range, Source};
@@ -21,8 +22,7 @@ use serde::Deserialize;
 pub use self::error::{Cause, CompileError, RangesError};
 
 use crate::activation_ranges::{ActivationRanges, activation_ranges};
-use crate::data::{Dataset, Preprocess};
-use crate::embedded::Embedded;
+use crate::data::{Dataset, Preprocess, preprocess};
 use crate::onnx::{self, ImportOptions};
 use crate::program::check_network;
 use fhec_roles::files::{self, Access};
@@ -177,7 +177,7 @@ pub fn calibrate(
 ///
 /// # Errors
 /// [`CompileError`].
-pub fn embedded(network: &Embedded, request: &Request) -> Result<Built, CompileError> {
+pub fn embedded(network: &Network, request: &Request) -> Result<Built, CompileError> {
     let model = format!("the embedded network {}", network.name);
     let broken = |what| {
         let model = model.clone();
@@ -190,7 +190,8 @@ pub fn embedded(network: &Embedded, request: &Request) -> Result<Built, CompileE
     let activations = network.activations.map(serde_json::from_str).transpose();
     let activations = activations.map_err(|error| broken("its activations cannot be read")(error.into()))?;
     let known = Known { images: None, ranges: Some(ranges), activations };
-    build(imported.func, network.name, model, network.preprocess()?, &known, request)
+    let preprocess = preprocess::parse(network.preprocess, format!("models/{}.toml", network.name))?;
+    build(imported.func, network.name, model, preprocess, &known, request)
 }
 
 /// What files say about a network's values.

@@ -155,10 +155,11 @@ fn crates_stand_on_what_they_may_use() {
     };
     let arrows = [
         ("ir", &[][..]),
+        ("models", &[]),
         ("passes", &["fhec-ir"]),
         ("runtime", &["fhec-ir"]),
         ("roles", &["fhec-ir", "fhec-runtime"]),
-        ("compiler", &["fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
+        ("compiler", &["fhec-ir", "fhec-models", "fhec-passes", "fhec-roles", "fhec-runtime"]),
         ("cli", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
         ("fhec", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
     ];
