@@ -1,0 +1,139 @@
+//! What becomes of real models: imports, runs, compiles, rehearses and encrypts every case of a
+//! folder, and writes the table of `docs/coverage.md`.
+//!
+//!     cargo run --release -p fhec-tests --bin coverage -- CASES [--only TEXT] [--seconds S]
+//!         [--encrypt S] [-o FILE.md]
+//!
+//! A case is a folder with models (`*.onnx`), inputs (`inputs.npy`), the outputs of onnxruntime for
+//! them (`expected.npy`, `expected_0.npy`), and inputs to calibrate with (`calib.npy`). Each model
+//! is a process of its own, which ends after so many seconds (`--seconds`, 120); programs whose
+//! prediction is below `--encrypt` seconds (0: none) are run under encryption, too.
+
+#![forbid(unsafe_code)]
+
+mod case;
+mod stages;
+mod table;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use case::Case;
+use stages::Row;
+
+/// What is asked for.
+struct Args {
+    cases: PathBuf,
+    only: String,
+    seconds: u64,
+    encrypt: f64,
+    output: Option<PathBuf>,
+    one: bool,
+}
+
+fn args() -> Result<Args, String> {
+    let mut args = Args {
+        cases: PathBuf::new(),
+        only: String::new(),
+        seconds: 120,
+        encrypt: 0.0,
+        output: None,
+        one: false,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        let number = |text: String| text.parse().map_err(|_| format!("`{text}` is no number"));
+        match word.as_str() {
+            "--only" => args.only = value()?,
+            "--seconds" => args.seconds = number(value()?)? as u64,
+            "--encrypt" => args.encrypt = number(value()?)?,
+            "-o" => args.output = Some(value()?.into()),
+            "--one" => args.one = true,
+            _ => args.cases = word.into(),
+        }
+    }
+    if args.cases.as_os_str().is_empty() { Err("name a folder of cases".into()) } else { Ok(args) }
+}
+
+fn main() -> ExitCode {
+    let args = match args() {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if args.one {
+        let case = Case::of_model(&args.cases);
+        stages::run(&case, args.encrypt, &mut |row| println!("{}", row.line()));
+        return ExitCode::SUCCESS;
+    }
+    let models = case::models(&args.cases, &args.only);
+    let mut rows = Vec::new();
+    for (index, model) in models.iter().enumerate() {
+        let row = in_its_own_process(model, &args);
+        eprintln!("{}/{} {}", index + 1, models.len(), row.line());
+        rows.push((Case::of_model(model), row));
+    }
+    let text = table::page(&args.cases, &rows);
+    match args.output {
+        Some(path) => {
+            if let Err(error) = std::fs::write(&path, text) {
+                eprintln!("{}: {error}", path.display());
+                return ExitCode::FAILURE;
+            }
+        }
+        None => print!("{text}"),
+    }
+    ExitCode::SUCCESS
+}
+
+/// The last row that the process of one model wrote before it ended, or was ended.
+fn in_its_own_process(model: &Path, args: &Args) -> Row {
+    let start = Instant::now();
+    let limit = Duration::from_secs(args.seconds);
+    let program = std::env::current_exe().expect("this program is a file");
+    let child = Command::new(program)
+        .args(["--one", "--encrypt", &args.encrypt.to_string()])
+        .arg(model)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => return Row { stopped: Some(error.to_string()), ..Row::default() },
+    };
+    let output = child.stdout.take().expect("it was piped");
+    let (send, receive) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let _ = send.send(line);
+        }
+    });
+    let mut last = Row::default();
+    let mut ended = false;
+    while let Some(left) = limit.checked_sub(start.elapsed()) {
+        match receive.recv_timeout(left) {
+            Ok(line) => last = Row::parse(&line).unwrap_or(last),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                ended = true;
+                break;
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => break,
+        }
+    }
+    if !ended {
+        let _ = child.kill();
+        last.stopped = Some(format!("not done after {} s", args.seconds));
+    }
+    let status = child.wait();
+    let _ = reader.join();
+    if ended && !status.is_ok_and(|status| status.success()) {
+        last.stopped = Some("the process died".into());
+    }
+    last
+}

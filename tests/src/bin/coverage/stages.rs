@@ -1,0 +1,183 @@
+//! From the file to the encrypted answer, as far as a model goes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use fhec_compiler::build::{self, Calibration, Request};
+use fhec_compiler::onnx::{self, ImportOptions};
+use fhec_compiler::simulator::Simulator;
+use fhec_ir::interp;
+use fhec_ir::program::{Preprocess, Program};
+use fhec_ir::tensor::Tensor;
+use fhec_passes::options::CompileOptions;
+use fhec_roles::{Client, Server, context};
+use serde::{Deserialize, Serialize};
+
+use crate::case::{Case, array};
+
+/// Inputs that are rehearsed.
+const REHEARSED: usize = 8;
+
+/// How far a model went. An absent number: it did not get there.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Row {
+    /// Whether it was read.
+    pub imported: bool,
+    /// Largest difference to the expected outputs in the clear, over their largest magnitude.
+    pub clear: Option<f64>,
+    /// Seconds of the compile.
+    pub compile_seconds: Option<f64>,
+    /// `log2 N`, bootstraps, seconds and GiB as the plan predicts them.
+    pub plan: Option<(u32, usize, f64, f64)>,
+    /// As `clear`, of the simulated program.
+    pub simulated: Option<f64>,
+    /// Inputs whose largest output is at the same place as expected, of how many.
+    pub classes: Option<(usize, usize)>,
+    /// Operands that left their ranges in the simulation.
+    pub overflows: usize,
+    /// As `clear`, of the encrypted run.
+    pub encrypted: Option<f64>,
+    /// Seconds of the encrypted run.
+    pub encrypted_seconds: Option<f64>,
+    /// Whether the client refused the encrypted answer.
+    pub refused: bool,
+    /// The error that ended it.
+    pub error: Option<String>,
+    /// Why it was ended from outside.
+    pub stopped: Option<String>,
+}
+
+impl Row {
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).expect("numbers and words are JSON")
+    }
+
+    pub fn parse(line: &str) -> Option<Row> {
+        serde_json::from_str(line).ok()
+    }
+}
+
+/// Runs all stages, and shows the row after each.
+pub fn run(case: &Case, encrypt_below: f64, show: &mut dyn FnMut(&Row)) {
+    let mut row = Row::default();
+    if let Err(error) = stages(case, encrypt_below, &mut row, show) {
+        row.error = Some(error);
+    }
+    show(&row);
+}
+
+fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&Row)) -> Result<(), String> {
+    let imported = onnx::import(&case.model).map_err(in_words)?;
+    row.imported = true;
+    show(row);
+    let (inputs, expected) = (array(&case.inputs), array(&case.expected));
+    let shapes: Vec<Vec<usize>> =
+        imported.func.inputs().iter().map(|&input| imported.func.ty(input).shape.clone()).collect();
+    let samples = match (&inputs, &shapes[..]) {
+        (Ok(inputs), [shape]) => samples(inputs, shape),
+        _ => Vec::new(),
+    };
+    let answers = match &expected {
+        Ok(expected) if !samples.is_empty() => parts(expected, samples.len()),
+        _ => Vec::new(),
+    };
+    let largest = answers.iter().flatten().fold(0.0f64, |m, x| m.max(f64::from(x.abs()))).max(1e-12);
+    let mut worst = None;
+    for (sample, expected) in samples.iter().zip(&answers).take(REHEARSED) {
+        let found = interp::nn::run(&imported.func, std::slice::from_ref(sample)).map_err(in_words)?;
+        let found: Vec<f64> = found[0].data().iter().map(|&x| f64::from(x)).collect();
+        worst = Some(distance(&found, expected)?.max(worst.unwrap_or(0.0)));
+    }
+    row.clear = worst.map(|worst| worst / largest);
+    show(row);
+
+    let start = Instant::now();
+    let program = compile(&case.model, &case.calibration)?;
+    row.compile_seconds = Some(start.elapsed().as_secs_f64());
+    let plan = &program.plan;
+    let gib = plan.predicted_peak_bytes as f64 / (1u64 << 30) as f64;
+    row.plan = Some((plan.log_n, plan.bootstraps, plan.predicted_seconds, gib));
+    show(row);
+
+    let simulator = Simulator::new(&program, false);
+    let (mut worst, mut same, mut of) = (None, 0, 0);
+    for (index, (sample, expected)) in samples.iter().zip(&answers).take(REHEARSED).enumerate() {
+        let simulated = simulator.answer(sample.data(), index as u64).map_err(in_words)?;
+        row.overflows += simulated.overflows.len();
+        worst = Some(distance(&simulated.logits(), expected)?.max(worst.unwrap_or(0.0)));
+        same += usize::from(class(simulated.logits()) == class(expected));
+        of += 1;
+    }
+    row.simulated = worst.map(|worst: f64| worst / largest);
+    row.classes = (of > 0).then_some((same, of));
+    show(row);
+
+    if program.plan.predicted_seconds < encrypt_below
+        && let (Some(sample), Some(expected)) = (samples.first(), answers.first())
+    {
+        let start = Instant::now();
+        let context = context(&program.interface).map_err(in_words)?;
+        let client = Client::generate(&Arc::new(program.interface.clone()), &context).map_err(in_words)?;
+        let server = Server::new(&program, &context).map_err(in_words)?;
+        let session = server.session(client.evaluation_keys().map_err(in_words)?).map_err(in_words)?;
+        let encrypted = client.encrypt(sample.data()).map_err(in_words)?;
+        let answer = session.evaluate(encrypted).map_err(in_words)?;
+        let answer = client.decrypt(&answer).map_err(in_words)?;
+        row.encrypted_seconds = Some(start.elapsed().as_secs_f64());
+        row.refused = answer.overflow;
+        row.encrypted = Some(distance(&answer.logits(), expected)? / largest);
+    }
+    Ok(())
+}
+
+fn compile(model: &Path, calibration: &Path) -> Result<Arc<Program>, String> {
+    let request = Request {
+        options: CompileOptions::default(),
+        calibration: Calibration::Images(calibration.into()),
+        import: ImportOptions::default(),
+        notes: Vec::new(),
+    };
+    let built = build::from_file(model, Preprocess::default(), &request).map_err(in_words)?;
+    // What counts is what a file holds.
+    let program = Program::from_bytes(&built.program.to_bytes(), 98).map_err(in_words)?;
+    Ok(Arc::new(program))
+}
+
+/// An error with what caused it, on one line.
+fn in_words(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        if !text.contains(&next.to_string()) {
+            text = format!("{text}: {next}");
+        }
+        cause = next.source();
+    }
+    text.replace('\n', " ")
+}
+
+/// The numbers of an array as inputs of this shape.
+fn samples(inputs: &Tensor, shape: &[usize]) -> Vec<Tensor> {
+    let each: usize = shape.iter().product();
+    let tensor = |chunk: &[f32]| Tensor::new(shape.to_vec(), chunk).ok();
+    if each == 0 { Vec::new() } else { inputs.data().chunks_exact(each).filter_map(tensor).collect() }
+}
+
+/// The numbers of an array in as many equal parts.
+fn parts(expected: &Tensor, count: usize) -> Vec<Vec<f32>> {
+    let each = expected.data().len() / count.max(1);
+    if each == 0 { Vec::new() } else { expected.data().chunks_exact(each).map(<[f32]>::to_vec).collect() }
+}
+
+fn distance(found: &[f64], expected: &[f32]) -> Result<f64, String> {
+    if found.len() != expected.len() {
+        return Err(format!("{} numbers came out, {} were expected", found.len(), expected.len()));
+    }
+    let differences = found.iter().zip(expected).map(|(a, b)| (a - f64::from(*b)).abs());
+    Ok(differences.fold(0.0, |m, d| if d.is_nan() { f64::INFINITY } else { d.max(m) }))
+}
+
+fn class<T: PartialOrd>(outputs: &[T]) -> usize {
+    (0..outputs.len()).fold(0, |best, i| if outputs[i] > outputs[best] { i } else { best })
+}
