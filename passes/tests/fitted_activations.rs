@@ -17,13 +17,13 @@ use fhec_passes::{
     error::PassError,
     nn::{
         activations::Activations,
-        agreement::{Agreement, compare, outputs},
+        agreement::{Agreement, Outputs, compare, outputs},
         approximate::{self, ReluMethod, approximate},
         calibrate::{self, Range, Ranges, Source, calibrate},
         equalize_channels::{Tail, bounds_after, channel_bounds, channel_factors, equalize_channels},
         fit_activations::{self, Fits, fit_activations, fitted_activations},
         fit_network::Fitting,
-        normalize_ranges::normalize_ranges,
+        normalize_ranges::{normalize_ranges, stored_inputs},
         scaling::{Scaling, scaling},
     },
     pipeline::{NnOptions, NnResult, run_nn},
@@ -117,7 +117,7 @@ fn with_fits(func: &Func<Nn>, ranges: &Ranges, factors: &Scaling, fits: Fits) ->
 }
 
 fn judge(reference: &Func<Nn>, approximated: &Func<Nn>, images: &[Vec<Tensor>]) -> Agreement {
-    compare(&outputs(reference, images).unwrap(), &outputs(approximated, images).unwrap())
+    compare(&outputs(reference, images).unwrap(), &outputs(approximated, images).unwrap(), Outputs::Classes)
 }
 
 fn count(func: &Func<Nn>, name: &str) -> usize {
@@ -182,7 +182,7 @@ fn fits_follow_the_network_at_no_cost() {
         let factor = stored.fact(OUTPUT_FACTOR).unwrap() as f32;
         for image in &test[..10] {
             let plain = interp::nn::run(&approximated, image).unwrap().remove(0);
-            let scaled = interp::nn::run(&stored, image).unwrap().remove(0);
+            let scaled = interp::nn::run(&stored, &stored_inputs(&stored, image).unwrap()).unwrap().remove(0);
             let close = |(a, b): (&f32, &f32)| (a - b * factor).abs() < 1e-3 * (1.0 + a.abs());
             assert!(plain.data().iter().zip(scaled.data()).all(close));
         }
@@ -298,8 +298,9 @@ fn the_least_depth_is_chosen() {
             samples.iter().enumerate().filter(|(i, _)| i % 5 >= 2).map(|(_, x)| x.clone()).collect();
         let agreement = |func: &Func<Nn>, factor: f32| {
             let scaled = |outputs: Vec<f32>| outputs.iter().map(|v| v * factor).collect::<Vec<f32>>();
-            let found: Vec<_> = outputs(func, &judged).unwrap().into_iter().map(scaled).collect();
-            compare(&outputs(&result.reference, &judged).unwrap(), &found)
+            let stored: Vec<_> = judged.iter().map(|image| stored_inputs(func, image).unwrap()).collect();
+            let found: Vec<_> = outputs(func, &stored).unwrap().into_iter().map(scaled).collect();
+            compare(&outputs(&result.reference, &judged).unwrap(), &found, Outputs::Classes)
         };
         let again = agreement(&result.func, factor);
         assert!(again.agreeing.abs_diff(activations.agreeing_images) <= 1, "{again:?}");
@@ -332,6 +333,7 @@ fn known_polynomials_give_the_same_network() {
         for image in images(10, 2) {
             let [a, b] = [&first, &second].map(|result| {
                 let factor = result.func.fact(OUTPUT_FACTOR).unwrap() as f32;
+                let image = stored_inputs(&result.func, &image).unwrap();
                 let stored = interp::nn::run(&result.func, &image).unwrap().remove(0);
                 stored.data().iter().map(|v| v * factor).collect::<Vec<f32>>()
             });

@@ -1,7 +1,9 @@
 //! How often two networks say the same.
 //!
 //! What an approximation is judged by: the share of images on which the largest output is at the
-//! same place, on images that nothing was fitted to.
+//! same place, on images that nothing was fitted to. Where outputs are no list of classes but
+//! numbers (pictures, one value), an image agrees if no output is off by more than [`CLOSE`] of the
+//! largest.
 //!
 //! Sample images are often from the training set, where a network is surer of itself than
 //! elsewhere: hardly any of them is near a change of class, whatever the approximation. So what is
@@ -15,6 +17,7 @@
 use fhec_ir::{func::Func, interp, nn::Nn, tensor::Tensor};
 use rayon::prelude::*;
 
+use super::softmax::is_class_list;
 use crate::error::PassError;
 
 /// Two networks on the same images.
@@ -61,8 +64,31 @@ pub fn outputs(func: &Func<Nn>, images: &[Vec<Tensor>]) -> Result<Vec<Vec<f32>>,
     images.par_iter().map(one).collect()
 }
 
+/// What the outputs of a network are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outputs {
+    /// A number per class; the largest counts.
+    Classes,
+    /// Numbers that all count.
+    Values,
+}
+
+impl Outputs {
+    /// What the first output of `func` is, by its shape.
+    pub fn of(func: &Func<Nn>) -> Self {
+        let shape = func.outputs().first().map(|&output| func.ty(output).shape.as_slice());
+        match shape {
+            Some(shape) if is_class_list(shape) && shape != [1, 1] => Outputs::Classes,
+            _ => Outputs::Values,
+        }
+    }
+}
+
+/// How far numbers may be off, relative to the largest of all images.
+pub const CLOSE: f64 = 1.0 / 128.0;
+
 /// Compares outputs image by image; both lists are of [`outputs`] on the same images.
-pub fn compare(exact: &[Vec<f32>], approximated: &[Vec<f32>]) -> Agreement {
+pub fn compare(exact: &[Vec<f32>], approximated: &[Vec<f32>], outputs: Outputs) -> Agreement {
     let largest = exact.iter().flatten().fold(0.0f64, |largest, v| largest.max(f64::from(v.abs())));
     let mut agreement = Agreement { images: exact.len(), ..Agreement::default() };
     let (mut sum, mut count) = (0.0, 0usize);
@@ -72,8 +98,14 @@ pub fn compare(exact: &[Vec<f32>], approximated: &[Vec<f32>]) -> Agreement {
             agreement.diverged += 1;
             continue;
         }
-        agreement.agreeing += usize::from(class(exact) == class(found));
-        if let Some((first, second)) = largest_two(exact) {
+        let furthest = exact.iter().zip(found).fold(0.0f64, |m, (a, b)| m.max(f64::from((a - b).abs())));
+        agreement.agreeing += usize::from(match outputs {
+            Outputs::Classes => class(exact) == class(found),
+            Outputs::Values => furthest <= CLOSE * largest,
+        });
+        if outputs == Outputs::Classes
+            && let Some((first, second)) = largest_two(exact)
+        {
             let gap = |outputs: &[f32]| f64::from(outputs[first]) - f64::from(outputs[second]);
             gaps.push(gap(exact));
             moved += (gap(found) - gap(exact)).abs();
@@ -86,6 +118,10 @@ pub fn compare(exact: &[Vec<f32>], approximated: &[Vec<f32>]) -> Agreement {
         }
     }
     agreement.mean_difference = sum / count.max(1) as f64;
+    if outputs == Outputs::Values {
+        agreement.expected_changes = 1.0 - agreement.share();
+        return agreement;
+    }
     gaps.sort_by(f64::total_cmp);
     if let Some(&median) = gaps.get(gaps.len() / 2) {
         let mean = moved / gaps.len() as f64;
@@ -115,7 +151,7 @@ mod tests {
     fn images_are_counted_once() {
         let exact = vec![vec![1.0, 2.0], vec![3.0, 1.0], vec![0.0, 1.0], vec![0.0, 1.0]];
         let found = vec![vec![1.5, 2.0], vec![1.0, 1.5], vec![f32::NAN, 1.0], vec![0.0, 100.0]];
-        let agreement = compare(&exact, &found);
+        let agreement = compare(&exact, &found, Outputs::Classes);
         assert_eq!((agreement.images, agreement.agreeing, agreement.diverged), (4, 1, 2));
         assert_eq!((agreement.share(), agreement.largest_difference), (0.25, 2.0));
         assert_eq!(agreement.mean_difference, 3.0 / 4.0);
@@ -127,10 +163,21 @@ mod tests {
         // other outputs do.
         let exact = vec![vec![1.0, 2.0, -9.0], vec![7.0, 3.0, 0.0], vec![0.0, 0.0, 10.0]];
         let found = vec![vec![1.1, 2.0, -5.0], vec![7.1, 2.9, 0.0], vec![0.0, 0.0, 9.7]];
-        let agreement = compare(&exact, &found);
+        let agreement = compare(&exact, &found, Outputs::Classes);
         assert!((agreement.expected_changes - 0.2 / 4.0).abs() < 1e-6);
         assert!(agreement.reaches(0.94) && !agreement.reaches(0.96));
-        assert_eq!(compare(&exact, &exact).expected_changes, 0.0);
-        assert_eq!(compare(&[vec![0.0, 1.0]], &[vec![3.0, 0.0]]).expected_changes, 1.0);
+        assert_eq!(compare(&exact, &exact, Outputs::Classes).expected_changes, 0.0);
+        let other = compare(&[vec![0.0, 1.0]], &[vec![3.0, 0.0]], Outputs::Classes);
+        assert_eq!(other.expected_changes, 1.0);
+    }
+
+    #[test]
+    fn numbers_agree_where_all_of_them_are_close() {
+        let exact = vec![vec![128.0, 0.0], vec![0.0, 64.0], vec![1.0, 2.0]];
+        let found = vec![vec![127.5, 0.5], vec![0.0, 65.5], vec![2.0, 1.0]];
+        let agreement = compare(&exact, &found, Outputs::Values);
+        assert_eq!((agreement.images, agreement.agreeing, agreement.diverged), (3, 2, 0));
+        assert_eq!(agreement.expected_changes, 1.0 - 2.0 / 3.0);
+        assert_eq!(compare(&exact, &found, Outputs::Classes).agreeing, 2);
     }
 }

@@ -65,6 +65,9 @@ pub fn uniform_depth(
 /// The cheapest choice whose agreement, on the judged images and as expected on others, is at least
 /// `target` (0 to 1) with no image diverged; if none is, the one with the fewest changes of class
 /// to expect.
+///
+/// # Errors
+/// [`PassError::LeavesDomain`] if values leave their domains at every degree.
 pub fn choose_degrees(
     func: &Func<Nn>,
     images: &[Vec<Tensor>],
@@ -84,11 +87,14 @@ pub fn choose_degrees(
     let reached = |agreement: &Agreement| agreement.reaches(target);
     let mut walk = Walk::new(func, images, judged, scaling, options)?;
     let count = fitted_activations(func).len();
-    let mut best: Option<Choice> = None;
+    let (mut best, mut left): (Option<Choice>, _) = (None, None);
     for depth in DEPTHS {
         let choice = match finish(walk.clone(), vec![depth; count], options) {
             // So coarse that values leave their domains.
-            Err(PassError::LeavesDomain { .. }) => continue,
+            Err(error @ PassError::LeavesDomain { .. }) => {
+                left = Some(error);
+                continue;
+            }
             other => other?,
         };
         tracing::debug!(depth, agreement = ?choice.agreement, "fits of one depth");
@@ -100,10 +106,7 @@ pub fn choose_degrees(
             break;
         }
     }
-    let Some(mut best) = best else {
-        let reason = "values leave their domains at every degree; use a wider margin".to_string();
-        return Err(PassError::Option { option: "margin", reason });
-    };
+    let Some(mut best) = best else { return Err(left.expect("every degree was tried")) };
     if !reached(&best.agreement) {
         return Ok(best);
     }

@@ -28,7 +28,7 @@ use fhec_ir::{
 use rayon::prelude::*;
 
 use super::{
-    agreement::{Agreement, compare},
+    agreement::{Agreement, Outputs, compare},
     scaling::Scaling,
 };
 use crate::{
@@ -180,7 +180,8 @@ impl<'a> Walk<'a> {
         let outputs = |of: fn(&State) -> &[Option<Tensor>]| -> Vec<Vec<f32>> {
             self.judged.iter().map(|state| live(of(state), output).data().to_vec()).collect()
         };
-        let agreement = compare(&outputs(|state| &state.exact), &outputs(|state| &state.approximated));
+        let (exact, approximated) = (outputs(|state| &state.exact), outputs(|state| &state.approximated));
+        let agreement = compare(&exact, &approximated, Outputs::of(self.func));
         (self.fits, agreement)
     }
 

@@ -5,7 +5,7 @@ use fhec_ir::{entity::Value, func::Func, nn::Nn, tensor::Tensor};
 
 use super::{
     activations::Activations,
-    agreement::Agreement,
+    agreement::{Agreement, Outputs},
     calibrate::{self, Ranges, Source, calibrate},
     choose_degrees::{choose_degrees, uniform_depth},
     equalize_channels::{
@@ -15,6 +15,11 @@ use super::{
     scaling::{Scaling, scaling},
 };
 use crate::{error::PassError, report::Report};
+
+const PASS: &str = "fit-activations";
+
+/// With fewer images to judge by, the report says what they cannot show.
+const FEW: usize = 200;
 
 /// Images that fits are made and judged with; ranges are measured on all there are. A few hundred
 /// give the same polynomials.
@@ -78,32 +83,70 @@ pub struct Prepared {
     pub reports: Vec<Report>,
 }
 
-/// Fits all activations of `func`, or takes those that are known. `None` if nothing is to be
-/// fitted, or there are no images to fit to.
+/// What comes of [`fit_network`].
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Activations have fits.
+    Fitted(Box<Prepared>),
+    /// Nothing is to be fitted, or there are no images to fit to.
+    Nothing,
+    /// No fit holds; the report says why. Polynomials that are good on whole intervals are left.
+    GivenUp(Report),
+}
+
+/// What bounds are multiplied with, one after the other, until the values of an approximated
+/// network stay within them.
+const WIDER: [f64; 3] = [1.0, 1.5, 3.0];
+
+/// Fits all activations of `func`, or takes those that are known.
 pub fn fit_network(
     func: &Func<Nn>,
     source: &Source<'_>,
     calibration: &calibrate::Options,
     options: &Options,
-) -> Result<Option<Prepared>, PassError> {
+) -> Result<Outcome, PassError> {
+    let fitted = |prepared| Outcome::Fitted(Box::new(prepared));
     match (&options.fitting, source) {
-        (Fitting::Off, _) | (Fitting::Depth(_), Source::Table { .. } | Source::Intervals(_)) => Ok(None),
+        (Fitting::Off, _) | (Fitting::Depth(_), Source::Table { .. } | Source::Intervals(_)) => {
+            Ok(Outcome::Nothing)
+        }
         (Fitting::Agreement(_), Source::Table { .. } | Source::Intervals(_)) => {
             let reason = "agreement is measured on sample images; give some".to_string();
             Err(PassError::Option { option: "agreement", reason })
         }
-        (Fitting::Known(activations), _) => known(func, source, calibration, activations).map(Some),
-        (_, Source::Images(images)) => fitted(func, images, calibration, options).map(Some),
+        (Fitting::Known(activations), _) => known(func, source, calibration, activations).map(fitted),
+        (_, Source::Images(images)) => {
+            for wider in WIDER {
+                match fit_within(func, images, calibration, options, wider) {
+                    Err(PassError::LeavesDomain { value, count }) => {
+                        tracing::debug!(value, count, wider, "values leave the domains of fits");
+                    }
+                    other => return other.map(fitted),
+                }
+            }
+            let mut report = Report::new(PASS);
+            report.note(format!(
+                "no fit keeps the values of {} sample images within its domain; activations are minimax polynomials on the whole ranges instead",
+                images.len()
+            ));
+            Ok(Outcome::GivenUp(report))
+        }
     }
 }
 
-fn fitted(
+/// Fits on domains that are `wider` times what the images ask for.
+///
+/// # Errors
+/// [`PassError::LeavesDomain`] if values leave them at every degree.
+fn fit_within(
     func: &Func<Nn>,
     images: &[Vec<Tensor>],
     calibration: &calibrate::Options,
     options: &Options,
+    wider: f64,
 ) -> Result<Prepared, PassError> {
-    let bounds = channel_bounds(func, images, options.tail)?;
+    let mut bounds = channel_bounds(func, images, options.tail)?;
+    bounds.iter_mut().flatten().for_each(|bound| *bound *= wider);
     let channels = channel_factors(func, &bounds, options.least_factor);
     let (func, equalized) = equalize_channels(func, &channels)?;
     let (mut ranges, calibrated) = calibrate(&func, &Source::Images(images), calibration)?;
@@ -118,18 +161,21 @@ fn fitted(
         let part = if index % 5 < 2 { &mut to_fit } else { &mut to_judge };
         part.push(image.clone());
     }
+    // A single image has to do for both.
+    let judged = if to_judge.is_empty() { &to_fit } else { &to_judge };
     let choice = match options.fitting {
-        Fitting::Agreement(target) => {
-            choose_degrees(&func, &to_fit, &to_judge, &factors, target, &options.fit)?
-        }
-        Fitting::Depth(depth) => uniform_depth(&func, &to_fit, &to_judge, &factors, depth, &options.fit)?,
+        Fitting::Agreement(target) => choose_degrees(&func, &to_fit, judged, &factors, target, &options.fit)?,
+        Fitting::Depth(depth) => uniform_depth(&func, &to_fit, judged, &factors, depth, &options.fit)?,
         Fitting::Off | Fitting::Known(_) => unreachable!("the caller looks at these"),
     };
-    let mut report = Report::new("fit-activations");
+    let mut report = Report::new(PASS);
+    if wider > 1.0 {
+        report.note(format!("domains are {wider} times as wide as sample images ask for"));
+    }
     for depth in &choice.depths {
         report.count(&format!("depth {depth}"), 1);
     }
-    report.note(in_words(to_fit.len(), &choice.agreement));
+    report.note(in_words(to_fit.len(), &choice.agreement, Outputs::of(&func)));
     if let Fitting::Agreement(target) = options.fitting
         && !choice.agreement.reaches(target)
     {
@@ -141,13 +187,22 @@ fn fitted(
     Ok(Prepared { func, ranges, factors, channels, fits: choice.fits, activations, reports })
 }
 
-fn in_words(fitted: usize, agreement: &Agreement) -> String {
+fn in_words(fitted: usize, agreement: &Agreement, outputs: Outputs) -> String {
     let Agreement { images, agreeing, diverged, largest_difference, mean_difference, expected_changes } =
         agreement;
     let mut words = format!("ReLUs are polynomials fitted to {fitted} images");
-    if *images > 0 {
+    let few = match images {
+        0 => String::new(),
+        1..FEW => format!("; a change on less than one image in {images} cannot be seen with so few"),
+        _ => String::new(),
+    };
+    if *images > 0 && outputs == Outputs::Values {
         words += &format!(
-            "; on {images} others {agreeing} keep their class ({:.2} %), outputs differ by {largest_difference:.3} at most, {mean_difference:.4} on average; of images unlike these {:.2} % are expected to change their class",
+            "; on {images} others {agreeing} have all outputs right to 1/128 of the largest, which differ by {largest_difference:.3} at most, {mean_difference:.4} on average{few}"
+        );
+    } else if *images > 0 {
+        words += &format!(
+            "; on {images} others {agreeing} keep their class ({:.2} %), outputs differ by {largest_difference:.3} at most, {mean_difference:.4} on average; of images unlike these {:.2} % are expected to change their class{few}",
             agreement.share() * 100.0,
             expected_changes * 100.0
         );
@@ -185,7 +240,7 @@ fn known(
     };
     let factors = scaling(&func, &ranges);
     let fits = activations.fits(&func)?;
-    let mut report = Report::new("fit-activations");
+    let mut report = Report::new(PASS);
     for fit in fits.values() {
         report.count(&format!("depth {}", fit.polynomial.depth()), 1);
     }

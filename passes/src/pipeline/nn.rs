@@ -25,7 +25,7 @@ use crate::{
         drop_softmax::drop_softmax,
         equalize_channels::ChannelFactors,
         expand_max_pools::expand_max_pools,
-        fit_network::{self, Fitting, Prepared, fit_network},
+        fit_network::{self, Fitting, Outcome, Prepared, fit_network},
         normalize_ranges::normalize_ranges,
         scaling::{Scaling, activation_bound, is_activation, scaling},
         simplify,
@@ -102,13 +102,16 @@ pub fn run_nn<'a>(
     let prepared = fit_network(&reference, source, &options.calibrate, &options.fit)?;
     let mut approximation = options.approximate.clone();
     let (exact, ranges, factors, channels, activations) = match prepared {
-        Some(Prepared { func, ranges, factors, channels, fits, activations, reports }) => {
+        Outcome::Fitted(prepared) => {
+            let Prepared { func, ranges, factors, channels, fits, activations, reports } = *prepared;
             runner.together(reports, start, &func);
             approximation.relu = ReluMethod::Fitted { fits, otherwise: WITHOUT_FIT };
             (Arc::new(func), ranges, factors, channels, Some(activations))
         }
-        None => {
-            if let Fitting::Depth(depth) = options.fit.fitting {
+        unfitted => {
+            if let Outcome::GivenUp(report) = unfitted {
+                runner.together(vec![report], start, &reference);
+            } else if let Fitting::Depth(depth) = options.fit.fitting {
                 approximation.relu = ReluMethod::Even(even_degree(depth)?);
             }
             let ranges =
