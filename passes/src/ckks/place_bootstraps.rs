@@ -13,6 +13,9 @@
 //! with many key switches move to the bottom of a window, and a value that two branches need is
 //! refreshed once. Compositions are several polynomials in packed programs, so they may be cut
 //! between any two.
+//!
+//! Where so many branches depend on each other that the optimum cannot be computed, the best of all
+//! *lazy* placements is taken, one for each level that bootstraps may lead to.
 
 pub mod rules;
 
@@ -20,18 +23,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::entity::Value;
-use fhec_ir::func::{Func, StageOp};
+use fhec_ir::func::{Func, OpData, StageOp};
 use fhec_ir::packed::{Op, Packed};
 use fhec_ir::scale::Level;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::rules::Rule;
-use super::placement::Placement;
+use super::placement::{Approximate, Placement};
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::def_use::live;
 use crate::analysis::elimination::{Elimination, TooEntangled};
-use crate::analysis::mul_depth::levels_used;
+use crate::analysis::mul_depth::{levels_used, mul_depth};
 use crate::analysis::op_cost::{BootstrapSeconds, OpCosts};
 
 /// How bootstraps are placed.
@@ -69,7 +72,7 @@ pub enum PlaceBootstrapsError {
     TooDeep { op: &'static str, value: String, needed: u32, levels: Level },
     #[error("no levels satisfy all ops of the program, with {levels} between bootstraps")]
     Nowhere { levels: Level },
-    #[error("the program's branches cannot be placed optimally ({0}); use lazy placement")]
+    #[error("the program's branches cannot be placed optimally: {0}")]
     Entangled(#[from] TooEntangled),
 }
 
@@ -133,16 +136,73 @@ pub fn place_bootstraps(
         }
     }
     let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap, shapes) };
+    let mut approximate = None;
     let (mut states, rules) = match method {
         BootstrapPlacement::Optimal => {
-            (optimal(func, &live, window, &BTreeSet::new(), &prices, shapes)?, BTreeMap::new())
+            let states = match optimal(func, &live, window, &BTreeSet::new(), &prices, shapes) {
+                Err(PlaceBootstrapsError::Entangled(reason)) => {
+                    let (states, seconds) = best_lazy(func, &live, window, &prices, shapes);
+                    let bound = seconds / least_seconds(func, &live, window, &prices, shapes);
+                    approximate = Some(Approximate { reason: reason.to_string(), bound });
+                    states
+                }
+                other => other?,
+            };
+            (states, BTreeMap::new())
         }
         BootstrapPlacement::Lazy => (lazy(func, &live, window), BTreeMap::new()),
         BootstrapPlacement::Lee2021 => rules::place(func, &live, window),
     };
     tighten(func, &live, &mut states, &rules, window);
     let seconds = prices.of_placement(&live, &states, shapes);
-    Ok((placement(&live, states, rules), seconds))
+    Ok((Placement { approximate, ..placement(&live, states, rules) }, seconds))
+}
+
+/// The lazy placement with the least predicted seconds, over all levels that bootstraps may lead to.
+fn best_lazy(
+    func: &Func<Packed>,
+    live: &[bool],
+    window: Window,
+    prices: &Prices,
+    shapes: &mut CircuitShapes,
+) -> (Vec<State>, f64) {
+    let needed = |data: &OpData<Packed>| levels_used(&data.op) as Level + window.lowest(&data.op);
+    let ops = func.ops().iter().filter(|data| live[data.result.index()]);
+    let least = ops.map(needed).max().unwrap_or(0).max(window.bottom + 1);
+    let tops = least.min(window.top)..=window.top;
+    let placed = tops.map(|top| {
+        let mut states = lazy(func, live, Window { top, ..window });
+        tighten(func, live, &mut states, &BTreeMap::new(), Window { top, ..window });
+        let seconds = prices.of_placement(live, &states, shapes);
+        (states, seconds)
+    });
+    placed.min_by(|a, b| a.1.total_cmp(&b.1)).expect("there is a highest level")
+}
+
+/// Seconds that no placement can be below: of every op at its cheapest level, and of as many
+/// bootstraps of one ciphertext as the longest way through the program needs.
+fn least_seconds(
+    func: &Func<Packed>,
+    live: &[bool],
+    window: Window,
+    prices: &Prices,
+    shapes: &mut CircuitShapes,
+) -> f64 {
+    let mut seconds = 0.0;
+    for data in func.ops().iter().filter(|data| live[data.result.index()]) {
+        let used = levels_used(&data.op) as Level;
+        let lowest = window.lowest(&data.op) + used;
+        let at =
+            (lowest..=window.top).map(|level| prices.costs.packed_seconds(func, &data.op, level, shapes));
+        let cheapest = at.fold(f64::INFINITY, f64::min);
+        seconds += if cheapest.is_finite() { cheapest } else { 0.0 };
+    }
+    let levels = window.top - window.bottom;
+    let beyond = mul_depth(func).saturating_sub(u32::from(window.top));
+    let bootstraps = beyond.div_ceil(u32::from(levels).max(1));
+    let each = prices.bootstrap[usize::from(window.bottom)..=usize::from(window.top)].iter();
+    let each = each.map(|seconds| seconds.of(1)).fold(f64::INFINITY, f64::min);
+    seconds + f64::from(bootstraps) * if each.is_finite() { each } else { 0.0 }
 }
 
 /// The placement with the least predicted seconds of all that refresh none of `avoided`; `None` if
@@ -357,7 +417,8 @@ fn tighten(
 
 fn placement(live: &[bool], states: Vec<State>, rules: BTreeMap<Value, Rule>) -> Placement {
     let level = states.iter().zip(live).map(|(state, live)| live.then_some(state.level)).collect();
-    Placement { level, refreshed: states.iter().map(|state| state.refreshed).collect(), rules }
+    let refreshed = states.iter().map(|state| state.refreshed).collect();
+    Placement { level, approximate: None, refreshed, rules }
 }
 
 #[cfg(test)]

@@ -10,11 +10,23 @@ use fhec_ir::scale::Level;
 use super::place_bootstraps::rules::Rule;
 use crate::analysis::mul_depth::{levels_needed, levels_used};
 
+/// Why a placement is not the best one, and how good it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Approximate {
+    /// Why.
+    pub reason: String,
+    /// Its predicted time is at most as many times the least.
+    pub bound: f64,
+}
+
 /// A level for every value, and which values are refreshed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Placement {
     /// By value: the level it is made at; `None` where no output depends on it.
     pub level: Vec<Option<Level>>,
+    /// Where the least predicted time could not be found: how many values depend on each other at
+    /// once, and a bound on the time over the least.
+    pub approximate: Option<Approximate>,
     /// By value: the level it is also refreshed to, by one bootstrap that all who need it share.
     pub refreshed: Vec<Option<Level>>,
     /// The rule by which each value is refreshed, where placement is by named rules; empty
@@ -28,7 +40,8 @@ impl Placement {
     pub fn without_bootstraps(func: &Func<Packed>) -> Self {
         let level =
             levels_needed(func).into_iter().map(|needed| needed.map(|levels| levels as Level)).collect();
-        Placement { level, refreshed: vec![None; func.value_count()], rules: BTreeMap::new() }
+        let (refreshed, rules) = (vec![None; func.value_count()], BTreeMap::new());
+        Placement { level, approximate: None, refreshed, rules }
     }
 
     /// The highest level that any value is made at or refreshed to.

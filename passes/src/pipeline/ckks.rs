@@ -18,7 +18,7 @@ use crate::ckks::lower_packed::{Lowered, lower_packed};
 use crate::ckks::place_bootstraps::{BootstrapPlacement, place_bootstraps};
 use crate::ckks::place_relinearizations::place_relinearizations;
 use crate::ckks::place_rescales::place_rescales;
-use crate::ckks::placement::Placement;
+use crate::ckks::placement::{Approximate, Placement};
 use crate::ckks::schedule::schedule;
 use crate::ckks::select_rotation_keys::{KeyBudget, select_rotation_keys};
 use crate::error::PassError;
@@ -93,7 +93,13 @@ pub fn run_ckks<'a>(
             let method = options.bootstrap_placement;
             let (placement, seconds) = place_bootstraps(packed, bootstrap, method, &costs, shapes)?;
             let words = format!("{} values refreshed, {seconds:.2} s predicted", placement.bootstraps());
-            Ok(((placement, seconds), Report::of("place_bootstraps", words)))
+            let mut report = Report::of("place_bootstraps", words);
+            if let Some(Approximate { reason, bound }) = &placement.approximate {
+                report.note(format!(
+                    "bootstraps are not placed optimally: {reason}; they are where levels run out, which takes at most {bound:.1} times the least time"
+                ));
+            }
+            Ok(((placement, seconds), report))
         })?,
     };
     let mut sites = Sites::default();
