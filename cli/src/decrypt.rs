@@ -78,11 +78,12 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let batch = interface.batch.images;
     let count = args.count.map_or(batch, NonZeroUsize::get);
     ensure!(count <= batch, "the program answers {batch} images at a time, not {count}");
-    let ty = &interface.output.ty;
-    common.require_memory("decrypting", bundle_bytes(&interface.params, ty))?;
+    let types = interface.answer_types();
+    let bytes = types.iter().map(|ty| bundle_bytes(&interface.params, ty)).sum();
+    common.require_memory("decrypting", bytes)?;
     let context = context(&interface)?;
     let secret = exchange::read_secret_key(&args.keys, &context)?;
-    let bundle = exchange::read_answer(&args.answer, &context, ty)?;
+    let bundle = exchange::read_answer(&args.answer, &context, &types)?;
     let client = Client::new(&interface, &context, secret);
     // Before the key is used: refused answers count, too.
     count_and_advise(&args.keys, &interface)?;
@@ -111,8 +112,8 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             logits: (!args.class_only).then_some(shown),
         }
     };
-    let each = answer.logits.len() / batch;
-    let images: Vec<Verdict> = answer.logits.chunks_exact(each).take(count).map(verdict).collect();
+    let each = answer.logits().len() / batch;
+    let images: Vec<Verdict> = answer.logits().chunks_exact(each).take(count).map(verdict).collect();
     let verbose = common.verbose > 0;
     let report = Report {
         first: images[0].clone(),

@@ -231,7 +231,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         };
         let plain = inputs.par_iter().map(|image| reference_logits(&program, image));
         let plain: Vec<Vec<f64>> = plain.collect::<Result<_, RehearsalError>>()?;
-        let logits = answer.logits.chunks_exact(answer.logits.len() / batch);
+        let logits = answer.logits().chunks_exact(answer.logits().len() / batch);
         for ((index, reference_logits), logits) in indices.zip(plain).zip(logits) {
             let report = ImageReport {
                 index,

@@ -245,7 +245,7 @@ fn doctored_parameters_are_refused_by_every_command() {
         let mut parts = Parts::of(&good.program());
         parts.interface.params.as_mut().unwrap().log_n = log_n;
         let slots = 1u64 << (log_n - 1);
-        for port in [parts.interface.input.as_mut().unwrap(), parts.interface.output.as_mut().unwrap()] {
+        for port in parts.interface.input.iter_mut().chain(&mut parts.interface.outputs) {
             (port.ty[1], port.layout[8], port.layout[7]) = (slots, slots, port.layout[7].min(slots));
         }
         let keys = parts.interface.keys.as_mut().unwrap();
@@ -429,7 +429,7 @@ fn bundles_are_compared_with_the_program_as_a_whole() {
     let evaluator_keys = exchange::read_evaluation_keys(&keys, &context).unwrap();
     let evaluator = Evaluator::new(&context, evaluator_keys.evaluation());
     let folder = tempfile::tempdir().unwrap();
-    let (of_answer, of_image) = (interface.output.ty, interface.input.ty);
+    let (of_answer, of_image) = (interface.output().ty, interface.input.ty);
     let answer = exchange::read_ciphertexts(&good.path("answer.ct"), &context, &of_answer).unwrap();
     let image = exchange::read_ciphertexts(&good.path("image.ct"), &context, &of_image).unwrap();
     assert!(!client.decrypt(&answer).unwrap().overflow);
@@ -467,7 +467,7 @@ fn bundles_are_compared_with_the_program_as_a_whole() {
     let path = folder.path().join("seeded.ct");
     exchange::write_seeded_ciphertexts(&path, &context, &seeded).unwrap();
     assert_eq!(exchange::read_ciphertexts(&path, &context, &of_image).unwrap().len(), 1);
-    assert!(exchange::read_answer(&path, &context, &of_image).is_err());
+    assert!(exchange::read_answer(&path, &context, &[of_image]).is_err());
     let two = [answer[0].clone(), answer[0].clone()];
     assert!(client.decrypt(&two).is_err());
     let path = folder.path().join("two.ct");
@@ -536,7 +536,7 @@ fn answers_show_what_is_certain_and_no_more() {
     };
     let program = good.program();
     let context = context(&program.interface).unwrap();
-    let ty = program.interface.output.ty;
+    let ty = program.interface.output().ty;
     let honest = exchange::read_ciphertexts(&answer, &context, &ty).unwrap();
     let evaluation_keys = exchange::read_evaluation_keys(keys.path(), &context).unwrap();
     let evaluator = Evaluator::new(&context, evaluation_keys.evaluation());

@@ -17,6 +17,7 @@ use fhec_ir::layout::Layout;
 use fhec_ir::plan::Plan;
 use fhec_ir::security;
 use fhec_ir::tensor::Tensor;
+use fhec_passes::nn::normalize_ranges::stored_inputs;
 use fhec_passes::options::{ByteSize, CompileOptions, SecurityLevel};
 use fhec_passes::preset::Preset;
 
@@ -188,8 +189,9 @@ fn the_packed_program_is_the_network() {
             }
         }
     }
-    let expected = nn::run(&built.compiled.nn, std::slice::from_ref(&image)).unwrap();
-    let found = run_packed(packed, &[input.pack(&doubles(&image))]).unwrap();
+    let stored = stored_inputs(&built.compiled.nn, &[image]).unwrap();
+    let expected = nn::run(&built.compiled.nn, &stored).unwrap();
+    let found = run_packed(packed, &[input.pack(&doubles(&stored[0]))]).unwrap();
     // In single precision against double, through 20 layers.
     for (found, expected) in output.unpack(&found[0]).iter().zip(doubles(&expected[0])) {
         assert!((found - expected).abs() < 1e-3, "{found} instead of {expected}");

@@ -70,8 +70,8 @@ pub fn simulate(
             indices.clone().into_par_iter().map(|index| dataset.input(index, &program.interface.preprocess));
         let inputs: Vec<Vec<f32>> = inputs.collect::<Result<_, _>>()?;
         let answer = simulator.answer(&inputs.concat(), seed.wrapping_add(first as u64))?;
-        let outputs = answer.logits.len() / images;
-        let logits: Vec<&[f64]> = answer.logits.chunks_exact(outputs).collect();
+        let outputs = answer.logits().len() / images;
+        let logits: Vec<&[f64]> = answer.logits().chunks_exact(outputs).collect();
         let one = |(index, image): (usize, &Vec<f32>)| {
             let reference = reference_logits(program, image)?;
             done();

@@ -22,11 +22,19 @@ pub struct Simulator {
 /// What a simulated run answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Simulated {
-    /// What decrypting the answer would give, image after image for programs of a batch.
-    pub logits: Vec<f64>,
+    /// What decrypting the answer would give: per output its numbers, image after image for programs
+    /// of a batch.
+    pub outputs: Vec<Vec<f64>>,
     /// Operands that were outside the range of what was done to them; empty for runs without noise,
     /// which do not look.
     pub overflows: Vec<Overflow>,
+}
+
+impl Simulated {
+    /// The numbers of the first output.
+    pub fn logits(&self) -> &[f64] {
+        self.outputs.first().map_or(&[], Vec::as_slice)
+    }
 }
 
 impl Simulator {
@@ -43,7 +51,7 @@ impl Simulator {
     /// The logits that decrypting the answer for `image` (preprocessed, `[c][y][x]`) would give;
     /// images of a batch come one after the other. The same seed gives the same noise.
     pub fn logits(&self, image: &[f32], seed: u64) -> Result<Vec<f64>, RoleError> {
-        Ok(self.answer(image, seed)?.logits)
+        Ok(self.answer(image, seed)?.logits().to_vec())
     }
 
     /// [`Simulator::logits`] with what an encrypted run could not tell.
@@ -64,7 +72,7 @@ impl Simulator {
         let interface = &self.program.interface;
         let slots = interface.pack(image)?;
         let (mut seen, control) = (exec::seen(seen), Control::default());
-        let (mut outputs, overflows) = match &self.noisy {
+        let (outputs, overflows) = match &self.noisy {
             Some(simulation) => {
                 let run = simulation.run(seed);
                 let encrypted = run.encrypt(0, &interface.input.ty, slots, EncryptionKind::SecretKey);
@@ -77,8 +85,8 @@ impl Simulator {
                 (outputs, Vec::new())
             }
         };
-        // Programs have one output.
-        let logits = interface.unpack(&outputs.pop().unwrap_or_default())?;
-        Ok(Simulated { logits, overflows })
+        let ports = interface.outputs.iter().zip(&outputs);
+        let outputs = ports.map(|(port, slots)| interface.unpack(port, slots)).collect::<Result<_, _>>();
+        Ok(Simulated { outputs: outputs?, overflows })
     }
 }

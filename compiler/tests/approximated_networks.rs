@@ -27,6 +27,7 @@ use fhec_passes::{
         approximate::ReluMethod,
         calibrate::{Range, Source},
         fit_network::Fitting,
+        normalize_ranges::stored_inputs,
     },
     pipeline::{NnOptions, NnResult, run_nn},
 };
@@ -58,7 +59,8 @@ fn compare(result: &NnResult, images: &[Vec<Tensor>]) -> (usize, f32) {
     let (mut changed, mut worst) = (0, 0.0f32);
     for image in images {
         let exact = interp::nn::run(&result.reference, image).unwrap().remove(0);
-        let stored = interp::nn::run(&result.func, image).unwrap().remove(0);
+        let stored = stored_inputs(&result.func, image).unwrap();
+        let stored = interp::nn::run(&result.func, &stored).unwrap().remove(0);
         let logits: Vec<f32> = stored.data().iter().map(|v| v * factor).collect();
         changed += usize::from(class(exact.data()) != class(&logits));
         worst = exact.data().iter().zip(&logits).fold(worst, |m, (a, b)| m.max((a - b).abs()));

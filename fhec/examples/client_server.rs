@@ -55,12 +55,12 @@ fn read(folder: &Path) -> Result<usize, Box<dyn Error>> {
     let interface = Arc::new(open_interface(&folder.join("net.client.fhec"), DEFAULT_FLOOR)?);
     let context = context(&interface)?;
     let secret = exchange::read_secret_key(&folder.join("keys"), &context)?;
-    let answer = exchange::read_answer(&folder.join("answer.ct"), &context, &interface.output.ty)?;
+    let answer = exchange::read_answer(&folder.join("answer.ct"), &context, &interface.answer_types())?;
     let answer = Client::new(&interface, &context, secret).decrypt(&answer)?;
     if answer.overflow {
         return Err("the answer is refused".into());
     }
-    Ok(argmax(&answer.logits))
+    Ok(argmax(&answer.logits()))
 }
 
 /// All of it, with files in `folder`; the class of a picture of a zero.

@@ -36,7 +36,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// Elements into vectors of the bundles' types and back.
 fn move_elements(interface: &Interface) {
-    for Port { ty, layout, .. } in [&interface.input, &interface.output] {
+    for Port { ty, layout, .. } in std::iter::once(&interface.input).chain(&interface.outputs) {
         let batch = interface.batch;
         let each = batch.elements_per_image(layout).expect("layouts were checked");
         let all = each.saturating_mul(batch.images);
@@ -47,7 +47,7 @@ fn move_elements(interface: &Interface) {
         let vectors = batch.pack(layout, &elements).expect("a whole batch");
         assert_eq!((vectors.len(), vectors[0].len()), (ty.vectors, ty.slots));
         assert_eq!(batch.unpack(layout, &vectors).expect("layouts were checked"), elements);
-        assert_eq!(batch.repacked(layout, &vectors).expect("layouts were checked"), vectors);
+        assert_eq!(batch.repacked(layout, &vectors, 0.0).expect("layouts were checked"), vectors);
     }
 }
 

@@ -116,7 +116,7 @@ impl Batch {
         Ok((0..self.images).flat_map(image).collect())
     }
 
-    /// What `vectors` hold if nothing is in them but the images they are read as: zero where no
+    /// What `vectors` hold if nothing is in them but the images they are read as: `spare` where no
     /// element is, the same in all copies that no image takes (they compute the answer of an image
     /// of zeros).
     ///
@@ -125,8 +125,14 @@ impl Batch {
     ///
     /// # Panics
     /// If vectors are missing or too short.
-    pub fn repacked(&self, layout: &Layout, vectors: &[Vec<f64>]) -> Result<Bundle, BatchError> {
-        let mut packed = self.pack(layout, &self.unpack(layout, vectors)?)?;
+    pub fn repacked(&self, layout: &Layout, vectors: &[Vec<f64>], spare: f64) -> Result<Bundle, BatchError> {
+        let elements = self.unpack(layout, vectors)?;
+        let mut packed = self.pack(layout, &elements)?;
+        if spare != 0.0 {
+            let taken = self.pack(layout, &vec![1.0; elements.len()])?;
+            let slots = packed.iter_mut().flatten().zip(taken.iter().flatten());
+            slots.filter(|(_, taken)| **taken == 0.0).for_each(|(slot, _)| *slot = spare);
+        }
         let (unused, period) = (self.images * layout.period, layout.period);
         if self.in_copies && unused < layout.slots {
             for (packed, vector) in packed.iter_mut().zip(vectors) {
@@ -177,14 +183,14 @@ mod tests {
         let batch = Batch { images: 3, in_copies: true };
         let mut vectors = batch.pack(&layout, &elements(6)).unwrap();
         vectors.iter_mut().for_each(|vector| vector[3..].fill(0.25));
-        assert_eq!(batch.repacked(&layout, &vectors).unwrap(), vectors);
+        assert_eq!(batch.repacked(&layout, &vectors, 0.0).unwrap(), vectors);
         vectors[1][6] = 0.5;
-        assert_ne!(batch.repacked(&layout, &vectors).unwrap(), vectors);
+        assert_ne!(batch.repacked(&layout, &vectors, 0.0).unwrap(), vectors);
         let layout = Layout::dense([3, 1, 1], 8);
         let mut vectors = Batch::SINGLE.pack(&layout, &elements(3)).unwrap();
-        assert_eq!(Batch::SINGLE.repacked(&layout, &vectors).unwrap(), vectors);
+        assert_eq!(Batch::SINGLE.repacked(&layout, &vectors, 0.0).unwrap(), vectors);
         vectors[0][3] = 1.0;
-        assert_ne!(Batch::SINGLE.repacked(&layout, &vectors).unwrap(), vectors);
+        assert_ne!(Batch::SINGLE.repacked(&layout, &vectors, 0.0).unwrap(), vectors);
     }
 
     #[test]

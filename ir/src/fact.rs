@@ -46,6 +46,8 @@ impl<T> fmt::Debug for Fact<T> {
 pub const INPUT_LAYOUTS: Fact<Vec<Layout>> = Fact::new("input_layout");
 /// Where the elements of each output are.
 pub const OUTPUT_LAYOUTS: Fact<Vec<Layout>> = Fact::new("output_layout");
+/// What inputs are divided by to be stored, one number per input; absent where all are 1.
+pub const INPUT_FACTORS: Fact<Option<Vec<f64>>> = Fact::new("input_factors");
 /// What stored outputs are multiplied with to be those of the network.
 pub const OUTPUT_FACTOR: Fact<f64> = Fact::new("output_factor");
 /// How values that layers are named after are stored.

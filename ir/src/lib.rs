@@ -16,6 +16,7 @@
 //! | [`interp`] | cleartext meaning of each stage |
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
 //! | [`batch`] | several images in one run |
+//! | [`spare`] | what slots hold that no element takes |
 //! | [`layers`] | which layer of the network an op belongs to |
 //! | [`layer_values`] | which values of a program stand for the network's, and how they are stored |
 //! | [`program`] | a compiled program, the interface that clients read, and its file |
@@ -66,6 +67,7 @@ pub mod printable;
 pub mod program;
 pub mod scale;
 pub mod security;
+pub mod spare;
 pub mod tensor;
 pub mod text;
 pub mod verify;

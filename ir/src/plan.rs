@@ -21,9 +21,14 @@ pub use layer::LayerRow;
 /// Version of the schema, raised when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// `log2` that stands for a probability of zero, or one too small to matter, in plans: JSON has no
-/// infinities.
-pub const LEAST_LOG2_PROBABILITY: f64 = -1000.0;
+/// `log2` that stands for a probability or an error of zero, or one too small to matter, in plans:
+/// JSON has no infinities.
+pub const LEAST_LOG2: f64 = -1000.0;
+
+/// `log2` of a standard deviation, for plans: of an exact value the least number there is.
+pub fn log2_error(stddev: f64) -> f64 {
+    stddev.log2().max(LEAST_LOG2)
+}
 
 /// A compiled program in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

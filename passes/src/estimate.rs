@@ -11,7 +11,7 @@ use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::func::Func;
 use fhec_ir::params::Params;
-use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
+use fhec_ir::plan::LEAST_LOG2;
 use fhec_ir::polynomial_shape::OpCounts;
 
 use crate::analysis::circuit_shapes::CircuitShapes;
@@ -67,7 +67,7 @@ pub struct Estimate {
     pub error_bits_mean: f64,
     /// Bits of the likely largest error of the worst output.
     pub error_bits_worst: f64,
-    /// Upper bound, at least [`LEAST_LOG2_PROBABILITY`].
+    /// Upper bound, at least [`LEAST_LOG2`].
     pub log2_failure_probability: f64,
 }
 
@@ -111,7 +111,8 @@ pub fn estimate(
         outputs().map(|value| bits(&value, params.slots())).fold(f64::INFINITY, f64::min)
     };
     Ok(Estimate {
-        seconds: op_seconds.iter().sum(),
+        // An empty sum of floats is -0.
+        seconds: op_seconds.iter().sum::<f64>() + 0.0,
         error_bits_mean: worst(|value, _| value.mean_bits()),
         error_bits_worst: worst(ValueNoise::worst_bits),
         log2_failure_probability: failure(func, params, &noise),
@@ -140,7 +141,7 @@ fn failure(func: &Func<Ckks>, params: &Params, noise: &[ValueNoise]) -> f64 {
         let slots = (2 * ty.vectors * ty.slots) as f64;
         slots.log2() + 1.0 - deviations * deviations / 2.0 * std::f64::consts::LOG2_E
     };
-    func.outputs().iter().map(tail).fold(LEAST_LOG2_PROBABILITY, f64::max).min(0.0)
+    func.outputs().iter().map(tail).fold(LEAST_LOG2, f64::max).min(0.0)
 }
 
 fn op_count(func: &Func<Ckks>, op: &Op, shapes: &mut CircuitShapes) -> OpCount {

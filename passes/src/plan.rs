@@ -14,7 +14,7 @@ use fhec_ir::key_demand::KeyDemand;
 use fhec_ir::layout::Layout;
 use fhec_ir::nn::Nn;
 use fhec_ir::params::Secret;
-use fhec_ir::plan::{LEAST_LOG2_PROBABILITY, OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION};
+use fhec_ir::plan::{LEAST_LOG2, OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION, log2_error};
 
 use crate::analysis::cost::CostTable;
 use crate::bootstrap::failure::log2_failure;
@@ -64,7 +64,7 @@ pub fn plan(
         predicted_seconds: estimate.seconds,
         cost_table: format!("{}, {} threads", costs.machine, costs.threads),
         predicted_peak_bytes: estimate.peak_bytes,
-        predicted_log2_error: worst_stddev.fold(0.0, f64::max).log2(),
+        predicted_log2_error: log2_error(worst_stddev.fold(0.0, f64::max)),
         log2_failure_probability: failure_probability(scheduled),
         resident_bytes: estimate.peak_bytes - estimate.live.peak,
         agreement: None,
@@ -102,7 +102,7 @@ fn failure_probability(scheduled: &Scheduled) -> Option<f64> {
     };
     let sum: f64 = bootstraps.iter().filter_map(of_size).sum();
     // Zero where the ephemeral secret is so light that no integer reaches the bound.
-    (!bootstraps.is_empty()).then(|| sum.log2().max(LEAST_LOG2_PROBABILITY))
+    (!bootstraps.is_empty()).then(|| sum.log2().max(LEAST_LOG2))
 }
 
 fn count(scheduled: &Scheduled, is: impl Fn(&Op) -> bool) -> usize {
@@ -132,7 +132,7 @@ fn op_rows(scheduled: &Scheduled, layers: &Layers) -> Vec<OpRow> {
             multiplications: counts.multiplications,
             seconds: estimate.op_seconds[index],
             layout,
-            log2_error: estimate.noise[data.result.index()].stddev.log2(),
+            log2_error: log2_error(estimate.noise[data.result.index()].stddev),
             layer: layers.of_op[index],
             plaintext_bytes: estimate.op_plaintext_bytes[index],
             live_bytes: estimate.live.per_op[index],

@@ -13,6 +13,7 @@ use fhec_ir::tensor::Tensor;
 use fhec_passes::lower_nn::{LayoutOptions, lower_nn};
 use fhec_passes::nn::approximate::ReluMethod;
 use fhec_passes::nn::calibrate::{Range, Source};
+use fhec_passes::nn::normalize_ranges::stored_inputs;
 use fhec_passes::pipeline::{NnOptions, run_nn};
 
 /// `1 - e^(-alpha x^2)`: of no use to networks, and in no table.
@@ -102,11 +103,12 @@ fn runs(function: Activation, method: &ReluMethod, tolerance: f64) {
         let layouts = |fact: Fact<Vec<Layout>>| packed.fact(fact).unwrap();
         let (input, output) = (layouts(INPUT_LAYOUTS), layouts(OUTPUT_LAYOUTS));
         for (image, expected) in images.iter().zip(&results) {
-            let approximated = nn::run(&result.func, image).unwrap().remove(0);
+            let stored = stored_inputs(&result.func, image).unwrap();
+            let approximated = nn::run(&result.func, &stored).unwrap().remove(0);
             let approximated = approximated.data().iter().map(|x| f64::from(*x) * factor);
             let found = distance(expected, approximated) / largest;
             assert!(found < tolerance, "{function} with {method:?}: {found:.2e}");
-            let elements: Vec<f64> = image[0].data().iter().map(|x| f64::from(*x)).collect();
+            let elements: Vec<f64> = stored[0].data().iter().map(|x| f64::from(*x)).collect();
             let slots = run_packed(&packed, &[input[0].pack(&elements)]).unwrap();
             let found = distance(expected, output[0].unpack(&slots[0]).into_iter().map(|x| x * factor));
             let found = found / largest;

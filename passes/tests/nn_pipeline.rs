@@ -15,6 +15,7 @@ use fhec_passes::{
     nn::{
         approximate::ReluMethod,
         calibrate::{Range, Source},
+        normalize_ranges::stored_inputs,
     },
     pipeline::{NnOptions, NnResult, run_nn},
 };
@@ -145,7 +146,8 @@ fn difference(result: &NnResult, images: &[Vec<Tensor>]) -> (f64, f64) {
     let (mut worst, mut largest) = (0.0f64, 0.0f64);
     for image in images {
         let exact = interp::nn::run(&result.reference, image).unwrap();
-        let stored = interp::nn::run(&result.func, image).unwrap();
+        let stored = stored_inputs(&result.func, image).unwrap();
+        let stored = interp::nn::run(&result.func, &stored).unwrap();
         for (e, s) in exact[0].data().iter().zip(stored[0].data()) {
             worst = worst.max((f64::from(*e) - f64::from(*s) * factor).abs());
             largest = largest.max(f64::from(e.abs()));
@@ -192,10 +194,10 @@ fn resnet20_becomes_linear_maps_and_polynomials() {
         })
         .collect();
     let (mut stored, mut steps) = (0.0f32, 0.0f32);
-    interp::nn::run_observed(&result.func, &calibration[0], &mut |value, tensor| {
+    let calibrated = stored_inputs(&result.func, &calibration[0]).unwrap();
+    interp::nn::run_observed(&result.func, &calibrated, &mut |value, tensor| {
         let size = tensor.data().iter().fold(0.0f32, |m, v| m.max(v.abs()));
         match () {
-            () if result.func.inputs().contains(&value) => {}
             () if products.contains(&value) => steps = steps.max(size),
             () => stored = stored.max(size),
         }

@@ -1,7 +1,7 @@
 //! Passes keep the meaning of random networks: hundreds of small programs over all ops, run before
 //! and after.
 
-use fhec_ir::fact::OUTPUT_FACTOR;
+use fhec_ir::fact::{INPUT_FACTORS, OUTPUT_FACTOR};
 use fhec_ir::{
     entity::Value,
     func::{Func, StageOp},
@@ -14,7 +14,7 @@ use fhec_ir::{
 };
 use fhec_passes::nn::{
     collect_polynomials::collect_polynomials,
-    normalize_ranges::normalize_ranges,
+    normalize_ranges::{normalize_ranges, stored_inputs},
     scaling::Scaling,
     simplify::{Options, simplify},
 };
@@ -265,7 +265,11 @@ fn compare(seed: u64, before: &Func<Nn>, after: &Func<Nn>, factor: f64) {
     verify(after).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     let inputs = inputs(before, seed);
     let old = interp::nn::run(before, &inputs).unwrap();
-    let new = interp::nn::run(after, &inputs).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+    let stored = match after.has_fact(INPUT_FACTORS) {
+        true => stored_inputs(after, &inputs).unwrap(),
+        false => inputs.clone(),
+    };
+    let new = interp::nn::run(after, &stored).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     // Rounding is measured against the largest value on the way: sums may cancel.
     let mut scale = 1.0f64;
     interp::nn::run_observed(before, &inputs, &mut |_, tensor| {

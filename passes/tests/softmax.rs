@@ -10,6 +10,7 @@ use fhec_ir::tensor::Tensor;
 use fhec_ir::text::{ConstSource, parse_func};
 use fhec_passes::lower_nn::{LayoutOptions, Packing, lower_nn};
 use fhec_passes::nn::calibrate::Source;
+use fhec_passes::nn::normalize_ranges::stored_inputs;
 use fhec_passes::nn::softmax::{SoftmaxNames, append_softmax};
 use fhec_passes::pipeline::{NnOptions, run_nn};
 
@@ -66,7 +67,7 @@ fn probabilities_are_those_of_the_exact_softmax() {
         };
         let plain = nn::run(&once, image).unwrap();
         close(&doubles(&plain[0]), 1e-6);
-        let found = nn::run(&result.func, image).unwrap();
+        let found = nn::run(&result.func, &stored_inputs(&result.func, image).unwrap()).unwrap();
         let found: Vec<f64> = doubles(&found[0]).iter().map(|x| x * factor).collect();
         // The iteration stops at a relative error of (1 - y)^8192 for y at least 10^-3; single
         // precision adds to it.
@@ -80,8 +81,9 @@ fn probabilities_are_those_of_the_exact_softmax() {
         let [input]: [Layout; 1] = packed.fact(INPUT_LAYOUTS).unwrap().try_into().unwrap();
         let [output]: [Layout; 1] = packed.fact(OUTPUT_LAYOUTS).unwrap().try_into().unwrap();
         assert_eq!(output.vectors(), if packing == Packing::Channel { 10 } else { 1 });
-        let expected = nn::run(&result.func, &images[0]).unwrap();
-        let found = run_packed(&packed, &[input.pack(&doubles(&images[0][0]))]).unwrap();
+        let stored = stored_inputs(&result.func, &images[0]).unwrap();
+        let expected = nn::run(&result.func, &stored).unwrap();
+        let found = run_packed(&packed, &[input.pack(&doubles(&stored[0]))]).unwrap();
         for (found, expected) in output.unpack(&found[0]).iter().zip(doubles(&expected[0])) {
             assert!((found - expected).abs() < 1e-4, "{packing:?}: {found} instead of {expected}");
         }

@@ -17,16 +17,16 @@ use super::RoleError;
 /// A decrypted answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// One number per output of the network, image after image for programs of a batch.
-    pub logits: Vec<f64>,
+    /// Per output of the network its numbers, image after image for programs of a batch.
+    pub outputs: Vec<Vec<f64>>,
     /// Largest imaginary part in any slot. Programs compute on real slots, so it is noise: about as
     /// large as the error of the logits before they are scaled, and huge when an evaluation has
     /// gone wrong.
     pub imaginary_residue: f64,
-    /// Largest distance of any slot from what the logits say it holds: spare slots hold 0, and
-    /// where the answer repeats all copies are equal. Noise, and huge when an evaluation has gone
-    /// wrong anywhere: a value that leaves its range overflows in all coefficients of its
-    /// ciphertext, and so in all slots.
+    /// Largest distance of any slot from what the program and the logits say it holds: spare slots
+    /// hold one number, and where the answer repeats all copies are equal. Noise, and huge when an
+    /// evaluation has gone wrong anywhere: a value that leaves its range overflows in all
+    /// coefficients of its ciphertext, and so in all slots.
     pub spare_residue: f64,
     /// Whether the evaluation has gone wrong for certain: slots that are not finite, larger than
     /// what an intact ciphertext of this level can hold, far from real, or different where they
@@ -34,11 +34,22 @@ pub struct Answer {
     pub overflow: bool,
 }
 
-/// Above this an imaginary part is no noise: programs keep values within about 1 and errors below
-/// 2^-10.
-const MAX_IMAGINARY_RESIDUE: f64 = 1.0 / 64.0;
-/// Above this spare slots and copies are not what they should be: as for imaginary parts.
-const MAX_SPARE_RESIDUE: f64 = 1.0 / 64.0;
+impl Answer {
+    /// The numbers of the first output.
+    pub fn logits(&self) -> &[f64] {
+        self.outputs.first().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Above this a residue may be no noise: programs keep values within about 1 and most of them keep
+/// errors below 2^-10.
+const LEAST_REFUSED: f64 = 1.0 / 64.0;
+/// Above this a residue is no noise, whatever error was predicted: the prediction is a number in a
+/// file, and an answer so far off is of no use.
+const MOST_ACCEPTED: f64 = 1.0 / 4.0;
+/// Residues above as many standard deviations of the predicted error are no noise. The largest of
+/// 2^16 slots is at 4.5 of them; predictions are right within a factor of 2.
+const REFUSED_DEVIATIONS: f64 = 16.0;
 
 /// Holder of a secret key for one program, of which it knows the interface and no more.
 #[derive(Debug)]
@@ -141,40 +152,72 @@ impl Client {
         bundle.iter().map(slots).collect()
     }
 
-    /// Decrypts the answer.
+    /// Decrypts the answer: the ciphertexts of all outputs, one after the other.
     pub fn decrypt(&self, answer: &[Ciphertext]) -> Result<Answer, RoleError> {
-        let Interface { output, batch, .. } = &*self.interface;
-        check_bundle("an answer", answer, &output.ty)?;
+        let Interface { outputs, batch, .. } = &*self.interface;
+        let bundles = split_answer(answer, &self.interface.answer_types())?;
         let decryptor = Decryptor::new(&self.context, &self.secret);
-        let mut slots = Vec::with_capacity(answer.len());
-        let mut imaginary_residue = 0f64;
-        let mut largest = 0f64;
-        for ciphertext in answer {
-            let message = self.encoder.decode_complex(&decryptor.decrypt(ciphertext)?)?;
-            for slot in &message {
-                imaginary_residue = imaginary_residue.max(slot.im.abs());
-                largest = largest.max(slot.re.abs());
+        let mut decrypted = Answer {
+            outputs: Vec::with_capacity(outputs.len()),
+            imaginary_residue: 0.0,
+            spare_residue: 0.0,
+            overflow: false,
+        };
+        for (output, bundle) in outputs.iter().zip(bundles) {
+            let mut slots = Vec::with_capacity(bundle.len());
+            let (mut imaginary, mut largest) = (0f64, 0f64);
+            for ciphertext in bundle {
+                let message = self.encoder.decode_complex(&decryptor.decrypt(ciphertext)?)?;
+                for slot in &message {
+                    imaginary = imaginary.max(slot.im.abs());
+                    largest = largest.max(slot.re.abs());
+                }
+                slots.push(message.iter().map(|slot| slot.re).collect());
             }
-            slots.push(message.iter().map(|slot| slot.re).collect());
+            decrypted.outputs.push(self.interface.unpack(output, &slots)?);
+            // `max` above drops NaN, so a sum is asked as well.
+            let finite = slots.iter().flatten().sum::<f64>().is_finite();
+            let (params, level) = (self.context.params(), output.ty.level);
+            // Slots of random residues are about sqrt(N/12) q / D: an intact message stays below q
+            // / 2 D.
+            let capacity = (params.log_q(level) - params.canonical_scale(level).log2() - 1.0).exp2();
+            let expected = batch.repacked(&output.layout, &slots, output.spare)?;
+            let spare = spare_residue(&slots, &expected);
+            let refused = refused_residue(output.log2_error);
+            decrypted.overflow |= !finite || largest > capacity || imaginary > refused || spare > refused;
+            decrypted.imaginary_residue = decrypted.imaginary_residue.max(imaginary);
+            decrypted.spare_residue = decrypted.spare_residue.max(spare);
         }
-        let logits = self.interface.unpack(&slots)?;
-        // `max` above drops NaN, so a sum is asked as well.
-        let finite = slots.iter().flatten().sum::<f64>().is_finite();
-        let (params, level) = (self.context.params(), output.ty.level);
-        // Slots of random residues are about sqrt(N/12) q / D: an intact message stays below q / 2
-        // D.
-        let capacity = (params.log_q(level) - params.canonical_scale(level).log2() - 1.0).exp2();
-        let spare_residue = spare_residue(&slots, &batch.repacked(&output.layout, &slots)?);
-        let overflow = !finite
-            || largest > capacity
-            || imaginary_residue > MAX_IMAGINARY_RESIDUE
-            || spare_residue > MAX_SPARE_RESIDUE;
-        Ok(Answer { logits, imaginary_residue, spare_residue, overflow })
+        Ok(decrypted)
     }
 }
 
-/// Largest distance of `slots` from what they hold if nothing but the answer is in them: zero in
-/// spare slots, the same in all copies.
+/// The ciphertexts of each output.
+fn split_answer<'a>(
+    answer: &'a [Ciphertext],
+    types: &[CiphertextType],
+) -> Result<Vec<&'a [Ciphertext]>, RoleError> {
+    let expected = types.iter().map(|ty| ty.vectors).sum();
+    if answer.len() != expected {
+        return Err(RoleError::CiphertextCount { what: "an answer", expected, found: answer.len() });
+    }
+    let mut rest = answer;
+    let mut bundles = Vec::with_capacity(types.len());
+    for ty in types {
+        let (bundle, others) = rest.split_at(ty.vectors);
+        check_bundle("an answer", bundle, ty)?;
+        bundles.push(bundle);
+        rest = others;
+    }
+    Ok(bundles)
+}
+
+/// The residue from which on an answer is refused, for a program of this predicted error.
+fn refused_residue(log2_error: f64) -> f64 {
+    (REFUSED_DEVIATIONS * log2_error.exp2()).clamp(LEAST_REFUSED, MOST_ACCEPTED)
+}
+
+/// Largest distance of `slots` from what they hold if nothing but the answer is in them.
 fn spare_residue(slots: &[Vec<f64>], expected: &[Vec<f64>]) -> f64 {
     let pairs = slots.iter().flatten().zip(expected.iter().flatten());
     pairs.fold(0.0, |worst, (found, expected)| worst.max((found - expected).abs()))

@@ -197,32 +197,37 @@ pub fn read_ciphertexts(
     context: &Context,
     ty: &CiphertextType,
 ) -> Result<Vec<Ciphertext>, ExchangeError> {
-    read_bundle(path, context, ty, Ciphertext::from_bytes)
+    read_bundle(path, context, std::slice::from_ref(ty), Ciphertext::from_bytes)
 }
 
-/// The same of an answer: fresh ciphertexts, whose uniform halves are seeds, are refused.
+/// The same of an answer, whose outputs are of these types one after the other: fresh ciphertexts,
+/// whose uniform halves are seeds, are refused.
 pub fn read_answer(
     path: &Path,
     context: &Context,
-    ty: &CiphertextType,
+    types: &[CiphertextType],
 ) -> Result<Vec<Ciphertext>, ExchangeError> {
-    read_bundle(path, context, ty, Ciphertext::from_full_bytes)
+    read_bundle(path, context, types, Ciphertext::from_full_bytes)
 }
 
 fn read_bundle(
     path: &Path,
     context: &Context,
-    ty: &CiphertextType,
+    types: &[CiphertextType],
     from_bytes: impl Fn(&Context, &[u8]) -> Result<Ciphertext, FormatError>,
 ) -> Result<Vec<Ciphertext>, ExchangeError> {
-    let most = Ciphertext::max_bytes(context, ty) as u64 + BUNDLE_LENGTH;
-    let bytes = files::read(path, (ty.vectors as u64).saturating_mul(most).saturating_add(BUNDLE_HEADER))?;
+    let most = |ty: &CiphertextType| {
+        let each = Ciphertext::max_bytes(context, ty) as u64 + BUNDLE_LENGTH;
+        (ty.vectors as u64).saturating_mul(each)
+    };
+    let bytes = files::read(path, types.iter().map(most).fold(BUNDLE_HEADER, u64::saturating_add))?;
     let error = |reason: String| ExchangeError::Bundle { path: path.to_owned(), reason };
     let truncated = || error("the ciphertext file is truncated".into());
     let rest = bytes.strip_prefix(BUNDLE_MAGIC);
     let rest = rest.ok_or_else(|| error("this is no ciphertext file of fhec".into()))?;
     let (count, mut rest) = rest.split_first_chunk().ok_or_else(truncated)?;
-    let (found, expected) = (u64::from_le_bytes(*count), ty.vectors as u64);
+    let expected: u64 = types.iter().map(|ty| ty.vectors as u64).sum();
+    let found = u64::from_le_bytes(*count);
     if found != expected {
         return Err(error(format!("the program works on {expected} ciphertexts here, the file has {found}")));
     }

@@ -67,7 +67,8 @@ impl Session {
         self.session.keys()
     }
 
-    /// Runs the program on an encrypted image.
+    /// Runs the program on an encrypted image. The answer holds the ciphertexts of all outputs, one
+    /// after the other.
     pub fn evaluate(&self, image: Vec<Ciphertext>) -> Result<Vec<Ciphertext>, RoleError> {
         self.evaluate_from(image, BTreeMap::new(), &Control::default(), &mut (), &mut ())
     }
@@ -84,9 +85,8 @@ impl Session {
         witness: &mut dyn Witness<Vec<Ciphertext>>,
     ) -> Result<Vec<Ciphertext>, RoleError> {
         check_bundle("an encrypted image", &image, &self.program.interface.input.ty)?;
-        let mut outputs = self.session.execute_from(vec![image], known, control, observer, witness)?;
-        // Programs have one output.
-        Ok(outputs.pop().unwrap_or_default())
+        let outputs = self.session.execute_from(vec![image], known, control, observer, witness)?;
+        Ok(outputs.into_iter().flatten().collect())
     }
 }
 

@@ -91,7 +91,7 @@ fn bits(program: Program, slots: usize) -> (f64, f64) {
     let answer = client.decrypt(&answer).expect("it decrypts");
     assert!(!answer.overflow);
     let errors: Vec<f64> =
-        (0..slots).map(|i| (answer.logits[i] - f64::from(image[(i + 1) % slots])).abs()).collect();
+        (0..slots).map(|i| (answer.logits()[i] - f64::from(image[(i + 1) % slots])).abs()).collect();
     let mean = errors.iter().sum::<f64>() / slots as f64;
     (-mean.log2(), -errors.iter().fold(0f64, |a, &b| a.max(b)).log2())
 }
@@ -161,7 +161,7 @@ fn clients_share_a_server() {
         session.evaluate(client.encrypt(&image).unwrap()).unwrap()
     });
     for (client, answer) in clients.iter().zip(&answers) {
-        let logits = client.decrypt(answer).unwrap().logits;
+        let logits = client.decrypt(answer).unwrap().logits().to_vec();
         for (i, logit) in logits.iter().enumerate() {
             assert!((logit - f64::from(image[(i + 1) % 64])).abs() < 1e-2, "{i}");
         }

@@ -63,7 +63,7 @@ fn three_digits_share_a_run() {
     // A batch need not be whole, nor may it be larger.
     let found = answer(program, &images[..2].concat()).expect("it runs");
     assert!(!found.overflow);
-    assert!(difference(&found.logits[..20], &plain[..2].concat()) < 1e-3);
+    assert!(difference(&found.logits()[..20], &plain[..2].concat()) < 1e-3);
     let four = [&images[..], &images[..1]].concat().concat();
     assert!(matches!(
         answer(program, &four),
@@ -114,7 +114,7 @@ fn slots_hold_images() {
     let all: Vec<f32> = images.iter().flat_map(|image| image.data().to_vec()).collect();
     let found = answer(&program, &all).expect("it runs");
     assert!(!found.overflow);
-    let worst = difference(&found.logits, &expected);
+    let worst = difference(found.logits(), &expected);
     assert!(worst < 1e-4 * largest, "{worst} of {largest}");
     let simulator = Simulator::new(&program, false);
     let simulated = simulator.logits(&all, 1).expect("it simulates");
@@ -122,5 +122,5 @@ fn slots_hold_images() {
     // Slots without an image hold the answer to an image of zeros, all the same.
     let found = answer(&program, &all[..64]).expect("it runs");
     assert!(!found.overflow && found.spare_residue < 1e-3, "{found:?}");
-    assert!(difference(&found.logits[..3], &expected[..3]) < 1e-4 * largest);
+    assert!(difference(&found.logits()[..3], &expected[..3]) < 1e-4 * largest);
 }

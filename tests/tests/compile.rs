@@ -14,6 +14,7 @@ use fhec_passes::analysis::mul_depth::mul_depth;
 use fhec_passes::compile::{Compiled, compile};
 use fhec_passes::error::PassError;
 use fhec_passes::nn::calibrate::{Range, Source};
+use fhec_passes::nn::normalize_ranges::stored_inputs;
 use fhec_passes::options::CompileOptions;
 use fhec_passes::pipeline::Snapshot;
 
@@ -58,10 +59,11 @@ fn the_mnist_network_compiles_and_the_program_computes_it() {
     let factor: f64 = program.fact(OUTPUT_FACTOR).unwrap();
     let [input]: [Layout; 1] = program.fact(INPUT_LAYOUTS).unwrap().try_into().unwrap();
     let [output]: [Layout; 1] = program.fact(OUTPUT_LAYOUTS).unwrap().try_into().unwrap();
-    let doubles: Vec<f64> = image.data().iter().map(|&x| f64::from(x)).collect();
+    let stored = stored_inputs(network, std::slice::from_ref(&image)).unwrap();
+    let doubles: Vec<f64> = stored[0].data().iter().map(|&x| f64::from(x)).collect();
     let result = run_ckks(program, &[input.pack(&doubles)]).unwrap();
     let logits = output.unpack(&result[0]);
-    let approximated = nn::run(network, std::slice::from_ref(&image)).unwrap();
+    let approximated = nn::run(network, &stored).unwrap();
     let exact = nn::run(&compiled.reference, std::slice::from_ref(&image)).unwrap();
     eprintln!("factor {factor}, logits {logits:?}, exact {:?}", exact[0].data());
     for ((found, expected), exact) in logits.iter().zip(approximated[0].data()).zip(exact[0].data()) {
@@ -87,10 +89,11 @@ fn resnet_20_is_bootstrapped_at_128_bits() {
     let rotations: usize = plan.ops.iter().filter(|op| op.op == "linear_map").map(|op| op.rotations).sum();
     assert!(rotations <= 802, "{rotations}");
     let image = Tensor::from_fn([1, 3, 32, 32], |i| ((i * 7919) % 2003) as f32 / 1000.0 - 1.0);
-    let expected = nn::run(network, std::slice::from_ref(&image)).unwrap();
+    let stored = stored_inputs(network, &[image]).unwrap();
+    let expected = nn::run(network, &stored).unwrap();
     let [input]: [Layout; 1] = program.fact(INPUT_LAYOUTS).unwrap().try_into().unwrap();
     let [output]: [Layout; 1] = program.fact(OUTPUT_LAYOUTS).unwrap().try_into().unwrap();
-    let elements: Vec<f64> = image.data().iter().map(|&x| f64::from(x)).collect();
+    let elements: Vec<f64> = stored[0].data().iter().map(|&x| f64::from(x)).collect();
     let result = run_ckks(program, &[input.pack(&elements)]).unwrap();
     for (found, expected) in output.unpack(&result[0]).iter().zip(expected[0].data()) {
         // The network is run in single precision.

@@ -60,7 +60,7 @@ impl Run {
 
     /// Largest difference between encrypted logits and `other`.
     fn difference(&self, other: &[f64]) -> f64 {
-        self.answer.logits.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+        self.answer.logits().iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
 }
 
@@ -69,7 +69,7 @@ fn a_digit_through_a_network_with_real_relus_at_128_bits() {
     let run = Run::of(Example::Mnist, 128);
     assert_eq!((run.program.plan.log_n, run.program.plan.bootstraps), (16, 0));
     assert!(!run.answer.overflow);
-    assert_eq!((argmax(&run.answer.logits), argmax(&run.plain)), (7, 7));
+    assert_eq!((argmax(run.answer.logits()), argmax(&run.plain)), (7, 7));
     // The polynomial ReLU is good to 2^-13 of the range, the noise to far less.
     assert!(run.difference(&run.plain) < 1e-2, "{}", run.difference(&run.plain));
     assert!(run.difference(&run.simulated) < 1e-4, "{}", run.difference(&run.simulated));
@@ -83,8 +83,8 @@ fn a_picture_through_resnet_20_with_bootstraps() {
     assert!(run.program.plan.bootstraps >= 9, "{}", run.program.plan.bootstraps);
     assert!(run.program.plan.log2_failure_probability.is_some_and(|log2| log2 < -40.0));
     assert!(!run.answer.overflow);
-    assert_eq!(argmax(&run.answer.logits), argmax(&run.plain));
-    assert_eq!(run.program.interface.class_name(argmax(&run.answer.logits)), "bird");
+    assert_eq!(argmax(run.answer.logits()), argmax(&run.plain));
+    assert_eq!(run.program.interface.class_name(argmax(run.answer.logits())), "bird");
     // The network's logits are at most about 8; fitted ReLUs move them by 0.02 on average, at most
     // 0.4 on 5,000 images.
     assert!(run.difference(&run.plain) < 0.4, "{}", run.difference(&run.plain));

@@ -68,8 +68,8 @@ fn check(name: &str) {
     let answer = client.decrypt(&answer).expect("it decrypts");
     let plain = reference_logits(&program, image).expect("the plain network runs");
     assert!(!answer.overflow);
-    assert_eq!(argmax(&answer.logits), *class);
-    assert!(difference(&answer.logits, &plain) < 1e-3, "{name}: {}", difference(&answer.logits, &plain));
+    assert_eq!(argmax(answer.logits()), *class);
+    assert!(difference(answer.logits(), &plain) < 1e-3, "{name}: {}", difference(answer.logits(), &plain));
 }
 
 #[test]

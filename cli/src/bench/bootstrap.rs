@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use fhec_ir::bootstrap::Order;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::Secret;
-use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
+use fhec_ir::plan::LEAST_LOG2;
 use fhec_passes::analysis::circuit_shapes::CircuitShapes;
 use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::analysis::op_cost::OpCosts;
@@ -238,7 +238,7 @@ pub fn run(options: &Options) -> Result<Report> {
         keygen_seconds,
         setup_seconds,
         log2_failure_probability: failure::log2_failure(weight, bootstrap.bound, bootstrap.slots(), 1)
-            .max(LEAST_LOG2_PROBABILITY),
+            .max(LEAST_LOG2),
         peak_rss_bytes: peak_rss_bytes(),
     })
 }

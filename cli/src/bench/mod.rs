@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
 use fhec_ir::bootstrap::Order;
-use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
+use fhec_ir::plan::LEAST_LOG2;
 use fhec_passes::analysis::cost::CostTable;
 use serde::Serialize;
 
@@ -180,7 +180,7 @@ fn text(report: &Report) -> String {
         report.setup_seconds
     );
     lines += &match report.log2_failure_probability {
-        log2 if log2 <= LEAST_LOG2_PROBABILITY => format!("failure       {NO_BOOTSTRAP_FAILS}\n"),
+        log2 if log2 <= LEAST_LOG2 => format!("failure       {NO_BOOTSTRAP_FAILS}\n"),
         log2 => format!("failure       2^{log2:.1} per bootstrap\n"),
     };
     if let Some(bytes) = report.peak_rss_bytes {

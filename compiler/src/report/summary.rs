@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use fhec_ir::plan::{LEAST_LOG2_PROBABILITY, Plan, SecretRow};
+use fhec_ir::plan::{LEAST_LOG2, Plan, SecretRow};
 
 use crate::memory::human_bytes;
 
@@ -77,7 +77,7 @@ fn bootstraps(plan: &Plan) -> String {
 
 fn failure(plan: &Plan) -> String {
     match plan.log2_failure_probability {
-        Some(log2) if log2 <= LEAST_LOG2_PROBABILITY => NO_BOOTSTRAP_FAILS.into(),
+        Some(log2) if log2 <= LEAST_LOG2 => NO_BOOTSTRAP_FAILS.into(),
         Some(log2) => format!("2^{log2:.1} per inference that a bootstrap fails"),
         None => "no bootstraps, none of theirs can fail".into(),
     }

@@ -61,6 +61,8 @@ pub struct Port {
     pub layout: Layout,
     /// What stored numbers are multiplied with to be those of the tensor.
     pub factor: f64,
+    /// What slots hold that no element takes.
+    pub spare: f64,
     /// `log2` of the standard deviation of the error of a stored number, predicted; for inputs,
     /// that of the encryption.
     pub log2_error: f64,
@@ -77,8 +79,8 @@ pub struct Interface {
     pub params: Params,
     /// The image.
     pub input: Port,
-    /// The answer.
-    pub output: Port,
+    /// The answer: at least one tensor. The first is what reports of classes are about.
+    pub outputs: Vec<Port>,
     /// Images of one run, and how they share ciphertexts.
     pub batch: Batch,
     /// The keys that a server needs.
@@ -103,9 +105,18 @@ pub enum InterfaceError {
     ImageSize { expected: usize, found: usize },
     #[error("up to {images} images of {expected} numbers were expected, found {found} numbers")]
     BatchSize { images: usize, expected: usize, found: usize },
+    #[error(
+        "the input holds {found}, and the program was made for numbers up to {bound:.4} in magnitude; \
+         normalise it as the inputs that the model was calibrated with, or calibrate with inputs like this one"
+    )]
+    Range { found: f32, bound: f64 },
     #[error(transparent)]
     Security(#[from] SecurityError),
 }
+
+/// Inputs as many times as large as the program was made for are refused: polynomials grow out of
+/// all bounds beyond their domains.
+const MOST_BEYOND: f64 = 2.0;
 
 /// Bound on the slots of one port, 1 GiB as numbers: a layout of few elements may ask for many more
 /// vectors.
@@ -113,7 +124,7 @@ const MAX_PORT_SLOTS: usize = 1 << 27;
 
 impl Port {
     fn check(&self, port: &'static str, params: &Params, batch: &Batch) -> Result<(), InterfaceError> {
-        let Port { shape, ty, layout, factor, .. } = self;
+        let Port { shape, ty, layout, factor, spare, log2_error, .. } = self;
         let error = |reason: String| Err(InterfaceError::Port { port, reason });
         layout.validate().map_err(|LayoutError { reason, .. }| InterfaceError::Port {
             port,
@@ -134,8 +145,13 @@ impl Port {
         if ty.level > params.top_level() || ty.scale.level > params.top_level() || ty.slots > params.slots() {
             return error(format!("{} is beyond the parameters", ty.print()));
         }
-        if !(ty.size == 2 || ty.size == 3) || !factor.is_finite() {
-            return error(format!("it has size {} and factor {factor}", ty.size));
+        if !(ty.size == 2 || ty.size == 3) {
+            return error(format!("it has size {}", ty.size));
+        }
+        if !(factor.is_normal() && *factor > 0.0 && spare.is_finite()) || log2_error.is_nan() {
+            return error(format!(
+                "it has factor {factor}, {spare} where no element is, and an error of 2^{log2_error}"
+            ));
         }
         let elements = batch.elements_per_image(layout)?;
         if element_count(shape) != Some(elements) {
@@ -156,7 +172,12 @@ impl Interface {
             return Err(BatchError::Empty.into());
         }
         self.input.check("input", params, batch)?;
-        self.output.check("output", params, batch)?;
+        self.outputs.iter().try_for_each(|output| output.check("output", params, batch))?;
+        let slots = self.outputs.iter().map(|output| output.ty.vectors.saturating_mul(output.ty.slots));
+        if self.outputs.is_empty() || slots.fold(0, usize::saturating_add) > MAX_PORT_SLOTS {
+            let reason = format!("its {} outputs take none or too many slots", self.outputs.len());
+            return Err(InterfaceError::Port { port: "answer", reason });
+        }
         if let [1, channels, _, _] = self.input.shape[..] {
             self.preprocess.check_channels(channels)?;
         }
@@ -190,6 +211,10 @@ impl Interface {
 
     /// The slots of the program's input that hold `image` (preprocessed, `[c][y][x]`), or as many
     /// images of a batch as it has or fewer, one after the other.
+    ///
+    /// # Errors
+    /// If the image has another size, or holds numbers far beyond those that the program was made
+    /// for.
     pub fn pack(&self, image: &[f32]) -> Result<Bundle, InterfaceError> {
         let (expected, found) = (self.batch.elements_per_image(&self.input.layout)?, image.len());
         if found == 0 || !found.is_multiple_of(expected) || found > expected * self.batch.images {
@@ -198,17 +223,34 @@ impl Interface {
                 images => InterfaceError::BatchSize { images, expected, found },
             });
         }
-        let elements: Vec<f64> = image.iter().map(|&x| f64::from(x)).collect();
+        let elements: Vec<f64> = image.iter().map(|&x| f64::from(x) / self.input.factor).collect();
+        let beyond = |x: &&f32| (f64::from(**x) / self.input.factor).abs() > MOST_BEYOND || x.is_nan();
+        if let Some(&found) = image.iter().find(beyond) {
+            return Err(InterfaceError::Range { found, bound: self.input.factor });
+        }
         Ok(self.batch.pack(&self.input.layout, &elements)?)
     }
 
-    /// The numbers that the slots of the program's output hold, image after image.
+    /// The first output.
+    ///
+    /// # Panics
+    /// If there is none; [`Interface::check`] sees to it that there is one.
+    pub fn output(&self) -> &Port {
+        self.outputs.first().expect("an interface has an output")
+    }
+
+    /// What the ciphertexts of an answer are, those of one output after those of another.
+    pub fn answer_types(&self) -> Vec<CiphertextType> {
+        self.outputs.iter().map(|output| output.ty).collect()
+    }
+
+    /// The numbers that the slots of `output` hold, image after image.
     ///
     /// # Panics
     /// If vectors are missing or too short.
-    pub fn unpack(&self, slots: &[Vec<f64>]) -> Result<Vec<f64>, InterfaceError> {
-        let stored = self.batch.unpack(&self.output.layout, slots)?;
-        Ok(stored.iter().map(|number| number * self.output.factor).collect())
+    pub fn unpack(&self, output: &Port, slots: &[Vec<f64>]) -> Result<Vec<f64>, InterfaceError> {
+        let stored = self.batch.unpack(&output.layout, slots)?;
+        Ok(stored.iter().map(|number| number * output.factor).collect())
     }
 
     /// What class number `class` is called.
@@ -216,11 +258,11 @@ impl Interface {
         self.preprocess.classes().get(class).cloned().unwrap_or_else(|| class.to_string())
     }
 
-    /// The distance between two answers that can be told apart for certain: six standard deviations
+    /// The distance between two answers of the first output that can be told apart for certain: six standard deviations
     /// of the error that was predicted, rounded up to a power of ten. The prediction is not
     /// believed where it promises less than the rounding of one ciphertext.
     pub fn certain_step(&self) -> f64 {
-        let Port { ty, factor, log2_error, .. } = &self.output;
+        let Port { ty, factor, log2_error, .. } = self.output();
         let model = NoiseModel::new(&self.params, ty.slots);
         let rounding = model.division(2, self.params.scale(ty.scale).to_f64()).sqrt();
         let step = 6.0 * log2_error.exp2().max(rounding) * factor.abs();

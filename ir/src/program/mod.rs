@@ -24,7 +24,7 @@ use crate::batch::{Batch, BatchError};
 use crate::bootstrap::ProgramBootstrapError;
 use crate::ckks::Ckks;
 use crate::entity::Value;
-use crate::fact::{Fact, INPUT_LAYOUTS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
+use crate::fact::{Fact, INPUT_FACTORS, INPUT_LAYOUTS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
 use crate::func::{Func, Stage};
 use crate::key_demand::KeyDemand;
 use crate::layout::Layout;
@@ -32,6 +32,7 @@ use crate::nn::Nn;
 use crate::params::{Params, ParamsError};
 use crate::plan::{Plan, PlanError};
 use crate::security::{Certificate, SecurityError};
+use crate::spare::spare_slots;
 use crate::text::ParseError;
 use crate::verify::VerifyErrors;
 
@@ -121,7 +122,7 @@ impl Program {
     /// them.
     ///
     /// # Errors
-    /// If they do not fit one another, or if there is not exactly one input and one output.
+    /// If they do not fit one another, or if there is not exactly one input.
     pub fn new(
         schedule: Func<Ckks>,
         params: Params,
@@ -129,32 +130,13 @@ impl Program {
         plan: Plan,
         preprocess: Preprocess,
     ) -> Result<Self, ProgramError> {
-        let factor = schedule.fact(OUTPUT_FACTOR).map_err(refused(OUTPUT_FACTOR))?;
-        let input = port(
-            &schedule,
-            &reference,
-            "input",
-            INPUT_LAYOUTS,
-            Func::inputs,
-            Func::inputs,
-            1.0,
-            f64::NEG_INFINITY,
-        )?;
-        let output = port(
-            &schedule,
-            &reference,
-            "output",
-            OUTPUT_LAYOUTS,
-            Func::outputs,
-            Func::outputs,
-            factor,
-            plan.predicted_log2_error,
-        )?;
+        let input = Port::of_input(&schedule, &reference)?;
+        let outputs = Port::of_outputs(&schedule, &reference, plan.predicted_log2_error)?;
         let interface = Interface {
             name: schedule.name.clone(),
             program: ProgramId::of(&schedule),
             input,
-            output,
+            outputs,
             batch: Batch::of_program(&schedule)?,
             keys: KeyDemand::of(&schedule, &params)?,
             params,
@@ -193,7 +175,7 @@ impl Program {
     /// Errs unless schedule, interface, reference and plan belong together.
     fn check(&self) -> Result<(), ProgramError> {
         let Program { interface, schedule, reference, plan } = self;
-        let Interface { params, input, output, .. } = interface;
+        let Interface { params, input, outputs, .. } = interface;
         let values = schedule.inputs().iter().copied().chain(schedule.ops().iter().map(|data| data.result));
         for value in values {
             let ty = schedule.ty(value);
@@ -206,10 +188,12 @@ impl Program {
         }
         let limits = |stage| move |reason| ProgramError::Limits { stage, reason };
         limits::check_schedule(schedule).map_err(limits(Ckks::NAME))?;
-        for (what, port, values) in
-            [("input", input, schedule.inputs()), ("output", output, schedule.outputs())]
+        let input = std::slice::from_ref(input);
+        for (what, ports, values) in
+            [("input", input, schedule.inputs()), ("output", outputs, schedule.outputs())]
         {
-            if !matches!(values, &[value] if *schedule.ty(value) == port.ty) {
+            let types = values.iter().map(|&value| *schedule.ty(value));
+            if !types.eq(ports.iter().map(|port| port.ty)) {
                 return Err(ProgramError::Misfit(format!("its {what} is not that of its interface")));
             }
         }
@@ -219,10 +203,11 @@ impl Program {
         }
         if let Some(reference) = reference {
             limits::check_network(reference).map_err(limits(Nn::NAME))?;
-            for (what, port, values) in
-                [("input", input, reference.inputs()), ("output", output, reference.outputs())]
+            for (what, ports, values) in
+                [("input", input, reference.inputs()), ("output", outputs, reference.outputs())]
             {
-                if !matches!(values, &[value] if reference.ty(value).shape == port.shape) {
+                let shapes = values.iter().map(|&value| &reference.ty(value).shape);
+                if !shapes.eq(ports.iter().map(|port| &port.shape)) {
                     return Err(ProgramError::Misfit(format!(
                         "the {what} of its plain network is not that of its interface"
                     )));
@@ -237,31 +222,57 @@ fn refused<T>(fact: Fact<T>) -> impl Fn(AttrError) -> ProgramError {
     move |error| ProgramError::Facts { meta: fact.name(), reason: error.to_string() }
 }
 
-/// The only input or output of both functions.
-fn port(
-    schedule: &Func<Ckks>,
-    reference: &Func<Nn>,
-    what: &'static str,
-    fact: Fact<Vec<Layout>>,
-    bundles: fn(&Func<Ckks>) -> &[Value],
-    tensors: fn(&Func<Nn>) -> &[Value],
-    factor: f64,
-    log2_error: f64,
-) -> Result<Port, ProgramError> {
-    let layouts = schedule.fact(fact).map_err(refused(fact))?;
-    let (&[bundle], &[tensor], [layout]) = (bundles(schedule), tensors(reference), &layouts[..]) else {
-        let (bundles, tensors, layouts) = (bundles(schedule).len(), tensors(reference).len(), layouts.len());
-        let reason = format!(
-            "there are {layouts} layouts for {bundles} bundles and {tensors} tensors, and programs have one {what}"
-        );
-        return Err(ProgramError::Facts { meta: fact.name(), reason });
-    };
-    Ok(Port {
-        name: reference.value_name(tensor).unwrap_or_default().into(),
-        shape: reference.ty(tensor).shape.clone(),
-        ty: *schedule.ty(bundle),
-        layout: layout.clone(),
-        factor,
-        log2_error,
-    })
+impl Port {
+    fn of_input(schedule: &Func<Ckks>, reference: &Func<Nn>) -> Result<Self, ProgramError> {
+        let layouts = schedule.fact(INPUT_LAYOUTS).map_err(refused(INPUT_LAYOUTS))?;
+        let factors = schedule.fact(INPUT_FACTORS).map_err(refused(INPUT_FACTORS))?;
+        let (&[bundle], &[tensor], [layout], [factor]) =
+            (schedule.inputs(), reference.inputs(), &layouts[..], factors.as_deref().unwrap_or(&[1.0]))
+        else {
+            return Err(misfit(INPUT_LAYOUTS, schedule.inputs(), reference.inputs(), &layouts));
+        };
+        Ok(Port {
+            name: reference.value_name(tensor).unwrap_or_default().into(),
+            shape: reference.ty(tensor).shape.clone(),
+            ty: *schedule.ty(bundle),
+            layout: layout.clone(),
+            factor: *factor,
+            spare: 0.0,
+            log2_error: f64::NEG_INFINITY,
+        })
+    }
+
+    fn of_outputs(
+        schedule: &Func<Ckks>,
+        reference: &Func<Nn>,
+        log2_error: f64,
+    ) -> Result<Vec<Self>, ProgramError> {
+        let layouts = schedule.fact(OUTPUT_LAYOUTS).map_err(refused(OUTPUT_LAYOUTS))?;
+        let (bundles, tensors) = (schedule.outputs(), reference.outputs());
+        if bundles.len() != layouts.len() || tensors.len() != layouts.len() {
+            return Err(misfit(OUTPUT_LAYOUTS, bundles, tensors, &layouts));
+        }
+        let factor = schedule.fact(OUTPUT_FACTOR).map_err(refused(OUTPUT_FACTOR))?;
+        let spare = spare_slots(schedule);
+        let port = |((&bundle, &tensor), layout): ((&Value, &Value), &Layout)| Port {
+            name: reference.value_name(tensor).unwrap_or_default().into(),
+            shape: reference.ty(tensor).shape.clone(),
+            ty: *schedule.ty(bundle),
+            layout: layout.clone(),
+            factor,
+            spare: spare[bundle.index()],
+            log2_error,
+        };
+        Ok(bundles.iter().zip(tensors).zip(&layouts).map(port).collect())
+    }
+}
+
+fn misfit<T>(fact: Fact<T>, bundles: &[Value], tensors: &[Value], layouts: &[Layout]) -> ProgramError {
+    let reason = format!(
+        "there are {} layouts for {} bundles and {} tensors, and programs have one input",
+        layouts.len(),
+        bundles.len(),
+        tensors.len()
+    );
+    ProgramError::Facts { meta: fact.name(), reason }
 }

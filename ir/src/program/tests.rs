@@ -119,7 +119,7 @@ fn writing_and_reading_are_inverse_and_deterministic() {
     let bytes = program.to_bytes();
     assert_eq!(Program::from_bytes(&bytes, 98).unwrap(), program);
     assert_eq!(bytes, program.to_bytes());
-    assert_eq!(program.interface.output.factor, 2.5);
+    assert_eq!(program.interface.output().factor, 2.5);
     assert_eq!(program.interface.program, ProgramId::of(&program.schedule));
 }
 
@@ -192,10 +192,7 @@ fn parts_that_do_not_belong_together_are_errors() {
     sections[1] = other.sections()[1].clone();
     refused(Program::from_bytes(&seal(&sections), 98), "that of another program");
     refused(changed(|p| p.interface.input.as_mut().unwrap().ty[2] = 2), "input is not that of its interface");
-    refused(
-        changed(|p| p.interface.output.as_mut().unwrap().ty[4] = 2),
-        "output is not that of its interface",
-    );
+    refused(changed(|p| p.interface.outputs[0].ty[4] = 2), "output is not that of its interface");
     refused(
         changed(|p| {
             p.reference.text = "func nn net {\n input %0 : f32[1, 64]\n return %0\n}".into();
@@ -211,7 +208,7 @@ fn parts_that_do_not_belong_together_are_errors() {
 #[test]
 fn ports_that_describe_no_bundle_are_errors() {
     type Change = fn(&mut PortMessage);
-    let changes: [(Change, &str); 9] = [
+    let changes: [(Change, &str); 12] = [
         (|port| port.layout.clear(), "description of an input or output"),
         (|port| port.layout[8] = 128, "vectors of 128 slots"),
         (|port| port.layout[3] = 0, "gap"),
@@ -222,11 +219,24 @@ fn ports_that_describe_no_bundle_are_errors() {
         (|port| port.ty[2] = 60_000, "beyond the parameters"),
         (|port| port.ty[4] = 3, "scale"),
         (|port| port.factor = f64::NAN, "factor"),
+        // Images are divided by it.
+        (|port| port.factor = 0.0, "factor"),
+        (|port| port.spare = f64::INFINITY, "where no element is"),
+        // Nothing is above a threshold that is no number.
+        (|port| port.log2_error = f64::NAN, "an error of 2^NaN"),
     ];
     for (change, part) in changes {
         refused(changed(|p| change(p.interface.input.as_mut().unwrap())), part);
-        refused(changed(|p| change(p.interface.output.as_mut().unwrap())), part);
+        refused(changed(|p| change(&mut p.interface.outputs[0])), part);
     }
+    refused(changed(|p| p.interface.outputs.clear()), "0 outputs");
+    refused(
+        changed(|p| {
+            let output = p.interface.outputs[0].clone();
+            p.interface.outputs.push(output);
+        }),
+        "output is not that of its interface",
+    );
     refused(changed(|p| p.interface.images = 0), "no image");
     refused(changed(|p| p.interface.images = 7), "7 images do not fit");
     refused(changed(|p| p.interface.preprocess = "{\"scale\": 0.0}".into()), "normalisation cannot be read");

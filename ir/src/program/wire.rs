@@ -71,6 +71,8 @@ pub struct PortMessage {
     pub factor: f64,
     #[prost(double, tag = "6")]
     pub log2_error: f64,
+    #[prost(double, tag = "7")]
+    pub spare: f64,
 }
 
 /// Protobuf form of the keys that a program asks for.
@@ -105,8 +107,8 @@ pub struct InterfaceMessage {
     pub params: Option<ParamsMessage>,
     #[prost(message, optional, tag = "4")]
     pub input: Option<PortMessage>,
-    #[prost(message, optional, tag = "5")]
-    pub output: Option<PortMessage>,
+    #[prost(message, repeated, tag = "5")]
+    pub outputs: Vec<PortMessage>,
     #[prost(uint64, tag = "6")]
     pub images: u64,
     #[prost(bool, tag = "7")]
@@ -170,7 +172,7 @@ impl ParamsMessage {
 
 impl From<&Port> for PortMessage {
     fn from(port: &Port) -> Self {
-        let Port { name, shape, ty, layout, factor, log2_error } = port;
+        let Port { name, shape, ty, layout, factor, spare, log2_error } = port;
         let CiphertextType { vectors, slots, level, scale, size } = *ty;
         let Layout { shape: [c, h, w], gap, multiplex, plane: [ph, pw], period, slots: s } = *layout;
         let ty =
@@ -185,6 +187,7 @@ impl From<&Port> for PortMessage {
                 .collect(),
             factor: *factor,
             log2_error: *log2_error,
+            spare: *spare,
         }
     }
 }
@@ -202,7 +205,7 @@ impl TryFrom<&PortMessage> for Port {
     type Error = ProgramError;
 
     fn try_from(message: &PortMessage) -> Result<Self, ProgramError> {
-        let PortMessage { name, shape, ty, layout, factor, log2_error } = message;
+        let PortMessage { name, shape, ty, layout, factor, log2_error, spare } = message;
         let (
             &[vectors, slots, level, scale_level, scale_power, polys],
             &[c, h, w, gap, multiplex, ph, pw, period, s],
@@ -235,6 +238,7 @@ impl TryFrom<&PortMessage> for Port {
                 slots: size(s),
             },
             factor: *factor,
+            spare: *spare,
             log2_error: *log2_error,
         })
     }
@@ -294,7 +298,7 @@ impl From<&Interface> for InterfaceMessage {
             program: interface.program.0.to_vec(),
             params: Some((&interface.params).into()),
             input: Some((&interface.input).into()),
-            output: Some((&interface.output).into()),
+            outputs: interface.outputs.iter().map(Into::into).collect(),
             images: interface.batch.images as u64,
             images_in_copies: interface.batch.in_copies,
             keys: Some((&interface.keys).into()),
@@ -318,7 +322,7 @@ impl TryFrom<&InterfaceMessage> for Interface {
             program: ProgramId(message.program[..].try_into().map_err(|_| missing("name of its program"))?),
             params: message.params.as_ref().ok_or(missing("parameters"))?.to_params()?,
             input: message.input.as_ref().ok_or(missing("input"))?.try_into()?,
-            output: message.output.as_ref().ok_or(missing("output"))?.try_into()?,
+            outputs: message.outputs.iter().map(Port::try_from).collect::<Result<_, _>>()?,
             batch: Batch { images: size(message.images), in_copies: message.images_in_copies },
             keys: message.keys.as_ref().ok_or(missing("keys"))?.try_into()?,
             preprocess: preprocess.map_err(|error| ProgramError::Normalisation(error.to_string()))?,

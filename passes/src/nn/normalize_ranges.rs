@@ -5,13 +5,14 @@
 //! | Stage    | nn → nn |
 //! | Requires | a factor for every value ([`super::scaling`]) |
 //! | Ensures  | each value is the old one divided by its factor, so magnitudes are at most 1 as far as ranges hold (what a ReLU multiplies its operand with may exceed that, by the ratio of its factors, where its result joins a sum); every `poly` has the domain [-1, 1]; `meta output_factor` is what outputs are multiplied with |
-//! | Leaves   | inputs as they were |
+//! | Leaves   | shapes and names of inputs; `meta input_factors` is what they are divided by |
 //! | Method   | factors go into weights, biases, coefficients and constant operands; only where an op has none, a product with a constant is inserted |
 //! | Tests    | `tests/filetests/nn/normalize_ranges/`, `passes/tests/nn_random.rs` |
 
 use fhec_ir::{
+    attr::AttrError,
     entity::{Const, Value},
-    fact::OUTPUT_FACTOR,
+    fact::{INPUT_FACTORS, OUTPUT_FACTOR},
     func::{Func, Rewriter, StageOp},
     nn::{Nn, Op},
     polynomial::Polynomial,
@@ -46,11 +47,6 @@ pub fn normalize_ranges(func: &Func<Nn>, scaling: &Scaling) -> Result<(Func<Nn>,
     };
     // Constants are added again, scaled.
     pass.rewriter.func.consts = Default::default();
-    for &input in func.inputs() {
-        let stored = pass.rewriter.get(input);
-        let value = pass.rescale(stored, 1.0, scaling.factor(input))?;
-        pass.rewriter.replace(input, value);
-    }
     for data in func.ops().iter().filter(|data| !matches!(data.op, Op::Constant { .. })) {
         let value = pass.op(&data.op, data.result)?;
         if let Some(name) = func.value_name(data.result) {
@@ -67,7 +63,23 @@ pub fn normalize_ranges(func: &Func<Nn>, scaling: &Scaling) -> Result<(Func<Nn>,
     let Pass { rewriter, report, .. } = pass;
     let mut result = rewriter.finish(func);
     result.set_fact(OUTPUT_FACTOR, &factor);
+    let factors: Vec<f64> = func.inputs().iter().map(|&input| scaling.factor(input)).collect();
+    result.set_fact(INPUT_FACTORS, &Some(factors));
     Ok((result, report))
+}
+
+/// Inputs of a network as the function on stored values takes them.
+///
+/// # Errors
+/// If the function has other inputs, or says no factors.
+pub fn stored_inputs(func: &Func<Nn>, inputs: &[Tensor]) -> Result<Vec<Tensor>, AttrError> {
+    let factors = func.fact(INPUT_FACTORS)?;
+    let factors = factors.filter(|factors| factors.len() == inputs.len());
+    let factors = factors.ok_or_else(|| AttrError("there is no factor per input".into()))?;
+    let stored = |(x, factor): (&Tensor, f64)| {
+        Tensor::from_fn(x.shape().to_vec(), |i| (f64::from(x.data()[i]) / factor) as f32)
+    };
+    Ok(inputs.iter().zip(factors).map(stored).collect())
 }
 
 struct Pass<'a> {

@@ -6,8 +6,8 @@
 //!
 //! - sums, pools, reshapes, concatenations keep the factor, so operands and result form a class;
 //! - a product has the product of its operands' factors;
-//! - inputs are what the client sends: factor 1. Outputs share one factor, which the client
-//!   multiplies back.
+//! - the client divides inputs by their factors before it encrypts. Outputs share one factor, which
+//!   the client multiplies back.
 //!
 //! The factor of a class is the largest bound of its members, as far as those are measured or a
 //! polynomial reads them, and what is to be expected of them otherwise.
@@ -113,13 +113,13 @@ pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
     let mut domain = vec![false; func.value_count()];
     for index in 0..func.value_count() {
         let (class, value) = (classes.find(index), Value::new(index));
-        if ranges.measured(value) {
+        // What an input may be is known even where it was not measured.
+        if ranges.measured(value) || func.inputs().contains(&value) {
             factors[class] = factors[class].max(ranges.bound(value));
         }
         expected[class] = expected[class].max(ranges.expected(value));
     }
     let mut pin = |classes: &mut Classes, value: Value| pinned[classes.find(value.index())] = true;
-    func.inputs().iter().for_each(|input| pin(&mut classes, *input));
     for data in func.ops() {
         match &data.op {
             Op::Div { x, y } if !constants[y.index()] => {

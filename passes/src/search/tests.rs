@@ -4,7 +4,7 @@ use fhec_ir::ckks::Op;
 use fhec_ir::fact::{INPUT_LAYOUTS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
 use fhec_ir::interp::{nn, run_ckks};
 use fhec_ir::layout::Layout;
-use fhec_ir::plan::LEAST_LOG2_PROBABILITY;
+use fhec_ir::plan::LEAST_LOG2;
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::{ConstSource, parse_func};
 
@@ -112,7 +112,7 @@ fn a_lenet_is_scheduled_at_128_bits() {
     assert_eq!(scheduled.compiled, considered.iter().filter(|row| row.seconds > 0.0).count());
     assert!(
         estimate.error_bits_worst >= (8.0f64 / 1e-4).log2()
-            && estimate.log2_failure_probability == LEAST_LOG2_PROBABILITY
+            && estimate.log2_failure_probability == LEAST_LOG2
     );
     assert_eq!(scheduled.program.fact(OUTPUT_FACTOR).unwrap(), 8.0);
 }

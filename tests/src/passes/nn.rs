@@ -15,7 +15,7 @@
 use std::str::FromStr;
 
 use fhec_ir::entity::Value;
-use fhec_ir::fact::OUTPUT_FACTOR;
+use fhec_ir::fact::{INPUT_FACTORS, OUTPUT_FACTOR};
 use fhec_ir::func::Func;
 use fhec_ir::interp;
 use fhec_ir::nn::Nn;
@@ -26,7 +26,7 @@ use fhec_passes::nn::collect_polynomials::collect_polynomials;
 use fhec_passes::nn::drop_softmax::drop_softmax;
 use fhec_passes::nn::equalize_channels::{Tail, channel_bounds, channel_factors, equalize_channels};
 use fhec_passes::nn::fit_activations::{self, fit_activations};
-use fhec_passes::nn::normalize_ranges::normalize_ranges;
+use fhec_passes::nn::normalize_ranges::{normalize_ranges, stored_inputs};
 use fhec_passes::nn::scaling::{Scaling, scaling};
 use fhec_passes::nn::simplify::{self, simplify};
 use fhec_passes::report::Report;
@@ -205,8 +205,15 @@ fn results(before: &Func<Nn>, after: &Func<Nn>) -> Result<Vec<[Tensor; 2]>, Fail
     let mut pairs = Vec::new();
     for _ in 0..4 {
         let inputs = inputs(&mut random, before);
-        let run = |func| interp::nn::run(func, &inputs).map_err(|e| Failure::Broken(e.to_string()));
-        pairs.extend(run(before)?.into_iter().zip(run(after)?).map(|(old, new)| [old, new]));
+        let run = |func, inputs: &[Tensor]| {
+            interp::nn::run(func, inputs).map_err(|e| Failure::Broken(e.to_string()))
+        };
+        let stored = match after.has_fact(INPUT_FACTORS) {
+            true => stored_inputs(after, &inputs).map_err(|error| Failure::Broken(format!("{error:?}")))?,
+            false => inputs.clone(),
+        };
+        let both = run(before, &inputs)?.into_iter().zip(run(after, &stored)?);
+        pairs.extend(both.map(|(old, new)| [old, new]));
     }
     Ok(pairs)
 }
