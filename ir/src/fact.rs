@@ -9,6 +9,7 @@ use crate::bootstrap::BootstrapParams;
 use crate::layer_values::StoredValue;
 use crate::layout::Layout;
 use crate::nn::origin::OnnxNode;
+use crate::program::Ending;
 
 /// The name and the type of a fact. A fact that two crates share is one of the constants here.
 pub struct Fact<T> {
@@ -50,6 +51,8 @@ pub const OUTPUT_LAYOUTS: Fact<Vec<Layout>> = Fact::new("output_layout");
 pub const INPUT_FACTORS: Fact<Option<Vec<f64>>> = Fact::new("input_factors");
 /// What stored outputs are multiplied with to be those of the network.
 pub const OUTPUT_FACTOR: Fact<f64> = Fact::new("output_factor");
+/// What is left of the network to whoever decrypts, per output; absent where nothing is.
+pub const OUTPUT_ENDINGS: Fact<Option<Vec<Ending>>> = Fact::new("output_endings");
 /// How values that layers are named after are stored.
 pub const STORED_VALUES: Fact<Vec<StoredValue>> = Fact::new("stored_values");
 /// Images of one run; absent for one image.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::ending::Ending;
 use super::preprocess::{Preprocess, PreprocessError};
 use crate::batch::{Batch, BatchError};
 use crate::ckks::{CiphertextType, Ckks};
@@ -63,6 +64,8 @@ pub struct Port {
     pub factor: f64,
     /// What slots hold that no element takes.
     pub spare: f64,
+    /// What is left of the network to be done with the tensor's elements; nothing for inputs.
+    pub ending: Ending,
     /// `log2` of the standard deviation of the error of a stored number, predicted; for inputs,
     /// that of the encryption.
     pub log2_error: f64,
@@ -244,13 +247,16 @@ impl Interface {
         self.outputs.iter().map(|output| output.ty).collect()
     }
 
-    /// The numbers that the slots of `output` hold, image after image.
+    /// The numbers that the slots of `output` hold, image after image, as the network has them: its
+    /// [`Ending`] is done.
     ///
     /// # Panics
     /// If vectors are missing or too short.
     pub fn unpack(&self, output: &Port, slots: &[Vec<f64>]) -> Result<Vec<f64>, InterfaceError> {
         let stored = self.batch.unpack(&output.layout, slots)?;
-        Ok(stored.iter().map(|number| number * output.factor).collect())
+        let elements: Vec<f64> = stored.iter().map(|number| number * output.factor).collect();
+        let each = self.batch.elements_per_image(&output.layout)?;
+        Ok(elements.chunks_exact(each).flat_map(|image| output.ending.finish(image)).collect())
     }
 
     /// What class number `class` is called.
@@ -262,10 +268,10 @@ impl Interface {
     /// of the error that was predicted, rounded up to a power of ten. The prediction is not
     /// believed where it promises less than the rounding of one ciphertext.
     pub fn certain_step(&self) -> f64 {
-        let Port { ty, factor, log2_error, .. } = self.output();
+        let Port { ty, factor, ending, log2_error, .. } = self.output();
         let model = NoiseModel::new(&self.params, ty.slots);
         let rounding = model.division(2, self.params.scale(ty.scale).to_f64()).sqrt();
-        let step = 6.0 * log2_error.exp2().max(rounding) * factor.abs();
+        let step = 6.0 * log2_error.exp2().max(rounding) * factor * ending.gain();
         // It may say anything, and rounding to infinity is no rounding.
         if step.is_finite() && step > 0.0 { 10f64.powf(step.log10().ceil()) } else { 1.0 }
     }

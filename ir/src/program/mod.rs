@@ -11,6 +11,7 @@
 //! [`mod@file`] writes them into one file, each as a section of its own, so that a reader of one
 //! never parses the others.
 
+mod ending;
 pub mod file;
 mod interface;
 mod limits;
@@ -24,7 +25,7 @@ use crate::batch::{Batch, BatchError};
 use crate::bootstrap::ProgramBootstrapError;
 use crate::ckks::Ckks;
 use crate::entity::Value;
-use crate::fact::{Fact, INPUT_FACTORS, INPUT_LAYOUTS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
+use crate::fact::{Fact, INPUT_FACTORS, INPUT_LAYOUTS, OUTPUT_ENDINGS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
 use crate::func::{Func, Stage};
 use crate::key_demand::KeyDemand;
 use crate::layout::Layout;
@@ -39,6 +40,7 @@ use crate::verify::VerifyErrors;
 #[cfg(test)]
 mod tests;
 
+pub use ending::Ending;
 pub use interface::{Interface, InterfaceError, Port, ProgramId};
 pub use preprocess::{Preprocess, PreprocessError};
 
@@ -238,6 +240,7 @@ impl Port {
             layout: layout.clone(),
             factor: *factor,
             spare: 0.0,
+            ending: Ending::Nothing,
             log2_error: f64::NEG_INFINITY,
         })
     }
@@ -253,17 +256,24 @@ impl Port {
             return Err(misfit(OUTPUT_LAYOUTS, bundles, tensors, &layouts));
         }
         let factor = schedule.fact(OUTPUT_FACTOR).map_err(refused(OUTPUT_FACTOR))?;
+        let endings = schedule.fact(OUTPUT_ENDINGS).map_err(refused(OUTPUT_ENDINGS))?;
+        let endings = endings.unwrap_or_else(|| vec![Ending::Nothing; bundles.len()]);
+        if endings.len() != bundles.len() {
+            let reason = format!("there are {} of them for {} outputs", endings.len(), bundles.len());
+            return Err(ProgramError::Facts { meta: OUTPUT_ENDINGS.name(), reason });
+        }
         let spare = spare_slots(schedule);
-        let port = |((&bundle, &tensor), layout): ((&Value, &Value), &Layout)| Port {
+        let port = |(((&bundle, &tensor), layout), ending)| Port {
             name: reference.value_name(tensor).unwrap_or_default().into(),
             shape: reference.ty(tensor).shape.clone(),
             ty: *schedule.ty(bundle),
-            layout: layout.clone(),
+            layout: Layout::clone(layout),
             factor,
             spare: spare[bundle.index()],
+            ending,
             log2_error,
         };
-        Ok(bundles.iter().zip(tensors).zip(&layouts).map(port).collect())
+        Ok(bundles.iter().zip(tensors).zip(&layouts).zip(endings).map(port).collect())
     }
 }
 

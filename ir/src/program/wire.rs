@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ProgramError;
+use super::ending::Ending;
 use super::interface::{Interface, Port, ProgramId};
 use super::preprocess::Preprocess;
 use crate::batch::Batch;
@@ -73,6 +74,9 @@ pub struct PortMessage {
     pub log2_error: f64,
     #[prost(double, tag = "7")]
     pub spare: f64,
+    /// Index into [`Ending::ALL`].
+    #[prost(uint32, tag = "8")]
+    pub ending: u32,
 }
 
 /// Protobuf form of the keys that a program asks for.
@@ -172,7 +176,7 @@ impl ParamsMessage {
 
 impl From<&Port> for PortMessage {
     fn from(port: &Port) -> Self {
-        let Port { name, shape, ty, layout, factor, spare, log2_error } = port;
+        let Port { name, shape, ty, layout, factor, spare, ending, log2_error } = port;
         let CiphertextType { vectors, slots, level, scale, size } = *ty;
         let Layout { shape: [c, h, w], gap, multiplex, plane: [ph, pw], period, slots: s } = *layout;
         let ty =
@@ -188,6 +192,7 @@ impl From<&Port> for PortMessage {
             factor: *factor,
             log2_error: *log2_error,
             spare: *spare,
+            ending: *ending as u32,
         }
     }
 }
@@ -205,7 +210,7 @@ impl TryFrom<&PortMessage> for Port {
     type Error = ProgramError;
 
     fn try_from(message: &PortMessage) -> Result<Self, ProgramError> {
-        let PortMessage { name, shape, ty, layout, factor, log2_error, spare } = message;
+        let PortMessage { name, shape, ty, layout, factor, log2_error, spare, ending } = message;
         let (
             &[vectors, slots, level, scale_level, scale_power, polys],
             &[c, h, w, gap, multiplex, ph, pw, period, s],
@@ -239,6 +244,7 @@ impl TryFrom<&PortMessage> for Port {
             },
             factor: *factor,
             spare: *spare,
+            ending: *Ending::ALL.get(*ending as usize).ok_or(ProgramError::Missing("ending of an output"))?,
             log2_error: *log2_error,
         })
     }
