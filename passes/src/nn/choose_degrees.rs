@@ -64,7 +64,7 @@ pub fn uniform_depth(
 
 /// The cheapest choice whose agreement, on the judged images and as expected on others, is at least
 /// `target` (0 to 1) with no image diverged; if none is, the one with the fewest changes of class
-/// to expect.
+/// to expect, and of several the one with the least differences.
 ///
 /// # Errors
 /// [`PassError::LeavesDomain`] if values leave their domains at every degree.
@@ -98,7 +98,9 @@ pub fn choose_degrees(
             other => other?,
         };
         tracing::debug!(depth, agreement = ?choice.agreement, "fits of one depth");
-        let better = |best: &Choice| choice.agreement.expected_changes < best.agreement.expected_changes;
+        // Where no depth agrees, more precise is better all the same.
+        let faults = |agreement: &Agreement| (agreement.expected_changes, agreement.mean_difference);
+        let better = |best: &Choice| faults(&choice.agreement) < faults(&best.agreement);
         if reached(&choice.agreement) || best.as_ref().is_none_or(better) {
             best = Some(choice);
         }

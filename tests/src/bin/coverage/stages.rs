@@ -68,10 +68,20 @@ pub fn run(case: &Case, encrypt_below: f64, show: &mut dyn FnMut(&Row)) {
 }
 
 fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&Row)) -> Result<(), String> {
-    let imported = onnx::import(&case.model).map_err(in_words)?;
+    let (inputs, expected) = (array(&case.inputs), array(&case.expected));
+    let mut options = ImportOptions::default();
+    let mut imported = onnx::import(&case.model);
+    if let (Err(_), Ok(inputs)) = (&imported, &inputs) {
+        // What a user does where dimensions are open: she gives the shape of one input.
+        let shape = [&[1], &inputs.shape()[1..]].concat();
+        let with_shape = ImportOptions { input_shapes: [(String::new(), shape)].into() };
+        if let Ok(again) = onnx::import_with(&case.model, &with_shape) {
+            (imported, options) = (Ok(again), with_shape);
+        }
+    }
+    let imported = imported.map_err(in_words)?;
     row.imported = true;
     show(row);
-    let (inputs, expected) = (array(&case.inputs), array(&case.expected));
     let shapes: Vec<Vec<usize>> =
         imported.func.inputs().iter().map(|&input| imported.func.ty(input).shape.clone()).collect();
     let samples = match (&inputs, &shapes[..]) {
@@ -93,7 +103,7 @@ fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&
     show(row);
 
     let start = Instant::now();
-    let program = compile(&case.model, &case.calibration)?;
+    let program = compile(&case.model, &case.calibration, options)?;
     row.compile_seconds = Some(start.elapsed().as_secs_f64());
     let plan = &program.plan;
     let gib = plan.predicted_peak_bytes as f64 / (1u64 << 30) as f64;
@@ -131,11 +141,11 @@ fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&
     Ok(())
 }
 
-fn compile(model: &Path, calibration: &Path) -> Result<Arc<Program>, String> {
+fn compile(model: &Path, calibration: &Path, import: ImportOptions) -> Result<Arc<Program>, String> {
     let request = Request {
         options: CompileOptions::default(),
         calibration: Calibration::Images(calibration.into()),
-        import: ImportOptions::default(),
+        import,
         notes: Vec::new(),
     };
     let built = build::from_file(model, Preprocess::default(), &request).map_err(in_words)?;
