@@ -43,15 +43,13 @@ pub struct Args {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
-    let given = args.normalisation.preprocess(&args.model)?;
-    let unknown = given.is_none();
-    let preprocess = given.unwrap_or_default();
+    let (preprocess, known) = args.normalisation.preprocess(&args.model)?;
     let relu = args.relu_depth.map_or(Relu::Agreement(args.agreement), Relu::Depth);
     let spinner = progress::spinner(common, "fitting activations");
     let Calibrated { activations, ranges } =
         build::calibrate(&args.model, &args.import.options()?, &preprocess, &args.calibration, relu)?;
     drop(spinner);
-    if unknown {
+    if !known {
         tracing::warn!("{NONE_GIVEN}");
     }
     let output = args.output.unwrap_or_else(|| args.model.with_extension("activations.json"));

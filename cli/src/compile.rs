@@ -79,14 +79,13 @@ impl Args {
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<Exit, Failure> {
-    let given = args.normalisation.preprocess(&args.model)?;
-    let unknown = given.is_none();
-    let notes = unknown.then(|| NONE_GIVEN.to_string());
+    let (preprocess, known) = args.normalisation.preprocess(&args.model)?;
+    let notes = (!known).then(|| NONE_GIVEN.to_string());
     let request = args.request(notes.into_iter().collect())?;
     let spinner = progress::spinner(common, "compiling");
-    let built = build::from_file(&args.model, given.unwrap_or_default(), &request)?;
+    let built = build::from_file(&args.model, preprocess, &request)?;
     drop(spinner);
-    if unknown {
+    if !known {
         tracing::warn!("{NONE_GIVEN}");
     }
     args.gates.gates().check(&built.program.plan).map_err(CompileError::from)?;

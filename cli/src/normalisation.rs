@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::args::Numbers;
-use fhec_compiler::data::{Preprocess, preprocess};
+use fhec_compiler::data::{InputLayout, Preprocess, preprocess};
 
 /// Said where nothing tells the normalisation.
 pub const NONE_GIVEN: &str =
@@ -26,11 +26,43 @@ pub struct Normalisation {
     /// TOML file with scale, mean, std and classes
     #[arg(long, value_name = "FILE.toml")]
     preprocess: Option<PathBuf>,
+    /// Where the network's input has its channels: before height and width, or last [default:
+    /// guessed from the shape of the input]
+    #[arg(long, value_name = "LAYOUT")]
+    input_layout: Option<LayoutName>,
+}
+
+/// [`InputLayout`] on the command line.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum LayoutName {
+    /// `[1, channels, height, width]`
+    Nchw,
+    /// `[1, height, width, channels]`
+    Nhwc,
+}
+
+impl From<LayoutName> for InputLayout {
+    fn from(name: LayoutName) -> Self {
+        match name {
+            LayoutName::Nchw => InputLayout::Nchw,
+            LayoutName::Nhwc => InputLayout::Nhwc,
+        }
+    }
 }
 
 impl Normalisation {
-    /// For the network in `model`; `None` if nothing says it.
-    pub fn preprocess(&self, model: &Path) -> Result<Option<Preprocess>> {
+    /// For the network in `model`, and whether anything says how pixels are normalised.
+    pub fn preprocess(&self, model: &Path) -> Result<(Preprocess, bool)> {
+        let given = self.given(model)?;
+        let known = given.is_some();
+        let preprocess = given.unwrap_or_default();
+        Ok(match self.input_layout {
+            Some(layout) => (preprocess.with_input_layout(layout.into()), known),
+            None => (preprocess, known),
+        })
+    }
+
+    fn given(&self, model: &Path) -> Result<Option<Preprocess>> {
         if let Some(path) = &self.preprocess {
             return Ok(Some(preprocess::open(path)?));
         }

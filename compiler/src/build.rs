@@ -96,14 +96,23 @@ fn input_range(preprocess: &Preprocess) -> Range {
     ends.fold(Range::new(0.0, 0.0), |range, x| Range::new(range.min.min(x), range.max.max(x)))
 }
 
-/// The network in `path`, if it can be run on images normalised by `preprocess`.
-fn import(path: &Path, options: &ImportOptions, preprocess: &Preprocess) -> Result<Func<Nn>, CompileError> {
+/// The network in `path`, if it can be run on images normalised by `preprocess`, and that for this
+/// network.
+fn import(
+    path: &Path,
+    options: &ImportOptions,
+    preprocess: Preprocess,
+) -> Result<(Func<Nn>, Preprocess), CompileError> {
     let model = path.display().to_string();
     let imported = onnx::import_with(path, options)
         .map_err(|error| CompileError::Import { model: model.clone(), source: Box::new(error) })?;
-    check_network(&imported.func, preprocess)
+    let preprocess = match *imported.func.inputs() {
+        [input] => preprocess.for_input(&imported.func.ty(input).shape),
+        _ => preprocess,
+    };
+    check_network(&imported.func, &preprocess)
         .map_err(|error| CompileError::Network { model, source: error.into() })?;
-    Ok(imported.func)
+    Ok((imported.func, preprocess))
 }
 
 /// Compiles the model in `path`.
@@ -111,7 +120,7 @@ fn import(path: &Path, options: &ImportOptions, preprocess: &Preprocess) -> Resu
 /// # Errors
 /// [`CompileError`].
 pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built, CompileError> {
-    let network = import(path, &request.import, &preprocess)?;
+    let (network, preprocess) = import(path, &request.import, preprocess)?;
     let beside = path.with_extension("calibration.json");
     let ranges_file = match &request.calibration {
         Calibration::Ranges(file) => Some(file.clone()),
@@ -155,8 +164,8 @@ pub fn calibrate(
     relu: Relu,
 ) -> Result<Calibrated, CompileError> {
     let (Relu::Agreement(_) | Relu::Depth(_)) = relu else { return Err(CompileError::NothingToFit) };
-    let network = import(path, options, preprocess)?;
-    let images = open_calibration(path, &network, images, preprocess)?;
+    let (network, preprocess) = import(path, options, preprocess.clone())?;
+    let images = open_calibration(path, &network, images, &preprocess)?;
     let known = Source::Images(&images).into();
     let passes = CompileOptions { relu, ..CompileOptions::default() }.nn(&known);
     let model = path.display().to_string();
@@ -251,10 +260,11 @@ fn open_calibration(
     preprocess: &Preprocess,
 ) -> Result<Vec<Vec<Tensor>>, CompileError> {
     let unusable = |source: Cause| CompileError::Network { model: model.display().to_string(), source };
-    let [c, h, w] = check_network(network, preprocess).map_err(|error| unusable(error.into()))?;
-    let dataset = Dataset::open(path, [c, h, w])?;
+    let shape = check_network(network, preprocess).map_err(|error| unusable(error.into()))?;
+    let dataset = Dataset::open(path, shape)?;
+    let shape = &network.ty(network.inputs()[0]).shape;
     let image = |index| {
-        let image = Tensor::new([1, c, h, w], dataset.input(index, preprocess)?);
+        let image = Tensor::new(shape.clone(), dataset.input(index, preprocess)?);
         Ok(vec![image.map_err(|error| unusable(error.into()))?])
     };
     (0..dataset.len()).map(image).collect()

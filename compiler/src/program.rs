@@ -46,10 +46,8 @@ pub fn write_interface(interface: &Interface, path: &Path) -> Result<u64, FileEr
 /// # Errors
 /// If it takes no images.
 pub fn image_shape(interface: &Interface) -> Result<ImageShape, OpenError> {
-    match interface.input.shape[..] {
-        [1, c, h, w] => Ok([c, h, w]),
-        ref other => Err(OpenError::NoImage { shape: other.to_vec() }),
-    }
+    let no_image = || OpenError::NoImage { shape: interface.input.shape.clone() };
+    interface.image_shape().ok_or_else(no_image)
 }
 
 /// Opens images of the program's shape.
@@ -72,17 +70,18 @@ pub fn check_network(network: &Func<Nn>, preprocess: &Preprocess) -> Result<Imag
     let &[input] = network.inputs() else {
         return Err(NetworkError::Inputs { inputs: network.inputs().len() });
     };
-    let [1, channels, height, width] = network.ty(input).shape[..] else {
+    let [1, second, third, last] = network.ty(input).shape[..] else {
         return Err(NetworkError::Shape { shape: network.ty(input).shape.clone() });
     };
-    preprocess.check_channels(channels)?;
+    let shape = preprocess.input_layout().image([1, second, third, last]);
+    preprocess.check_channels(shape[0])?;
     if let outputs @ ([] | [_, _, ..]) = network.outputs() {
         let name = |&output| {
             network.value_name(output).map_or_else(|| format!("{output}"), |name| format!("`{name}`"))
         };
         return Err(NetworkError::Outputs { names: outputs.iter().map(name).collect() });
     }
-    Ok([channels, height, width])
+    Ok(shape)
 }
 
 /// Index of the largest logit, the first one on a tie.

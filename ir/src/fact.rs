@@ -6,9 +6,10 @@ use std::marker::PhantomData;
 
 use crate::batch::Batch;
 use crate::bootstrap::BootstrapParams;
-use crate::layer_values::StoredValue;
+use crate::layer_values::{StoredOrder, StoredValue};
 use crate::layout::Layout;
 use crate::nn::origin::OnnxNode;
+use crate::permutation::Permutation;
 use crate::program::Ending;
 
 /// The name and the type of a fact. A fact that two crates share is one of the constants here.
@@ -49,12 +50,18 @@ pub const INPUT_LAYOUTS: Fact<Vec<Layout>> = Fact::new("input_layout");
 pub const OUTPUT_LAYOUTS: Fact<Vec<Layout>> = Fact::new("output_layout");
 /// What inputs are divided by to be stored, one number per input; absent where all are 1.
 pub const INPUT_FACTORS: Fact<Option<Vec<f64>>> = Fact::new("input_factors");
+/// In which order the elements of each input are laid out; absent where all are in their own.
+pub const INPUT_PERMUTATIONS: Fact<Option<Vec<Permutation>>> = Fact::new("input_permutations");
+/// Likewise of each output.
+pub const OUTPUT_PERMUTATIONS: Fact<Option<Vec<Permutation>>> = Fact::new("output_permutations");
 /// What stored outputs are multiplied with to be those of the network.
 pub const OUTPUT_FACTOR: Fact<f64> = Fact::new("output_factor");
 /// What is left of the network to whoever decrypts, per output; absent where nothing is.
 pub const OUTPUT_ENDINGS: Fact<Option<Vec<Ending>>> = Fact::new("output_endings");
 /// How values that layers are named after are stored.
 pub const STORED_VALUES: Fact<Vec<StoredValue>> = Fact::new("stored_values");
+/// Values that are stored in another order than their own, while passes run.
+pub const STORED_ORDERS: Fact<Option<Vec<StoredOrder>>> = Fact::new("stored_orders");
 /// Images of one run; absent for one image.
 pub const BATCH: Fact<Option<Batch>> = Fact::new("batch");
 /// What the `bootstrap` ops of a program mean, one per number of slots.

@@ -1,9 +1,9 @@
 //! Which values of a scheduled program stand for values of the network, and how they are stored.
 //!
 //! Lowering names the last op of what a network's value has become after that value. Such a value
-//! is stored in a layout, divided by a factor and, where channels were equalised, by one more per
-//! channel. Passes leave the factors in the fact [`STORED_VALUES`]; layouts follow from the
-//! program.
+//! is stored in a layout, in an order of its elements, divided by a factor and, where channels were
+//! equalised, by one more per channel. Passes leave orders and factors in the fact
+//! [`STORED_VALUES`]; layouts follow from the program.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,22 @@ use crate::fact::{INPUT_LAYOUTS, STORED_VALUES};
 use crate::func::{Func, StageOp};
 use crate::interp::Bundle;
 use crate::layout::Layout;
+use crate::permutation::Permutation;
 use crate::record_attr;
 
-/// How a value of the network is stored: element `e` of channel `c` as `e / (factor *
-/// channels[c])`.
+/// In which order a value of the network is stored, if not in its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredOrder {
+    /// Name of the value in the network.
+    pub name: String,
+    /// Of its row-major elements.
+    pub permutation: Permutation,
+}
+
+record_attr!(StoredOrder { name, permutation });
+
+/// How a value of the network is stored: element `e` of channel `c`, in stored order, as `e /
+/// (factor * channels[c])`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredValue {
     /// Name of the value in the network.
@@ -27,9 +39,11 @@ pub struct StoredValue {
     pub factor: f64,
     /// Divides each channel as well; empty where that is 1. Positive.
     pub channels: Vec<f64>,
+    /// The order of its elements, if it is not their own.
+    pub permutation: Option<Permutation>,
 }
 
-record_attr!(StoredValue { name, factor, channels });
+record_attr!(StoredValue { name, factor, channels, permutation });
 
 impl StoredValue {
     /// What element `index` of `count`, row-major, is divided by.
@@ -58,12 +72,22 @@ impl LayerValue {
         let mut elements = self.layout.unpack(slots);
         let count = elements.len();
         elements.iter_mut().enumerate().for_each(|(i, x)| *x *= self.stored.divisor(i, count));
-        elements
+        match &self.stored.permutation {
+            Some(permutation) => permutation.inverse().apply(&elements),
+            None => elements,
+        }
     }
 
-    /// What is stored for the network's value `elements`, row-major.
+    /// What is stored for the network's value `elements`, row-major; in stored order.
+    ///
+    /// # Panics
+    /// If there are fewer than the layout has.
     pub fn stored(&self, elements: impl IntoIterator<Item = f64>) -> Vec<f64> {
         let count = self.layout.elements();
+        let mut elements: Vec<f64> = elements.into_iter().collect();
+        if let Some(permutation) = &self.stored.permutation {
+            elements = permutation.apply(&elements);
+        }
         elements.into_iter().enumerate().map(|(i, x)| x / self.stored.divisor(i, count)).collect()
     }
 
@@ -104,6 +128,10 @@ pub fn layer_values(func: &Func<Ckks>) -> Result<Vec<LayerValue>, LayerValuesErr
         let whole = fact.channels.is_empty() || layout.elements().is_multiple_of(fact.channels.len());
         if !positive(&fact.factor) || !fact.channels.iter().all(positive) || !whole {
             return Err(wrong("has unusable factors".into()));
+        }
+        let order = fact.permutation.as_ref().map(|permutation| permutation.check(layout.elements()));
+        if let Some(Err(error)) = order {
+            return Err(wrong(format!("has no usable order: {error}")));
         }
         found.push(LayerValue { value: data.result, layout, stored: fact });
     }
@@ -164,6 +192,17 @@ mod tests {
     }
 
     #[test]
+    fn elements_are_found_in_stored_order() {
+        let func = program(
+            r#"meta stored_values = [{name="half", factor=2.0, channels=[1.0, 0.5], permutation={shape=[3, 2], axes=[1, 0]}}]"#,
+        );
+        let [half] = &layer_values(&func).unwrap()[..] else { panic!("one value") };
+        let elements = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        assert_eq!(half.pack(elements)[0][..8], [0.5, 1.5, 2.5, 0.0, 2.0, 4.0, 6.0, 0.0]);
+        assert_eq!(half.unpack(&half.pack(elements)), elements);
+    }
+
+    #[test]
     fn facts_that_make_no_sense_are_refused() {
         let refused = |facts: &str| layer_values(&program(facts)).unwrap_err().to_string();
         assert!(refused("").contains("stored_values"));
@@ -173,6 +212,12 @@ mod tests {
             let facts =
                 format!(r#"meta stored_values = [{{name="half", factor={factor}, channels={channels}}}]"#);
             assert!(refused(&facts).contains("half has unusable factors"));
+        }
+        for order in ["{shape=[3, 2], axes=[1, 1]}", "{shape=[2, 2], axes=[1, 0]}"] {
+            let facts = format!(
+                r#"meta stored_values = [{{name="half", factor=1.0, channels=[], permutation={order}}}]"#
+            );
+            assert!(refused(&facts).contains("half has no usable order"));
         }
     }
 }

@@ -15,6 +15,7 @@
 //! | [`verify`] | what every pass may rely on |
 //! | [`interp`] | cleartext meaning of each stage |
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
+//! | [`permutation`] | orders of the elements of a tensor |
 //! | [`batch`] | several images in one run |
 //! | [`spare`] | what slots hold that no element takes |
 //! | [`layers`] | which layer of the network an op belongs to |
@@ -58,6 +59,7 @@ pub(crate) mod op_table;
 pub mod packed;
 pub mod packing;
 pub mod params;
+pub mod permutation;
 pub mod plan;
 pub mod polynomial;
 pub mod polynomial_shape;

@@ -14,6 +14,7 @@ use fhec_ir::{
 };
 use fhec_passes::nn::{
     collect_polynomials::collect_polynomials,
+    move_transposes::move_transposes,
     normalize_ranges::{normalize_ranges, stored_inputs},
     scaling::Scaling,
     simplify::{Options, simplify},
@@ -59,8 +60,19 @@ struct Generator {
     values: Vec<Value>,
 }
 
+/// What networks are made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ops {
+    /// What folds.
+    Linear,
+    /// All ops.
+    All,
+    /// All ops, with transposes, and with reshapes that split dimensions, between them.
+    Moving,
+}
+
 impl Generator {
-    fn network(seed: u64, linear: bool) -> Func<Nn> {
+    fn network(seed: u64, ops: Ops) -> Func<Nn> {
         let mut generator = Generator { random: Random(seed), func: Func::new("random"), values: Vec::new() };
         let shape: Vec<usize> = match generator.random.below(4) {
             0 => vec![1, generator.random.from(1, 6)],
@@ -71,11 +83,11 @@ impl Generator {
         };
         let input = generator.func.add_input(TensorType::new(shape), Some("x"));
         generator.values.push(input);
-        let ops = generator.random.from(2, 9);
+        let count = generator.random.from(2, 9);
         let mut tries = 0;
-        while generator.values.len() <= ops && tries < 200 {
+        while generator.values.len() <= count && tries < 200 {
             tries += 1;
-            generator.step(linear);
+            generator.step(ops);
         }
         let last = generator.values[generator.values.len() - 1];
         let outputs = if generator.random.below(4) == 0 { vec![last, generator.pick()] } else { vec![last] };
@@ -101,13 +113,13 @@ impl Generator {
     }
 
     /// Appends an op if the one drawn fits.
-    fn step(&mut self, linear: bool) {
+    fn step(&mut self, ops: Ops) {
         let x = self.pick();
         let shape = self.func.ty(x).shape.clone();
-        let op = if linear || self.random.below(3) > 0 {
-            self.linear_op(x, &shape)
-        } else {
-            self.other_op(x, &shape)
+        let op = match ops {
+            Ops::Moving if self.random.coin() => self.moving_op(x, &shape),
+            Ops::All | Ops::Moving if self.random.below(3) == 0 => self.other_op(x, &shape),
+            _ => self.linear_op(x, &shape),
         };
         let Some(op) = op else { return };
         let Ok(value) = self.func.push(op) else { return };
@@ -204,10 +216,94 @@ impl Generator {
             11 => {
                 let same: Vec<Value> =
                     self.values.iter().copied().filter(|&v| self.func.ty(v).shape == shape).collect();
-                let y = same[self.random.below(same.len())];
+                let y = same[self.random.below(same.len().checked_sub(1)? + 1)];
                 if self.random.coin() { Op::Add { x, y } } else { Op::Sub { x, y } }
             }
             _ => return None,
+        })
+    }
+
+    /// Any order of dimensions; the first one mostly stays.
+    fn permutation(&mut self, rank: usize) -> Vec<usize> {
+        let fixed = usize::from(self.random.below(8) > 0);
+        let mut permutation: Vec<usize> = (0..rank).collect();
+        for i in (fixed + 1..rank).rev() {
+            permutation.swap(i, self.random.from(fixed, i));
+        }
+        permutation
+    }
+
+    /// An op along any dimension, or one that moves elements.
+    fn moving_op(&mut self, x: Value, shape: &[usize]) -> Option<Op> {
+        let axis = self.random.below(shape.len().max(1));
+        let length = *shape.get(axis)?;
+        Some(match self.random.below(16) {
+            0..=2 => Op::Transpose { x, permutation: self.permutation(shape.len()) },
+            // There and back, with an op between.
+            3..=5 if shape.len() == 4 => {
+                let to = self.func.push(Op::Transpose { x, permutation: vec![0, 3, 1, 2] }).ok()?;
+                let shape = self.func.ty(to).shape.clone();
+                let op = self.linear_op(to, &shape)?;
+                let x = self.func.push(op).ok()?;
+                (self.func.ty(x).shape.len() == 4)
+                    .then(|| Op::Transpose { x, permutation: vec![0, 2, 3, 1] })?
+            }
+            // A shuffle of a dimension.
+            6 | 7 => {
+                let groups = [2, 3].into_iter().find(|groups| length.is_multiple_of(*groups))?;
+                let split = [&shape[..axis], &[groups, length / groups], &shape[axis + 1..]].concat();
+                let mut permutation: Vec<usize> = (0..split.len()).collect();
+                permutation.swap(axis, axis + 1);
+                let x = self.func.push(Op::Reshape { x, shape: split }).ok()?;
+                let x = self.func.push(Op::Transpose { x, permutation }).ok()?;
+                Op::Reshape { x, shape: shape.to_vec() }
+            }
+            8 => {
+                let merged = length * shape.get(axis + 1)?;
+                let shape = [&shape[..axis], &[merged], &shape[axis + 2..]].concat();
+                Op::Reshape { x, shape }
+            }
+            9 => Op::Reshape { x, shape: [&shape[..axis], &[1], &shape[axis..]].concat() },
+            10 => {
+                let y = self.constant(&[*shape.last()?, 3]);
+                Op::MatMul { x, y }
+            }
+            11 => Op::Softmax { x, axis },
+            12 => {
+                let axes = (0..shape.len()).filter(|axis| *axis > 0 && self.random.coin()).collect();
+                Op::ReduceMean { x, axes, keep_dims: self.random.coin() }
+            }
+            13 => {
+                let other = Op::Slice {
+                    x,
+                    starts: vec![0; shape.len()],
+                    ends: (0..shape.len()).map(|dim| if dim == axis { 1 } else { shape[dim] }).collect(),
+                    steps: vec![1; shape.len()],
+                };
+                let part = self.func.push(other).ok()?;
+                Op::Concat { xs: vec![x, part], axis }
+            }
+            14 => {
+                let mut side = || {
+                    let mut side = vec![0; shape.len()];
+                    side[axis] = self.random.below(3);
+                    side
+                };
+                Op::Pad { x, before: side(), after: side(), value: 0.5 }
+            }
+            _ => {
+                let wide: Vec<usize> =
+                    shape.iter().map(|&size| if self.random.coin() { size } else { 1 }).collect();
+                let leading = self.random.below(shape.len());
+                let y = match self.random.coin() {
+                    true => self.constant(&wide[leading..]),
+                    false => {
+                        let axes = (0..shape.len()).filter(|&dim| wide[dim] == 1).collect();
+                        self.func.push(Op::ReduceMean { x, axes, keep_dims: true }).ok()?
+                    }
+                };
+                if self.random.coin() { Op::Mul { x, y } } else { Op::Sub { x: y, y: x } }
+            }
         })
     }
 
@@ -295,7 +391,7 @@ fn compare(seed: u64, before: &Func<Nn>, after: &Func<Nn>, factor: f64) {
 fn simplify_keeps_the_meaning_of_random_networks() {
     let mut folded = 0;
     for seed in 0..600 {
-        let func = Generator::network(seed, seed % 2 == 0);
+        let func = Generator::network(seed, if seed % 2 == 0 { Ops::Linear } else { Ops::All });
         let (collected, _) = collect_polynomials(&func).unwrap();
         compare(seed, &func, &collected, 1.0);
         let (simplified, report) = simplify(&collected, &Options::default()).unwrap();
@@ -313,7 +409,7 @@ fn simplify_keeps_the_meaning_of_random_networks() {
 #[test]
 fn normalize_ranges_keeps_the_meaning_for_any_factors() {
     for seed in 0..400 {
-        let func = Generator::network(seed, false);
+        let func = Generator::network(seed, Ops::All);
         let mut random = Random(seed);
         // From 1/4 to 4; the meaning does not depend on factors being well chosen.
         let factors = (0..func.value_count()).map(|_| (2.0 * random.real()).exp2()).collect();
@@ -326,4 +422,20 @@ fn normalize_ranges_keeps_the_meaning_for_any_factors() {
             }
         }
     }
+}
+
+#[test]
+fn move_transposes_keeps_the_meaning_of_random_networks() {
+    let transposes =
+        |func: &Func<Nn>| func.ops().iter().filter(|data| matches!(data.op, Op::Transpose { .. })).count();
+    let (mut before, mut after) = (0, 0);
+    for seed in 0..3000 {
+        let func = Generator::network(seed, if seed % 4 == 0 { Ops::All } else { Ops::Moving });
+        let (moved, _) = move_transposes(&func).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        compare(seed, &func, &moved, 1.0);
+        before += transposes(&func);
+        after += transposes(&moved);
+        assert_eq!(move_transposes(&func).unwrap().0, moved, "seed {seed}");
+    }
+    assert!(2 * after < before, "{before} transposes became {after}");
 }

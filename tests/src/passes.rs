@@ -15,6 +15,7 @@ pub type RunPass = fn(&Case) -> Result<Outcome, Failure>;
 /// Passes by name.
 pub const PASSES: &[(&str, RunPass)] = &[
     ("drop-softmax", nn::softmax_dropped),
+    ("move-transposes", nn::moved),
     ("collect-polynomials", nn::collected),
     ("simplify", nn::simplified),
     ("calibrate", nn::calibrated),

@@ -27,7 +27,7 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 pub use error::{DataError, Problem};
-pub use fhec_ir::program::{Preprocess, PreprocessError};
+pub use fhec_ir::program::{InputLayout, Preprocess, PreprocessError};
 pub use preprocess::PreprocessFileError;
 
 /// The most bytes a data file may hold, decompressed: 4 GiB.
@@ -140,7 +140,7 @@ impl Dataset {
         matches!(self.samples, Samples::Pixels(_))
     }
 
-    /// The network's input for image `index`, `[c][y][x]`.
+    /// The network's input for image `index`, in the order of [`Preprocess::input_layout`].
     ///
     /// *Errors*: [`PreprocessError::Channels`] if `preprocess` is for another number of channels.
     /// *Panics*: if `index >= self.len()`.
@@ -150,7 +150,7 @@ impl Dataset {
         if self.holds_pixels() {
             preprocess.apply(self.shape, &mut image)?;
         }
-        Ok(image)
+        Ok(preprocess.input_layout().arrange(self.shape, image))
     }
 
     /// Image `index` as the file has it, `[c][y][x]`: pixels 0 to 255, or network input.

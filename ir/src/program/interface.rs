@@ -15,6 +15,7 @@ use crate::key_demand::KeyDemand;
 use crate::layout::{Layout, LayoutError};
 use crate::noise::NoiseModel;
 use crate::params::Params;
+use crate::permutation::Permutation;
 use crate::security::{Certificate, SecurityError};
 use crate::tensor::element_count;
 use crate::text::print_func;
@@ -60,6 +61,8 @@ pub struct Port {
     pub ty: CiphertextType,
     /// Where its elements are in their slots; of all images of a batch.
     pub layout: Layout,
+    /// The order in which the elements of an image are laid out, if it is not that of the tensor.
+    pub permutation: Option<Permutation>,
     /// What stored numbers are multiplied with to be those of the tensor.
     pub factor: f64,
     /// What slots hold that no element takes.
@@ -127,7 +130,7 @@ const MAX_PORT_SLOTS: usize = 1 << 27;
 
 impl Port {
     fn check(&self, port: &'static str, params: &Params, batch: &Batch) -> Result<(), InterfaceError> {
-        let Port { shape, ty, layout, factor, spare, log2_error, .. } = self;
+        let Port { shape, ty, layout, factor, permutation, spare, log2_error, .. } = self;
         let error = |reason: String| Err(InterfaceError::Port { port, reason });
         layout.validate().map_err(|LayoutError { reason, .. }| InterfaceError::Port {
             port,
@@ -162,8 +165,28 @@ impl Port {
                 "the layout holds {elements} elements of an image, the network's tensor has shape {shape:?}"
             ));
         }
-        Ok(())
+        match permutation.as_ref().map_or(Ok(()), |permutation| permutation.check(elements)) {
+            Ok(()) => Ok(()),
+            Err(reason) => error(reason.to_string()),
+        }
     }
+
+    /// Elements of whole images in the order in which they are laid out.
+    fn laid_out<T: Copy>(&self, elements: Vec<T>) -> Vec<T> {
+        permuted(self.permutation.as_ref(), elements)
+    }
+
+    /// Elements of whole images in the order of the tensor, from that in which they are laid out.
+    fn read_back<T: Copy>(&self, elements: Vec<T>) -> Vec<T> {
+        permuted(self.permutation.as_ref().map(Permutation::inverse).as_ref(), elements)
+    }
+}
+
+/// Image after image in another order.
+fn permuted<T: Copy>(permutation: Option<&Permutation>, elements: Vec<T>) -> Vec<T> {
+    let Some(permutation) = permutation else { return elements };
+    let each = permutation.shape.iter().product::<usize>().max(1);
+    elements.chunks_exact(each).flat_map(|image| permutation.apply(image)).collect()
 }
 
 impl Interface {
@@ -181,7 +204,7 @@ impl Interface {
             let reason = format!("its {} outputs take none or too many slots", self.outputs.len());
             return Err(InterfaceError::Port { port: "answer", reason });
         }
-        if let [1, channels, _, _] = self.input.shape[..] {
+        if let Some([channels, _, _]) = self.image_shape() {
             self.preprocess.check_channels(channels)?;
         }
         let error = |reason: String| Err(InterfaceError::Keys { reason });
@@ -203,6 +226,14 @@ impl Interface {
         Ok(())
     }
 
+    /// Channels, height and width of the images that the program takes, if it takes images.
+    pub fn image_shape(&self) -> Option<[usize; 3]> {
+        match self.input.shape[..] {
+            [1, second, third, last] => Some(self.preprocess.input_layout().image([1, second, third, last])),
+            _ => None,
+        }
+    }
+
     /// What the security table says of the program's secrets, computed from its parameters and
     /// keys.
     ///
@@ -212,8 +243,8 @@ impl Interface {
         Certificate::of(&self.params, self.keys.encapsulation.as_ref())
     }
 
-    /// The slots of the program's input that hold `image` (preprocessed, `[c][y][x]`), or as many
-    /// images of a batch as it has or fewer, one after the other.
+    /// The slots of the program's input that hold `image` (preprocessed, as the network takes it),
+    /// or as many images of a batch as it has or fewer, one after the other.
     ///
     /// # Errors
     /// If the image has another size, or holds numbers far beyond those that the program was made
@@ -231,7 +262,7 @@ impl Interface {
         if let Some(&found) = image.iter().find(beyond) {
             return Err(InterfaceError::Range { found, bound: self.input.factor });
         }
-        Ok(self.batch.pack(&self.input.layout, &elements)?)
+        Ok(self.batch.pack(&self.input.layout, &self.input.laid_out(elements))?)
     }
 
     /// The first output.
@@ -253,7 +284,7 @@ impl Interface {
     /// # Panics
     /// If vectors are missing or too short.
     pub fn unpack(&self, output: &Port, slots: &[Vec<f64>]) -> Result<Vec<f64>, InterfaceError> {
-        let stored = self.batch.unpack(&output.layout, slots)?;
+        let stored = output.read_back(self.batch.unpack(&output.layout, slots)?);
         let elements: Vec<f64> = stored.iter().map(|number| number * output.factor).collect();
         let each = self.batch.elements_per_image(&output.layout)?;
         Ok(elements.chunks_exact(each).flat_map(|image| output.ending.finish(image)).collect())

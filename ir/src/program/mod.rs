@@ -25,12 +25,16 @@ use crate::batch::{Batch, BatchError};
 use crate::bootstrap::ProgramBootstrapError;
 use crate::ckks::Ckks;
 use crate::entity::Value;
-use crate::fact::{Fact, INPUT_FACTORS, INPUT_LAYOUTS, OUTPUT_ENDINGS, OUTPUT_FACTOR, OUTPUT_LAYOUTS};
+use crate::fact::{
+    Fact, INPUT_FACTORS, INPUT_LAYOUTS, INPUT_PERMUTATIONS, OUTPUT_ENDINGS, OUTPUT_FACTOR, OUTPUT_LAYOUTS,
+    OUTPUT_PERMUTATIONS,
+};
 use crate::func::{Func, Stage};
 use crate::key_demand::KeyDemand;
 use crate::layout::Layout;
 use crate::nn::Nn;
 use crate::params::{Params, ParamsError};
+use crate::permutation::Permutation;
 use crate::plan::{Plan, PlanError};
 use crate::security::{Certificate, SecurityError};
 use crate::spare::spare_slots;
@@ -42,7 +46,7 @@ mod tests;
 
 pub use ending::Ending;
 pub use interface::{Interface, InterfaceError, Port, ProgramId};
-pub use preprocess::{Preprocess, PreprocessError};
+pub use preprocess::{InputLayout, Preprocess, PreprocessError};
 
 /// A compiled program. Its parts fit one another: [`Program::new`] and the reader of files see to
 /// it.
@@ -238,6 +242,7 @@ impl Port {
             shape: reference.ty(tensor).shape.clone(),
             ty: *schedule.ty(bundle),
             layout: layout.clone(),
+            permutation: permutations(schedule, INPUT_PERMUTATIONS, reference, &[tensor])?.remove(0),
             factor: *factor,
             spare: 0.0,
             ending: Ending::Nothing,
@@ -263,17 +268,19 @@ impl Port {
             return Err(ProgramError::Facts { meta: OUTPUT_ENDINGS.name(), reason });
         }
         let spare = spare_slots(schedule);
-        let port = |(((&bundle, &tensor), layout), ending)| Port {
+        let permutations = permutations(schedule, OUTPUT_PERMUTATIONS, reference, tensors)?;
+        let port = |((((&bundle, &tensor), layout), permutation), ending)| Port {
             name: reference.value_name(tensor).unwrap_or_default().into(),
             shape: reference.ty(tensor).shape.clone(),
             ty: *schedule.ty(bundle),
             layout: Layout::clone(layout),
+            permutation,
             factor,
             spare: spare[bundle.index()],
             ending,
             log2_error,
         };
-        Ok(bundles.iter().zip(tensors).zip(&layouts).zip(endings).map(port).collect())
+        Ok(bundles.iter().zip(tensors).zip(&layouts).zip(permutations).zip(endings).map(port).collect())
     }
 }
 
@@ -285,4 +292,25 @@ fn misfit<T>(fact: Fact<T>, bundles: &[Value], tensors: &[Value], layouts: &[Lay
         tensors.len()
     );
     ProgramError::Facts { meta: fact.name(), reason }
+}
+
+/// The order in which each of `tensors`, of `reference`, is laid out; `None` for its own.
+fn permutations(
+    schedule: &Func<Ckks>,
+    fact: Fact<Option<Vec<Permutation>>>,
+    reference: &Func<Nn>,
+    tensors: &[Value],
+) -> Result<Vec<Option<Permutation>>, ProgramError> {
+    let refused = refused(fact);
+    let Some(list) = schedule.fact(fact).map_err(&refused)? else { return Ok(vec![None; tensors.len()]) };
+    if list.len() != tensors.len() {
+        let reason = format!("there are {} of them for {} tensors", list.len(), tensors.len());
+        return Err(refused(AttrError(reason)));
+    }
+    let permutation = |(permutation, &tensor): (Permutation, &Value)| {
+        let checked = permutation.check(reference.ty(tensor).shape.iter().product());
+        checked.map_err(|error| refused(AttrError(error.to_string())))?;
+        Ok(Some(permutation).filter(|permutation| !permutation.is_identity()))
+    };
+    list.into_iter().zip(tensors).map(permutation).collect()
 }

@@ -3,6 +3,57 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::permutation::Permutation;
+
+/// Where an image's channels are among the dimensions of a network's input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputLayout {
+    /// `[1, channels, height, width]`
+    #[default]
+    Nchw,
+    /// `[1, height, width, channels]`
+    Nhwc,
+}
+
+impl InputLayout {
+    /// What a network of which nothing is known takes: channels last where the last dimension is as
+    /// long as the channels of a picture are (1, 3 or 4) and the second is not, or where there are
+    /// `channels` numbers to normalise with, of the last dimension and not of the second.
+    pub fn guess(shape: [usize; 4], channels: usize) -> Self {
+        let [_, second, third, last] = shape;
+        let of_a_picture = |length: usize| [1, 3, 4].contains(&length);
+        let by_numbers = channels > 1 && last == channels && second != channels;
+        let by_shape = of_a_picture(last) && !of_a_picture(second) && third > 1;
+        match by_numbers || (by_shape && (channels <= 1 || second != channels)) {
+            true => InputLayout::Nhwc,
+            false => InputLayout::Nchw,
+        }
+    }
+
+    /// Channels, height and width of the images that an input of `shape` takes.
+    pub fn image(self, [_, second, third, last]: [usize; 4]) -> [usize; 3] {
+        match self {
+            InputLayout::Nchw => [second, third, last],
+            InputLayout::Nhwc => [last, second, third],
+        }
+    }
+
+    /// An image `[c][y][x]`, of a shape of channels, height and width, as the network takes it.
+    ///
+    /// # Panics
+    /// If `image` is not one of `shape`.
+    pub fn arrange(self, [channels, height, width]: [usize; 3], image: Vec<f32>) -> Vec<f32> {
+        match self {
+            InputLayout::Nchw => image,
+            InputLayout::Nhwc => {
+                let shape = vec![channels, height * width];
+                Permutation { shape, axes: vec![1, 0] }.apply(&image)
+            }
+        }
+    }
+}
+
 /// `x = (p / scale - mean[c]) / std[c]` for pixel `p` of channel `c`, in single precision and in
 /// this order, as training code computes it.
 ///
@@ -13,6 +64,7 @@ use thiserror::Error;
 /// mean = [0.1307]              # 0 if left out; one number, or one per channel
 /// std = [0.3081]               # 1 if left out; one number, or one per channel
 /// classes = ["zero", "one"]    # names of the outputs, if they have names
+/// input_layout = "nhwc"        # or "nchw"; guessed from the network's input if left out
 /// ```
 ///
 /// Every value is finite and no divisor zero, however it was made: by [`Preprocess::new`] or by
@@ -25,6 +77,8 @@ pub struct Preprocess {
     std: Vec<f32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     classes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_layout: Option<InputLayout>,
 }
 
 /// The file's keys before they are checked.
@@ -39,6 +93,8 @@ struct Unchecked {
     std: Vec<f32>,
     #[serde(default)]
     classes: Vec<String>,
+    #[serde(default)]
+    input_layout: Option<InputLayout>,
 }
 
 fn of_bytes() -> f32 {
@@ -49,7 +105,8 @@ impl TryFrom<Unchecked> for Preprocess {
     type Error = PreprocessError;
 
     fn try_from(raw: Unchecked) -> Result<Preprocess, PreprocessError> {
-        Ok(Preprocess { classes: raw.classes, ..Preprocess::new(raw.scale, raw.mean, raw.std)? })
+        let Unchecked { scale, mean, std, classes, input_layout } = raw;
+        Ok(Preprocess { classes, input_layout, ..Preprocess::new(scale, mean, std)? })
     }
 }
 
@@ -81,7 +138,13 @@ pub enum PreprocessError {
 impl Default for Preprocess {
     /// Pixels to the range 0 to 1 and nothing else.
     fn default() -> Preprocess {
-        Preprocess { scale: of_bytes(), mean: vec![0.0], std: vec![1.0], classes: Vec::new() }
+        Preprocess {
+            scale: of_bytes(),
+            mean: vec![0.0],
+            std: vec![1.0],
+            classes: Vec::new(),
+            input_layout: None,
+        }
     }
 }
 
@@ -108,7 +171,7 @@ impl Preprocess {
         if mean.len() > 1 && std.len() > 1 && mean.len() != std.len() {
             return Err(PreprocessError::Channels { key: "std", found: std.len(), expected: mean.len() });
         }
-        Ok(Preprocess { scale, mean, std, classes: Vec::new() })
+        Ok(Preprocess { scale, mean, std, ..Preprocess::default() })
     }
 
     /// What pixels are divided by first.
@@ -129,6 +192,29 @@ impl Preprocess {
     /// Names of the network's outputs, in order; empty if they have none.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Where the network has the channels of its input: first, unless it was said or guessed.
+    pub fn input_layout(&self) -> InputLayout {
+        self.input_layout.unwrap_or_default()
+    }
+
+    /// For a network whose channels are where `layout` says.
+    #[must_use]
+    pub fn with_input_layout(self, layout: InputLayout) -> Self {
+        Preprocess { input_layout: Some(layout), ..self }
+    }
+
+    /// For a network whose input has `shape`: where nothing says its layout, it is guessed from
+    /// that, and from how many channels there are numbers for.
+    #[must_use]
+    pub fn for_input(self, shape: &[usize]) -> Self {
+        let (None, &[n, second, third, last]) = (self.input_layout, shape) else { return self };
+        let channels = self.mean.len().max(self.std.len());
+        match InputLayout::guess([n, second, third, last], channels) {
+            InputLayout::Nchw => self,
+            InputLayout::Nhwc => self.with_input_layout(InputLayout::Nhwc),
+        }
     }
 
     /// Whether this can normalise images of so many channels.
@@ -173,6 +259,35 @@ mod tests {
         let mut x = [1.0, 2.0, 3.0];
         one.apply([3, 1, 1], &mut x).unwrap();
         assert_eq!(x, [0.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn channels_are_last_where_the_shape_or_the_numbers_say_so() {
+        use InputLayout::{Nchw, Nhwc};
+        let cases = [
+            ([1, 28, 28, 1], 1, Nhwc),
+            ([1, 224, 224, 3], 3, Nhwc),
+            ([1, 3, 224, 224], 3, Nchw),
+            ([1, 1, 28, 28], 1, Nchw),
+            // A picture of three rows, and one of three columns.
+            ([1, 3, 32, 3], 3, Nchw),
+            ([1, 32, 3, 3], 3, Nhwc),
+            // Signals and features.
+            ([1, 64, 1, 1], 1, Nchw),
+            ([1, 16, 9, 9], 1, Nchw),
+            // Only the numbers tell.
+            ([1, 9, 9, 12], 12, Nhwc),
+            ([1, 12, 9, 3], 12, Nchw),
+        ];
+        for (shape, channels, expected) in cases {
+            let preprocess = Preprocess::new(1.0, vec![0.5; channels], vec![]).unwrap();
+            assert_eq!(preprocess.clone().for_input(&shape).input_layout(), expected, "{shape:?}");
+            let said = preprocess.with_input_layout(Nchw).for_input(&shape);
+            assert_eq!(said.input_layout(), Nchw);
+        }
+        assert_eq!(Nhwc.image([1, 4, 5, 3]), [3, 4, 5]);
+        assert_eq!(Nhwc.arrange([2, 1, 3], vec![1., 2., 3., 4., 5., 6.]), [1., 4., 2., 5., 3., 6.]);
+        assert_eq!(Nchw.arrange([2, 1, 1], vec![1., 2.]), [1., 2.]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::params::ParamsLiteral;
 use crate::params::Secret;
 use crate::prime::ntt_primes_near;
 use crate::prime_set::PrimeSet;
-use crate::text::{ConstSource, parse_func};
+use crate::text::{ConstSource, parse_func, print_func};
 
 /// A dense layer on four levels of a ring of degree 2^13: 228 bits of modulus, of which the table
 /// admits 214 at 128 bits of security and 277 at 98.
@@ -240,6 +240,64 @@ fn ports_that_describe_no_bundle_are_errors() {
     refused(changed(|p| p.interface.images = 0), "no image");
     refused(changed(|p| p.interface.images = 7), "7 images do not fit");
     refused(changed(|p| p.interface.preprocess = "{\"scale\": 0.0}".into()), "normalisation cannot be read");
+}
+
+#[test]
+fn permutations_of_ports_are_undone_by_clients_and_checked() {
+    let set = |permutation: &[u64]| {
+        let permutation = permutation.to_vec();
+        changed(|p| {
+            p.interface.input.as_mut().unwrap().permutation = permutation.clone();
+            p.interface.outputs[0].permutation = vec![2, 5, 1, 0];
+        })
+    };
+    let interface = set(&[4, 16, 1, 0]).unwrap().interface;
+    let image: Vec<f32> = (0..64).map(|x| x as f32).collect();
+    let slots = interface.pack(&image).unwrap();
+    // Element (a, b) of 4 x 16 is where element (b, a) of 16 x 4 is.
+    assert_eq!(slots[0][..6], [0.0, 16.0, 32.0, 48.0, 1.0, 17.0]);
+    // Ten numbers are stored, as 5 x 2, and are 2 x 5.
+    let answer = interface.unpack(interface.output(), &[slots[0].clone()]).unwrap();
+    let expected = [0.0, 32.0, 1.0, 33.0, 2.0, 16.0, 48.0, 17.0, 49.0, 18.0].map(|x| x * 2.5);
+    assert_eq!(answer, expected);
+    let bytes = interface.to_bytes();
+    assert_eq!(Interface::from_bytes(&bytes, 98).unwrap(), interface);
+    for (wrong, part) in [
+        (&[4, 16, 1, 1][..], "no order of the 2 dimensions"),
+        (&[4, 16, 0, 2], "no order of the 2 dimensions"),
+        (&[4, 16, 0, u64::MAX], "no order of the 2 dimensions"),
+        (&[64, 0, 7], "no order of the 1 dimensions"),
+        (&[4, 4, 1, 0], "not one of 64 elements"),
+        (&[u64::MAX, 64, 1, 0], "not one of 64 elements"),
+    ] {
+        refused(set(wrong), part);
+    }
+}
+
+#[test]
+fn permutations_follow_from_the_schedule() {
+    let with = |meta: &str| {
+        let program = program();
+        let text = print_func(&program.schedule).replacen('{', &format!("{{\n meta {meta}\n"), 1);
+        let consts = ConstSource::new(program.schedule.consts.iter().map(|(_, tensor)| tensor.clone()));
+        let schedule = parse_func(&text, &consts).unwrap();
+        let Program { interface, reference, plan, .. } = program;
+        Program::new(schedule, interface.params, reference.unwrap(), plan, interface.preprocess)
+    };
+    let read = |meta: &str| with(meta).unwrap().interface.input.permutation;
+    assert_eq!(
+        read("input_permutations = [{shape=[4, 16], axes=[1, 0]}]"),
+        Some(Permutation { shape: vec![4, 16], axes: vec![1, 0] })
+    );
+    assert_eq!(read("input_permutations = [{shape=[64], axes=[0]}]"), None);
+    assert_eq!(read("output_permutations = [{shape=[2, 5], axes=[1, 0]}]"), None);
+    for (list, part) in [
+        ("[]", "0 of them"),
+        ("[{shape=[4, 16], axes=[0, 0]}]", "no order of the 2 dimensions"),
+        ("[{shape=[4, 4], axes=[1, 0]}]", "not one of 64 elements"),
+    ] {
+        refused(with(&format!("input_permutations = {list}")), part);
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::ckks::CiphertextType;
 use crate::key_demand::{Encapsulation, KeyDemand};
 use crate::layout::Layout;
 use crate::params::{FixedScale, Params, ParamsError, ParamsLiteral, Secret};
+use crate::permutation::Permutation;
 use crate::prime_set::PrimeSet;
 use crate::printable::{make_printable, printable};
 use crate::scale::{Level, Scale};
@@ -77,6 +78,9 @@ pub struct PortMessage {
     /// Index into [`Ending::ALL`].
     #[prost(uint32, tag = "8")]
     pub ending: u32,
+    /// Shape of the permutation, then its axes; empty for none.
+    #[prost(uint64, repeated, tag = "15")]
+    pub permutation: Vec<u64>,
 }
 
 /// Protobuf form of the keys that a program asks for.
@@ -176,7 +180,7 @@ impl ParamsMessage {
 
 impl From<&Port> for PortMessage {
     fn from(port: &Port) -> Self {
-        let Port { name, shape, ty, layout, factor, spare, ending, log2_error } = port;
+        let Port { name, shape, ty, layout, permutation, factor, spare, ending, log2_error } = port;
         let CiphertextType { vectors, slots, level, scale, size } = *ty;
         let Layout { shape: [c, h, w], gap, multiplex, plane: [ph, pw], period, slots: s } = *layout;
         let ty =
@@ -193,6 +197,11 @@ impl From<&Port> for PortMessage {
             log2_error: *log2_error,
             spare: *spare,
             ending: *ending as u32,
+            permutation: permutation
+                .iter()
+                .flat_map(|Permutation { shape, axes }| shape.iter().chain(axes))
+                .map(|&number| number as u64)
+                .collect(),
         }
     }
 }
@@ -210,7 +219,7 @@ impl TryFrom<&PortMessage> for Port {
     type Error = ProgramError;
 
     fn try_from(message: &PortMessage) -> Result<Self, ProgramError> {
-        let PortMessage { name, shape, ty, layout, factor, log2_error, spare, ending } = message;
+        let PortMessage { name, shape, ty, layout, factor, log2_error, spare, ending, permutation } = message;
         let (
             &[vectors, slots, level, scale_level, scale_power, polys],
             &[c, h, w, gap, multiplex, ph, pw, period, s],
@@ -246,6 +255,11 @@ impl TryFrom<&PortMessage> for Port {
             spare: *spare,
             ending: *Ending::ALL.get(*ending as usize).ok_or(ProgramError::Missing("ending of an output"))?,
             log2_error: *log2_error,
+            permutation: (!permutation.is_empty()).then(|| {
+                let numbers = |list: &[u64]| list.iter().map(|&number| size(number)).collect();
+                let (shape, axes) = permutation.split_at(permutation.len() / 2);
+                Permutation { shape: numbers(shape), axes: numbers(axes) }
+            }),
         })
     }
 }

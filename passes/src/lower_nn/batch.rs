@@ -42,9 +42,9 @@ pub fn batch_images(program: TensorProgram, images: usize) -> TensorProgram {
         (step, *result)
     });
     let steps = steps.collect();
-    let mut tensors = program.tensors;
+    let mut tensors = program.tensors.clone();
     tensors.iter_mut().for_each(|tensor| tensor.shape[0] *= images);
-    TensorProgram { consts, tensors, steps, inputs: program.inputs, outputs: program.outputs }
+    TensorProgram { consts, tensors, steps, ..program }
 }
 
 /// The map `kind` from `[C, H, W]` `from` to `to`, of every image.

@@ -1,11 +1,12 @@
 //! Steps with layouts to packed ops.
 
 use fhec_ir::entity::{Const, Value};
-use fhec_ir::fact::{INPUT_LAYOUTS, ONNX_NODES, OUTPUT_LAYOUTS};
+use fhec_ir::fact::{INPUT_LAYOUTS, INPUT_PERMUTATIONS, ONNX_NODES, OUTPUT_LAYOUTS, OUTPUT_PERMUTATIONS};
 use fhec_ir::func::Func;
 use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::{Op, Packed, VectorType};
+use fhec_ir::permutation::Permutation;
 
 use super::LowerError;
 use super::choose_layout::Layouts;
@@ -25,6 +26,12 @@ pub(super) fn emit(
     let of = |tensors: &[usize]| tensors.iter().map(|&t| layouts.layouts[t].clone()).collect::<Vec<_>>();
     func.set_fact(INPUT_LAYOUTS, &of(&program.inputs));
     func.set_fact(OUTPUT_LAYOUTS, &of(&program.outputs));
+    let moved = |orders: &[Permutation]| {
+        let any = orders.iter().any(|order| !order.is_identity());
+        any.then(|| orders.iter().map(Permutation::normal).collect::<Vec<_>>())
+    };
+    func.set_fact(INPUT_PERMUTATIONS, &moved(&program.input_orders));
+    func.set_fact(OUTPUT_PERMUTATIONS, &moved(&program.output_orders));
     let mut values: Vec<Option<Value>> = vec![None; program.tensors.len()];
     for &input in &program.inputs {
         let vectors = layouts.layouts[input].vectors();

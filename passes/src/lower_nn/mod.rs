@@ -5,7 +5,7 @@
 //! |---|---|
 //! | Stage    | nn → packed |
 //! | Requires | activations replaced by `poly`; a network of one image |
-//! | Ensures  | the same function of the image, or of each of several ([`fhec_ir::batch`]); `meta input_layout`, `meta output_layout`: one layout per input and output |
+//! | Ensures  | the same function of the image, or of each of several ([`fhec_ir::batch`]); `meta input_layout`, `meta output_layout`: one layout per input and output; `meta input_permutations`, `meta output_permutations`, where there are any: in which order each of them is laid out |
 //! | Leaves   | constants that nothing names are gone; levels and scales unsaid |
 //! | Fails    | [`LowerError`], naming op and tensor; [`check_lowerable`] says the same before activations are approximated |
 //! | Method   | ops to steps on tensors ([`program`]), those of several images (`batch`), a layout per tensor ([`choose_layout`]), steps to ops (`emit`) |
@@ -19,6 +19,7 @@
 //! | `activation` | `poly`; what must have been approximated before |
 //! | `elementwise` | `add`, `sub`, `mul`, `div`, `batch_norm` |
 //! | `shape` | `reshape`, `concat`, and shapes of one image |
+//! | `ends` | `reshape` and `transpose` next to inputs and outputs |
 
 mod activation;
 mod batch;
@@ -27,6 +28,7 @@ mod conv;
 mod dense;
 mod elementwise;
 mod emit;
+mod ends;
 mod error;
 mod pool;
 pub mod program;
@@ -47,6 +49,7 @@ pub use choose_layout::{LayoutOptions, Packing};
 pub use error::{LowerError, lowerable};
 
 use crate::nn::softmax::is_class_list;
+use ends::Ends;
 use program::{Step, TensorId, TensorProgram};
 
 /// Lowers `func` into vectors of `options.slots` slots.
@@ -86,21 +89,31 @@ pub fn to_steps(func: &Func<Nn>) -> Result<TensorProgram, LowerError> {
 fn steps(func: &Func<Nn>, activations: Activations) -> Result<TensorProgram, LowerError> {
     let (program, operands) = (TensorProgram::default(), vec![None; func.value_count()]);
     let mut lowering = Lowering { func, activations, program, operands };
-    for &input in func.inputs() {
-        let shape = lowering.image_shape(&func.ty(input).shape);
+    let ends = Ends::of(func);
+    for (&input, stored) in func.inputs().iter().zip(&ends.inputs) {
+        let shape = lowering.image_shape(&func.ty(stored.value).shape);
         let shape = shape.map_err(|reason| lowering.error("input", input, reason))?;
         let tensor = lowering.program.tensor(shape, func.value_name(input));
         lowering.program.inputs.push(tensor);
+        lowering.program.input_orders.push(stored.order.clone());
         lowering.operands[input.index()] = Some(Operand::Tensor(tensor));
     }
     for data in func.ops() {
-        let operand =
-            lowering.op(data).map_err(|reason| lowering.error(data.op.mnemonic(), data.result, reason))?;
-        lowering.operands[data.result.index()] = Some(operand);
+        let operand = match ends.same_as_input.get(&data.result) {
+            Some(input) => lowering.operands[input.index()].clone(),
+            None if ends.is_free(&data.op, data.result) => None,
+            None => {
+                let operand = lowering.op(data);
+                Some(operand.map_err(|reason| lowering.error(data.op.mnemonic(), data.result, reason))?)
+            }
+        };
+        lowering.operands[data.result.index()] = operand;
     }
-    for &output in func.outputs() {
-        let tensor = lowering.tensor(output).map_err(|reason| lowering.error("return", output, reason))?;
+    for (&output, stored) in func.outputs().iter().zip(&ends.outputs) {
+        let tensor = lowering.tensor(stored.value);
+        let tensor = tensor.map_err(|reason| lowering.error("return", output, reason))?;
         lowering.program.outputs.push(tensor);
+        lowering.program.output_orders.push(stored.order.clone());
     }
     Ok(lowering.program)
 }

@@ -3,6 +3,7 @@
 
 use fhec_ir::entity::Const;
 use fhec_ir::linear_map::LinearKind;
+use fhec_ir::permutation::Permutation;
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::tensor::ConstPool;
 
@@ -70,6 +71,10 @@ pub struct TensorProgram {
     pub inputs: Vec<TensorId>,
     /// Outputs in order.
     pub outputs: Vec<TensorId>,
+    /// By input: the order in which the tensor has the elements of the network's input.
+    pub input_orders: Vec<Permutation>,
+    /// Likewise by output.
+    pub output_orders: Vec<Permutation>,
 }
 
 impl TensorProgram {

@@ -1,7 +1,7 @@
 //! Every op: the lowered program, run on packed vectors, must give what the network gives on
 //! tensors.
 
-use fhec_ir::fact::{INPUT_LAYOUTS, OUTPUT_LAYOUTS};
+use fhec_ir::fact::{INPUT_LAYOUTS, INPUT_PERMUTATIONS, OUTPUT_LAYOUTS, OUTPUT_PERMUTATIONS};
 use fhec_ir::func::Func;
 use fhec_ir::interp::{nn, run_packed};
 use fhec_ir::layout::Layout;
@@ -30,11 +30,20 @@ fn check_with(network: &Func<Nn>, options: &LayoutOptions) -> Func<Packed> {
     let expected = nn::run(network, &inputs).unwrap();
     let layouts: Vec<Layout> = packed.fact(INPUT_LAYOUTS).unwrap();
     let doubles = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
-    let bundles: Vec<_> = layouts.iter().zip(&inputs).map(|(l, t)| l.pack(&doubles(t))).collect();
+    let moved = packed.fact(INPUT_PERMUTATIONS).unwrap();
+    let bundles = layouts.iter().zip(&inputs).enumerate().map(|(index, (layout, tensor))| {
+        let elements = doubles(tensor);
+        layout.pack(&moved.as_ref().map_or(elements.clone(), |list| list[index].apply(&elements)))
+    });
+    let bundles: Vec<_> = bundles.collect();
     let results = run_packed(&packed, &bundles).unwrap();
     let layouts: Vec<Layout> = packed.fact(OUTPUT_LAYOUTS).unwrap();
-    for ((layout, result), expected) in layouts.iter().zip(&results).zip(&expected) {
-        let found = layout.unpack(result);
+    let moved = packed.fact(OUTPUT_PERMUTATIONS).unwrap();
+    for (index, ((layout, result), expected)) in layouts.iter().zip(&results).zip(&expected).enumerate() {
+        let mut found = layout.unpack(result);
+        if let Some(list) = &moved {
+            found = list[index].inverse().apply(&found);
+        }
         let expected = doubles(expected);
         assert_eq!(found.len(), expected.len());
         let largest = expected.iter().fold(1.0, |m: f64, x| m.max(x.abs()));
@@ -345,9 +354,44 @@ fn what_cannot_be_lowered_is_named() {
     );
     let batch = rejected("input %0 : f32[2, 3] %1 = add(%0, %0) return %1");
     assert!(batch.contains("2 images"), "{batch}");
-    let large =
-        rejected("input %0 : f32[1, 8, 32, 32] %1 = transpose(%0) {permutation=[0, 2, 3, 1]} return %1");
+    let large = rejected(
+        "input %0 : f32[1, 8, 32, 32] %1 = add(%0, %0) %2 = transpose(%1) {permutation=[0, 2, 3, 1]} %3 = add(%2, %2) return %3",
+    );
     assert!(large.contains("channels first"), "{large}");
+}
+
+#[test]
+fn transposes_at_the_ends_are_left_to_the_client() {
+    let maps = |body: &str| {
+        let packed = check(body, 256);
+        packed.ops().iter().filter(|data| matches!(data.op, Op::LinearMap { .. })).count()
+    };
+    let turn = "{permutation=[0, 2, 3, 1]}";
+    // In one order, by whatever way; an output is a part of it.
+    assert_eq!(
+        maps(&format!(
+            "input %0 : f32[1, 3, 4, 6] %1 = transpose(%0) {turn} %2 = reshape(%0) {{shape=[3, 24]}}
+             %3 = transpose(%2) {{permutation=[1, 0]}} %4 = reshape(%3) {{shape=[1, 4, 6, 3]}}
+             %5 = add(%1, %4) %6 = transpose(%5) {turn} return %6, %1"
+        )),
+        0
+    );
+    // In two orders: one of them takes a map.
+    assert_eq!(
+        maps(&format!(
+            "input %0 : f32[1, 3, 4, 6] %1 = transpose(%0) {turn} %2 = add(%0, %0) %3 = add(%1, %1)
+             return %2, %3"
+        )),
+        1
+    );
+    // What is read elsewhere, too.
+    assert_eq!(
+        maps(&format!(
+            "input %0 : f32[1, 3, 4, 6] %1 = add(%0, %0) %2 = transpose(%1) {turn} %3 = add(%2, %2)
+             %4 = transpose(%3) {turn} return %2, %4, %1, %0"
+        )),
+        1
+    );
 }
 
 #[test]

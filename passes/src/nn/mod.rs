@@ -3,6 +3,7 @@
 //! | Pass | Effect |
 //! |---|---|
 //! | [`drop_softmax`](mod@drop_softmax) | leaves a final softmax to the client, unless it is to be evaluated ([`softmax`](mod@softmax)) |
+//! | [`move_transposes`](mod@move_transposes) | transposes to where they cost nothing |
 //! | [`collect_polynomials`](mod@collect_polynomials) | recognises polynomials written out in products and sums |
 //! | [`expand_max_pools`](mod@expand_max_pools) | max-pooling as ReLUs of differences |
 //! | [`simplify`](mod@simplify) | folds linear ops together, least multiplicative depth first |
@@ -26,6 +27,7 @@ pub mod equalize_channels;
 pub mod expand_max_pools;
 pub mod fit_activations;
 pub mod fit_network;
+pub mod move_transposes;
 pub mod normalize_ranges;
 pub mod scaling;
 pub mod simplify;

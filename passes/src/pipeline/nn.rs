@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use fhec_ir::{
     entity::Value,
-    fact::STORED_VALUES,
+    fact::{STORED_ORDERS, STORED_VALUES},
     func::{Func, OpData, StageOp},
-    layer_values::StoredValue,
+    layer_values::{StoredOrder, StoredValue},
     nn::Nn,
     plan::RangeRow,
     verify::verify,
@@ -26,6 +26,7 @@ use crate::{
         equalize_channels::ChannelFactors,
         expand_max_pools::expand_max_pools,
         fit_network::{self, Fitting, Outcome, Prepared, fit_network},
+        move_transposes::move_transposes,
         normalize_ranges::normalize_ranges,
         scaling::{Scaling, activation_bound, is_activation, scaling},
         simplify,
@@ -91,7 +92,8 @@ pub fn run_nn<'a>(
         true => Arc::new(func.clone()),
         false => runner.pass(func, |func| Ok(drop_softmax(func)))?,
     };
-    let func = runner.pass(&dropped, collect_polynomials)?;
+    let moved = runner.pass(&dropped, move_transposes)?;
+    let func = runner.pass(&moved, collect_polynomials)?;
     let func = runner.pass(&func, expand_max_pools)?;
     let reference = runner.pass(&func, |func| simplify::simplify(func, &options.simplify))?;
 
@@ -127,9 +129,11 @@ pub fn run_nn<'a>(
         new_factors = scaling;
         Ok((func, report))
     })?;
-    let stored = stored_values(&func, &new_factors, &exact, &channels);
+    let orders: Vec<StoredOrder> = func.fact(STORED_ORDERS).unwrap_or_default().unwrap_or_default();
+    let stored = stored_values(&func, &new_factors, &exact, &channels, &orders);
     let mut func = Arc::unwrap_or_clone(runner.pass(&func, |func| normalize_ranges(func, &new_factors))?);
     func.set_fact(STORED_VALUES, &stored);
+    func.remove_fact(STORED_ORDERS);
 
     let ranges = range_rows(&exact, &ranges, source);
     let reference = Arc::unwrap_or_clone(reference);
@@ -148,12 +152,13 @@ fn even_degree(depth: u32) -> Result<usize, PassError> {
 }
 
 /// How values with a name are stored: divided by the factors of `func`, and by those that channels
-/// of `exact` were divided by before.
+/// of `exact` were divided by before, in the order that `orders` says.
 fn stored_values(
     func: &Func<Nn>,
     factors: &Scaling,
     exact: &Func<Nn>,
     channels: &ChannelFactors,
+    orders: &[StoredOrder],
 ) -> Vec<StoredValue> {
     let named = |func: &Func<Nn>| -> Vec<(String, Value)> {
         let named = |data: &OpData<Nn>| Some((func.value_name(data.result)?.to_string(), data.result));
@@ -163,7 +168,9 @@ fn stored_values(
     let stored = |(name, value): (String, Value)| {
         let channels = exact.get(&name).map_or(&[][..], |value| &channels[value.index()]);
         let channels = channels.iter().map(|&factor| f64::from(factor)).collect();
-        StoredValue { name, factor: factors.factor(value), channels }
+        let order = orders.iter().find(|order| order.name == name);
+        let permutation = order.map(|order| order.permutation.clone());
+        StoredValue { name, factor: factors.factor(value), channels, permutation }
     };
     named(func).into_iter().map(stored).collect()
 }

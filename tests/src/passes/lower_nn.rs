@@ -1,10 +1,12 @@
 //! `passes/src/lower_nn`: from networks to packed programs.
 
-use fhec_ir::fact::{Fact, INPUT_LAYOUTS, OUTPUT_LAYOUTS};
+use fhec_ir::entity::Value;
+use fhec_ir::fact::{Fact, INPUT_LAYOUTS, INPUT_PERMUTATIONS, OUTPUT_LAYOUTS, OUTPUT_PERMUTATIONS};
 use fhec_ir::interp::{nn, run_packed};
 use fhec_ir::layout::Layout;
 use fhec_ir::linear_map::LinearKind;
 use fhec_ir::nn::Nn;
+use fhec_ir::permutation::Permutation;
 use fhec_ir::tensor::Tensor;
 use fhec_passes::lower_nn::choose_layout::choose_layout;
 use fhec_passes::lower_nn::program::Step;
@@ -60,19 +62,32 @@ pub(super) fn lower(case: &Case) -> Result<Outcome, Failure> {
     let broken = |e: &dyn std::fmt::Display| Failure::Broken(e.to_string());
     let layouts =
         |fact: Fact<Vec<Layout>>| packed.fact(fact).map_err(|e| Failure::Broken(format!("{fact:?}: {e:?}")));
+    let permutations = |fact: Fact<Option<Vec<Permutation>>>, values: &[Value]| {
+        let identity = |&value: &Value| Permutation::identity(network.ty(value).shape.clone());
+        let found = packed.fact(fact).map_err(|e| Failure::Broken(format!("{fact:?}: {e:?}")))?;
+        Ok(found.unwrap_or_else(|| values.iter().map(identity).collect()))
+    };
     let (mut tensors, mut bundles) = (Vec::new(), Vec::new());
-    for ((&input, layout), seed) in network.inputs().iter().zip(layouts(INPUT_LAYOUTS)?).zip(1..) {
+    let moved = permutations(INPUT_PERMUTATIONS, network.inputs())?;
+    for (((&input, layout), moved), seed) in
+        network.inputs().iter().zip(layouts(INPUT_LAYOUTS)?).zip(moved).zip(1..)
+    {
         let shape = network.ty(input).shape.clone();
         let elements: Vec<f32> =
             random_bundle(1, layout.elements(), seed).concat().into_iter().map(|x| x as f32).collect();
-        bundles.push(layout.pack(&elements.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>()));
+        let laid_out = moved.apply(&elements).into_iter().map(f64::from);
+        bundles.push(layout.pack(&laid_out.collect::<Vec<f64>>()));
         tensors.push(Tensor::new(shape, elements).map_err(|e| broken(&e))?);
     }
     let expected = nn::run(&network, &tensors).map_err(|e| broken(&e))?;
     let found = run_packed(&packed, &bundles).map_err(|e| broken(&e))?;
-    for ((expected, found), layout) in expected.iter().zip(&found).zip(layouts(OUTPUT_LAYOUTS)?) {
+    let moved = permutations(OUTPUT_PERMUTATIONS, network.outputs())?;
+    for (((expected, found), layout), moved) in
+        expected.iter().zip(&found).zip(layouts(OUTPUT_LAYOUTS)?).zip(moved)
+    {
         let largest = expected.data().iter().fold(1.0f64, |m, &x| m.max(f64::from(x).abs()));
-        let pairs = expected.data().iter().zip(layout.unpack(found));
+        let found = moved.inverse().apply(&layout.unpack(found));
+        let pairs = expected.data().iter().zip(found);
         // The network is run in single precision.
         let differs = |(x, y): (&f32, f64)| (f64::from(*x) - y).abs() >= 2e-5 * largest || y.is_nan();
         if pairs.into_iter().any(differs) {

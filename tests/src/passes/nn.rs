@@ -26,6 +26,7 @@ use fhec_passes::nn::collect_polynomials::collect_polynomials;
 use fhec_passes::nn::drop_softmax::drop_softmax;
 use fhec_passes::nn::equalize_channels::{Tail, channel_bounds, channel_factors, equalize_channels};
 use fhec_passes::nn::fit_activations::{self, fit_activations};
+use fhec_passes::nn::move_transposes::move_transposes;
 use fhec_passes::nn::normalize_ranges::{normalize_ranges, stored_inputs};
 use fhec_passes::nn::scaling::{Scaling, scaling};
 use fhec_passes::nn::simplify::{self, simplify};
@@ -43,6 +44,12 @@ pub(super) fn softmax_dropped(case: &Case) -> Result<Outcome, Failure> {
         }
     }
     outcome(&after, report)
+}
+
+pub(super) fn moved(case: &Case) -> Result<Outcome, Failure> {
+    let before = case.program()?;
+    let (after, report) = move_transposes(&before).map_err(Failure::refused)?;
+    compared(case, &before, &after, report)
 }
 
 pub(super) fn collected(case: &Case) -> Result<Outcome, Failure> {
