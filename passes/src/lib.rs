@@ -16,7 +16,7 @@
 //! | [`analysis`] | costs, depths, levels, rotations, live bytes, noise |
 //! | [`bootstrap`] | failure probability, polynomials, parameter sets of bootstraps |
 //! | [`plan`] | the decisions as data |
-//! | [`report`], [`error`] | what a pass returns beside its result, and instead of one |
+//! | [`report`], [`error`] | what a pass returns, and what instead |
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,31 @@
-//! What a pass says about its work.
+//! What a pass leaves, and what it says about its work.
 
 use std::{collections::BTreeMap, time::Duration};
 
+use fhec_ir::{
+    entity::Value,
+    func::{Func, Stage},
+};
 use serde::Serialize;
+
+/// What a pass leaves.
+#[derive(Clone, Debug)]
+pub struct Passed<S: Stage> {
+    /// The program.
+    pub func: Func<S>,
+    /// What was done.
+    pub report: Report,
+    /// What values of the program before are now. Empty where the pass does not say, or where the
+    /// stages differ.
+    pub values: BTreeMap<Value, Value>,
+}
+
+impl<S: Stage> Passed<S> {
+    /// What a pass leaves that does not say what values are now.
+    pub fn new(func: Func<S>, report: Report) -> Passed<S> {
+        Passed { func, report, values: BTreeMap::new() }
+    }
+}
 
 /// Counts and notes of one pass; the pipeline adds time and program sizes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

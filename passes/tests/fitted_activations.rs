@@ -27,6 +27,7 @@ use fhec_passes::{
         scaling::{Scaling, scaling},
     },
     pipeline::{NnOptions, NnResult, run_nn},
+    report::Passed,
 };
 
 /// Numbers in [-1, 1) from a fixed generator (SplitMix64).
@@ -111,9 +112,9 @@ fn with_fits(func: &Func<Nn>, ranges: &Ranges, factors: &Scaling, fits: Fits) ->
         relu: ReluMethod::Fitted { fits, otherwise: 30 },
         ..approximate::Options::default()
     };
-    let (approximated, new_factors, _) = approximate(func, ranges, factors, &options).unwrap();
-    verify(&approximated).unwrap();
-    (approximated, new_factors)
+    let (approximated, new_factors) = approximate(func, ranges, factors, &options).unwrap();
+    verify(&approximated.func).unwrap();
+    (approximated.func, new_factors)
 }
 
 fn judge(reference: &Func<Nn>, approximated: &Func<Nn>, images: &[Vec<Tensor>]) -> Agreement {
@@ -131,7 +132,7 @@ fn equalised_channels_compute_the_same() {
     let tail = Tail { log_odds: 0.0, margin: 1.0 };
     let magnitudes = channel_bounds(&func, &samples, tail).unwrap();
     let factors = channel_factors(&func, &magnitudes, 1.0 / 16.0);
-    let (equal, report) = equalize_channels(&func, &factors).unwrap();
+    let Passed { func: equal, report, .. } = equalize_channels(&func, &factors).unwrap();
     verify(&equal).unwrap();
     assert_eq!(equal.ops().len(), func.ops().len());
     // Every convolution and the dense layer touch a channel that is scaled.
@@ -172,12 +173,12 @@ fn fits_follow_the_network_at_no_cost() {
         assert!(fitted.mean_difference < 0.8 * last && fitted.diverged == 0, "{degree}: {fitted:?}");
         last = fitted.mean_difference;
         let minimax = approximate::Options { relu: ReluMethod::Even(degree), ..Default::default() };
-        let (minimax, ..) = approximate(&func, &ranges, &factors, &minimax).unwrap();
-        let minimax = judge(&func, &minimax, &test);
+        let (minimax, _) = approximate(&func, &ranges, &factors, &minimax).unwrap();
+        let minimax = judge(&func, &minimax.func, &test);
         assert!(fitted.mean_difference < 0.7 * minimax.mean_difference, "{fitted:?} against {minimax:?}");
 
         // The same on stored values: no product is inserted, and outputs are off by a factor only.
-        let (stored, report) = normalize_ranges(&approximated, &new_factors).unwrap();
+        let Passed { func: stored, report, .. } = normalize_ranges(&approximated, &new_factors).unwrap();
         assert!(!report.counts.contains_key("scaling products inserted"));
         let factor = stored.fact(OUTPUT_FACTOR).unwrap() as f32;
         for image in &test[..10] {

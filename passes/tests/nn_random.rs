@@ -12,12 +12,15 @@ use fhec_ir::{
     tensor::{Tensor, element_count},
     verify::verify,
 };
-use fhec_passes::nn::{
-    collect_polynomials::collect_polynomials,
-    move_transposes::move_transposes,
-    normalize_ranges::{normalize_ranges, stored_inputs},
-    scaling::Scaling,
-    simplify::{Options, simplify},
+use fhec_passes::{
+    nn::{
+        collect_polynomials::collect_polynomials,
+        move_transposes::move_transposes,
+        normalize_ranges::{normalize_ranges, stored_inputs},
+        scaling::Scaling,
+        simplify::{Options, simplify},
+    },
+    report::Passed,
 };
 
 /// SplitMix64.
@@ -392,15 +395,15 @@ fn simplify_keeps_the_meaning_of_random_networks() {
     let mut folded = 0;
     for seed in 0..600 {
         let func = Generator::network(seed, if seed % 2 == 0 { Ops::Linear } else { Ops::All });
-        let (collected, _) = collect_polynomials(&func).unwrap();
+        let collected = collect_polynomials(&func).unwrap().func;
         compare(seed, &func, &collected, 1.0);
-        let (simplified, report) = simplify(&collected, &Options::default()).unwrap();
+        let Passed { func: simplified, report, .. } = simplify(&collected, &Options::default()).unwrap();
         compare(seed, &collected, &simplified, 1.0);
         folded += usize::from(simplified.ops().len() < func.ops().len());
         assert!(report.notes.is_empty(), "seed {seed}: {:?}", report.notes);
         let batch_norm = simplified.ops().iter().any(|data| data.op.mnemonic() == "batch_norm");
         assert!(!batch_norm, "seed {seed}");
-        let again = simplify(&collected, &Options::default()).unwrap().0;
+        let again = simplify(&collected, &Options::default()).unwrap().func;
         assert_eq!(simplified, again, "seed {seed}");
     }
     assert!(folded > 300, "only {folded} networks became smaller");
@@ -413,7 +416,7 @@ fn normalize_ranges_keeps_the_meaning_for_any_factors() {
         let mut random = Random(seed);
         // From 1/4 to 4; the meaning does not depend on factors being well chosen.
         let factors = (0..func.value_count()).map(|_| (2.0 * random.real()).exp2()).collect();
-        let (normalized, _) = normalize_ranges(&func, &Scaling::new(factors)).unwrap();
+        let normalized = normalize_ranges(&func, &Scaling::new(factors)).unwrap().func;
         let factor = normalized.fact(OUTPUT_FACTOR).unwrap();
         compare(seed, &func, &normalized, factor);
         for data in normalized.ops() {
@@ -431,11 +434,11 @@ fn move_transposes_keeps_the_meaning_of_random_networks() {
     let (mut before, mut after) = (0, 0);
     for seed in 0..3000 {
         let func = Generator::network(seed, if seed % 4 == 0 { Ops::All } else { Ops::Moving });
-        let (moved, _) = move_transposes(&func).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let moved = move_transposes(&func).unwrap_or_else(|e| panic!("seed {seed}: {e}")).func;
         compare(seed, &func, &moved, 1.0);
         before += transposes(&func);
         after += transposes(&moved);
-        assert_eq!(move_transposes(&func).unwrap().0, moved, "seed {seed}");
+        assert_eq!(move_transposes(&func).unwrap().func, moved, "seed {seed}");
     }
     assert!(2 * after < before, "{before} transposes became {after}");
 }

@@ -15,8 +15,7 @@ use fhec_ir::scale::Level;
 
 use super::sink::deferred;
 use crate::error::PassError;
-use crate::pipeline::Passed;
-use crate::report::Report;
+use crate::report::{Passed, Report};
 
 const PASS: &str = "place_relinearizations";
 

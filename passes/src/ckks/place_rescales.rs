@@ -14,8 +14,7 @@ use fhec_ir::func::{Func, Rewriter};
 
 use super::sink::deferred;
 use crate::error::PassError;
-use crate::pipeline::Passed;
-use crate::report::Report;
+use crate::report::{Passed, Report};
 
 const PASS: &str = "place_rescales";
 

@@ -18,8 +18,7 @@ use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::live_bytes::live_bytes;
 use crate::analysis::op_cost::OpCosts;
 use crate::error::PassError;
-use crate::pipeline::Passed;
-use crate::report::Report;
+use crate::report::{Passed, Report};
 
 const PASS: &str = "schedule";
 

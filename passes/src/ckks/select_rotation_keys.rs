@@ -24,8 +24,7 @@ use crate::analysis::cost::CostTable;
 use crate::analysis::linear_cost::counts;
 use crate::analysis::op_cost::OpCosts;
 use crate::error::PassError;
-use crate::pipeline::Passed;
-use crate::report::Report;
+use crate::report::{Passed, Report};
 
 /// The keys do not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

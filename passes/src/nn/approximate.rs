@@ -43,7 +43,7 @@ use crate::{
         smooth::{SmoothPart, fit, fit_to_error},
     },
     error::PassError,
-    report::Report,
+    report::{Passed, Report},
 };
 
 const PASS: &str = "approximate";
@@ -109,7 +109,7 @@ pub fn approximate(
     ranges: &Ranges,
     scaling: &Scaling,
     options: &Options,
-) -> Result<(Func<Nn>, Scaling, Report), PassError> {
+) -> Result<(Passed<Nn>, Scaling), PassError> {
     check(options)?;
     let mut pass = Pass {
         old: func,
@@ -142,7 +142,7 @@ pub fn approximate(
     if let Some(names) = softmax {
         names.set_in(&mut result);
     }
-    Ok((result, Scaling::new(factors), report))
+    Ok((Passed::new(result, report), Scaling::new(factors)))
 }
 
 fn malformed(message: String) -> PassError {

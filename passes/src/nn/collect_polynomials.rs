@@ -21,7 +21,11 @@ use fhec_ir::{
     nn::{Nn, Op},
 };
 
-use crate::{approximation::chebyshev::from_monomial, error::PassError, report::Report};
+use crate::{
+    approximation::chebyshev::from_monomial,
+    error::PassError,
+    report::{Passed, Report},
+};
 
 const PASS: &str = "collect-polynomials";
 /// Polynomials of higher degree stay written out: their monomial coefficients lose digits.
@@ -35,7 +39,7 @@ struct Form {
 }
 
 /// Returns the rewritten function; the report counts polynomials.
-pub fn collect_polynomials(func: &Func<Nn>) -> Result<(Func<Nn>, Report), PassError> {
+pub fn collect_polynomials(func: &Func<Nn>) -> Result<Passed<Nn>, PassError> {
     let mut report = Report::new(PASS);
     let forms = forms(func);
     let mut rewriter = Rewriter::same_stage(func);
@@ -72,7 +76,7 @@ pub fn collect_polynomials(func: &Func<Nn>) -> Result<(Func<Nn>, Report), PassEr
         rewriter.replace(data.result, new);
         report.count("poly", 1);
     }
-    Ok((rewriter.finish(func), report))
+    Ok(Passed::new(rewriter.finish(func), report))
 }
 
 /// Values that are polynomials of another value, degree 1 included.

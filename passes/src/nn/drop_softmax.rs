@@ -15,11 +15,11 @@ use fhec_ir::{
     nn::{Nn, Op},
 };
 
-use crate::report::Report;
+use crate::report::{Passed, Report};
 
 /// Returns the function whose outputs are what the softmaxes took. A result that something else
 /// uses too stays.
-pub fn drop_softmax(func: &Func<Nn>) -> (Func<Nn>, Report) {
+pub fn drop_softmax(func: &Func<Nn>) -> Passed<Nn> {
     let mut report = Report::new("drop-softmax");
     let definitions = func.definitions();
     let name = |value: Value| func.value_name(value).map_or(value.to_string(), str::to_string);
@@ -36,5 +36,5 @@ pub fn drop_softmax(func: &Func<Nn>) -> (Func<Nn>, Report) {
     }
     let mut result = func.clone();
     result.set_outputs(outputs);
-    (result, report)
+    Passed::new(result, report)
 }

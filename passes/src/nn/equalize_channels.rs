@@ -21,7 +21,10 @@ use fhec_ir::{
 };
 use rayon::prelude::*;
 
-use crate::{error::PassError, report::Report};
+use crate::{
+    error::PassError,
+    report::{Passed, Report},
+};
 
 const PASS: &str = "equalize-channels";
 
@@ -250,7 +253,7 @@ pub fn bounds_after(bounds: &ChannelBounds, factors: &ChannelFactors) -> Vec<Opt
 }
 
 /// Divides every channel by its factor.
-pub fn equalize_channels(func: &Func<Nn>, factors: &ChannelFactors) -> Result<(Func<Nn>, Report), PassError> {
+pub fn equalize_channels(func: &Func<Nn>, factors: &ChannelFactors) -> Result<Passed<Nn>, PassError> {
     let malformed = |message| PassError::Malformed { pass: PASS, message };
     let mut report = Report::new(PASS);
     let mut rewriter = Rewriter::same_stage(func);
@@ -283,7 +286,7 @@ pub fn equalize_channels(func: &Func<Nn>, factors: &ChannelFactors) -> Result<(F
         let value = rewriter.func.push_named(op, func.value_name(data.result)).map_err(malformed)?;
         rewriter.replace(data.result, value);
     }
-    Ok((rewriter.finish(func), report))
+    Ok(Passed::new(rewriter.finish(func), report))
 }
 
 /// w\[o\]\[i\] times the input's factor over the output's.

@@ -16,14 +16,17 @@ use fhec_ir::{
     tensor::Tensor,
 };
 
-use crate::{error::PassError, report::Report};
+use crate::{
+    error::PassError,
+    report::{Passed, Report},
+};
 
 const PASS: &str = "expand-max-pools";
 /// Pixels of the largest window: five levels of ReLUs.
 pub const MAX_TAPS: usize = 25;
 
 /// Returns the rewritten function; the report counts pools and ReLUs.
-pub fn expand_max_pools(func: &Func<Nn>) -> Result<(Func<Nn>, Report), PassError> {
+pub fn expand_max_pools(func: &Func<Nn>) -> Result<Passed<Nn>, PassError> {
     let mut report = Report::new(PASS);
     let mut rewriter = Rewriter::same_stage(func);
     let not_negative = not_negative(func);
@@ -35,7 +38,7 @@ pub fn expand_max_pools(func: &Func<Nn>) -> Result<(Func<Nn>, Report), PassError
         };
         made.map_err(|message| PassError::Malformed { pass: PASS, message })?;
     }
-    Ok((rewriter.finish(func), report))
+    Ok(Passed::new(rewriter.finish(func), report))
 }
 
 /// A pool that can be expanded.
@@ -187,7 +190,7 @@ mod tests {
             let func = parse(&format!(
                 "input %0 : f32[1, 3, 9, 8] \"x\" %1 = relu(%0) \"r\" %2 = max_pool(%1) {{{pool}}} \"p\" %3 = add(%2, %2) return %3, %2"
             ));
-            let (expanded, report) = expand_max_pools(&func).unwrap();
+            let Passed { func: expanded, report, .. } = expand_max_pools(&func).unwrap();
             verify(&expanded).unwrap();
             assert_eq!(pools(&expanded), 0);
             assert_eq!(report.counts.get("relu"), Some(&relus));
@@ -207,7 +210,7 @@ mod tests {
         let large = "kernel=[6, 5], strides=[1, 1], pads=[0, 0, 0, 0], dilations=[1, 1]";
         for pool in [small, large] {
             let func = parse(&format!("input %0 : f32[1, 2, 6, 6] %1 = max_pool(%0) {{{pool}}} return %1"));
-            assert_eq!(pools(&expand_max_pools(&func).unwrap().0), 1);
+            assert_eq!(pools(&expand_max_pools(&func).unwrap().func), 1);
         }
     }
 }

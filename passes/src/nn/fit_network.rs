@@ -14,7 +14,10 @@ use super::{
     fit_activations::{self, Fits},
     scaling::{Scaling, scaling},
 };
-use crate::{error::PassError, report::Report};
+use crate::{
+    error::PassError,
+    report::{Passed, Report},
+};
 
 const PASS: &str = "fit-activations";
 
@@ -148,7 +151,7 @@ fn fit_within(
     let mut bounds = channel_bounds(func, images, options.tail)?;
     bounds.iter_mut().flatten().for_each(|bound| *bound *= wider);
     let channels = channel_factors(func, &bounds, options.least_factor);
-    let (func, equalized) = equalize_channels(func, &channels)?;
+    let Passed { func, report: equalized, .. } = equalize_channels(func, &channels)?;
     let (mut ranges, calibrated) = calibrate(&func, &Source::Images(images), calibration)?;
     for (index, bound) in bounds_after(&bounds, &channels).into_iter().enumerate() {
         bound.into_iter().for_each(|bound| ranges.set_bound(Value::new(index), bound));
@@ -220,7 +223,7 @@ fn known(
     activations: &Activations,
 ) -> Result<Prepared, PassError> {
     let channels = activations.channel_factors(func)?;
-    let (func, equalized) = equalize_channels(func, &channels)?;
+    let Passed { func, report: equalized, .. } = equalize_channels(func, &channels)?;
     let mut known = activations.ranges(calibration.margin);
     let (ranges, calibrated) = match source {
         Source::Images(_) => {

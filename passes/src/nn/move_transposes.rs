@@ -28,7 +28,10 @@ use fhec_ir::{
     permutation::Permutation,
 };
 
-use crate::{error::PassError, report::Report};
+use crate::{
+    error::PassError,
+    report::{Passed, Report},
+};
 
 mod emit;
 mod needs;
@@ -43,12 +46,12 @@ const MAX_ROUNDS: usize = 50;
 
 /// Returns the rewritten function; the report counts transposes before and after, and says how many
 /// elements they moved.
-pub fn move_transposes(func: &Func<Nn>) -> Result<(Func<Nn>, Report), PassError> {
+pub fn move_transposes(func: &Func<Nn>) -> Result<Passed<Nn>, PassError> {
     let mut report = Report::new(PASS);
     let mut search = Search::new(func);
     let empty = (0..func.value_count()).any(|value| search.needs.elements(Value::new(value)) == 0);
     if empty || !func.ops().iter().any(|data| search.may_move(data)) {
-        return Ok((func.clone(), report));
+        return Ok(Passed::new(func.clone(), report));
     }
     let before = search.cost(&search.all_values());
     for _ in 0..MAX_ROUNDS {
@@ -65,7 +68,7 @@ pub fn move_transposes(func: &Func<Nn>) -> Result<(Func<Nn>, Report), PassError>
         count(func),
         count(&result)
     );
-    Ok((result, report))
+    Ok(Passed::new(result, report))
 }
 
 /// The search for an order per value.

@@ -23,13 +23,13 @@ use super::scaling::{Scaling, constants};
 use crate::{
     approximation::chebyshev::{interpolant, polynomial},
     error::PassError,
-    report::Report,
+    report::{Passed, Report},
 };
 
 const PASS: &str = "normalize-ranges";
 
 /// Returns the function on stored values; the report counts products that had to be inserted.
-pub fn normalize_ranges(func: &Func<Nn>, scaling: &Scaling) -> Result<(Func<Nn>, Report), PassError> {
+pub fn normalize_ranges(func: &Func<Nn>, scaling: &Scaling) -> Result<Passed<Nn>, PassError> {
     for index in 0..func.value_count() {
         let (value, factor) = (Value::new(index), scaling.factor(Value::new(index)));
         if !(factor > 0.0 && factor.is_finite()) {
@@ -65,7 +65,7 @@ pub fn normalize_ranges(func: &Func<Nn>, scaling: &Scaling) -> Result<(Func<Nn>,
     result.set_fact(OUTPUT_FACTOR, &factor);
     let factors: Vec<f64> = func.inputs().iter().map(|&input| scaling.factor(input)).collect();
     result.set_fact(INPUT_FACTORS, &Some(factors));
-    Ok((result, report))
+    Ok(Passed::new(result, report))
 }
 
 /// Inputs of a network as the function on stored values takes them.

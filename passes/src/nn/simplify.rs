@@ -23,7 +23,10 @@ use std::{collections::BTreeMap, time::Duration};
 use egg::{BackoffScheduler, Runner, StopReason};
 use fhec_ir::{func::Func, nn::Nn};
 
-use crate::{error::PassError, report::Report};
+use crate::{
+    error::PassError,
+    report::{Passed, Report},
+};
 
 mod constants;
 mod emit;
@@ -48,7 +51,7 @@ impl Default for Options {
 }
 
 /// Returns the simplified function and how often each rule fired.
-pub fn simplify(func: &Func<Nn>, options: &Options) -> Result<(Func<Nn>, Report), PassError> {
+pub fn simplify(func: &Func<Nn>, options: &Options) -> Result<Passed<Nn>, PassError> {
     let mut import = import::import(func);
     let graph = std::mem::take(&mut import.graph);
     // No clock decides anything: the time limit is out of reach.
@@ -74,5 +77,5 @@ pub fn simplify(func: &Func<Nn>, options: &Options) -> Result<(Func<Nn>, Report)
     import.graph = runner.egraph;
     let choice = extract::Choice::cheapest(&import.graph);
     let simplified = emit::emit(func, &import, &choice)?;
-    Ok((simplified, report))
+    Ok(Passed::new(simplified, report))
 }

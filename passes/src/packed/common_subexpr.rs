@@ -16,8 +16,7 @@ use fhec_ir::packed::{Op, Packed};
 
 use crate::analysis::def_use::live;
 use crate::error::PassError;
-use crate::pipeline::Passed;
-use crate::report::Report;
+use crate::report::{Passed, Report};
 
 const PASS: &str = "common_subexpr";
 

@@ -23,7 +23,7 @@ use crate::ckks::schedule::schedule;
 use crate::ckks::select_rotation_keys::{KeyBudget, select_rotation_keys};
 use crate::error::PassError;
 use crate::estimate::estimate;
-use crate::report::Report;
+use crate::report::{Passed, Report};
 
 /// Parameters to compile for.
 #[derive(Clone, Debug)]
@@ -111,7 +111,8 @@ pub fn run_ckks<'a>(
             BootstrapParams::set_in_program(&mut func, &vec![bootstrap.clone()]);
         }
         sites = Sites(refreshed);
-        Ok((func, Report::of("lower_packed", format!("{} levels", params.top_level()))))
+        let words = format!("{} levels", params.top_level());
+        Ok(Passed::new(func, Report::of("lower_packed", words)))
     })?;
 
     let swap_pays = |level| {

@@ -16,4 +16,4 @@ pub mod packed;
 pub mod runner;
 
 pub use nn::{NnOptions, NnResult, run_nn};
-pub use runner::{After, Passed, Runner, Snapshot, StageName};
+pub use runner::{After, Runner, Snapshot, StageName};

@@ -125,9 +125,9 @@ pub fn run_nn<'a>(
 
     let mut new_factors = factors.clone();
     let func = runner.pass(&exact, |func| {
-        let (func, scaling, report) = approximate::approximate(func, &ranges, &factors, &approximation)?;
+        let (passed, scaling) = approximate::approximate(func, &ranges, &factors, &approximation)?;
         new_factors = scaling;
-        Ok((func, report))
+        Ok(passed)
     })?;
     let orders: Vec<StoredOrder> = func.fact(STORED_ORDERS).unwrap_or_default().unwrap_or_default();
     let stored = stored_values(&func, &new_factors, &exact, &channels, &orders);

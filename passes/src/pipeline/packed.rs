@@ -10,7 +10,7 @@ use super::runner::{After, Runner};
 use crate::error::PassError;
 use crate::lower_nn::{LayoutOptions, lower_nn};
 use crate::packed::common_subexpr::common_subexpr;
-use crate::report::Report;
+use crate::report::{Passed, Report};
 
 /// What the passes on slot vectors leave.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub fn run_packed<'a>(
     let lowered = runner.pass(func, |func| {
         let func = lower_nn(func, layouts)?;
         let words = format!("{} ops on vectors of {} slots", func.ops().len(), layouts.slots);
-        Ok((func, Report::of("lower", words)))
+        Ok(Passed::new(func, Report::of("lower", words)))
     })?;
     let func = runner.pass(&lowered, common_subexpr)?;
     Ok(PackedResult { func, reports: runner.finish() })

@@ -13,25 +13,7 @@ use fhec_ir::text::print_func;
 use fhec_ir::verify::verify;
 
 use crate::error::PassError;
-use crate::report::Report;
-
-/// What a pass leaves.
-#[derive(Clone, Debug)]
-pub struct Passed<S: Stage> {
-    /// The program.
-    pub func: Func<S>,
-    /// What was done.
-    pub report: Report,
-    /// What values of the program before are now. Empty where the pass does not say, or where the
-    /// stages differ.
-    pub values: BTreeMap<Value, Value>,
-}
-
-impl<S: Stage> From<(Func<S>, Report)> for Passed<S> {
-    fn from((func, report): (Func<S>, Report)) -> Self {
-        Passed { func, report, values: BTreeMap::new() }
-    }
-}
+use crate::report::{Passed, Report};
 
 /// A stage of the IR by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,10 +106,10 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// Those of the pass; [`PassError::Verify`] if it broke the program.
-    pub fn pass<S: Stage, T: Stage, P: Into<Passed<T>>>(
+    pub fn pass<S: Stage, T: Stage>(
         &mut self,
         func: &Func<S>,
-        pass: impl FnOnce(&Func<S>) -> Result<P, PassError>,
+        pass: impl FnOnce(&Func<S>) -> Result<Passed<T>, PassError>,
     ) -> Result<Arc<Func<T>>, PassError>
     where
         Arc<Func<T>>: Into<Snapshot>,
@@ -139,16 +121,16 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// Those of the pass; [`PassError::Verify`] if it broke the program.
-    pub fn followed<S: Stage, T: Stage, P: Into<Passed<T>>>(
+    pub fn followed<S: Stage, T: Stage>(
         &mut self,
         func: &Func<S>,
-        pass: impl FnOnce(&Func<S>) -> Result<P, PassError>,
+        pass: impl FnOnce(&Func<S>) -> Result<Passed<T>, PassError>,
     ) -> Result<(Arc<Func<T>>, BTreeMap<Value, Value>), PassError>
     where
         Arc<Func<T>>: Into<Snapshot>,
     {
         let start = Instant::now();
-        let Passed { func: result, report, values } = pass(func)?.into();
+        let Passed { func: result, report, values } = pass(func)?;
         let result = Arc::new(result);
         let snapshot: Snapshot = result.clone().into();
         let name = report.pass;
@@ -243,7 +225,7 @@ mod tests {
             let other = func.add_input(fhec_ir::nn::TensorType { shape: vec![1, 3] }, None);
             let sum = func.push_typed(Op::Add { x: func.inputs()[0], y: other }, ty, None);
             func.set_outputs(vec![sum]);
-            Ok((func, Report::new("break")))
+            Ok(Passed::new(func, Report::new("break")))
         });
         assert!(matches!(broken, Err(PassError::Verify { pass: "break", .. })), "{broken:?}");
     }

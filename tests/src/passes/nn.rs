@@ -30,41 +30,41 @@ use fhec_passes::nn::move_transposes::move_transposes;
 use fhec_passes::nn::normalize_ranges::{normalize_ranges, stored_inputs};
 use fhec_passes::nn::scaling::{Scaling, scaling};
 use fhec_passes::nn::simplify::{self, simplify};
-use fhec_passes::report::Report;
+use fhec_passes::report::{Passed, Report};
 
 use crate::random::Random;
 use crate::runner::{Case, Failure, Outcome};
 
 pub(super) fn softmax_dropped(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program()?;
-    let (after, report) = drop_softmax(&before);
-    for [old, new] in results(&before, &after)? {
+    let after = drop_softmax(&before);
+    for [old, new] in results(&before, &after.func)? {
         if largest(&old) != largest(&new) {
             return Err(Failure::Broken("the largest output moved".into()));
         }
     }
-    outcome(&after, report)
+    outcome(&after)
 }
 
 pub(super) fn moved(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program()?;
-    let (after, report) = move_transposes(&before).map_err(Failure::refused)?;
-    compared(case, &before, &after, report)
+    let after = move_transposes(&before).map_err(Failure::refused)?;
+    compared(case, &before, &after)
 }
 
 pub(super) fn collected(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program()?;
-    let (after, report) = collect_polynomials(&before).map_err(Failure::refused)?;
-    compared(case, &before, &after, report)
+    let after = collect_polynomials(&before).map_err(Failure::refused)?;
+    compared(case, &before, &after)
 }
 
 pub(super) fn simplified(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program()?;
-    let (after, report) = simplify(&before, &simplify::Options::default()).map_err(Failure::refused)?;
-    if let Some(note) = report.notes.iter().find(|note| note.starts_with("stopped before")) {
+    let after = simplify(&before, &simplify::Options::default()).map_err(Failure::refused)?;
+    if let Some(note) = after.report.notes.iter().find(|note| note.starts_with("stopped before")) {
         return Err(Failure::Broken(format!("rules must run out in small programs: {note}")));
     }
-    compared(case, &before, &after, report)
+    compared(case, &before, &after)
 }
 
 /// The result is a range per value, which is noted, too.
@@ -87,8 +87,8 @@ pub(super) fn equalized(case: &Case) -> Result<Outcome, Failure> {
     let bounds =
         channel_bounds(&before, &images(case, &before)?, Tail::default()).map_err(Failure::refused)?;
     let factors = channel_factors(&before, &bounds, case.number("least")?.unwrap_or(1.0 / 16.0));
-    let (after, report) = equalize_channels(&before, &factors).map_err(Failure::refused)?;
-    compared(case, &before, &after, report)
+    let after = equalize_channels(&before, &factors).map_err(Failure::refused)?;
+    compared(case, &before, &after)
 }
 
 pub(super) fn fitted(case: &Case) -> Result<Outcome, Failure> {
@@ -100,22 +100,22 @@ pub(super) fn fitted(case: &Case) -> Result<Outcome, Failure> {
     let fits = fit_activations(&before, &images(case, &before)?, &factors, &degrees, &options);
     let relu = ReluMethod::Fitted { fits: fits.map_err(Failure::refused)?, otherwise: 126 };
     let options = approximate::Options { relu, ..approximate::Options::default() };
-    let (after, _, report) = approximate(&before, &ranges, &factors, &options).map_err(Failure::refused)?;
-    compared(case, &before, &after, report)
+    let (after, _) = approximate(&before, &ranges, &factors, &options).map_err(Failure::refused)?;
+    compared(case, &before, &after)
 }
 
 pub(super) fn approximated(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program()?;
-    let (after, _, report) = with_polynomials(case, &before)?;
-    compared(case, &before, &after, report)
+    let (after, _) = with_polynomials(case, &before)?;
+    compared(case, &before, &after)
 }
 
 /// With activations: what they become, on stored values.
 pub(super) fn normalized(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program()?;
-    let (approximated, scaling, _) = with_polynomials(case, &before)?;
-    let (after, report) = normalize_ranges(&approximated, &scaling).map_err(Failure::refused)?;
-    compared(case, &before, &after, report)
+    let (approximated, scaling) = with_polynomials(case, &before)?;
+    let after = normalize_ranges(&approximated.func, &scaling).map_err(Failure::refused)?;
+    compared(case, &before, &after)
 }
 
 /// Numbers in a directive, between spaces.
@@ -152,7 +152,7 @@ fn inputs(random: &mut Random, func: &Func<Nn>) -> Vec<Tensor> {
     func.inputs().iter().map(tensor).collect()
 }
 
-fn with_polynomials(case: &Case, func: &Func<Nn>) -> Result<(Func<Nn>, Scaling, Report), Failure> {
+fn with_polynomials(case: &Case, func: &Func<Nn>) -> Result<(Passed<Nn>, Scaling), Failure> {
     let mut options = approximate::Options::default();
     if let Some(text) = case.one("relu") {
         let (method, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -176,22 +176,22 @@ fn with_polynomials(case: &Case, func: &Func<Nn>) -> Result<(Func<Nn>, Scaling, 
     approximate(func, &ranges, &scaling(func, &ranges), &options).map_err(Failure::refused)
 }
 
-fn outcome(func: &Func<Nn>, report: Report) -> Result<Outcome, Failure> {
-    let mut outcome = Outcome::of(func)?;
-    outcome.notes = report.notes;
+fn outcome(after: &Passed<Nn>) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::of(&after.func)?;
+    outcome.notes = after.report.notes.clone();
     Ok(outcome)
 }
 
 /// The outcome `after`, which computes what `before` does: outputs are multiplied with their
 /// factor.
-fn compared(case: &Case, before: &Func<Nn>, after: &Func<Nn>, report: Report) -> Result<Outcome, Failure> {
-    let outcome = outcome(after, report)?;
-    let factor = match after.has_fact(OUTPUT_FACTOR) {
-        true => after.fact(OUTPUT_FACTOR).map_err(|error| Failure::Broken(format!("{error:?}")))?,
+fn compared(case: &Case, before: &Func<Nn>, after: &Passed<Nn>) -> Result<Outcome, Failure> {
+    let outcome = outcome(after)?;
+    let factor = match after.func.has_fact(OUTPUT_FACTOR) {
+        true => after.func.fact(OUTPUT_FACTOR).map_err(|error| Failure::Broken(format!("{error:?}")))?,
         false => 1.0,
     };
     let tolerance = case.number("tolerance")?.unwrap_or(1e-5);
-    for [old, new] in results(before, after)? {
+    for [old, new] in results(before, &after.func)? {
         let scale = old.data().iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
         let differences =
             old.data().iter().zip(new.data()).map(|(a, b)| (f64::from(*a) - f64::from(*b) * factor).abs());
