@@ -21,6 +21,7 @@ use fhec_passes::nn::expand_max_pools::expand_max_pools;
 use fhec_passes::nn::move_transposes::move_transposes;
 use fhec_passes::nn::simplify::{Options, simplify};
 use fhec_passes::pipeline::{NnOptions, run_nn};
+use fhec_passes::report::Passed;
 use fhec_tests::random::Random;
 
 /// Builds a network of tensors `[1, H, W, C]` or `[1, C, H, W]`.
@@ -169,8 +170,8 @@ fn published_networks_lose_their_transposes() {
             continue;
         }
         let network = onnx::import(&path).unwrap().func;
-        let (network, _) = drop_softmax(&network);
-        let (moved, report) = move_transposes(&network).unwrap();
+        let network = drop_softmax(&network).func;
+        let Passed { func: moved, report, .. } = move_transposes(&network).unwrap();
         let mut random = Random::new(1);
         let inputs: Vec<Tensor> = network
             .inputs()
@@ -188,9 +189,9 @@ fn published_networks_lose_their_transposes() {
         assert_eq!(count, expected, "{name}: {}", report.summary);
         if free {
             assert!(report.summary.contains("of 0 elements, those") || report.summary.is_empty(), "{name}");
-            let (func, _) = collect_polynomials(&moved).unwrap();
-            let (func, _) = expand_max_pools(&func).unwrap();
-            let (func, _) = simplify(&func, &Options::default()).unwrap();
+            let func = collect_polynomials(&moved).unwrap().func;
+            let func = expand_max_pools(&func).unwrap().func;
+            let func = simplify(&func, &Options::default()).unwrap().func;
             check_lowerable(&func).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
