@@ -54,10 +54,10 @@ fn large_inputs_and_several_outputs_are_answered() {
     let program = program(&network);
     let interface = Arc::new(program.interface.clone());
     assert!((191.0..400.0).contains(&interface.input.factor), "{}", interface.input.factor);
-    assert_eq!(interface.outputs.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(), [
-        "probabilities",
-        "numbers"
-    ]);
+    assert_eq!(
+        interface.outputs.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(),
+        ["probabilities", "numbers"]
+    );
     let [probabilities, numbers] = &interface.outputs[..] else { panic!("there are two outputs") };
     assert!((probabilities.spare * probabilities.factor - 0.5).abs() < 1e-2, "{}", probabilities.spare);
     assert!(numbers.spare.abs() < 1e-6, "{}", numbers.spare);
