@@ -97,12 +97,12 @@ fn input_range(preprocess: &Preprocess) -> Range {
 }
 
 /// The network in `path`, if it can be run on images normalised by `preprocess`, and that for this
-/// network.
+/// network, with what the import has to say.
 fn import(
     path: &Path,
     options: &ImportOptions,
     preprocess: Preprocess,
-) -> Result<(Func<Nn>, Preprocess), CompileError> {
+) -> Result<(Func<Nn>, Preprocess, Vec<String>), CompileError> {
     let model = path.display().to_string();
     let imported = onnx::import_with(path, options)
         .map_err(|error| CompileError::Import { model: model.clone(), source: Box::new(error) })?;
@@ -112,7 +112,7 @@ fn import(
     };
     check_network(&imported.func, &preprocess)
         .map_err(|error| CompileError::Network { model, source: error.into() })?;
-    Ok((imported.func, preprocess))
+    Ok((imported.func, preprocess, imported.notes))
 }
 
 /// Compiles the model in `path`.
@@ -120,7 +120,10 @@ fn import(
 /// # Errors
 /// [`CompileError`].
 pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built, CompileError> {
-    let (network, preprocess) = import(path, &request.import, preprocess)?;
+    let (network, preprocess, import_notes) = import(path, &request.import, preprocess)?;
+    let mut request = request.clone();
+    request.notes.extend(import_notes);
+    let request = &request;
     let beside = path.with_extension("calibration.json");
     let ranges_file = match &request.calibration {
         Calibration::Ranges(file) => Some(file.clone()),
@@ -164,7 +167,7 @@ pub fn calibrate(
     relu: Relu,
 ) -> Result<Calibrated, CompileError> {
     let (Relu::Agreement(_) | Relu::Depth(_)) = relu else { return Err(CompileError::NothingToFit) };
-    let (network, preprocess) = import(path, options, preprocess.clone())?;
+    let (network, preprocess, _) = import(path, options, preprocess.clone())?;
     let images = open_calibration(path, &network, images, &preprocess)?;
     let known = Source::Images(&images).into();
     let passes = CompileOptions { relu, ..CompileOptions::default() }.nn(&known);

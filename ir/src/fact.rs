@@ -70,3 +70,6 @@ pub const BOOTSTRAPS: Fact<Vec<BootstrapParams>> = Fact::new("bootstraps");
 pub const WEIGHT_BYTES: Fact<Option<u64>> = Fact::new("weight_bytes");
 /// The nodes of the model file that values come from.
 pub const ONNX_NODES: Fact<Vec<OnnxNode>> = Fact::new("onnx_nodes");
+/// Whether clips are the ends of the types of a quantised model; absent where they are a network's
+/// own.
+pub const QUANTISED: Fact<Option<bool>> = Fact::new("quantised");

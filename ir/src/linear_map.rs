@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use crate::attr::{AsAttr, Attr, AttrError, Fields};
 use crate::entity::Const;
 use crate::layout::{Layout, Place};
+use crate::nn::infer;
 use crate::record_attr;
-use crate::tensor::ConstPool;
+use crate::tensor::{ConstPool, element_count};
 
 /// What a map computes on tensors.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +42,60 @@ pub enum LinearKind {
         /// Channels of the output before the first copied one.
         channel_offset: usize,
     },
+    /// The transpose of a convolution, as `nn::Op::ConvTranspose2d` without bias.
+    ConvTranspose2d {
+        /// `[C, M / groups, KH, KW]`.
+        weight: Const,
+        /// `[h, w]`.
+        strides: [usize; 2],
+        /// `[top, left, bottom, right]`.
+        pads: [usize; 4],
+        /// `[h, w]`.
+        dilations: [usize; 2],
+        /// Channel groups.
+        groups: usize,
+        /// `[h, w]`.
+        output_padding: [usize; 2],
+    },
+    /// A matrix `[M, K]` along each of some of channels (0), height (1) and width (2).
+    AxisMatrices {
+        /// Each once.
+        axes: Vec<usize>,
+        /// Per axis.
+        weights: Vec<Const>,
+    },
+    /// The row-major elements of a tensor of `shape` in another order of dimensions: dimension `i`
+    /// of the result is dimension `permutation[i]`. Both layouts hold as many elements.
+    Transpose {
+        /// Of the operand.
+        shape: Vec<usize>,
+        /// A permutation of the dimensions.
+        permutation: Vec<usize>,
+    },
+}
+
+impl LinearKind {
+    /// The constants that it is made from.
+    pub fn weights(&self) -> Vec<Const> {
+        match self {
+            LinearKind::Conv2d { weight, .. }
+            | LinearKind::Dense { weight }
+            | LinearKind::ConvTranspose2d { weight, .. } => vec![*weight],
+            LinearKind::AxisMatrices { weights, .. } => weights.clone(),
+            LinearKind::Place { .. } | LinearKind::Transpose { .. } => Vec::new(),
+        }
+    }
+
+    /// [`LinearKind::weights`], to be replaced.
+    pub fn weights_mut(&mut self) -> Vec<&mut Const> {
+        match self {
+            LinearKind::Conv2d { weight, .. }
+            | LinearKind::Dense { weight }
+            | LinearKind::ConvTranspose2d { weight, .. } => vec![weight],
+            LinearKind::AxisMatrices { weights, .. } => weights.iter_mut().collect(),
+            LinearKind::Place { .. } | LinearKind::Transpose { .. } => Vec::new(),
+        }
+    }
 }
 
 /// A described linear map.
@@ -97,25 +152,56 @@ impl AsAttr for LinearKind {
             }
             LinearKind::Dense { weight } => field("dense", weight.to_attr()),
             LinearKind::Place { channel_offset } => field("place", channel_offset.to_attr()),
+            LinearKind::ConvTranspose2d { weight, strides, pads, dilations, groups, output_padding } => {
+                field("conv_transpose2d", weight.to_attr());
+                field("strides", strides.to_attr());
+                field("pads", pads.to_attr());
+                field("dilations", dilations.to_attr());
+                field("groups", groups.to_attr());
+                field("output_padding", output_padding.to_attr());
+            }
+            LinearKind::AxisMatrices { axes, weights } => {
+                field("axes", axes.to_attr());
+                field("weights", weights.to_attr());
+            }
+            LinearKind::Transpose { shape, permutation } => {
+                field("transpose", shape.to_attr());
+                field("permutation", permutation.to_attr());
+            }
         }
         Some(Attr::Record(fields))
     }
 
     fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
         let mut fields = Fields::of(attr)?;
-        let (conv, dense, place): (Option<Const>, Option<Const>, Option<usize>) =
-            (fields.take("conv2d")?, fields.take("dense")?, fields.take("place")?);
-        let kind = match (conv, dense, place) {
-            (Some(weight), None, None) => LinearKind::Conv2d {
+        let kind = if let Some(weight) = fields.take("conv2d")? {
+            LinearKind::Conv2d {
                 weight,
                 strides: fields.take("strides")?,
                 pads: fields.take("pads")?,
                 dilations: fields.take("dilations")?,
                 groups: fields.take("groups")?,
-            },
-            (None, Some(weight), None) => LinearKind::Dense { weight },
-            (None, None, Some(channel_offset)) => LinearKind::Place { channel_offset },
-            _ => return Err(AttrError("expected one of conv2d, dense, place".into())),
+            }
+        } else if let Some(weight) = fields.take("dense")? {
+            LinearKind::Dense { weight }
+        } else if let Some(channel_offset) = fields.take("place")? {
+            LinearKind::Place { channel_offset }
+        } else if let Some(weight) = fields.take("conv_transpose2d")? {
+            LinearKind::ConvTranspose2d {
+                weight,
+                strides: fields.take("strides")?,
+                pads: fields.take("pads")?,
+                dilations: fields.take("dilations")?,
+                groups: fields.take("groups")?,
+                output_padding: fields.take("output_padding")?,
+            }
+        } else if let Some(axes) = fields.take("axes")? {
+            LinearKind::AxisMatrices { axes, weights: fields.take("weights")? }
+        } else if let Some(shape) = fields.take("transpose")? {
+            LinearKind::Transpose { shape, permutation: fields.take("permutation")? }
+        } else {
+            let known = "conv2d, dense, place, conv_transpose2d, axes, transpose";
+            return Err(AttrError(format!("expected one of {known}")));
         };
         fields.finish()?;
         Ok(kind)
@@ -172,7 +258,7 @@ impl LinearMap {
                 if *groups == 0 || c_per_group.checked_mul(*groups) != Some(c) || m % groups != 0 {
                     return Err(format!("weight {shape:?} with {groups} groups does not fit {c} channels"));
                 }
-                let window = crate::nn::infer::window;
+                let window = infer::window;
                 let height = window(h, kh, strides[0], pads[0].saturating_add(pads[2]), dilations[0])?;
                 [m, height, window(w, kw, strides[1], pads[1].saturating_add(pads[3]), dilations[1])?]
             }
@@ -191,6 +277,39 @@ impl LinearMap {
                     ));
                 }
                 [channels, h, w]
+            }
+            LinearKind::ConvTranspose2d { weight, strides, pads, dilations, groups, output_padding } => {
+                let weight = weight_of(*weight)?.shape();
+                infer::conv_transpose(
+                    self.input.shape,
+                    weight,
+                    *strides,
+                    *pads,
+                    *dilations,
+                    *groups,
+                    *output_padding,
+                )?
+            }
+            LinearKind::AxisMatrices { axes, weights } => {
+                let weights: Result<Vec<&[usize]>, String> =
+                    weights.iter().map(|id| Ok(weight_of(*id)?.shape())).collect();
+                let shape = infer::axis_matrices(&self.input.shape, axes, &weights?)?;
+                <[usize; 3]>::try_from(shape).expect("matrices along dimensions leave as many")
+            }
+            LinearKind::Transpose { shape, permutation } => {
+                let mut sorted = permutation.clone();
+                sorted.sort_unstable();
+                if !sorted.iter().copied().eq(0..shape.len()) {
+                    return Err(format!("{permutation:?} is no permutation of {} dimensions", shape.len()));
+                }
+                let counts = [element_count(shape), element_count(&self.output.shape)];
+                if counts != [element_count(&self.input.shape); 2] {
+                    return Err(format!(
+                        "{:?} and {:?} do not both have the elements of {shape:?}",
+                        self.input.shape, self.output.shape
+                    ));
+                }
+                self.output.shape
             }
         };
         if expected != self.output.shape {
@@ -248,6 +367,64 @@ impl LinearMap {
                 for index in 0..channels * height * width {
                     let [c, y, x] = [index / (height * width), index / width % height, index % width];
                     visit([c + channel_offset, y, x], [c, y, x], 1.0);
+                }
+            }
+            LinearKind::ConvTranspose2d { weight, strides, pads, dilations, groups, .. } => {
+                let weight = &consts[*weight];
+                let [_, m_per_group, kh, kw] = *weight.shape() else { return };
+                let [_, out_h, out_w] = self.output.shape;
+                let place = |axis: usize, position: usize, tap: usize, length: usize| {
+                    let place = (position * strides[axis] + tap * dilations[axis]).checked_sub(pads[axis]);
+                    place.filter(|&place| place < length)
+                };
+                for (index, &value) in weight.data().iter().enumerate().filter(|(_, v)| **v != 0.0) {
+                    let (kx, ky) = (index % kw, index / kw % kh);
+                    let (o, c) = (index / (kw * kh) % m_per_group, index / (kw * kh * m_per_group));
+                    let o = c / (channels / groups) * m_per_group + o;
+                    for y in 0..height {
+                        let Some(out_y) = place(0, y, ky, out_h) else { continue };
+                        for x in 0..width {
+                            if let Some(out_x) = place(1, x, kx, out_w) {
+                                visit([o, out_y, out_x], [c, y, x], f64::from(value));
+                            }
+                        }
+                    }
+                }
+            }
+            LinearKind::AxisMatrices { axes, weights } => {
+                // Entries `(row, column, weight)` of the matrix along each axis.
+                let entries = |axis: usize| match axes.iter().position(|&other| other == axis) {
+                    None => (0..self.input.shape[axis]).map(|i| (i, i, 1.0)).collect(),
+                    Some(index) => {
+                        let matrix = &consts[weights[index]];
+                        let columns = self.input.shape[axis];
+                        let entries = matrix.data().iter().enumerate().filter(|(_, w)| **w != 0.0);
+                        entries.map(|(i, &w)| (i / columns, i % columns, f64::from(w))).collect()
+                    }
+                };
+                let [along_channels, along_height, along_width]: [Vec<(usize, usize, f64)>; 3] =
+                    [0, 1, 2].map(entries);
+                for &(o, c, by_channel) in &along_channels {
+                    for &(out_y, y, by_row) in &along_height {
+                        for &(out_x, x, by_column) in &along_width {
+                            visit([o, out_y, out_x], [c, y, x], by_channel * by_row * by_column);
+                        }
+                    }
+                }
+            }
+            LinearKind::Transpose { shape, permutation } => {
+                let strides = |axis: usize| shape[axis + 1..].iter().product::<usize>();
+                let from: Vec<(usize, usize)> =
+                    permutation.iter().map(|&axis| (shape[axis], strides(axis))).collect();
+                let [_, out_h, out_w] = self.output.shape;
+                for index in 0..self.output.elements() {
+                    let (mut rest, mut source) = (index, 0);
+                    for &(length, stride) in from.iter().rev() {
+                        source += rest % length * stride;
+                        rest /= length;
+                    }
+                    let output = [index / (out_h * out_w), index / out_w % out_h, index % out_w];
+                    visit(output, [source / (height * width), source / width % height, source % width], 1.0);
                 }
             }
         }
@@ -367,7 +544,7 @@ impl LinearMap {
         let mut differences = vec![false; period];
         match &self.kind {
             LinearKind::Conv2d { .. } => self.mark_conv_differences(consts, &mut differences),
-            LinearKind::Dense { .. } | LinearKind::Place { .. } => {
+            _ => {
                 let [_, in_h, in_w] = self.input.shape;
                 let inputs: Vec<Place> = self.input.places().collect();
                 self.for_each_entry(consts, |[oc, oy, ox], [ic, iy, ix], _| {
@@ -626,6 +803,46 @@ mod tests {
             fold: 1,
         };
         check(&map, &consts);
+    }
+
+    #[test]
+    fn maps_that_grow_images_and_turn_tensors_are_reproduced() {
+        let mut consts = ConstPool::default();
+        let gaps =
+            Layout { shape: [4, 5, 6], gap: 2, multiplex: 4, plane: [10, 12], period: 128, slots: 2048 };
+        for (groups, strides, dilations) in [(1, [2, 2], [1, 1]), (2, [1, 3], [2, 1])] {
+            let weight = consts.add(wave(&[4, 3, 3, 2], groups));
+            let kind = LinearKind::ConvTranspose2d {
+                weight,
+                strides,
+                pads: [1, 0, 2, 1],
+                dilations,
+                groups,
+                output_padding: [1, 0],
+            };
+            let grown = infer::conv_transpose(
+                [4, 5, 6],
+                &[4, 3, 3, 2],
+                strides,
+                [1, 0, 2, 1],
+                dilations,
+                groups,
+                [1, 0],
+            );
+            for input in [gaps.clone(), Layout { period: 128, ..Layout::dense([4, 5, 6], 2048) }] {
+                check(
+                    &LinearMap::new(kind.clone(), input, Layout::dense(grown.clone().unwrap(), 2048)),
+                    &consts,
+                );
+            }
+        }
+        let weights = vec![consts.add(wave(&[3, 6], 1)), consts.add(wave(&[7, 4], 2))];
+        let kind = LinearKind::AxisMatrices { axes: vec![2, 0], weights };
+        check(&LinearMap::new(kind, gaps.clone(), Layout::dense([7, 5, 3], 2048)), &consts);
+        let kind = LinearKind::Transpose { shape: vec![2, 2, 5, 6], permutation: vec![2, 0, 3, 1] };
+        check(&LinearMap::new(kind.clone(), gaps, Layout::dense([5, 12, 2], 2048)), &consts);
+        let narrow = Layout { period: 32, ..Layout::dense([4, 5, 6], 2048) };
+        check(&LinearMap::new(kind, narrow, Layout::dense([120, 1, 1], 2048)), &consts);
     }
 
     #[test]

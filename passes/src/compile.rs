@@ -15,6 +15,7 @@ use crate::error::PassError;
 use crate::nn::activations::Activations;
 use crate::nn::approximate::ReluMethod;
 use crate::nn::calibrate::{Range, Source};
+use crate::nn::drop_softmax::without_arg_max;
 use crate::nn::fit_network::Fitting;
 use crate::nn::softmax::{TEMPERATURE, append_softmax};
 use crate::options::{CompileOptions, Knowledge};
@@ -70,7 +71,7 @@ pub fn compile(
     after: &mut After<'_>,
 ) -> Result<Compiled, PassError> {
     options.check()?;
-    let (mut network, mut known) = (network.clone(), known.clone());
+    let (mut network, mut known) = (without_arg_max(network), known.clone());
     let ranges;
     if options.has_softmax() {
         let [logits, operand] = softmax(&mut network)?;

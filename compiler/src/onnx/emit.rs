@@ -1,7 +1,7 @@
 //! Where the nodes' translations go: a growing function, and the interpreter for whatever is
 //! constant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::entity::{Const, Value};
 use fhec_ir::func::Func;
@@ -10,6 +10,7 @@ use fhec_ir::nn::{Nn, Op, TensorType};
 use fhec_ir::tensor::{Tensor, element_count};
 
 use super::literal::{Literal, Operand};
+use super::ops::Code;
 
 /// Most elements of one value of the network; a full-size ImageNet network stays below 2^22.
 const MAX_VALUE: usize = 1 << 26;
@@ -37,6 +38,10 @@ pub(super) enum EmitError {
 pub(super) struct Emitter {
     pub func: Func<Nn>,
     constants: BTreeMap<Const, Value>,
+    /// What codes of a quantised model stand for.
+    decoded: BTreeMap<Value, (Operand, Code)>,
+    /// What the import has to say.
+    pub notes: BTreeSet<String>,
     total: usize,
     folded: usize,
     work: u64,
@@ -48,6 +53,8 @@ impl Emitter {
         Emitter {
             func: Func::new(name),
             constants: BTreeMap::new(),
+            decoded: BTreeMap::new(),
+            notes: BTreeSet::new(),
             total: MAX_TOTAL,
             folded: MAX_FOLDED.saturating_add(stored.saturating_mul(2)),
             work: MAX_WORK,
@@ -113,6 +120,26 @@ impl Emitter {
         Ok(value)
     }
 
+    /// The number that the codes stand for, and how, if they are made from it.
+    pub fn decoded(&self, codes: &Operand) -> Option<&(Operand, Code)> {
+        match codes {
+            Operand::Variable(value) => self.decoded.get(value),
+            Operand::Constant(_) => None,
+        }
+    }
+
+    /// Whether there are codes of the network's values.
+    pub fn has_codes(&self) -> bool {
+        !self.decoded.is_empty()
+    }
+
+    /// Remembers that `codes` stand for `real`.
+    pub fn set_decoded(&mut self, codes: &Operand, real: Operand, code: Code) {
+        if let Operand::Variable(value) = codes {
+            self.decoded.insert(*value, (real, code));
+        }
+    }
+
     fn take_value(&mut self, value: Value) -> Result<(), EmitError> {
         let shape = &self.func.ty(value).shape;
         let count = element_count(shape).filter(|&count| count <= MAX_VALUE);
@@ -176,6 +203,10 @@ fn work_per_element(func: &Func<Nn>, op: &Op) -> u64 {
     let per_element = match op {
         Op::Conv2d { weight, .. } | Op::Dense { weight, .. } => {
             func.consts[*weight].shape()[1..].iter().product()
+        }
+        Op::ConvTranspose2d { weight, .. } => func.consts[*weight].data().len(),
+        Op::AxisMatrices { weights, .. } => {
+            weights.iter().map(|id| func.consts[*id].shape()[1]).fold(1, usize::saturating_mul)
         }
         Op::MatMul { x, .. } => func.ty(*x).shape.last().copied().unwrap_or(1),
         Op::MaxPool { kernel, .. } | Op::AveragePool { kernel, .. } => kernel[0].saturating_mul(kernel[1]),

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fhec_ir::fact::ONNX_NODES;
+use fhec_ir::entity::Value;
+use fhec_ir::fact::{ONNX_NODES, QUANTISED};
 use fhec_ir::func::{Func, OpData};
 use fhec_ir::nn::Nn;
 use fhec_ir::nn::origin::OnnxNode;
 use fhec_ir::tensor::Tensor;
+use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::tensor_shape_proto::dimension;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use petgraph::algo::toposort;
@@ -17,7 +19,7 @@ use super::emit::{EmitError, Emitter};
 use super::error::{ImportError, NodeId};
 use super::literal::{Elements, Operand};
 use super::node::{Node, constant};
-use super::tensor::{TensorReader, data_type, is_float};
+use super::tensor::{TensorReader, data_type};
 use super::{ImportOptions, Imported, ops, patterns};
 
 /// Oldest supported version of the operator set.
@@ -41,7 +43,7 @@ pub(super) fn import(
     let mut emitter = Emitter::new(&func_name(&graph.name), size);
     let mut known: BTreeMap<&str, Operand> = BTreeMap::new();
     let mut inputs = Vec::new();
-    let mut nodes: BTreeMap<&str, NodeId> = BTreeMap::new();
+    let mut nodes: BTreeMap<String, NodeId> = BTreeMap::new();
     let given = given_shapes(&names, options)?;
     for input in names.inputs.iter() {
         let shape = input_shape(input, given.get(input.name.as_str()).copied())?;
@@ -65,14 +67,25 @@ pub(super) fn import(
             });
         }
         let outputs = proto.output.iter().filter(|name| !name.is_empty());
-        nodes.extend(outputs.map(|name| (name.as_str(), id.clone())));
+        nodes.extend(outputs.map(|name| (name.clone(), id.clone())));
         let handler = ops::find(proto, &id)?;
-        let mut node = Node::new(id, proto, operands, &mut emitter, reader)?;
+        let types = proto.input.iter().map(|name| names.stored_type(graph, name)).collect();
+        let before = emitter.func.value_count();
+        let mut node = Node::new(id.clone(), proto, operands, types, &mut emitter, reader)?;
         let results = handler(&mut node)?;
         node.check_attributes()?;
         for (name, result) in proto.output.iter().zip(results) {
             if !name.is_empty() {
                 known.insert(name, named(result, name, &mut emitter));
+            }
+        }
+        // What the node needs several ops for is named after it.
+        let first = proto.output.iter().find(|name| !name.is_empty());
+        for value in (before..emitter.func.value_count()).map(Value::new) {
+            if let (None, Some(first)) = (emitter.func.value_name(value), first) {
+                let name = format!("{first}/{}", value.index() - before);
+                nodes.insert(name.clone(), id.clone());
+                emitter.func.set_value_name(value, Some(name));
             }
         }
     }
@@ -90,12 +103,16 @@ pub(super) fn import(
     emitter.func.set_outputs(outputs);
     let mut func = patterns::tidy(&emitter.func);
     set_origins(&mut func, &nodes);
+    if emitter.has_codes() {
+        func.set_fact(QUANTISED, &Some(true));
+    }
     let producer = format!("{} {}", model.producer_name, model.producer_version).trim().to_string();
-    Ok(Imported { func, inputs, outputs: output_names, opset, producer })
+    let notes = emitter.notes.into_iter().collect();
+    Ok(Imported { func, inputs, outputs: output_names, opset, producer, notes })
 }
 
 /// Says which of `nodes`, by the tensors they compute, the values of `func` come from.
-fn set_origins(func: &mut Func<Nn>, nodes: &BTreeMap<&str, NodeId>) {
+fn set_origins(func: &mut Func<Nn>, nodes: &BTreeMap<String, NodeId>) {
     let origin = |data: &OpData<Nn>| {
         let tensor = func.value_name(data.result)?;
         let NodeId { name, op, .. } = nodes.get(tensor)?;
@@ -165,6 +182,16 @@ impl<'a> Names<'a> {
             }
         }
         Ok(Names { inputs, initializers, producers })
+    }
+
+    /// The type of the stored tensor `name`, an initializer or a constant.
+    fn stored_type(&self, graph: &GraphProto, name: &str) -> Option<DataType> {
+        if let Some(tensor) = self.initializers.get(name) {
+            return data_type(tensor.data_type).ok();
+        }
+        let node = &graph.node[*self.producers.get(name)?];
+        let value = node.attribute.iter().find(|attribute| attribute.name == "value")?;
+        (node.op_type == "Constant").then(|| data_type(value.t.data_type).ok()).flatten()
     }
 
     /// What `name` stands for; stored tensors are decoded when first asked for.
@@ -274,8 +301,8 @@ fn input_shape(input: &ValueInfoProto, given: Option<&[usize]>) -> Result<Vec<us
         return Err(error("it is no tensor; only tensors of floats can be encrypted".into()));
     };
     let element = data_type(ty.elem_type).map_err(error)?;
-    if !is_float(element) {
-        let advice = "let the network take floats and normalise integers before it";
+    if matches!(element, DataType::BOOL) {
+        let advice = "let the network take numbers";
         return Err(error(format!("its elements are {element:?}; {advice}")));
     }
     if let Some(shape) = given {

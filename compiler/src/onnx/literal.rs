@@ -70,6 +70,15 @@ impl Literal {
         }
     }
 
+    /// The same numbers as floats.
+    pub fn to_floats(&self) -> Literal {
+        let elements = match &self.elements {
+            Elements::Float(data) => Elements::Float(data.clone()),
+            Elements::Int(data) => Elements::Float(data.iter().map(|&v| v as f32).collect()),
+        };
+        Literal { name: self.name.clone(), shape: self.shape.clone(), elements }
+    }
+
     /// Position and value of the first element that is not finite.
     pub fn first_not_finite(&self) -> Option<(usize, f32)> {
         let Elements::Float(data) = &self.elements else { return None };
@@ -133,7 +142,7 @@ pub(super) fn integer_count(shape: &[usize]) -> Result<usize, String> {
 
 /// For every index of `target` in row-major order the flat index of the element of `shape` that
 /// broadcasts to it.
-fn broadcast_indices(shape: &[usize], target: &[usize]) -> impl Iterator<Item = usize> {
+pub(super) fn broadcast_indices(shape: &[usize], target: &[usize]) -> impl Iterator<Item = usize> {
     let mut strides = vec![0; target.len()];
     let mut stride = 1;
     for (to, &length) in strides.iter_mut().rev().zip(shape.iter().rev()) {

@@ -57,6 +57,8 @@ pub struct Imported {
     pub opset: i64,
     /// What wrote the model, as it says itself.
     pub producer: String,
+    /// How the network differs from what the file says to the letter, in sentences; mostly nothing.
+    pub notes: Vec<String>,
 }
 
 /// Largest model file read: protocol buffers go up to 2 GiB.

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use fhec_ir::entity::Value;
 use fhec_ir::func::Func;
-use fhec_ir::nn::{Nn, Op};
+use fhec_ir::nn::{Activation, Nn, Op};
 use fhec_ir::tensor::Tensor;
 use onnx_protobuf::attribute_proto::AttributeType;
+use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::{AttributeProto, NodeProto};
 
 use super::emit::{EmitError, Emitter, weight};
@@ -27,6 +28,10 @@ pub(super) struct Node<'a> {
     attributes: BTreeMap<&'a str, &'a AttributeProto>,
     /// Attributes that the translation has looked at.
     seen: BTreeSet<String>,
+    /// How many outputs the model has a place for.
+    outputs: usize,
+    /// Types of those inputs that are stored.
+    types: Vec<Option<DataType>>,
 }
 
 impl<'a> Node<'a> {
@@ -34,6 +39,7 @@ impl<'a> Node<'a> {
         id: NodeId,
         proto: &'a NodeProto,
         inputs: Vec<Option<Operand>>,
+        types: Vec<Option<DataType>>,
         emitter: &'a mut Emitter,
         reader: &'a TensorReader,
     ) -> Result<Self, ImportError> {
@@ -44,7 +50,13 @@ impl<'a> Node<'a> {
                 return Err(ImportError::Invalid { node: id, reason });
             }
         }
-        Ok(Node { id, emitter, reader, inputs, attributes, seen: BTreeSet::new() })
+        let outputs = proto.output.len();
+        Ok(Node { id, emitter, reader, inputs, attributes, seen: BTreeSet::new(), outputs, types })
+    }
+
+    /// How many outputs the model has a place for.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// Version of the operator set.
@@ -88,6 +100,16 @@ impl<'a> Node<'a> {
 
     pub fn optional(&self, index: usize) -> Option<Operand> {
         self.inputs.get(index).cloned().flatten()
+    }
+
+    /// The type of input `index` in the model, if it is stored there.
+    pub fn stored_type(&self, index: usize) -> Option<DataType> {
+        self.types.get(index).copied().flatten()
+    }
+
+    /// Says something about the import as a whole, once.
+    pub fn note(&mut self, note: &str) {
+        self.emitter.notes.insert(note.to_string());
     }
 
     pub fn shape_of(&self, operand: &Operand) -> Vec<usize> {
@@ -278,6 +300,53 @@ impl<'a> Node<'a> {
         self.emit(&[operand], |_, v| Op::Transpose { x: v[0], permutation })
     }
 
+    /// `x + y` with numpy broadcasting.
+    pub fn add(&mut self, x: &Operand, y: &Operand) -> Result<Operand, ImportError> {
+        self.emit(&[x, y], |_, v| Op::Add { x: v[0], y: v[1] })
+    }
+
+    /// `x - y` with numpy broadcasting.
+    pub fn sub(&mut self, x: &Operand, y: &Operand) -> Result<Operand, ImportError> {
+        self.emit(&[x, y], |_, v| Op::Sub { x: v[0], y: v[1] })
+    }
+
+    /// `x * y` with numpy broadcasting.
+    pub fn mul(&mut self, x: &Operand, y: &Operand) -> Result<Operand, ImportError> {
+        self.emit(&[x, y], |_, v| Op::Mul { x: v[0], y: v[1] })
+    }
+
+    /// `factor x`, `x` itself if that is the same.
+    pub fn scaled(&mut self, x: &Operand, factor: f64) -> Result<Operand, ImportError> {
+        if factor == 1.0 { Ok(x.clone()) } else { self.mul(x, &scalar(factor)) }
+    }
+
+    /// `function` of every element.
+    pub fn activation(&mut self, x: &Operand, function: Activation) -> Result<Operand, ImportError> {
+        self.emit(&[x], |_, v| Op::Activation { x: v[0], function })
+    }
+
+    /// A matrix `[M, K]` along each of some dimensions.
+    pub fn axis_matrices(
+        &mut self,
+        x: &Operand,
+        matrices: Vec<(usize, Tensor)>,
+    ) -> Result<Operand, ImportError> {
+        if matrices.is_empty() {
+            return Ok(x.clone());
+        }
+        self.emit(&[x], |func, v| {
+            let (axes, weights): (Vec<usize>, Vec<Tensor>) = matrices.into_iter().unzip();
+            let weights = weights.into_iter().map(|matrix| func.add_const(matrix)).collect();
+            Op::AxisMatrices { x: v[0], axes, weights }
+        })
+    }
+
+    /// A dimension of `rank` that the attribute `axis` names.
+    pub fn axis_or(&mut self, default: i64, rank: usize, end_too: bool) -> Result<usize, ImportError> {
+        let axis = self.int_or("axis", default)?;
+        self.axis(axis, rank, end_too)
+    }
+
     /// A position counted from the end if negative; `rank` itself only if `end_too`.
     pub fn axis(&self, axis: i64, rank: usize, end_too: bool) -> Result<usize, ImportError> {
         let counted = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
@@ -306,6 +375,11 @@ impl<'a> Node<'a> {
             self.invalid(format!("{what} {values:?} must be {K} numbers that are not negative"))
         })
     }
+}
+
+/// One number as an operand.
+pub(super) fn scalar(value: f64) -> Operand {
+    constant(Literal::float(&Tensor::scalar(value as f32)))
 }
 
 /// A literal as an operand.

@@ -61,6 +61,7 @@ pub enum Value {
     Int(i64),
     Ints(Vec<i64>),
     Float(f32),
+    Floats(Vec<f32>),
     Text(&'static str),
 }
 
@@ -79,6 +80,10 @@ pub fn attr(node: &mut NodeProto, name: &str, value: Value) {
         Value::Float(value) => {
             proto.f = value;
             AttributeType::FLOAT
+        }
+        Value::Floats(values) => {
+            proto.floats = values;
+            AttributeType::FLOATS
         }
         Value::Text(text) => {
             proto.s = text.into();

@@ -49,6 +49,14 @@ impl LinearMap {
                 let [_, height, width] = self.input.shape;
                 output[channel_offset * height * width..][..input.len()].copy_from_slice(input);
             }
+            LinearKind::ConvTranspose2d { .. }
+            | LinearKind::AxisMatrices { .. }
+            | LinearKind::Transpose { .. } => {
+                let ([_, in_h, in_w], [_, out_h, out_w]) = (self.input.shape, self.output.shape);
+                self.for_each_entry(consts, |[oc, oy, ox], [ic, iy, ix], weight| {
+                    output[(oc * out_h + oy) * out_w + ox] += weight * input[(ic * in_h + iy) * in_w + ix];
+                });
+            }
         }
         output
     }

@@ -31,7 +31,7 @@ pub struct Function {
 }
 
 /// The most parameters that a row has.
-pub const MAX_PARAMETERS: usize = 2;
+pub const MAX_PARAMETERS: usize = 3;
 
 /// A parameter of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,7 +124,13 @@ pub enum Image {
     Bent,
     /// It falls to a minimum of at least this on `x < 0`, then rises, and is at most `max(x, 0)`.
     Dip(f64),
+    /// It rises everywhere above this, or falls everywhere, and is not defined below.
+    Above(f64),
 }
+
+/// Names of the parameters that say between which operands a function is asked for, which is not
+/// defined everywhere: its variable is then the distance from the middle between them.
+const DOMAIN: [&str; 2] = ["from", "to"];
 
 /// An activation: a row of the table with its parameters.
 #[derive(Clone, Copy)]
@@ -209,6 +215,8 @@ impl Activation {
         match (self.function.image)(self.parameters()) {
             Image::Monotone => hull(&[min, max]),
             Image::Bent => hull(&[min, max, min.max(0.0), max.max(0.0)]),
+            Image::Above(bound) if min <= bound => [f64::NAN; 2],
+            Image::Above(_) => hull(&[min, max]),
             Image::Dip(least) => [if min < 0.0 { least } else { self.value(min) }, max.max(0.0)],
         }
     }
@@ -216,6 +224,18 @@ impl Activation {
     /// Whether no value is negative.
     pub fn is_nonnegative(&self) -> bool {
         self.image([f64::NEG_INFINITY, f64::INFINITY])[0] >= 0.0
+    }
+
+    /// The same function of the distance from the middle of `domain`, if it is one that is not
+    /// defined everywhere.
+    #[must_use]
+    pub fn around(&self, domain: [f64; 2]) -> Option<Self> {
+        let mut around = *self;
+        for (name, end) in DOMAIN.iter().zip(domain) {
+            let place = self.function.parameters.iter().position(|parameter| parameter.name == *name)?;
+            around.parameters[place] = end;
+        }
+        Some(around)
     }
 
     /// The slope where `x` is negative, if it is a rectifier.

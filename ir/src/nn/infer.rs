@@ -22,6 +22,19 @@ pub fn infer(op: &Op, operands: &[TensorType], consts: &ConstPool) -> Result<Ten
             let w = window(w, kw, strides[1], pads[1].saturating_add(pads[3]), dilations[1])?;
             vec![n, m, h, w]
         }
+        Op::ConvTranspose2d { weight, bias, strides, pads, dilations, groups, output_padding, .. } => {
+            let [n, c, h, w] = *shape(0) else { return Err(rank("conv_transpose2d", 4, shape(0))) };
+            let weight = constant(consts, *weight)?.shape();
+            let [m, height, width] =
+                conv_transpose([c, h, w], weight, *strides, *pads, *dilations, *groups, *output_padding)?;
+            vector_of(consts, *bias, m, "bias")?;
+            vec![n, m, height, width]
+        }
+        Op::AxisMatrices { axes, weights, .. } => {
+            let weights: Result<Vec<&[usize]>, String> =
+                weights.iter().map(|id| Ok(constant(consts, *id)?.shape())).collect();
+            axis_matrices(shape(0), axes, &weights?)?
+        }
         Op::Dense { weight, bias, .. } => {
             let [n, k] = *shape(0) else { return Err(rank("dense", 2, shape(0))) };
             let weight = constant(consts, *weight)?.shape();
@@ -47,9 +60,16 @@ pub fn infer(op: &Op, operands: &[TensorType], consts: &ConstPool) -> Result<Ten
             shape(0).to_vec()
         }
         Op::Poly { .. } => shape(0).to_vec(),
-        Op::Softmax { axis, .. } => {
+        Op::Softmax { axis, .. } | Op::LogSoftmax { axis, .. } => {
             check_axis(*axis, shape(0))?;
             shape(0).to_vec()
+        }
+        Op::ArgMax { axis, keep_dims, .. } => {
+            check_axis(*axis, shape(0))?;
+            if shape(0)[*axis] == 0 {
+                return Err(format!("there is no largest of no elements in {:?}", shape(0)));
+            }
+            reduced(shape(0), &[*axis], *keep_dims)
         }
         Op::MaxPool { kernel, strides, pads, dilations, .. } => {
             pool(shape(0), kernel, strides, pads, dilations)?
@@ -57,11 +77,7 @@ pub fn infer(op: &Op, operands: &[TensorType], consts: &ConstPool) -> Result<Ten
         Op::AveragePool { kernel, strides, pads, .. } => pool(shape(0), kernel, strides, pads, &[1, 1])?,
         Op::ReduceMean { axes, keep_dims, .. } => {
             axes.iter().try_for_each(|&axis| check_axis(axis, shape(0)))?;
-            let kept = shape(0).iter().enumerate().filter_map(|(i, &d)| match axes.contains(&i) {
-                false => Some(d),
-                true => keep_dims.then_some(1),
-            });
-            kept.collect()
+            reduced(shape(0), axes, *keep_dims)
         }
         Op::Pad { before, after, .. } => {
             if before.len() != shape(0).len() || after.len() != shape(0).len() {
@@ -167,6 +183,68 @@ fn pool(
     let h = window(h, kernel[0], strides[0], pads[0].saturating_add(pads[2]), dilations[0])?;
     let w = window(w, kernel[1], strides[1], pads[1].saturating_add(pads[3]), dilations[1])?;
     Ok(vec![n, c, h, w])
+}
+
+/// `shape` without `axes`, or with length 1 there.
+fn reduced(shape: &[usize], axes: &[usize], keep_dims: bool) -> Vec<usize> {
+    let kept = shape.iter().enumerate().filter_map(|(i, &d)| match axes.contains(&i) {
+        false => Some(d),
+        true => keep_dims.then_some(1),
+    });
+    kept.collect()
+}
+
+/// Shape `[M, H, W]` of the transpose of a convolution: of `[C, H, W]` with a weight `[C, M /
+/// groups, KH, KW]`.
+pub fn conv_transpose(
+    [c, h, w]: [usize; 3],
+    weight: &[usize],
+    strides: [usize; 2],
+    pads: [usize; 4],
+    dilations: [usize; 2],
+    groups: usize,
+    output_padding: [usize; 2],
+) -> Result<[usize; 3], String> {
+    let [weight_c, m_per_group, kh, kw] = *weight else {
+        return Err(rank("conv_transpose2d weight", 4, weight));
+    };
+    if groups == 0 || weight_c != c || !c.is_multiple_of(groups) {
+        return Err(format!("weight {weight:?} with {groups} groups does not fit {c} input channels"));
+    }
+    let m = m_per_group.checked_mul(groups).ok_or("the result has too many channels")?;
+    let along = |axis: usize, length: usize, kernel: usize| {
+        let (stride, dilation) = (strides[axis], dilations[axis]);
+        if length == 0 || kernel == 0 || stride == 0 || dilation == 0 {
+            return Err("length, kernel, stride and dilation must be at least 1".to_string());
+        }
+        let last = (length - 1).checked_mul(stride).zip((kernel - 1).checked_mul(dilation));
+        let whole = last.and_then(|(start, reach)| start.checked_add(reach)?.checked_add(1));
+        let whole = whole.and_then(|whole| whole.checked_add(output_padding[axis]));
+        let whole = whole.ok_or("the result is too large")?;
+        let cut = pads[axis].saturating_add(pads[axis + 2]);
+        let left = whole.checked_sub(cut).filter(|&left| left > 0);
+        left.ok_or_else(|| format!("pads {pads:?} cut away all {whole} elements"))
+    };
+    Ok([m, along(0, h, kh)?, along(1, w, kw)?])
+}
+
+/// Shape of `shape` with a matrix `[M, K]` along each of `axes`.
+pub fn axis_matrices(shape: &[usize], axes: &[usize], weights: &[&[usize]]) -> Result<Vec<usize>, String> {
+    if axes.len() != weights.len() {
+        return Err(format!("{} matrices do not fit the dimensions {axes:?}", weights.len()));
+    }
+    let mut result = shape.to_vec();
+    for (index, (&axis, &weight)) in axes.iter().zip(weights).enumerate() {
+        check_axis(axis, shape)?;
+        if axes[..index].contains(&axis) {
+            return Err(format!("the dimensions {axes:?} repeat one"));
+        }
+        match *weight {
+            [m, k] if k == shape[axis] => result[axis] = m,
+            _ => return Err(format!("weight {weight:?} does not fit dimension {axis} of {shape:?}")),
+        }
+    }
+    Ok(result)
 }
 
 /// Shape of an element-wise op on `a` and `b`, by numpy's rules.

@@ -8,6 +8,7 @@ pub mod expression;
 pub mod infer;
 pub mod ops;
 pub mod origin;
+pub mod signs;
 
 use crate::attr::{Attr, AttrError};
 use crate::func::{Func, Stage, StageType};

@@ -27,6 +27,32 @@ op_table! {
         /// Channel groups.
         groups: usize,
     }
+    /// The transpose of a convolution, plus `bias` `[M]`: element `(c, i, j)` of `[N, C, H, W]`
+    /// times `weight(c, o, k, l)` is added to `y(o, i * stride + k * dilation - pad, ...)`.
+    ConvTranspose2d "conv_transpose2d" (x) {
+        /// `[C, M / groups, KH, KW]`.
+        weight: Const,
+        /// `[M]`.
+        bias: Option<Const>,
+        /// `[h, w]`.
+        strides: [usize; 2],
+        /// `[top, left, bottom, right]`, cut off the result.
+        pads: [usize; 4],
+        /// `[h, w]`.
+        dilations: [usize; 2],
+        /// Channel groups.
+        groups: usize,
+        /// Rows below and columns to the right that the result has more.
+        output_padding: [usize; 2],
+    }
+    /// A matrix `[M, K]` along each of some dimensions: `y` along it is the matrix times `x` along
+    /// it. Resizing, mirrored pads, gathers and products from the left are such maps.
+    AxisMatrices "axis_matrices" (x) {
+        /// Dimensions, each once.
+        axes: Vec<usize>,
+        /// Per dimension of `axes`, `[M, K]`.
+        weights: Vec<Const>,
+    }
     /// `[N, K] -> [N, M]`: `y = x weight^T + bias`, weight `[M, K]`, bias `[M]`.
     Dense "dense" (x) {
         /// `[M, K]`.
@@ -67,6 +93,18 @@ op_table! {
     Softmax "softmax" (x) {
         /// Dimension the sum runs over.
         axis: usize,
+    }
+    /// The logarithm of [`Op::Softmax`].
+    LogSoftmax "log_softmax" (x) {
+        /// Dimension the sum runs over.
+        axis: usize,
+    }
+    /// The position of the largest element along `axis`, the first if there are several.
+    ArgMax "arg_max" (x) {
+        /// Dimension that is searched.
+        axis: usize,
+        /// Whether that dimension stays, with length 1.
+        keep_dims: bool,
     }
     /// A polynomial of each element; what `approximate` puts in place of an activation.
     Poly "poly" (x) {

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::diagonal::{Hoisting, MapCounts};
+use fhec_ir::entity::Const;
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
 use fhec_ir::noise::NoiseModel;
@@ -254,15 +255,21 @@ fn rms(consts: &ConstPool, plain: &PlainTensor) -> f64 {
 /// in deep networks leaves nothing. Where the map leaves partial sums, each has its share of the
 /// row; the additions that join them make it whole again.
 fn row_norm(map: &LinearMap, consts: &ConstPool) -> f64 {
-    match &map.kind {
-        LinearKind::Conv2d { weight, .. } | LinearKind::Dense { weight } => {
-            let weight = &consts[*weight];
-            let rows = weight.shape().first().copied().unwrap_or(1).max(1);
-            let squares: f64 = weight.data().iter().map(|&w| f64::from(w).powi(2)).sum();
-            (squares / (rows * map.fold) as f64).sqrt()
+    let squares = |id: Const| consts[id].data().iter().map(|&w| f64::from(w).powi(2)).sum::<f64>();
+    let rows = |id: Const| consts[id].shape().first().copied().unwrap_or(1).max(1) as f64;
+    let mean_square = match &map.kind {
+        LinearKind::Conv2d { weight, .. } | LinearKind::Dense { weight } => squares(*weight) / rows(*weight),
+        // A tap of every input channel, spread over as many more pixels as the result has.
+        LinearKind::ConvTranspose2d { weight, .. } => {
+            squares(*weight) * map.input.elements() as f64 / rows(*weight) / map.output.elements() as f64
         }
-        LinearKind::Place { .. } => 1.0,
-    }
+        // Rows of a product of matrices have the product of the rows' norms.
+        LinearKind::AxisMatrices { weights, .. } => {
+            weights.iter().map(|id| squares(*id) / rows(*id)).product()
+        }
+        LinearKind::Place { .. } | LinearKind::Transpose { .. } => return 1.0,
+    };
+    (mean_square / map.fold as f64).sqrt()
 }
 
 #[cfg(test)]

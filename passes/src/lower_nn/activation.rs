@@ -50,14 +50,20 @@ impl Lowering<'_> {
 /// Why an op that is no polynomial stays out.
 pub(super) fn not_a_polynomial(op: &Op) -> String {
     match op {
-        Op::Softmax { .. } => format!(
-            "a softmax is left to the client where it is the last op, for it can be applied to the decrypted logits and the class \
-             is the same; under encryption it is evaluated of a list of classes [1, F], which this one is not; {}",
+        Op::Softmax { .. } | Op::LogSoftmax { .. } => format!(
+            "a softmax is left to the client where it is the last op and runs over all elements, for it can be applied to the \
+             decrypted logits and the class is the same; under encryption it is evaluated of a list of classes [1, F], which \
+             this one is not, and its logarithm not at all; end the network before it; {}",
+            lowerable()
+        ),
+        Op::ArgMax { .. } => format!(
+            "the largest class is left to the client where this is the last op and there is one list of classes; end the \
+             network before it; {}",
             lowerable()
         ),
         Op::MaxPool { .. } => format!(
-            "a maximum is evaluated by ReLUs of differences, which takes {} levels of them at most: of windows up to {MAX_TAPS} pixels, \
-             without pads or where a Relu comes before; train the network with AveragePool or a strided Conv in its place; {}",
+            "a maximum is evaluated by ReLUs of differences, which takes {} levels of them at most: of windows up to {MAX_TAPS} \
+             pixels; train the network with AveragePool or a strided Conv in its place; {}",
             MAX_TAPS.ilog2() + 1,
             lowerable()
         ),

@@ -23,19 +23,18 @@ pub fn batch_images(program: TensorProgram, images: usize) -> TensorProgram {
     }
     let mut consts = ConstPool::default();
     let shapes: Vec<[usize; 3]> = program.tensors.iter().map(|tensor| tensor.shape).collect();
-    let mut tile = |shape: Option<Vec<usize>>, tensor: &Tensor| consts.add(tiled(tensor, shape, images));
     let steps = program.steps.iter().map(|(step, result)| {
         let shape = shapes[*result];
         let step = match step {
             Step::Linear { x, kind } => Step::Linear {
                 x: *x,
-                kind: grouped(kind, shapes[*x], shape, &program.consts, &mut tile, images),
+                kind: grouped(kind, shapes[*x], shape, &program.consts, &mut consts, images),
             },
             Step::AddPlain { x, values } => {
-                Step::AddPlain { x: *x, values: tile(None, &program.consts[*values]) }
+                Step::AddPlain { x: *x, values: consts.add(tiled(&program.consts[*values], images)) }
             }
             Step::MulPlain { x, values } => {
-                Step::MulPlain { x: *x, values: tile(None, &program.consts[*values]) }
+                Step::MulPlain { x: *x, values: consts.add(tiled(&program.consts[*values], images)) }
             }
             other => other.clone(),
         };
@@ -53,7 +52,7 @@ fn grouped(
     from @ [channels, height, width]: [usize; 3],
     to: [usize; 3],
     consts: &ConstPool,
-    tile: &mut impl FnMut(Option<Vec<usize>>, &Tensor) -> Const,
+    own: &mut ConstPool,
     images: usize,
 ) -> LinearKind {
     let window = |weight| LinearKind::Conv2d {
@@ -65,28 +64,62 @@ fn grouped(
     };
     match kind {
         LinearKind::Conv2d { weight, strides, pads, dilations, groups } => LinearKind::Conv2d {
-            weight: tile(None, &consts[*weight]),
+            weight: own.add(tiled(&consts[*weight], images)),
             strides: *strides,
             pads: *pads,
             dilations: *dilations,
             groups: groups * images,
         },
         LinearKind::Dense { weight } => {
-            window(tile(Some(vec![to[0], channels, height, width]), &consts[*weight]))
+            let matrix = consts[*weight].reshaped([to[0], channels, height, width]);
+            window(own.add(tiled(&matrix.expect("a row has a weight per element"), images)))
         }
         LinearKind::Place { channel_offset } => {
             let weight = Tensor::from_fn([to[0], from[0], 1, 1], |index| {
                 f32::from(u8::from(index / channels == channel_offset + index % channels))
             });
-            window(tile(None, &weight))
+            window(own.add(tiled(&weight, images)))
         }
+        LinearKind::ConvTranspose2d { weight, strides, pads, dilations, groups, output_padding } => {
+            LinearKind::ConvTranspose2d {
+                weight: own.add(tiled(&consts[*weight], images)),
+                strides: *strides,
+                pads: *pads,
+                dilations: *dilations,
+                groups: groups * images,
+                output_padding: *output_padding,
+            }
+        }
+        LinearKind::AxisMatrices { axes, weights } => {
+            let matrix = |(&axis, &weight): (&usize, &Const)| match axis {
+                0 => own.add(block_diagonal(&consts[weight], images)),
+                _ => own.add(consts[weight].clone()),
+            };
+            LinearKind::AxisMatrices {
+                axes: axes.clone(),
+                weights: axes.iter().zip(weights).map(matrix).collect(),
+            }
+        }
+        LinearKind::Transpose { shape, permutation } => LinearKind::Transpose {
+            shape: [&[images], &shape[..]].concat(),
+            permutation: [0].into_iter().chain(permutation.iter().map(|axis| axis + 1)).collect(),
+        },
     }
 }
 
-/// `tensor`, seen under `shape`, `images` times along its first dimension.
-fn tiled(tensor: &Tensor, shape: Option<Vec<usize>>, images: usize) -> Tensor {
-    let mut shape = shape.unwrap_or_else(|| tensor.shape().to_vec());
+/// `tensor`, `images` times along its first dimension.
+fn tiled(tensor: &Tensor, images: usize) -> Tensor {
+    let mut shape = tensor.shape().to_vec();
     shape[0] *= images;
     let data = tensor.data();
     Tensor::from_fn(shape, |index| data[index % data.len()])
+}
+
+/// The matrix `[M, K]` `images` times along the diagonal.
+fn block_diagonal(matrix: &Tensor, images: usize) -> Tensor {
+    let &[m, k] = matrix.shape() else { unreachable!("a matrix has rank 2") };
+    Tensor::from_fn([m * images, k * images], |index| {
+        let (row, column) = (index / (k * images), index % (k * images));
+        if row / m == column / k { matrix.data()[row % m * k + column % k] } else { 0.0 }
+    })
 }

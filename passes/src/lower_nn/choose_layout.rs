@@ -250,15 +250,22 @@ impl<'a> Search<'a> {
             return None;
         }
         let shape @ [channels, height, width] = self.shape(class);
-        let stride = match kind {
-            LinearKind::Conv2d { strides: [h, w], .. } if h == w => *h,
-            LinearKind::Place { .. } => 1,
-            _ => return None,
-        };
         if (height, width) == (1, 1) {
             return None;
         }
-        let gap = operand.gap.checked_mul(stride)?;
+        let gap = match kind {
+            LinearKind::Conv2d { strides: [h, w], .. } if h == w => operand.gap.checked_mul(*h)?,
+            LinearKind::Place { .. } => operand.gap,
+            LinearKind::ConvTranspose2d { strides: [h, w], .. } if h == w => narrower(operand.gap, *h)?,
+            LinearKind::AxisMatrices { .. } => match operand.shape {
+                [_, from, across] if [from, across] == [height, width] => operand.gap,
+                [_, from, across] if height % from == 0 && height / from * across == width => {
+                    narrower(operand.gap, height / from)?
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
         match self.options.packing {
             Packing::Channel => self.channelwise(shape, gap, operand.plane),
             _ => self.packed(shape, gap, (gap * gap).min(channels), operand.plane),
@@ -389,15 +396,21 @@ impl<'a> Search<'a> {
     }
 
     fn kind_numbers(&self, kind: &LinearKind) -> Vec<usize> {
-        let (weight, mut numbers) = match kind {
-            LinearKind::Conv2d { weight, strides, pads, dilations, groups } => {
-                let numbers = [&strides[..], &pads[..], &dilations[..], &[*groups][..]].concat();
-                (Some(*weight), [vec![0], numbers].concat())
+        let mut numbers = match kind {
+            LinearKind::Conv2d { strides, pads, dilations, groups, .. } => {
+                [&[0][..], strides, pads, dilations, &[*groups]].concat()
             }
-            LinearKind::Dense { weight } => (Some(*weight), vec![1]),
-            LinearKind::Place { channel_offset } => (None, vec![2, *channel_offset]),
+            LinearKind::Dense { .. } => vec![1],
+            LinearKind::Place { channel_offset } => vec![2, *channel_offset],
+            LinearKind::ConvTranspose2d { strides, pads, dilations, groups, output_padding, .. } => {
+                [&[3][..], strides, pads, dilations, &[*groups], output_padding].concat()
+            }
+            LinearKind::AxisMatrices { axes, .. } => [&[4, axes.len()][..], axes].concat(),
+            LinearKind::Transpose { shape, permutation } => {
+                [&[5, shape.len()][..], shape, permutation].concat()
+            }
         };
-        if let Some(weight) = weight {
+        for weight in kind.weights() {
             numbers.extend(self.program.consts[weight].shape());
             if self.has_zeros[weight.index()] {
                 numbers.push(weight.index());
@@ -405,6 +418,11 @@ impl<'a> Search<'a> {
         }
         numbers
     }
+}
+
+/// The gap of a result that has `times` as many pixels along each side.
+fn narrower(gap: usize, times: usize) -> Option<usize> {
+    (times > 0 && gap.is_multiple_of(times)).then(|| gap / times)
 }
 
 /// Classes of tensors that must share a layout: class per tensor, and one tensor per class.

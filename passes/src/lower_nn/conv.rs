@@ -2,6 +2,7 @@
 
 use fhec_ir::entity::{Const, Value};
 use fhec_ir::linear_map::LinearKind;
+use fhec_ir::nn::infer;
 use fhec_ir::tensor::Tensor;
 
 use super::Lowering;
@@ -39,6 +40,29 @@ impl Lowering<'_> {
         self.add_bias(result, bias, name)
     }
 
+    #[allow(clippy::too_many_arguments)] // the attributes of the op
+    pub(super) fn conv_transpose2d(
+        &mut self,
+        x: Value,
+        weight: Const,
+        bias: Option<Const>,
+        Window { strides, pads, dilations }: Window,
+        groups: usize,
+        output_padding: [usize; 2],
+        name: Option<&str>,
+    ) -> Result<TensorId, String> {
+        let x = self.image(x)?;
+        let weight = self.func.consts[weight].clone();
+        let from = self.shape(x);
+        let shape =
+            infer::conv_transpose(from, weight.shape(), strides, pads, dilations, groups, output_padding)?;
+        let weight = self.program.consts.add(weight);
+        let kind = LinearKind::ConvTranspose2d { weight, strides, pads, dilations, groups, output_padding };
+        let name_here = if bias.is_none() { name } else { None };
+        let result = self.program.push(Step::Linear { x, kind }, shape, name_here);
+        self.add_bias(result, bias, name)
+    }
+
     /// A convolution step without bias.
     pub(super) fn window(
         &mut self,
@@ -53,7 +77,7 @@ impl Lowering<'_> {
             return Err(format!("a convolution's weight has 4 dimensions, found {:?}", weight.shape()));
         };
         let Window { strides, pads, dilations } = window;
-        let count = fhec_ir::nn::infer::window;
+        let count = infer::window;
         let height = count(height, kh, strides[0], pads[0] + pads[2], dilations[0])?;
         let width = count(width, kw, strides[1], pads[1] + pads[3], dilations[1])?;
         let weight = self.program.consts.add(weight);

@@ -1,4 +1,4 @@
-//! Dense layers, and permutations as dense layers of zeros and ones.
+//! Dense layers, matrices along dimensions, and other orders of dimensions.
 
 use fhec_ir::entity::{Const, Value};
 use fhec_ir::linear_map::LinearKind;
@@ -6,10 +6,8 @@ use fhec_ir::tensor::Tensor;
 
 use super::error::lowerable;
 use super::program::{Step, TensorId};
+use super::shape::image_axis;
 use super::{Lowering, Operand};
-
-/// Largest tensor that a permutation matrix is written out for (64 MB of weights).
-const MAX_PERMUTED: usize = 4096;
 
 impl Lowering<'_> {
     pub(super) fn dense(
@@ -21,10 +19,29 @@ impl Lowering<'_> {
     ) -> Result<TensorId, String> {
         // The elements in row-major order are what a dense layer reads, whatever shape they are
         // laid out in.
+        let rows = self.func.ty(x).shape[0];
         let x = self.tensor(x)?;
         let weight = self.func.consts[weight].clone();
-        let result = self.matrix(x, weight, if bias.is_none() { name } else { None });
-        self.add_bias(result, bias, name)
+        if rows == 1 {
+            let result = self.matrix(x, weight, if bias.is_none() { name } else { None });
+            return self.add_bias(result, bias, name);
+        }
+        let result = self.rows(x, weight, if bias.is_none() { name } else { None });
+        let Some(bias) = bias else { return Ok(result) };
+        // The same for every row.
+        let (shape, bias) = (self.shape(result), self.func.consts[bias].clone());
+        let whole = Tensor::from_fn(shape, |i| bias.data()[i % bias.data().len()]);
+        let values = self.program.consts.add(whole);
+        Ok(self.program.push_same(Step::AddPlain { x: result, values }, name))
+    }
+
+    /// `weight [M, K]` times each row of K elements of `x`.
+    fn rows(&mut self, x: TensorId, weight: Tensor, name: Option<&str>) -> TensorId {
+        let inner = weight.shape()[1];
+        let count: usize = self.shape(x).iter().product();
+        let x = self.view(x, [count / inner, 1, inner]);
+        let weight = self.program.consts.add(weight);
+        self.matrices_along(x, vec![2], vec![weight], name)
     }
 
     /// `weight [M, K]` times the elements of `x`.
@@ -48,12 +65,12 @@ impl Lowering<'_> {
                 let [k, m] = *matrix.shape() else {
                     return Err(format!("the constant has shape {:?}, expected a matrix", matrix.shape()));
                 };
-                if self.shape(x).iter().product::<usize>() != k {
-                    return Err("only one row of variables can be multiplied by a matrix".into());
-                }
                 self.image_shape(result)?;
                 let transposed = Tensor::from_fn([m, k], |i| matrix.data()[i % k * m + i / k]);
-                Ok(self.matrix(x, transposed, name))
+                match self.shape(x).iter().product::<usize>() == k {
+                    true => Ok(self.matrix(x, transposed, name)),
+                    false => Ok(self.rows(x, transposed, name)),
+                }
             }
             _ => Err(format!(
                 "a product of two encrypted matrices is not supported; the right side must be a constant; {}",
@@ -76,28 +93,53 @@ impl Lowering<'_> {
         if moved.is_sorted() {
             return Ok(operand);
         }
-        let count: usize = from.iter().product();
-        if count > MAX_PERMUTED {
-            return Err(format!(
-                "transposing {from:?} by {permutation:?} would take a matrix of {count} rows; \
-                 export the network with channels first, so that nothing is transposed"
-            ));
+        let shape = self.image_shape(&result)?;
+        let kind = LinearKind::Transpose { shape: from, permutation: permutation.to_vec() };
+        Ok(self.program.push(Step::Linear { x: operand, kind }, shape, name))
+    }
+
+    /// A matrix along each of `axes`: at once where they are dimensions of an image, one after the
+    /// other on views of three dimensions elsewhere.
+    pub(super) fn axis_matrices(
+        &mut self,
+        x: Value,
+        axes: &[usize],
+        weights: &[Const],
+        name: Option<&str>,
+    ) -> Result<TensorId, String> {
+        let mut shape = self.func.ty(x).shape.clone();
+        let operand = self.tensor(x)?;
+        let weights: Vec<Const> =
+            weights.iter().map(|id| self.program.consts.add(self.func.consts[*id].clone())).collect();
+        let places: Result<Vec<usize>, String> =
+            axes.iter().map(|&axis| image_axis(shape.len(), axis)).collect();
+        if let (Ok(axes), Ok(image)) = (places, self.one_image(&shape)) {
+            let x = self.view(operand, image);
+            return Ok(self.matrices_along(x, axes, weights, name));
         }
-        let mut strides = vec![1; from.len()];
-        for axis in (0..from.len().saturating_sub(1)).rev() {
-            strides[axis] = strides[axis + 1] * from[axis + 1];
+        let mut result = operand;
+        for (&axis, weight) in axes.iter().zip(weights) {
+            let (outer, inner) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
+            let x = self.view(result, [outer, shape[axis], inner]);
+            result = self.matrices_along(x, vec![1], vec![weight], None);
+            shape[axis] = self.shape(result)[1];
         }
-        let source = |mut index: usize| {
-            let mut position = 0;
-            for axis in (0..result.len()).rev() {
-                position += index % result[axis] * strides[permutation[axis]];
-                index /= result[axis];
-            }
-            position
-        };
-        let mut data = vec![0.0; count * count];
-        (0..count).for_each(|row| data[row * count + source(row)] = 1.0);
-        let matrix = Tensor::new([count, count], data).map_err(|e| e.to_string())?;
-        Ok(self.matrix(operand, matrix, name))
+        self.program.tensors[result].name = name.map(str::to_string);
+        Ok(result)
+    }
+
+    fn matrices_along(
+        &mut self,
+        x: TensorId,
+        axes: Vec<usize>,
+        weights: Vec<Const>,
+        name: Option<&str>,
+    ) -> TensorId {
+        let mut shape = self.shape(x);
+        for (&axis, weight) in axes.iter().zip(&weights) {
+            shape[axis] = self.program.consts[*weight].shape()[0];
+        }
+        let kind = LinearKind::AxisMatrices { axes, weights };
+        self.program.push(Step::Linear { x, kind }, shape, name)
     }
 }

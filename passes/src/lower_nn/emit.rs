@@ -1,7 +1,9 @@
 //! Steps with layouts to packed ops.
 
 use fhec_ir::entity::{Const, Value};
-use fhec_ir::fact::{INPUT_LAYOUTS, INPUT_PERMUTATIONS, ONNX_NODES, OUTPUT_LAYOUTS, OUTPUT_PERMUTATIONS};
+use fhec_ir::fact::{
+    INPUT_LAYOUTS, INPUT_PERMUTATIONS, ONNX_NODES, OUTPUT_LAYOUTS, OUTPUT_PERMUTATIONS, QUANTISED,
+};
 use fhec_ir::func::Func;
 use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
 use fhec_ir::nn::Nn;
@@ -21,8 +23,9 @@ pub(super) fn emit(
 ) -> Result<Func<Packed>, LowerError> {
     let mut func = Func::<Packed>::new(network.name.clone());
     func.copy_facts(network);
-    // Nodes are for messages about networks.
+    // Nodes are for messages about networks, clips are gone.
     func.remove_fact(ONNX_NODES);
+    func.remove_fact(QUANTISED);
     let of = |tensors: &[usize]| tensors.iter().map(|&t| layouts.layouts[t].clone()).collect::<Vec<_>>();
     func.set_fact(INPUT_LAYOUTS, &of(&program.inputs));
     func.set_fact(OUTPUT_LAYOUTS, &of(&program.outputs));
@@ -59,7 +62,7 @@ pub(super) fn emit(
                 continue;
             }
             Step::Linear { x, kind } => {
-                let kind = own_weight(kind, |weight| func.add_const(program.consts[weight].clone()));
+                let kind = own_weights(kind, |weight| func.add_const(program.consts[weight].clone()));
                 let (input, output) = (layouts.layouts[*x].clone(), layouts.layouts[*result].clone());
                 let fold = layouts.folds[index];
                 let map = LinearMap { kind, input, output, fold };
@@ -104,12 +107,9 @@ pub(super) fn emit(
     Ok(func)
 }
 
-/// The kind with its weight renamed.
-fn own_weight(kind: &LinearKind, mut rename: impl FnMut(Const) -> Const) -> LinearKind {
+/// The kind with its weights renamed.
+fn own_weights(kind: &LinearKind, mut rename: impl FnMut(Const) -> Const) -> LinearKind {
     let mut kind = kind.clone();
-    match &mut kind {
-        LinearKind::Conv2d { weight, .. } | LinearKind::Dense { weight } => *weight = rename(*weight),
-        LinearKind::Place { .. } => {}
-    }
+    kind.weights_mut().into_iter().for_each(|weight| *weight = rename(*weight));
     kind
 }

@@ -27,11 +27,10 @@ pub fn lowerable() -> String {
     let activations: BTreeSet<&str> = TABLE.iter().map(|function| function.onnx).collect();
     let activations: Vec<&str> = activations.into_iter().collect();
     format!(
-        "what can be lowered: Conv, Gemm, MatMul and Div with a constant, BatchNormalization, Add, Sub, Mul, \
-         AveragePool, GlobalAveragePool, ReduceMean, Pad, Slice, Concat, Flatten, Reshape, Squeeze, Unsqueeze, \
-         Transpose, and by polynomials {}, and MaxPool of up to {MAX_TAPS} pixels; what cannot: MaxPool with pads \
-         around values that may be negative, or of more pixels, Softmax before the network's end, MatMul and Div of \
-         two encrypted tensors",
+        "what can be lowered: Conv, ConvTranspose, Gemm, MatMul with a constant, BatchNormalization, Add, Sub, Mul, \
+         Div, AveragePool, GlobalAveragePool, ReduceMean, Resize, Pad, Slice, Concat, Flatten, Reshape, Squeeze, \
+         Unsqueeze, Transpose, and by polynomials {}, and MaxPool of up to {MAX_TAPS} pixels; what cannot: MaxPool of \
+         more pixels, Softmax before the network's end, ArgMax before it, MatMul of two encrypted tensors",
         activations.join(", ")
     )
 }
@@ -41,6 +40,7 @@ pub fn lowerable() -> String {
 fn onnx_operator(mnemonic: &str) -> Option<&'static str> {
     Some(match mnemonic {
         "conv2d" => "Conv",
+        "conv_transpose2d" => "ConvTranspose",
         "dense" => "Gemm",
         "batch_norm" => "BatchNormalization",
         "constant" => "Constant",
@@ -50,6 +50,8 @@ fn onnx_operator(mnemonic: &str) -> Option<&'static str> {
         "mul" => "Mul",
         "div" => "Div",
         "softmax" => "Softmax",
+        "log_softmax" => "LogSoftmax",
+        "arg_max" => "ArgMax",
         "max_pool" => "MaxPool",
         "average_pool" => "AveragePool",
         "reduce_mean" => "ReduceMean",

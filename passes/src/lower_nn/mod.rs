@@ -13,8 +13,8 @@
 //!
 //! | file | ops |
 //! |---|---|
-//! | `conv` | `conv2d`, `pad`, `slice`, broadcasts: windows that move over the image |
-//! | `dense` | `dense`, `matmul` with a constant, `transpose` |
+//! | `conv` | `conv2d`, `conv_transpose2d`, `pad`, `slice`, broadcasts: windows that move over the image |
+//! | `dense` | `dense`, `matmul` with a constant, `axis_matrices`, `transpose` |
 //! | `pool` | `average_pool`, `reduce_mean` |
 //! | `activation` | `poly`; what must have been approximated before |
 //! | `elementwise` | `add`, `sub`, `mul`, `div`, `batch_norm` |
@@ -91,7 +91,7 @@ fn steps(func: &Func<Nn>, activations: Activations) -> Result<TensorProgram, Low
     let mut lowering = Lowering { func, activations, program, operands };
     let ends = Ends::of(func);
     for (&input, stored) in func.inputs().iter().zip(&ends.inputs) {
-        let shape = lowering.image_shape(&func.ty(stored.value).shape);
+        let shape = lowering.one_image(&func.ty(stored.value).shape);
         let shape = shape.map_err(|reason| lowering.error("input", input, reason))?;
         let tensor = lowering.program.tensor(shape, func.value_name(input));
         lowering.program.inputs.push(tensor);
@@ -154,6 +154,11 @@ impl Lowering<'_> {
                 let window = conv::Window { strides: *strides, pads: *pads, dilations: *dilations };
                 self.conv2d(*x, *weight, *bias, window, *groups, name)?
             }
+            Op::ConvTranspose2d { x, weight, bias, strides, pads, dilations, groups, output_padding } => {
+                let window = conv::Window { strides: *strides, pads: *pads, dilations: *dilations };
+                self.conv_transpose2d(*x, *weight, *bias, window, *groups, *output_padding, name)?
+            }
+            Op::AxisMatrices { x, axes, weights } => self.axis_matrices(*x, axes, weights, name)?,
             Op::Dense { x, weight, bias } => self.dense(*x, *weight, *bias, name)?,
             Op::MatMul { x, y } => self.matmul(*x, *y, &result, name)?,
             Op::BatchNorm { x, scale, bias, mean, variance, epsilon } => {
@@ -177,7 +182,9 @@ impl Lowering<'_> {
                 let x = self.tensor(*x)?;
                 self.program.push_same(Step::MulScalar { x, factor: 1.0 }, name)
             }
-            Op::Softmax { .. } | Op::MaxPool { .. } => return Err(activation::not_a_polynomial(&data.op)),
+            Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::ArgMax { .. } | Op::MaxPool { .. } => {
+                return Err(activation::not_a_polynomial(&data.op));
+            }
             Op::AveragePool { x, kernel, strides, pads, count_include_pad } => {
                 let window = conv::Window { strides: *strides, pads: *pads, dilations: [1, 1] };
                 self.average_pool(*x, *kernel, window, *count_include_pad, name)?
@@ -218,7 +225,7 @@ impl Lowering<'_> {
     /// The operand in the shape that the op sees.
     fn image(&mut self, value: Value) -> Result<TensorId, String> {
         let tensor = self.tensor(value)?;
-        let shape = self.image_shape(&self.func.ty(value).shape)?;
+        let shape = self.one_image(&self.func.ty(value).shape)?;
         Ok(self.view(tensor, shape))
     }
 

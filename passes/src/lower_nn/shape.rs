@@ -7,7 +7,9 @@ use super::program::{Step, TensorId};
 use super::{Lowering, Operand};
 
 impl Lowering<'_> {
-    /// `[C, H, W]` of a tensor for one image; ranks below 4 are `[F]`, `[1, F]`, `[1, C, W]`.
+    /// `[C, H, W]` of a tensor; ranks below 4 are `[F]`, `[1, F]`, `[1, C, W]`. What has no batch
+    /// dimension of 1 in front, as matrices of a batch of them and tensors in the middle of being
+    /// turned, is its row-major elements under three dimensions, none of which are channels.
     pub(super) fn image_shape(&self, shape: &[usize]) -> Result<[usize; 3], String> {
         let image = match *shape {
             [] => [1, 1, 1],
@@ -15,17 +17,25 @@ impl Lowering<'_> {
             [1, channels, width] => [channels, 1, width],
             [1, channels, height, width] => [channels, height, width],
             [1, channels, ref middle @ .., width] => [channels, middle.iter().product(), width],
-            _ => {
-                return Err(format!(
-                    "shape {shape:?} holds {} images; programs are compiled for one image at a time",
-                    shape[0]
-                ));
-            }
+            [rows, columns] => [rows, 1, columns],
+            [first, second, height, width] => [first * second, height, width],
+            [first, ref middle @ .., width] => [first, middle.iter().product(), width],
         };
         if image.contains(&0) {
             return Err(format!("shape {shape:?} has no elements"));
         }
         Ok(image)
+    }
+
+    /// [`Lowering::image_shape`] of a tensor that an op asks for its channels, and so for its
+    /// images.
+    pub(super) fn one_image(&self, shape: &[usize]) -> Result<[usize; 3], String> {
+        match *shape {
+            [images, _, ..] if images > 1 => Err(format!(
+                "shape {shape:?} holds {images} images; programs are compiled for one image at a time"
+            )),
+            _ => self.image_shape(shape),
+        }
     }
 
     /// Nothing to do: whoever needs another shape than the elements are laid out in takes a view.
@@ -49,7 +59,7 @@ impl Lowering<'_> {
         result: &[usize],
         name: Option<&str>,
     ) -> Result<TensorId, String> {
-        let whole = self.image_shape(result)?;
+        let whole = self.one_image(result)?;
         let mut offset = 0;
         let mut sum = None;
         for &value in xs {

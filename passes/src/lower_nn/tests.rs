@@ -354,10 +354,66 @@ fn what_cannot_be_lowered_is_named() {
     );
     let batch = rejected("input %0 : f32[2, 3] %1 = add(%0, %0) return %1");
     assert!(batch.contains("2 images"), "{batch}");
-    let large = rejected(
-        "input %0 : f32[1, 8, 32, 32] %1 = add(%0, %0) %2 = transpose(%1) {permutation=[0, 2, 3, 1]} %3 = add(%2, %2) return %3",
+}
+
+const GROWN_AND_TURNED: &str = "const @0 : f32[4, 3, 3, 2] = random(1) const @1 : f32[6] = random(2)
+     const @2 : f32[5, 8] = random(3) const @3 : f32[4, 8] = random(4) const @4 : f32[7, 6] = random(5)
+     const @5 : f32[3, 2] = random(6)
+     input %0 : f32[1, 4, 4, 4]
+     %1 = conv_transpose2d(%0) {weight=@0, bias=@1, strides=[2, 2], pads=[1, 0, 0, 0], dilations=[1, 1], groups=2, output_padding=[0, 0]}
+     %2 = axis_matrices(%1) {axes=[2, 3], weights=[@2, @3]}
+     %3 = axis_matrices(%2) {axes=[1], weights=[@4]}
+     %4 = transpose(%3) {permutation=[0, 2, 3, 1]}
+     %5 = reshape(%0) {shape=[1, 2, 2, 1, 4, 4]}
+     %6 = axis_matrices(%5) {axes=[2, 1], weights=[@5, @5]}
+     %7 = transpose(%6) {permutation=[0, 3, 4, 1, 5, 2]}
+     return %4, %7";
+
+#[test]
+fn images_grow_and_tensors_turn() {
+    let body = GROWN_AND_TURNED;
+    for slots in [1 << 8, 1 << 11] {
+        let packed = check(body, slots);
+        let kinds = packed.ops().iter().filter(|data| matches!(data.op, Op::LinearMap { .. }));
+        assert!(kinds.count() >= 7);
+    }
+    check_batch(&parse(body), &LayoutOptions { images: 3, ..LayoutOptions::for_slots(1 << 12) });
+    let pixels = LayoutOptions { images: 5, packing: Packing::Pixel, ..LayoutOptions::for_slots(16) };
+    check_batch(&parse(body), &pixels);
+}
+
+/// A result that is twice as large as its operand leaves the pixels where they are.
+#[test]
+fn growing_narrows_the_gap() {
+    let packed = check(
+        "const @0 : f32[8, 4, 3, 3] = random(1) const @1 : f32[8, 4, 2, 2] = random(2)
+         input %0 : f32[1, 4, 16, 16]
+         %1 = conv2d(%0) {weight=@0, strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}
+         %2 = conv_transpose2d(%1) {weight=@1, strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1], groups=1, output_padding=[0, 0]}
+         return %2",
+        1 << 11,
     );
-    assert!(large.contains("channels first"), "{large}");
+    let maps = packed.ops().iter().filter_map(|data| match &data.op {
+        Op::LinearMap { map, .. } => Some((map.input.gap, map.output.gap)),
+        _ => None,
+    });
+    assert_eq!(maps.collect::<Vec<_>>(), [(1, 2), (2, 1)]);
+}
+
+/// A whole picture with channels last, and matrices of a batch of them.
+#[test]
+fn any_tensor_is_turned() {
+    check(
+        "input %0 : f32[1, 96, 96, 3] %1 = add(%0, %0) %2 = transpose(%1) {permutation=[0, 3, 1, 2]}
+         %3 = add(%2, %2) return %1, %3",
+        1 << 12,
+    );
+    check(
+        "const @0 : f32[5, 3] = random(1) input %0 : f32[1, 12] %1 = reshape(%0) {shape=[2, 2, 3]}
+         %2 = axis_matrices(%1) {axes=[2], weights=[@0]} %3 = transpose(%2) {permutation=[1, 0, 2]}
+         %4 = add(%3, %3) return %4",
+        1 << 8,
+    );
 }
 
 #[test]

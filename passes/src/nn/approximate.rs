@@ -6,7 +6,7 @@
 //! | Requires | a range for every value and the factors made from them ([`super::scaling`]) |
 //! | Ensures  | no activation, no `softmax`; every polynomial's domain is \[-f, f\], f the factor of its operand; ReLU is off by at most 2^-alpha f |
 //! | Leaves   | `max_pool`, which [`check_lowerable`](crate::lower_nn::check_lowerable) refuses; weights and values unscaled ([`super::normalize_ranges`] comes next) |
-//! | Fails    | [`PassError::Approximation`], [`PassError::Option`] |
+//! | Fails    | [`PassError::Approximation`], [`PassError::Option`]; [`PassError::Range`] where a function is not defined on the range of its operand |
 //! | Method   | ReLU(x) = x (1 + s(x / f)) / 2 with s a composition of odd minimax polynomials for sign (2020/834, 2105.10879), or x / 2 + g(x) with g even; softmax as [`super::softmax`] says; smooth functions by minimax polynomials |
 //! | Tests    | `tests/filetests/nn/approximate/`, `passes/tests/nn_pipeline.rs` |
 //!
@@ -15,6 +15,7 @@
 //! low) - ReLU(x - high), less what the range of x makes idle. An ELU is a ReLU and a minimax
 //! polynomial, as far as it has a corner.
 
+mod domain;
 mod softmax;
 
 use std::collections::BTreeMap;
@@ -246,6 +247,9 @@ impl Pass<'_> {
         }
         match op {
             Op::Activation { function, .. } => {
+                if let Some(value) = self.around_middle(function, operand, x, target, result)? {
+                    return Ok(value);
+                }
                 self.function(function, operand, domain, target, self.ranges.widened(x), result)
             }
             Op::Softmax { .. } => self.softmax(operand, domain, target, result),

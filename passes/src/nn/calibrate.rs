@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use fhec_ir::{
-    entity::Value,
+    entity::{Const, Value},
     func::{Func, StageOp},
     interp,
     nn::{Nn, Op},
@@ -127,6 +127,11 @@ impl Ranges {
         if largest > 0.0 {
             self.margins[value.index()] = bound / largest;
         }
+    }
+
+    /// What the range of `value` is multiplied with.
+    pub fn margin(&self, value: Value) -> f64 {
+        self.margins[value.index()]
     }
 
     /// Whether the range was seen on samples, as opposed to computed from what is.
@@ -304,6 +309,16 @@ fn op_range(func: &Func<Nn>, op: &Op, at: &dyn Fn(Value) -> Range, result: Value
             let x = if *pads == [0; 4] { at(*x) } else { at(*x).union(zero) };
             rows(data(*weight), bias.map(data), func.consts[*weight].shape()[0], x, sum)
         }
+        Op::ConvTranspose2d { x, weight, bias, groups, .. } => {
+            // Not every tap falls on every element.
+            let x = at(*x).union(Range::new(0.0, 0.0));
+            let weights = by_output(&func.consts[*weight], *groups);
+            rows(&weights, bias.map(data), func.ty(result).shape[1], x, sum)
+        }
+        Op::AxisMatrices { x, weights, .. } => {
+            let along = |x: Range, id: &Const| rows(data(*id), None, func.consts[*id].shape()[0], x, sum);
+            weights.iter().fold(at(*x), along)
+        }
         Op::Dense { x, weight, bias } => {
             rows(data(*weight), bias.map(data), func.consts[*weight].shape()[0], at(*x), sum)
         }
@@ -343,6 +358,11 @@ fn op_range(func: &Func<Nn>, op: &Op, at: &dyn Fn(Value) -> Range, result: Value
             Range::new(min, max)
         }
         Op::Softmax { .. } => Range::new(0.0, 1.0),
+        Op::LogSoftmax { x, axis } => {
+            let (x, terms) = (at(*x), func.ty(result).shape[*axis].max(1) as f64);
+            Range::new(x.min - x.max - terms.ln(), 0.0)
+        }
+        Op::ArgMax { x, axis, .. } => Range::new(0.0, func.ty(*x).shape[*axis].saturating_sub(1) as f64),
         Op::Poly { x, polynomial } => {
             // |T_k(t)| <= |2 t|^k where |t| >= 1, and <= 1 within.
             let [low, high] = polynomial.domain();
@@ -365,6 +385,19 @@ fn op_range(func: &Func<Nn>, op: &Op, at: &dyn Fn(Value) -> Range, result: Value
         Op::Pad { x, value, .. } => at(*x).union(Range::new(*value, *value)),
         Op::Concat { xs, .. } => xs.iter().map(|x| at(*x)).reduce(Range::union).unwrap_or_else(|| at(result)),
     }
+}
+
+/// The weights `[C, M / groups, KH, KW]` of the transpose of a convolution, by the channel of the
+/// result that they reach: no element of it takes more than all of them.
+fn by_output(weight: &Tensor, groups: usize) -> Vec<f32> {
+    let &[c, m_per_group, kh, kw] = weight.shape() else { unreachable!("a kernel has rank 4") };
+    let (c_per_group, taps) = (c / groups, kh * kw);
+    let reach = |output: usize| {
+        let (group, o) = (output / m_per_group, output % m_per_group);
+        let channels = group * c_per_group..(group + 1) * c_per_group;
+        channels.flat_map(move |channel| &weight.data()[(channel * m_per_group + o) * taps..][..taps])
+    };
+    (0..groups * m_per_group).flat_map(reach).copied().collect()
 }
 
 /// Range of `weight x + bias` over the rows of a weight, every element of x being in its range.

@@ -4,15 +4,15 @@
 //! |---|---|
 //! | Stage    | nn → nn |
 //! | Requires | a verified function |
-//! | Ensures  | the same function; no `max_pool` of a small window is left, but those with pads that might win |
-//! | Leaves   | windows of more than [`MAX_TAPS`] pixels, and pads around values that may be negative: a pad is zero where it never should be the largest |
-//! | Method   | `max(a, b) = b + relu(a - b)`, pair by pair. The first pairs are convolutions of the operand, one for `b` and one for `a - b`, at the stride of the pool; what comes before them folds into both |
+//! | Ensures  | the same function; no `max_pool` of a small window is left |
+//! | Leaves   | windows of more than [`MAX_TAPS`] pixels |
+//! | Method   | `max(a, b) = b + relu(a - b)`, pair by pair. The first pairs are convolutions of the operand, one for `b` and one for `a - b`, at the stride of the pool; what comes before them folds into both. Pads are zeros for a convolution, which is right where no value is negative. Elsewhere a matrix along height and one along width pick each pixel, and in place of a pad the nearest pixel of the window |
 //! | Tests    | below |
 
 use fhec_ir::{
     entity::Value,
     func::{Func, OpData, Rewriter},
-    nn::{Nn, Op},
+    nn::{Nn, Op, signs},
     tensor::Tensor,
 };
 
@@ -29,7 +29,7 @@ pub const MAX_TAPS: usize = 25;
 pub fn expand_max_pools(func: &Func<Nn>) -> Result<Passed<Nn>, PassError> {
     let mut report = Report::new(PASS);
     let mut rewriter = Rewriter::same_stage(func);
-    let not_negative = not_negative(func);
+    let not_negative = signs::not_negative(func);
     for data in func.ops() {
         let pool = Pool::of(func, data, &not_negative);
         let made = match &pool {
@@ -51,24 +51,37 @@ struct Pool<'f> {
     strides: [usize; 2],
     pads: [usize; 4],
     dilations: [usize; 2],
+    /// Whether pads are to be left out of the maximum, as opposed to zeros that never win.
+    without_pads: bool,
 }
 
 impl<'f> Pool<'f> {
     fn of(func: &'f Func<Nn>, data: &'f OpData<Nn>, not_negative: &[bool]) -> Option<Self> {
         let &Op::MaxPool { x, kernel, strides, pads, dilations } = &data.op else { return None };
         let taps = kernel[0].checked_mul(kernel[1])?;
-        let pads_lose = pads == [0; 4] || not_negative[x.index()];
+        let without_pads = pads != [0; 4] && !not_negative[x.index()];
         let channels = *func.ty(x).shape.get(1)?;
-        ((2..=MAX_TAPS).contains(&taps) && pads_lose).then_some(Pool {
-            func,
-            data,
-            x,
-            channels,
-            kernel,
-            strides,
-            pads,
-            dilations,
-        })
+        let pool = Pool { func, data, x, channels, kernel, strides, pads, dilations, without_pads };
+        let sees_pixels = || [0, 1].into_iter().all(|axis| pool.picked(axis, 0).is_some());
+        ((2..=MAX_TAPS).contains(&taps) && (!without_pads || sees_pixels())).then_some(pool)
+    }
+
+    /// For every position of the window along height (0) or width (1) the pixel under its tap
+    /// `tap`, or the nearest one that a tap of it falls on; `None` if there are positions without
+    /// pixels.
+    fn picked(&self, axis: usize, tap: usize) -> Option<Vec<usize>> {
+        let length = self.func.ty(self.x).shape[2 + axis];
+        let positions = self.func.ty(self.data.result).shape[2 + axis];
+        let pixel = |position: usize, tap: usize| {
+            let place =
+                (position * self.strides[axis] + tap * self.dilations[axis]).checked_sub(self.pads[axis]);
+            place.filter(|&place| place < length)
+        };
+        let nearest = |position: usize| {
+            let seen = (0..self.kernel[axis]).filter(|&other| pixel(position, other).is_some());
+            pixel(position, seen.min_by_key(|other| other.abs_diff(tap))?)
+        };
+        (0..positions).map(nearest).collect()
     }
 
     fn expand(&self, rewriter: &mut Rewriter<Nn>, report: &mut Report) -> Result<(), String> {
@@ -84,8 +97,13 @@ impl<'f> Pool<'f> {
             let last = self.window(rewriter, &[(pair[pair.len() - 1], 1.0)], next_name("pixel"))?;
             values.push(match pair {
                 &[a, b] => {
-                    let difference =
-                        self.window(rewriter, &[(a, 1.0), (b, -1.0)], next_name("difference"))?;
+                    let difference = if self.without_pads {
+                        let first = self.window(rewriter, &[(a, 1.0)], next_name("pixel"))?;
+                        let op = Op::Sub { x: first, y: last };
+                        rewriter.func.push_named(op, next_name("difference").as_deref())?
+                    } else {
+                        self.window(rewriter, &[(a, 1.0), (b, -1.0)], next_name("difference"))?
+                    };
                     larger(rewriter, difference, last, &mut next_name)?
                 }
                 _ => last,
@@ -113,13 +131,26 @@ impl<'f> Pool<'f> {
         Ok(())
     }
 
-    /// The weighted sum of some pixels of the window, channel by channel.
+    /// The weighted sum of some pixels of the window, channel by channel; only one where pads are
+    /// left out.
     fn window(
         &self,
         rewriter: &mut Rewriter<Nn>,
         pixels: &[(usize, f32)],
         name: Option<String>,
     ) -> Result<Value, String> {
+        if let (true, &[(tap, _)]) = (self.without_pads, pixels) {
+            let taps = [tap / self.kernel[1], tap % self.kernel[1]];
+            let mut matrix = |axis: usize| {
+                let picked = self.picked(axis, taps[axis]).ok_or("a window holds pads only")?;
+                let length = self.func.ty(self.x).shape[2 + axis];
+                let one = |i: usize| if picked[i / length] == i % length { 1.0 } else { 0.0 };
+                Ok(rewriter.func.add_const(Tensor::from_fn([picked.len(), length], one)))
+            };
+            let weights = [0, 1].into_iter().map(&mut matrix).collect::<Result<Vec<_>, String>>()?;
+            let op = Op::AxisMatrices { x: rewriter.get(self.x), axes: vec![2, 3], weights };
+            return rewriter.func.push_named(op, name.as_deref());
+        }
         let taps = self.kernel[0] * self.kernel[1];
         let at = |index: usize| pixels.iter().find(|(tap, _)| *tap == index % taps).map_or(0.0, |(_, w)| *w);
         let weight = Tensor::from_fn([self.channels, 1, self.kernel[0], self.kernel[1]], at);
@@ -145,22 +176,6 @@ fn larger(
 ) -> Result<Value, String> {
     let relu = rewriter.func.push_named(Op::relu(difference), next_name("relu").as_deref())?;
     rewriter.func.push_named(Op::Add { x: b, y: relu }, next_name("max").as_deref())
-}
-
-/// By value: whether it is at least zero, as far as the op that makes it tells.
-fn not_negative(func: &Func<Nn>) -> Vec<bool> {
-    let mut not_negative = vec![false; func.value_count()];
-    for data in func.ops() {
-        not_negative[data.result.index()] = match &data.op {
-            Op::Activation { function, .. } => function.is_nonnegative(),
-            Op::Softmax { .. } => true,
-            Op::MaxPool { x, .. } | Op::AveragePool { x, .. } | Op::Reshape { x, .. } => {
-                not_negative[x.index()]
-            }
-            _ => false,
-        };
-    }
-    not_negative
 }
 
 #[cfg(test)]
@@ -205,12 +220,29 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pad_or_a_large_window_would_spoil_is_left() {
-        let small = "kernel=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1]";
-        let large = "kernel=[6, 5], strides=[1, 1], pads=[0, 0, 0, 0], dilations=[1, 1]";
-        for pool in [small, large] {
-            let func = parse(&format!("input %0 : f32[1, 2, 6, 6] %1 = max_pool(%0) {{{pool}}} return %1"));
-            assert_eq!(pools(&expand_max_pools(&func).unwrap().func), 1);
+    fn pads_are_left_out_of_the_maximum_of_values_that_may_be_negative() {
+        for pool in [
+            "kernel=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1]",
+            "kernel=[3, 3], strides=[2, 2], pads=[0, 0, 2, 1], dilations=[1, 1]",
+            "kernel=[3, 2], strides=[1, 2], pads=[2, 1, 2, 0], dilations=[2, 3]",
+        ] {
+            let func = parse(&format!("input %0 : f32[1, 3, 9, 8] %1 = max_pool(%0) {{{pool}}} return %1"));
+            let expanded = expand_max_pools(&func).unwrap().func;
+            verify(&expanded).unwrap();
+            assert_eq!(pools(&expanded), 0);
+            let image = Tensor::from_fn([1, 3, 9, 8], |i| ((i * 7919 + 3) % 2003) as f32 / 1001.5 - 3.0);
+            let expected = nn::run(&func, std::slice::from_ref(&image)).unwrap();
+            let found = nn::run(&expanded, &[image]).unwrap();
+            for (found, expected) in found[0].data().iter().zip(expected[0].data()) {
+                assert!((found - expected).abs() < 1e-6, "{found} instead of {expected}");
+            }
         }
+    }
+
+    #[test]
+    fn large_windows_are_left() {
+        let pool = "kernel=[6, 5], strides=[1, 1], pads=[0, 0, 0, 0], dilations=[1, 1]";
+        let func = parse(&format!("input %0 : f32[1, 2, 6, 6] %1 = max_pool(%0) {{{pool}}} return %1"));
+        assert_eq!(pools(&expand_max_pools(&func).unwrap().func), 1);
     }
 }

@@ -7,6 +7,7 @@
 //! | [`collect_polynomials`](mod@collect_polynomials) | recognises polynomials written out in products and sums |
 //! | [`expand_max_pools`](mod@expand_max_pools) | max-pooling as ReLUs of differences |
 //! | [`simplify`](mod@simplify) | folds linear ops together, least multiplicative depth first |
+//! | [`drop_idle_clips`](mod@drop_idle_clips) | leaves out the saturation of a quantised network where no sample reaches it |
 //! | [`calibrate`](mod@calibrate) | ranges of all values, from images or by interval arithmetic |
 //! | [`equalize_channels`](mod@equalize_channels) | channels of one size, so that a polynomial's interval suits them all |
 //! | [`fit_network`](mod@fit_network) | polynomials for ReLU, fitted to what occurs: [`fit_activations`](mod@fit_activations) for given degrees, [`choose_degrees`](mod@choose_degrees) for an agreement asked for, [`activations`](mod@activations) as a file |
@@ -22,6 +23,7 @@ pub mod approximate;
 pub mod calibrate;
 pub mod choose_degrees;
 pub mod collect_polynomials;
+pub mod drop_idle_clips;
 pub mod drop_softmax;
 pub mod equalize_channels;
 pub mod expand_max_pools;

@@ -13,7 +13,7 @@
 //! | what | takes in |
 //! |---|---|
 //! | transpose, reshape | any order that follows its dimensions |
-//! | element-wise ops, batch normalisation, softmax, concatenation, slices, pads, means | any order of dimensions: constants are permuted, axes renamed |
+//! | element-wise ops, batch normalisation, softmax, concatenation, slices, pads, means, matrices along dimensions | any order of dimensions: constants are permuted, axes renamed |
 //! | convolution, pool | any order of channels: weights are permuted |
 //! | dense layer, product of one row with a matrix | any order at all, on both sides |
 //! | product of many rows with a matrix | features first: it is a convolution with a window of one pixel |

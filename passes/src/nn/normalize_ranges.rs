@@ -161,6 +161,32 @@ impl Pass<'_> {
                     groups: *groups,
                 })
             }
+            Op::ConvTranspose2d { x, weight, bias, strides, pads, dilations, groups, output_padding } => {
+                let gain = factor(*x) / out;
+                let x = self.stored(*x)?;
+                let weight = self.scaled(*weight, |w| w * gain)?;
+                let bias = bias.map(|id| self.scaled(id, |b| b / out)).transpose()?;
+                self.push(Op::ConvTranspose2d {
+                    x,
+                    weight,
+                    bias,
+                    strides: *strides,
+                    pads: *pads,
+                    dilations: *dilations,
+                    groups: *groups,
+                    output_padding: *output_padding,
+                })
+            }
+            Op::AxisMatrices { x, axes, weights } => {
+                let gain = factor(*x) / out;
+                let x = self.stored(*x)?;
+                // The first matrix takes all of the gain.
+                let one = |(index, id): (usize, &Const)| {
+                    self.scaled(*id, |w| if index == 0 { w * gain } else { w })
+                };
+                let weights: Result<Vec<Const>, PassError> = weights.iter().enumerate().map(one).collect();
+                self.push(Op::AxisMatrices { x, axes: axes.clone(), weights: weights? })
+            }
             Op::Dense { x, weight, bias } => {
                 let gain = factor(*x) / out;
                 let x = self.stored(*x)?;
@@ -203,6 +229,11 @@ impl Pass<'_> {
                         self.rescale_product(product, fx * fy, out)
                     }
                 }
+            }
+            Op::MatMul { x, y } if self.constants[y.index()] && !self.constants[x.index()] => {
+                let (gain, y) = (factor(*x) / out, *y);
+                let (x, y) = (self.stored(*x)?, self.constant(y, gain)?);
+                self.push(Op::MatMul { x, y })
             }
             Op::MatMul { x, y } => {
                 let (fx, fy) = (factor(*x), factor(*y));
@@ -254,7 +285,7 @@ impl Pass<'_> {
             Op::Concat { xs, .. } => self.with_operands(op, &vec![out; xs.len()]),
             // No factor passes through: stored values are brought back to what they stand for, and
             // the result too.
-            Op::Div { .. } | Op::Softmax { .. } => {
+            Op::Div { .. } | Op::Softmax { .. } | Op::LogSoftmax { .. } | Op::ArgMax { .. } => {
                 let value = self.with_operands(op, &vec![1.0; op.operands().len()])?;
                 self.rescale(value, 1.0, out)
             }

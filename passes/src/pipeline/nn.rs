@@ -22,6 +22,7 @@ use crate::{
         calibrate,
         choose_degrees::degree_at,
         collect_polynomials::collect_polynomials,
+        drop_idle_clips::{drop_idle_clips, saturates},
         drop_softmax::drop_softmax,
         equalize_channels::ChannelFactors,
         expand_max_pools::expand_max_pools,
@@ -100,8 +101,17 @@ pub fn run_nn<'a>(
     // Calibration and fits take minutes: what cannot be lowered is said before.
     check_lowerable(&reference)?;
 
+    let saturating = matches!(source, calibrate::Source::Images(_)) && saturates(&reference);
+    let func = if saturating {
+        let ranges =
+            runner.analysis(&reference, |func| calibrate::calibrate(func, source, &options.calibrate))?;
+        runner.pass(&reference, |func| drop_idle_clips(func, &ranges))?
+    } else {
+        reference.clone()
+    };
+
     let start = Instant::now();
-    let prepared = fit_network(&reference, source, &options.calibrate, &options.fit)?;
+    let prepared = fit_network(&func, source, &options.calibrate, &options.fit)?;
     let mut approximation = options.approximate.clone();
     let (exact, ranges, factors, channels, activations) = match prepared {
         Outcome::Fitted(prepared) => {
@@ -112,14 +122,15 @@ pub fn run_nn<'a>(
         }
         unfitted => {
             if let Outcome::GivenUp(report) = unfitted {
-                runner.together(vec![report], start, &reference);
+                runner.together(vec![report], start, &func);
             } else if let Fitting::Depth(depth) = options.fit.fitting {
                 approximation.relu = ReluMethod::Even(even_degree(depth)?);
             }
             let ranges =
-                runner.analysis(&reference, |func| calibrate::calibrate(func, source, &options.calibrate))?;
-            let factors = scaling(&reference, &ranges);
-            (reference.clone(), ranges, factors, vec![Vec::new(); reference.value_count()], None)
+                runner.analysis(&func, |func| calibrate::calibrate(func, source, &options.calibrate))?;
+            let factors = scaling(&func, &ranges);
+            let channels = vec![Vec::new(); func.value_count()];
+            (func, ranges, factors, channels, None)
         }
     };
 

@@ -46,6 +46,9 @@ pub(super) fn layout(case: &Case) -> Result<Outcome, Failure> {
             Step::Linear { kind: LinearKind::Conv2d { .. }, .. } => "conv2d",
             Step::Linear { kind: LinearKind::Dense { .. }, .. } => "dense",
             Step::Linear { kind: LinearKind::Place { .. }, .. } => "place",
+            Step::Linear { kind: LinearKind::ConvTranspose2d { .. }, .. } => "conv_transpose2d",
+            Step::Linear { kind: LinearKind::AxisMatrices { .. }, .. } => "axis_matrices",
+            Step::Linear { kind: LinearKind::Transpose { .. }, .. } => "transpose",
             Step::View { .. } => "view",
             _ => "element-wise",
         };

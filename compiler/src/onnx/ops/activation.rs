@@ -1,12 +1,11 @@
 //! Activations whose attributes are more than numbers, and the operators that do nothing at
 //! inference.
 
-use fhec_ir::nn::{Activation, Op};
-use fhec_ir::tensor::Tensor;
+use fhec_ir::nn::Activation;
 
 use super::super::error::ImportError;
-use super::super::literal::{Literal, Operand};
-use super::super::node::{Node, constant};
+use super::super::literal::Operand;
+use super::super::node::Node;
 
 type Outputs = Result<Vec<Operand>, ImportError>;
 
@@ -18,11 +17,7 @@ pub(super) fn of_table(node: &mut Node<'_>) -> Outputs {
     let parameters: Result<Vec<f64>, ImportError> =
         row.parameters.iter().map(|parameter| node.float_or(parameter.name, parameter.default)).collect();
     let function = Activation::new(row, &parameters?).map_err(|reason| node.invalid(reason))?;
-    Ok(vec![emit(node, &x, function)?])
-}
-
-fn emit(node: &mut Node<'_>, x: &Operand, function: Activation) -> Result<Operand, ImportError> {
-    node.emit(&[x], |_, v| Op::Activation { x: v[0], function })
+    Ok(vec![node.activation(&x, function)?])
 }
 
 pub(super) fn gelu(node: &mut Node<'_>) -> Outputs {
@@ -32,7 +27,7 @@ pub(super) fn gelu(node: &mut Node<'_>) -> Outputs {
         "tanh" => true,
         other => return Err(node.unsupported(format!("approximate=`{other}`"), "use `none` or `tanh`")),
     };
-    Ok(vec![emit(node, &x, Activation::gelu(tanh))?])
+    Ok(vec![node.activation(&x, Activation::gelu(tanh))?])
 }
 
 /// `x sigmoid(alpha x)`.
@@ -40,11 +35,11 @@ pub(super) fn swish(node: &mut Node<'_>) -> Outputs {
     let x = node.input(0)?;
     let alpha = node.float_or("alpha", 1.0)?;
     if alpha > 0.0 {
-        return Ok(vec![emit(node, &x, Activation::swish(alpha))?]);
+        return Ok(vec![node.activation(&x, Activation::swish(alpha))?]);
     }
-    let inner = node.emit(&[&x, &scalar(alpha)], |_, v| Op::Mul { x: v[0], y: v[1] })?;
-    let gate = emit(node, &inner, Activation::SIGMOID)?;
-    Ok(vec![node.emit(&[&x, &gate], |_, v| Op::Mul { x: v[0], y: v[1] })?])
+    let inner = node.scaled(&x, alpha)?;
+    let gate = node.activation(&inner, Activation::SIGMOID)?;
+    Ok(vec![node.mul(&x, &gate)?])
 }
 
 /// `min(max(x, low), high)`; bounds are attributes before opset 11, inputs since.
@@ -67,14 +62,10 @@ pub(super) fn clip(node: &mut Node<'_>) -> Outputs {
     let high = if high >= largest { f64::INFINITY } else { high };
     let clipped = match (low, high) {
         (f64::NEG_INFINITY, f64::INFINITY) => x,
-        (0.0, f64::INFINITY) => emit(node, &x, Activation::RELU)?,
-        _ => emit(node, &x, Activation::clip(low, high))?,
+        (0.0, f64::INFINITY) => node.activation(&x, Activation::RELU)?,
+        _ => node.activation(&x, Activation::clip(low, high))?,
     };
     Ok(vec![clipped])
-}
-
-fn scalar(value: f64) -> Operand {
-    constant(Literal::float(&Tensor::scalar(value as f32)))
 }
 
 /// `x` where positive, `slope x` elsewhere, the slope constant: `relu(x) + slope (x - relu(x))`.
@@ -87,17 +78,32 @@ pub(super) fn prelu(node: &mut Node<'_>) -> Outputs {
         && slope.shape().len() <= shape.len()
     {
         let alpha = f64::from(*first);
-        return Ok(vec![emit(node, &x, Activation::leaky_relu(alpha))?]);
+        return Ok(vec![node.activation(&x, Activation::leaky_relu(alpha))?]);
     }
     let slope = node.input(1)?;
-    let positive = emit(node, &x, Activation::RELU)?;
-    let negative = node.emit(&[&x, &positive], |_, v| Op::Sub { x: v[0], y: v[1] })?;
-    let scaled = node.emit(&[&negative, &slope], |_, v| Op::Mul { x: v[0], y: v[1] })?;
-    let sum = node.emit(&[&positive, &scaled], |_, v| Op::Add { x: v[0], y: v[1] })?;
+    let positive = node.activation(&x, Activation::RELU)?;
+    let negative = node.sub(&x, &positive)?;
+    let scaled = node.mul(&negative, &slope)?;
+    let sum = node.add(&positive, &scaled)?;
     if node.shape_of(&sum) != shape {
         return Err(node.invalid("the slope does not broadcast to the operand"));
     }
     Ok(vec![sum])
+}
+
+/// `|x|`: a rectifier that turns the left side over.
+pub(super) fn abs(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    Ok(vec![absolute(node, &x)?])
+}
+
+pub(super) fn absolute(node: &mut Node<'_>, x: &Operand) -> Result<Operand, ImportError> {
+    node.activation(x, Activation::leaky_relu(-1.0))
+}
+
+pub(super) fn log(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    Ok(vec![node.activation(&x, Activation::LOG)?])
 }
 
 pub(super) fn identity(node: &mut Node<'_>) -> Outputs {

@@ -4,7 +4,7 @@ use fhec_ir::nn::Op;
 use fhec_ir::tensor::Tensor;
 
 use super::super::error::ImportError;
-use super::super::literal::{Literal, Operand};
+use super::super::literal::Operand;
 use super::super::node::{Node, constant};
 
 /// `x [N, K] * weight [K, M] + bias`, with the weight transposed as `dense` wants it.
@@ -19,17 +19,6 @@ fn dense(
         weight: func.add_const(transposed),
         bias: bias.map(|bias| func.add_const(bias)),
     })
-}
-
-fn scalar(value: f64) -> Operand {
-    constant(Literal::float(&Tensor::scalar(value as f32)))
-}
-
-fn scaled(node: &mut Node<'_>, x: Operand, factor: f64) -> Result<Operand, ImportError> {
-    match factor == 1.0 {
-        true => Ok(x),
-        false => node.emit(&[&x, &scalar(factor)], |_, v| Op::Mul { x: v[0], y: v[1] }),
-    }
 }
 
 /// `alpha A' B' + beta C`.
@@ -54,26 +43,26 @@ pub(super) fn gemm(node: &mut Node<'_>) -> Result<Vec<Operand>, ImportError> {
     let columns = b_shape[usize::from(!trans_b)];
 
     // C as it is added after scaling: folded into the bias if it is one row of constants.
-    let c = c.map(|c| scaled(node, c, beta)).transpose()?.filter(|_| beta != 0.0);
+    let c = c.map(|c| node.scaled(&c, beta)).transpose()?.filter(|_| beta != 0.0);
     let bias = c.as_ref().and_then(|c| constant_row(c, rows, columns));
     let product = match &b {
         Operand::Constant(_) => {
             let transposed = if trans_b { b } else { node.transpose(&b, vec![1, 0])? };
-            let weight = scaled(node, transposed, alpha)?;
+            let weight = node.scaled(&transposed, alpha)?;
             let weight = node.finite(&weight)?;
             let bias = bias.as_ref().map(|bias| node.finite(bias)).transpose()?;
             dense(node, &a, weight, bias)?
         }
         Operand::Variable(_) => {
             let b = if trans_b { node.transpose(&b, vec![1, 0])? } else { b };
-            let product = node.emit(&[&a, &b], |_, v| Op::MatMul { x: v[0], y: v[1] })?;
-            scaled(node, product, alpha)?
+            let product = product(node, &a, &b)?;
+            node.scaled(&product, alpha)?
         }
     };
     let in_bias = bias.is_some() && matches!(node.input(1)?, Operand::Constant(_));
     let sum = match c.filter(|_| !in_bias) {
         None => product,
-        Some(c) => node.emit(&[&product, &c], |_, v| Op::Add { x: v[0], y: v[1] })?,
+        Some(c) => node.add(&product, &c)?,
     };
     let shape = node.shape_of(&sum);
     if shape != [rows, columns] {
@@ -97,24 +86,85 @@ fn constant_row(c: &Operand, rows: usize, columns: usize) -> Option<Operand> {
 
 pub(super) fn matmul(node: &mut Node<'_>) -> Result<Vec<Operand>, ImportError> {
     let (x, y) = (node.input(0)?, node.input(1)?);
-    let (x_shape, y_shape) = (node.shape_of(&x), node.shape_of(&y));
-    // A constant matrix on the right of one or several rows is a dense layer.
-    let result = match (&x, &y, &*x_shape, &*y_shape) {
-        (Operand::Variable(_), Operand::Constant(_), [lead @ .., inner], &[height, width])
-            if *inner == height
-                && lead.split_last().is_none_or(|(_, outer)| outer.iter().all(|&d| d == 1)) =>
+    Ok(vec![product(node, &x, &y)?])
+}
+
+/// The matrix product with numpy's rules. With a constant it is linear: a dense layer, a product of
+/// rows with a matrix, a matrix along a dimension, or a convolution with a group for each matrix of
+/// a batch.
+pub(super) fn product(node: &mut Node<'_>, x: &Operand, y: &Operand) -> Result<Operand, ImportError> {
+    let (x_shape, y_shape) = (node.shape_of(x), node.shape_of(y));
+    match (x, y, &*x_shape, &*y_shape) {
+        (Operand::Variable(_), Operand::Constant(_), [lead @ .., inner], [ones @ .., height, width])
+            if inner == height
+                && ones.iter().all(|&d| d == 1)
+                && (ones.is_empty() || ones.len() < x_shape.len() - 1) =>
         {
-            node.finite(&y)?;
-            let transposed = node.transpose(&y, vec![1, 0])?;
+            let matrix = node.reshape(y, vec![*height, *width])?;
+            node.finite(&matrix)?;
+            if lead.iter().any(|&d| d != 1) {
+                return node.emit(&[x, &matrix], |_, v| Op::MatMul { x: v[0], y: v[1] });
+            }
+            let transposed = node.transpose(&matrix, vec![1, 0])?;
             let weight = node.finite(&transposed)?;
-            let rows = lead.last().copied().unwrap_or(1);
-            let matrix = node.reshape(&x, vec![rows, height])?;
-            let product = dense(node, &matrix, weight, None)?;
-            let mut shape = lead.to_vec();
-            shape.push(width);
-            node.reshape(&product, shape)?
+            let row = node.reshape(x, vec![1, *inner])?;
+            let product = dense(node, &row, weight, None)?;
+            node.reshape(&product, [lead, &[*width]].concat())
         }
-        _ => node.emit(&[&x, &y], |_, v| Op::MatMul { x: v[0], y: v[1] })?,
-    };
-    Ok(vec![result])
+        (Operand::Constant(_), Operand::Variable(_), [ones @ .., height, width], [lead @ .., inner, _])
+            if width == inner && ones.iter().all(|&d| d == 1) && ones.len() <= lead.len() =>
+        {
+            let matrix = node.reshape(x, vec![*height, *width])?;
+            let weight = node.finite(&matrix)?;
+            node.axis_matrices(y, vec![(lead.len(), weight)])
+        }
+        (Operand::Constant(_), Operand::Variable(_), [_, .., _, _], [_, .., _, _]) => {
+            match batched(node, x, y)? {
+                Some(result) => Ok(result),
+                None => node.emit(&[x, y], |_, v| Op::MatMul { x: v[0], y: v[1] }),
+            }
+        }
+        (Operand::Variable(_), Operand::Constant(_), [_, .., _, _], [_, .., _, _]) => {
+            // The transpose of the product is that of the transposes, the other way round.
+            let turned = |node: &mut Node<'_>, z: &Operand| {
+                let rank = node.shape_of(z).len();
+                let permutation = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
+                node.transpose(z, permutation)
+            };
+            let (left, right) = (turned(node, y)?, turned(node, x)?);
+            match batched(node, &left, &right)? {
+                Some(result) => turned(node, &result),
+                None => node.emit(&[x, y], |_, v| Op::MatMul { x: v[0], y: v[1] }),
+            }
+        }
+        _ => node.emit(&[x, y], |_, v| Op::MatMul { x: v[0], y: v[1] }),
+    }
+}
+
+/// A batch of constant matrices times one of variable ones, `[.., M, K] * [.., K, N]`, as a
+/// convolution with a group per matrix; `None` if the shapes do not fit, or dimensions are
+/// stretched one by one.
+fn batched(node: &mut Node<'_>, matrices: &Operand, y: &Operand) -> Result<Option<Operand>, ImportError> {
+    let (x_shape, y_shape) = (node.shape_of(matrices), node.shape_of(y));
+    let ([lead @ .., m, k], [y_lead @ .., inner, n]) = (&*x_shape, &*y_shape) else { return Ok(None) };
+    let batch: usize = lead.iter().product();
+    let same = lead == y_lead;
+    let one = y_lead.iter().all(|&d| d == 1) && y_lead.len() <= lead.len();
+    if k != inner || !(same || one) {
+        return Ok(None);
+    }
+    let weight = node.reshape(matrices, vec![batch * m, *k, 1, 1])?;
+    let weight = node.finite(&weight)?;
+    let groups = if same { batch } else { 1 };
+    let image = node.reshape(y, vec![1, groups * k, 1, *n])?;
+    let result = node.emit(&[&image], |func, v| Op::Conv2d {
+        x: v[0],
+        weight: func.add_const(weight),
+        bias: None,
+        strides: [1, 1],
+        pads: [0; 4],
+        dilations: [1, 1],
+        groups,
+    })?;
+    node.reshape(&result, [lead, &[*m, *n]].concat()).map(Some)
 }

@@ -47,10 +47,15 @@ pub(super) fn max_pool(node: &mut Node<'_>) -> Result<Vec<Operand>, ImportError>
 
 pub(super) fn average_pool(node: &mut Node<'_>) -> Result<Vec<Operand>, ImportError> {
     let x = node.input(0)?;
-    let shape = node.shape_of(&x);
+    Ok(vec![averaged(node, &x)?])
+}
+
+/// The means that the attributes of the node describe.
+pub(super) fn averaged(node: &mut Node<'_>, x: &Operand) -> Result<Operand, ImportError> {
+    let shape = node.shape_of(x);
     let (window, extra) = pool_window(node, &shape)?;
     let count_include_pad = node.flag("count_include_pad", false)?;
-    let image = as_image(node, &x)?;
+    let image = as_image(node, x)?;
     let Window { pads, dilations, .. } = window;
     let result = if dilations != [1, 1] {
         if extra != [0, 0] || !(count_include_pad || pads == [0; 4]) {
@@ -74,7 +79,7 @@ pub(super) fn average_pool(node: &mut Node<'_>) -> Result<Vec<Operand>, ImportEr
         }
         mean(node, &image, &window, pads, count_include_pad)?
     };
-    Ok(vec![from_image(node, result, shape.len())?])
+    from_image(node, result, shape.len())
 }
 
 fn mean(
@@ -109,9 +114,13 @@ fn dilated_mean(node: &mut Node<'_>, x: &Operand, window: &Window) -> Result<Ope
 
 pub(super) fn global_average_pool(node: &mut Node<'_>) -> Result<Vec<Operand>, ImportError> {
     let x = node.input(0)?;
-    let rank = spatial_rank(node, &x)?;
-    let axes = (2..rank).collect();
-    Ok(vec![node.emit(&[&x], |_, v| Op::ReduceMean { x: v[0], axes, keep_dims: true })?])
+    Ok(vec![averaged_over_all(node, &x)?])
+}
+
+/// The mean of each channel.
+pub(super) fn averaged_over_all(node: &mut Node<'_>, x: &Operand) -> Result<Operand, ImportError> {
+    let axes = (2..spatial_rank(node, x)?).collect();
+    node.emit(&[x], |_, v| Op::ReduceMean { x: v[0], axes, keep_dims: true })
 }
 
 pub(super) fn global_max_pool(node: &mut Node<'_>) -> Result<Vec<Operand>, ImportError> {

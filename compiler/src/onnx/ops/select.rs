@@ -1,6 +1,7 @@
-//! Operators that select elements along dimensions: Slice and Gather.
+//! Operators that select elements along dimensions: Slice, Split and Gather.
 
 use fhec_ir::nn::Op;
+use fhec_ir::tensor::Tensor;
 
 use super::super::error::ImportError;
 use super::super::literal::{Elements, Literal, Operand};
@@ -10,6 +11,9 @@ type Outputs = Result<Vec<Operand>, ImportError>;
 
 /// A variable may be cut into this many pieces to reorder it.
 const MAX_PIECES: usize = 1024;
+
+/// A matrix that reorders a variable may have this many elements.
+pub(super) const MAX_MATRIX: usize = 1 << 22;
 
 /// The elements of `x` at `places` along `axis`, which are in range.
 pub(super) fn take(
@@ -26,6 +30,9 @@ pub(super) fn take(
         return Ok(constant(pick(node, literal, axis, places)?));
     }
     let runs = runs(places);
+    if runs.len() > 1 && places.len() * shape[axis] <= MAX_MATRIX {
+        return node.axis_matrices(x, vec![(axis, picking(places, shape[axis]))]);
+    }
     if runs.len() > MAX_PIECES {
         return Err(node.unsupported(
             format!("reordering the network's values in {} pieces", runs.len()),
@@ -46,6 +53,13 @@ pub(super) fn take(
             node.emit(&pieces, |_, v| Op::Concat { xs: v.to_vec(), axis })
         }
     }
+}
+
+/// The matrix that picks the elements at `places` of `length`.
+pub(super) fn picking(places: &[usize], length: usize) -> Tensor {
+    let mut data = vec![0.0; places.len() * length];
+    places.iter().enumerate().for_each(|(row, place)| data[row * length + place] = 1.0);
+    Tensor::new([places.len(), length], data).expect("a row per place")
 }
 
 /// `start, start + step, ...`, `count` of them.
@@ -157,6 +171,34 @@ pub(super) fn slice(node: &mut Node<'_>) -> Outputs {
         result = take(node, &result, axis, &range.positions())?;
     }
     Ok(vec![result])
+}
+
+/// Parts one after another: of given sizes, or as equal as can be.
+pub(super) fn split(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let shape = node.shape_of(&x);
+    let axis = node.axis_or(0, shape.len(), false)?;
+    let length = shape[axis];
+    let sizes = if node.opset() < 13 { node.int_list("split")? } else { node.optional_ints(1, "sizes")? };
+    let parts = node.int("num_outputs")?.map_or(node.outputs(), |parts| usize::try_from(parts).unwrap_or(0));
+    let sizes: Vec<usize> = match sizes {
+        Some(sizes) => sizes.iter().map(|&size| usize::try_from(size).unwrap_or(usize::MAX)).collect(),
+        None if parts == 0 => return Err(node.invalid("there must be at least one part")),
+        None => {
+            let size = length.div_ceil(parts);
+            (0..parts).map(|part| size.min(length.saturating_sub(part * size))).collect()
+        }
+    };
+    if sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size)) != Some(length) {
+        return Err(node.invalid(format!("the sizes {sizes:?} do not add up to {length}")));
+    }
+    let mut start = 0;
+    let mut part = |size: usize| {
+        start += size;
+        let places: Vec<usize> = (start - size..start).collect();
+        take(node, &x, axis, &places)
+    };
+    sizes.into_iter().map(&mut part).collect()
 }
 
 /// `data` at constant `indices` along `axis`.

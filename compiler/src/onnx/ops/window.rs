@@ -23,6 +23,19 @@ impl Window {
     /// Reads the attributes of a window of `kernel` over the dimensions of `shape` from the third
     /// on.
     pub fn read(node: &mut Node<'_>, shape: &[usize], kernel: &[usize]) -> Result<Self, ImportError> {
+        let mut window = Window::read_growing(node, shape, kernel)?;
+        match node.text_or("auto_pad", "NOTSET")?.as_str() {
+            "NOTSET" => (),
+            "VALID" => window.pads = [0; 4],
+            "SAME_UPPER" => window.pad_to_same(node, false)?,
+            "SAME_LOWER" => window.pad_to_same(node, true)?,
+            other => return Err(node.invalid(format!("auto_pad is `{other}`"))),
+        }
+        Ok(window)
+    }
+
+    /// [`Window::read`] without `auto_pad`, which means something else where images grow.
+    pub fn read_growing(node: &mut Node<'_>, shape: &[usize], kernel: &[usize]) -> Result<Self, ImportError> {
         let spatial = shape.get(2..).unwrap_or_default();
         if !matches!(spatial.len(), 1 | 2) {
             let dimensions = spatial.len();
@@ -50,16 +63,9 @@ impl Window {
             (Some(pads), 1) => node.sizes::<2>(&pads, "pads").map(|[left, right]| [0, left, 0, right])?,
             (Some(pads), _) => node.sizes::<4>(&pads, "pads")?,
         };
-        let mut window = Window { kernel, strides, pads, dilations, input, same: false };
+        let window = Window { kernel, strides, pads, dilations, input, same: false };
         if window.strides.contains(&0) || window.dilations.contains(&0) || window.kernel.contains(&0) {
             return Err(node.invalid("kernel, strides and dilations must be at least 1"));
-        }
-        match node.text_or("auto_pad", "NOTSET")?.as_str() {
-            "NOTSET" => (),
-            "VALID" => window.pads = [0; 4],
-            "SAME_UPPER" => window.pad_to_same(node, false)?,
-            "SAME_LOWER" => window.pad_to_same(node, true)?,
-            other => return Err(node.invalid(format!("auto_pad is `{other}`"))),
         }
         Ok(window)
     }

@@ -1,5 +1,6 @@
-//! `conv2d` as matrix products: the taps under each output position are gathered into the columns
-//! of a matrix ("im2col"), a strip of output rows at a time so that the matrix stays in cache.
+//! `conv_transpose2d`, and `conv2d` as matrix products: the taps under each output position are
+//! gathered into the columns of a matrix ("im2col"), a strip of output rows at a time so that the
+//! matrix stays in cache.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
@@ -62,6 +63,42 @@ pub(super) fn conv2d(
                 direct(image, weight, out, &geometry);
             } else {
                 by_matrix_product(image, weight, out, &geometry, scratch);
+            }
+        }
+    }
+    out
+}
+
+/// Every element spreads the kernel around its place.
+pub(super) fn conv_transpose2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&[f32]>,
+    window: &Window,
+    groups: usize,
+    shape: &[usize],
+) -> Vec<f32> {
+    let (&[_, c, h, w], &[_, m, oh, ow]) = (x.shape(), shape) else { unreachable!("images have rank 4") };
+    let &[_, m_group, kh, kw] = weight.shape() else { unreachable!("a kernel has rank 4") };
+    let mut out = vec![0.0; shape.iter().product()];
+    if let Some(bias) = bias {
+        out.chunks_mut(oh * ow).zip(bias.iter().cycle()).for_each(|(plane, &b)| plane.fill(b));
+    }
+    let taps = weight.data().iter().enumerate().filter(|(_, tap)| **tap != 0.0);
+    for (index, &tap) in taps {
+        let (l, k) = (index % kw, index / kw % kh);
+        let (o, channel) = (index / (kw * kh) % m_group, index / (kw * kh * m_group));
+        let o = channel / (c / groups) * m_group + o;
+        // What a convolution reads where, this writes there.
+        let (first_row, last_row, top) = window.valid(0, k, oh, h);
+        let (first, last, left) = window.valid(1, l, ow, w);
+        for (image, out) in x.data().chunks(c * h * w).zip(out.chunks_mut(m * oh * ow)) {
+            for row in first_row..last_row {
+                let x = &image[(channel * h + row) * w..][first..last];
+                let y = top + (row - first_row) * window.strides[0];
+                let out = &mut out[(o * oh + y) * ow..][..ow];
+                let out = out.iter_mut().skip(left).step_by(window.strides[1]);
+                out.zip(x).for_each(|(out, x)| *out += tap * x);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `dense` and `matmul`.
+//! `dense`, `axis_matrices` and `matmul`.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -18,6 +18,27 @@ pub(super) fn dense(x: &Tensor, weight: &Tensor, bias: Option<&[f32]>) -> Vec<f3
     let weight = ArrayView2::from_shape((m, k), weight.data()).expect("m rows of k");
     general_mat_mul(1.0, &x, &weight.t(), 1.0, &mut target);
     out
+}
+
+/// `weight` `[M, K]` times `x` along `axis`, which has K elements. Such matrices are mostly zeros,
+/// which are passed over.
+pub(super) fn along(x: &Tensor, weight: &Tensor, axis: usize) -> Tensor {
+    let &[m, k] = weight.shape() else { unreachable!("a matrix has rank 2") };
+    let inner: usize = x.shape()[axis + 1..].iter().product();
+    let mut shape = x.shape().to_vec();
+    shape[axis] = m;
+    let mut out = vec![0.0; shape.iter().product()];
+    if !out.is_empty() && k > 0 {
+        let entries = weight.data().iter().enumerate().filter(|(_, w)| **w != 0.0);
+        let entries: Vec<(usize, usize, f32)> = entries.map(|(i, &w)| (i / k, i % k, w)).collect();
+        for (out, x) in out.chunks_mut(m * inner).zip(x.data().chunks(k * inner)) {
+            for &(row, column, weight) in &entries {
+                let x = &x[column * inner..][..inner];
+                out[row * inner..][..inner].iter_mut().zip(x).for_each(|(out, x)| *out += weight * x);
+            }
+        }
+    }
+    Tensor::new(shape, out).expect("one element per index")
 }
 
 /// Matrix product over the last two dimensions, numpy's rules for the others; a vector on the left

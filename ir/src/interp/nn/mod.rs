@@ -2,11 +2,11 @@
 //!
 //! | module | ops |
 //! |---|---|
-//! | `conv` | `conv2d` |
-//! | `linear` | `dense`, `matmul` |
+//! | `conv` | `conv2d`, `conv_transpose2d` |
+//! | `linear` | `dense`, `axis_matrices`, `matmul` |
 //! | `elementwise` | arithmetic with broadcasting, activations, `poly`, `batch_norm` |
 //! | `pool` | `max_pool`, `average_pool` |
-//! | `reduce` | `reduce_mean`, `softmax` |
+//! | `reduce` | `reduce_mean`, `softmax`, `log_softmax`, `arg_max` |
 //! | `movement` | `pad`, `transpose`, `concat`, `slice` |
 //!
 //! Matrix products are `f32`; sums of pools, means and softmax, and all transcendental functions,
@@ -22,7 +22,7 @@ mod pool;
 mod reduce;
 
 use super::InterpError;
-use crate::entity::Value;
+use crate::entity::{Const, Value};
 use crate::func::{Func, OpData, Stage, StageOp};
 use crate::nn::{Nn, Op};
 use crate::polynomial::Polynomial;
@@ -196,6 +196,15 @@ fn eval(func: &Func<Nn>, op: &Op, xs: &[&Tensor], shape: &[usize], scratch: &mut
             let bias = bias.map(|id| consts[id].data());
             tensor_of(shape, conv::conv2d(xs[0], &consts[*weight], bias, &window, *groups, shape, scratch))
         }
+        Op::ConvTranspose2d { weight, bias, strides, pads, dilations, groups, .. } => {
+            let window = conv::Window { strides: *strides, pads: *pads, dilations: *dilations };
+            let bias = bias.map(|id| consts[id].data());
+            tensor_of(shape, conv::conv_transpose2d(xs[0], &consts[*weight], bias, &window, *groups, shape))
+        }
+        Op::AxisMatrices { axes, weights, .. } => {
+            let along = |x: Tensor, (&axis, &id): (&usize, &Const)| linear::along(&x, &consts[id], axis);
+            axes.iter().zip(weights).fold(xs[0].clone(), along)
+        }
         Op::Dense { weight, bias, .. } => {
             tensor_of(shape, linear::dense(xs[0], &consts[*weight], bias.map(|id| consts[id].data())))
         }
@@ -211,6 +220,8 @@ fn eval(func: &Func<Nn>, op: &Op, xs: &[&Tensor], shape: &[usize], scratch: &mut
         Op::Div { .. } => binary(|x, y| x / y),
         Op::Activation { function, .. } => tensor_of(shape, elementwise::activation(xs[0].data(), function)),
         Op::Softmax { axis, .. } => tensor_of(shape, reduce::softmax(xs[0], *axis)),
+        Op::LogSoftmax { axis, .. } => tensor_of(shape, reduce::log_softmax(xs[0], *axis)),
+        Op::ArgMax { axis, .. } => tensor_of(shape, reduce::arg_max(xs[0], *axis)),
         Op::Poly { polynomial, .. } => tensor_of(shape, elementwise::polynomial(xs[0].data(), polynomial)),
         Op::MaxPool { kernel, strides, pads, dilations, .. } => {
             let window = conv::Window { strides: *strides, pads: *pads, dilations: *dilations };

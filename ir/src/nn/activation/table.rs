@@ -18,7 +18,9 @@ pub const TABLE: &[&Function] = &[
     &HARD_SIGMOID,
     &HARD_SWISH,
     &LEAKY_RELU,
+    &LOG,
     &MISH,
+    &POWER,
     &RELU,
     &SELU,
     &SIGMOID,
@@ -137,6 +139,20 @@ static LEAKY_RELU: Function = Function {
     image: |_| Image::Bent,
 };
 
+/// Ends of the operands of a function that is not defined everywhere; none are given at first.
+const FROM: Parameter = Parameter { name: "from", kind: Kind::Bound, default: f64::NEG_INFINITY };
+const TO: Parameter = Parameter { name: "to", kind: Kind::Bound, default: f64::INFINITY };
+
+/// The natural logarithm.
+static LOG: Function = Function {
+    name: "log",
+    onnx: "Log",
+    parameters: &[FROM, TO],
+    value: |p, x| (x + middle(p[0], p[1])).ln(),
+    form: |p| smooth(0.0, 0.0, Parity::General, (X + number(middle(p[0], p[1]))).ln()),
+    image: |p| Image::Above(-middle(p[0], p[1])),
+};
+
 /// `x tanh(ln(1 + e^x))` (Misra, arXiv 1908.08681).
 static MISH: Function = Function {
     name: "mish",
@@ -150,6 +166,25 @@ static MISH: Function = Function {
     },
     // -0.3088 at -1.192.
     image: |_| Image::Dip(-0.31),
+};
+
+/// `x^exponent`.
+static POWER: Function = Function {
+    name: "power",
+    onnx: "Pow",
+    parameters: &[Parameter { name: "exponent", kind: Kind::Number, default: 0.5 }, FROM, TO],
+    value: |p, x| (x + middle(p[1], p[2])).powf(p[0]),
+    form: |p| {
+        let base = || X + number(middle(p[1], p[2]));
+        let power = match p[0] {
+            -1.0 => number(1.0) / base(),
+            0.5 => base().sqrt(),
+            -0.5 => number(1.0) / base().sqrt(),
+            exponent => (base().ln() * number(exponent)).exp(),
+        };
+        smooth(0.0, 0.0, Parity::General, power)
+    },
+    image: |p| Image::Above(-middle(p[1], p[2])),
 };
 
 /// `max(x, 0)`.
@@ -251,19 +286,28 @@ impl Activation {
         Activation { function, parameters: [0.0; super::MAX_PARAMETERS] }
     }
 
+    /// The natural logarithm, of whatever is positive.
+    pub const LOG: Activation =
+        Activation { function: &LOG, parameters: [f64::NEG_INFINITY, f64::INFINITY, 0.0] };
+
+    /// `x^exponent`, of whatever is positive.
+    pub const fn power(exponent: f64) -> Self {
+        Activation { function: &POWER, parameters: [exponent, f64::NEG_INFINITY, f64::INFINITY] }
+    }
+
     /// `x` where positive, `alpha x` elsewhere.
     pub const fn leaky_relu(alpha: f64) -> Self {
-        Activation { function: &LEAKY_RELU, parameters: [alpha, 0.0] }
+        Activation { function: &LEAKY_RELU, parameters: [alpha, 0.0, 0.0] }
     }
 
     /// `min(max(x, low), high)`.
     pub const fn clip(low: f64, high: f64) -> Self {
-        Activation { function: &CLIP, parameters: [low, high] }
+        Activation { function: &CLIP, parameters: [low, high, 0.0] }
     }
 
     /// `x/2 (1 + erf(x / sqrt 2))`, or the form with `tanh`.
     pub const fn gelu(tanh: bool) -> Self {
-        Activation { function: &GELU, parameters: [if tanh { 1.0 } else { 0.0 }, 0.0] }
+        Activation { function: &GELU, parameters: [if tanh { 1.0 } else { 0.0 }, 0.0, 0.0] }
     }
 
     /// `x sigmoid(alpha x)`, `alpha` above 0.
@@ -271,7 +315,7 @@ impl Activation {
         if alpha == 1.0 {
             Activation::SILU
         } else {
-            Activation { function: &SWISH, parameters: [alpha, 0.0] }
+            Activation { function: &SWISH, parameters: [alpha, 0.0, 0.0] }
         }
     }
 }
@@ -297,6 +341,11 @@ fn hard_gate(alpha: f64, beta: f64) -> Clamp {
     }
     // As good as constant.
     Clamp { low: 0.0, high: 0.0, scale: 0.0, offset: clamp(beta, 0.0, 1.0) }
+}
+
+/// The middle between two ends, 0 where they are not given.
+fn middle(from: f64, to: f64) -> f64 {
+    if from.is_finite() && to.is_finite() { (from + to) / 2.0 } else { 0.0 }
 }
 
 // Comparisons are written so that NaN passes through.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fhec_ir::{
     entity::{Const, Value},
     fact::STORED_ORDERS,
-    func::{Func, OpData},
+    func::{Func, OpData, StageOp},
     layer_values::StoredOrder,
     nn::{Nn, Op},
     permutation::Permutation,
@@ -197,6 +197,21 @@ impl Emitter<'_, '_> {
             }
             Op::Softmax { x, axis } => {
                 Op::Softmax { x: self.operand(*x, &order, shape)?, axis: place(*axis)? }
+            }
+            Op::LogSoftmax { x, axis } => {
+                Op::LogSoftmax { x: self.operand(*x, &order, shape)?, axis: place(*axis)? }
+            }
+            Op::AxisMatrices { x, axes, weights } => {
+                let x = self.operand(*x, &orders[0], needs.shape(*x))?;
+                let axes: Result<Vec<usize>, _> = axes.iter().map(|&axis| place(axis)).collect();
+                Op::AxisMatrices { x, axes: axes?, weights: weights.clone() }
+            }
+            // Nothing is moved.
+            Op::ConvTranspose2d { x, .. } | Op::ArgMax { x, .. } => {
+                let mut op = data.op.clone();
+                let new = self.operand(*x, &orders[0], needs.shape(*x))?;
+                op.operands_mut().into_iter().for_each(|operand| *operand = new);
+                op
             }
             Op::ReduceMean { x, axes, keep_dims } => {
                 let from = needs.shape(*x);

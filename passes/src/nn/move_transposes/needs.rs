@@ -65,7 +65,10 @@ impl<'f> Needs<'f> {
                 Parts::of(order, result)?.dims()?;
                 vec![order.clone()]
             }
-            Op::Softmax { axis, .. } => {
+            Op::AxisMatrices { x, axes, .. } => {
+                vec![self.whole_along(order, axes, result, self.shape(*x))?]
+            }
+            Op::Softmax { axis, .. } | Op::LogSoftmax { axis, .. } => {
                 let parts = Parts::of(order, result)?;
                 parts.dims()?;
                 parts.is_whole(*axis).then(|| vec![order.clone()])?
@@ -119,7 +122,7 @@ impl<'f> Needs<'f> {
             Op::Transpose { permutation, .. } => {
                 vec![Parts::of(order, result)?.renamed(|dim| permutation[dim]).order()]
             }
-            Op::Dense { .. } | Op::MatMul { .. } => {
+            Op::Dense { .. } | Op::MatMul { .. } | Op::ConvTranspose2d { .. } | Op::ArgMax { .. } => {
                 let operands = data.op.operands();
                 order.is_identity().then(|| operands.iter().map(identity).collect())?
             }
@@ -134,12 +137,14 @@ impl<'f> Needs<'f> {
             | Op::Poly { .. }
             | Op::Reshape { .. }
             | Op::Softmax { .. }
+            | Op::LogSoftmax { .. }
             | Op::BatchNorm { .. } => Some(order.clone()),
             Op::Add { .. } | Op::Sub { .. } | Op::Mul { .. } | Op::Div { .. } => {
                 (from == to).then(|| order.clone())
             }
             Op::ReduceMean { axes, .. } => resized(order, from, &self.kept(x, axes)),
             Op::Pad { .. } | Op::Slice { .. } | Op::Concat { .. } => self.changed(order, from, to),
+            Op::AxisMatrices { axes, .. } => self.whole_along(order, axes, from, to),
             Op::MaxPool { .. } | Op::AveragePool { .. } => resized(order, from, to),
             Op::Conv2d { weight, groups, .. } if self.is_depthwise(*weight, *groups) => {
                 resized(order, from, to)
@@ -149,7 +154,12 @@ impl<'f> Needs<'f> {
                 let place = |dim: usize| permutation.iter().position(|&from| from == dim);
                 Some(Parts::of(order, from)?.renamed(|dim| place(dim).expect("it is a permutation")).order())
             }
-            Op::Constant { .. } | Op::Conv2d { .. } | Op::Dense { .. } | Op::MatMul { .. } => None,
+            Op::Constant { .. }
+            | Op::Conv2d { .. }
+            | Op::ConvTranspose2d { .. }
+            | Op::ArgMax { .. }
+            | Op::Dense { .. }
+            | Op::MatMul { .. } => None,
         }
     }
 
@@ -197,6 +207,21 @@ impl<'f> Needs<'f> {
         let parts = Parts::of(order, from)?;
         parts.dims()?;
         let whole = (0..from.len()).all(|dim| from[dim] == to[dim] || parts.is_whole(dim));
+        whole.then(|| parts.resized(from, to))?.map(|parts| parts.order())
+    }
+
+    /// The order of a tensor of shape `to` that has the dimensions of one of shape `from` in `order`,
+    /// if all of `axes`, which change, are whole there.
+    fn whole_along(
+        &self,
+        order: &Permutation,
+        axes: &[usize],
+        from: &[usize],
+        to: &[usize],
+    ) -> Option<Permutation> {
+        let parts = Parts::of(order, from)?;
+        parts.dims()?;
+        let whole = axes.iter().all(|&axis| parts.is_whole(axis));
         whole.then(|| parts.resized(from, to))?.map(|parts| parts.order())
     }
 

@@ -159,10 +159,13 @@ impl Emitter<'_> {
             Op::BatchNorm { scale, bias, mean, variance, .. } => {
                 [scale, bias, mean, variance].into_iter().for_each(moved);
             }
-            Op::Conv2d { weight, bias, .. } | Op::Dense { weight, bias, .. } => {
+            Op::Conv2d { weight, bias, .. }
+            | Op::ConvTranspose2d { weight, bias, .. }
+            | Op::Dense { weight, bias, .. } => {
                 moved(weight);
                 bias.iter_mut().for_each(moved);
             }
+            Op::AxisMatrices { weights, .. } => weights.iter_mut().for_each(moved),
             _ => {}
         }
         Ok(op)

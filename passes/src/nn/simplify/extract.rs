@@ -113,6 +113,8 @@ fn own_cost(graph: &Graph, term: &Term) -> Cost {
             Op::Mul { .. }
             | Op::MatMul { .. }
             | Op::Conv2d { .. }
+            | Op::ConvTranspose2d { .. }
+            | Op::AxisMatrices { .. }
             | Op::Dense { .. }
             | Op::BatchNorm { .. }
             | Op::AveragePool { .. }
@@ -123,9 +125,12 @@ fn own_cost(graph: &Graph, term: &Term) -> Cost {
             | Op::Reshape { .. }
             | Op::Transpose { .. } => cost(1, 1),
             Op::Poly { polynomial, .. } => cost(polynomial.depth() as usize, 1),
-            Op::Div { .. } | Op::Activation { .. } | Op::Softmax { .. } | Op::MaxPool { .. } => {
-                cost(ACTIVATION_DEPTH, 1)
-            }
+            Op::Div { .. }
+            | Op::Activation { .. }
+            | Op::Softmax { .. }
+            | Op::LogSoftmax { .. }
+            | Op::ArgMax { .. }
+            | Op::MaxPool { .. } => cost(ACTIVATION_DEPTH, 1),
         },
         constant => {
             debug_assert!(children(constant).iter().any(|&id| is_constant(graph, id)));

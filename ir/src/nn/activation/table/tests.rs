@@ -4,7 +4,14 @@ use crate::op_table::Family;
 
 /// Every row, with the parameters of ONNX and with others.
 fn all() -> Vec<Activation> {
+    // What is not defined everywhere is looked at where it is at all of the points.
+    let default = |parameter: &Parameter| match parameter.name {
+        "from" => 1.0,
+        "to" => 79.0,
+        _ => parameter.default,
+    };
     let other = |parameter: &Parameter| match parameter.kind {
+        _ if ["from", "to"].contains(&parameter.name) => default(parameter) + 1.0,
         Kind::Flag => 1.0,
         Kind::Bound if parameter.default < 0.0 => -0.75,
         _ => 1.25,
@@ -13,8 +20,10 @@ fn all() -> Vec<Activation> {
         let parameters: Vec<f64> = function.parameters.iter().map(f).collect();
         Activation::new(function, &parameters).unwrap()
     };
-    let both = |function: &&'static Function| [of(function, &|p| p.default), of(function, &other)];
-    TABLE.iter().flat_map(both).chain([Activation::leaky_relu(-0.5), Activation::clip(1.0, -1.0)]).collect()
+    let both = |function: &&'static Function| [of(function, &default), of(function, &other)];
+    let around = |exponent| Activation::power(exponent).around([1.0, 79.0]).unwrap();
+    let more = [Activation::leaky_relu(-0.5), Activation::clip(1.0, -1.0), around(-1.0), around(-0.5)];
+    TABLE.iter().flat_map(both).chain(more).collect()
 }
 
 fn points() -> impl Iterator<Item = f64> {
@@ -88,6 +97,17 @@ fn images_contain_all_values() {
     let nonnegative = [Activation::RELU, Activation::SIGMOID, Activation::EXP, Activation::clip(0.0, 6.0)];
     assert!(nonnegative.iter().all(Activation::is_nonnegative));
     assert!(!Activation::SILU.is_nonnegative() && !Activation::clip(-1.0, 1.0).is_nonnegative());
+}
+
+#[test]
+fn what_is_not_defined_everywhere_has_no_image_there() {
+    for activation in [Activation::LOG, Activation::power(-1.0), Activation::power(0.5)] {
+        assert!(activation.image([-1.0, 2.0])[0].is_nan() && !activation.is_nonnegative());
+        let around = activation.around([1.0, 5.0]).unwrap();
+        assert_eq!([-2.0, 0.0, 2.0].map(|x| around.value(x)), [1.0, 3.0, 5.0].map(|x| activation.value(x)));
+    }
+    assert_eq!(Activation::power(-1.0).image([0.5, 2.0]), [0.5, 2.0]);
+    assert!(Activation::RELU.around([0.0, 1.0]).is_none());
 }
 
 #[test]
