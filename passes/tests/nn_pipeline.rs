@@ -130,6 +130,7 @@ fn compile(func: &Func<Nn>, source: &Source<'_>, relu: ReluMethod) -> NnResult {
         seen,
         [
             "drop-softmax",
+            "move-transposes",
             "collect-polynomials",
             "expand-max-pools",
             "simplify",

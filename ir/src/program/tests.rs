@@ -252,8 +252,9 @@ fn permutations_of_ports_are_undone_by_clients_and_checked() {
         })
     };
     let interface = set(&[4, 16, 1, 0]).unwrap().interface;
-    let image: Vec<f32> = (0..64).map(|x| x as f32).collect();
-    let slots = interface.pack(&image).unwrap();
+    let image: Vec<f32> = (0..64).map(|x| x as f32 / 64.0).collect();
+    let mut slots = interface.pack(&image).unwrap();
+    slots[0].iter_mut().for_each(|x| *x *= 64.0);
     // Element (a, b) of 4 x 16 is where element (b, a) of 16 x 4 is.
     assert_eq!(slots[0][..6], [0.0, 16.0, 32.0, 48.0, 1.0, 17.0]);
     // Ten numbers are stored, as 5 x 2, and are 2 x 5.

@@ -296,8 +296,8 @@ impl Emitter<'_, '_> {
         self.constant(tensor)
     }
 
-    /// Factors and shifts of a batch normalisation, `(x - mean) / sqrt(variance + epsilon) * scale +
-    /// bias`.
+    /// Factors and shifts of a batch normalisation,
+    /// `(x - mean) / sqrt(variance + epsilon) * scale + bias`.
     fn affine(&self, [scale, bias, mean, variance]: [Const; 4], epsilon: f64) -> [Vec<f32>; 2] {
         let [scale, bias, mean, variance] =
             [scale, bias, mean, variance].map(|id| self.func.consts[id].data().iter().map(|&x| f64::from(x)));
