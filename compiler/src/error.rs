@@ -27,7 +27,10 @@ pub enum OpenError {
         source: ProgramError,
     },
     /// The program takes no images.
-    #[error("the network's input has shape {shape:?}, expected [1, channels, height, width]")]
+    #[error(
+        "the network's input has shape {shape:?}; one image [1, channels, height, width] is expected, a series [1, channels, length] or features \
+         [1, features]"
+    )]
     NoImage {
         /// Shape of its input.
         shape: Vec<usize>,
@@ -47,21 +50,17 @@ pub enum NetworkError {
         inputs: usize,
     },
     /// Its input is no image.
-    #[error("the network's input has shape {shape:?}, expected [1, channels, height, width]")]
+    #[error(
+        "the network's input has shape {shape:?}; one image [1, channels, height, width] is expected, a series [1, channels, length] or features \
+         [1, features]: fix another batch or open dimensions with --input-shape"
+    )]
     Shape {
         /// Shape of its input.
         shape: Vec<usize>,
     },
-    /// It has several outputs, or none.
-    #[error(
-        "the network has {} outputs ({}); only networks with one are run: export it with the one that is wanted",
-        names.len(),
-        names.join(", ")
-    )]
-    Outputs {
-        /// Their names, in backquotes where they have some.
-        names: Vec<String>,
-    },
+    /// It has no output.
+    #[error("the network has no output")]
+    NoOutput,
     /// The normalisation has other channels.
     #[error("the normalisation does not fit the network's input")]
     Normalisation(#[from] PreprocessError),

@@ -55,33 +55,25 @@ pub fn open_images(interface: &Interface, path: &Path) -> Result<Dataset, OpenEr
     Ok(Dataset::open(path, image_shape(interface)?)?)
 }
 
-/// The plain network's logits: exact activations, single precision.
+/// The numbers of the plain network's first output: exact activations, single precision.
 pub fn reference_logits(program: &Program, input: &[f32]) -> Result<Vec<f64>, RehearsalError> {
     let image = Tensor::new(program.interface.input.shape.clone(), input)?;
     let outputs = interp::nn::run(program.reference()?, &[image])?;
-    // Programs have one output.
     Ok(outputs.iter().take(1).flat_map(|logits| logits.data()).map(|&x| f64::from(x)).collect())
 }
 
 /// Checks that `network` can be run on images normalised by `preprocess`: one image goes in, of as
-/// many channels as there are means and deviations, and one tensor comes out. Returns the shape of
-/// the image: channels, height, width.
+/// many channels as there are means and deviations, and something comes out. Returns the shape of the
+/// image: channels, height, width.
 pub fn check_network(network: &Func<Nn>, preprocess: &Preprocess) -> Result<ImageShape, NetworkError> {
     let &[input] = network.inputs() else {
         return Err(NetworkError::Inputs { inputs: network.inputs().len() });
     };
-    let [1, second, third, last] = network.ty(input).shape[..] else {
-        return Err(NetworkError::Shape { shape: network.ty(input).shape.clone() });
-    };
-    let shape = preprocess.input_layout().image([1, second, third, last]);
+    let input = &network.ty(input).shape;
+    let shape = preprocess.input_layout().shape(input);
+    let shape = shape.ok_or_else(|| NetworkError::Shape { shape: input.clone() })?;
     preprocess.check_channels(shape[0])?;
-    if let outputs @ ([] | [_, _, ..]) = network.outputs() {
-        let name = |&output| {
-            network.value_name(output).map_or_else(|| format!("{output}"), |name| format!("`{name}`"))
-        };
-        return Err(NetworkError::Outputs { names: outputs.iter().map(name).collect() });
-    }
-    Ok(shape)
+    if network.outputs().is_empty() { Err(NetworkError::NoOutput) } else { Ok(shape) }
 }
 
 /// Index of the largest logit, the first one on a tie.

@@ -3,7 +3,7 @@
 //! Arrays of bytes (`uint8`) are pixels, 0 to 255. Arrays of floats are the network's input itself:
 //! whoever saved floats has normalised already. Accepted shapes, for a network that takes `c × h ×
 //! w`: `c × h × w`, with one channel also `h × w`, channels last (`h × w × c`), and any of them
-//! with the number of images in front.
+//! with the number of images in front; dimensions of 1 may be left out.
 //!
 //! An `.npz` gives its images in an array named `images`, `x`, `data` (or in its only array), and
 //! labels, if it has them, in `labels` or `y`.
@@ -152,8 +152,18 @@ impl<'a> Array<'a> {
         match () {
             () if ends(&expected) || (c == 1 && ends(&[h, w])) => Ok(false),
             () if ends(&[h, w, c]) => Ok(true),
+            () if self.is_squeezed(expected) => Ok(false),
             () => Err(Problem::Shape { found: self.shape.clone(), expected }),
         }
+    }
+
+    /// Whether the array is `expected`, or several of it, but for dimensions of 1: a series of one
+    /// channel, say, or a list of features.
+    fn is_squeezed(&self, expected: ImageShape) -> bool {
+        let long = |shape: &[usize]| shape.iter().copied().filter(|&d| d != 1).collect::<Vec<_>>();
+        // A dimension of the array may be the number of images, 1 included.
+        long(&self.shape) == long(&expected)
+            || self.shape.split_first().is_some_and(|(_, rest)| long(rest) == long(&expected))
     }
 
     /// The elements image after image, each channel-major and row-major.

@@ -228,10 +228,7 @@ impl Interface {
 
     /// Channels, height and width of the images that the program takes, if it takes images.
     pub fn image_shape(&self) -> Option<[usize; 3]> {
-        match self.input.shape[..] {
-            [1, second, third, last] => Some(self.preprocess.input_layout().image([1, second, third, last])),
-            _ => None,
-        }
+        self.preprocess.input_layout().shape(&self.input.shape)
     }
 
     /// What the security table says of the program's secrets, computed from its parameters and

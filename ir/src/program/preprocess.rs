@@ -39,6 +39,20 @@ impl InputLayout {
         }
     }
 
+    /// Channels, height and width of what an input of any shape takes, one at a time: of pictures as
+    /// [`image`](Self::image) says; of series `[1, channels, length]` the height is 1; of features
+    /// `[1, features]` or `[features]` each is a channel. `None` for batches, for no numbers at all,
+    /// and for more dimensions.
+    pub fn shape(self, input: &[usize]) -> Option<[usize; 3]> {
+        let shape = match *input {
+            [features] | [1, features] => [features, 1, 1],
+            [1, channels, length] => [channels, 1, length],
+            [1, second, third, last] => self.image([1, second, third, last]),
+            _ => return None,
+        };
+        (!shape.contains(&0)).then_some(shape)
+    }
+
     /// An image `[c][y][x]`, of a shape of channels, height and width, as the network takes it.
     ///
     /// # Panics
