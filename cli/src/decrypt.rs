@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use fhec_ir::program::Interface;
+use fhec_ir::program::{Ending, Interface};
 use serde::Serialize;
 
 use super::args::Common;
@@ -43,11 +43,22 @@ pub struct Args {
     raw: bool,
 }
 
+/// The numbers of one output.
+#[derive(Clone, Serialize)]
+struct OutputValues {
+    name: String,
+    shape: Vec<usize>,
+    values: Vec<f64>,
+}
+
 /// The answer for an image.
 #[derive(Clone, Serialize)]
 struct Verdict {
     class: usize,
     class_name: String,
+    /// Outputs after the first, without `--class-only`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_outputs: Vec<OutputValues>,
     /// Without `--class-only`.
     #[serde(skip_serializing_if = "Option::is_none")]
     logits: Option<Vec<f64>>,
@@ -103,17 +114,26 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             "raw logits tell about the secret key: do not show them to anybody who does not own it (docs/threat-model.md)"
         );
     }
-    let verdict = |logits: &[f64]| {
-        let class = argmax(logits);
-        let shown = logits.iter().map(|&logit| step.map_or(logit, |step| rounded(logit, step))).collect();
+    let verdict = |image: usize| {
+        let of_image = |values: &[f64]| -> Vec<f64> {
+            let each = values.len() / batch;
+            let shown = values[image * each..][..each].iter();
+            shown.map(|&value| step.map_or(value, |step| rounded(value, step))).collect()
+        };
+        let others = interface.outputs.iter().zip(&answer.outputs).skip(1).map(|(port, values)| {
+            let (name, shape) = (port.name.clone(), port.shape.clone());
+            OutputValues { name, shape, values: of_image(values) }
+        });
+        let each = answer.logits().len() / batch;
+        let class = argmax(&answer.logits()[image * each..][..each]);
         Verdict {
             class,
             class_name: interface.class_name(class),
-            logits: (!args.class_only).then_some(shown),
+            other_outputs: if args.class_only { Vec::new() } else { others.collect() },
+            logits: (!args.class_only).then(|| of_image(answer.logits())),
         }
     };
-    let each = answer.logits().len() / batch;
-    let images: Vec<Verdict> = answer.logits().chunks_exact(each).take(count).map(verdict).collect();
+    let images: Vec<Verdict> = (0..count).map(verdict).collect();
     let verbose = common.verbose > 0;
     let report = Report {
         first: images[0].clone(),
@@ -125,12 +145,24 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     };
     let out = Output::new(common.json);
     out.json(&report)?;
-    for (index, Verdict { class, class_name, logits }) in images.iter().enumerate() {
+    let first = interface.output();
+    let what = match first.ending {
+        _ if !first.is_class_list() => "values",
+        Ending::Nothing => "logits",
+        Ending::Softmax => "probabilities",
+        Ending::LogSoftmax => "log-probabilities",
+    };
+    let words = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<String>>().join(" ");
+    for (index, Verdict { class, class_name, logits, other_outputs }) in images.iter().enumerate() {
         let image = if batch > 1 { format!("image {index}: ") } else { String::new() };
-        out.text(&format!("{image}class {class} ({class_name})\n"))?;
+        if first.is_class_list() || args.class_only {
+            out.text(&format!("{image}class {class} ({class_name})\n"))?;
+        }
         if let Some(logits) = logits {
-            let logits: Vec<String> = logits.iter().map(f64::to_string).collect();
-            out.text(&format!("logits {}\n", logits.join(" ")))?;
+            out.text(&format!("{what} {}\n", words(logits)))?;
+        }
+        for OutputValues { name, shape, values } in other_outputs {
+            out.text(&format!("{image}output {name} {shape:?} {}\n", words(values)))?;
         }
     }
     Ok(())

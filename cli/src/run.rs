@@ -23,7 +23,7 @@ use fhec_compiler::error::RehearsalError;
 use fhec_compiler::layer_errors::{Inspector, LayerError};
 use fhec_compiler::memory::{human_bytes, peak_rss_bytes};
 use fhec_compiler::profile::{OpTime, Recorder, layer_seconds, write_trace};
-use fhec_compiler::program::{argmax, image_shape, open_images, reference_logits, rounded};
+use fhec_compiler::program::{argmax, image_shape, open_images, reference_outputs, rounded};
 use fhec_compiler::report::layer_errors::layer_errors;
 use fhec_compiler::report::measured::{MeasuredLayer, measured, measured_layers};
 use fhec_compiler::report::summary::human_seconds;
@@ -106,6 +106,9 @@ struct ImageReport {
     logits: Vec<f64>,
     reference_class: usize,
     reference_logits: Vec<f64>,
+    /// Outputs after the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_outputs: Vec<OutputReport>,
     label: Option<u8>,
     /// Of the evaluation, which answers all images of a batch; of all processes, where it was
     /// interrupted.
@@ -122,6 +125,15 @@ struct ImageReport {
     /// With `--layer-errors`.
     #[serde(skip_serializing_if = "Option::is_none")]
     layer_errors: Option<Vec<LayerError>>,
+}
+
+/// The numbers of one output, under encryption and of the plain network.
+#[derive(Serialize)]
+struct OutputReport {
+    name: String,
+    shape: Vec<usize>,
+    values: Vec<f64>,
+    reference: Vec<f64>,
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
@@ -229,17 +241,30 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             (Some(inspector), Some(seen)) => Some(inspector.errors(&image, first as u64, seen)?),
             _ => None,
         };
-        let plain = inputs.par_iter().map(|image| reference_logits(&program, image));
-        let plain: Vec<Vec<f64>> = plain.collect::<Result<_, RehearsalError>>()?;
-        let logits = answer.logits().chunks_exact(answer.logits().len() / batch);
-        for ((index, reference_logits), logits) in indices.zip(plain).zip(logits) {
+        let plain = inputs.par_iter().map(|image| reference_outputs(&program, image));
+        let plain: Vec<Vec<Vec<f64>>> = plain.collect::<Result<_, RehearsalError>>()?;
+        let shown = |values: &[f64]| -> Vec<f64> {
+            values.iter().map(|&value| step.map_or(value, |step| rounded(value, step))).collect()
+        };
+        for (image, (index, mut plain)) in indices.zip(plain).enumerate() {
+            let ports = program.interface.outputs.iter().zip(&answer.outputs);
+            let of_image = |values: &[f64]| {
+                let each = values.len() / batch;
+                shown(&values[image * each..][..each])
+            };
+            let others = ports.zip(plain.split_off(1)).skip(1).map(|((port, values), reference)| {
+                let (name, shape) = (port.name.clone(), port.shape.clone());
+                OutputReport { name, shape, values: of_image(values), reference }
+            });
+            let (logits, reference_logits) = (of_image(answer.logits()), plain.remove(0));
             let report = ImageReport {
                 index,
-                class: argmax(logits),
+                class: argmax(&logits),
                 reference_class: argmax(&reference_logits),
                 label: images.labels().map(|labels| labels[index]),
-                logits: logits.iter().map(|&logit| step.map_or(logit, |step| rounded(logit, step))).collect(),
+                logits,
                 reference_logits,
+                other_outputs: others.collect(),
                 seconds,
                 resumed_at_op,
                 imaginary_residue: verbose.then_some(answer.imaginary_residue),
@@ -327,18 +352,35 @@ fn images(args: &Args, program: &Program) -> Result<(Dataset, String)> {
     }
 }
 
-/// Plain and encrypted logits side by side.
+/// Classes in the table of one image.
+const MOST_CLASSES: usize = 20;
+
+/// Plain and encrypted logits side by side, of the first classes by the plain network; how far
+/// outputs that are no lists of classes are apart.
 fn table(program: &Program, source: &str, report: &ImageReport) -> String {
-    let mut text = format!(
-        "\n{source}, image {}\n{:>12} {:>10} {:>10} {:>10}\n",
-        report.index, "class", "plain", "encrypted", "difference"
-    );
-    for (class, (plain, encrypted)) in report.reference_logits.iter().zip(&report.logits).enumerate() {
+    let mut text = format!("\n{source}, image {}\n", report.index);
+    let first = program.interface.output();
+    let mut classes: Vec<usize> = (0..report.logits.len()).collect();
+    if first.is_class_list() {
+        let _ = writeln!(text, "{:>12} {:>10} {:>10} {:>10}", "class", "plain", "encrypted", "difference");
+        if classes.len() > MOST_CLASSES {
+            classes.sort_by(|&a, &b| report.reference_logits[b].total_cmp(&report.reference_logits[a]));
+            classes.truncate(MOST_CLASSES);
+        }
+    } else {
+        classes.clear();
+        text += &apart(&first.name, &first.shape, &report.reference_logits, &report.logits);
+    }
+    for class in classes {
+        let (plain, encrypted) = (report.reference_logits[class], report.logits[class]);
         let mark = if class == report.class { "  <-" } else { "" };
         let name = program.interface.class_name(class);
         // Writing to a String cannot fail.
         let _ =
             writeln!(text, "{name:>12} {plain:>10.4} {encrypted:>10.4} {:>10.1e}{mark}", encrypted - plain);
+    }
+    for OutputReport { name, shape, values, reference } in &report.other_outputs {
+        text += &apart(name, shape, reference, values);
     }
     if report.overflow {
         let _ = writeln!(
@@ -346,6 +388,10 @@ fn table(program: &Program, source: &str, report: &ImageReport) -> String {
             "encrypted answer: refused, it decrypts to noise: a value left its range, {:.2} s",
             report.seconds
         );
+        return text;
+    }
+    if !first.is_class_list() {
+        let _ = writeln!(text, "encrypted answer: {:.2} s", report.seconds);
         return text;
     }
     let verdict =
@@ -358,6 +404,20 @@ fn table(program: &Program, source: &str, report: &ImageReport) -> String {
         report.seconds
     );
     text
+}
+
+/// How far an encrypted output is from that of the plain network.
+fn apart(name: &str, shape: &[usize], plain: &[f64], encrypted: &[f64]) -> String {
+    let differences = || plain.iter().zip(encrypted).map(|(a, b)| (a - b).abs());
+    let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0f64, f64::max);
+    let energy = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+    let decibels =
+        10.0 * (energy(&mut plain.iter().copied()) / energy(&mut differences()).max(1e-300)).log10();
+    format!(
+        "output {name} {shape:?}: differences of at most {:.1e}, the largest number is {:.4}; {decibels:.0} dB\n",
+        largest(&mut differences()),
+        largest(&mut plain.iter().map(|x| x.abs()))
+    )
 }
 
 fn closing(report: &Report) -> String {

@@ -97,12 +97,12 @@ fn means_and_deviations_are_one_or_one_per_channel() {
 }
 
 #[test]
-fn networks_with_several_outputs_are_named_with_them() {
-    let mut m = dense(1);
-    node(&mut m, "Relu", &["y"], &["z"]);
-    let other = onnx_protobuf::ValueInfoProto { name: "z".into(), ..Default::default() };
-    m.graph.mut_or_insert_default().output.push(other);
-    refused(&m, &[], &["2 outputs (`y`, `z`)", "only networks with one are run"]);
+fn batches_and_volumes_are_named_with_their_shapes() {
+    for shape in [&[2, 3, 4, 4][..], &[1, 2, 3, 4, 4]] {
+        let mut m = model(13, shape);
+        node(&mut m, "Relu", &["x"], &["y"]);
+        refused(&m, &[], &[&format!("{shape:?}"), "--input-shape"]);
+    }
 }
 
 #[test]

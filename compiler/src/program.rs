@@ -57,9 +57,14 @@ pub fn open_images(interface: &Interface, path: &Path) -> Result<Dataset, OpenEr
 
 /// The numbers of the plain network's first output: exact activations, single precision.
 pub fn reference_logits(program: &Program, input: &[f32]) -> Result<Vec<f64>, RehearsalError> {
+    Ok(reference_outputs(program, input)?.into_iter().next().unwrap_or_default())
+}
+
+/// The numbers of all outputs of the plain network, likewise.
+pub fn reference_outputs(program: &Program, input: &[f32]) -> Result<Vec<Vec<f64>>, RehearsalError> {
     let image = Tensor::new(program.interface.input.shape.clone(), input)?;
     let outputs = interp::nn::run(program.reference()?, &[image])?;
-    Ok(outputs.iter().take(1).flat_map(|logits| logits.data()).map(|&x| f64::from(x)).collect())
+    Ok(outputs.iter().map(|output| output.data().iter().map(|&x| f64::from(x)).collect()).collect())
 }
 
 /// Checks that `network` can be run on images normalised by `preprocess`: one image goes in, of as

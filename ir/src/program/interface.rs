@@ -129,6 +129,12 @@ const MOST_BEYOND: f64 = 2.0;
 const MAX_PORT_SLOTS: usize = 1 << 27;
 
 impl Port {
+    /// Whether the tensor of one image is a list of classes, by its shape: all elements along one
+    /// dimension, and more than one.
+    pub fn is_class_list(&self) -> bool {
+        self.shape.iter().filter(|&&length| length > 1).count() == 1
+    }
+
     fn check(&self, port: &'static str, params: &Params, batch: &Batch) -> Result<(), InterfaceError> {
         let Port { shape, ty, layout, factor, permutation, spare, log2_error, .. } = self;
         let error = |reason: String| Err(InterfaceError::Port { port, reason });
