@@ -36,7 +36,7 @@ use crate::verify::verify;
 
 const MAGIC: &[u8; 4] = b"FHEP";
 /// Version of the format written; only this one is read.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 /// Magic, version, number of sections.
 const PREFIX: usize = 12;
 /// Kind, length, digest.
