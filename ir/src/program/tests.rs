@@ -167,7 +167,7 @@ fn other_versions_and_tables_of_sections_are_errors() {
     old[4] = 2;
     refused(
         Program::from_bytes(&old, 98),
-        "format version 2, this fhec reads version 3; compile the model again",
+        "format version 2, this fhec reads version 4; compile the model again",
     );
     let order = |order: &[usize]| -> Vec<u8> {
         seal(&order.iter().map(|&index| sections[index].clone()).collect::<Vec<_>>())
