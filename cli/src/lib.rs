@@ -3,7 +3,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `compile`, `calibrate` | from a model file to a program; fits of its activations |
+//! | `check`, `compile`, `calibrate` | a look at a model file; from there to a program; fits of its activations |
 //! | `inspect`, `diff` | the plan of a program; two plans compared |
 //! | `client`, `server` | the parts of a program that each party needs |
 //! | `keygen`, `encrypt`, `eval`, `decrypt` | client and server apart |
@@ -17,6 +17,7 @@
 mod args;
 mod bench;
 mod calibrate;
+mod check;
 mod client;
 mod compile;
 mod decrypt;
@@ -59,6 +60,7 @@ use args::Common;
         scales, keys and parameters, for the security level asked for.",
     after_help = "A first look (nothing but this program needed):\n  fhec run\n\n\
         One's own network, all roles on one machine:\n  \
+        fhec check net.onnx\n  \
         fhec compile net.onnx --security 128 --calibration images.npy -o net.fhec\n  \
         fhec inspect net.fhec\n  \
         fhec simulate net.fhec --dataset test_batch.bin\n  \
@@ -82,6 +84,7 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Check(check::Args),
     Compile(compile::Args),
     Calibrate(calibrate::Args),
     Inspect(inspect::Args),
@@ -112,6 +115,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     }
     match command {
         Command::Compile(args) => return compile::execute(args, &common),
+        Command::Check(args) => check::execute(args, &common),
         Command::Calibrate(args) => calibrate::execute(args, &common),
         Command::Inspect(args) => inspect::execute(args, &common),
         Command::Diff(args) => return Ok(diff::execute(args, &common)?),

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`data`] | images from files, and what turns pixels into network input |
 //! | [`onnx`] | ONNX models become functions of the nn stage |
+//! | [`check`] | a look at a model before it is compiled |
 //! | [`build`] | a compile: model, normalisation and calibration in, a program out |
 //! | [`embedded`] | the networks that come with fhec |
 //! | [`program`] | compiled programs from files, and their plain networks |
@@ -25,6 +26,7 @@
 pub mod activation_ranges;
 pub mod blame;
 pub mod build;
+pub mod check;
 pub mod data;
 pub mod embedded;
 pub mod error;

@@ -109,7 +109,7 @@ pub enum CompileError {
 
 impl CompileError {
     /// What passes say about `model`.
-    pub(super) fn of_passes(model: String, error: PassError) -> Self {
+    pub(crate) fn of_passes(model: String, error: PassError) -> Self {
         match error {
             PassError::Params(ChooseParamsError::Memory { ram, nearest, .. }) => {
                 CompileError::Memory { model, source: out_of_memory(ram, &nearest) }

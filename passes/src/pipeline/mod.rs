@@ -15,5 +15,5 @@ pub mod nn;
 pub mod packed;
 pub mod runner;
 
-pub use nn::{NnOptions, NnResult, run_nn};
+pub use nn::{NnOptions, NnResult, fold_nn, run_nn};
 pub use runner::{After, Runner, Snapshot, StageName};

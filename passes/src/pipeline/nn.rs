@@ -87,19 +87,7 @@ pub fn run_nn<'a>(
     after: &'a mut After<'a>,
 ) -> Result<NnResult, PassError> {
     let mut runner = Runner::new(options.verify_each, after);
-    verify(func).map_err(|errors| PassError::Verify { pass: "input", errors })?;
-
-    let dropped = match options.encrypt_softmax {
-        true => Arc::new(func.clone()),
-        false => runner.pass(func, |func| Ok(drop_softmax(func)))?,
-    };
-    let moved = runner.pass(&dropped, move_transposes)?;
-    let func = runner.pass(&moved, collect_polynomials)?;
-    let func = runner.pass(&func, expand_max_pools)?;
-    let reference = runner.pass(&func, |func| simplify::simplify(func, &options.simplify))?;
-
-    // Calibration and fits take minutes: what cannot be lowered is said before.
-    check_lowerable(&reference)?;
+    let reference = folded(func, options, &mut runner)?;
 
     let saturating = matches!(source, calibrate::Source::Images(_)) && saturates(&reference);
     let func = if saturating {
@@ -149,6 +137,31 @@ pub fn run_nn<'a>(
     let ranges = range_rows(&exact, &ranges, source);
     let reference = Arc::unwrap_or_clone(reference);
     Ok(NnResult { reference, func, ranges, activations, reports: runner.finish() })
+}
+
+/// The network with its activations still in place, folded as far as it goes: what a look at a
+/// network needs, without anything being run.
+///
+/// # Errors
+/// As [`run_nn`].
+pub fn fold_nn(func: &Func<Nn>, options: &NnOptions) -> Result<Arc<Func<Nn>>, PassError> {
+    let mut after = |_: &'static str, _| ();
+    folded(func, options, &mut Runner::new(options.verify_each, &mut after))
+}
+
+fn folded(func: &Func<Nn>, options: &NnOptions, runner: &mut Runner<'_>) -> Result<Arc<Func<Nn>>, PassError> {
+    verify(func).map_err(|errors| PassError::Verify { pass: "input", errors })?;
+    let dropped = match options.encrypt_softmax {
+        true => Arc::new(func.clone()),
+        false => runner.pass(func, |func| Ok(drop_softmax(func)))?,
+    };
+    let moved = runner.pass(&dropped, move_transposes)?;
+    let func = runner.pass(&moved, collect_polynomials)?;
+    let func = runner.pass(&func, expand_max_pools)?;
+    let folded = runner.pass(&func, |func| simplify::simplify(func, &options.simplify))?;
+    // Calibration and fits take minutes: what cannot be lowered is said before.
+    check_lowerable(&folded)?;
+    Ok(folded)
 }
 
 /// Degree of ReLUs that cannot be fitted: parts of `clip`.
