@@ -375,7 +375,8 @@ fn images_grow_and_tensors_turn() {
     for slots in [1 << 8, 1 << 11] {
         let packed = check(body, slots);
         let kinds = packed.ops().iter().filter(|data| matches!(data.op, Op::LinearMap { .. }));
-        assert!(kinds.count() >= 7);
+        // The transposes at the ends are the client's.
+        assert!(kinds.count() >= 5);
     }
     check_batch(&parse(body), &LayoutOptions { images: 3, ..LayoutOptions::for_slots(1 << 12) });
     let pixels = LayoutOptions { images: 5, packing: Packing::Pixel, ..LayoutOptions::for_slots(16) };

@@ -65,7 +65,12 @@ pub(super) fn space_to_depth(node: &mut Node<'_>) -> Outputs {
     }
     let (h, w) = (h / size, w / size);
     let apart = node.reshape(&x, vec![n, c, h, size, w, size])?;
-    let turned = node.transpose(&apart, vec![0, 3, 5, 1, 2, 4])?;
+    let permutation = match node.text_or("mode", "DCR")?.as_str() {
+        "DCR" => vec![0, 3, 5, 1, 2, 4],
+        "CRD" => vec![0, 1, 3, 5, 2, 4],
+        other => return Err(node.invalid(format!("there is no mode `{other}`"))),
+    };
+    let turned = node.transpose(&apart, permutation)?;
     Ok(vec![node.reshape(&turned, vec![n, c * size * size, h, w])?])
 }
 
