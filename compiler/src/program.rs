@@ -68,8 +68,8 @@ pub fn reference_outputs(program: &Program, input: &[f32]) -> Result<Vec<Vec<f64
 }
 
 /// Checks that `network` can be run on images normalised by `preprocess`: one image goes in, of as
-/// many channels as there are means and deviations, and something comes out. Returns the shape of the
-/// image: channels, height, width.
+/// many channels as there are means and deviations, and something comes out. Returns the shape of
+/// the image: channels, height, width.
 pub fn check_network(network: &Func<Nn>, preprocess: &Preprocess) -> Result<ImageShape, NetworkError> {
     let &[input] = network.inputs() else {
         return Err(NetworkError::Inputs { inputs: network.inputs().len() });

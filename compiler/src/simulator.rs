@@ -22,8 +22,8 @@ pub struct Simulator {
 /// What a simulated run answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Simulated {
-    /// What decrypting the answer would give: per output its numbers, image after image for programs
-    /// of a batch.
+    /// What decrypting the answer would give: per output its numbers, image after image for
+    /// programs of a batch.
     pub outputs: Vec<Vec<f64>>,
     /// Operands that were outside the range of what was done to them; empty for runs without noise,
     /// which do not look.

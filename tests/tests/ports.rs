@@ -15,8 +15,8 @@ use fhec_passes::nn::calibrate::Source;
 use fhec_passes::options::CompileOptions;
 use fhec_roles::{Client, Server, context};
 
-/// A rectifier on the input, and two outputs: probabilities of a sigmoid, which is one half at zero,
-/// and numbers. Weights bring pixels of 0 to 255 to the sizes that a network has.
+/// A rectifier on the input, and two outputs: probabilities of a sigmoid, which is one half at
+/// zero, and numbers. Weights bring pixels of 0 to 255 to the sizes that a network has.
 const NETWORK: &str = r#"func nn ports {
     const @0 : f32[6, 64] = random(1) const @1 : f32[4, 64] = random(2) const @2 : f32[] = [0.02]
     const @3 : f32[1, 1, 8, 8] = random(3) const @4 : f32[] = [100.0]

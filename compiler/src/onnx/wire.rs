@@ -6,7 +6,8 @@
 //! the decoder will visit, refuses groups, deep nesting and absurd numbers of messages, and knows
 //! where a truncated file breaks off.
 //!
-//! Wire format: <https://protobuf.dev/programming-guides/encoding/>; field numbers: `onnx.proto` of ONNX 1.23.
+//! Wire format: <https://protobuf.dev/programming-guides/encoding/>; field numbers: `onnx.proto` of
+//! ONNX 1.23.
 
 /// Deepest nesting of messages; a plain network needs 6.
 const MAX_DEPTH: usize = 40;

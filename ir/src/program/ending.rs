@@ -1,5 +1,5 @@
-//! What is left of a network to whoever decrypts: a softmax over a list of classes, say, which under
-//! encryption would cost levels and precision and which tells a client no more.
+//! What is left of a network to whoever decrypts: a softmax over a list of classes, say, which
+//! under encryption would cost levels and precision and which tells a client no more.
 
 use serde::{Deserialize, Serialize};
 

@@ -298,9 +298,9 @@ impl Interface {
         self.preprocess.classes().get(class).cloned().unwrap_or_else(|| class.to_string())
     }
 
-    /// The distance between two answers of the first output that can be told apart for certain: six standard deviations
-    /// of the error that was predicted, rounded up to a power of ten. The prediction is not
-    /// believed where it promises less than the rounding of one ciphertext.
+    /// The distance between two answers of the first output that can be told apart for certain: six
+    /// standard deviations of the error that was predicted, rounded up to a power of ten. The
+    /// prediction is not believed where it promises less than the rounding of one ciphertext.
     pub fn certain_step(&self) -> f64 {
         let Port { ty, factor, ending, log2_error, .. } = self.output();
         let model = NoiseModel::new(&self.params, ty.slots);

@@ -39,10 +39,10 @@ impl InputLayout {
         }
     }
 
-    /// Channels, height and width of what an input of any shape takes, one at a time: of pictures as
-    /// [`image`](Self::image) says; of series `[1, channels, length]` the height is 1; of features
-    /// `[1, features]` or `[features]` each is a channel. `None` for batches, for no numbers at all,
-    /// and for more dimensions.
+    /// Channels, height and width of what an input of any shape takes, one at a time: of pictures
+    /// as [`image`](Self::image) says; of series `[1, channels, length]` the height is 1; of
+    /// features `[1, features]` or `[features]` each is a channel. `None` for batches, for no
+    /// numbers at all, and for more dimensions.
     pub fn shape(self, input: &[usize]) -> Option<[usize; 3]> {
         let shape = match *input {
             [features] | [1, features] => [features, 1, 1],

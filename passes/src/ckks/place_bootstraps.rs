@@ -158,7 +158,8 @@ pub fn place_bootstraps(
     Ok((Placement { approximate, ..placement(&live, states, rules) }, seconds))
 }
 
-/// The lazy placement with the least predicted seconds, over all levels that bootstraps may lead to.
+/// The lazy placement with the least predicted seconds, over all levels that bootstraps may lead
+/// to.
 fn best_lazy(
     func: &Func<Packed>,
     live: &[bool],

@@ -210,8 +210,8 @@ impl<'f> Needs<'f> {
         whole.then(|| parts.resized(from, to))?.map(|parts| parts.order())
     }
 
-    /// The order of a tensor of shape `to` that has the dimensions of one of shape `from` in `order`,
-    /// if all of `axes`, which change, are whole there.
+    /// The order of a tensor of shape `to` that has the dimensions of one of shape `from` in
+    /// `order`, if all of `axes`, which change, are whole there.
     fn whole_along(
         &self,
         order: &Permutation,
