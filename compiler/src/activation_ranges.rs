@@ -6,6 +6,7 @@ use fhec_ir::interp::{InterpError, nn};
 use fhec_ir::nn::Op;
 use fhec_ir::plan::RangeRow;
 use fhec_ir::tensor::Tensor;
+use fhec_passes::nn::normalize_ranges::stored_inputs;
 use fhec_passes::pipeline::NnResult;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -60,7 +61,8 @@ pub fn activation_ranges(
     let images = &images[..images.len().min(MOST_IMAGES)];
     let outside = |image: &Vec<Tensor>| {
         let mut beyond = vec![0usize; operands.len()];
-        nn::run_observed(func, image, &mut |value, tensor| {
+        let image = stored_inputs(func, image).expect("a normalised network has a factor per input");
+        nn::run_observed(func, &image, &mut |value, tensor| {
             let leaves = || tensor.data().iter().any(|x| x.abs() > 1.0);
             for (count, _) in beyond.iter_mut().zip(&operands).filter(|(_, operand)| **operand == value) {
                 *count = usize::from(leaves());
