@@ -92,7 +92,10 @@ fn means_and_deviations_are_one_or_one_per_channel() {
     for (channels, numbers, found) in [(3, "0.5,0.5", "2 numbers"), (1, "0.1,0.2,0.3", "3 numbers")] {
         let arguments = ["--mean", numbers, "--std", numbers];
         let needed = format!("but {channels} channels need {channels}");
-        refused(&dense(channels), &arguments, &["net.onnx", "mean", found, &needed]);
+        // No dimension but that of channels has as many.
+        let mut m = model(13, &[1, channels, 5, 7]);
+        node(&mut m, "Relu", &["x"], &["y"]);
+        refused(&m, &arguments, &["net.onnx", "mean", found, &needed]);
     }
 }
 

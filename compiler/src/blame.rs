@@ -75,7 +75,7 @@ impl<'a> Blamer<'a> {
                 kept.clone_from(slots);
             }
         })?;
-        let (cause, simulator, faultless): (_, _, Vec<Bundle>) = if argmax(&answer.logits()) != expected {
+        let (cause, simulator, faultless): (_, _, Vec<Bundle>) = if argmax(answer.logits()) != expected {
             let plain = self.layers.plain(image)?;
             let packed = self.layers.iter().zip(plain).map(|(layer, elements)| layer.pack(elements));
             (Cause::Approximation, &self.clear, packed.collect())
@@ -90,7 +90,7 @@ impl<'a> Blamer<'a> {
         for layer in layers.iter().rev() {
             known.remove(&layer.value);
             let answer = simulator.answer_from(image, seed, known.clone(), &mut |_, _| ())?;
-            if argmax(&answer.logits()) != expected {
+            if argmax(answer.logits()) != expected {
                 return Ok(Some(Blame { cause, layer: layer.stored.name.clone() }));
             }
         }

@@ -24,7 +24,7 @@ pub fn run(path: &Path) -> Result<[usize; 2], Box<dyn Error>> {
     if answer.overflow {
         return Err("the evaluation has gone wrong: a value left its range".into());
     }
-    Ok([argmax(&answer.logits()), argmax(&reference_logits(&program, &image)?)])
+    Ok([argmax(answer.logits()), argmax(&reference_logits(&program, &image)?)])
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -60,7 +60,7 @@ fn read(folder: &Path) -> Result<usize, Box<dyn Error>> {
     if answer.overflow {
         return Err("the answer is refused".into());
     }
-    Ok(argmax(&answer.logits()))
+    Ok(argmax(answer.logits()))
 }
 
 /// All of it, with files in `folder`; the class of a picture of a zero.

@@ -25,7 +25,7 @@ pub fn run() -> Result<[usize; 2], Box<dyn Error>> {
         if !simulated.overflows.is_empty() {
             println!("{name}: {} operands leave their range", simulated.overflows.len());
         }
-        same += usize::from(argmax(&simulated.logits()) == argmax(&reference_logits(&program, &image)?));
+        same += usize::from(argmax(simulated.logits()) == argmax(&reference_logits(&program, &image)?));
     }
     Ok([same, names.len()])
 }

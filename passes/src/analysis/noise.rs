@@ -18,6 +18,7 @@ use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::diagonal::{Hoisting, MapCounts};
 use fhec_ir::entity::Const;
+use fhec_ir::fact::INPUT_FACTORS;
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
 use fhec_ir::noise::NoiseModel;
@@ -57,6 +58,9 @@ impl ValueNoise {
 /// wider would sit at the ends of the polynomials' domains, where slopes are steep and no value of
 /// a network is.
 const TYPICAL_MAGNITUDE: f64 = 0.25;
+/// Root mean square of inputs that are stored divided by their largest magnitude: pictures that are
+/// normalised to a deviation of 1 reach 2.75 or so.
+const INPUT_MAGNITUDE: f64 = 1.0 / 2.75;
 /// Sample messages per value.
 const SAMPLES: usize = 256;
 
@@ -137,19 +141,20 @@ impl Sampled {
 }
 
 /// Errors of all values of `func`, by value; inputs are fresh public-key encryptions of
-/// magnitude 1.
+/// magnitude 1, or of the typical one where the program says what they are divided by.
 pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> Vec<ValueNoise> {
     // A program without its bootstraps, or with ones that do not fit, cannot be run: there is
     // nothing to predict, and every backend says what is wrong.
     let bootstraps = BootstrapParams::of_program(func).unwrap_or_default();
     let mut refreshes: HashMap<(usize, Level, Level), Option<BootstrapNoise>> = HashMap::new();
     let mut values = vec![Sampled::spread(0.0, 1, 0.0); func.value_count()];
+    let magnitude = if func.has_fact(INPUT_FACTORS) { INPUT_MAGNITUDE } else { 1.0 };
     for &input in func.inputs() {
         let ty = func.ty(input);
         let model = NoiseModel::new(params, ty.slots);
         let scale = model.scale(ty.scale);
         let fresh = model.encoding(scale) + model.public_key_encryption(scale);
-        values[input.index()] = Sampled::spread(1.0, 1, fresh);
+        values[input.index()] = Sampled::spread(magnitude, 1, fresh);
     }
     for data in func.ops() {
         let operands = data.op.operands();
