@@ -139,7 +139,7 @@ fn compare(
     let &[input] = func.inputs() else { return Found::Imported(None) };
     let declared = &func.ty(input).shape;
     let count: usize = declared.iter().product();
-    if inputs.len() % count != 0 {
+    if !inputs.len().is_multiple_of(count) {
         return Found::Wrong(format!("inputs {shape:?} for an input {declared:?}"));
     }
     let mut found = Vec::new();

@@ -10,6 +10,7 @@
 //! prediction is below `--encrypt` seconds (0: none) are run under encryption, too.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "the page, and rows between processes, go there")]
 
 mod case;
 mod stages;

@@ -115,7 +115,7 @@ fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&
     for (index, (sample, expected)) in samples.iter().zip(&answers).take(REHEARSED).enumerate() {
         let simulated = simulator.answer(sample.data(), index as u64).map_err(in_words)?;
         row.overflows += simulated.overflows.len();
-        worst = Some(distance(&simulated.logits(), expected)?.max(worst.unwrap_or(0.0)));
+        worst = Some(distance(simulated.logits(), expected)?.max(worst.unwrap_or(0.0)));
         same += usize::from(class(simulated.logits()) == class(expected));
         of += 1;
     }
@@ -136,7 +136,7 @@ fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&
         let answer = client.decrypt(&answer).map_err(in_words)?;
         row.encrypted_seconds = Some(start.elapsed().as_secs_f64());
         row.refused = answer.overflow;
-        row.encrypted = Some(distance(&answer.logits(), expected)? / largest);
+        row.encrypted = Some(distance(answer.logits(), expected)? / largest);
     }
     Ok(())
 }
