@@ -252,14 +252,21 @@ fn check_batch(network: &Func<Nn>, options: &LayoutOptions) -> Func<Packed> {
         })
         .collect();
     let doubles = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
-    let all: Vec<f64> = images.iter().flat_map(doubles).collect();
+    let moved = packed.fact(INPUT_PERMUTATIONS).unwrap();
+    let stored = |tensor: &Tensor| {
+        let elements = doubles(tensor);
+        moved.as_ref().map_or(elements.clone(), |list| list[0].apply(&elements))
+    };
+    let all: Vec<f64> = images.iter().flat_map(stored).collect();
     let [input]: [Layout; 1] = packed.fact(INPUT_LAYOUTS).unwrap().try_into().unwrap();
     let results = run_packed(&packed, &[batch.pack(&input, &all).unwrap()]).unwrap();
     let outputs: Vec<Layout> = packed.fact(OUTPUT_LAYOUTS).unwrap();
+    let moved = packed.fact(OUTPUT_PERMUTATIONS).unwrap();
     for (number, (layout, result)) in outputs.iter().zip(&results).enumerate() {
         let found = batch.unpack(layout, result).unwrap();
         let found: Vec<&[f64]> = found.chunks_exact(found.len() / batch.images).collect();
         for (image, found) in images.iter().zip(found) {
+            let found = moved.as_ref().map_or(found.to_vec(), |list| list[number].inverse().apply(found));
             let expected = doubles(&nn::run(network, std::slice::from_ref(image)).unwrap()[number]);
             assert_eq!(found.len(), expected.len());
             let largest = expected.iter().fold(1.0, |m: f64, x| m.max(x.abs()));
