@@ -9,6 +9,10 @@ use std::sync::Arc;
 
 use fhec_ir::entity::Value;
 use fhec_ir::interp::Bundle;
+use fhec_ir::noise::EncryptionKind;
+use fhec_ir::plan::log2_error;
+use fhec_passes::analysis::circuit_shapes::CircuitShapes;
+use fhec_passes::analysis::noise::{ValueNoise, noise};
 use fhec_runtime::exec::Witness;
 use fhec_runtime::rlwe::Ciphertext;
 use serde::Serialize;
@@ -41,7 +45,8 @@ pub struct LayerError {
     pub noise: Bits,
     /// Simulated with noise, against the same.
     pub simulated: Bits,
-    /// What the plan predicts for the mean of both.
+    /// What the estimate predicts for the mean of both: the plan's, but that the image is encrypted
+    /// with the secret key.
     pub predicted: f64,
     /// The program without noise against the plain network.
     pub approximation: Bits,
@@ -51,10 +56,11 @@ pub struct LayerError {
 
 /// Decrypts the layers of runs of one program.
 pub struct Inspector<'a> {
-    program: &'a Program,
     layers: Layers<'a>,
     clear: Simulator,
     noisy: Simulator,
+    /// By value of the schedule.
+    predicted: Vec<ValueNoise>,
 }
 
 /// What the layers of one run held.
@@ -76,7 +82,10 @@ impl<'a> Inspector<'a> {
     /// For runs of `program`.
     pub fn new(program: &'a Arc<Program>) -> Result<Self, RehearsalError> {
         let (clear, noisy) = (Simulator::new(program, true), Simulator::new(program, false));
-        Ok(Inspector { program, layers: Layers::of(program)?, clear, noisy })
+        let params = &program.interface.params;
+        let mut shapes = CircuitShapes::default();
+        let predicted = noise(&program.schedule, params, EncryptionKind::SecretKey, &mut shapes);
+        Ok(Inspector { layers: Layers::of(program)?, clear, noisy, predicted })
     }
 
     /// An empty record of a run with the keys of `client`.
@@ -112,13 +121,12 @@ impl<'a> Inspector<'a> {
             let (encrypted, clear, noisy) = (stored(&decrypted), stored(clear), stored(noisy));
             let plain = layer.stored(plain);
             let largest = plain.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
-            let row = self.program.plan.layers.iter().find(|row| row.name == *name);
             errors.push(LayerError {
                 name: name.clone(),
                 largest,
                 noise: bits(&encrypted, &clear, largest),
                 simulated: bits(&noisy, &clear, largest),
-                predicted: row.map_or(f64::NAN, |row| largest.log2() - row.log2_error),
+                predicted: largest.log2() - log2_error(self.predicted[layer.value.index()].stddev),
                 approximation: bits(&clear, &plain, largest),
                 total: bits(&encrypted, &plain, largest),
             });

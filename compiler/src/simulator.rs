@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use fhec_ir::entity::Value;
 use fhec_ir::interp::Bundle;
+use fhec_ir::noise::EncryptionKind;
 use fhec_ir::program::Program;
 use fhec_runtime::exec::clear::Clear;
-use fhec_runtime::exec::noisy::{EncryptionKind, Simulation};
+use fhec_runtime::exec::noisy::Simulation;
 use fhec_runtime::exec::{self, Control, Overflow};
 
 use fhec_roles::RoleError;

@@ -10,6 +10,7 @@
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::func::Func;
+use fhec_ir::noise::EncryptionKind;
 use fhec_ir::params::Params;
 use fhec_ir::plan::LEAST_LOG2;
 use fhec_ir::polynomial_shape::OpCounts;
@@ -104,7 +105,8 @@ pub fn estimate(
     let fixed = key_bytes + live.peak + resting + table_bytes(params) + matrix_bytes;
     let largest = op_plaintext_bytes.iter().copied().max().unwrap_or(0);
     let room = ram.map_or(plaintext_bytes, |ram| ram.saturating_sub(fixed));
-    let noise = noise(func, params, shapes);
+    // Whoever encrypts may have the public key alone, which is the worse of both.
+    let noise = noise(func, params, EncryptionKind::PublicKey, shapes);
     let judged = SoftmaxNames::judged_values(func);
     let outputs = || judged.iter().map(|value| noise[value.index()]);
     let worst = |bits: fn(&ValueNoise, usize) -> f64| {

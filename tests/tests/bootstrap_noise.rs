@@ -115,7 +115,7 @@ fn errors_agree(order: Order, tails: f64, vectors: usize) {
         // What `estimate` adds to the error of the operand, for messages without distortion. It
         // spreads messages over [-1, 1], whose size hardly matters to the error.
         if size < 1.0 {
-            let values = noise(&func, &set.params, &mut CircuitShapes::default());
+            let values = noise(&func, &set.params, EncryptionKind::SecretKey, &mut CircuitShapes::default());
             let [operand, result] = [func.inputs()[0], func.outputs()[0]].map(|v| values[v.index()].stddev);
             let estimated = (result * result - operand * operand).sqrt();
             let squares = found.iter().zip(&message).map(|(y, m)| (y - m).powi(2)).sum::<f64>();

@@ -18,7 +18,8 @@ fn deviations(program: &str) -> [f64; 2] {
     let func: Func<Ckks> = parse_func(program, &ConstSource::default()).unwrap();
     let params = params(10, 8).unwrap();
     let output = func.outputs()[0].index();
-    let predicted = noise(&func, &params, &mut CircuitShapes::default())[output].stddev;
+    let predicted =
+        noise(&func, &params, EncryptionKind::PublicKey, &mut CircuitShapes::default())[output].stddev;
 
     let ty = func.ty(func.inputs()[0]);
     let slot = |i: usize| 3f64.sqrt() * ((2 * (i * 7919 % ty.slots) + 1) as f64 / ty.slots as f64 - 1.0);

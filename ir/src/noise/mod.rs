@@ -31,6 +31,15 @@ use crate::scale::{Level, Scale};
 pub(crate) const GAUSSIAN: f64 = ERROR_STDDEV * ERROR_STDDEV;
 pub(crate) const ROUNDING: f64 = 1.0 / 12.0;
 
+/// How an input was encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncryptionKind {
+    /// Under the public key.
+    PublicKey,
+    /// Under the secret key.
+    SecretKey,
+}
+
 /// Variances of the real parts of slot errors, in units of the squared message.
 #[derive(Clone, Copy, Debug)]
 pub struct NoiseModel<'a> {
@@ -83,6 +92,14 @@ impl<'a> NoiseModel<'a> {
     /// coefficients are not zero.
     pub fn encoding_of_period(&self, period: usize, scale: f64) -> f64 {
         self.encoding(scale) * period as f64 / self.slots
+    }
+
+    /// A fresh encryption, encoding not included.
+    pub fn encryption(&self, kind: EncryptionKind, scale: f64) -> f64 {
+        match kind {
+            EncryptionKind::PublicKey => self.public_key_encryption(scale),
+            EncryptionKind::SecretKey => self.secret_key_encryption(scale),
+        }
     }
 
     /// A secret-key encryption, encoding not included.

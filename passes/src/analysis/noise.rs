@@ -21,9 +21,9 @@ use fhec_ir::entity::Const;
 use fhec_ir::fact::INPUT_FACTORS;
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
-use fhec_ir::noise::NoiseModel;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::noise::polynomial::{PolynomialAt, PolynomialNoise};
+use fhec_ir::noise::{EncryptionKind, NoiseModel};
 use fhec_ir::params::Params;
 use fhec_ir::scale::{Level, Scale};
 use fhec_ir::tensor::ConstPool;
@@ -140,9 +140,14 @@ impl Sampled {
     }
 }
 
-/// Errors of all values of `func`, by value; inputs are fresh public-key encryptions of
+/// Errors of all values of `func`, by value; inputs are fresh encryptions of this `kind`, of
 /// magnitude 1, or of the typical one where the program says what they are divided by.
-pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> Vec<ValueNoise> {
+pub fn noise(
+    func: &Func<Ckks>,
+    params: &Params,
+    kind: EncryptionKind,
+    shapes: &mut CircuitShapes,
+) -> Vec<ValueNoise> {
     // A program without its bootstraps, or with ones that do not fit, cannot be run: there is
     // nothing to predict, and every backend says what is wrong.
     let bootstraps = BootstrapParams::of_program(func).unwrap_or_default();
@@ -153,7 +158,7 @@ pub fn noise(func: &Func<Ckks>, params: &Params, shapes: &mut CircuitShapes) -> 
         let ty = func.ty(input);
         let model = NoiseModel::new(params, ty.slots);
         let scale = model.scale(ty.scale);
-        let fresh = model.encoding(scale) + model.public_key_encryption(scale);
+        let fresh = model.encoding(scale) + model.encryption(kind, scale);
         values[input.index()] = Sampled::spread(magnitude, 1, fresh);
     }
     for data in func.ops() {

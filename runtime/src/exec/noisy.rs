@@ -28,6 +28,7 @@ use fhec_ir::diagonal::{Hoisting, MapCounts};
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::interp::Bundle;
 use fhec_ir::linear_map::{LinearMap, PlainTensor};
+use fhec_ir::noise::EncryptionKind;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::Params;
 use fhec_ir::polynomial::Polynomial;
@@ -172,15 +173,6 @@ impl Shared {
     }
 }
 
-/// How an input was encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EncryptionKind {
-    /// Under the public key.
-    PublicKey,
-    /// Under the secret key.
-    SecretKey,
-}
-
 /// Slots with modelled errors: one run of a [`Simulation`].
 #[derive(Debug)]
 pub struct Noisy {
@@ -211,11 +203,7 @@ impl Noisy {
     ) -> Bundle {
         let model = self.model(ty.slots);
         let scale = model.scale(ty.scale);
-        let encryption = match kind {
-            EncryptionKind::PublicKey => model.public_key_encryption(scale),
-            EncryptionKind::SecretKey => model.secret_key_encryption(scale),
-        };
-        self.perturb(INPUT, input, &mut slots, |_, _| model.encoding(scale) + encryption);
+        self.perturb(INPUT, input, &mut slots, |_, _| model.encoding(scale) + model.encryption(kind, scale));
         slots
     }
 

@@ -17,9 +17,10 @@ use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;
 use fhec_ir::tensor::Tensor;
 
+use super::EncryptionKind;
 use super::ckks::Encrypted;
 use super::clear::Clear;
-use super::noisy::{EncryptionKind, Simulation};
+use super::noisy::Simulation;
 use super::*;
 use crate::circuits::bootstrap::Bootstrapping;
 use crate::ckks::{Decryptor, Encoder, Encoding, Encryptor, FactorEncoder};
