@@ -1,4 +1,4 @@
-//! `fhec check`: whether a model can be compiled, and what would cost what.
+//! `fhec check`: whether all of a model has a form under encryption, and what would cost what.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::output::Output;
 use fhec_compiler::check;
 use fhec_compiler::report::table::Table;
 
-/// Say whether a model can be compiled, and what would cost what
+/// Say whether all of a model has a form under encryption, and what would cost what
 ///
 /// Takes seconds: the model is read and simplified, and nothing is run. What cannot be compiled is
 /// an error that names the node, the reason and what to change. Levels of activations are an
@@ -31,7 +31,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let check = check::check(&args.model, &args.import.options()?, preprocess)?;
     let out = Output::new(common.json);
     out.json(&check)?;
-    let mut text = format!("{}: can be compiled\n\n", args.model.display());
+    let mut text = format!("{}: all ops have a form under encryption\n\n", args.model.display());
     for (what, tensors) in [("input", &check.inputs), ("output", &check.outputs)] {
         for tensor in tensors {
             text += &format!("{what:>14}  {} {:?}\n", tensor.name, tensor.shape);

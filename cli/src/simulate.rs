@@ -62,7 +62,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let simulator = Simulator::new(&program, args.exact);
     // Before the images: programs of which layers cannot be told are refused at once.
     // Layers of a batch have the images of all in them: which of them flips one is not told.
-    let told = args.blame > 0 && program.interface.batch == Batch::SINGLE;
+    // Nothing flips where there are no classes.
+    let classes = program.interface.output().is_class_list();
+    let told = args.blame > 0 && classes && program.interface.batch == Batch::SINGLE;
     let blamer = told.then(|| Blamer::new(&program, &simulator)).transpose()?;
     let start = Instant::now();
     let bar = progress::bar(common, "simulating", count);

@@ -23,7 +23,7 @@ pub use self::error::{Cause, CompileError, RangesError};
 
 use crate::activation_ranges::{ActivationRanges, activation_ranges};
 use crate::data::{Dataset, Preprocess, preprocess};
-use crate::onnx::{self, ImportOptions};
+use crate::onnx::{self, ImportOptions, Imported};
 use crate::program::check_network;
 use fhec_roles::files::{self, Access};
 
@@ -97,12 +97,12 @@ fn input_range(preprocess: &Preprocess) -> Range {
 }
 
 /// The network in `path`, if it can be run on images normalised by `preprocess`, and that for this
-/// network, with what the import has to say.
-fn import(
+/// network.
+pub(crate) fn import(
     path: &Path,
     options: &ImportOptions,
     preprocess: Preprocess,
-) -> Result<(Func<Nn>, Preprocess, Vec<String>), CompileError> {
+) -> Result<(Imported, Preprocess), CompileError> {
     let model = path.display().to_string();
     let imported = onnx::import_with(path, options)
         .map_err(|error| CompileError::Import { model: model.clone(), source: Box::new(error) })?;
@@ -112,7 +112,7 @@ fn import(
     };
     check_network(&imported.func, &preprocess)
         .map_err(|error| CompileError::Network { model, source: error.into() })?;
-    Ok((imported.func, preprocess, imported.notes))
+    Ok((imported, preprocess))
 }
 
 /// Compiles the model in `path`.
@@ -120,9 +120,9 @@ fn import(
 /// # Errors
 /// [`CompileError`].
 pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built, CompileError> {
-    let (network, preprocess, import_notes) = import(path, &request.import, preprocess)?;
+    let (Imported { func: network, notes, .. }, preprocess) = import(path, &request.import, preprocess)?;
     let mut request = request.clone();
-    request.notes.extend(import_notes);
+    request.notes.extend(notes);
     let request = &request;
     let beside = path.with_extension("calibration.json");
     let ranges_file = match &request.calibration {
@@ -167,7 +167,7 @@ pub fn calibrate(
     relu: Relu,
 ) -> Result<Calibrated, CompileError> {
     let (Relu::Agreement(_) | Relu::Depth(_)) = relu else { return Err(CompileError::NothingToFit) };
-    let (network, preprocess, _) = import(path, options, preprocess.clone())?;
+    let (Imported { func: network, .. }, preprocess) = import(path, options, preprocess.clone())?;
     let images = open_calibration(path, &network, images, &preprocess)?;
     let known = Source::Images(&images).into();
     let passes = CompileOptions { relu, ..CompileOptions::default() }.nn(&known);

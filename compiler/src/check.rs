@@ -1,5 +1,6 @@
-//! A look at a model before it is compiled: whether it can be, and what would cost what. Takes
-//! seconds; nothing is run.
+//! A look at a model before it is compiled: whether each of its ops has a form under encryption,
+//! and what would cost what. Takes seconds; nothing is run, and no layouts or parameters are looked
+//! for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,10 +11,9 @@ use fhec_passes::nn::drop_softmax::without_arg_max;
 use fhec_passes::pipeline::{NnOptions, fold_nn};
 use serde::Serialize;
 
-use crate::build::{Cause, CompileError};
+use crate::build::{CompileError, import};
 use crate::data::Preprocess;
-use crate::onnx::{self, ImportOptions, Imported};
-use crate::program::check_network;
+use crate::onnx::{ImportOptions, Imported};
 
 /// Levels of an activation that is fitted to sample images: five to seven for most.
 const ACTIVATION_LEVELS: usize = 6;
@@ -42,7 +42,7 @@ pub struct Kind {
     pub note: &'static str,
 }
 
-/// A model that can be compiled.
+/// A model whose every op has a form under encryption.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
     /// Version of the operator set.
@@ -70,17 +70,9 @@ pub struct Check {
 /// # Errors
 /// [`CompileError`], as a compile would give: it names the node, the reason and what to change.
 pub fn check(path: &Path, options: &ImportOptions, preprocess: Preprocess) -> Result<Check, CompileError> {
-    let model = path.display().to_string();
-    let imported = onnx::import_with(path, options)
-        .map_err(|error| CompileError::Import { model: model.clone(), source: Box::new(error) })?;
-    let preprocess = match *imported.func.inputs() {
-        [input] => preprocess.for_input(&imported.func.ty(input).shape),
-        _ => preprocess,
-    };
-    let unusable = |source: Cause| CompileError::Network { model: model.clone(), source };
-    check_network(&imported.func, &preprocess).map_err(|error| unusable(error.into()))?;
+    let (imported, _) = import(path, options, preprocess)?;
     let folded = fold_nn(&without_arg_max(&imported.func), &NnOptions::default())
-        .map_err(|error| CompileError::of_passes(model.clone(), error))?;
+        .map_err(|error| CompileError::of_passes(path.display().to_string(), error))?;
     Ok(summary(&imported, &folded))
 }
 

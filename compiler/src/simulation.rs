@@ -115,10 +115,16 @@ pub fn blame(
 pub struct Summary {
     /// Images simulated.
     pub images: usize,
+    /// Whether the first output is a list of classes. Where it is none, its largest number means
+    /// nothing: agreement and accuracies are unknown, and no image is said to differ.
+    pub classes: bool,
     /// Share whose class is that of the plain network.
-    pub agreement: f64,
+    pub agreement: Option<f64>,
     /// Of the agreement.
-    pub agreement_interval: [f64; 2],
+    pub agreement_interval: Option<[f64; 2]>,
+    /// Energy of the plain network's first outputs over that of the differences, in decibels;
+    /// `None` where there is no difference, or no number.
+    pub signal_to_error_db: Option<f64>,
     /// Share whose class is true, if there are labels.
     pub accuracy: Option<f64>,
     /// Of the accuracy.
@@ -206,9 +212,10 @@ pub struct OverflowRow {
 /// Sums up `outcomes` of `program`.
 pub fn summarise(program: &Program, outcomes: &[Outcome], seconds: f64) -> Summary {
     let count = outcomes.len();
-    let disagreeing: Vec<usize> = (0..count).filter(|&index| outcomes[index].differs()).collect();
-    let agreeing = count - disagreeing.len();
-    let labelled = outcomes.iter().all(|outcome| outcome.label.is_some());
+    let classes = program.interface.output().is_class_list();
+    let disagreeing: Vec<usize> = (0..count).filter(|&index| classes && outcomes[index].differs()).collect();
+    let agreeing = classes.then(|| count - disagreeing.len());
+    let labelled = classes && outcomes.iter().all(|outcome| outcome.label.is_some());
     let right = |class: fn(&Outcome) -> usize| {
         let right = |outcome: &&Outcome| outcome.label.map(usize::from) == Some(class(outcome));
         labelled.then(|| outcomes.iter().filter(right).count())
@@ -218,18 +225,23 @@ pub fn summarise(program: &Program, outcomes: &[Outcome], seconds: f64) -> Summa
     let differences =
         || outcomes.iter().flat_map(|o| o.logits.iter().zip(&o.reference).map(|(a, b)| (a - b).abs()));
     // A NaN must not vanish in a maximum.
+    let energy = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+    let signal = energy(&mut outcomes.iter().flat_map(|outcome| outcome.reference.iter().copied()));
+    let decibels = 10.0 * (signal / energy(&mut differences())).log10();
     let worst = differences().fold(0.0, |worst: f64, d| if d > worst || d.is_nan() { d } else { worst });
     Summary {
         images: count,
-        agreement: share(agreeing),
-        agreement_interval: wilson(agreeing, count),
+        classes,
+        agreement: agreeing.map(share),
+        agreement_interval: agreeing.map(|part| wilson(part, count)),
+        signal_to_error_db: Some(decibels).filter(|decibels| decibels.is_finite()),
         accuracy: accurate.map(share),
         accuracy_interval: accurate.map(|part| wilson(part, count)),
         reference_accuracy: reference_accurate.map(share),
         reference_accuracy_interval: reference_accurate.map(|part| wilson(part, count)),
         max_logit_difference: worst,
         mean_logit_difference: differences().sum::<f64>() / differences().count().max(1) as f64,
-        confusion: confusion(outcomes),
+        confusion: if classes { confusion(outcomes) } else { Vec::new() },
         differing: disagreeing.iter().map(|&index| differing(index, &outcomes[index])).collect(),
         blame: blamed(program, outcomes),
         overflows: overflows(program, outcomes),

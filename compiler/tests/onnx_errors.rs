@@ -291,6 +291,19 @@ fn sizes_and_work_are_bounded() {
             attr(pool, name, Value::Ints(vec![extreme; count]));
             let _ = import(&m);
         }
+        for (name, count) in
+            [("pads", 4), ("strides", 2), ("dilations", 2), ("output_padding", 2), ("output_shape", 2)]
+        {
+            for auto_pad in ["NOTSET", "SAME_UPPER"] {
+                let mut m = one_node("ConvTranspose");
+                store(&mut m, floats("kernel", &[2, 1, 2, 2], &[1.0; 8]));
+                let grow = &mut m.graph.mut_or_insert_default().node[0];
+                grow.input.push("kernel".into());
+                attr(grow, name, Value::Ints(vec![extreme; count]));
+                attr(grow, "auto_pad", Value::Text(auto_pad));
+                let _ = import(&m);
+            }
+        }
         for op in ["Softmax", "Flatten", "Concat"] {
             let mut m = one_node(op);
             attr(&mut m.graph.mut_or_insert_default().node[0], "axis", Value::Int(extreme));
@@ -299,6 +312,21 @@ fn sizes_and_work_are_bounded() {
                 "{op} {extreme}"
             );
         }
+    }
+}
+
+/// A quantised concatenation takes a scale, a zero point, and three inputs for each operand.
+#[test]
+fn quantised_concatenations_have_triples() {
+    for inputs in 0..5 {
+        let mut m = model(13, &[1, 4]);
+        store(&mut m, floats("scale", &[], &[0.5]));
+        store(&mut m, bytes("zero", &[], &[3]));
+        let names = &["scale", "zero", "x", "scale"][..inputs.min(4)];
+        let concat = node(&mut m, "QLinearConcat", names, &["y"]);
+        concat.domain = "com.microsoft".into();
+        attr(concat, "axis", Value::Int(1));
+        assert_says(&refusal(&m), &["QLinearConcat"]);
     }
 }
 

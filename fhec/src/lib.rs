@@ -29,7 +29,7 @@
 //!
 //! let answer = client.decrypt(&answer)?;
 //! assert!(!answer.overflow, "the evaluation has gone wrong");
-//! assert_eq!(argmax(&answer.logits), 7);
+//! assert_eq!(argmax(answer.logits()), 7);
 //! # Ok(())
 //! # }
 //! ```

@@ -17,6 +17,12 @@ pub struct ShapeMismatch {
     pub found: usize,
 }
 
+/// Whether a tensor of `shape` is a list of classes: all elements along one dimension, and more
+/// than one.
+pub fn is_class_list(shape: &[usize]) -> bool {
+    !shape.contains(&0) && shape.iter().filter(|&&length| length > 1).count() == 1
+}
+
 /// A dense row-major `f32` tensor; cloning shares the data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {

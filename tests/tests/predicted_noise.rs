@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use fhec_ir::ckks::Ckks;
+use fhec_ir::fact::INPUT_FACTORS;
 use fhec_ir::func::Func;
 use fhec_ir::interp::{Bundle, run_ckks};
 use fhec_ir::text::{ConstSource, parse_func};
@@ -13,7 +14,9 @@ use fhec_runtime::exec::{EncryptionKind, Simulation, execute};
 use fhec_tests::runner::params;
 
 /// Standard deviations of the output's error of a program with one input: predicted, and over runs
-/// of the simulator. The message is spread as predictions take it to be, with mean square 1.
+/// of the simulator. The message is spread as predictions take it to be, with mean square 1, or
+/// that of pictures whose largest number is 1 where the program says what its inputs are divided
+/// by.
 fn deviations(program: &str) -> [f64; 2] {
     let func: Func<Ckks> = parse_func(program, &ConstSource::default()).unwrap();
     let params = params(10, 8).unwrap();
@@ -22,7 +25,9 @@ fn deviations(program: &str) -> [f64; 2] {
         noise(&func, &params, EncryptionKind::PublicKey, &mut CircuitShapes::default())[output].stddev;
 
     let ty = func.ty(func.inputs()[0]);
-    let slot = |i: usize| 3f64.sqrt() * ((2 * (i * 7919 % ty.slots) + 1) as f64 / ty.slots as f64 - 1.0);
+    let size = if func.has_fact(INPUT_FACTORS) { 1.0 / 2.75 } else { 1.0 };
+    let slot =
+        |i: usize| size * 3f64.sqrt() * ((2 * (i * 7919 % ty.slots) + 1) as f64 / ty.slots as f64 - 1.0);
     let message: Bundle = vec![(0..ty.slots).map(slot).collect(); ty.vectors];
     let exact = run_ckks(&func, std::slice::from_ref(&message)).unwrap().concat().concat();
     let simulation = Simulation::new(&Arc::new(func.clone()), &params);
@@ -83,6 +88,28 @@ fn products_are_rescaled_with_three_polynomials_or_with_two() {
         );
         agree(order, &program, 1.06);
     }
+}
+
+/// The error of a square is that of its operand times twice the operand, which is smaller where it
+/// was divided.
+#[test]
+fn divided_inputs_are_small() {
+    let program = |meta: &str| {
+        format!(
+            "func ckks p {{
+              {meta}
+              input %0 : ct<1, 512, 4, D4, 2>
+              %1 = mul(%0, %0)
+              %2 = rescale(%1)
+              %3 = relinearize(%2)
+              return %3
+            }}"
+        )
+    };
+    let divided = program("meta input_factors = [3.0]");
+    agree("a square of a divided input", &divided, 1.06);
+    let [whole, part] = [&program(""), &divided].map(|program| deviations(program)[0]);
+    assert!(part < whole / 1.1, "{part:e} and {whole:e}");
 }
 
 #[test]

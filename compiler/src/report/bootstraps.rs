@@ -87,10 +87,12 @@ pub fn table(plan: &Plan) -> Table {
         "not in its layer",
     ];
     let mut table = Table::new(&titles);
-    let extra = |other: &Option<Alternative>| {
-        other.as_ref().map_or("impossible".into(), |other| format!("{:+.3} s", other.extra_seconds))
-    };
     for site in &plan.bootstrap_sites {
+        let extra = |other: &Option<Alternative>| match other {
+            Some(other) => format!("{:+.3} s", other.extra_seconds),
+            None if site.alternatives_sought => "impossible".into(),
+            None => "not sought".into(),
+        };
         let needs = site.needed_by.iter().map(|need| format!("{} of {}", need.kind, short(&need.layer)));
         table.row([
             site.op.to_string(),
@@ -134,6 +136,9 @@ fn write_site(text: &mut String, index: usize, site: &BootstrapRow) {
         "      needed by {}; of the {level_before} levels before, {levels_reserved} are for the bootstrap itself, {free} free",
         needs.join(", ")
     );
+    if !site.alternatives_sought {
+        return;
+    }
     let _ = writeln!(text, "      without it here: {}", in_words(&site.without_value));
     let _ = writeln!(text, "      without any in the layer that makes it: {}", in_words(&site.without_layer));
 }

@@ -58,23 +58,28 @@ pub fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
         let note = "the plain network itself is wrong on these images; check --mean/--std and the labels";
         ("note", note.to_string())
     });
-    let rows = [
-        ("images", summary.images.to_string()),
+    let mut rows = vec![("images", summary.images.to_string())];
+    if let (Some(share), Some(bounds)) = (summary.agreement, summary.agreement_interval) {
+        let differ = summary.disagreeing.len();
+        let words = format!(
+            "{} with the plain network (95 % confidence: {}); {differ} differ",
+            percent(share),
+            interval(bounds)
+        );
+        rows.push(("agreement", words));
+        rows.push(("accuracy", accuracy(summary.accuracy, summary.accuracy_interval)));
+        let plain = accuracy(summary.reference_accuracy, summary.reference_accuracy_interval);
+        rows.push(("plain network", plain));
+    }
+    let decibels = match summary.signal_to_error_db {
+        Some(decibels) if !summary.classes => format!("; {decibels:.0} dB"),
+        _ => String::new(),
+    };
+    rows.extend([
         (
-            "agreement",
+            if summary.classes { "logits" } else { "outputs" },
             format!(
-                "{} with the plain network (95 % confidence: {}); {} differ",
-                percent(summary.agreement),
-                interval(summary.agreement_interval),
-                summary.disagreeing.len()
-            ),
-        ),
-        ("accuracy", accuracy(summary.accuracy, summary.accuracy_interval)),
-        ("plain network", accuracy(summary.reference_accuracy, summary.reference_accuracy_interval)),
-        (
-            "logits",
-            format!(
-                "differ by {:.1e} at most, {:.1e} on average",
+                "differ by {:.1e} at most, {:.1e} on average{decibels}",
                 summary.max_logit_difference, summary.mean_logit_difference
             ),
         ),
@@ -86,7 +91,7 @@ pub fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
                 summary.images as f64 / summary.seconds
             ),
         ),
-    ];
+    ]);
     rows.into_iter().chain(suspect).collect()
 }
 

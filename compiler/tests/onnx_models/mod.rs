@@ -114,6 +114,17 @@ pub fn ints(name: &str, shape: &[i64], data: &[i64]) -> TensorProto {
     }
 }
 
+/// A stored tensor of unsigned bytes.
+pub fn bytes(name: &str, shape: &[i64], data: &[i32]) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        dims: shape.to_vec(),
+        data_type: DataType::UINT8 as i32,
+        int32_data: data.to_vec(),
+        ..Default::default()
+    }
+}
+
 /// Adds an initializer.
 pub fn store(model: &mut ModelProto, tensor: TensorProto) {
     model.graph.mut_or_insert_default().initializer.push(tensor);

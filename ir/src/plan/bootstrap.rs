@@ -24,11 +24,15 @@ pub struct BootstrapRow {
     pub needed_by: Vec<Need>,
     /// Predicted seconds of all its ciphertexts.
     pub seconds: f64,
+    /// Whether other placements were looked for: not where bootstraps are placed by rules, or where
+    /// the best placement cannot be found.
+    #[serde(default)]
+    pub alternatives_sought: bool,
     /// The best placement of the whole program in which this value is not refreshed; `None` if
-    /// there is none, or if placement is by rules.
+    /// there is none, or if it was not looked for.
     pub without_value: Option<Alternative>,
     /// The best placement in which no value of the layer that computes this value is refreshed;
-    /// `None` if there is none.
+    /// `None` if there is none, or if it was not looked for.
     pub without_layer: Option<Alternative>,
 }
 

@@ -17,7 +17,7 @@ use crate::noise::NoiseModel;
 use crate::params::Params;
 use crate::permutation::Permutation;
 use crate::security::{Certificate, SecurityError};
-use crate::tensor::element_count;
+use crate::tensor::{element_count, is_class_list};
 use crate::text::print_func;
 
 /// Names a program by its content: BLAKE3 of the text of its schedule, in which large constants
@@ -129,10 +129,9 @@ const MOST_BEYOND: f64 = 2.0;
 const MAX_PORT_SLOTS: usize = 1 << 27;
 
 impl Port {
-    /// Whether the tensor of one image is a list of classes, by its shape: all elements along one
-    /// dimension, and more than one.
+    /// Whether the tensor of one image is a list of classes, by its shape.
     pub fn is_class_list(&self) -> bool {
-        self.shape.iter().filter(|&&length| length > 1).count() == 1
+        is_class_list(&self.shape)
     }
 
     fn check(&self, port: &'static str, params: &Params, batch: &Batch) -> Result<(), InterfaceError> {

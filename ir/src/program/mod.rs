@@ -286,7 +286,7 @@ impl Port {
 
 fn misfit<T>(fact: Fact<T>, bundles: &[Value], tensors: &[Value], layouts: &[Layout]) -> ProgramError {
     let reason = format!(
-        "there are {} layouts for {} bundles and {} tensors, and programs have one input",
+        "there are {} layouts for {} bundles and {} tensors; there must be as many of each, and one input",
         layouts.len(),
         bundles.len(),
         tensors.len()

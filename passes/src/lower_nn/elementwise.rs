@@ -1,10 +1,13 @@
 //! Sums and products of tensors and constants, with numpy's broadcasting.
 
+use std::ops::Range;
+
 use fhec_ir::entity::{Const, Value};
 use fhec_ir::tensor::Tensor;
 
 use super::error::lowerable;
 use super::program::{Step, TensorId};
+use super::shape::image_axes;
 use super::{Lowering, Operand};
 
 impl Lowering<'_> {
@@ -154,7 +157,21 @@ impl Lowering<'_> {
         // Numpy aligns trailing dimensions; leading ones are 1.
         let mut aligned = vec![1; result.len().saturating_sub(own.len())];
         aligned.extend(&own);
-        let shape = self.image_shape(&aligned)?;
+        // The image is that of the result: which dimension is its channels does not depend on how
+        // long those of the operand are.
+        let axes = image_axes(result);
+        let repeats = |axes: &Range<usize>| {
+            let (own, result) = (&aligned[axes.clone()], &result[axes.clone()]);
+            own == result || own.iter().all(|&length| length == 1)
+        };
+        if aligned.len() != result.len() || !axes.iter().all(repeats) {
+            return Err(format!(
+                "a tensor of shape {own:?} is repeated up to {result:?} along some of the dimensions that \
+                 are packed as one; {}",
+                lowerable()
+            ));
+        }
+        let shape = axes.map(|axes| aligned[axes].iter().product());
         let tensor = self.tensor(value)?;
         let tensor = self.view(tensor, shape);
         self.broadcast(tensor, whole)

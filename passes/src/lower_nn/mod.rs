@@ -48,7 +48,7 @@ use fhec_ir::tensor::Tensor;
 pub use choose_layout::{LayoutOptions, Packing};
 pub use error::{LowerError, lowerable};
 
-use crate::nn::softmax::is_class_list;
+use crate::nn::softmax::is_row;
 use ends::Ends;
 use program::{Step, TensorId, TensorProgram};
 
@@ -177,7 +177,7 @@ impl Lowering<'_> {
                 }
             },
             Op::Softmax { x, axis: 1 }
-                if self.activations == Activations::Approximated && is_class_list(&result) =>
+                if self.activations == Activations::Approximated && is_row(&result) =>
             {
                 let x = self.tensor(*x)?;
                 self.program.push_same(Step::MulScalar { x, factor: 1.0 }, name)

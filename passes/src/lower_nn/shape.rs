@@ -1,5 +1,7 @@
 //! Shapes: which `[C, H, W]` a tensor of the network is, reshapes, concatenation.
 
+use std::ops::Range;
+
 use fhec_ir::entity::Value;
 use fhec_ir::linear_map::LinearKind;
 
@@ -11,16 +13,7 @@ impl Lowering<'_> {
     /// dimension of 1 in front, as matrices of a batch of them and tensors in the middle of being
     /// turned, is its row-major elements under three dimensions, none of which are channels.
     pub(super) fn image_shape(&self, shape: &[usize]) -> Result<[usize; 3], String> {
-        let image = match *shape {
-            [] => [1, 1, 1],
-            [features] | [1, features] => [features, 1, 1],
-            [1, channels, width] => [channels, 1, width],
-            [1, channels, height, width] => [channels, height, width],
-            [1, channels, ref middle @ .., width] => [channels, middle.iter().product(), width],
-            [rows, columns] => [rows, 1, columns],
-            [first, second, height, width] => [first * second, height, width],
-            [first, ref middle @ .., width] => [first, middle.iter().product(), width],
-        };
+        let image = image_axes(shape).map(|axes| shape[axes].iter().product());
         if image.contains(&0) {
             return Err(format!("shape {shape:?} has no elements"));
         }
@@ -86,6 +79,20 @@ impl Lowering<'_> {
         self.program.tensors[sum].name = name.map(str::to_string);
         Ok(sum)
     }
+}
+
+/// Which dimensions of a tensor of `shape` are the channels, the height and the width of its image.
+pub(super) fn image_axes(shape: &[usize]) -> [Range<usize>; 3] {
+    let rank = shape.len();
+    let (channels, height) = match *shape {
+        [] => (0, 0),
+        [_] => (1, 1),
+        [1, _] => (2, 2),
+        [_, _] => (1, 1),
+        [1, ..] | [_, _, _, _] => (2, rank - 1),
+        _ => (1, rank - 1),
+    };
+    [0..channels, channels..height, height..rank]
 }
 
 /// Which of channel, height and width a dimension of the network's tensor is.

@@ -196,6 +196,30 @@ fn element_wise_ops_broadcast() {
     );
 }
 
+/// What an operand's dimensions are is asked of the result: a row that is repeated for all rows is
+/// no column, where there are as many.
+#[test]
+fn rows_and_columns_are_repeated_along_their_own_dimension() {
+    check(
+        "input %0 : f32[1, 9] input %1 : f32[3] input %2 : f32[1, 3]
+         %3 = reshape(%0) {shape=[3, 3]} %4 = reshape(%1) {shape=[3, 1]}
+         %5 = add(%3, %1) %6 = mul(%5, %4) %7 = sub(%6, %2) %8 = mul(%4, %2)
+         return %5, %6, %7, %8",
+        64,
+    );
+    check(
+        "input %0 : f32[1, 6, 4, 5] input %1 : f32[5] input %2 : f32[1, 4]
+         %3 = reshape(%0) {shape=[2, 3, 4, 5]} %4 = reshape(%2) {shape=[4, 1]}
+         %5 = mul(%3, %1) %6 = add(%5, %4) return %6",
+        256,
+    );
+    let message = rejected(
+        "input %0 : f32[1, 6, 4, 5] input %1 : f32[1, 3] %2 = reshape(%0) {shape=[2, 3, 4, 5]}
+         %3 = reshape(%1) {shape=[3, 1, 1]} %4 = mul(%2, %3) return %4",
+    );
+    assert!(message.contains("[3, 1, 1]") && message.contains("[2, 3, 4, 5]"), "{message}");
+}
+
 #[test]
 fn shapes_move() {
     check(

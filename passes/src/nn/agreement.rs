@@ -14,10 +14,14 @@
 //! the safe side: of the ResNet-20 in docs/benchmarks.md, with sample images from the training set
 //! and 0.5 % admitted, 0.30 % of 5,000 simulated test images changed.
 
-use fhec_ir::{func::Func, interp, nn::Nn, tensor::Tensor};
+use fhec_ir::{
+    func::Func,
+    interp,
+    nn::Nn,
+    tensor::{Tensor, is_class_list},
+};
 use rayon::prelude::*;
 
-use super::softmax::is_class_list;
 use crate::error::PassError;
 
 /// Two networks on the same images.
@@ -78,7 +82,7 @@ impl Outputs {
     pub fn of(func: &Func<Nn>) -> Self {
         let shape = func.outputs().first().map(|&output| func.ty(output).shape.as_slice());
         match shape {
-            Some(shape) if is_class_list(shape) && shape != [1, 1] => Outputs::Classes,
+            Some(shape) if is_class_list(shape) => Outputs::Classes,
             _ => Outputs::Values,
         }
     }

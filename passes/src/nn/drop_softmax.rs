@@ -12,12 +12,15 @@
 use fhec_ir::{
     entity::Value,
     fact::OUTPUT_ENDINGS,
-    func::{Func, StageOp},
+    func::{Func, Rewriter, StageOp},
     nn::{Nn, Op},
     program::Ending,
 };
 
-use crate::report::{Passed, Report};
+use crate::{
+    analysis::def_use::live,
+    report::{Passed, Report},
+};
 
 /// Returns the function whose outputs are what the softmaxes took. A result that something else
 /// uses too stays, and so does a softmax of a softmax.
@@ -34,14 +37,20 @@ pub fn drop_softmax(func: &Func<Nn>) -> Passed<Nn> {
 }
 
 /// The function whose outputs are the lists of classes that a search for the largest was made in:
-/// whoever decrypts them knows the class, and how sure of it the network is.
+/// whoever decrypts them knows the class, and how sure of it the network is. Nothing is left of
+/// what only the searches used.
 pub fn without_arg_max(func: &Func<Nn>) -> Func<Nn> {
     let mut result = func.clone();
     let mut report = Report::new("drop-arg-max");
     let outputs = func.outputs().iter().map(|&output| without(&mut result, output, false, &mut report).0);
     let outputs = outputs.collect();
     result.set_outputs(outputs);
-    result
+    let live = live(&result);
+    let mut rewriter = Rewriter::same_stage(&result);
+    for data in result.ops().iter().filter(|data| live[data.result.index()]) {
+        rewriter.copy(&result, data).expect("an op of a function has a type");
+    }
+    rewriter.finish(&result)
 }
 
 /// What is left of the output `value` of `func`, which may get a reshape more, and what is left to

@@ -9,7 +9,7 @@ use super::{
     calibrate::{self, Ranges, Source, calibrate},
     choose_degrees::{choose_degrees, uniform_depth},
     equalize_channels::{
-        ChannelFactors, Tail, bounds_after, channel_bounds, channel_factors, equalize_channels,
+        ChannelBounds, ChannelFactors, Tail, bounds_after, channel_bounds, channel_factors, equalize_channels,
     },
     fit_activations::{self, Fits},
     scaling::{Scaling, scaling},
@@ -119,8 +119,9 @@ pub fn fit_network(
         }
         (Fitting::Known(activations), _) => known(func, source, calibration, activations).map(fitted),
         (_, Source::Images(images)) => {
+            let bounds = channel_bounds(func, images, options.tail)?;
             for wider in WIDER {
-                match fit_within(func, images, calibration, options, wider) {
+                match fit_within(func, images, calibration, options, &bounds, wider) {
                     Err(PassError::LeavesDomain { value, count }) => {
                         tracing::debug!(value, count, wider, "values leave the domains of fits");
                     }
@@ -137,7 +138,7 @@ pub fn fit_network(
     }
 }
 
-/// Fits on domains that are `wider` times what the images ask for.
+/// Fits on domains that are `wider` times what the images ask for, which is `bounds`.
 ///
 /// # Errors
 /// [`PassError::LeavesDomain`] if values leave them at every degree.
@@ -146,9 +147,10 @@ fn fit_within(
     images: &[Vec<Tensor>],
     calibration: &calibrate::Options,
     options: &Options,
+    bounds: &ChannelBounds,
     wider: f64,
 ) -> Result<Prepared, PassError> {
-    let mut bounds = channel_bounds(func, images, options.tail)?;
+    let mut bounds = bounds.clone();
     bounds.iter_mut().flatten().for_each(|bound| *bound *= wider);
     let channels = channel_factors(func, &bounds, options.least_factor);
     let Passed { func, report: equalized, .. } = equalize_channels(func, &channels)?;

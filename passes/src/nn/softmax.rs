@@ -157,7 +157,7 @@ pub fn append_softmax(func: &mut Func<Nn>) -> Result<(String, String), String> {
         logits = op.operands()[0];
     }
     let shape = func.ty(logits).shape.clone();
-    if !is_class_list(&shape) {
+    if !is_row(&shape) {
         return Err(format!("a softmax is taken of a list of classes [1, F], the output is {shape:?}"));
     }
     let known = func.value_name(logits).map_or_else(|| logits.to_string(), str::to_string);
@@ -170,8 +170,8 @@ pub fn append_softmax(func: &mut Func<Nn>) -> Result<(String, String), String> {
     Ok((known, scaled))
 }
 
-/// Whether a tensor of this shape is one list of classes.
-pub fn is_class_list(shape: &[usize]) -> bool {
+/// Whether a tensor of this shape is one row, as dense layers leave it.
+pub fn is_row(shape: &[usize]) -> bool {
     matches!(shape, [1, classes] if *classes > 0)
 }
 

@@ -22,12 +22,13 @@ pub(super) fn bootstrap_rows(scheduled: &Scheduled, layers: &Layers, costs: &Cos
     let Scheduled { program, estimate, .. } = scheduled;
     let mut other_places = OtherPlaces::new(scheduled, placed, costs);
     let users = users(program);
-    // Rules are followed, not improved.
-    let by_rules = !placed.placement.rules.is_empty();
+    // Rules are followed, not improved. What is too entangled to be placed is so without a value,
+    // too, and a search that gives up does not show that there is no other placement.
+    let sought = placed.placement.rules.is_empty() && placed.placement.approximate.is_none();
     let row = |&(op, value): &(usize, Value)| {
         let data = &program.ops()[op];
         let (x, result) = (program.ty(data.op.operands()[0]), program.ty(data.result));
-        let [without_value, without_layer] = if by_rules { [None, None] } else { other_places.of(value) };
+        let [without_value, without_layer] = if sought { other_places.of(value) } else { [None, None] };
         BootstrapRow {
             op,
             value: other_places.name(value),
@@ -38,6 +39,7 @@ pub(super) fn bootstrap_rows(scheduled: &Scheduled, layers: &Layers, costs: &Cos
             level_after: u32::from(result.level),
             needed_by: needs(program, &users, data.result, layers),
             seconds: estimate.op_seconds[op],
+            alternatives_sought: sought,
             without_value,
             without_layer,
         }

@@ -336,7 +336,14 @@ pub(super) fn qlinear_softmax(node: &mut Node<'_>) -> Outputs {
 
 /// The code of the result comes first, then operands with theirs.
 pub(super) fn qlinear_concat(node: &mut Node<'_>) -> Outputs {
-    let count = (node.all_inputs()?.len() - 2) / 3;
+    let inputs = node.all_inputs()?.len();
+    let count = match inputs.checked_sub(2) {
+        Some(triples) if triples > 0 && triples.is_multiple_of(3) => triples / 3,
+        _ => {
+            let reason = format!("{inputs} inputs are not a scale, a zero point and triples of them");
+            return Err(node.invalid(reason));
+        }
+    };
     let operands: Result<Vec<Operand>, ImportError> =
         (0..count).map(|index| decoded(node, 2 + 3 * index, 0)).collect();
     let operands = operands?;

@@ -84,6 +84,14 @@ fn optimal_matches_all_placements_of_small_graphs() {
         let lazy =
             place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Lazy, &costs, &mut shapes).unwrap();
         assert!(lazy.1 >= placed.1 * (1.0 - 1e-9) && lazy.1.is_finite());
+        // What bounds an approximate placement is below the least, and the best lazy one above it.
+        let window = Window { bottom: set.bootstrap.input_level(), top: set.bootstrap.output_level };
+        let bootstrap = costs.bootstraps(&set.bootstrap, &mut shapes);
+        let (prices, live) = (Prices { func: &func, costs: &costs, bootstrap }, live(&func));
+        let least = least_seconds(&func, &live, window, &prices, &mut shapes);
+        assert!(least > 0.0 && least <= expected * (1.0 + 1e-9), "{body}: {least} against {expected}");
+        let (_, best) = best_lazy(&func, &live, window, &prices, &mut shapes);
+        assert!((expected * (1.0 - 1e-9)..=lazy.1 * (1.0 + 1e-9)).contains(&best), "{body}: {best}");
         for value in func.inputs().iter().copied().chain(func.ops().iter().map(|data| data.result)) {
             let avoided = BTreeSet::from([value]);
             let expected = brute_force(&func, &set, &avoided, &costs);
@@ -161,6 +169,47 @@ fn lower_bootstraps_cost_less() {
         assert!(seconds > prices[usize::from(target)].single);
         if method == BootstrapPlacement::Optimal {
             assert_eq!(target, bottom + 3);
+        }
+    }
+}
+
+/// Nine values that are all needed at once: too many for a table of their states.
+#[test]
+fn what_is_too_entangled_is_placed_within_a_bound() {
+    let set = set(3);
+    let table = CostTable::default();
+    let costs = OpCosts::new(&set.params, &table);
+    let three = polynomial(3);
+    let mut body = "input %0 : vec<1, 16384> ".to_string();
+    let branches: Vec<usize> = (1..=9).collect();
+    for value in &branches {
+        body += &format!("%{value} = polynomial(%0) {three} ");
+    }
+    let mut next = branches.len() + 1;
+    let mut results = Vec::new();
+    for (index, x) in branches.iter().enumerate() {
+        for y in &branches[index + 1..] {
+            body += &format!("%{next} = mul(%{x}, %{y}) ");
+            results.push(format!("%{next}"));
+            next += 1;
+        }
+    }
+    let func = parse(&format!("{body} return {}", results.join(", ")));
+    let mut shapes = CircuitShapes::default();
+    let (placement, seconds) =
+        place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Optimal, &costs, &mut shapes).unwrap();
+    let approximate = placement.approximate.clone().expect("no table holds the states of nine values");
+    assert!(approximate.bound >= 1.0 && approximate.bound < 100.0, "{}", approximate.bound);
+    assert!(seconds.is_finite());
+    for data in func.ops() {
+        let made = placement.level[data.result.index()].unwrap();
+        let level = made + levels_used(&data.op) as Level;
+        for operand in data.op.operands() {
+            let state = State {
+                level: placement.level[operand.index()].unwrap(),
+                refreshed: placement.refreshed[operand.index()],
+            };
+            assert!(state.reaches(level), "{operand} of {}", data.result);
         }
     }
 }
