@@ -6,7 +6,7 @@ use fhec_ir::nn::Op;
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::tensor::Tensor;
 
-use crate::nn::expand_max_pools::MAX_TAPS;
+use crate::nn::expand_max_pools::MOST_TAPS;
 
 use super::Lowering;
 use super::error::lowerable;
@@ -62,9 +62,8 @@ pub(super) fn not_a_polynomial(op: &Op) -> String {
             lowerable()
         ),
         Op::MaxPool { .. } => format!(
-            "a maximum is evaluated by ReLUs of differences, which takes {} levels of them at most: of windows up to {MAX_TAPS} \
-             pixels; train the network with AveragePool or a strided Conv in its place; {}",
-            MAX_TAPS.ilog2() + 1,
+            "a maximum is evaluated by ReLUs of differences; this one has windows of more than {MOST_TAPS} taps \
+             that are apart, and pads; leave the pads out or put a ReLU before it; {}",
             lowerable()
         ),
         _ => format!(

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use fhec_ir::nn::activation::TABLE;
 use thiserror::Error;
 
-use crate::nn::expand_max_pools::MAX_TAPS;
 
 /// Names the op as ONNX and as the IR call it, the tensor it computes, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -29,8 +28,7 @@ pub fn lowerable() -> String {
     format!(
         "what can be lowered: Conv, ConvTranspose, Gemm, MatMul with a constant, BatchNormalization, Add, Sub, Mul, \
          Div, AveragePool, GlobalAveragePool, ReduceMean, Resize, Pad, Slice, Concat, Flatten, Reshape, Squeeze, \
-         Unsqueeze, Transpose, and by polynomials {}, and MaxPool of up to {MAX_TAPS} pixels; what cannot: MaxPool of \
-         more pixels, Softmax before the network's end, ArgMax before it, MatMul of two encrypted tensors",
+         Unsqueeze, Transpose, and by polynomials {}, and MaxPool; what cannot: Softmax before the network's end, ArgMax before it, MatMul of two encrypted tensors",
         activations.join(", ")
     )
 }

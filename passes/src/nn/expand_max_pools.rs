@@ -4,9 +4,9 @@
 //! |---|---|
 //! | Stage    | nn → nn |
 //! | Requires | a verified function |
-//! | Ensures  | the same function; no `max_pool` of a small window is left |
-//! | Leaves   | windows of more than [`MAX_TAPS`] pixels |
-//! | Method   | `max(a, b) = b + relu(a - b)`, pair by pair. The first pairs are convolutions of the operand, one for `b` and one for `a - b`, at the stride of the pool; what comes before them folds into both. Pads are zeros for a convolution, which is right where no value is negative. Elsewhere a matrix along height and one along width pick each pixel, and in place of a pad the nearest pixel of the window |
+//! | Ensures  | the same function; no `max_pool` is left, but for those below |
+//! | Leaves   | windows of more than [`MOST_TAPS`] taps that are apart, over values that may be negative, with pads |
+//! | Method   | `max(a, b) = b + relu(a - b)`, in one of two ways. *Line by line*: windows of 2, 4, 8 taps and so on grow from each other along the width, then along the height; a window of 3 by 3 takes 4 ReLUs. All are made at every position, and the last ones only where the pool looks: ciphertexts keep their layout on the way. *Together*, where a tensor takes many ciphertexts: pair by pair at the stride of the pool, 8 ReLUs of a window of 3 by 3. What is compared is a convolution of the operand, one for `b` and one for `a - b`; what comes before them folds into both. Pads are zeros for a convolution, which is right where no value is negative. Elsewhere a matrix along height or width picks each pixel, and in place of a pad the nearest pixel of the window |
 //! | Tests    | below |
 
 use fhec_ir::{
@@ -22,8 +22,13 @@ use crate::{
 };
 
 const PASS: &str = "expand-max-pools";
-/// Pixels of the largest window: five levels of ReLUs.
-pub const MAX_TAPS: usize = 25;
+/// Pixels of the largest window whose pixels are compared pair by pair.
+pub const MOST_TAPS: usize = 25;
+/// Numbers that one ciphertext of the largest ring holds. A tensor of more takes as many ReLUs per
+/// comparison as ciphertexts, and fewer of them after the stride of a pool.
+const ONE_CIPHERTEXT: usize = 1 << 15;
+/// Pixels of a large tensor's window that are compared pair by pair.
+const FEW_TAPS: usize = 9;
 
 /// Returns the rewritten function; the report counts pools and ReLUs.
 pub fn expand_max_pools(func: &Func<Nn>) -> Result<Passed<Nn>, PassError> {
@@ -53,17 +58,29 @@ struct Pool<'f> {
     dilations: [usize; 2],
     /// Whether pads are to be left out of the maximum, as opposed to zeros that never win.
     without_pads: bool,
+    /// Whether windows grow line by line.
+    lines: bool,
 }
 
 impl<'f> Pool<'f> {
     fn of(func: &'f Func<Nn>, data: &'f OpData<Nn>, not_negative: &[bool]) -> Option<Self> {
         let &Op::MaxPool { x, kernel, strides, pads, dilations } = &data.op else { return None };
         let taps = kernel[0].checked_mul(kernel[1])?;
+        let shape = &func.ty(x).shape;
         let without_pads = pads != [0; 4] && !not_negative[x.index()];
-        let channels = *func.ty(x).shape.get(1)?;
-        let pool = Pool { func, data, x, channels, kernel, strides, pads, dilations, without_pads };
+        let channels = *shape.get(1)?;
+        // The pixel nearest to a pad is one of every window that holds the pad, unless taps jump
+        // over it, or there is one tap.
+        let nearest_is_seen = |axis: usize| {
+            let padded = pads[axis] + pads[axis + 2] > 0;
+            !padded || kernel[axis] > 1 && (dilations[axis] == 1 || !without_pads)
+        };
+        let grows = nearest_is_seen(0) && nearest_is_seen(1) && taps > 1;
+        let large = shape.iter().product::<usize>() > ONE_CIPHERTEXT && strides != [1, 1];
+        let lines = grows && !(large && taps <= FEW_TAPS);
+        let pool = Pool { func, data, x, channels, kernel, strides, pads, dilations, without_pads, lines };
         let sees_pixels = || [0, 1].into_iter().all(|axis| pool.picked(axis, 0).is_some());
-        ((2..=MAX_TAPS).contains(&taps) && (!without_pads || sees_pixels())).then_some(pool)
+        ((lines || taps <= MOST_TAPS) && (!without_pads || sees_pixels())).then_some(pool)
     }
 
     /// For every position of the window along height (0) or width (1) the pixel under its tap
@@ -91,6 +108,13 @@ impl<'f> Pool<'f> {
             named += 1;
             name.as_ref().map(|name| format!("{name}/{what}_{named}"))
         };
+        report.count("max_pool", 1);
+        if self.lines {
+            let value = self.grow(rewriter, report, &mut next_name)?;
+            rewriter.func.set_value_name(value, name);
+            rewriter.replace(self.data.result, value);
+            return Ok(());
+        }
         let taps: Vec<usize> = (0..self.kernel[0] * self.kernel[1]).collect();
         let mut values = Vec::new();
         for pair in taps.chunks(2) {
@@ -127,8 +151,39 @@ impl<'f> Pool<'f> {
         }
         rewriter.func.set_value_name(values[0], name.clone());
         rewriter.replace(self.data.result, values[0]);
-        report.count("max_pool", 1);
         Ok(())
+    }
+
+    /// Windows that grow by doubling: each is the larger of two of those before, which overlap in
+    /// the last.
+    fn grow(
+        &self,
+        rewriter: &mut Rewriter<Nn>,
+        report: &mut Report,
+        next_name: &mut impl FnMut(&str) -> Option<String>,
+    ) -> Result<Value, String> {
+        let mut pairs = Vec::new();
+        for axis in [1, 0] {
+            let mut pads = [self.pads[axis], self.pads[axis + 2]];
+            let mut taps = 1;
+            while taps < self.kernel[axis] {
+                let next = self.kernel[axis].min(2 * taps);
+                let apart = (next - taps) * self.dilations[axis];
+                pairs.push(Pair { axis, apart, pads, strides: [1, 1], edges: self.without_pads });
+                (taps, pads) = (next, [0, 0]);
+            }
+        }
+        if let Some(last) = pairs.last_mut() {
+            last.strides = self.strides;
+        }
+        report.count("relu", pairs.len());
+        let mut value = rewriter.get(self.x);
+        for pair in pairs {
+            let last = pair.sum(rewriter, value, [0.0, 1.0], next_name("pixel"))?;
+            let difference = pair.sum(rewriter, value, [1.0, -1.0], next_name("difference"))?;
+            value = larger(rewriter, difference, last, next_name)?;
+        }
+        Ok(value)
     }
 
     /// The weighted sum of some pixels of the window, channel by channel; only one where pads are
@@ -167,6 +222,69 @@ impl<'f> Pool<'f> {
     }
 }
 
+/// Two elements of a line, at every position of a tensor `[1, C, H, W]` or at every second, third
+/// and so on.
+struct Pair {
+    /// Of the line: 0 for height, 1 for width.
+    axis: usize,
+    /// Elements from the first to the second.
+    apart: usize,
+    /// Before and after the line.
+    pads: [usize; 2],
+    strides: [usize; 2],
+    /// Whether the ends of the line stand in for pads, as opposed to zeros.
+    edges: bool,
+}
+
+impl Pair {
+    /// The sum of both elements with weights, channel by channel.
+    fn sum(
+        &self,
+        rewriter: &mut Rewriter<Nn>,
+        x: Value,
+        weights: [f32; 2],
+        name: Option<String>,
+    ) -> Result<Value, String> {
+        let Pair { axis, apart, pads, strides, edges } = *self;
+        let shape = rewriter.func.ty(x).shape.clone();
+        if edges && pads != [0, 0] {
+            let mut matrices = Vec::new();
+            for along in [0, 1] {
+                let (length, stride) = (shape[2 + along], strides[along]);
+                let taps = if along == axis { &[(0, weights[0]), (apart, weights[1])][..] } else { &[(0, 1.0)] };
+                let (before, padded) = if along == axis { (pads[0], pads[0] + pads[1]) } else { (0, 0) };
+                let reach = if along == axis { apart } else { 0 };
+                let positions = (length + padded - reach - 1) / stride + 1;
+                let mut rows = vec![0.0; positions * length];
+                for position in 0..positions {
+                    for &(tap, weight) in taps {
+                        let place = (position * stride + tap).saturating_sub(before).min(length - 1);
+                        rows[position * length + place] += weight;
+                    }
+                }
+                let matrix = Tensor::new([positions, length], rows).map_err(|error| error.to_string())?;
+                matrices.push(rewriter.func.add_const(matrix));
+            }
+            let op = Op::AxisMatrices { x, axes: vec![2, 3], weights: matrices };
+            return rewriter.func.push_named(op, name.as_deref());
+        }
+        let along = |own: usize, other: usize| if axis == 0 { [own, other] } else { [other, own] };
+        let [height, width] = along(2, 1);
+        let weight = Tensor::from_fn([shape[1], 1, height, width], |index| weights[index % 2]);
+        let [before, after] = pads.map(|pad| along(pad, 0));
+        let op = Op::Conv2d {
+            x,
+            weight: rewriter.func.add_const(weight),
+            bias: None,
+            strides,
+            pads: [before[0], before[1], after[0], after[1]],
+            dilations: along(apart, 1),
+            groups: shape[1],
+        };
+        rewriter.func.push_named(op, name.as_deref())
+    }
+}
+
 /// `b + relu(difference)`: the larger of `b` and what `difference` is the distance to.
 fn larger(
     rewriter: &mut Rewriter<Nn>,
@@ -197,10 +315,18 @@ mod tests {
     #[test]
     fn expanded_pools_compute_the_same() {
         for (pool, relus) in [
-            ("kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1]", 3),
-            ("kernel=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1]", 8),
-            ("kernel=[3, 2], strides=[1, 2], pads=[0, 1, 2, 0], dilations=[2, 1]", 5),
+            ("kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1]", 2),
+            ("kernel=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1]", 4),
+            ("kernel=[3, 2], strides=[1, 2], pads=[0, 1, 2, 0], dilations=[2, 1]", 3),
             ("kernel=[1, 2], strides=[1, 1], pads=[0, 0, 0, 0], dilations=[1, 3]", 1),
+            ("kernel=[1, 2], strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1]", 1),
+            ("kernel=[3, 1], strides=[2, 3], pads=[1, 0, 1, 0], dilations=[1, 1]", 2),
+            ("kernel=[1, 1], strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1]", 0),
+            ("kernel=[9, 8], strides=[1, 1], pads=[0, 0, 0, 0], dilations=[1, 1]", 7),
+            ("kernel=[4, 5], strides=[4, 2], pads=[0, 0, 0, 1], dilations=[1, 1]", 5),
+            ("kernel=[5, 7], strides=[1, 1], pads=[2, 3, 2, 3], dilations=[1, 1]", 6),
+            ("kernel=[4, 4], strides=[3, 2], pads=[2, 3, 1, 2], dilations=[2, 3]", 4),
+            ("kernel=[13, 13], strides=[1, 1], pads=[6, 6, 6, 6], dilations=[1, 1]", 8),
         ] {
             let func = parse(&format!(
                 "input %0 : f32[1, 3, 9, 8] \"x\" %1 = relu(%0) \"r\" %2 = max_pool(%1) {{{pool}}} \"p\" %3 = add(%2, %2) return %3, %2"
@@ -208,7 +334,7 @@ mod tests {
             let Passed { func: expanded, report, .. } = expand_max_pools(&func).unwrap();
             verify(&expanded).unwrap();
             assert_eq!(pools(&expanded), 0);
-            assert_eq!(report.counts.get("relu"), Some(&relus));
+            assert_eq!(report.counts.get("relu").copied().unwrap_or(0), relus, "{pool}");
             assert_eq!(expanded.value_name(expanded.outputs()[1]), Some("p"));
             let image = Tensor::from_fn([1, 3, 9, 8], |i| ((i * 7919 + 3) % 2003) as f32 / 1001.5 - 1.0);
             let expected = nn::run(&func, std::slice::from_ref(&image)).unwrap();
@@ -225,6 +351,11 @@ mod tests {
             "kernel=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1]",
             "kernel=[3, 3], strides=[2, 2], pads=[0, 0, 2, 1], dilations=[1, 1]",
             "kernel=[3, 2], strides=[1, 2], pads=[2, 1, 2, 0], dilations=[2, 3]",
+            "kernel=[13, 13], strides=[1, 1], pads=[6, 6, 6, 6], dilations=[1, 1]",
+            "kernel=[5, 4], strides=[2, 3], pads=[2, 2, 3, 1], dilations=[1, 1]",
+            "kernel=[4, 1], strides=[2, 2], pads=[3, 0, 1, 0], dilations=[1, 1]",
+            "kernel=[4, 5], strides=[1, 2], pads=[2, 2, 3, 1], dilations=[2, 2]",
+            "kernel=[4, 8], strides=[1, 1], pads=[0, 0, 0, 0], dilations=[2, 1]",
         ] {
             let func = parse(&format!("input %0 : f32[1, 3, 9, 8] %1 = max_pool(%0) {{{pool}}} return %1"));
             let expanded = expand_max_pools(&func).unwrap().func;
@@ -239,10 +370,24 @@ mod tests {
         }
     }
 
+    /// At the stride of the pool a large tensor is a quarter: eight ReLUs of a quarter are fewer
+    /// ciphertexts than four of the whole.
     #[test]
-    fn large_windows_are_left() {
-        let pool = "kernel=[6, 5], strides=[1, 1], pads=[0, 0, 0, 0], dilations=[1, 1]";
-        let func = parse(&format!("input %0 : f32[1, 2, 6, 6] %1 = max_pool(%0) {{{pool}}} return %1"));
+    fn pixels_of_large_tensors_are_compared_at_the_stride_of_the_pool() {
+        let pool = "kernel=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1]";
+        for (size, relus) in [(112, 8), (56, 4)] {
+            let func = parse(&format!(
+                "input %0 : f32[1, 8, {size}, {size}] %1 = max_pool(%0) {{{pool}}} return %1"
+            ));
+            let report = expand_max_pools(&func).unwrap().report;
+            assert_eq!(report.counts.get("relu"), Some(&relus), "{size}");
+        }
+    }
+
+    #[test]
+    fn long_windows_of_taps_that_are_apart_are_left() {
+        let pool = "kernel=[1, 40], strides=[1, 1], pads=[0, 39, 0, 39], dilations=[1, 2]";
+        let func = parse(&format!("input %0 : f32[1, 2, 2, 90] %1 = max_pool(%0) {{{pool}}} return %1"));
         assert_eq!(pools(&expand_max_pools(&func).unwrap().func), 1);
     }
 }
