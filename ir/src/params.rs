@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::key_demand::Encapsulation;
-use crate::prime::is_prime;
+use crate::prime::is_ntt_prime;
 use crate::prime_set::PrimeSet;
 use crate::scale::{ExactScale, Level, Scale};
 
@@ -153,7 +153,7 @@ impl Params {
         }
         let mut seen = std::collections::BTreeSet::new();
         for &prime in q.iter().chain(p) {
-            if prime >= 1 << MAX_PRIME_BITS || prime % (2 << log_n) != 1 || !is_prime(prime) {
+            if prime >= 1 << MAX_PRIME_BITS || prime % (2 << log_n) != 1 || !is_ntt_prime(prime, *log_n) {
                 return Err(ParamsError::NotNttPrime { prime, log_n: *log_n });
             }
             if !seen.insert(prime) {

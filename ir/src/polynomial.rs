@@ -9,6 +9,41 @@ pub struct Polynomial {
     domain: [f64; 2],
 }
 
+/// Clenshaw's recurrence for many values, in vectors as wide as the machine has. Products and sums
+/// stay apart, so that all widths give the same bits.
+struct Clenshaw<'a> {
+    polynomial: &'a Polynomial,
+    values: &'a mut [f64],
+}
+
+impl pulp::NullaryFnOnce for Clenshaw<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        /// Chains that do not wait for each other: as many as fit the registers.
+        const BLOCK: usize = 16;
+        let [low, high] = self.polynomial.domain;
+        let coefficients = &self.polynomial.coefficients;
+        let constant = coefficients.first().copied().unwrap_or(0.0);
+        for values in self.values.chunks_mut(BLOCK) {
+            // Twice the place in the domain.
+            let (mut t, mut b1, mut b2) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+            for (t, &x) in t.iter_mut().zip(values.iter()) {
+                *t = 2.0 * ((2.0 * x - low - high) / (high - low));
+            }
+            for &c in coefficients.iter().skip(1).rev() {
+                for i in 0..BLOCK {
+                    (b1[i], b2[i]) = (c + t[i] * b1[i] - b2[i], b1[i]);
+                }
+            }
+            for (i, x) in values.iter_mut().enumerate() {
+                *x = constant + 0.5 * t[i] * b1[i] - b2[i];
+            }
+        }
+    }
+}
+
 impl Polynomial {
     /// From Chebyshev coefficients over `[low, high]`. Trailing zeros are dropped; an empty list is
     /// the zero polynomial.
@@ -72,23 +107,7 @@ impl Polynomial {
 
     /// [`Polynomial::eval`] of every value, in place; the same bits, many values at a time.
     pub fn eval_slots(&self, values: &mut [f64]) {
-        const BLOCK: usize = 64;
-        let [low, high] = self.domain;
-        for values in values.chunks_mut(BLOCK) {
-            let (mut t, mut b1, mut b2) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
-            for (t, &x) in t.iter_mut().zip(values.iter()) {
-                *t = (2.0 * x - low - high) / (high - low);
-            }
-            for &c in self.coefficients.iter().skip(1).rev() {
-                for i in 0..BLOCK {
-                    (b1[i], b2[i]) = (c + 2.0 * t[i] * b1[i] - b2[i], b1[i]);
-                }
-            }
-            let constant = self.coefficients.first().copied().unwrap_or(0.0);
-            for (i, x) in values.iter_mut().enumerate() {
-                *x = constant + t[i] * b1[i] - b2[i];
-            }
-        }
+        pulp::Arch::new().dispatch(Clenshaw { polynomial: self, values });
     }
 
     /// The polynomial times `factor`.

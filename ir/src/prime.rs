@@ -1,5 +1,8 @@
 //! Word-sized primes `q = 1 mod 2N`, the building stones of a modulus chain.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
 /// `a * b mod q`.
 pub fn mul_mod(a: u64, b: u64, q: u64) -> u64 {
     (u128::from(a) * u128::from(b) % u128::from(q)) as u64
@@ -81,33 +84,64 @@ impl Montgomery {
     }
 }
 
+/// Where primes of a chain are: `(2^20, 2^61)`.
+const SMALLEST: u64 = 1 << 20;
+const LARGEST: u64 = 1 << 61;
+/// Numbers `q = 1 mod 2^(log_n + 1)` that are tested at once.
+const BLOCK: u64 = 256;
+/// Blocks that are kept, a few megabytes.
+const MOST_BLOCKS: usize = 1 << 14;
+
+/// The primes of blocks that were asked for, by `log_n` and the number of the block: a search for
+/// parameters asks for primes near the same places thousands of times.
+static KNOWN: LazyLock<Mutex<HashMap<(u32, u64), Arc<[u64]>>>> = LazyLock::new(Mutex::default);
+
+/// Primes `q = 1 mod 2^(log_n + 1)` with `q >> (log_n + 1)` in a block, in ascending order.
+fn block(log_n: u32, block: u64) -> Arc<[u64]> {
+    // A panic elsewhere leaves the table whole: entries are put in at once.
+    let lock = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = lock().get(&(log_n, block)) {
+        return known.clone();
+    }
+    let candidates = (block * BLOCK..(block + 1) * BLOCK).map(|k| (k << (log_n + 1)) + 1);
+    let inside = candidates.filter(|q| (SMALLEST + 1..LARGEST).contains(q));
+    let primes: Arc<[u64]> = inside.filter(|&q| is_prime(q)).collect();
+    let mut known = lock();
+    if known.len() == MOST_BLOCKS {
+        known.clear();
+    }
+    known.insert((log_n, block), primes.clone());
+    primes
+}
+
+/// Whether `q` is a prime with `q = 1 mod 2^(log_n + 1)`.
+pub fn is_ntt_prime(q: u64, log_n: u32) -> bool {
+    if !(SMALLEST + 1..LARGEST).contains(&q) {
+        return q & ((2 << log_n) - 1) == 1 && is_prime(q);
+    }
+    block(log_n, (q >> (log_n + 1)) / BLOCK).binary_search(&q).is_ok()
+}
+
 /// Primes `q = 1 mod 2^(log_n + 1)` in order of their distance from `centre`, nearest first (below
-/// before above at equal distance). The iterator ends when a candidate leaves `(2^20, 2^61)` on
-/// both sides.
+/// before above at equal distance). The iterator ends when all in `(2^20, 2^61)` were given.
 pub fn ntt_primes_near(centre: u64, log_n: u32) -> impl Iterator<Item = u64> {
-    let step = 2u64 << log_n;
-    let below = (centre / step) * step + 1;
-    let (mut low, mut high) = if below <= centre { (below, below + step) } else { (below - step, below) };
-    std::iter::from_fn(move || {
-        loop {
-            let low_ok = low > (1 << 20);
-            let high_ok = high < (1 << 61);
-            let take_low = match (low_ok, high_ok) {
-                (false, false) => return None,
-                (true, false) => true,
-                (false, true) => false,
-                (true, true) => centre - low.min(centre) <= high - centre.min(high),
-            };
-            let candidate = if take_low { low } else { high };
-            if take_low {
-                low = low.saturating_sub(step);
-            } else {
-                high += step;
-            }
-            if is_prime(candidate) {
-                return Some(candidate);
-            }
-        }
+    let block_of = move |q: u64| (q >> (log_n + 1)) / BLOCK;
+    let (first, last, middle) = (block_of(SMALLEST), block_of(LARGEST), block_of(centre));
+    let down = (first..=middle.min(last)).rev();
+    let below = down.flat_map(move |index| {
+        let primes = block(log_n, index);
+        (0..primes.len()).rev().map(move |i| primes[i])
+    });
+    let above = (middle.max(first)..=last).flat_map(move |index| {
+        let primes = block(log_n, index);
+        (0..primes.len()).map(move |i| primes[i])
+    });
+    let mut below = below.filter(move |&q| q <= centre).peekable();
+    let mut above = above.filter(move |&q| q > centre).peekable();
+    std::iter::from_fn(move || match (below.peek(), above.peek()) {
+        (Some(&low), Some(&high)) if centre - low <= high - centre => below.next(),
+        (_, Some(_)) => above.next(),
+        (_, None) => below.next(),
     })
 }
 
@@ -146,6 +180,30 @@ mod tests {
             assert!(!is_prime(n));
         }
         assert!(is_prime((1 << 61) - 1));
+    }
+
+    /// All of them, whichever block the centre is in, and at both ends of what a chain may have.
+    #[test]
+    fn primes_are_those_nearest_by_definition() {
+        let step = 1u64 << 13;
+        let near = |from: u64, to: u64| (from..to).map(|k| k * step + 1).filter(|&q| is_prime(q));
+        for centre in [1 << 30, (1 << 30) + 3 * step + 1, (1 << 31) - 1, BLOCK * step * 9, (1 << 20) + 5] {
+            let middle = centre / step;
+            let mut expected: Vec<u64> = near(middle.saturating_sub(3000), middle + 3000).collect();
+            expected.retain(|&q| q > SMALLEST);
+            expected.sort_by_key(|&q| (q.abs_diff(centre), q));
+            let found: Vec<u64> = ntt_primes_near(centre, 12).take(60).collect();
+            assert_eq!(found, expected[..60], "{centre}");
+            for k in middle.saturating_sub(40)..middle + 40 {
+                let q = k * step + 1;
+                assert_eq!(is_ntt_prime(q, 12), is_prime(q), "{q}");
+                assert!(!is_ntt_prime(q + 2, 12), "{q} + 2");
+            }
+        }
+        let largest: Vec<u64> = ntt_primes_near(LARGEST, 16).take(3).collect();
+        assert!(largest.iter().all(|&q| q < LARGEST) && largest.is_sorted_by(|a, b| a > b));
+        let few = ntt_primes_near(1 << 40, 50);
+        assert!(few.count() < 1 << 10, "the primes come to an end");
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn inner_products(c: &mut Criterion) {
             let len = digits[limb][0].len();
             let [out0, out1] = out.each_mut().map(|o| &mut o[..len]);
             let words = &keys[limb][..2 * DIGITS * len / PACKED_BLOCK * bits as usize + PACKED_SLACK];
-            let key = KeyLimb { words, bits, digits: DIGITS, absent: 0..0 };
+            let key = KeyLimb { words, bits, digits: DIGITS, absent: &[] };
             key_inner_product(isa, out0, out1, &digits[limb], key, &moduli[limb]);
         };
         let whole = operands(log_n);

@@ -4,7 +4,7 @@
 //! functions that share a constant pool, as all stages after lowering do.
 
 use std::collections::{BTreeSet, HashMap};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use fhec_ir::bootstrap::ProgramBootstrapError;
 use fhec_ir::ckks::Ckks;
@@ -21,35 +21,36 @@ use super::linear_cost::{LinearCounts, Rotations, counts};
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct CircuitShapes {
-    maps: HashMap<String, Rc<Rotations>>,
-    counts: HashMap<String, Rc<Vec<(usize, LinearCounts)>>>,
-    polynomials: HashMap<Vec<u64>, Rc<PolynomialShape>>,
+    maps: HashMap<String, Arc<Rotations>>,
+    counts: HashMap<String, Arc<Vec<(usize, LinearCounts)>>>,
+    polynomials: HashMap<Vec<u64>, Arc<PolynomialShape>>,
 }
 
 impl CircuitShapes {
     /// Rotations of `map`.
-    pub fn rotations(&mut self, map: &LinearMap, consts: &ConstPool) -> Rc<Rotations> {
-        let compute = || Rc::new(map.rotations(consts));
+    pub fn rotations(&mut self, map: &LinearMap, consts: &ConstPool) -> Arc<Rotations> {
+        let compute = || Arc::new(map.rotations(consts));
         self.maps.entry(format!("{map:?}")).or_insert_with(compute).clone()
     }
 
     /// Counts of `map` for every baby step.
-    pub fn counts(&mut self, map: &LinearMap, consts: &ConstPool) -> Rc<Vec<(usize, LinearCounts)>> {
+    pub fn counts(&mut self, map: &LinearMap, consts: &ConstPool) -> Arc<Vec<(usize, LinearCounts)>> {
         let key = format!("{map:?}");
         if let Some(known) = self.counts.get(&key) {
             return known.clone();
         }
         let (rotations, period) = (self.rotations(map, consts), map.input.period);
         let steps = (0..=period.trailing_zeros()).map(|log| 1 << log);
-        let made: Rc<Vec<_>> = Rc::new(steps.map(|step| (step, counts(&rotations, period, step))).collect());
+        let made: Arc<Vec<_>> =
+            Arc::new(steps.map(|step| (step, counts(&rotations, period, step))).collect());
         self.counts.insert(key, made.clone());
         made
     }
 
     /// Evaluation scheme of `polynomial`.
-    pub fn polynomial(&mut self, polynomial: &Polynomial) -> Rc<PolynomialShape> {
+    pub fn polynomial(&mut self, polynomial: &Polynomial) -> Arc<PolynomialShape> {
         let key = polynomial.coefficients().iter().map(|c| c.to_bits()).collect();
-        self.polynomials.entry(key).or_insert_with(|| Rc::new(PolynomialShape::new(polynomial))).clone()
+        self.polynomials.entry(key).or_insert_with(|| Arc::new(PolynomialShape::new(polynomial))).clone()
     }
 
     /// Keys of `func` and of its bootstraps.

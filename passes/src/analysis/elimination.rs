@@ -117,45 +117,128 @@ impl Elimination {
             std::mem::take(&mut self.costs).into_iter().partition(|cost| cost.scope.contains(&variable));
         self.costs = without;
         let with: Vec<Cost> = with;
-        // Distance in each table between neighbouring values of each variable of the scope, and of
-        // the variable itself.
-        let strides: Vec<(Vec<usize>, usize)> = with
-            .iter()
-            .map(|cost| {
-                let stride = |v: usize| {
-                    let Some(position) = cost.scope.iter().position(|&s| s == v) else { return 0 };
-                    cost.scope[position + 1..].iter().map(|&s| self.domains[s]).product()
-                };
-                (scope.iter().map(|&v| stride(v)).collect(), stride(variable))
-            })
-            .collect();
-        let (mut table, mut best) = (Vec::with_capacity(size), Vec::with_capacity(size));
-        let mut values = vec![0usize; scope.len()];
-        let mut sums = vec![0.0; self.domains[variable]];
-        for _ in 0..size {
-            sums.fill(0.0);
-            for (cost, (by_scope, own)) in with.iter().zip(&strides) {
-                let start: usize = values.iter().zip(by_scope).map(|(value, stride)| value * stride).sum();
-                for (x, sum) in sums.iter_mut().enumerate() {
-                    *sum += cost.table[start + x * own];
-                }
-            }
-            let least = sums
-                .iter()
-                .enumerate()
-                .fold((0, f64::INFINITY), |least, (x, &sum)| if sum < least.1 { (x, sum) } else { least });
-            best.push(least.0 as u32);
-            table.push(least.1);
-            for position in (0..scope.len()).rev() {
-                values[position] += 1;
-                if values[position] < self.domains[scope[position]] {
-                    break;
-                }
-                values[position] = 0;
-            }
+        let own = self.domains[variable];
+        // Tables in which the variable counts fastest, so that a row has all its values; what
+        // depends on the last variable of the scope is added for each value of that one.
+        let (mut inner, mut outer) = (Vec::new(), Vec::new());
+        for cost in &with {
+            let rows = self.rows(cost, variable, &scope);
+            let is_inner = scope.last().is_some_and(|last| cost.scope.contains(last));
+            if is_inner { inner.push(rows) } else { outer.push(rows) }
         }
+        let domains: Vec<usize> = scope.iter().map(|&v| self.domains[v]).collect();
+        let (table, best) = pulp::Arch::new().dispatch(Minima { domains, own, size, inner, outer });
         Ok((Eliminated { variable, scope: scope.clone(), best }, Cost { scope, table }))
     }
+
+    /// A cost as rows over `variable`, found by the values of the variables of `scope`.
+    fn rows(&self, cost: &Cost, variable: usize, scope: &[usize]) -> Rows {
+        let stride = |scope: &[usize], v: usize| {
+            let Some(position) = scope.iter().position(|&s| s == v) else { return 0 };
+            scope[position + 1..].iter().map(|&s| self.domains[s]).product::<usize>()
+        };
+        let others: Vec<usize> = cost.scope.iter().copied().filter(|&v| v != variable).collect();
+        let (own, own_stride) = (self.domains[variable], stride(&cost.scope, variable));
+        let mut table = Vec::with_capacity(cost.table.len());
+        for row in 0..cost.table.len() / own {
+            let mut start = 0;
+            for &v in &others {
+                start += row / stride(&others, v) % self.domains[v] * stride(&cost.scope, v);
+            }
+            table.extend((0..own).map(|x| cost.table[start + x * own_stride]));
+        }
+        Rows { table, strides: scope.iter().map(|&v| stride(&others, v)).collect() }
+    }
+}
+
+/// The least sum over all values of a variable for each choice of its neighbours, and the smallest
+/// value that has it; in vectors as wide as the machine has.
+struct Minima {
+    /// Of the neighbours; the last counts fastest.
+    domains: Vec<usize>,
+    /// Of the variable.
+    own: usize,
+    /// Choices of all neighbours.
+    size: usize,
+    /// Costs that depend on the last neighbour, and those that do not.
+    inner: Vec<Rows>,
+    outer: Vec<Rows>,
+}
+
+impl pulp::NullaryFnOnce for Minima {
+    type Output = (Vec<f64>, Vec<u32>);
+
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        let Minima { domains, own, size, inner, outer } = self;
+        let last = domains.last().copied().unwrap_or(1);
+        let (mut table, mut best) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        let mut values = vec![0usize; domains.len()];
+        let (mut common, mut sums) = (vec![0.0; own], vec![0.0; own]);
+        for _ in 0..size / last {
+            common.fill(0.0);
+            for rows in &outer {
+                add(&mut common, rows.at(&values, own));
+            }
+            for _ in 0..last {
+                sums.copy_from_slice(&common);
+                for rows in &inner {
+                    add(&mut sums, rows.at(&values, own));
+                }
+                let least = least(&sums);
+                table.push(least);
+                best.push(sums.iter().position(|&sum| sum == least).unwrap_or(0) as u32);
+                if let Some(value) = values.last_mut() {
+                    *value += 1;
+                }
+            }
+            // Carry over to the variables before the last.
+            for position in (1..domains.len()).rev() {
+                if values[position] == domains[position] {
+                    values[position] = 0;
+                    values[position - 1] += 1;
+                }
+            }
+        }
+        (table, best)
+    }
+}
+
+/// A cost with one row of all values of a variable for each choice of the others.
+struct Rows {
+    table: Vec<f64>,
+    /// Rows from one value of each variable of a scope to the next; 0 where the cost does not
+    /// depend on it.
+    strides: Vec<usize>,
+}
+
+impl Rows {
+    /// The row of `length` for these values of the scope.
+    #[inline(always)]
+    fn at(&self, values: &[usize], length: usize) -> &[f64] {
+        let row: usize = values.iter().zip(&self.strides).map(|(value, stride)| value * stride).sum();
+        &self.table[row * length..][..length]
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [f64], row: &[f64]) {
+    sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+}
+
+/// The least of some numbers, of which none is NaN; infinity of none.
+#[inline(always)]
+fn least(numbers: &[f64]) -> f64 {
+    /// Minima that do not wait for each other.
+    const LANES: usize = 8;
+    let mut lanes = [f64::INFINITY; LANES];
+    let (chunks, rest) = numbers.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = if x < *lane { x } else { *lane };
+        }
+    }
+    lanes.iter().chain(rest).fold(f64::INFINITY, |least, &x| if x < least { x } else { least })
 }
 
 #[cfg(test)]

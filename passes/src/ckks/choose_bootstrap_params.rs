@@ -12,6 +12,7 @@
 //! less.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fhec_ir::scale::Level;
 
@@ -24,22 +25,27 @@ const MAX_SPECIAL: usize = 8;
 /// Application levels tried beyond the least.
 const MORE_LEVELS: u32 = 16;
 
-/// Polynomials of the sine that were computed already.
-#[derive(Clone, Debug, Default)]
+/// What the polynomials of a sine depend on.
+type SineOf = (u32, u32, usize, Option<usize>, u32);
+
+/// Polynomials of the sine that were computed already, for all who ask at once.
+#[derive(Debug, Default)]
 pub struct SineCache {
-    known: BTreeMap<(u32, u32, usize, Option<usize>, u32), SinePolynomials>,
+    known: Mutex<BTreeMap<SineOf, Arc<OnceLock<SinePolynomials>>>>,
 }
 
 impl SineCache {
-    fn of(&mut self, recipe: &Recipe) -> Result<SinePolynomials, SetError> {
+    fn of(&self, recipe: &Recipe) -> Result<SinePolynomials, SetError> {
         let Recipe { bound, double_angles, cosine_degree, arcsine_degree, log_message_ratio, .. } = *recipe;
         let key = (bound, double_angles, cosine_degree, arcsine_degree, log_message_ratio);
-        if let Some(known) = self.known.get(&key) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = known.entry(key).or_default().clone();
+        drop(known);
+        if let Some(known) = one.get() {
             return Ok(known.clone());
         }
         let made = recipe.sine()?;
-        self.known.insert(key, made.clone());
-        Ok(made)
+        Ok(one.get_or_init(|| made).clone())
     }
 }
 
@@ -48,7 +54,7 @@ pub fn candidates(
     log_n: u32,
     least_levels: Level,
     options: &ParamOptions,
-    sines: &mut SineCache,
+    sines: &SineCache,
 ) -> Result<Vec<BootstrapSet>, SetError> {
     let name = || format!("n{log_n}-{}", options.security);
     let limit = match security::max_log_qp(log_n, options.secret, options.security.bits()) {
@@ -211,11 +217,11 @@ mod tests {
 
     #[test]
     fn sets_keep_security_levels_and_butterflies() {
-        let mut sines = SineCache::default();
+        let sines = SineCache::default();
         for (log_n, security_bits, least) in [(15, 98, 8), (15, 128, 4), (16, 128, 10)] {
             let security = security_bits.try_into().unwrap();
             let options = ParamOptions { security, ..ParamOptions::default() };
-            let sets = candidates(log_n, least, &options, &mut sines).unwrap();
+            let sets = candidates(log_n, least, &options, &sines).unwrap();
             assert!(sets.len() > 4, "2^{log_n} at {security_bits} bits: {} sets", sets.len());
             for set in &sets {
                 set.check_security().unwrap();
@@ -223,7 +229,7 @@ mod tests {
                 assert_eq!(set.security_bits, security_bits);
             }
         }
-        let none = candidates(15, 30, &ParamOptions::default(), &mut sines).unwrap();
+        let none = candidates(15, 30, &ParamOptions::default(), &sines).unwrap();
         assert!(none.is_empty());
         assert_eq!(matrices(14, 3), [(4, 4), (5, 8), (5, 8)]);
         assert_eq!(matrices(14, 2), [(7, 16), (7, 16)]);

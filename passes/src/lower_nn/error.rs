@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use fhec_ir::nn::activation::TABLE;
 use thiserror::Error;
 
-
 /// Names the op as ONNX and as the IR call it, the tensor it computes, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("cannot lower {}: {reason}", subject(op, value, node.as_deref()))]

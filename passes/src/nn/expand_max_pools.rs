@@ -251,7 +251,8 @@ impl Pair {
             let mut matrices = Vec::new();
             for along in [0, 1] {
                 let (length, stride) = (shape[2 + along], strides[along]);
-                let taps = if along == axis { &[(0, weights[0]), (apart, weights[1])][..] } else { &[(0, 1.0)] };
+                let taps =
+                    if along == axis { &[(0, weights[0]), (apart, weights[1])][..] } else { &[(0, 1.0)] };
                 let (before, padded) = if along == axis { (pads[0], pads[0] + pads[1]) } else { (0, 0) };
                 let reach = if along == axis { apart } else { 0 };
                 let positions = (length + padded - reach - 1) / stride + 1;

@@ -32,6 +32,9 @@ pub struct Candidate {
     pub params: Params,
     /// Of all slots; `None` for a chain that holds the whole program.
     pub bootstrap: Option<BootstrapParams>,
+    /// Where bootstraps are, with the predicted seconds of the program, if they were placed for
+    /// these parameters, this program, these prices and this method.
+    pub placed: Option<(Placement, f64)>,
 }
 
 /// Options of [`run_ckks`].
@@ -84,14 +87,17 @@ pub fn run_ckks<'a>(
     shapes: &mut CircuitShapes,
     after: &'a mut After<'a>,
 ) -> Result<CkksResult, PassError> {
-    let Candidate { params, bootstrap } = candidate;
+    let Candidate { params, bootstrap, placed } = candidate;
     let costs = OpCosts::new(params, options.costs).with_bootstraps(bootstrap.as_slice(), shapes);
     let mut runner = Runner::new(options.verify_each, after);
     let (placement, seconds) = match bootstrap {
         None => (Placement::without_bootstraps(packed), 0.0),
         Some(bootstrap) => runner.analysis(packed, |packed| {
             let method = options.bootstrap_placement;
-            let (placement, seconds) = place_bootstraps(packed, bootstrap, method, &costs, shapes)?;
+            let (placement, seconds) = match placed {
+                Some(placed) => placed.clone(),
+                None => place_bootstraps(packed, bootstrap, method, &costs, shapes)?,
+            };
             let words = format!("{} values refreshed, {seconds:.2} s predicted", placement.bootstraps());
             let mut report = Report::of("place_bootstraps", words);
             if let Some(Approximate { reason, bound }) = &placement.approximate {

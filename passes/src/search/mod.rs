@@ -14,7 +14,6 @@ mod verdicts;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use fhec_ir::bootstrap::BootstrapParams;
@@ -96,7 +95,7 @@ pub struct FixedParams {
 impl FixedParams {
     fn candidate(&self) -> Result<Candidate, SetError> {
         let bootstrap = Some(self.set.with_slots(self.slots)?);
-        Ok(Candidate { params: self.set.params.clone(), bootstrap })
+        Ok(Candidate { params: self.set.params.clone(), bootstrap, placed: None })
     }
 }
 
@@ -136,7 +135,7 @@ struct InSlots {
 /// A program compiled to the end for one candidate.
 #[derive(Debug)]
 struct Built {
-    packed: Rc<InSlots>,
+    packed: Arc<InSlots>,
     result: CkksResult,
     estimate: Estimate,
     trail: Trail,
@@ -203,7 +202,7 @@ struct Search<'a> {
     func: &'a Func<Nn>,
     options: &'a SearchOptions,
     /// The network in the slots of a ring, by `log2` of its degree.
-    in_slots: BTreeMap<u32, Rc<InSlots>>,
+    in_slots: BTreeMap<u32, Arc<InSlots>>,
     /// Levels that the program takes in one go; they do not depend on the ring.
     depth: u32,
     /// Shapes of circuits, by `log2` of the ring degree: layouts differ from ring to ring.
@@ -242,11 +241,11 @@ impl<'a> Search<'a> {
         self.options.params.precision_bits.unwrap_or((factor / error).log2())
     }
 
-    fn in_slots(&mut self, log_n: u32) -> Result<Rc<InSlots>, PassError> {
+    fn in_slots(&mut self, log_n: u32) -> Result<Arc<InSlots>, PassError> {
         if let Some(known) = self.in_slots.get(&log_n) {
             return Ok(known.clone());
         }
-        let made = Rc::new(in_slots(self.func, log_n, self.options)?);
+        let made = Arc::new(in_slots(self.func, log_n, self.options)?);
         self.in_slots.insert(log_n, made.clone());
         Ok(made)
     }
@@ -259,9 +258,16 @@ impl<'a> Search<'a> {
 
     /// Compiles and estimates one set; true if it satisfies what was asked.
     fn consider(&mut self, candidate: Candidate) -> Result<bool, PassError> {
+        let built = self.built(&candidate, self.options.ckks());
+        self.judge(candidate, built)
+    }
+
+    /// Takes note of a set and of what became of it; true if it satisfies what was asked.
+    fn judge(&mut self, candidate: Candidate, built: Result<Built, PassError>) -> Result<bool, PassError> {
         let row = row(&candidate);
-        match self.built(&candidate, self.options.ckks()) {
+        match built {
             Ok(built) => {
+                self.verdicts.compiled += 1;
                 let ram = self.options.params.ram;
                 let row = Considered {
                     seconds: built.estimate.seconds,
@@ -284,13 +290,8 @@ impl<'a> Search<'a> {
     /// The program for one set.
     fn built(&mut self, candidate: &Candidate, options: CkksOptions<'_>) -> Result<Built, PassError> {
         let packed = self.in_slots(candidate.params.log_n())?;
-        let mut trail = Trail::new();
-        let mut after = |pass, snapshot| trail.push((pass, snapshot));
         let shapes = self.shapes.entry(candidate.params.log_n()).or_default();
-        let result = run_ckks(&packed.result.func, candidate, options, shapes, &mut after)?;
-        let estimate = estimate(&result.func, &candidate.params, options.costs, options.ram, shapes)?;
-        self.verdicts.compiled += 1;
-        Ok(Built { packed, result, estimate, trail })
+        build(packed, candidate, options, shapes)
     }
 
     /// The best of all sets.
@@ -319,6 +320,20 @@ impl<'a> Search<'a> {
             ..self.verdicts.considered[row].clone()
         })
     }
+}
+
+/// Compiles a network in slots to the end for one set.
+fn build(
+    packed: Arc<InSlots>,
+    candidate: &Candidate,
+    options: CkksOptions<'_>,
+    shapes: &mut CircuitShapes,
+) -> Result<Built, PassError> {
+    let mut trail = Trail::new();
+    let mut after = |pass, snapshot| trail.push((pass, snapshot));
+    let result = run_ckks(&packed.result.func, candidate, options, shapes, &mut after)?;
+    let estimate = estimate(&result.func, &candidate.params, options.costs, options.ram, shapes)?;
+    Ok(Built { packed, result, estimate, trail })
 }
 
 /// A set before it is priced.

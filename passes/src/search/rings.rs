@@ -49,6 +49,6 @@ impl Search<'_> {
     fn chains(&mut self, log_n: u32, scales: Scales) -> Result<Vec<Candidate>, PassError> {
         let (asked, considered) = (&self.options.params, &mut self.verdicts.considered);
         let chains = choose_params::candidates(log_n, self.depth, scales, asked, considered)?;
-        Ok(chains.into_iter().map(|params| Candidate { params, bootstrap: None }).collect())
+        Ok(chains.into_iter().map(|params| Candidate { params, bootstrap: None, placed: None }).collect())
     }
 }

@@ -21,8 +21,8 @@ pub struct KeyLimb<'k> {
     pub bits: u32,
     /// How many digits it has.
     pub digits: usize,
-    /// Digits that are passed over.
-    pub absent: Range<usize>,
+    /// Digits that are passed over: runs of them that do not overlap, in ascending order.
+    pub absent: &'k [Range<usize>],
 }
 
 impl KeyLimb<'_> {
@@ -35,7 +35,9 @@ impl KeyLimb<'_> {
     /// The key's digit that belongs to operand number `index`.
     #[inline]
     pub(super) fn digit(&self, index: usize) -> usize {
-        if index < self.absent.start { index } else { index + self.absent.len() }
+        let passed =
+            |digit: usize, run: &Range<usize>| if digit < run.start { digit } else { digit + run.len() };
+        self.absent.iter().fold(index, passed)
     }
 
     /// Words of a block of all digits.
@@ -46,11 +48,12 @@ impl KeyLimb<'_> {
 
     /// Panics unless it is one of `len` evaluations modulo the prime, for so many digits.
     pub(super) fn check(&self, len: usize, digits: usize, m: &Modulus) {
-        let absent = &self.absent;
-        assert!(
-            absent.start <= absent.end && absent.end <= self.digits,
-            "digits of the key that are passed over"
-        );
+        let mut from = 0;
+        for run in self.absent {
+            let ascending = from <= run.start && run.start <= run.end && run.end <= self.digits;
+            assert!(ascending, "digits of the key that are passed over");
+            from = run.end;
+        }
         let needed = digits.checked_sub(1).map_or(0, |last| self.digit(last) + 1);
         assert!(needed <= self.digits, "a key of {} digits for {needed}", self.digits);
         assert_eq!(self.bits, packed_bits(m.bits()), "the bits of a key");
@@ -312,16 +315,20 @@ mod tests {
                 let m = ntt_prime(bits, 10, 0);
                 let q = m.value();
                 for (len, terms, key_digits, absent) in [
-                    (0, 2, 2, 0..0),
-                    (64, 0, 3, 0..0),
-                    (64, 1, 1, 1..1),
-                    (64, 1, 3, 0..2),
-                    (192, 5, 7, 0..0),
-                    (192, 5, 9, 2..5),
-                    (128, 5, 9, 5..8),
-                    (128, 40, 40, 0..0),
-                    (128, 40, 61, 17..38),
-                    (64, 300, 300, 0..0),
+                    (0, 2, 2, &[] as &[Range<usize>]),
+                    (64, 0, 3, &[]),
+                    (64, 0, 3, &[1..2, 2..3]),
+                    (64, 1, 1, &[1..1]),
+                    (64, 1, 3, &[0..2]),
+                    (192, 5, 7, &[]),
+                    (192, 5, 9, &[2..5]),
+                    (128, 5, 9, &[5..8]),
+                    (192, 5, 12, &[0..1, 2..5, 8..9]),
+                    (64, 4, 9, &[1..2, 2..4, 6..7]),
+                    (128, 40, 40, &[]),
+                    (128, 40, 61, &[17..38]),
+                    (128, 40, 64, &[2..3, 19..40, 41..42, 63..64]),
+                    (64, 300, 300, &[]),
                 ] {
                     let mut words = Words(3 + bits as u64 + ((len as u64) << 20));
                     let digits: Vec<_> = (0..terms).map(|_| words.residues(len, q)).collect();
@@ -337,13 +344,13 @@ mod tests {
                     let mut packed = vec![0; key.len() / PACKED_BLOCK * width as usize];
                     pack_into(&mut packed, &key, width);
                     packed.extend([u64::MAX; PACKED_SLACK]);
-                    let limb =
-                        KeyLimb { words: &packed, bits: width, digits: key_digits, absent: absent.clone() };
+                    let limb = KeyLimb { words: &packed, bits: width, digits: key_digits, absent };
                     key_inner_product(isa, out0, out1, &slices(&digits), limb, &m);
                     for i in 0..len {
                         for (half, out) in outs.iter().enumerate() {
                             let of_digit = |d: usize| {
-                                let d = if d < absent.start { d } else { d + absent.end - absent.start };
+                                let there = |d: &usize| !absent.iter().any(|run| run.contains(d));
+                                let d = (0..key_digits).filter(there).nth(d).unwrap();
                                 let block = i / PACKED_BLOCK * key_digits + d;
                                 m.from_montgomery(key[(2 * block + half) * PACKED_BLOCK + i % PACKED_BLOCK])
                             };

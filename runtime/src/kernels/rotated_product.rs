@@ -96,6 +96,8 @@ fn by_blocks(
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
     use crate::kernels::testing::{PRIME_BITS, Words, ntt_prime};
     use crate::kernels::{pack_into, packed_bits, permute_into};
@@ -108,15 +110,16 @@ mod tests {
             let m = ntt_prime(bits, log_n, 0);
             let mut words = Words(u64::from(bits));
             for (terms, key_digits, absent) in [
-                (3, 3, 0..0),
-                (2, 5, 1..4),
-                (2, 4, 2..4),
-                (1, 1, 0..0),
-                (0, 3, 0..0),
-                (0, 2, 0..2),
-                (19, 20, 4..5),
+                (3, 3, &[] as &[Range<usize>]),
+                (2, 5, &[1..4]),
+                (2, 4, &[2..4]),
+                (3, 8, &[0..2, 3..4, 5..7]),
+                (1, 1, &[]),
+                (0, 3, &[]),
+                (0, 2, &[0..2]),
+                (19, 20, &[4..5]),
                 // The largest values, more terms than are reduced at once.
-                (40, 40, 0..0),
+                (40, 40, &[]),
             ] {
                 let mut draw = |len: usize| {
                     let mut residues = words.residues(len, m.value());
@@ -176,7 +179,7 @@ mod tests {
         let (permutation, m) = (Permutation::new(10, 5), ntt_prime(50, 10, 0));
         let bits = packed_bits(50);
         let words = vec![0; 2 * 1024 / PACKED_BLOCK * bits as usize + PACKED_SLACK];
-        let key = KeyLimb { words: &words, bits, digits: 1, absent: 0..0 };
+        let key = KeyLimb { words: &words, bits, digits: 1, absent: &[] };
         let mut product =
             RotatedProduct { digits: &[&[0; 1024]], key, addend: None, permutation: &permutation };
         let (mut first, mut lens) = (0, [BLOCK; 2]);

@@ -26,8 +26,9 @@ pub struct Decomposition<'a> {
     /// The basis of the input, with all special primes.
     basis: Basis,
     digits: Vec<Digit>,
-    /// Digits of the level that have no prime here.
-    absent: Range<usize>,
+    /// Digits of the level that have no prime here, in runs. Where digits are single primes, those
+    /// that are left out are apart.
+    absent: Vec<Range<usize>>,
 }
 
 /// A digit of a polynomial.
@@ -54,9 +55,13 @@ impl<'a> Decomposition<'a> {
         assert_eq!(input.domain(), Domain::Evaluation, "ciphertexts are kept as evaluations");
         let ranges = context.params().digits(level);
         let limbs: Vec<Range<usize>> = ranges.into_iter().map(|range| basis.limbs_of(range)).collect();
-        let empty = |limbs: &Range<usize>| limbs.is_empty();
-        let first = limbs.iter().position(empty).unwrap_or(limbs.len());
-        let absent = first..first + limbs[first..].iter().take_while(|limbs| empty(limbs)).count();
+        let mut absent: Vec<Range<usize>> = Vec::new();
+        for (digit, _) in limbs.iter().enumerate().filter(|(_, limbs)| limbs.is_empty()) {
+            match absent.last_mut() {
+                Some(run) if run.end == digit => run.end += 1,
+                _ => absent.push(digit..digit + 1),
+            }
+        }
         let digits: Vec<(Range<usize>, Arc<BasisConversion>)> = limbs
             .into_iter()
             .filter(|limbs| !limbs.is_empty())
@@ -140,8 +145,8 @@ impl<'a> Decomposition<'a> {
     }
 
     /// What a key has for the digits modulo the prime of limb `limb`.
-    pub(crate) fn key_limb<'k>(&self, key: &'k SwitchingKey, limb: usize) -> kernels::KeyLimb<'k> {
-        key.limb(self.basis, limb, self.absent.clone())
+    pub(crate) fn key_limb<'k>(&'k self, key: &'k SwitchingKey, limb: usize) -> kernels::KeyLimb<'k> {
+        key.limb(self.basis, limb, &self.absent)
     }
 
     /// `P` times the input, switched: `u_0 + u_1 to = P input from + error`, over the extended

@@ -182,7 +182,7 @@ impl SwitchingKey {
     /// What [`kernels::key_inner_product`] takes for limb `limb` of `basis`, an extended basis
     /// contained in the key's, where the digits `absent` are passed over.
     #[inline]
-    pub(crate) fn limb(&self, basis: Basis, limb: usize, absent: Range<usize>) -> KeyLimb<'_> {
+    pub(crate) fn limb<'a>(&'a self, basis: Basis, limb: usize, absent: &'a [Range<usize>]) -> KeyLimb<'a> {
         let (words, bits) = self.words.limb(self.basis.limb_of(basis, limb));
         KeyLimb { words, bits, digits: self.digits, absent }
     }

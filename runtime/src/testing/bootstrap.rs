@@ -108,7 +108,12 @@ fn make(
     let mut take = |count: usize| -> Vec<u64> { primes.by_ref().take(count).collect() };
     let q0 = take(1);
     let sine = take(usize::from(bootstrap.sine_depth()));
-    let (transform, special) = (take(3 - shared), take(4));
+    let transform = take(3 - shared);
+    // One special prime is enough for digits of one prime, and is larger than they are.
+    let special: Vec<u64> = match digit_limbs {
+        1 => ntt_primes_near((1 << 50) - 1, LOG_N).filter(|&q| q < 1 << 50).take(1).collect(),
+        _ => take(4),
+    };
     let log_application = if packed { LOG_PACKED } else { LOG_SCALE };
     let mut small = ntt_primes_near(1 << log_application, LOG_N);
     let mut take = |count: usize| -> Vec<u64> { small.by_ref().take(count).collect() };

@@ -113,26 +113,16 @@ pub(super) fn batch_norm(
     out
 }
 
-/// Elements evaluated side by side by [`polynomial`]: independent chains that fill the vector
-/// units.
-const LANES: usize = 16;
-
-/// The polynomial of each element by Clenshaw's recurrence in `f64`.
+/// The polynomial of each element, in `f64`.
 pub(super) fn polynomial(x: &[f32], polynomial: &Polynomial) -> Vec<f32> {
-    let [low, high] = polynomial.domain();
-    let coefficients = polynomial.coefficients();
-    let constant = coefficients.first().copied().unwrap_or(0.0);
+    const BLOCK: usize = 1024;
     let mut out = Vec::with_capacity(x.len());
-    for chunk in x.chunks(LANES) {
-        let mut t = [0.0; LANES];
-        t.iter_mut().zip(chunk).for_each(|(t, &x)| *t = (2.0 * f64::from(x) - low - high) / (high - low));
-        let (mut b1, mut b2) = ([0.0; LANES], [0.0; LANES]);
-        for &c in coefficients.iter().skip(1).rev() {
-            for lane in 0..LANES {
-                (b1[lane], b2[lane]) = (c + 2.0 * t[lane] * b1[lane] - b2[lane], b1[lane]);
-            }
-        }
-        out.extend((0..chunk.len()).map(|lane| (constant + t[lane] * b1[lane] - b2[lane]) as f32));
+    let mut wide = [0.0; BLOCK];
+    for block in x.chunks(BLOCK) {
+        let wide = &mut wide[..block.len()];
+        wide.iter_mut().zip(block).for_each(|(wide, &x)| *wide = f64::from(x));
+        polynomial.eval_slots(wide);
+        out.extend(wide.iter().map(|&wide| wide as f32));
     }
     out
 }

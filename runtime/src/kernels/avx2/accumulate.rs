@@ -31,6 +31,7 @@ pub(in crate::kernels) unsafe fn key_inner_product(
     // The sums carry the factor 2^52 of the key's form.
     let unscale = multiplier(m.from_montgomery(1), m);
     let unpack = Unpack::new(key.bits);
+    let of_digit: Vec<usize> = (0..digits.len()).map(|d| key.digit(d) * 2 * key.block_words()).collect();
     for i in (0..out0.len()).step_by(LANES) {
         // SAFETY: i + LANES <= the common length, which blocks and vectors divide.
         unsafe {
@@ -41,7 +42,7 @@ pub(in crate::kernels) unsafe fn key_inner_product(
                     (sum0, sum1) = (field.reduce_lazy(sum0), field.reduce_lazy(sum1));
                 }
                 let x = field.load_words(digit.as_ptr().add(i));
-                let half0 = row.add(key.digit(d) * 2 * key.block_words());
+                let half0 = row.add(of_digit[d]);
                 let halves = [half0, half0.add(key.block_words())];
                 let [y0, y1] = halves.map(|half| field.words(unpack.load(half, i % PACKED_BLOCK)));
                 sum0 = _mm256_add_pd(sum0, mul(x, y0, &field));

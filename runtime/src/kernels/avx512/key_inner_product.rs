@@ -85,10 +85,20 @@ unsafe fn inner_product(
     source: impl Fn(usize) -> usize + Copy,
     m: &Modulus,
 ) {
-    // Before the absent digits and after them: each chunk is a row of the key's.
-    let before = digits.len().min(key.absent.start);
-    let rest = (before < digits.len()).then_some(before..digits.len());
-    let runs = (before > 0 || rest.is_none()).then_some(0..before).into_iter().chain(rest);
+    // Between absent digits: each chunk is a row of the key's.
+    let (count, mut start, mut passed) = (digits.len(), 0, 0);
+    let ends = key.absent.iter().map(|run| {
+        let end = run.start - passed;
+        passed += run.len();
+        end.min(count)
+    });
+    let runs = ends.chain([count]).filter_map(|end| {
+        let run = start..end;
+        start = end;
+        (!run.is_empty()).then_some(run)
+    });
+    let none = (count == 0).then_some(0..0);
+    let runs = runs.chain(none);
     let at_once = terms_at_once(m.bits(), m);
     let all =
         runs.flat_map(|run| chunks(run.len(), at_once).map(move |c| c.start + run.start..c.end + run.start));
