@@ -292,11 +292,13 @@ fn read_activations(path: &Path) -> Result<Activations, CompileError> {
 /// # Errors
 /// If the file cannot be written.
 pub fn write_activations(path: &Path, activations: &Activations) -> Result<(), CompileError> {
-    let Activations { fitted_images, judged_images, agreeing_images, activations } = activations;
+    let Activations { fitted_images, judged_images, agreeing_images, tolerated_error, activations } =
+        activations;
+    let tolerated = tolerated_error.map_or(String::new(), |error| format!("\"tolerated_error\": {error}, "));
     let rows: Result<Vec<String>, _> = activations.iter().map(serde_json::to_string).collect();
     let rows = rows.map_err(|source| CompileError::Activations { path: path.into(), source })?;
     let text = format!(
-        "{{\"fitted_images\": {fitted_images}, \"judged_images\": {judged_images}, \"agreeing_images\": {agreeing_images}, \"activations\": [\n{}\n]}}\n",
+        "{{\"fitted_images\": {fitted_images}, \"judged_images\": {judged_images}, \"agreeing_images\": {agreeing_images}, {tolerated}\"activations\": [\n{}\n]}}\n",
         rows.join(",\n")
     );
     files::write_atomically(path, Access::Ordinary, |out| out.write_all(text.as_bytes()))?;

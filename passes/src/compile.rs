@@ -130,7 +130,10 @@ fn attempt(
     after: &mut After<'_>,
 ) -> Result<(NnResult, Scheduled), PassError> {
     let result = run_nn(network, source, nn, after)?;
-    let scheduled = search(&result.func, schedule, after)?;
+    let mut schedule = schedule.clone();
+    schedule.params.tolerated_error =
+        result.activations.as_ref().and_then(|activations| activations.tolerated_error);
+    let scheduled = search(&result.func, &schedule, after)?;
     Ok((result, scheduled))
 }
 

@@ -42,6 +42,11 @@ pub const WANTED_OUTPUT_ERROR: f64 = 1e-4;
 /// of the largest value. Of 5,000 images a ResNet-20 with errors of a sixteenth changes the class
 /// of ten more than one with errors of a hundredth.
 pub const WANTED_BOOTSTRAPPED_OUTPUT_ERROR: f64 = 1.0 / 64.0;
+/// What is tolerated of a program that bootstraps is asked as many times as exact of others: there
+/// it costs little.
+pub const EXACTER: f64 = 16.0;
+/// Bits below the largest value that outputs are to have at least, however small all of them are.
+pub const LEAST_WANTED_BITS: f64 = 8.0;
 /// Scale that messages about depth assume.
 const TYPICAL_LOG_SCALE: u32 = 40;
 
@@ -53,9 +58,12 @@ pub struct ParamOptions {
     /// Distribution of the secret.
     pub secret: Secret,
     /// Largest output error, in bits below the largest value the program represents. Without it
-    /// outputs are to be exact to [`WANTED_OUTPUT_ERROR`], or as exact as possible where no ring
-    /// reaches that.
+    /// outputs are to be as exact as [`Self::tolerated_error`] says, or else to
+    /// [`WANTED_OUTPUT_ERROR`], or as exact as possible where no ring reaches that.
     pub precision_bits: Option<f64>,
+    /// The error that the worst output may have, in the network's units, as sample images have
+    /// shown.
+    pub tolerated_error: Option<f64>,
     /// Fixes the scale instead of searching it.
     pub log_scale: Option<u32>,
     /// Outputs are at most `2^output_bits` in absolute value.
@@ -73,6 +81,7 @@ impl Default for ParamOptions {
             security: SecurityLevel::default(),
             secret: Secret::UniformTernary,
             precision_bits: None,
+            tolerated_error: None,
             log_scale: None,
             output_bits: 0,
             ram: None,

@@ -33,6 +33,10 @@ pub struct Activations {
     pub judged_images: usize,
     /// Of those, how many have their largest output where the exact network has it.
     pub agreeing_images: usize,
+    /// The error that encryption may add to the worst output, in the network's units
+    /// ([`Agreement::tolerated_error`]), if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerated_error: Option<f64>,
     /// The polynomials, in the order of the network.
     pub activations: Vec<Activation>,
 }
@@ -75,6 +79,7 @@ impl Activations {
         fits: &Fits,
         fitted_images: usize,
         agreement: &Agreement,
+        tolerated_error: Option<f64>,
     ) -> Activations {
         let row = |(&result, fit): (&Value, &Fit)| {
             let x = operand(func, result);
@@ -92,6 +97,7 @@ impl Activations {
             fitted_images,
             judged_images: agreement.images,
             agreeing_images: agreement.agreeing,
+            tolerated_error,
             activations: fits.iter().map(row).collect(),
         }
     }
@@ -116,6 +122,9 @@ impl Activations {
         if values.len() != self.activations.len() {
             let (found, expected) = (self.activations.len(), values.len());
             return refuse(&func.name, format!("there are {found} polynomials for {expected} activations"));
+        }
+        if self.tolerated_error.is_some_and(|error| !(error.is_finite() && error > 0.0)) {
+            return refuse(&func.name, "the error that is tolerated is not positive".into());
         }
         let mut seen = BTreeSet::new();
         for (&value, row) in values.iter().zip(&self.activations) {

@@ -41,6 +41,9 @@ pub struct Agreement {
     pub mean_difference: f64,
     /// The share of other images that may change their class, from 0 to 1; see the [module](self).
     pub expected_changes: f64,
+    /// How far numbers of the first network are apart: the median difference of the two largest
+    /// outputs; the largest output where they are no classes; 0 if there is none.
+    pub spread: f64,
 }
 
 /// See [`Agreement::diverged`].
@@ -56,6 +59,26 @@ impl Agreement {
     /// and none diverged.
     pub fn reaches(&self, target: f64) -> bool {
         self.share().min(1.0 - self.expected_changes) >= target && self.diverged == 0
+    }
+
+    /// The error that encryption may add to the worst of `count` outputs, in their units, where a
+    /// share of `target` images is to agree: a quarter of what changes classes, by the rule of the
+    /// [module](self), as often as approximations do, or may; a quarter of [`CLOSE`] where outputs
+    /// are no classes. `None` if nothing is known.
+    pub fn tolerated_error(&self, target: f64, outputs: Outputs, count: usize) -> Option<f64> {
+        /// Beside what approximations do.
+        const SHARE: f64 = 0.25;
+        let error = match outputs {
+            Outputs::Values => SHARE * CLOSE * self.spread,
+            Outputs::Classes => {
+                let changes = SHARE * (1.0 - target).max(self.expected_changes);
+                // The difference of two outputs with errors of deviation 1 has an error of 2 /
+                // sqrt(pi) on average.
+                let deviation = changes * self.spread / (2.0 / std::f64::consts::PI.sqrt());
+                deviation * (2.0 * (2.0 * count.max(1) as f64).ln()).sqrt()
+            }
+        };
+        Some(error).filter(|error| error.is_finite() && *error > 0.0)
     }
 }
 
@@ -124,10 +147,12 @@ pub fn compare(exact: &[Vec<f32>], approximated: &[Vec<f32>], outputs: Outputs) 
     agreement.mean_difference = sum / count.max(1) as f64;
     if outputs == Outputs::Values {
         agreement.expected_changes = 1.0 - agreement.share();
+        agreement.spread = largest;
         return agreement;
     }
     gaps.sort_by(f64::total_cmp);
     if let Some(&median) = gaps.get(gaps.len() / 2) {
+        agreement.spread = median;
         let mean = moved / gaps.len() as f64;
         agreement.expected_changes = if mean < median { mean / median } else { 1.0 };
     }
@@ -173,6 +198,25 @@ mod tests {
         assert_eq!(compare(&exact, &exact, Outputs::Classes).expected_changes, 0.0);
         let other = compare(&[vec![0.0, 1.0]], &[vec![3.0, 0.0]], Outputs::Classes);
         assert_eq!(other.expected_changes, 1.0);
+    }
+
+    #[test]
+    fn errors_are_tolerated_that_change_few_classes() {
+        let one = Agreement { images: 100, agreeing: 100, spread: 8.0, ..Agreement::default() };
+        // 0.125 % of the median difference of 8 is 0.01, that of two errors of deviation 0.0089.
+        let error = one.tolerated_error(0.995, Outputs::Classes, 10).unwrap();
+        let deviation = error / (2.0 * 20f64.ln()).sqrt();
+        assert!((deviation * 2.0 / std::f64::consts::PI.sqrt() - 0.01).abs() < 1e-12, "{deviation}");
+        // Where approximations change more than was admitted, errors may add a quarter to that.
+        let coarse = Agreement { expected_changes: 0.02, ..one };
+        let more = coarse.tolerated_error(0.995, Outputs::Classes, 10).unwrap();
+        assert!((more / error - 4.0).abs() < 1e-12);
+        assert_eq!(one.tolerated_error(0.995, Outputs::Values, 784), Some(8.0 / 512.0));
+        assert_eq!(Agreement::default().tolerated_error(0.995, Outputs::Classes, 10), None);
+        assert_eq!(one.tolerated_error(1.0, Outputs::Classes, 10), None);
+        let exact = [vec![1.0, 3.0], vec![5.0, 0.0], vec![0.0, 3.5]];
+        assert_eq!(compare(&exact, &exact, Outputs::Classes).spread, 3.5);
+        assert_eq!(compare(&exact, &exact, Outputs::Values).spread, 5.0);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     error::PassError,
+    options::AGREEMENT,
     report::{Passed, Report},
 };
 
@@ -186,15 +187,19 @@ fn fit_within(
     {
         report.note(format!("{:.2} % were asked for; no depth that is tried reaches that", target * 100.0));
     }
-    let activations =
-        Activations::new(&func, &channels, &factors, &choice.fits, to_fit.len(), &choice.agreement);
+    let target = if let Fitting::Agreement(target) = options.fitting { target } else { AGREEMENT / 100.0 };
+    let outputs = func.outputs().first().map_or(0, |&output| func.ty(output).shape.iter().product());
+    let tolerated = choice.agreement.tolerated_error(target, Outputs::of(&func), outputs);
+    let (fits, agreement) = (&choice.fits, &choice.agreement);
+    let activations = Activations::new(&func, &channels, &factors, fits, to_fit.len(), agreement, tolerated);
     let reports = vec![equalized, calibrated, report];
     Ok(Prepared { func, ranges, factors, channels, fits: choice.fits, activations, reports })
 }
 
 fn in_words(fitted: usize, agreement: &Agreement, outputs: Outputs) -> String {
-    let Agreement { images, agreeing, diverged, largest_difference, mean_difference, expected_changes } =
-        agreement;
+    let Agreement {
+        images, agreeing, diverged, largest_difference, mean_difference, expected_changes, ..
+    } = agreement;
     let mut words = format!("ReLUs are polynomials fitted to {fitted} images");
     let few = match images {
         0 => String::new(),

@@ -31,7 +31,8 @@ use crate::analysis::cost::{CostTable, RingShape};
 use crate::analysis::mul_depth::mul_depth;
 use crate::bootstrap::sets::{BootstrapSet, SetError};
 use crate::ckks::choose_params::{
-    ChooseParamsError, ParamOptions, WANTED_BOOTSTRAPPED_OUTPUT_ERROR, WANTED_OUTPUT_ERROR,
+    ChooseParamsError, EXACTER, LEAST_WANTED_BITS, ParamOptions, WANTED_BOOTSTRAPPED_OUTPUT_ERROR,
+    WANTED_OUTPUT_ERROR,
 };
 use crate::ckks::place_bootstraps::BootstrapPlacement;
 use crate::error::PassError;
@@ -133,7 +134,7 @@ struct InSlots {
 }
 
 /// A program compiled to the end for one candidate.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Built {
     packed: Arc<InSlots>,
     result: CkksResult,
@@ -157,12 +158,12 @@ pub fn search(
         None => {
             search.without_bootstraps()?;
             if !search.verdicts.is_any_acceptable() {
-                search.verdicts.wanted = search.bits(WANTED_BOOTSTRAPPED_OUTPUT_ERROR);
+                search.verdicts.wanted = search.bits(WANTED_BOOTSTRAPPED_OUTPUT_ERROR, 1.0);
                 search.with_bootstraps()?;
             }
         }
     }
-    let (built, candidate) = search.chosen()?;
+    let (built, candidate, remark) = search.chosen()?;
     let Built { packed, result, estimate, trail } = built;
     packed.trail.iter().chain(&trail).for_each(|(pass, snapshot)| after(pass, snapshot.clone()));
     drop(trail);
@@ -176,7 +177,7 @@ pub fn search(
         estimate,
         considered: search.verdicts.considered,
         compiled: search.verdicts.compiled,
-        reports: packed.result.reports.iter().cloned().chain(result.reports).collect(),
+        reports: packed.result.reports.iter().cloned().chain(result.reports).chain(remark).collect(),
         placed: result.placed,
     })
 }
@@ -226,19 +227,24 @@ impl<'a> Search<'a> {
             shapes: BTreeMap::new(),
             verdicts: Verdicts::default(),
         };
-        search.verdicts.wanted = search.bits(WANTED_OUTPUT_ERROR);
+        search.verdicts.wanted = search.bits(WANTED_OUTPUT_ERROR, EXACTER);
         search.depth = mul_depth(&search.in_slots(probe)?.result.func);
         Ok(search)
     }
 
-    /// Bits of precision that are wanted where outputs may have this error, unless some were asked
-    /// for.
-    fn bits(&self, error: f64) -> f64 {
+    /// Bits of precision that are wanted: those that were asked for, or else those of the error that
+    /// is tolerated over `exacter`, or else those of `error`.
+    fn bits(&self, error: f64, exacter: f64) -> f64 {
         // What is judged is stored as the network's over this factor: the outputs, or the operand
         // of a softmax.
         let outputs = || self.func.fact(OUTPUT_FACTOR).unwrap_or(1.0);
-        let factor = SoftmaxNames::of(self.func).map_or_else(outputs, |names| names.operand_factor);
-        self.options.params.precision_bits.unwrap_or((factor / error).log2())
+        let softmax = SoftmaxNames::of(self.func);
+        let asked = &self.options.params;
+        // What is tolerated is known of the outputs, not of a softmax's operand.
+        let tolerated = asked.tolerated_error.filter(|_| softmax.is_none());
+        let factor = softmax.map_or_else(outputs, |names| names.operand_factor);
+        let error = tolerated.map_or(error, |tolerated| tolerated / exacter);
+        asked.precision_bits.unwrap_or((factor / error).log2().max(LEAST_WANTED_BITS))
     }
 
     fn in_slots(&mut self, log_n: u32) -> Result<Arc<InSlots>, PassError> {
@@ -295,10 +301,18 @@ impl<'a> Search<'a> {
     }
 
     /// The best of all sets.
-    fn chosen(&mut self) -> Result<(Built, Candidate), PassError> {
+    fn chosen(&mut self) -> Result<(Built, Candidate, Option<Report>), PassError> {
         let asked = &self.options.params;
         match self.verdicts.choose(asked, self.depth) {
-            Ok(Fitting { built, candidate, .. }) => Ok((built, candidate)),
+            Ok(chosen) => {
+                let remark = self.verdicts.remark(&chosen).map(|remark| {
+                    let mut report = Report::new("choose-parameters");
+                    report.note(remark);
+                    report
+                });
+                let Fitting { built, candidate, .. } = chosen;
+                Ok((built, candidate, remark))
+            }
             Err(NoneFits::Memory { needed, candidate, row }) => {
                 let nearest = self.priced(needed, &candidate, row)?;
                 let (needed, ram) = (nearest.peak_bytes, asked.ram.unwrap_or(0));

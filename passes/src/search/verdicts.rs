@@ -10,12 +10,18 @@ use crate::pipeline::ckks::Candidate;
 /// precise is chosen.
 pub(super) const SAME_TIME: f64 = 0.01;
 
+/// Bits of precision that a set may lack, unless some were asked for, ...
+const LACKING: f64 = 1.0;
+/// ... where those that lack none take as many times as long.
+const MUCH_SLOWER: f64 = 1.5;
+
 /// A set that fits the memory, with its program.
+#[derive(Clone)]
 pub(super) struct Fitting {
     pub built: Built,
     pub candidate: Candidate,
     /// Bits of precision of its outputs.
-    bits: f64,
+    pub bits: f64,
     row: usize,
 }
 
@@ -58,6 +64,8 @@ pub(super) struct Verdicts {
     best: Vec<Fitting>,
     /// The most precise set that fits the memory but not the precision.
     most_precise: Option<Fitting>,
+    /// The fastest set of those that lack a bit of precision at most.
+    nearly: Option<Fitting>,
     /// The set that needs the least memory of those that do not fit it.
     smallest: Option<TooLarge>,
 }
@@ -109,6 +117,10 @@ impl Verdicts {
         } else {
             row.verdict =
                 format!("outputs would have errors of 2^-{bits:.1}, wanted are 2^-{:.1}", self.wanted);
+            let faster = |set: &Fitting| seconds < set.seconds();
+            if bits >= self.wanted - LACKING && self.nearly.as_ref().is_none_or(faster) {
+                self.nearly = Some(fitting.clone());
+            }
             if self.most_precise.as_ref().is_none_or(|most| bits > most.bits) {
                 self.most_precise = Some(fitting);
             }
@@ -132,6 +144,10 @@ impl Verdicts {
         let best = std::mem::take(&mut self.best).into_iter();
         let best = best.min_by(|a, b| b.bits.total_cmp(&a.bits).then(a.seconds().total_cmp(&b.seconds())));
         if let Some(chosen) = best {
+            let much_slower = |nearly: &mut Fitting| chosen.seconds() > MUCH_SLOWER * nearly.seconds();
+            if let Some(nearly) = self.nearly.take_if(much_slower).filter(|_| asked.precision_bits.is_none()) {
+                return Ok(self.taken(nearly));
+            }
             let faster =
                 |set: &&mut Considered| set.verdict == Considered::SLOWER && set.seconds < chosen.seconds();
             let faster = self.considered.iter_mut().filter(faster);
@@ -161,5 +177,17 @@ impl Verdicts {
     fn taken(&mut self, chosen: Fitting) -> Fitting {
         self.considered[chosen.row].verdict = Considered::CHOSEN.into();
         chosen
+    }
+
+    /// What a reader of the plan should know of the set that is taken: that it lacks precision, and
+    /// what would not.
+    pub fn remark(&self, chosen: &Fitting) -> Option<String> {
+        let (found, wanted, fastest) = (chosen.bits, self.wanted, self.fastest?);
+        (found < wanted).then(|| {
+            format!(
+                "errors of outputs are 2^-{found:.1} where 2^-{wanted:.1} is wanted: what reaches that takes {:.1} times as long (`precision-bits` in an options file asks for it)",
+                fastest / chosen.seconds()
+            )
+        })
     }
 }
