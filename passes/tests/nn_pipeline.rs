@@ -285,7 +285,7 @@ fn bad_input_is_refused() {
     // What cannot be lowered is said before the network is run: these images could not be.
     let mut pooled = Func::<Nn>::new("pooled");
     let x = pooled.add_input(TensorType::new([1, 1, 28, 28]), Some("image"));
-    let pool = Op::MaxPool { x, kernel: [6, 6], strides: [2, 2], pads: [1; 4], dilations: [1, 1] };
+    let pool = Op::MaxPool { x, kernel: [6, 6], strides: [2, 2], pads: [1; 4], dilations: [2, 2] };
     let y = pooled.push_named(pool, Some("features/pool")).unwrap();
     pooled.set_outputs(vec![y]);
     let error = run(&pooled, &Source::Images(&nan), &|_| ());

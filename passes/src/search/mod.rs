@@ -232,8 +232,8 @@ impl<'a> Search<'a> {
         Ok(search)
     }
 
-    /// Bits of precision that are wanted: those that were asked for, or else those of the error that
-    /// is tolerated over `exacter`, or else those of `error`.
+    /// Bits of precision that are wanted: those that were asked for, or else those of the error
+    /// that is tolerated over `exacter`, or else those of `error`.
     fn bits(&self, error: f64, exacter: f64) -> f64 {
         // What is judged is stored as the network's over this factor: the outputs, or the operand
         // of a softmax.
