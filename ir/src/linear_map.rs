@@ -6,6 +6,7 @@
 //! diagonal `d`, add up.
 
 mod apply;
+mod rotations;
 
 use std::collections::BTreeMap;
 
@@ -514,110 +515,6 @@ impl LinearMap {
             present.filter(|(_, diagonal)| diagonal.iter().any(|&x| x != 0.0)).collect()
         };
         all.into_iter().map(|(pair, list)| (pair, non_zero(list))).collect()
-    }
-
-    /// Rotations with an entry, by `(output vector, input vector)`: what the circuit's shape is
-    /// made from. Far cheaper than [`LinearMap::diagonals`]; entries that cancel to zero still
-    /// count.
-    pub fn rotations(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Vec<usize>> {
-        let mut seen: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
-        if self.input.vectors() == 1 && self.output.vectors() == 1 {
-            let flags = self.single_vector_rotations(consts);
-            if flags.contains(&true) {
-                seen.insert((0, 0), flags);
-            }
-        } else {
-            self.for_each_slot_entry(consts, |out, _, vector, rotation, _| {
-                let flags = seen.entry((out, vector)).or_insert_with(|| vec![false; self.input.period]);
-                flags[rotation] = true;
-            });
-        }
-        let indices =
-            |flags: Vec<bool>| flags.iter().enumerate().filter_map(|(i, &f)| f.then_some(i)).collect();
-        seen.into_iter().map(|(pair, flags)| (pair, indices(flags))).collect()
-    }
-
-    /// With one vector on either side a rotation is a difference of positions, whichever pixel it
-    /// belongs to.
-    fn single_vector_rotations(&self, consts: &ConstPool) -> Vec<bool> {
-        let period = self.input.period;
-        let mut differences = vec![false; period];
-        match &self.kind {
-            LinearKind::Conv2d { .. } => self.mark_conv_differences(consts, &mut differences),
-            _ => {
-                let [_, in_h, in_w] = self.input.shape;
-                let inputs: Vec<Place> = self.input.places().collect();
-                self.for_each_entry(consts, |[oc, oy, ox], [ic, iy, ix], _| {
-                    let input = inputs[(ic * in_h + iy) * in_w + ix].slot;
-                    let output = self.output.place(oc, oy, ox).slot;
-                    differences[(input + self.length() - output) % period] = true;
-                });
-            }
-        }
-        let mut rotations = vec![false; period];
-        for difference in (0..period).filter(|&d| differences[d]) {
-            for copy in self.copies_of(difference) {
-                let shift = copy * self.output.period % period;
-                rotations[(difference + period - shift) % period] = true;
-            }
-        }
-        rotations
-    }
-
-    /// Marks `input position - output position` modulo the input period for all entries of a
-    /// convolution: sums of a part that depends on the channels and one that depends on the pixel,
-    /// which is the same for all pixels when stride and gaps agree.
-    fn mark_conv_differences(&self, consts: &ConstPool, differences: &mut [bool]) {
-        let LinearKind::Conv2d { weight, strides, pads, dilations, groups } = &self.kind else { return };
-        let weight = &consts[*weight];
-        let [m, c_per_group, kh, kw] = *weight.shape() else { return };
-        let period = self.input.period as i64;
-        let ([_, in_h, in_w], [_, out_h, out_w]) = (self.input.shape, self.output.shape);
-        let unique = |mut list: Vec<i64>| {
-            list.sort_unstable();
-            list.dedup();
-            list
-        };
-        // Differences along one axis, over all output pixels whose tap `k` meets a pixel of the
-        // operand.
-        let along = |k: usize, axis: usize, length: usize, outputs: usize, strides_of: [usize; 2]| {
-            let input = |o: usize| (o * strides[axis] + k * dilations[axis]).checked_sub(pads[axis]);
-            let met = (0..outputs).filter_map(|o| Some((o, input(o).filter(|&i| i < length)?)));
-            unique(met.map(|(o, i)| (i * strides_of[0]) as i64 - (o * strides_of[1]) as i64).collect())
-        };
-        let channels_of = |layout: &Layout, count: usize| -> Vec<i64> {
-            (0..count).map(|c| layout.line_position(c, 0, 0) as i64).collect()
-        };
-        let in_channels = channels_of(&self.input, self.input.shape[0]);
-        let out_channels = channels_of(&self.output, m);
-        let channels = |tap: Option<usize>| {
-            let used = |o: usize, c: usize| {
-                tap.is_none_or(|tap| weight.data()[(o * c_per_group + c) * kh * kw + tap] != 0.0)
-            };
-            let pairs = (0..m).flat_map(|o| (0..c_per_group).map(move |c| (o, c)));
-            let used = pairs.filter(|&(o, c)| used(o, c));
-            unique(
-                used.map(|(o, c)| in_channels[o / (m / groups) * c_per_group + c] - out_channels[o])
-                    .collect(),
-            )
-        };
-        let all_channels = (!weight.data().contains(&0.0)).then(|| channels(None));
-        let columns = [self.input.gap, self.output.gap];
-        let rows = [self.input.gap * self.input.plane[1], self.output.gap * self.output.plane[1]];
-        for ky in 0..kh {
-            let rows = along(ky, 0, in_h, out_h, rows);
-            for kx in 0..kw {
-                let columns = along(kx, 1, in_w, out_w, columns);
-                let sums = rows.iter().flat_map(|row| columns.iter().map(move |column| row + column));
-                let pixels = unique(sums.collect());
-                let own = all_channels.is_none().then(|| channels(Some(ky * kw + kx)));
-                for channel in all_channels.as_ref().or(own.as_ref()).into_iter().flatten() {
-                    for pixel in &pixels {
-                        differences[(channel + pixel).rem_euclid(period) as usize] = true;
-                    }
-                }
-            }
-        }
     }
 
     /// Copies of the output that take an entry whose positions differ by `difference` modulo the

@@ -145,7 +145,8 @@ impl Verdicts {
         let best = best.min_by(|a, b| b.bits.total_cmp(&a.bits).then(a.seconds().total_cmp(&b.seconds())));
         if let Some(chosen) = best {
             let much_slower = |nearly: &mut Fitting| chosen.seconds() > MUCH_SLOWER * nearly.seconds();
-            if let Some(nearly) = self.nearly.take_if(much_slower).filter(|_| asked.precision_bits.is_none()) {
+            if let Some(nearly) = self.nearly.take_if(much_slower).filter(|_| asked.precision_bits.is_none())
+            {
                 return Ok(self.taken(nearly));
             }
             let faster =

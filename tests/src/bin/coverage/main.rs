@@ -2,12 +2,14 @@
 //! folder, and writes the table of `docs/coverage.md`.
 //!
 //!     cargo run --release -p fhec-tests --bin coverage -- CASES [--only TEXT] [--seconds S]
-//!         [--encrypt S] [-o FILE.md]
+//!         [--encrypt S] [--rows LOG] [--note TEXT] [-o FILE.md]
 //!
 //! A case is a folder with models (`*.onnx`), inputs (`inputs.npy`), the outputs of onnxruntime for
 //! them (`expected.npy`, `expected_0.npy`), and inputs to calibrate with (`calib.npy`). Each model
 //! is a process of its own, which ends after so many seconds (`--seconds`, 120); programs whose
-//! prediction is below `--encrypt` seconds (0: none) are run under encryption, too.
+//! prediction is below `--encrypt` seconds (0: none) are run under encryption, too. A row per model
+//! goes to standard error; a run that was ended goes on where it was with `--rows` and a file of
+//! these.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the page, and rows between processes, go there")]
@@ -16,6 +18,7 @@ mod case;
 mod stages;
 mod table;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -32,6 +35,8 @@ struct Args {
     seconds: u64,
     encrypt: f64,
     output: Option<PathBuf>,
+    rows: Option<PathBuf>,
+    note: String,
     one: bool,
 }
 
@@ -42,6 +47,8 @@ fn args() -> Result<Args, String> {
         seconds: 120,
         encrypt: 0.0,
         output: None,
+        rows: None,
+        note: String::new(),
         one: false,
     };
     let mut words = std::env::args().skip(1);
@@ -53,6 +60,8 @@ fn args() -> Result<Args, String> {
             "--seconds" => args.seconds = number(value()?)? as u64,
             "--encrypt" => args.encrypt = number(value()?)?,
             "-o" => args.output = Some(value()?.into()),
+            "--note" => args.note = value()?,
+            "--rows" => args.rows = Some(value()?.into()),
             "--one" => args.one = true,
             _ => args.cases = word.into(),
         }
@@ -74,13 +83,21 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let models = case::models(&args.cases, &args.only);
+    let known = match args.rows.as_deref().map(|path| known(path)).transpose() {
+        Ok(known) => known.unwrap_or_default(),
+        Err(error) => {
+            eprintln!("--rows: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let mut rows = Vec::new();
     for (index, model) in models.iter().enumerate() {
-        let row = in_its_own_process(model, &args);
-        eprintln!("{}/{} {}", index + 1, models.len(), row.line());
+        let name = model.strip_prefix(&args.cases).unwrap_or(model).display().to_string();
+        let row = known.get(&name).cloned().unwrap_or_else(|| in_its_own_process(model, &args));
+        eprintln!("{}/{} {name} {}", index + 1, models.len(), row.line());
         rows.push((Case::of_model(model), row));
     }
-    let text = table::page(&args.cases, &rows);
+    let text = table::page(&args.cases, &args.note, &rows);
     match args.output {
         Some(path) => {
             if let Err(error) = std::fs::write(&path, text) {
@@ -91,6 +108,17 @@ fn main() -> ExitCode {
         None => print!("{text}"),
     }
     ExitCode::SUCCESS
+}
+
+/// The rows that an earlier run showed, by the models' paths.
+fn known(path: &Path) -> std::io::Result<BTreeMap<String, Row>> {
+    let text = std::fs::read_to_string(path)?;
+    let row = |line: &str| {
+        let (_, rest) = line.split_once(' ')?;
+        let (name, row) = rest.split_once(" {")?;
+        Some((name.to_string(), Row::parse(&format!("{{{row}"))?))
+    };
+    Ok(text.lines().filter_map(row).collect())
 }
 
 /// The last row that the process of one model wrote before it ended, or was ended.

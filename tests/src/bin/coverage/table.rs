@@ -6,10 +6,29 @@ use std::path::Path;
 use crate::case::Case;
 use crate::stages::Row;
 
-/// The page of all rows.
-pub fn page(cases: &Path, rows: &[(Case, Row)]) -> String {
+const HEAD: &str = "# What becomes of real models
+
+Small models of one form each, networks that others trained and published, and those among them that
+once failed, each with the answers of onnxruntime. The models are not in the repository. A program
+makes this page:
+
+    cargo run --release -p fhec-tests --bin coverage -- CASES --encrypt 10 -o docs/coverage.md
+
+Errors are relative to the largest expected output, of eight inputs. *Clear* is the imported network
+in the clear, *simulated* the compiled program with modelled noise, *encrypted* one real run with its
+keys. Options are the defaults (128 bits); programs are fitted to the calibration inputs of the case,
+often a few dozen, which is what most errors come from. A model that is not done after the time it
+is given (`--seconds`) is counted by the stage it reached. Where outputs are no list of classes the
+column *classes* means little.
+";
+
+/// The page of all rows; `note` says where and when they were made.
+pub fn page(cases: &Path, note: &str, rows: &[(Case, Row)]) -> String {
     let count = |keep: &dyn Fn(&Row) -> bool| rows.iter().filter(|(_, row)| keep(row)).count();
-    let mut text = String::new();
+    let mut text = format!("{HEAD}\n");
+    if !note.is_empty() {
+        let _ = writeln!(text, "{note}\n");
+    }
     let _ = writeln!(text, "| of {} models | |\n|---|---|", rows.len());
     for (what, number) in [
         ("imported", count(&|row| row.imported)),
