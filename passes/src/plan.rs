@@ -163,7 +163,8 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 fn notes(scheduled: &Scheduled, certificate: &Certificate, reports: &[Report]) -> Vec<String> {
-    let mut notes: Vec<String> = reports.iter().flat_map(|report| report.notes.iter().cloned()).collect();
+    let mut notes: Vec<String> =
+        reports.iter().chain(&scheduled.reports).flat_map(|report| report.notes.iter().cloned()).collect();
     let estimate = &scheduled.estimate;
     notes.push(format!(
         "errors of outputs are likely below 2^-{:.1} of the largest value the program represents, 2^-{:.1} on average",

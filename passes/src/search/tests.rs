@@ -254,3 +254,54 @@ fn too_deep_a_network_is_bootstrapped() {
         message.contains("no parameters with bootstrapping") && message.ends_with("a lower security level")
     );
 }
+
+/// A set that lacks a bit of precision is taken where those that do not are much slower, and says
+/// so; not where it lacks more, or where precision was asked for.
+#[test]
+fn a_bit_of_precision_does_not_cost_half_the_time_more() {
+    let (network, options) = (lenet(6), SearchOptions::default());
+    let mut search = Search::of(&network, &options).unwrap();
+    search.without_bootstraps().unwrap();
+    let (built, candidate, _) = search.chosen().unwrap();
+    let chosen = |sets: &[(f64, f64)], precision_bits: Option<f64>| {
+        let mut verdicts = Verdicts::default();
+        verdicts.wanted = 10.0;
+        for &(seconds, bits) in sets {
+            let mut built = built.clone();
+            (built.estimate.seconds, built.estimate.error_bits_worst) = (seconds, bits);
+            verdicts.judge(candidate.clone(), built, row(&candidate), None);
+        }
+        let taken = verdicts.choose(&ParamOptions { precision_bits, ..ParamOptions::default() }, 5);
+        let Ok(taken) = taken else { panic!("there is a set") };
+        let remark = verdicts.remark(&taken);
+        let rows = verdicts.considered.iter().filter(|row| row.verdict == Considered::CHOSEN);
+        assert_eq!(rows.count(), 1);
+        (taken.built.estimate.seconds, remark)
+    };
+    assert_eq!(chosen(&[(1.0, 9.5), (1.4, 10.5)], None), (1.4, None));
+    let (seconds, remark) = chosen(&[(1.0, 9.5), (2.0, 10.5)], None);
+    assert_eq!(seconds, 1.0);
+    let remark = remark.unwrap();
+    let says = |part: &str| assert!(remark.contains(part), "{remark}");
+    ["2^-9.5", "2^-10.0", "2.0 times"].into_iter().for_each(says);
+    assert_eq!(chosen(&[(1.0, 8.9), (2.0, 10.5)], None).0, 2.0);
+    assert_eq!(chosen(&[(1.0, 9.5), (2.0, 10.5)], Some(10.0)), (2.0, None));
+    // The fastest of them, whichever is most precise.
+    assert_eq!(chosen(&[(1.0, 9.2), (1.2, 9.9), (2.0, 10.5)], None).0, 1.0);
+}
+
+/// Sample images say which errors are tolerated: outputs whose classes are close to each other are
+/// computed more precisely.
+#[test]
+fn tolerated_errors_are_kept() {
+    let network = lenet(14);
+    let bits = |tolerated_error: Option<f64>| {
+        let params = ParamOptions { tolerated_error, ..ParamOptions::default() };
+        let options = SearchOptions { params, ..SearchOptions::default() };
+        search(&network, &options, &mut |_, _| ()).unwrap().estimate.error_bits_worst
+    };
+    let found = bits(Some(1e-6));
+    // Outputs are stored over 8.
+    assert!(found >= (8.0 * EXACTER / 1e-6).log2(), "2^-{found}");
+    assert!(found > bits(None) + 1.0, "2^-{found}");
+}
