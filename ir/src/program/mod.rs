@@ -137,7 +137,7 @@ impl Program {
         preprocess: Preprocess,
     ) -> Result<Self, ProgramError> {
         let input = Port::of_input(&schedule, &reference)?;
-        let outputs = Port::of_outputs(&schedule, &reference, plan.predicted_log2_error)?;
+        let outputs = Port::of_outputs(&schedule, &reference, &plan)?;
         let interface = Interface {
             name: schedule.name.clone(),
             program: ProgramId::of(&schedule),
@@ -253,8 +253,14 @@ impl Port {
     fn of_outputs(
         schedule: &Func<Ckks>,
         reference: &Func<Nn>,
-        log2_error: f64,
+        plan: &Plan,
     ) -> Result<Vec<Self>, ProgramError> {
+        // Of the output itself: what the plan judges a program with a softmax by is its operand.
+        let definitions = schedule.definitions();
+        let log2_error = |bundle: Value| {
+            let row = definitions[bundle.index()].and_then(|op| plan.ops.get(op));
+            row.map_or(plan.predicted_log2_error, |row| row.log2_error)
+        };
         let layouts = schedule.fact(OUTPUT_LAYOUTS).map_err(refused(OUTPUT_LAYOUTS))?;
         let (bundles, tensors) = (schedule.outputs(), reference.outputs());
         if bundles.len() != layouts.len() || tensors.len() != layouts.len() {
@@ -278,7 +284,7 @@ impl Port {
             factor,
             spare: spare[bundle.index()],
             ending,
-            log2_error,
+            log2_error: log2_error(bundle),
         };
         Ok(bundles.iter().zip(tensors).zip(&layouts).zip(permutations).zip(endings).map(port).collect())
     }

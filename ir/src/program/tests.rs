@@ -46,6 +46,7 @@ fn program() -> Program {
     let params = Params::new(literal).unwrap();
     let preprocess = Preprocess::new(255.0, vec![0.5], vec![0.25]).unwrap();
     let mut plan = Plan::bare(2);
+    plan.ops[1].log2_error = -12.5;
     plan.certify(&params, &Certificate::of(&params, None).unwrap());
     Program::new(schedule, params, network, plan, preprocess).unwrap()
 }
@@ -390,4 +391,13 @@ fn declarations_without_bounds_are_errors() {
     refused(changed(shape), "tensor");
     // Brackets, 256 MiB of them in a file of a few kilobytes.
     refused(changed(|p| p.schedule.text = "[".repeat(256 << 20)), "decompresses to more than");
+}
+
+/// What is refused after decryption follows from the error of the output, not from that of what the
+/// plan judges the program by.
+#[test]
+fn outputs_have_the_errors_of_their_ops() {
+    let program = program();
+    assert_ne!(program.plan.predicted_log2_error, -12.5);
+    assert_eq!(program.interface.output().log2_error, -12.5);
 }
