@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use onnx_models::*;
-use onnx_protobuf::ModelProto;
+use onnx_protobuf::{ModelProto, NodeProto};
 use protobuf::Message;
 
 use binary::fhec;
@@ -37,18 +37,24 @@ fn refused(model: &ModelProto, arguments: &[&str], parts: &[&str]) {
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
 }
 
+/// A window of 36 taps that are apart, with pads around values of any sign.
+fn long_pool(pool: &mut NodeProto) {
+    attr(pool, "kernel_shape", Value::Ints(vec![6, 6]));
+    attr(pool, "dilations", Value::Ints(vec![2, 2]));
+    attr(pool, "pads", Value::Ints(vec![1; 4]));
+}
+
 #[test]
 fn max_pools_are_named_with_what_can_be_lowered() {
-    let mut m = model(13, &[1, 2, 8, 8]);
-    let pool = node(&mut m, "MaxPool", &["x"], &["features/pooled"]);
-    attr(pool, "kernel_shape", Value::Ints(vec![6, 6]));
+    let mut m = model(13, &[1, 2, 12, 12]);
+    long_pool(node(&mut m, "MaxPool", &["x"], &["features/pooled"]));
     node(&mut m, "Relu", &["features/pooled"], &["y"]);
     refused(
         &m,
         &[],
         &[
             "cannot lower the node `MaxPool_0` (MaxPool), which computes the tensor `features/pooled`",
-            "train the network with AveragePool",
+            "leave the pads out or put a ReLU before it",
             "what can be lowered: Conv",
         ],
     );
@@ -69,11 +75,12 @@ fn what_cannot_be_lowered_names_the_node_of_the_model() {
     );
 
     // A node without a name is called by its output, as when it is imported.
-    let mut m = model(13, &[1, 2, 6, 6]);
-    let pool = node(&mut m, "GlobalMaxPool", &["x"], &["top"]);
+    let mut m = model(13, &[1, 2, 12, 12]);
+    let pool = node(&mut m, "MaxPool", &["x"], &["top"]);
+    long_pool(pool);
     pool.name = String::new();
     node(&mut m, "Flatten", &["top"], &["y"]);
-    refused(&m, &[], &["the node `top` (GlobalMaxPool)"]);
+    refused(&m, &[], &["the node `top` (MaxPool)"]);
 }
 
 /// `y = x W` after a flattening: compiles in no time.

@@ -1,5 +1,5 @@
-//! Which rotations a map takes: what the shape of its circuit is made from, found without making its
-//! diagonals.
+//! Which rotations a map takes: what the shape of its circuit is made from, found without making
+//! its diagonals.
 
 use std::collections::BTreeMap;
 
@@ -118,8 +118,9 @@ impl LinearMap {
     }
 
     /// Tells `mark` of `(output vector, input vector, rotation)` of all entries of a convolution, a
-    /// run of pixels at a time: along a row the operand and the result advance by the same step where
-    /// stride and gaps agree, so the rotation is the same until one of them enters its next vector.
+    /// run of pixels at a time: along a row the operand and the result advance by the same step
+    /// where stride and gaps agree, so the rotation is the same until one of them enters its next
+    /// vector.
     fn mark_conv_rotations(&self, consts: &ConstPool, mark: &mut impl FnMut(usize, usize, usize)) {
         let LinearKind::Conv2d { weight, strides, pads, dilations, groups } = &self.kind else { return };
         let weight = &consts[*weight];

@@ -309,6 +309,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "digits are passed over in runs, sometimes in one")]
     fn key_inner_products_against_big_integers() {
         for isa in Isa::available() {
             for bits in PRIME_BITS {

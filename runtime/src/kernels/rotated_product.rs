@@ -103,6 +103,7 @@ mod tests {
     use crate::kernels::{pack_into, packed_bits, permute_into};
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "digits are passed over in runs, sometimes in one")]
     fn products_are_those_of_all_evaluations_rotated_in_every_set() {
         let log_n = 11;
         let degree = 1 << log_n;

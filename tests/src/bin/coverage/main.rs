@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let models = case::models(&args.cases, &args.only);
-    let known = match args.rows.as_deref().map(|path| known(path)).transpose() {
+    let known = match args.rows.as_deref().map(known).transpose() {
         Ok(known) => known.unwrap_or_default(),
         Err(error) => {
             eprintln!("--rows: {error}");
