@@ -16,31 +16,51 @@ struct Clenshaw<'a> {
     values: &'a mut [f64],
 }
 
-impl pulp::NullaryFnOnce for Clenshaw<'_> {
+impl pulp::WithSimd for Clenshaw<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn call(self) {
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
         /// Chains that do not wait for each other: as many as fit the registers.
-        const BLOCK: usize = 16;
+        const CHAINS: usize = 4;
         let [low, high] = self.polynomial.domain;
         let coefficients = &self.polynomial.coefficients;
-        let constant = coefficients.first().copied().unwrap_or(0.0);
-        for values in self.values.chunks_mut(BLOCK) {
-            // Twice the place in the domain.
-            let (mut t, mut b1, mut b2) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
-            for (t, &x) in t.iter_mut().zip(values.iter()) {
-                *t = 2.0 * ((2.0 * x - low - high) / (high - low));
-            }
+        let constant = simd.splat_f64s(coefficients.first().copied().unwrap_or(0.0));
+        let (two, half, zero) = (simd.splat_f64s(2.0), simd.splat_f64s(0.5), simd.splat_f64s(0.0));
+        let (bottom, top, width) = (simd.splat_f64s(low), simd.splat_f64s(high), simd.splat_f64s(high - low));
+        let (vectors, rest) = S::as_mut_simd_f64s(self.values);
+        let (blocks, last) = vectors.as_chunks_mut::<CHAINS>();
+        // Twice the place in the domain.
+        let place = |x| {
+            let from_middle = simd.sub_f64s(simd.sub_f64s(simd.mul_f64s(two, x), bottom), top);
+            simd.mul_f64s(two, simd.div_f64s(from_middle, width))
+        };
+        for block in blocks {
+            let t = block.map(place);
+            let (mut b1, mut b2) = ([zero; CHAINS], [zero; CHAINS]);
             for &c in coefficients.iter().skip(1).rev() {
-                for i in 0..BLOCK {
-                    (b1[i], b2[i]) = (c + t[i] * b1[i] - b2[i], b1[i]);
+                let c = simd.splat_f64s(c);
+                for i in 0..CHAINS {
+                    let next = simd.sub_f64s(simd.add_f64s(c, simd.mul_f64s(t[i], b1[i])), b2[i]);
+                    (b1[i], b2[i]) = (next, b1[i]);
                 }
             }
-            for (i, x) in values.iter_mut().enumerate() {
-                *x = constant + 0.5 * t[i] * b1[i] - b2[i];
+            for i in 0..CHAINS {
+                let product = simd.mul_f64s(simd.mul_f64s(half, t[i]), b1[i]);
+                block[i] = simd.sub_f64s(simd.add_f64s(constant, product), b2[i]);
             }
         }
+        for x in last {
+            let t = place(*x);
+            let (mut b1, mut b2) = (zero, zero);
+            for &c in coefficients.iter().skip(1).rev() {
+                let next = simd.sub_f64s(simd.add_f64s(simd.splat_f64s(c), simd.mul_f64s(t, b1)), b2);
+                (b1, b2) = (next, b1);
+            }
+            let product = simd.mul_f64s(simd.mul_f64s(half, t), b1);
+            *x = simd.sub_f64s(simd.add_f64s(constant, product), b2);
+        }
+        rest.iter_mut().for_each(|x| *x = self.polynomial.eval(*x));
     }
 }
 
@@ -141,6 +161,22 @@ impl AsAttr for Polynomial {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bit by bit, whatever the vectors are: whole blocks, single vectors and what is left.
+    #[test]
+    fn many_values_are_those_of_one_by_one() {
+        for count in [1, 2, 7, 40] {
+            let coefficients = (0..count).map(|k| ((k * 37 + 5) % 23) as f64 / 7.0 - 1.5).collect();
+            let polynomial = Polynomial::chebyshev(coefficients, [-0.75, 2.0]).unwrap();
+            for length in 0..71 {
+                let values: Vec<f64> = (0..length).map(|i| (i * 29 % 71) as f64 / 23.0 - 0.9).collect();
+                let mut found = values.clone();
+                polynomial.eval_slots(&mut found);
+                let expected: Vec<f64> = values.iter().map(|&x| polynomial.eval(x)).collect();
+                assert_eq!(found, expected, "{count} coefficients, {length} values");
+            }
+        }
+    }
 
     #[test]
     fn clenshaw_matches_the_definition() {
