@@ -14,13 +14,13 @@ makes this page:
 
     cargo run --release -p fhec-tests --bin coverage -- CASES --encrypt 10 -o docs/coverage.md
 
-Errors are relative to the largest expected output, of eight inputs. *Clear* is the imported network
-in the clear, *simulated* the compiled program with modelled noise, *encrypted* one real run with its
-keys. Options are the defaults (128 bits); programs are fitted to the calibration inputs of the case,
-often a few dozen, which is what most errors come from. A model that is not done after the time it
-is given (`--seconds`) is counted by the stage it reached. Where outputs are no list of classes the
-column *classes* means little. A quantised model is read as the network of real numbers that it
-stands for, so it differs in the clear from the rounded answers that are expected.
+Errors are relative to the largest expected output, of eight inputs. *Clear* is the imported
+network in the clear, *simulated* the compiled program with modelled noise, *encrypted* one real run
+with its keys. Options are the defaults (128 bits); programs are fitted to the calibration inputs of
+the case, often a few dozen, which is what most errors come from. A model that is not done after the
+time it is given (`--seconds`) is counted by the stage it reached. Where outputs are no list of
+classes the column *classes* means little. A quantised model is read as the network of real numbers
+that it stands for, so it differs in the clear from the rounded answers that are expected.
 ";
 
 /// The page of all rows; `note` says where and when they were made.
