@@ -128,9 +128,10 @@ fn place(
     let levels = |set: &BootstrapSet| set.bootstrap.usable_levels();
     let mut of_levels: BTreeMap<Level, &BootstrapSet> = BTreeMap::new();
     sets.iter().for_each(|set| _ = of_levels.entry(levels(set)).or_insert(set));
+    let mut bootstraps: BTreeMap<Level, usize> = BTreeMap::new();
     // The first finds the shapes of the program's circuits for all others.
-    if let Some(set) = of_levels.values().next() {
-        placement(set, shapes)?;
+    if let Some((levels, set)) = of_levels.pop_first() {
+        bootstraps.insert(levels, placement(set, shapes)?.0.bootstraps());
     }
     let known = &*shapes;
     let shapes = || known.clone();
@@ -138,7 +139,6 @@ fn place(
         .into_par_iter()
         .map_init(shapes, |shapes, (levels, set)| (levels, placement(set, shapes)))
         .collect();
-    let mut bootstraps: BTreeMap<Level, usize> = BTreeMap::new();
     for (levels, placed) in counts {
         bootstraps.insert(levels, placed?.0.bootstraps());
     }

@@ -10,9 +10,10 @@ use crate::pipeline::ckks::Candidate;
 /// precise is chosen.
 pub(super) const SAME_TIME: f64 = 0.01;
 
-/// Bits of precision that a set may lack, unless some were asked for, ...
+/// Bits of precision that a set may lack where those that lack none are [`MUCH_SLOWER`] and no
+/// precision was asked for.
 const LACKING: f64 = 1.0;
-/// ... where those that lack none take as many times as long.
+/// How many times as long a set takes that is much slower.
 const MUCH_SLOWER: f64 = 1.5;
 
 /// A set that fits the memory, with its program.
