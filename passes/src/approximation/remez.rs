@@ -83,13 +83,23 @@ pub fn minimax(problem: &Problem<'_>) -> Result<Minimax, ApproximationError> {
     problem.check()?;
     let short = Exchange::<f64>::new(problem, ()).run(problem.first_reference())?;
     let long = Exchange::<Big>::new(problem, problem.bits());
-    let (reference, solution, error) = if short.settled == Settled::Level {
-        // Only the linear problem is left: peaks found in f64 are good to second order.
-        let solution = long.solve(&short.reference)?;
-        (short.reference, solution, short.error)
-    } else {
-        let outcome = long.settle(problem.first_reference())?;
-        (outcome.reference, outcome.solution, outcome.error)
+    let settled = match short.settled {
+        Settled::Level => Some((short.reference, short.error)),
+        Settled::Floor | Settled::No => {
+            let middle = Exchange::<Big>::new(problem, BASE_BITS).run(problem.first_reference())?;
+            (middle.settled == Settled::Level).then_some((middle.reference, middle.error))
+        }
+    };
+    let (reference, solution, error) = match settled {
+        // Only the linear problem is left: peaks found in less precision are good to second order.
+        Some((reference, error)) => {
+            let solution = long.solve(&reference)?;
+            (reference, solution, error)
+        }
+        None => {
+            let outcome = long.settle(problem.first_reference())?;
+            (outcome.reference, outcome.solution, outcome.error)
+        }
     };
     Ok(Minimax { series: long.series(&solution)?, error, reference })
 }

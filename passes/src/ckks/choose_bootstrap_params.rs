@@ -12,9 +12,9 @@
 //! less.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fhec_ir::scale::Level;
+use rayon::prelude::*;
 
 use super::choose_params::ParamOptions;
 use crate::bootstrap::sets::{BootstrapSet, LevelPacking, Recipe, SetError, SinePolynomials, recipe};
@@ -28,62 +28,66 @@ const MORE_LEVELS: u32 = 16;
 /// What the polynomials of a sine depend on.
 type SineOf = (u32, u32, usize, Option<usize>, u32);
 
-/// Polynomials of the sine that were computed already, for all who ask at once.
+/// Polynomials of the sine by what they depend on.
 #[derive(Debug, Default)]
-pub struct SineCache {
-    known: Mutex<BTreeMap<SineOf, Arc<OnceLock<SinePolynomials>>>>,
+pub struct SineTable {
+    known: BTreeMap<SineOf, SinePolynomials>,
 }
 
-impl SineCache {
+impl SineTable {
+    /// Those of all `recipes`, each computed once, on all threads.
+    pub fn of_all<'a>(recipes: impl IntoIterator<Item = &'a Recipe>) -> Result<Self, SetError> {
+        let distinct: BTreeMap<SineOf, &Recipe> =
+            recipes.into_iter().map(|recipe| (sine_of(recipe), recipe)).collect();
+        let made = distinct.into_par_iter().map(|(key, recipe)| Ok((key, recipe.sine()?)));
+        // The first error in the order of keys, whichever thread is first.
+        let made: Vec<Result<_, SetError>> = made.collect();
+        Ok(SineTable { known: made.into_iter().collect::<Result<_, _>>()? })
+    }
+
     fn of(&self, recipe: &Recipe) -> Result<SinePolynomials, SetError> {
-        let Recipe { bound, double_angles, cosine_degree, arcsine_degree, log_message_ratio, .. } = *recipe;
-        let key = (bound, double_angles, cosine_degree, arcsine_degree, log_message_ratio);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let one = known.entry(key).or_default().clone();
-        drop(known);
-        if let Some(known) = one.get() {
-            return Ok(known.clone());
-        }
-        let made = recipe.sine()?;
-        Ok(one.get_or_init(|| made).clone())
+        self.known.get(&sine_of(recipe)).cloned().map_or_else(|| recipe.sine(), Ok)
     }
 }
 
-/// All sets for one ring whose bootstraps leave at least `least_levels` levels.
-pub fn candidates(
-    log_n: u32,
-    least_levels: Level,
-    options: &ParamOptions,
-    sines: &SineCache,
-) -> Result<Vec<BootstrapSet>, SetError> {
+fn sine_of(recipe: &Recipe) -> SineOf {
+    let Recipe { bound, double_angles, cosine_degree, arcsine_degree, log_message_ratio, .. } = *recipe;
+    (bound, double_angles, cosine_degree, arcsine_degree, log_message_ratio)
+}
+
+/// Recipes of all sets for one ring whose bootstraps leave at least `least_levels` levels, and whose
+/// modulus is planned to be within the limit of the security level.
+pub fn recipes(log_n: u32, least_levels: Level, options: &ParamOptions) -> Result<Vec<Recipe>, SetError> {
     let name = || format!("n{log_n}-{}", options.security);
     let limit = match security::max_log_qp(log_n, options.secret, options.security.bits()) {
         Ok(limit) => f64::from(limit),
         Err(SecurityError::OutOfReach { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(SetError::Security { name: name(), error }),
     };
-    let mut sets = Vec::new();
+    let mut recipes = Vec::new();
     for profile in profiles(log_n, options.security.bits())? {
         for variant in widths(profile).flat_map(packings).flat_map(variants) {
             for application_levels in u32::from(least_levels)..=u32::from(least_levels) + MORE_LEVELS {
                 let variant = Recipe { application_levels, secret: options.secret, ..variant.clone() };
-                for special in 1..=MAX_SPECIAL {
-                    let recipe =
-                        Recipe { special: (special_bits(&variant, special), special), ..variant.clone() };
-                    if log_qp(&recipe) > limit {
-                        break;
-                    }
-                    match recipe.build_with(sines.of(&recipe)?) {
-                        Ok(set) => sets.push(set),
-                        // Primes are not exactly their size.
-                        Err(SetError::Security { error: SecurityError::TooLarge { .. }, .. }) => break,
-                        Err(error) => return Err(error),
-                    }
-                }
+                let of_special = (1..=MAX_SPECIAL).map(|special| Recipe {
+                    special: (special_bits(&variant, special), special),
+                    ..variant.clone()
+                });
+                recipes.extend(of_special.take_while(|recipe| log_qp(recipe) <= limit));
             }
         }
     }
-    Ok(sets)
+    Ok(recipes)
+}
+
+/// The set of one of [`recipes`]; `None` if its modulus is beyond the limit after all, as primes are
+/// not exactly their size.
+pub fn build(recipe: &Recipe, sines: &SineTable) -> Result<Option<BootstrapSet>, SetError> {
+    match recipe.build_with(sines.of(recipe)?) {
+        Ok(set) => Ok(Some(set)),
+        Err(SetError::Security { error: SecurityError::TooLarge { .. }, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The named sets' sizes for this ring and security level.
@@ -217,11 +221,12 @@ mod tests {
 
     #[test]
     fn sets_keep_security_levels_and_butterflies() {
-        let sines = SineCache::default();
         for (log_n, security_bits, least) in [(15, 98, 8), (15, 128, 4), (16, 128, 10)] {
             let security = security_bits.try_into().unwrap();
             let options = ParamOptions { security, ..ParamOptions::default() };
-            let sets = candidates(log_n, least, &options, &sines).unwrap();
+            let recipes = recipes(log_n, least, &options).unwrap();
+            let sines = SineTable::of_all(&recipes).unwrap();
+            let sets: Vec<_> = recipes.iter().filter_map(|recipe| build(recipe, &sines).unwrap()).collect();
             assert!(sets.len() > 4, "2^{log_n} at {security_bits} bits: {} sets", sets.len());
             for set in &sets {
                 set.check_security().unwrap();
@@ -229,7 +234,7 @@ mod tests {
                 assert_eq!(set.security_bits, security_bits);
             }
         }
-        let none = candidates(15, 30, &ParamOptions::default(), &sines).unwrap();
+        let none = recipes(15, 30, &ParamOptions::default()).unwrap();
         assert!(none.is_empty());
         assert_eq!(matrices(14, 3), [(4, 4), (5, 8), (5, 8)]);
         assert_eq!(matrices(14, 2), [(7, 16), (7, 16)]);

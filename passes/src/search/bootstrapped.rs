@@ -1,7 +1,9 @@
 //! Candidates with bootstrapping: all are placed, those with the least predicted time compiled to
 //! the end.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,8 +18,8 @@ use super::{Built, InSlots, Search, SearchOptions, build, in_slots};
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::mul_depth::levels_used;
 use crate::analysis::op_cost::OpCosts;
-use crate::bootstrap::sets::BootstrapSet;
-use crate::ckks::choose_bootstrap_params::{self, SineCache};
+use crate::bootstrap::sets::{BootstrapSet, Recipe};
+use crate::ckks::choose_bootstrap_params::{self, SineTable};
 use crate::ckks::place_bootstraps::place_bootstraps;
 use crate::ckks::placement::Placement;
 use crate::error::PassError;
@@ -25,56 +27,84 @@ use crate::pipeline::ckks::Candidate;
 
 /// Rings in which a modulus chain with bootstrapping fits.
 const RINGS: std::ops::RangeInclusive<u32> = 15..=17;
-/// Sets of a ring whose own placement is looked at.
-const PLACED: usize = 24;
+/// Sets of a ring and of one width of primes whose own placement is looked at.
+const PLACED: usize = 4;
 /// Sets that are compiled to the end, so that there are some to choose from.
 const COMPILED: usize = 4;
 /// Sets that are compiled to the end at most.
 const MOST_COMPILED: usize = 12;
 
-/// A candidate with the predicted seconds of the program.
-type Placed = (f64, Candidate);
+/// How many times as long as the fastest sets may take that are compiled to have some to choose
+/// from.
+const MUCH_SLOWER: f64 = 1.5;
+/// How far sets of one ring and one width of primes may be apart in precision, in bits.
+const ALIKE: f64 = 1.0;
 
-/// What was made for one ring.
-struct Ring {
-    log_n: u32,
-    in_slots: Arc<InSlots>,
-    shapes: CircuitShapes,
-    placed: Vec<Placed>,
+/// A candidate whose bootstraps are placed.
+struct Placed {
+    /// Predicted seconds of the program.
+    seconds: f64,
+    /// Bits of the primes of the application's levels.
+    width: u32,
+    candidate: Candidate,
 }
 
 impl Search<'_> {
     /// Considers chains with bootstrapping.
     pub(super) fn with_bootstraps(&mut self) -> Result<(), PassError> {
-        let (asked, sines) = (&self.options.params, SineCache::default());
+        let asked = &self.options.params;
         let roomy = |log_n: &u32| *log_n <= asked.max_log_n && self.options.has_slots(*log_n);
-        // Rings do not depend on each other. An error is that of the smallest ring with one.
         let rings: Vec<u32> = RINGS.filter(roomy).collect();
-        let made: Vec<_> = rings.into_par_iter().map(|log_n| self.bootstrapped_ring(log_n, &sines)).collect();
-        let mut placed = Vec::new();
-        for ring in made {
-            let ring = ring?;
-            self.in_slots.insert(ring.log_n, ring.in_slots);
-            self.shapes.insert(ring.log_n, ring.shapes);
-            placed.extend(ring.placed);
+        let packed: Vec<_> = rings.par_iter().map(|&log_n| self.packed(log_n)).collect();
+        let packed = packed.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let sines = SineTable::of_all(packed.iter().flat_map(|(_, recipes)| recipes))?;
+        // What is found in small rings says what large ones must beat.
+        for (log_n, (in_slots, recipes)) in rings.into_iter().zip(packed) {
+            let start = Instant::now();
+            let mut shapes = self.shapes.remove(&log_n).unwrap_or_default();
+            let beat = self.verdicts.least_worth();
+            let sets = Sets { packed: &in_slots.result.func, options: self.options, sines: &sines, beat };
+            let placed = sets.best(recipes, &mut shapes)?;
+            tracing::debug!(log_n, sets = placed.len(), time = ?start.elapsed(), "sets placed");
+            let start = Instant::now();
+            self.compile_best(&in_slots, &shapes, placed)?;
+            tracing::debug!(log_n, time = ?start.elapsed(), "sets compiled");
+            self.shapes.insert(log_n, shapes);
+            self.in_slots.insert(log_n, in_slots);
         }
-        placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(())
+    }
+
+    /// Compiles and judges sets of one ring, the fastest first.
+    fn compile_best(
+        &mut self,
+        in_slots: &Arc<InSlots>,
+        shapes: &CircuitShapes,
+        mut placed: Vec<Placed>,
+    ) -> Result<(), PassError> {
+        placed.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        // The widest primes that are far too imprecise.
+        let mut hopeless = 0;
         let mut left = placed.into_iter().peekable();
-        while let Some((seconds, _)) = left.peek()
-            && !self.is_enough(*seconds)
-        {
+        while left.peek().is_some_and(|set| !self.is_enough(set.seconds)) {
             // As many at once as there are threads, judged one after the other: what is chosen does
             // not depend on how many there are.
-            let some: Vec<Placed> = left.by_ref().take(rayon::current_num_threads()).collect();
-            let built = some.par_iter().map(|(_, candidate)| {
-                let log_n = candidate.params.log_n();
-                let (packed, mut shapes) = (self.in_slots[&log_n].clone(), self.shapes[&log_n].clone());
-                build(packed, candidate, self.options.ckks(), &mut shapes)
-            });
+            let hopeful = left.by_ref().filter(|set| set.width > hopeless);
+            let some: Vec<Placed> = hopeful.take(rayon::current_num_threads()).collect();
+            let built = some
+                .par_iter()
+                .map(|set| build(in_slots.clone(), &set.candidate, self.options.ckks(), &mut shapes.clone()));
             let built: Vec<Result<Built, PassError>> = built.collect();
-            for ((seconds, candidate), built) in some.into_iter().zip(built) {
+            for (Placed { seconds, width, candidate }, built) in some.into_iter().zip(built) {
+                if width <= hopeless {
+                    continue;
+                }
                 if self.is_enough(seconds) {
                     return Ok(());
+                }
+                let bits = built.as_ref().map_or(f64::INFINITY, |built| built.estimate.error_bits_worst);
+                if bits + ALIKE < self.verdicts.least_bits() {
+                    hopeless = width;
                 }
                 self.judge(candidate, built)?;
             }
@@ -87,86 +117,157 @@ impl Search<'_> {
     /// few to choose from.
     fn is_enough(&self, seconds: f64) -> bool {
         match self.verdicts.acceptable() {
-            ..COMPILED => false,
+            0 => false,
+            1..COMPILED => seconds > self.verdicts.fastest() * MUCH_SLOWER,
             COMPILED..MOST_COMPILED => seconds > self.verdicts.fastest() * (1.0 + 2.0 * SAME_TIME),
             MOST_COMPILED.. => true,
         }
     }
 
-    /// The network in the slots of a ring, and the best sets for it.
-    fn bootstrapped_ring(&self, log_n: u32, sines: &SineCache) -> Result<Ring, PassError> {
+    /// The network in the slots of a ring, and recipes of the sets that can hold it.
+    fn packed(&self, log_n: u32) -> Result<(Arc<InSlots>, Vec<Recipe>), PassError> {
         let in_slots = match self.in_slots.get(&log_n) {
             Some(known) => known.clone(),
             None => Arc::new(in_slots(self.func, log_n, self.options)?),
         };
-        let mut shapes = self.shapes.get(&log_n).cloned().unwrap_or_default();
-        let packed = &in_slots.result.func;
-        let start = Instant::now();
-        let least = most_levels_used(packed) as Level;
-        let sets = choose_bootstrap_params::candidates(log_n, least, &self.options.params, sines)?;
-        tracing::debug!(log_n, sets = sets.len(), time = ?start.elapsed(), "sets made");
-        let start = Instant::now();
-        let placed = place(packed, within_memory(sets, self.options), self.options, &mut shapes)?;
-        tracing::debug!(log_n, time = ?start.elapsed(), "sets placed");
-        Ok(Ring { log_n, in_slots, shapes, placed })
+        let least = most_levels_used(&in_slots.result.func) as Level;
+        let recipes = choose_bootstrap_params::recipes(log_n, least, &self.options.params)?;
+        Ok((in_slots, recipes))
     }
 }
 
-/// The best sets for a ring, with the predicted seconds of the program. How many bootstraps there
-/// are depends on the levels between them alone, near enough, so all are placed on one set for each
-/// number of levels, and the best again.
-fn place(
-    packed: &Func<Packed>,
-    sets: Vec<BootstrapSet>,
-    options: &SearchOptions,
-    shapes: &mut CircuitShapes,
-) -> Result<Vec<Placed>, PassError> {
-    let placement = |set: &BootstrapSet, shapes: &mut CircuitShapes| {
-        let costs = OpCosts::new(&set.params, &options.costs);
-        place_bootstraps(packed, &set.bootstrap, options.bootstrap_placement, &costs, shapes)
-    };
-    let levels = |set: &BootstrapSet| set.bootstrap.usable_levels();
-    let mut of_levels: BTreeMap<Level, &BootstrapSet> = BTreeMap::new();
-    sets.iter().for_each(|set| _ = of_levels.entry(levels(set)).or_insert(set));
-    let mut bootstraps: BTreeMap<Level, usize> = BTreeMap::new();
-    // The first finds the shapes of the program's circuits for all others.
-    if let Some((levels, set)) = of_levels.pop_first() {
-        bootstraps.insert(levels, placement(set, shapes)?.0.bootstraps());
+/// Looks for the best sets for a network in the slots of one ring.
+struct Sets<'a> {
+    packed: &'a Func<Packed>,
+    options: &'a SearchOptions,
+    sines: &'a SineTable,
+    /// Seconds of a program that others must be faster than.
+    beat: f64,
+}
+
+impl Sets<'_> {
+    /// The best sets, with the predicted seconds of the program. How many bootstraps there are
+    /// depends on the levels between them alone, near enough. So a set for each number of levels is
+    /// placed, sets whose levels save bootstraps are priced by their number, and the best of these
+    /// are placed again.
+    fn best(&self, recipes: Vec<Recipe>, shapes: &mut CircuitShapes) -> Result<Vec<Placed>, PassError> {
+        let bootstraps = self.bootstraps_by_levels(&recipes, shapes)?;
+        let known = &*shapes;
+        let shapes = || known.clone();
+        let useful: Vec<Recipe> = recipes
+            .into_iter()
+            .filter(|recipe| bootstraps.contains_key(&recipe.application_levels))
+            .collect();
+        let built = useful.into_par_iter().map(|recipe| {
+            let set = choose_bootstrap_params::build(&recipe, self.sines)?;
+            Ok(set.map(|set| (recipe, set)))
+        });
+        let built: Result<Vec<Option<(Recipe, BootstrapSet)>>, PassError> = built.collect();
+        let sets: Vec<_> = built?.into_iter().flatten().collect();
+        let seconds = |shapes: &mut CircuitShapes, (recipe, set): &(Recipe, BootstrapSet)| {
+            let costs = OpCosts::new(&set.params, &self.options.costs);
+            let each = costs.bootstrap(&set.bootstrap, set.bootstrap.output_level, shapes);
+            bootstraps[&recipe.application_levels] as f64 * each
+        };
+        let sets = within_memory(sets, self.options);
+        let seconds: Vec<f64> = sets.par_iter().map_init(shapes, seconds).collect();
+        // What bootstraps alone take is less than what the program takes.
+        let ranked = seconds.into_iter().zip(sets).filter(|(seconds, _)| *seconds < self.beat);
+        let mut ranked: Vec<_> = ranked.collect();
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let best = best_by_precision(ranked);
+        let placed = best.into_par_iter().map_init(shapes, |shapes, (recipe, set)| {
+            let (placement, seconds) = self.placement(&set, shapes)?;
+            let BootstrapSet { params, bootstrap, .. } = set;
+            let placed = Some((placement, seconds));
+            let candidate = Candidate { params, bootstrap: Some(bootstrap), placed };
+            Ok(Placed { seconds, width: recipe.application_bits, candidate })
+        });
+        placed.collect::<Vec<Result<Placed, PassError>>>().into_iter().collect()
     }
-    let known = &*shapes;
-    let shapes = || known.clone();
-    let counts: Vec<(Level, Result<(Placement, f64), _>)> = of_levels
-        .into_par_iter()
-        .map_init(shapes, |shapes, (levels, set)| (levels, placement(set, shapes)))
-        .collect();
-    for (levels, placed) in counts {
-        bootstraps.insert(levels, placed?.0.bootstraps());
+
+    /// How many bootstraps there are, for each number of levels that has fewer than all below it:
+    /// levels that save no bootstrap only make each dearer.
+    fn bootstraps_by_levels(
+        &self,
+        recipes: &[Recipe],
+        shapes: &mut CircuitShapes,
+    ) -> Result<BTreeMap<u32, usize>, PassError> {
+        let mut of_levels: BTreeMap<u32, BootstrapSet> = BTreeMap::new();
+        for recipe in recipes {
+            if let Entry::Vacant(entry) = of_levels.entry(recipe.application_levels)
+                && let Some(set) = choose_bootstrap_params::build(recipe, self.sines)?
+            {
+                entry.insert(set);
+            }
+        }
+        let sets: Vec<(u32, BootstrapSet)> = of_levels.into_iter().collect();
+        let mut count = |index: usize| -> Result<usize, PassError> {
+            Ok(self.placement(&sets[index].1, shapes)?.0.bootstraps())
+        };
+        // More levels never need more bootstraps: between two numbers of levels that need as many,
+        // all do.
+        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut between = vec![(0, sets.len().saturating_sub(1))];
+        while let Some((low, high)) = between.pop() {
+            for end in [low, high] {
+                if end < sets.len() && !counts.contains_key(&end) {
+                    counts.insert(end, count(end)?);
+                }
+            }
+            if high > low + 1 && counts[&low] > counts[&high] {
+                let middle = low.midpoint(high);
+                between.extend([(low, middle), (middle, high)]);
+            }
+        }
+        let mut found: BTreeMap<u32, usize> = BTreeMap::new();
+        for (index, bootstraps) in counts {
+            if found.values().all(|&known| bootstraps < known) {
+                found.insert(sets[index].0, bootstraps);
+            }
+        }
+        Ok(found)
     }
-    let seconds = |shapes: &mut CircuitShapes, set: &BootstrapSet| {
-        let costs = OpCosts::new(&set.params, &options.costs);
-        let each = costs.bootstrap(&set.bootstrap, set.bootstrap.output_level, shapes);
-        bootstraps[&levels(set)] as f64 * each
-    };
-    let seconds: Vec<f64> = sets.par_iter().map_init(shapes, seconds).collect();
-    let mut ranked: Vec<(f64, BootstrapSet)> = seconds.into_iter().zip(sets).collect();
-    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-    ranked.truncate(PLACED);
-    let placed = ranked.into_par_iter().map_init(shapes, |shapes, (_, set)| (placement(&set, shapes), set));
-    let placed: Vec<_> = placed.collect();
-    let candidate = |(placed, set): (Result<(Placement, f64), _>, BootstrapSet)| {
-        let (placement, seconds) = placed?;
-        let BootstrapSet { params, bootstrap, .. } = set;
-        let placed = Some((placement, seconds));
-        Ok((seconds, Candidate { params, bootstrap: Some(bootstrap), placed }))
-    };
-    placed.into_iter().map(candidate).collect()
+
+    fn placement(
+        &self,
+        set: &BootstrapSet,
+        shapes: &mut CircuitShapes,
+    ) -> Result<(Placement, f64), PassError> {
+        let costs = OpCosts::new(&set.params, &self.options.costs);
+        let method = self.options.bootstrap_placement;
+        Ok(place_bootstraps(self.packed, &set.bootstrap, method, &costs, shapes)?)
+    }
+}
+
+/// Of sets by predicted time: the first few of each width of primes, which is most of precision, as
+/// far as they are faster than as many of a wider one. Which precision will do is known only of
+/// compiled programs.
+fn best_by_precision(ranked: Vec<(f64, (Recipe, BootstrapSet))>) -> Vec<(Recipe, BootstrapSet)> {
+    let mut widths: BTreeMap<Reverse<u32>, Vec<(f64, (Recipe, BootstrapSet))>> = BTreeMap::new();
+    for (seconds, set) in ranked {
+        let of_width = widths.entry(Reverse(set.0.application_bits)).or_default();
+        if of_width.len() < PLACED {
+            of_width.push((seconds, set));
+        }
+    }
+    let mut limit = f64::INFINITY;
+    let mut best = Vec::new();
+    for of_width in widths.into_values() {
+        let faster: Vec<_> = of_width.into_iter().filter(|(seconds, _)| *seconds < limit).collect();
+        if let (PLACED, Some((slowest, _))) = (faster.len(), faster.last()) {
+            limit = *slowest;
+        }
+        best.extend(faster.into_iter().map(|(_, set)| set));
+    }
+    best
 }
 
 /// The sets whose bootstraps alone, keys and matrices, leave something of the memory, and the one
 /// that takes least, so that there is one to name if none does.
-fn within_memory(sets: Vec<BootstrapSet>, options: &SearchOptions) -> Vec<BootstrapSet> {
+fn within_memory(sets: Vec<(Recipe, BootstrapSet)>, options: &SearchOptions) -> Vec<(Recipe, BootstrapSet)> {
     let Some(ram) = options.params.ram else { return sets };
-    let bytes = |set: &BootstrapSet| {
+    let bytes = |(_, set): &(Recipe, BootstrapSet)| {
         let mut keys = KeyDemand::default();
         keys.bootstrap(&set.bootstrap, &set.params);
         keys.bytes(&set.params)

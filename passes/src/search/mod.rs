@@ -2,10 +2,10 @@
 //!
 //! The ring decides how many slots there are, layouts depend on the slots, and costs on both. So
 //! every ring and digit size that security admits (`rings`) is compiled to the end and estimated.
-//! Where no chain holds the whole program, chains with bootstrapping (`bootstrapped`) are placed
-//! and ranked by predicted time, and the best of them compiled to the end. The fastest that keeps
-//! precision and memory wins, of those hardly slower the most precise (`verdicts`). Every
-//! candidate is compiled once, the winner too.
+//! Where no chain holds the whole program, or none in a second, chains with bootstrapping
+//! (`bootstrapped`) are placed and ranked by predicted time, and the best of them compiled to the
+//! end. The fastest that keeps precision and memory wins, of those hardly slower the most precise
+//! (`verdicts`). Every candidate is compiled once, the winner too.
 
 mod bootstrapped;
 pub mod relu_precision;
@@ -123,6 +123,10 @@ pub struct Scheduled {
     pub placed: Option<PlacedBootstraps>,
 }
 
+/// Predicted seconds from which a chain that holds the whole program is compared with chains that
+/// bootstrap. A few bootstraps take that long, and their keys more memory than most programs need.
+const WORTH_BOOTSTRAPS: f64 = 1.0;
+
 /// What passes left, by their names, until it is known whether it is shown.
 type Trail = Vec<(&'static str, Snapshot)>;
 
@@ -157,7 +161,7 @@ pub fn search(
         Some(fixed) => search.fixed(fixed)?,
         None => {
             search.without_bootstraps()?;
-            if !search.verdicts.is_any_acceptable() {
+            if search.verdicts.fastest() > WORTH_BOOTSTRAPS {
                 search.verdicts.wanted = search.bits(WANTED_BOOTSTRAPPED_OUTPUT_ERROR, 1.0);
                 search.with_bootstraps()?;
             }

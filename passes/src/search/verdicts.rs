@@ -10,11 +10,10 @@ use crate::pipeline::ckks::Candidate;
 /// precise is chosen.
 pub(super) const SAME_TIME: f64 = 0.01;
 
-/// Bits of precision that a set may lack where those that lack none are [`MUCH_SLOWER`] and no
-/// precision was asked for.
-const LACKING: f64 = 1.0;
-/// How many times as long a set takes that is much slower.
-const MUCH_SLOWER: f64 = 1.5;
+/// Bits of precision that a set may lack where no precision was asked for.
+const LACKING: f64 = 1.5;
+/// A set that lacks a bit counts as if it took so many times as long.
+const PER_BIT: f64 = 1.25;
 
 /// A set that fits the memory, with its program.
 #[derive(Clone)]
@@ -65,7 +64,7 @@ pub(super) struct Verdicts {
     best: Vec<Fitting>,
     /// The most precise set that fits the memory but not the precision.
     most_precise: Option<Fitting>,
-    /// The fastest set of those that lack a bit of precision at most.
+    /// The set of the least [`Verdicts::worth`] of those that lack a little precision.
     nearly: Option<Fitting>,
     /// The set that needs the least memory of those that do not fit it.
     smallest: Option<TooLarge>,
@@ -77,10 +76,6 @@ impl Verdicts {
         self.acceptable
     }
 
-    pub fn is_any_acceptable(&self) -> bool {
-        self.acceptable > 0
-    }
-
     /// Whether a set keeps all but the precision.
     pub fn is_any_imprecise(&self) -> bool {
         self.most_precise.is_some()
@@ -89,6 +84,12 @@ impl Verdicts {
     /// Seconds of the fastest acceptable set.
     pub fn fastest(&self) -> f64 {
         self.fastest.unwrap_or(f64::INFINITY)
+    }
+
+    /// Seconds that a set must be faster than to be taken, as far as is known.
+    pub fn least_worth(&self) -> f64 {
+        let nearly = self.nearly.as_ref().map_or(f64::INFINITY, |set| self.worth(set));
+        self.fastest().min(nearly)
     }
 
     /// Takes note of a set that was compiled; true if it keeps all that was asked for.
@@ -118,8 +119,8 @@ impl Verdicts {
         } else {
             row.verdict =
                 format!("outputs would have errors of 2^-{bits:.1}, wanted are 2^-{:.1}", self.wanted);
-            let faster = |set: &Fitting| seconds < set.seconds();
-            if bits >= self.wanted - LACKING && self.nearly.as_ref().is_none_or(faster) {
+            let better = |set: &Fitting| self.worth(&fitting) < self.worth(set);
+            if bits >= self.least_bits() && self.nearly.as_ref().is_none_or(better) {
                 self.nearly = Some(fitting.clone());
             }
             if self.most_precise.as_ref().is_none_or(|most| bits > most.bits) {
@@ -128,6 +129,16 @@ impl Verdicts {
         }
         self.considered.push(row);
         precise
+    }
+
+    /// Bits of precision below which no set is taken while there is another.
+    pub fn least_bits(&self) -> f64 {
+        self.wanted - LACKING
+    }
+
+    /// Seconds of a set, more if it lacks precision.
+    fn worth(&self, set: &Fitting) -> f64 {
+        set.seconds() * PER_BIT.powf((self.wanted - set.bits).max(0.0))
     }
 
     /// Takes note of a set that would fit `needed` bytes.
@@ -145,8 +156,8 @@ impl Verdicts {
         let best = std::mem::take(&mut self.best).into_iter();
         let best = best.min_by(|a, b| b.bits.total_cmp(&a.bits).then(a.seconds().total_cmp(&b.seconds())));
         if let Some(chosen) = best {
-            let much_slower = |nearly: &mut Fitting| chosen.seconds() > MUCH_SLOWER * nearly.seconds();
-            if let Some(nearly) = self.nearly.take_if(much_slower).filter(|_| asked.precision_bits.is_none())
+            if let Some(nearly) = self.nearly.take().filter(|_| asked.precision_bits.is_none())
+                && self.worth(&nearly) < chosen.seconds()
             {
                 return Ok(self.taken(nearly));
             }
@@ -157,7 +168,9 @@ impl Verdicts {
             return Ok(self.taken(chosen));
         }
         // What was not asked for is a wish.
-        if let Some(chosen) = self.most_precise.take_if(|_| asked.precision_bits.is_none()) {
+        if asked.precision_bits.is_none()
+            && let Some(chosen) = self.nearly.take().or_else(|| self.most_precise.take())
+        {
             return Ok(self.taken(chosen));
         }
         Err(match (&self.most_precise, self.smallest.take()) {
