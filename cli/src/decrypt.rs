@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use fhec_ir::program::{Ending, Interface};
+use fhec_ir::program::{Ending, Interface, Port};
 use serde::Serialize;
 
 use super::args::Common;
 use super::output::Output;
 use fhec_compiler::memory::bundle_bytes;
 use fhec_compiler::program::{argmax, rounded};
+use fhec_compiler::save;
 use fhec_roles::answers::{advised_answers, count_answer};
 use fhec_roles::core_dumps::keep_secrets_from_core_dumps;
 use fhec_roles::{Client, context, exchange};
@@ -35,6 +36,10 @@ pub struct Args {
     /// How many images were encrypted [default: as many as the program takes at a time]
     #[arg(long, value_name = "N")]
     count: Option<NonZeroUsize>,
+    /// Write the answers: first outputs as an array (.npy), all outputs as arrays by name (.npz), or
+    /// the first output of one input as a picture (.png)
+    #[arg(long, value_name = "FILE", conflicts_with = "class_only")]
+    save: Option<PathBuf>,
     /// Print the class alone
     #[arg(long)]
     class_only: bool,
@@ -85,6 +90,7 @@ struct Report {
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     keep_secrets_from_core_dumps();
+    args.save.as_deref().map_or(Ok(()), save::check_path)?;
     let interface = common.open_interface(&args.program)?;
     let batch = interface.batch.images;
     let count = args.count.map_or(batch, NonZeroUsize::get);
@@ -134,6 +140,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         }
     };
     let images: Vec<Verdict> = (0..count).map(verdict).collect();
+    if let Some(path) = &args.save {
+        save::save(path, &saved(&interface, &images), &interface.preprocess)?;
+    }
     let verbose = common.verbose > 0;
     let report = Report {
         first: images[0].clone(),
@@ -166,6 +175,19 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The answers of all images, output by output.
+fn saved(interface: &Interface, images: &[Verdict]) -> Vec<save::Output> {
+    let output = |(index, port): (usize, &Port)| {
+        let of_image = |image: &Verdict| match index.checked_sub(1) {
+            None => image.logits.clone().unwrap_or_default(),
+            Some(other) => image.other_outputs[other].values.clone(),
+        };
+        let (name, shape) = (port.name.clone(), port.shape.clone());
+        save::Output { name, shape, values: images.iter().flat_map(of_image).collect() }
+    };
+    interface.outputs.iter().enumerate().map(output).collect()
 }
 
 /// Counts one more answer in the key folder `keys`, and says where that is enough for one key.

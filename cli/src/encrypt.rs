@@ -26,7 +26,7 @@ pub struct Args {
     /// Folder with secret.key or public.key
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
-    /// Image file: PNG, JPEG, .npy, .npz, CIFAR-10 records or MNIST IDX
+    /// Inputs: PNG, JPEG, a folder of them, .npy, .npz, CSV, WAV, CIFAR records or MNIST IDX
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Which image of the file; for programs of a batch, the first one

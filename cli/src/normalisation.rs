@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::args::Numbers;
-use fhec_compiler::data::{InputLayout, Preprocess, preprocess};
+use fhec_compiler::data::{InputLayout, PictureFit, Preprocess, preprocess};
 
 /// Said where nothing tells the normalisation.
 pub const NONE_GIVEN: &str =
@@ -23,9 +23,15 @@ pub struct Normalisation {
     /// What pixels are divided by before the mean is subtracted [default: 255]
     #[arg(long, value_name = "S", conflicts_with = "preprocess")]
     scale: Option<f32>,
-    /// TOML file with scale, mean, std and classes
+    /// TOML file with scale, mean, std, classes, resize and crop
     #[arg(long, value_name = "FILE.toml")]
     preprocess: Option<PathBuf>,
+    /// Scale pictures until their shorter side has so many pixels
+    #[arg(long, value_name = "PIXELS")]
+    resize: Option<u32>,
+    /// Then cut a square of so many pixels from their middle
+    #[arg(long, value_name = "PIXELS")]
+    crop: Option<u32>,
     /// Where the network's input has its channels: before height and width, or last [default:
     /// guessed from the shape of the input]
     #[arg(long, value_name = "LAYOUT")]
@@ -56,6 +62,9 @@ impl Normalisation {
         let given = self.given(model)?;
         let known = given.is_some();
         let preprocess = given.unwrap_or_default();
+        let said = preprocess.picture_fit();
+        let fit = PictureFit { resize: self.resize.or(said.resize), crop: self.crop.or(said.crop) };
+        let preprocess = preprocess.with_picture_fit(fit)?;
         Ok(match self.input_layout {
             Some(layout) => (preprocess.with_input_layout(layout.into()), known),
             None => (preprocess, known),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use fhec_ir::program::{Interface, Program};
+use fhec_ir::program::{Interface, Port, Program};
 use fhec_passes::options::CompileOptions;
 use fhec_runtime::exec::ProgramKeys;
 use fhec_runtime::ring::Context as RingContext;
@@ -27,6 +27,7 @@ use fhec_compiler::program::{argmax, image_shape, open_images, reference_outputs
 use fhec_compiler::report::layer_errors::layer_errors;
 use fhec_compiler::report::measured::{MeasuredLayer, measured, measured_layers};
 use fhec_compiler::report::summary::human_seconds;
+use fhec_compiler::save;
 use fhec_roles::checkpoint::{CheckpointFolder, Checkpoints, Identity};
 use fhec_roles::core_dumps::keep_secrets_from_core_dumps;
 use fhec_roles::{Client, KeyFolder, Server, context, exchange};
@@ -51,7 +52,7 @@ pub struct Args {
     /// Security level in bits at which it is compiled
     #[arg(long, value_name = "BITS", default_value = "128", value_parser = ["98", "128"], conflicts_with = "program")]
     security: String,
-    /// Image file: PNG, JPEG, .npy, .npz, CIFAR-10 records or MNIST IDX
+    /// Inputs: PNG, JPEG, a folder of them, .npy, .npz, CSV, WAV, CIFAR records or MNIST IDX
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// First image of the file
@@ -64,6 +65,10 @@ pub struct Args {
     /// and predicted time per layer
     #[arg(long, value_name = "TRACE.json")]
     profile: Option<PathBuf>,
+    /// Write the answers: first outputs as an array (.npy), all outputs as arrays by name (.npz), or
+    /// the first output of one input as a picture (.png)
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
     /// With --checkpoint: print all digits of the logits. The key is kept then, and digits beyond
     /// those that are certain tell about it; without --checkpoint it is gone with the run, and all
     /// digits are printed anyway
@@ -109,7 +114,7 @@ struct ImageReport {
     /// Outputs after the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     other_outputs: Vec<OutputReport>,
-    label: Option<u8>,
+    label: Option<u32>,
     /// Of the evaluation, which answers all images of a batch; of all processes, where it was
     /// interrupted.
     seconds: f64,
@@ -138,6 +143,7 @@ struct OutputReport {
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     keep_secrets_from_core_dumps();
+    args.save.as_deref().map_or(Ok(()), save::check_path)?;
     let out = Output::new(common.json);
     let program = match &args.program {
         Some(path) => common.open(path)?,
@@ -281,6 +287,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             reports.push(report);
         }
     }
+    if let Some(path) = &args.save {
+        save::save(path, &saved(&program.interface, &reports), &program.interface.preprocess)?;
+    }
     let layers = match &args.profile {
         Some(path) => Some(profile(path, &program, &recorder.finish())?),
         None => None,
@@ -309,6 +318,20 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         ),
         None => Ok(()),
     }
+}
+
+/// The answers of all images that have one, output by output.
+fn saved(interface: &Interface, images: &[ImageReport]) -> Vec<save::Output> {
+    let answered = || images.iter().filter(|image| !image.overflow);
+    let output = |(index, port): (usize, &Port)| {
+        let of_image = |image: &ImageReport| match index.checked_sub(1) {
+            None => image.logits.clone(),
+            Some(other) => image.other_outputs[other].values.clone(),
+        };
+        let values = answered().flat_map(|image| of_image(image)).collect();
+        save::Output { name: port.name.clone(), shape: port.shape.clone(), values }
+    };
+    interface.outputs.iter().enumerate().map(output).collect()
 }
 
 /// The keys in the folder of a run that may be resumed; made, if there are none yet.

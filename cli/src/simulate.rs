@@ -29,7 +29,7 @@ pub struct Args {
     /// Compiled program
     #[arg(value_name = "PROGRAM")]
     program: PathBuf,
-    /// Images: CIFAR-10 records, MNIST IDX, .npy or .npz
+    /// Inputs: CIFAR records, MNIST IDX, .npy, .npz, CSV, or a folder of pictures (of a folder per class)
     #[arg(long, value_name = "FILE")]
     dataset: PathBuf,
     /// Only the first N images

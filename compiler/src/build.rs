@@ -264,7 +264,7 @@ fn open_calibration(
 ) -> Result<Vec<Vec<Tensor>>, CompileError> {
     let unusable = |source: Cause| CompileError::Network { model: model.display().to_string(), source };
     let shape = check_network(network, preprocess).map_err(|error| unusable(error.into()))?;
-    let dataset = Dataset::open(path, shape)?;
+    let dataset = Dataset::open_for(path, shape, preprocess)?;
     let shape = &network.ty(network.inputs()[0]).shape;
     let image = |index| {
         let image = Tensor::new(shape.clone(), dataset.input(index, preprocess)?);

@@ -17,6 +17,7 @@
 //! | [`layer_errors`] | errors of a run, layer by layer |
 //! | [`profile`] | a run op by op, and its trace file |
 //! | [`plan_diff`] | two plans compared |
+//! | [`save`] | answers as arrays and pictures |
 //! | [`report`] | plans for people: screens, tables, graphs, pages |
 //! | [`memory`] | how much memory and processor time was used, and how much there is |
 //! | [`error`] | why a program cannot be opened, rehearsed or looked into |
@@ -39,5 +40,6 @@ pub mod plan_diff;
 pub mod profile;
 pub mod program;
 pub mod report;
+pub mod save;
 pub mod simulation;
 pub mod simulator;

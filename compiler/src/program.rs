@@ -50,9 +50,9 @@ pub fn image_shape(interface: &Interface) -> Result<ImageShape, OpenError> {
     interface.image_shape().ok_or_else(no_image)
 }
 
-/// Opens images of the program's shape.
+/// Opens images of the program's shape, pictures made to fit as its preprocessing says.
 pub fn open_images(interface: &Interface, path: &Path) -> Result<Dataset, OpenError> {
-    Ok(Dataset::open(path, image_shape(interface)?)?)
+    Ok(Dataset::open_for(path, image_shape(interface)?, &interface.preprocess)?)
 }
 
 /// The numbers of the plain network's first output: exact activations, single precision.

@@ -18,7 +18,7 @@ use fhec_ir::program::Program;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The true class, where the file has it.
-    pub label: Option<u8>,
+    pub label: Option<u32>,
     /// Simulated.
     pub logits: Vec<f64>,
     /// Of the plain network.
@@ -168,7 +168,7 @@ pub struct Differing {
     /// In the file.
     pub index: usize,
     /// True class, if known.
-    pub label: Option<u8>,
+    pub label: Option<u32>,
     /// Of the plain network.
     pub reference_class: usize,
     /// Simulated.
@@ -217,7 +217,7 @@ pub fn summarise(program: &Program, outcomes: &[Outcome], seconds: f64) -> Summa
     let agreeing = classes.then(|| count - disagreeing.len());
     let labelled = classes && outcomes.iter().all(|outcome| outcome.label.is_some());
     let right = |class: fn(&Outcome) -> usize| {
-        let right = |outcome: &&Outcome| outcome.label.map(usize::from) == Some(class(outcome));
+        let right = |outcome: &&Outcome| outcome.label.map(|label| label as usize) == Some(class(outcome));
         labelled.then(|| outcomes.iter().filter(right).count())
     };
     let share = |part: usize| part as f64 / count.max(1) as f64;

@@ -31,8 +31,9 @@ pub enum Problem {
     },
     /// Nothing in the bytes or the name says what the file is.
     #[error(
-        "{bytes} bytes of no known format; known are PNG, JPEG, NumPy .npy and .npz, CIFAR-10 binary records \
-         (3,073 bytes each) and MNIST IDX, each gzip'd or not"
+        "{bytes} bytes of no known format; known are PNG, JPEG, NumPy .npy and .npz, CIFAR-10 and CIFAR-100 \
+         binary records (3,073 or 3,074 bytes each), MNIST IDX, .csv and WAV, each gzip'd or not, and folders of \
+         pictures"
     )]
     UnknownFormat {
         /// The file's length.
@@ -63,14 +64,14 @@ pub enum Problem {
         expected: ImageShape,
     },
     /// A picture of another size than the network takes.
-    #[error(
-        "is a {} picture, the network takes {}; nothing is resized, so convert the file first",
-        show(found),
-        show(expected)
-    )]
+    #[error("is a {} picture{}, the network takes {}; {}", show(found), fitting(*scaled, *fitted, *found), show(expected), remedy(*scaled, *expected))]
     PictureSize {
         /// The file's width and height.
         found: [usize; 2],
+        /// Once it is scaled.
+        scaled: [usize; 2],
+        /// Once it is scaled and cut.
+        fitted: [usize; 2],
         /// The network's.
         expected: [usize; 2],
     },
@@ -93,15 +94,15 @@ pub enum Problem {
         found: usize,
     },
     /// A length that is not a whole number of records.
-    #[error("{bytes} bytes are not a whole number of CIFAR-10 records of {record} bytes")]
+    #[error(
+        "{bytes} bytes are not a whole number of CIFAR-10 records of 3073 bytes, or of CIFAR-100 records of 3074"
+    )]
     Records {
         /// The file's length.
         bytes: usize,
-        /// The length of a record.
-        record: usize,
     },
     /// A label no class has.
-    #[error("record {index} has label {label}, which is none of the {classes} classes: not a CIFAR-10 file?")]
+    #[error("record {index} has label {label}, which is none of the {classes} classes: not a CIFAR file?")]
     Label {
         /// Which record.
         index: usize,
@@ -173,6 +174,46 @@ pub enum Problem {
         /// What the decoder says.
         reason: String,
     },
+    /// A CSV that cannot be read.
+    #[error("the table: {reason}")]
+    Table {
+        /// Why.
+        reason: String,
+    },
+    /// A line of a CSV with too many or too few numbers.
+    #[error(
+        "line {line} has {columns} numbers, the network takes {} of them; a column of classes is called `label` \
+         in the first line",
+        show(expected)
+    )]
+    Columns {
+        /// Which line, from 1.
+        line: u64,
+        /// Its numbers, the class left out.
+        columns: usize,
+        /// The network's shape.
+        expected: ImageShape,
+    },
+    /// A sound that cannot be decoded.
+    #[error("the sound cannot be decoded: {reason}")]
+    Sound {
+        /// What the decoder says.
+        reason: String,
+    },
+    /// A folder that is no class of the network.
+    #[error("its folder `{name}` is none of the network's classes (`classes` of --preprocess)")]
+    ClassFolder {
+        /// The folder's name.
+        name: String,
+    },
+    /// A file of a folder that cannot be used.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<Problem>,
+    },
     /// A file without images.
     #[error("holds no images")]
     NoImages,
@@ -181,6 +222,25 @@ pub enum Problem {
 /// `1 × 28 × 28`.
 fn show(shape: &[usize]) -> String {
     shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ")
+}
+
+/// What was made of a picture.
+fn fitting(scaled: [usize; 2], fitted: [usize; 2], found: [usize; 2]) -> String {
+    match (scaled != found, fitted != scaled) {
+        (false, false) => String::new(),
+        (true, false) => format!(" ({} once scaled)", show(&scaled)),
+        (_, true) => format!(" ({} once scaled, of which {} is cut)", show(&scaled), show(&fitted)),
+    }
+}
+
+/// How a picture can be made to fit.
+fn remedy(scaled: [usize; 2], [width, height]: [usize; 2]) -> String {
+    let large_enough = scaled[0] >= width && scaled[1] >= height;
+    match (width == height, large_enough) {
+        (true, true) => format!("cut it with --crop {width}, or scale it first with --resize"),
+        (true, false) => format!("scale and cut it with --resize {width} --crop {width}"),
+        (false, _) => "convert the file first".into(),
+    }
 }
 
 fn list(names: &[String]) -> String {

@@ -65,7 +65,7 @@ fn label_file(images: &Path) -> Option<PathBuf> {
     [labels.clone(), labels + ".gz"].into_iter().map(|n| images.with_file_name(n)).find(|p| p.is_file())
 }
 
-fn read_labels(path: &Path, images: usize) -> Result<Vec<u8>, Problem> {
+fn read_labels(path: &Path, images: usize) -> Result<Vec<u32>, Problem> {
     let bytes = decompressed(read_file(path)?)?;
     if !matches!(bytes.as_slice(), [0, 0, UNSIGNED_BYTE, 1, ..]) {
         return Err(header_error(&bytes, "labels (unsigned bytes in one dimension)"));
@@ -74,5 +74,5 @@ fn read_labels(path: &Path, images: usize) -> Result<Vec<u8>, Problem> {
     if labels != images {
         return Err(Problem::LabelCount { labels, images });
     }
-    Ok(bytes[8..].to_vec())
+    Ok(bytes[8..].iter().map(|&label| u32::from(label)).collect())
 }

@@ -3,22 +3,28 @@
 //! | module | reads |
 //! |---|---|
 //! | `picture` | one PNG or JPEG |
+//! | `folder` | a folder of pictures, or of a folder of them per class |
 //! | `npy` | NumPy `.npy` and `.npz`: bytes (pixels) or floats (network input) |
-//! | `cifar` | CIFAR-10 binary records: a label and 3 × 32 × 32 bytes |
+//! | `cifar` | CIFAR-10 and CIFAR-100 binary records: labels and 3 × 32 × 32 bytes |
 //! | `idx` | MNIST IDX images, labels from the file beside them |
+//! | `table` | CSV: numbers of one input per line |
+//! | `sound` | one WAV of 8 to 32 bits, or of floats |
 //! | `preprocess` | `(p / scale - mean) / std`, per channel |
 //!
-//! The network says what shape it wants; a file of another shape is an error that names both, and
-//! nothing is ever resized. Formats are told apart by their first bytes, the file's name deciding
+//! The network says what shape it wants; a file of another shape is an error that names both.
+//! Pictures alone are made to fit, and only where a [`PictureFit`] says so. Formats are told apart by their first bytes, the file's name deciding
 //! only where those cannot. Any of them may be gzip'd. Files are taken as hostile: sizes in headers
 //! are compared with the bytes that are there before anything of that size is allocated.
 
 mod cifar;
 mod error;
+mod folder;
 mod idx;
 mod npy;
 mod picture;
 pub mod preprocess;
+mod sound;
+mod table;
 
 use std::fs::File;
 use std::io::Read;
@@ -27,7 +33,7 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 pub use error::{DataError, Problem};
-pub use fhec_ir::program::{InputLayout, Preprocess, PreprocessError};
+pub use fhec_ir::program::{InputLayout, PictureFit, Preprocess, PreprocessError};
 pub use preprocess::PreprocessFileError;
 
 /// The most bytes a data file may hold, decompressed: 4 GiB.
@@ -56,50 +62,50 @@ impl Samples {
 
 /// Images of one shape, with their classes where the file tells.
 ///
-/// Files of bytes hold pixels, and [`Dataset::input`] preprocesses them. Files of floats (`.npy`,
-/// `.npz`) hold the network's input itself, and preprocessing leaves them alone.
+/// Files of bytes hold pixels, and [`Dataset::input`] preprocesses them. Files of other numbers
+/// (`.npy`, `.npz`, CSV, WAV) hold the network's input itself, and preprocessing leaves them alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     shape: ImageShape,
     samples: Samples,
-    labels: Option<Vec<u8>>,
+    labels: Option<Vec<u32>>,
 }
 
 impl Dataset {
-    /// Reads the images in `path`, which must be of shape `expected` (channels, height, width).
+    /// Reads the images in `path`, a file or a folder, which must be of shape `expected` (channels,
+    /// height, width).
     ///
     /// *Errors*: [`DataError`], naming the file, what is wrong in it and what was expected.
     pub fn open(path: impl AsRef<Path>, expected: ImageShape) -> Result<Dataset, DataError> {
+        Dataset::open_for(path, expected, &Preprocess::default())
+    }
+
+    /// [`Dataset::open`] for a network with `preprocess`: pictures are made to fit as it says, and
+    /// folders are classes by its names.
+    pub fn open_for(
+        path: impl AsRef<Path>,
+        expected: ImageShape,
+        preprocess: &Preprocess,
+    ) -> Result<Dataset, DataError> {
         let path = path.as_ref();
-        read_file(path)
-            .and_then(|bytes| Dataset::parse(bytes, path, expected))
-            .map_err(|problem| DataError { path: path.to_owned(), problem: Box::new(problem) })
+        let wanted = Wanted { shape: expected, preprocess };
+        let read = || {
+            if path.is_dir() { folder::read(path, &wanted) } else { wanted.parse(read_file(path)?, path) }
+        };
+        read().map_err(|problem| DataError { path: path.to_owned(), problem: Box::new(problem) })
     }
 
     /// [`Dataset::open`] on bytes that are already in memory; `name` stands for the file.
     pub fn from_bytes(bytes: Vec<u8>, name: &str, expected: ImageShape) -> Result<Dataset, DataError> {
         let path = Path::new(name);
-        Dataset::parse(bytes, path, expected)
+        Wanted { shape: expected, preprocess: &Preprocess::default() }
+            .parse(bytes, path)
             .map_err(|problem| DataError { path: path.to_owned(), problem: Box::new(problem) })
-    }
-
-    fn parse(bytes: Vec<u8>, path: &Path, expected: ImageShape) -> Result<Dataset, Problem> {
-        if expected.contains(&0) {
-            return Err(Problem::EmptyShape { expected });
-        }
-        let bytes = decompressed(bytes)?;
-        match Format::of(&bytes, path, expected)? {
-            Format::Picture => picture::read(&bytes, expected),
-            Format::Npy => npy::read_npy(&bytes, expected),
-            Format::Npz => npy::read_npz(&bytes, expected),
-            Format::Cifar => cifar::read(bytes, expected),
-            Format::Idx => idx::read(bytes, path, expected),
-        }
     }
 
     /// `samples` must be whole images of `shape`, `labels` one per image: the readers have checked
     /// the file says so.
-    fn new(shape: ImageShape, samples: Samples, labels: Option<Vec<u8>>) -> Result<Dataset, Problem> {
+    fn new(shape: ImageShape, samples: Samples, labels: Option<Vec<u32>>) -> Result<Dataset, Problem> {
         let image: usize = shape.iter().product();
         assert_eq!(samples.len() % image, 0, "a reader returned a part of an image");
         let data = Dataset { shape, samples, labels };
@@ -130,7 +136,7 @@ impl Dataset {
     }
 
     /// The class of each image, if the file (or one beside it) tells.
-    pub fn labels(&self) -> Option<&[u8]> {
+    pub fn labels(&self) -> Option<&[u32]> {
         self.labels.as_deref()
     }
 
@@ -166,6 +172,32 @@ impl Dataset {
     }
 }
 
+/// What the network takes.
+struct Wanted<'a> {
+    /// Of every image.
+    shape: ImageShape,
+    preprocess: &'a Preprocess,
+}
+
+impl Wanted<'_> {
+    fn parse(&self, bytes: Vec<u8>, path: &Path) -> Result<Dataset, Problem> {
+        let expected = self.shape;
+        if expected.contains(&0) {
+            return Err(Problem::EmptyShape { expected });
+        }
+        let bytes = decompressed(bytes)?;
+        match Format::of(&bytes, path, expected)? {
+            Format::Picture => picture::read(&bytes, expected, self.preprocess.picture_fit()),
+            Format::Npy => npy::read_npy(&bytes, expected),
+            Format::Npz => npy::read_npz(&bytes, expected),
+            Format::Cifar => cifar::read(bytes, expected),
+            Format::Idx => idx::read(bytes, path, expected),
+            Format::Table => table::read(&bytes, expected),
+            Format::Sound => sound::read(&bytes, expected),
+        }
+    }
+}
+
 /// What a file's bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -174,16 +206,19 @@ enum Format {
     Npz,
     Cifar,
     Idx,
+    Table,
+    Sound,
 }
 
 impl Format {
     fn of(bytes: &[u8], path: &Path, expected: ImageShape) -> Result<Format, Problem> {
-        const MAGIC: [(&[u8], Format); 5] = [
+        const MAGIC: [(&[u8], Format); 6] = [
             (b"\x89PNG\r\n\x1a\n", Format::Picture),
             (b"\xff\xd8\xff", Format::Picture),
             (b"\x93NUMPY", Format::Npy),
             (b"PK\x03\x04", Format::Npz),
             (b"PK\x05\x06", Format::Npz),
+            (b"RIFF", Format::Sound),
         ];
         if let Some((_, format)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
             return Ok(*format);
@@ -191,14 +226,18 @@ impl Format {
         // CIFAR records have no magic, and their first bytes may be those of an IDX file: the name
         // decides.
         let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let records = !bytes.is_empty() && bytes.len().is_multiple_of(cifar::RECORD);
+        let name = name.trim_end_matches(".gz");
+        if [".csv", ".tsv"].iter().any(|ending| name.ends_with(ending)) {
+            return Ok(Format::Table);
+        }
+        let records = cifar::has_records(bytes.len());
         let idx = matches!(bytes, [0, 0, 0x08..=0x0e, 1..=4, ..]);
         match (idx, records) {
             (true, true) if !name.contains("idx") && expected == cifar::SHAPE => Ok(Format::Cifar),
             (true, _) => Ok(Format::Idx),
             (false, true) => Ok(Format::Cifar),
             (false, false) if name.contains("idx") => Ok(Format::Idx),
-            (false, false) if name.trim_end_matches(".gz").ends_with(".bin") => Ok(Format::Cifar),
+            (false, false) if name.ends_with(".bin") => Ok(Format::Cifar),
             (false, false) => Err(Problem::UnknownFormat { bytes: bytes.len() }),
         }
     }

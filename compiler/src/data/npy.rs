@@ -199,8 +199,8 @@ impl<'a> Array<'a> {
         out
     }
 
-    /// The elements as classes, 0 to 255.
-    fn labels(&self) -> Result<Vec<u8>, Problem> {
+    /// The elements as classes.
+    fn labels(&self) -> Result<Vec<u32>, Problem> {
         let column = self.shape.len() == 1 || (self.shape.len() == 2 && self.shape[1] == 1);
         let Element { kind: b'u' | b'i', bytes, big_endian } = self.element else {
             return Err(self.fault(format!("holds labels of type {}, not integers", self.element.name())));
@@ -208,23 +208,17 @@ impl<'a> Array<'a> {
         if !column {
             return Err(self.fault(format!("holds labels of shape {:?}, not one per image", self.shape)));
         }
-        self.data
-            .chunks_exact(bytes)
-            .enumerate()
-            .map(|(i, element)| {
-                let (low, high) = if big_endian {
-                    let (high, low) = element.split_at(bytes - 1);
-                    (low[0], high)
-                } else {
-                    (element[0], &element[1..])
-                };
-                let signed_byte = self.element.kind == b'i' && bytes == 1 && low > 127;
-                match high.iter().all(|&b| b == 0) && !signed_byte {
-                    true => Ok(low),
-                    false => Err(self.fault(format!("label {i} is not a class from 0 to 255"))),
-                }
-            })
-            .collect()
+        let label = |(index, element): (usize, &[u8])| {
+            let shift = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+            let value = match big_endian {
+                true => element.iter().fold(0, shift),
+                false => element.iter().rev().fold(0, shift),
+            };
+            let negative = self.element.kind == b'i' && value >> (8 * bytes - 1) == 1;
+            let class = u32::try_from(value).ok().filter(|_| !negative);
+            class.ok_or_else(|| self.fault(format!("label {index} is not a class from 0 to {}", u32::MAX)))
+        };
+        self.data.chunks_exact(bytes).enumerate().map(label).collect()
     }
 
     fn fault(&self, reason: String) -> Problem {

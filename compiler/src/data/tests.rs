@@ -45,6 +45,11 @@ fn problem(name: &str, bytes: &[u8], shape: ImageShape) -> Problem {
     *error.problem
 }
 
+/// What a file of this name and content holds.
+fn parsed(bytes: Vec<u8>, path: &Path, shape: ImageShape) -> Result<Dataset, Problem> {
+    Wanted { shape, preprocess: &Preprocess::default() }.parse(bytes, path)
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
@@ -142,10 +147,139 @@ fn jpeg_of_one_shade_keeps_it() {
 fn picture_of_another_size_names_both() {
     let png = picture(&ramp(12), 4, 3, ExtendedColorType::L8, ImageFormat::Png);
     let error = Files::new().open("a.png", &png, [1, 28, 28]).unwrap_err();
-    assert!(matches!(&*error.problem, Problem::PictureSize { found: [4, 3], expected: [28, 28] }));
+    assert!(matches!(&*error.problem, Problem::PictureSize { found: [4, 3], expected: [28, 28], .. }));
     let text = error.to_string();
     assert!(text.contains("a 4 × 3 picture, the network takes 28 × 28"), "{text}");
     assert!(matches!(problem("a.png", &png, [2, 3, 4]), Problem::Format { .. }));
+}
+
+#[test]
+fn pictures_are_scaled_and_cut_where_asked() {
+    let files = Files::new();
+    // Two halves, 8 by 4: scaled to 4 by 2, and the middle 2 by 2 cut out.
+    let row = [vec![0u8; 4], vec![200; 4]].concat();
+    let path = files.write("a.png", &picture(&row.repeat(4), 8, 4, ExtendedColorType::L8, ImageFormat::Png));
+    let fitted = |resize, crop, shape| {
+        let fit = PictureFit { resize, crop };
+        Dataset::open_for(&path, shape, &Preprocess::default().with_picture_fit(fit).unwrap())
+    };
+    let found = fitted(Some(2), Some(2), [1, 2, 2]).unwrap().raw(0);
+    // The triangle's sides reach a quarter of a pixel into the other half.
+    for line in found.chunks(2) {
+        assert!(line[0] < 30.0 && line[1] > 170.0, "{found:?}");
+    }
+    assert_eq!(fitted(Some(2), None, [1, 2, 4]).unwrap().len(), 1);
+    assert_eq!(fitted(None, Some(4), [1, 4, 4]).unwrap().raw(0)[..4], [0.0, 0.0, 200.0, 200.0]);
+    for (resize, crop, shape, says) in [
+        (None, None, [1, 2, 2], "--crop 2"),
+        (None, None, [1, 6, 6], "--resize 6 --crop 6"),
+        (Some(2), None, [1, 2, 2], "(4 × 2 once scaled)"),
+        (Some(2), Some(4), [1, 4, 4], "of which 4 × 4 is cut"),
+        (Some(2), Some(1), [1, 2, 2], "of which 1 × 1 is cut"),
+    ] {
+        let error = fitted(resize, crop, shape).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    // A header of 30,000 by 30,000 pixels is not decoded to be scaled.
+    let mut huge = fs::read(&path).unwrap();
+    huge[16..24].copy_from_slice(&[0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30]);
+    let huge = files.write("huge.png", &huge);
+    let fit = Preprocess::default().with_picture_fit(PictureFit { resize: Some(2), crop: None }).unwrap();
+    let error = Dataset::open_for(huge, [1, 2, 2], &fit).unwrap_err();
+    assert!(matches!(*error.problem, Problem::Picture { .. }), "{error}");
+}
+
+#[test]
+fn folders_hold_pictures_or_classes_of_them() {
+    let files = Files::new();
+    let png = |shade: u8| picture(&[shade; 12], 4, 3, ExtendedColorType::L8, ImageFormat::Png);
+    let root = files.0.path().join("set");
+    for (folder, name, shade) in [("dog", "b.png", 2), ("cat", "a.PNG", 1), ("dog", "a.png", 3)] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+        fs::write(root.join(folder).join(name), png(shade)).unwrap();
+    }
+    fs::write(root.join("notes.md"), "no picture").unwrap();
+    fs::write(root.join(".hidden.png"), "no picture").unwrap();
+    let data = Dataset::open(&root, GRAY).unwrap();
+    assert_eq!((data.len(), data.labels()), (3, Some(&[0, 1, 1][..])));
+    assert_eq!([data.raw(0)[0], data.raw(1)[0], data.raw(2)[0]], [1.0, 3.0, 2.0]);
+    let with_classes = |text: &str| {
+        let preprocess: Preprocess = toml::from_str(text).unwrap();
+        Dataset::open_for(&root, GRAY, &preprocess)
+    };
+    let named = with_classes("classes = ['bird', 'dog', 'cat']").unwrap();
+    assert_eq!(named.labels(), Some(&[2, 1, 1][..]));
+    let error = with_classes("classes = ['bird', 'dog']").unwrap_err();
+    assert!(error.to_string().contains("`cat` is none of"), "{error}");
+    let flat = Dataset::open(root.join("dog"), GRAY).unwrap();
+    assert_eq!((flat.len(), flat.labels(), flat.raw(0)[0]), (2, None, 3.0));
+    fs::write(root.join("dog/c.png"), "damaged").unwrap();
+    let error = Dataset::open(&root, GRAY).unwrap_err().to_string();
+    assert!(error.contains("c.png"), "{error}");
+    let empty = files.0.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert!(matches!(*Dataset::open(empty, GRAY).unwrap_err().problem, Problem::NoImages));
+}
+
+#[test]
+fn tables_hold_one_input_per_line() {
+    let shape = [1, 1, 3];
+    let open = |name: &str, text: &str| Files::new().open(name, text.as_bytes(), shape);
+    let plain = open("a.csv", "1, 2.5,-3e-2\n# a remark\n4,5,6\n").unwrap();
+    assert_eq!((plain.len(), plain.raw(0), plain.holds_pixels()), (2, vec![1.0, 2.5, -0.03], false));
+    let labelled = open("a.csv.gz", "a;Label;b;c\n1;7;2;3\n4;2.0;5;6\n").unwrap();
+    assert_eq!((labelled.labels(), labelled.raw(1)), (Some(&[7, 2][..]), vec![4.0, 5.0, 6.0]));
+    assert_eq!(open("a.tsv", "x\ty\tz\tw\n1\t9\t3\t4\n").unwrap().labels(), Some(&[9][..]));
+    for (text, says) in [
+        ("1,2\n", "line 1 has 2 numbers"),
+        ("1,2,3\n1,2,x\n", "line 2, column 3 holds `x`"),
+        ("1,2,inf\n", "`inf`, which is no finite number"),
+        ("label,a,b,c\n-1,1,2,3\n", "class `-1`"),
+        ("1,2,3\n1,2\n", "line: 2"),
+        ("a,b,c\n", "no images"),
+        ("", "no images"),
+    ] {
+        let error = open("a.csv", text).unwrap_err().to_string();
+        assert!(error.contains(says), "{text:?}: {error}");
+    }
+}
+
+/// A WAV of samples from -1 to 1, channels interleaved.
+fn wav(channels: u16, sample_format: hound::SampleFormat, bits_per_sample: u16, samples: &[f32]) -> Vec<u8> {
+    let spec = hound::WavSpec { channels, sample_rate: 8000, bits_per_sample, sample_format };
+    let mut bytes = Cursor::new(Vec::new());
+    let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
+    for &x in samples {
+        match sample_format {
+            hound::SampleFormat::Float => writer.write_sample(x).unwrap(),
+            hound::SampleFormat::Int => {
+                writer.write_sample((x * 2f32.powi(i32::from(bits_per_sample) - 1)) as i32).unwrap()
+            }
+        }
+    }
+    writer.finalize().unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn sounds_are_series() {
+    let samples = [0.5, -0.25, -1.0, 0.125];
+    for (format, bits) in [
+        (hound::SampleFormat::Int, 8),
+        (hound::SampleFormat::Int, 16),
+        (hound::SampleFormat::Int, 24),
+        (hound::SampleFormat::Float, 32),
+    ] {
+        let mono = Files::new().open("a.wav", &wav(1, format, bits, &samples), [1, 1, 4]).unwrap();
+        assert_eq!((mono.raw(0), mono.holds_pixels()), (samples.to_vec(), false), "{bits} bits");
+        let stereo = Files::new().open("a.wav", &wav(2, format, bits, &samples), [2, 1, 2]).unwrap();
+        assert_eq!(stereo.raw(0), [0.5, -1.0, -0.25, 0.125]);
+    }
+    let bytes = wav(1, hound::SampleFormat::Int, 16, &samples);
+    let shape = Problem::Shape { found: vec![1, 4], expected: [1, 1, 5] };
+    assert_eq!(problem("a.wav", &bytes, [1, 1, 5]).to_string(), shape.to_string());
+    assert!(matches!(problem("a.wav", &bytes[..30], [1, 1, 4]), Problem::Sound { .. }));
+    assert!(matches!(problem("a.wav", &bytes[..bytes.len() - 3], [1, 1, 4]), Problem::Sound { .. }));
 }
 
 #[test]
@@ -177,19 +311,29 @@ fn cifar_records_give_planes_and_labels() {
 }
 
 #[test]
+fn records_of_cifar_100_have_the_fine_label() {
+    let record = |coarse, fine| [vec![coarse, fine], ramp(3072)].concat();
+    let bytes = [record(3, 99), record(19, 20)].concat();
+    let data = Files::new().open("train.bin", &bytes, cifar::SHAPE).unwrap();
+    assert_eq!((data.len(), data.labels()), (2, Some(&[99, 20][..])));
+    assert_eq!(data.raw(1), floats(&ramp(3072)));
+    assert!(matches!(
+        problem("a.bin", &[record(3, 99), record(20, 0)].concat(), cifar::SHAPE),
+        Problem::Label { index: 1, label: 20, classes: 20 }
+    ));
+}
+
+#[test]
 fn cifar_record_that_begins_like_idx_is_still_cifar() {
     let mut bytes = vec![0, 0, 8, 3];
-    bytes.resize(cifar::RECORD, 1);
+    bytes.resize(3073, 1);
     assert_eq!(Files::new().open("a.bin", &bytes, cifar::SHAPE).unwrap().labels(), Some(&[0][..]));
 }
 
 #[test]
 fn broken_cifar_files_are_errors() {
     let record = [vec![4], ramp(3072)].concat();
-    assert!(matches!(
-        problem("a.bin", &record[..3000], cifar::SHAPE),
-        Problem::Records { bytes: 3000, record: 3073 }
-    ));
+    assert!(matches!(problem("a.bin", &record[..3000], cifar::SHAPE), Problem::Records { bytes: 3000 }));
     let two = [record.clone(), vec![10], ramp(3072)].concat();
     assert!(matches!(
         problem("a.bin", &two, cifar::SHAPE),
@@ -373,14 +517,14 @@ fn npz_gives_images_and_labels() {
     for compressed in [false, true] {
         let bytes = npz(
             |w| {
-                w.add_array("labels", &Array1::from(vec![4_i64, 255])).unwrap();
+                w.add_array("labels", &Array1::from(vec![4_i64, 999])).unwrap();
                 w.add_array("images", &images).unwrap();
                 w.add_array("names", &Array1::from(vec![0_u8])).unwrap();
             },
             compressed,
         );
         let data = Files::new().open("a.npz", &bytes, GRAY).unwrap();
-        assert_eq!((data.len(), data.labels()), (2, Some(&[4, 255][..])));
+        assert_eq!((data.len(), data.labels()), (2, Some(&[4, 999][..])));
         assert_eq!(data.raw(0), floats(&ramp(24)[..12]));
     }
     let only = npz(|w| w.add_array("arr_0", &images).unwrap(), false);
@@ -409,7 +553,7 @@ fn npz_that_cannot_be_told_or_read_is_an_error() {
             true,
         )
     };
-    for labels in [vec![-1, 0], vec![256, 0], vec![0, i64::MAX]] {
+    for labels in [vec![-1, 0], vec![1 << 32, 0], vec![0, i64::MAX]] {
         assert!(matches!(problem("a.npz", &with_labels(labels.into()), GRAY), Problem::Numpy { .. }));
     }
     let three = with_labels(vec![0, 1, 2].into());
@@ -423,7 +567,7 @@ fn files_of_no_known_kind_are_errors() {
     assert!(matches!(problem("a", b"", [0, 1, 1]), Problem::EmptyShape { .. }));
     let missing = Dataset::open("no/such/file.png", GRAY).unwrap_err();
     assert!(matches!(*missing.problem, Problem::Io(_)));
-    assert!(matches!(*Dataset::open(Files::new().0.path(), GRAY).unwrap_err().problem, Problem::Io(_)));
+    assert!(matches!(*Dataset::open(Files::new().0.path(), GRAY).unwrap_err().problem, Problem::NoImages));
 }
 
 #[test]
@@ -471,13 +615,16 @@ fn sound_files() -> Vec<(&'static str, Vec<u8>, ImageShape)> {
         ("a-images-idx3-ubyte", idx(&[2, 3, 4], &ramp(24)), GRAY),
         ("a.gz", gzip(&idx(&[2, 3, 4], &ramp(24))), GRAY),
         ("a.bin", [vec![1], ramp(3072)].concat(), cifar::SHAPE),
+        ("b.bin", [vec![1, 2], ramp(3072)].concat(), cifar::SHAPE),
+        ("a.csv", b"label,0,1,2,3,4,5,6,7,8,9,10,11\n3,1,2,3,4,5,6,7,8,9,10,11,12\n".to_vec(), GRAY),
+        ("a.wav", wav(1, hound::SampleFormat::Int, 16, &[0.5; 12]), GRAY),
     ]
 }
 
 #[test]
 fn sound_files_open() {
     for (name, bytes, shape) in sound_files() {
-        assert_eq!(Dataset::parse(bytes, Path::new(name), shape).unwrap().shape(), shape, "{name}");
+        assert_eq!(parsed(bytes, Path::new(name), shape).unwrap().shape(), shape, "{name}");
     }
 }
 
@@ -493,19 +640,19 @@ proptest! {
     fn random_bytes_never_panic(
         magic in prop::sample::select(vec![
             &b""[..], b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x02\x00", b"PK\x03\x04",
-            b"\x1f\x8b\x08", b"\x00\x00\x08\x03", b"\x00\x00\x08\x04",
+            b"\x1f\x8b\x08", b"RIFF\x20\0\0\0WAVEfmt ", b"\x00\x00\x08\x03", b"\x00\x00\x08\x04",
         ]),
         tail in prop::collection::vec(any::<u8>(), 0..300),
-        name in prop::sample::select(vec!["a", "a.bin", "a-images-idx3-ubyte", "a.npz"]),
+        name in prop::sample::select(vec!["a", "a.bin", "a-images-idx3-ubyte", "a.npz", "a.csv"]),
         shape in prop::sample::select(vec![GRAY, cifar::SHAPE, [1, 1, 1], [3, 1, 1], [2, 1, 2]]),
     ) {
-        let _ = Dataset::parse([magic, &tail].concat(), Path::new(name), shape);
+        let _ = parsed([magic, &tail].concat(), Path::new(name), shape);
     }
 
     /// A sound file with a few bytes changed, or cut short, gives images or an error.
     #[test]
     fn damaged_files_never_panic(
-        file in 0..7_usize,
+        file in 0..10_usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         keep in 0.0..1.2_f64,
     ) {
@@ -515,7 +662,7 @@ proptest! {
             bytes[at] = value;
         }
         bytes.truncate((bytes.len() as f64 * keep) as usize);
-        let _ = Dataset::parse(bytes, Path::new(name), shape);
+        let _ = parsed(bytes, Path::new(name), shape);
     }
 
     /// NumPy headers made of the words headers are made of.
@@ -525,6 +672,6 @@ proptest! {
         "0", "1", "3", "4", "18446744073709551615", "9223372036854775808", " ", "\\", "\n",
     ]), 0..40)) {
         let bytes = npy_by_hand(&words.concat(), &ramp(48));
-        let _ = Dataset::parse(bytes, Path::new("a.npy"), GRAY);
+        let _ = parsed(bytes, Path::new("a.npy"), GRAY);
     }
 }

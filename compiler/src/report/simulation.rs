@@ -114,7 +114,7 @@ pub fn differing(program: &Program, summary: &Summary, most: usize) -> Table {
     for image in summary.differing.iter().take(most) {
         table.row([
             image.index.to_string(),
-            image.label.map_or(String::new(), |label| program.interface.class_name(usize::from(label))),
+            image.label.map_or(String::new(), |label| program.interface.class_name(label as usize)),
             program.interface.class_name(image.reference_class),
             program.interface.class_name(image.class),
             format!("{:.3}", image.reference_margin),

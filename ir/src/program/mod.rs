@@ -46,7 +46,7 @@ mod tests;
 
 pub use ending::Ending;
 pub use interface::{Interface, InterfaceError, Port, ProgramId};
-pub use preprocess::{InputLayout, Preprocess, PreprocessError};
+pub use preprocess::{InputLayout, PictureFit, Preprocess, PreprocessError};
 
 /// A compiled program. Its parts fit one another: [`Program::new`] and the reader of files see to
 /// it.

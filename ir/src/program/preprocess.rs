@@ -79,6 +79,8 @@ impl InputLayout {
 /// std = [0.3081]               # 1 if left out; one number, or one per channel
 /// classes = ["zero", "one"]    # names of the outputs, if they have names
 /// input_layout = "nhwc"        # or "nchw"; guessed from the network's input if left out
+/// resize = 256                 # pictures are scaled until their shorter side has so many pixels
+/// crop = 224                   # and this square is cut from their middle
 /// ```
 ///
 /// Every value is finite and no divisor zero, however it was made: by [`Preprocess::new`] or by
@@ -93,6 +95,21 @@ pub struct Preprocess {
     classes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_layout: Option<InputLayout>,
+    #[serde(flatten)]
+    picture_fit: PictureFit,
+}
+
+/// How pictures of other sizes become those that a network takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PictureFit {
+    /// Pixels of the shorter side that a picture is scaled to, with its proportions kept; it stays
+    /// as it is where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<u32>,
+    /// Pixels of the sides of the square that is then cut from its middle; all of it where there is
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop: Option<u32>,
 }
 
 /// The file's keys before they are checked.
@@ -109,6 +126,10 @@ struct Unchecked {
     classes: Vec<String>,
     #[serde(default)]
     input_layout: Option<InputLayout>,
+    #[serde(default)]
+    resize: Option<u32>,
+    #[serde(default)]
+    crop: Option<u32>,
 }
 
 fn of_bytes() -> f32 {
@@ -119,8 +140,10 @@ impl TryFrom<Unchecked> for Preprocess {
     type Error = PreprocessError;
 
     fn try_from(raw: Unchecked) -> Result<Preprocess, PreprocessError> {
-        let Unchecked { scale, mean, std, classes, input_layout } = raw;
-        Ok(Preprocess { classes, input_layout, ..Preprocess::new(scale, mean, std)? })
+        let Unchecked { scale, mean, std, classes, input_layout, resize, crop } = raw;
+        let fit = PictureFit { resize, crop };
+        let normalisation = Preprocess::new(scale, mean, std)?;
+        Preprocess { classes, input_layout, ..normalisation }.with_picture_fit(fit)
     }
 }
 
@@ -136,6 +159,14 @@ pub enum PreprocessError {
         value: f32,
         /// What it must be.
         rule: &'static str,
+    },
+    /// A number of pixels that no picture has.
+    #[error("{key} is {pixels}: a number of pixels from 1 to {}", PictureFit::LARGEST)]
+    Pixels {
+        /// `resize` or `crop`.
+        key: &'static str,
+        /// The number.
+        pixels: u32,
     },
     /// Lists of different lengths, or another number of channels than the network's.
     #[error("{key} has {found} numbers, but {expected} channels need {expected}, or 1 for all of them")]
@@ -158,8 +189,14 @@ impl Default for Preprocess {
             std: vec![1.0],
             classes: Vec::new(),
             input_layout: None,
+            picture_fit: PictureFit::default(),
         }
     }
+}
+
+impl PictureFit {
+    /// The longest side that a picture is scaled or cut to.
+    pub const LARGEST: u32 = 1 << 14;
 }
 
 impl Preprocess {
@@ -219,6 +256,23 @@ impl Preprocess {
         Preprocess { input_layout: Some(layout), ..self }
     }
 
+    /// How pictures of other sizes are made to fit.
+    pub fn picture_fit(&self) -> PictureFit {
+        self.picture_fit
+    }
+
+    /// For pictures of other sizes, which are made to fit.
+    ///
+    /// *Errors*: [`PreprocessError::Pixels`] for 0 and for more than [`PictureFit::LARGEST`].
+    pub fn with_picture_fit(self, fit: PictureFit) -> Result<Self, PreprocessError> {
+        for (key, pixels) in [("resize", fit.resize), ("crop", fit.crop)] {
+            if let Some(pixels) = pixels.filter(|pixels| !(1..=PictureFit::LARGEST).contains(pixels)) {
+                return Err(PreprocessError::Pixels { key, pixels });
+            }
+        }
+        Ok(Preprocess { picture_fit: fit, ..self })
+    }
+
     /// For a network whose input has `shape`: where nothing says its layout, it is guessed from
     /// that, and from how many channels there are numbers for.
     #[must_use]
@@ -229,6 +283,14 @@ impl Preprocess {
             InputLayout::Nchw => self,
             InputLayout::Nhwc => self.with_input_layout(InputLayout::Nhwc),
         }
+    }
+
+    /// The pixel of channel `c` that `value` is nearest to, of those from 0 to 255; the inverse of
+    /// [`apply`](Self::apply).
+    pub fn pixel(&self, c: usize, value: f64) -> u8 {
+        let at = |list: &[f32]| f64::from(list[if list.len() == 1 { 0 } else { c % list.len() }]);
+        let pixel = (value * at(&self.std) + at(&self.mean)) * f64::from(self.scale);
+        pixel.round().clamp(0.0, 255.0) as u8
     }
 
     /// Whether this can normalise images of so many channels.
