@@ -1,9 +1,9 @@
 //! `fhec compile`: from an ONNX file to an artifact.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Result;
-use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::options::CompileOptions;
 use fhec_passes::pipeline::StageName;
 
@@ -16,8 +16,8 @@ use super::inspect::summary;
 use super::normalisation::{NONE_GIVEN, Normalisation};
 use super::options::OptionArgs;
 use super::output::{Output, print};
-use super::progress;
-use crate::bench::costs;
+use super::prices::{PriceArgs, elsewhere};
+use super::{progress, timings};
 use fhec_compiler::build::{self, Built, Calibration, CompileError, Request};
 use fhec_compiler::program;
 
@@ -50,38 +50,48 @@ pub struct Args {
     /// JSON file with measured activation ranges
     #[arg(long, value_name = "FILE.json")]
     ranges: Option<PathBuf>,
-    /// What operations cost, as `fhec bench --calibrate` writes it [default: that of this machine,
-    /// or else a built-in model]
-    #[arg(long, value_name = "FILE.json")]
-    costs: Option<PathBuf>,
+    #[command(flatten)]
+    prices: PriceArgs,
     /// Print the program at this stage instead of the plan
     #[arg(long, value_name = "STAGE")]
     emit: Option<StageName>,
+    /// Write where the compile's time went, step by step
+    #[arg(long, value_name = "FILE.json")]
+    timings: Option<PathBuf>,
     #[command(flatten)]
     gates: GateArgs,
 }
 
 impl Args {
-    /// What is asked of the passes.
+    /// Whether steps are to be kept.
+    pub(super) fn wants_timings(&self) -> bool {
+        self.timings.is_some()
+    }
+
+    /// What is asked of the passes, at built-in prices.
     pub(super) fn options(&self) -> Result<CompileOptions> {
-        Ok(CompileOptions { costs: costs(self.costs.as_deref())?, ..self.options.read(self.gates.max_ram)? })
+        self.options.read(self.gates.max_ram)
     }
 
     /// What is asked of a compile; `notes` go into the plan.
-    fn request(&self, notes: Vec<String>) -> Result<Request> {
+    fn request(&self, common: &Common, mut notes: Vec<String>) -> Result<Request> {
         let calibration = match (&self.calibration, &self.ranges) {
             (Some(images), _) => Calibration::Images(images.clone()),
             (None, Some(file)) => Calibration::Ranges(file.clone()),
             (None, None) => Calibration::BesideModel,
         };
-        Ok(Request { options: self.options()?, calibration, import: self.import.options()?, notes })
+        let (costs, note) = self.prices.find(common)?;
+        notes.extend(note);
+        let options = CompileOptions { costs, ..self.options()? };
+        Ok(Request { options, calibration, import: self.import.options()?, notes })
     }
 }
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<Exit, Failure> {
+    let start = Instant::now();
     let (preprocess, known) = args.normalisation.preprocess(&args.model)?;
     let notes = (!known).then(|| NONE_GIVEN.to_string());
-    let request = args.request(notes.into_iter().collect())?;
+    let request = args.request(common, notes.into_iter().collect())?;
     let spinner = progress::spinner(common, "compiling");
     let built = build::from_file(&args.model, preprocess, &request)?;
     drop(spinner);
@@ -90,6 +100,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<Exit, Failure> {
     }
     args.gates.gates().check(&built.program.plan).map_err(CompileError::from)?;
     finish(&args, common, &built)?;
+    if let Some(path) = &args.timings {
+        timings::write(path, start)?;
+    }
     Ok(Exit::Success)
 }
 
@@ -106,6 +119,9 @@ fn finish(args: &Args, common: &Common, built: &Built) -> Result<()> {
         let bytes = program::write(&built.program, path)?;
         tracing::info!(path = %path.display(), bytes, "artifact written");
     }
+    if let Some(note) = elsewhere(&built.program.plan) {
+        tracing::warn!("{note}");
+    }
     match args.emit {
         Some(stage) => print(&built.compiled.at(stage).print()),
         None => {
@@ -116,14 +132,5 @@ fn finish(args: &Args, common: &Common, built: &Built) -> Result<()> {
             out.json(&built.program.plan)?;
             out.text(&summary(&built.program.plan))
         }
-    }
-}
-
-/// The table named, or this machine's, or the built-in one.
-fn costs(path: Option<&Path>) -> Result<CostTable> {
-    let own = || costs::default_path().filter(|path| path.is_file());
-    match path.map(Path::to_path_buf).or_else(own) {
-        Some(path) => costs::read(&path),
-        None => Ok(CostTable::default()),
     }
 }

@@ -9,6 +9,7 @@ use fhec_passes::pipeline::StageName;
 
 use super::args::Common;
 use super::output::{Output, print};
+use super::prices::elsewhere;
 use fhec_compiler::profile::read_trace;
 use fhec_compiler::report::{
     bootstraps, dot, keys, layers, layouts, levels, ops, page, params, passes, plot, ranges,
@@ -94,6 +95,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     draw(&args, &program)?;
     if args.dot {
         return print(&dot::dot(&program));
+    }
+    if let Some(note) = elsewhere(&program.plan) {
+        tracing::warn!("{note}");
     }
     let out = Output::new(common.json);
     out.json(&program.plan)?;

@@ -9,8 +9,8 @@
 //! | `keygen`, `encrypt`, `eval`, `decrypt` | client and server apart |
 //! | `run`, `simulate` | all roles on one machine; answers without encryption |
 //! | `bench` | measuring bootstraps, and what operations cost |
-//! | `args`, `options`, `gates`, `normalisation`, `quantities` | arguments that several subcommands share |
-//! | `output`, `progress`, `exit`, `interrupt` | what goes out, how a command ends, and when |
+//! | `args`, `options`, `gates`, `normalisation`, `prices`, `quantities` | arguments that several subcommands share |
+//! | `output`, `progress`, `timings`, `exit`, `interrupt` | what goes out, how a command ends, and when |
 
 #![forbid(unsafe_code)]
 
@@ -32,17 +32,22 @@ mod keygen;
 mod normalisation;
 mod options;
 mod output;
+mod prices;
 mod progress;
 mod quantities;
 mod run;
 mod server;
 mod simulate;
+mod timings;
 
 use std::io::{IsTerminal, stderr};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use timings::Timings;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 pub use exit::{Exit, Failure};
 pub use output::print;
@@ -85,7 +90,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Check(check::Args),
-    Compile(compile::Args),
+    Compile(Box<compile::Args>),
     Calibrate(calibrate::Args),
     Inspect(inspect::Args),
     Diff(diff::Args),
@@ -106,7 +111,8 @@ enum Command {
 /// [`Failure`], with the exit code and the line to print.
 pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     let Cli { common, command } = cli;
-    start_logging(&common);
+    let timings = matches!(&command, Command::Compile(args) if args.wants_timings());
+    start_logging(&common, timings);
     if let Some(threads) = common.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads.get())
@@ -114,7 +120,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
             .with_context(|| format!("cannot start {threads} worker threads"))?;
     }
     match command {
-        Command::Compile(args) => return compile::execute(args, &common),
+        Command::Compile(args) => return compile::execute(*args, &common),
         Command::Check(args) => check::execute(args, &common),
         Command::Calibrate(args) => calibrate::execute(args, &common),
         Command::Inspect(args) => inspect::execute(args, &common),
@@ -132,7 +138,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn start_logging(common: &Common) {
+fn start_logging(common: &Common, timings: bool) {
     // Libraries tell what they do on the last level only.
     let directives = match (common.quiet, common.verbose) {
         (true, _) => "error",
@@ -146,10 +152,11 @@ fn start_logging(common: &Common) {
     // Escapes are for people, and not for those who turn colours off (no-color.org).
     let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // A second call (in tests) keeps the first subscriber.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
         .with_ansi(colour)
         .with_target(false)
-        .try_init();
+        .with_filter(filter);
+    let timings = timings.then(|| Timings::new().with_filter(EnvFilter::new("off,fhec=debug")));
+    let _ = tracing_subscriber::registry().with(log).with(timings).try_init();
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::args::{Checkpointing, Common};
 use super::output::Output;
+use super::prices::elsewhere;
 use super::{interrupt, progress};
 use fhec_compiler::build;
 use fhec_compiler::data::Dataset;
@@ -311,6 +312,9 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         out.text(&measured(layers))?;
     }
     out.text(&closing(&report))?;
+    if let Some(note) = elsewhere(&program.plan) {
+        out.text(&format!("{note}\n"))?;
+    }
     match report.images.iter().find(|image| image.overflow) {
         Some(image) => bail!(
             "image {} decrypts to noise: a value left its range (see fhec inspect --ranges)",
@@ -328,7 +332,7 @@ fn saved(interface: &Interface, images: &[ImageReport]) -> Vec<save::Output> {
             None => image.logits.clone(),
             Some(other) => image.other_outputs[other].values.clone(),
         };
-        let values = answered().flat_map(|image| of_image(image)).collect();
+        let values = answered().flat_map(of_image).collect();
         save::Output { name: port.name.clone(), shape: port.shape.clone(), values }
     };
     interface.outputs.iter().enumerate().map(output).collect()

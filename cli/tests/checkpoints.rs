@@ -261,6 +261,7 @@ fn at_new(path: &Path, arguments: &[&str], act: &dyn Fn(&mut Child)) -> ExitStat
     // Kept open, so that no other file gets its number.
     let (_open, before) = (fs::File::open(path), identity(path));
     let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
+    command.env("FHEC_COSTS", "zen5");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child: Child = command.spawn().expect("fhec starts");
     loop {

@@ -24,6 +24,7 @@ fn model() -> PathBuf {
 /// `fhec compile` of the model, with no table of costs but the built-in one.
 fn fhec(folder: &Path, flags: &[&str]) -> Output {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fhec"));
+    command.env("FHEC_COSTS", "zen5");
     command.env("XDG_CONFIG_HOME", folder).arg("compile").arg(model()).args(flags).output().unwrap()
 }
 

@@ -18,6 +18,7 @@ fn assert_same_bytes(model_name: &str, flags: &[&str]) {
     // Twice alike, then with other numbers of threads, by the environment and by the flag.
     for (environment, threads) in [("2", None), ("2", None), ("1", None), ("7", None), ("2", Some("3"))] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
+        command.env("FHEC_COSTS", "zen5");
         command.env("RAYON_NUM_THREADS", environment);
         command.args(["compile", &model(model_name), "-o", out.to_str().unwrap()]).args(flags);
         if let Some(threads) = threads {

@@ -152,7 +152,12 @@ fn limited(kibibytes: u64, arguments: &[&str]) -> Output {
     let quoted: Vec<String> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
     let binary = env!("CARGO_BIN_EXE_fhec");
     let script = format!("ulimit -v {kibibytes}; ulimit -t 20; exec '{binary}' {}", quoted.join(" "));
-    Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().expect("sh starts")
+    Command::new("sh")
+        .env("FHEC_COSTS", "zen5")
+        .args(["-c", &script])
+        .stdin(Stdio::null())
+        .output()
+        .expect("sh starts")
 }
 
 /// Address space that is enough to refuse a file.
@@ -577,6 +582,7 @@ fn commands_with_secrets_write_no_core_dumps() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     let mut child = Command::new(env!("CARGO_BIN_EXE_fhec"))
+        .env("FHEC_COSTS", "zen5")
         .args(["run", "--example", "mnist"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -149,6 +149,7 @@ fn parameters_are_the_papers_and_the_level_is_the_tables() {
     assert!(published > 4 * plan.key_bytes, "{published} against {}", plan.key_bytes);
     // A security level that the preset does not keep is refused.
     let output = Command::new(env!("CARGO_BIN_EXE_fhec"))
+        .env("FHEC_COSTS", "zen5")
         .args([
             "compile",
             model().to_str().unwrap(),

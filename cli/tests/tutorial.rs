@@ -32,6 +32,7 @@ fn the_commands_of_the_tutorial_run_in_their_order() {
         let mut words = command.split_whitespace();
         assert_eq!(words.next(), Some("fhec"), "{command}");
         let output = Command::new(env!("CARGO_BIN_EXE_fhec"))
+            .env("FHEC_COSTS", "zen5")
             .args(words)
             .current_dir(folder.path())
             .output()
@@ -55,7 +56,11 @@ fn the_guide_to_plans_explains_every_line_and_column() {
     let out = folder.path().join("net.fhec");
     let (out, model) = (out.to_str().unwrap(), root().join("models/mnist_cnn_deg3.onnx"));
     let fhec = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_fhec")).args(arguments).output().expect("fhec starts");
+        let output = Command::new(env!("CARGO_BIN_EXE_fhec"))
+            .env("FHEC_COSTS", "zen5")
+            .args(arguments)
+            .output()
+            .expect("fhec starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };

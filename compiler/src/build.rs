@@ -6,6 +6,7 @@ mod error;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
@@ -120,7 +121,9 @@ pub(crate) fn import(
 /// # Errors
 /// [`CompileError`].
 pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built, CompileError> {
+    let start = Instant::now();
     let (Imported { func: network, notes, .. }, preprocess) = import(path, &request.import, preprocess)?;
+    tracing::debug!(step = "import", seconds = start.elapsed().as_secs_f64(), "model imported");
     let mut request = request.clone();
     request.notes.extend(notes);
     let request = &request;
@@ -130,10 +133,12 @@ pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Resu
         Calibration::BesideModel if beside.is_file() => Some(beside),
         _ => None,
     };
+    let start = Instant::now();
     let images = match &request.calibration {
         Calibration::Images(file) => Some(open_calibration(path, &network, file, &preprocess)?),
         _ => None,
     };
+    tracing::debug!(step = "read-images", seconds = start.elapsed().as_secs_f64(), "images read");
     let ranges = ranges_file.map(|file| read_ranges(&file)).transpose()?;
     let beside = path.with_extension("activations.json");
     let activations = match (&request.calibration, request.options.relu) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fhec_ir::ckks::Ckks;
 use fhec_ir::func::Func;
@@ -96,7 +97,9 @@ pub fn compile(
     };
     let NnResult { reference, func, ranges, activations, reports } = result;
     let security = options.security().bits();
+    let start = Instant::now();
     let mut plan = crate::plan::plan(&scheduled, &network, security, &options.costs, ranges, &reports)?;
+    tracing::debug!(step = "plan", seconds = start.elapsed().as_secs_f64(), "plan made");
     plan.agreement = activations.as_ref().map(Activations::agreement);
     if let Some(bits) = lowered_from {
         let preferred = relu_precision::PREFERRED;

@@ -1,7 +1,6 @@
 //! `fhec bench`: measurements of this machine.
 
 mod bootstrap;
-pub(crate) mod costs;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,6 +15,7 @@ use serde::Serialize;
 use super::args::Common;
 use super::output::Output;
 use bootstrap::{Options, Report};
+use fhec_compiler::costs::{self, Effort, Machine, Measured};
 use fhec_compiler::memory::human_bytes;
 use fhec_compiler::report::summary::NO_BOOTSTRAP_FAILS;
 
@@ -26,7 +26,7 @@ pub struct Args {
     /// Measure what operations cost here and write the table that predictions use from then on
     #[arg(long)]
     calibrate: bool,
-    /// Where the table goes [default: fhec/costs.json in the configuration folder]
+    /// Where the table goes [default: where `compile --costs auto` looks for that of this machine]
     #[arg(long, value_name = "FILE.json", requires = "calibrate")]
     costs: Option<PathBuf>,
     #[command(subcommand)]
@@ -117,11 +117,14 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
 }
 
 fn calibrate(path: Option<PathBuf>, common: &Common) -> Result<()> {
-    let path = path.or_else(costs::default_path);
-    let path = path.context("there is no configuration folder; name a file with --costs")?;
+    let path = path.or_else(|| costs::cache_path(&Machine::here()));
+    let path = path.context("there is no cache folder; name a file with --costs")?;
     let start = Instant::now();
-    let costs = costs::measure()?;
+    let Measured { table: costs, busy } = costs::measure(Effort::Thorough)?;
     costs::write(&path, &costs)?;
+    if busy {
+        tracing::warn!("other work took this machine's processors: the prices are too high");
+    }
     let report = Calibrated { path, seconds: start.elapsed().as_secs_f64(), costs };
     let out = Output::new(common.json);
     out.json(&report)?;

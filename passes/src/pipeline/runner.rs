@@ -171,7 +171,8 @@ impl<'a> Runner<'a> {
 
     fn keep(&mut self, mut report: Report, start: Instant, [before, after]: [usize; 2]) {
         (report.time, report.ops_before, report.ops_after) = (start.elapsed(), before, after);
-        tracing::debug!(pass = report.pass, ops = after, time = ?report.time, report = report.in_words(), "pass done");
+        let seconds = report.time.as_secs_f64();
+        tracing::debug!(step = report.pass, seconds, ops = after, report = report.in_words(), "pass done");
         self.reports.push(report);
     }
 

@@ -57,7 +57,9 @@ impl Search<'_> {
         let rings: Vec<u32> = RINGS.filter(roomy).collect();
         let packed: Vec<_> = rings.par_iter().map(|&log_n| self.packed(log_n)).collect();
         let packed = packed.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let start = Instant::now();
         let sines = SineTable::of_all(packed.iter().flat_map(|(_, recipes)| recipes))?;
+        tracing::debug!(step = "approximate-sines", seconds = start.elapsed().as_secs_f64(), "sines found");
         // What is found in small rings says what large ones must beat.
         for (log_n, (in_slots, recipes)) in rings.into_iter().zip(packed) {
             let start = Instant::now();
@@ -65,10 +67,12 @@ impl Search<'_> {
             let beat = self.verdicts.least_worth();
             let sets = Sets { packed: &in_slots.result.func, options: self.options, sines: &sines, beat };
             let placed = sets.best(recipes, &mut shapes)?;
-            tracing::debug!(log_n, sets = placed.len(), time = ?start.elapsed(), "sets placed");
+            let seconds = start.elapsed().as_secs_f64();
+            tracing::debug!(step = "place-sets", seconds, log_n, sets = placed.len(), "sets placed");
             let start = Instant::now();
             self.compile_best(&in_slots, &shapes, placed)?;
-            tracing::debug!(log_n, time = ?start.elapsed(), "sets compiled");
+            let seconds = start.elapsed().as_secs_f64();
+            tracing::debug!(step = "compile-sets", seconds, log_n, "sets compiled");
             self.shapes.insert(log_n, shapes);
             self.in_slots.insert(log_n, in_slots);
         }

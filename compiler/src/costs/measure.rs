@@ -1,4 +1,4 @@
-//! Measuring what operations cost on this machine: the table that the compiler's predictions use.
+//! Measuring what operations cost on this machine.
 //!
 //! The model of [`CostTable`] counts what an operation does; here every kind of operation is run as
 //! the circuits run it, at several numbers of limbs of bootstrapping sets with few and with many
@@ -7,16 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
 use fhec_ir::diagonal;
 use fhec_ir::params::Params;
 use fhec_ir::scale::{Level, Scale};
 use fhec_passes::analysis::cost::{CostTable, OpKind, RingShape};
 use fhec_passes::bootstrap::sets::{self, Recipe};
+use fhec_runtime::EvalError;
 use fhec_runtime::ckks::{
     CompactPlaintext, Encoder, Encoding, Encryptor, Evaluator, Factor, FactorEncoder, PlaintextScale,
 };
@@ -25,66 +24,67 @@ use fhec_runtime::ring::{Context, Seed};
 use fhec_runtime::rlwe::{Ciphertext, EvaluationKeys, KeyRequest, SecretKey};
 use rayon::prelude::*;
 
-use fhec_roles::files::{self, Access};
+use super::{CostsError, Machine};
+use crate::memory::cpu_seconds;
 
-/// Cost tables are a few lines.
-const MAX_BYTES: u64 = 1 << 20;
 /// Hoisted rotations and rows of diagonals measured at once: enough that what they share can be
 /// told from what they do not.
 const STEPS: i64 = 8;
 const ROWS: usize = 4;
 /// Diagonals are measured at this share of the slots, `-log2`: as those of layers mostly are.
 const DIAGONAL_LOG_GAP: u32 = 2;
-/// Words read to measure the memory: a gibibyte.
-const MEMORY_WORDS: usize = 1 << 27;
+/// A machine that gives this process less than this share of its threads' time is busy.
+const OWN: f64 = 0.85;
 
-/// Where the table is looked for when a program is compiled: `fhec/costs.json` in the user's
-/// configuration folder.
-pub fn default_path() -> Option<PathBuf> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    config.or_else(home).map(|folder| folder.join("fhec").join("costs.json"))
+/// How long a look at the processors takes: times are told to a hundredth of a second.
+const LOOK: Duration = Duration::from_millis(150);
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// In about three seconds, for predictions within some percent of those of [`Effort::Thorough`].
+    Quick,
+    /// In half a minute.
+    Thorough,
 }
 
-/// Reads a table.
-pub fn read(path: &Path) -> Result<CostTable> {
-    let bytes = files::read(path, MAX_BYTES)?;
-    let table: CostTable =
-        serde_json::from_slice(&bytes).with_context(|| format!("{} is no table of costs", path.display()))?;
-    let lacking = OpKind::ALL.iter().find(|kind| !table.factors.contains_key(kind));
-    ensure!(
-        lacking.is_none(),
-        "{} is a table of costs of another version; `fhec bench --calibrate` measures anew",
-        path.display()
-    );
-    Ok(table)
-}
-
-/// Writes a table, its folder as well.
-pub fn write(path: &Path, table: &CostTable) -> Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    }
-    let bytes = serde_json::to_vec_pretty(table)?;
-    files::write_atomically(path, Access::Ordinary, |writer| writer.write_all(&bytes))?;
-    Ok(())
+/// Prices, and whether the machine had time for them.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The prices.
+    pub table: CostTable,
+    /// Whether other work took the processors: prices are too high then.
+    pub busy: bool,
 }
 
 /// Measures on the threads there are.
-pub fn measure() -> Result<CostTable> {
+///
+/// # Errors
+/// [`CostsError::Measure`] if an operation fails: memory, most likely.
+pub fn measure(effort: Effort) -> Result<Measured, CostsError> {
+    // What a short look tells needs no long one.
+    let before = own_share();
+    if effort == Effort::Quick && before < OWN {
+        return Ok(Measured { table: CostTable::default(), busy: true });
+    }
     let mut table = CostTable {
-        machine: format!("measured here, {} architecture", std::env::consts::ARCH),
+        machine: Machine::here().in_words(),
         threads: rayon::current_num_threads(),
-        bytes_per_ns: memory_rate(),
+        bytes_per_ns: memory_rate(effort),
         ..CostTable::default()
     };
     table.factors.clear();
     let narrow = sets::recipe("n15-128")?;
     let one_special = Recipe { special: (narrow.special.0, 1), digit_limbs: None, ..narrow.clone() };
+    let recipes = match effort {
+        Effort::Quick => vec![narrow, one_special],
+        Effort::Thorough => {
+            vec![sets::recipe("n15-98")?, narrow, one_special, sets::recipe("n16-128")?]
+        }
+    };
     let mut ratios: BTreeMap<OpKind, Vec<f64>> = BTreeMap::new();
-    for recipe in [sets::recipe("n15-98")?, narrow, one_special, sets::recipe("n16-128")?] {
-        let ring = Ring::new(recipe.build()?.params)?;
+    for recipe in recipes {
+        let ring = Ring::new(recipe.build()?.params, effort)?;
         let top = ring.context.params().top_level();
         for level in [3, top / 2, top] {
             for (kind, seconds, (waiting, computing)) in parallel::awake(|| ring.at(level, &table))? {
@@ -104,17 +104,36 @@ pub fn measure() -> Result<CostTable> {
     }
     let mean = |list: &[f64]| (list.iter().sum::<f64>() / list.len() as f64).max(0.0);
     table.factors = ratios.iter().map(|(&kind, list)| (kind, mean(list))).collect();
-    Ok(table)
+    let share = before.min(own_share());
+    tracing::debug!(share, "prices measured");
+    Ok(Measured { table, busy: share < OWN })
+}
+
+/// How much of the time of all threads this process gets: all of them want it for a moment.
+fn own_share() -> f64 {
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    rayon::broadcast(|_| {
+        while start.elapsed() < LOOK {
+            std::hint::spin_loop();
+        }
+    });
+    let all = start.elapsed().as_secs_f64() * rayon::current_num_threads() as f64;
+    cpu_seconds().zip(cpu).map_or(1.0, |(now, then)| (now - then) / all)
 }
 
 /// Bytes per nanosecond that all threads read together.
-fn memory_rate() -> f64 {
-    let words = vec![1u64; MEMORY_WORDS];
+fn memory_rate(effort: Effort) -> f64 {
+    // More than any cache holds.
+    let count = match effort {
+        Effort::Quick => 1 << 25,
+        Effort::Thorough => 1 << 27,
+    };
+    let words = vec![1u64; count];
     let read = || {
         black_box(words.par_chunks(1 << 16).map(|part| part.iter().sum::<u64>()).sum::<u64>());
         Ok(())
     };
-    least(read).map_or(f64::INFINITY, |seconds| (MEMORY_WORDS * size_of::<u64>()) as f64 / seconds * 1e-9)
+    least(effort, read).map_or(f64::INFINITY, |seconds| (count * size_of::<u64>()) as f64 / seconds * 1e-9)
 }
 
 /// A ring with what is needed to measure in it.
@@ -122,20 +141,21 @@ struct Ring {
     context: Arc<Context>,
     keys: EvaluationKeys,
     secret: Arc<SecretKey>,
+    effort: Effort,
 }
 
 impl Ring {
-    fn new(params: Params) -> Result<Self> {
-        let context = Arc::new(Context::new(params).context("cannot make the ring")?);
+    fn new(params: Params, effort: Effort) -> Result<Self, CostsError> {
+        let context = Arc::new(Context::new(params)?);
         let seed = Seed::from_bytes([7; 32]);
         let secret = Arc::new(SecretKey::generate(&context, &seed));
         let top = context.params().top_level();
         let requests: Vec<KeyRequest> = (1..=STEPS).map(|k| KeyRequest::rotation(&context, k, top)).collect();
         let keys = EvaluationKeys::generate(&context, &secret, &seed, &requests)?;
-        Ok(Ring { context, keys, secret })
+        Ok(Ring { context, keys, secret, effort })
     }
 
-    fn ciphertext(&self, level: Level) -> Result<Ciphertext> {
+    fn ciphertext(&self, level: Level) -> Result<Ciphertext, CostsError> {
         let slots = self.context.params().slots();
         let message: Vec<f64> = (0..slots).map(|i| (i as f64 * 0.37).sin() * 0.5).collect();
         let plaintext = Encoder::new(&self.context).encode(&message, Encoding::message(level))?;
@@ -145,7 +165,7 @@ impl Ring {
 
     /// Kinds with the seconds they take at `level`, and those that the model of `table` waits and
     /// computes.
-    fn at(&self, level: Level, table: &CostTable) -> Result<Vec<(OpKind, f64, (f64, f64))>> {
+    fn at(&self, level: Level, table: &CostTable) -> Result<Vec<(OpKind, f64, (f64, f64))>, CostsError> {
         let params = self.context.params();
         let ring = RingShape::of(params);
         let limbs = params.limbs(level);
@@ -170,11 +190,11 @@ impl Ring {
         let steps: Vec<i64> = (1..=STEPS).collect();
         let sums = |rows: usize, of: usize| {
             let terms = terms(&factors, rows, of);
-            least(|| evaluator.rotate_and_sum_products(&hoisted, &steps[..of], &terms).map(drop))
+            least(self.effort, || evaluator.rotate_and_sum_products(&hoisted, &steps[..of], &terms).map(drop))
         };
         let compact_sums = |rows: usize| {
             let terms = terms(&diagonals, rows, steps.len());
-            least(|| evaluator.add_products_extended(&mut None, &hoisted, &steps, &terms))
+            least(self.effort, || evaluator.add_products_extended(&mut None, &hoisted, &steps, &terms))
         };
         // One rotation with one product; all rotations with one product each; all rotations with
         // several.
@@ -182,9 +202,9 @@ impl Ring {
         let product = (wide - all) / ((ROWS - 1) * steps.len()) as f64;
         let rotation = (all - one) / (steps.len() - 1) as f64 - product;
         let compact = (compact_sums(ROWS)? - compact_sums(1)?) / ((ROWS - 1) * steps.len()) as f64;
-        let decompose = least(|| evaluator.hoist(&x).map(drop))? + one - rotation - product;
+        let decompose = least(self.effort, || evaluator.hoist(&x).map(drop))? + one - rotation - product;
         let sum = evaluator.rotate_and_sum_products(&hoisted, &steps[..1], &terms(&factors, 1, 1))?.remove(0);
-        let mod_down = least(|| {
+        let mod_down = least(self.effort, || {
             evaluator.divide_special(&sum);
             Ok(())
         })?;
@@ -192,18 +212,22 @@ impl Ring {
         let primes = limbs + ring.special;
         let model = |kind, limbs| table.parts(ring, kind, limbs, 2);
         let mut measured = vec![
-            (OpKind::Add, least(|| evaluator.add(&x, &y).map(drop))?, model(OpKind::Add, limbs)),
+            (OpKind::Add, least(self.effort, || evaluator.add(&x, &y).map(drop))?, model(OpKind::Add, limbs)),
             (OpKind::MulPlain, product, model(OpKind::MulPlain, primes)),
             (OpKind::Diagonal, compact, table.diagonal_parts(ring, primes, DIAGONAL_LOG_GAP)),
             (OpKind::KeyProduct, rotation, model(OpKind::KeyProduct, limbs)),
             (OpKind::Decompose, decompose, model(OpKind::Decompose, limbs)),
             (OpKind::ModDown, mod_down, model(OpKind::ModDown, limbs)),
-            (OpKind::Rescale, least(|| evaluator.rescale(&scaled).map(drop))?, model(OpKind::Rescale, limbs)),
+            (
+                OpKind::Rescale,
+                least(self.effort, || evaluator.rescale(&scaled).map(drop))?,
+                model(OpKind::Rescale, limbs),
+            ),
         ];
         if params.continues(level) {
             measured.push((
                 OpKind::Mul,
-                least(|| evaluator.mul(&x, &y).map(drop))?,
+                least(self.effort, || evaluator.mul(&x, &y).map(drop))?,
                 model(OpKind::Mul, limbs),
             ));
         }
@@ -219,29 +243,16 @@ fn terms<F>(factors: &[F], rows: usize, of: usize) -> Vec<Vec<(usize, &F)>> {
 }
 
 /// Least seconds of a few runs: what the machine can do when nothing else takes it.
-fn least(mut run: impl FnMut() -> Result<(), fhec_runtime::EvalError>) -> Result<f64> {
-    const RUNS: usize = 7;
+fn least(effort: Effort, mut run: impl FnMut() -> Result<(), EvalError>) -> Result<f64, EvalError> {
+    let runs = match effort {
+        Effort::Quick => 4,
+        Effort::Thorough => 7,
+    };
     let mut best = f64::INFINITY;
-    for _ in 0..RUNS {
+    for _ in 0..runs {
         let start = Instant::now();
         run()?;
         best = best.min(start.elapsed().as_secs_f64());
     }
     Ok(best)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_are_written_with_their_folder_and_read_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new").join("costs.json");
-        let table = CostTable { machine: "test".into(), ..CostTable::default() };
-        write(&path, &table).unwrap();
-        assert_eq!(read(&path).unwrap(), table);
-        std::fs::write(&path, "{").unwrap();
-        assert!(read(&path).is_err());
-    }
 }
