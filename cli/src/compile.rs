@@ -1,9 +1,8 @@
 //! `fhec compile`: from an ONNX file to an artifact.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
-use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::options::CompileOptions;
 use fhec_passes::pipeline::StageName;
 
@@ -13,13 +12,12 @@ use super::args::{Common, Import};
 use super::exit::{Exit, Failure};
 use super::gates::GateArgs;
 use super::inspect::summary;
-use super::normalisation::{NONE_GIVEN, Normalisation};
+use super::normalisation::Normalisation;
 use super::options::OptionArgs;
 use super::output::{Output, print};
 use super::progress;
-use crate::bench::costs;
-use fhec_compiler::build::{self, Built, Calibration, CompileError, Request};
-use fhec_compiler::program;
+use fhec_compiler::build::{self, Built, Calibration, CompileError, NO_NORMALISATION, Request};
+use fhec_compiler::{costs, program};
 
 /// Compile an ONNX network into a homomorphic program
 ///
@@ -64,7 +62,10 @@ pub struct Args {
 impl Args {
     /// What is asked of the passes.
     pub(super) fn options(&self) -> Result<CompileOptions> {
-        Ok(CompileOptions { costs: costs(self.costs.as_deref())?, ..self.options.read(self.gates.max_ram)? })
+        Ok(CompileOptions {
+            costs: costs::open(self.costs.as_deref())?,
+            ..self.options.read(self.gates.max_ram)?
+        })
     }
 
     /// What is asked of a compile; `notes` go into the plan.
@@ -80,13 +81,13 @@ impl Args {
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<Exit, Failure> {
     let (preprocess, known) = args.normalisation.preprocess(&args.model)?;
-    let notes = (!known).then(|| NONE_GIVEN.to_string());
+    let notes = (!known).then(|| NO_NORMALISATION.to_string());
     let request = args.request(notes.into_iter().collect())?;
     let spinner = progress::spinner(common, "compiling");
     let built = build::from_file(&args.model, preprocess, &request)?;
     drop(spinner);
     if !known {
-        tracing::warn!("{NONE_GIVEN}");
+        tracing::warn!("{NO_NORMALISATION}");
     }
     args.gates.gates().check(&built.program.plan).map_err(CompileError::from)?;
     finish(&args, common, &built)?;
@@ -116,14 +117,5 @@ fn finish(args: &Args, common: &Common, built: &Built) -> Result<()> {
             out.json(&built.program.plan)?;
             out.text(&summary(&built.program.plan))
         }
-    }
-}
-
-/// The table named, or this machine's, or the built-in one.
-fn costs(path: Option<&Path>) -> Result<CostTable> {
-    let own = || costs::default_path().filter(|path| path.is_file());
-    match path.map(Path::to_path_buf).or_else(own) {
-        Some(path) => costs::read(&path),
-        None => Ok(CostTable::default()),
     }
 }

@@ -38,13 +38,14 @@ mod run;
 mod server;
 mod simulate;
 
-use std::io::{IsTerminal, stderr};
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write, stderr};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-pub use exit::{Exit, Failure};
+pub use exit::{Exit, Failure, message};
 pub use output::print;
 
 use args::Common;
@@ -98,6 +99,27 @@ enum Command {
     Eval(eval::Args),
     Decrypt(decrypt::Args),
     Bench(bench::Args),
+}
+
+/// The whole command: parses `args`, the name of the program first, runs the subcommand, and prints
+/// one line where that fails. Returns the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and versions come this way, too. Nothing to do if nobody listens.
+            let _ = error.print();
+            return error.exit_code().try_into().unwrap_or(u8::MAX);
+        }
+    };
+    match execute(cli) {
+        Ok(exit) => exit.code(),
+        Err(failure) => {
+            // One line, causes included; nothing to do if standard error is gone.
+            let _ = writeln!(stderr(), "error: {}", failure.message());
+            failure.code()
+        }
+    }
 }
 
 /// Sets up logging and threads and runs the subcommand.

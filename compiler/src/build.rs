@@ -22,7 +22,7 @@ use serde::Deserialize;
 pub use self::error::{Cause, CompileError, RangesError};
 
 use crate::activation_ranges::{ActivationRanges, activation_ranges};
-use crate::data::{Dataset, Preprocess, preprocess};
+use crate::data::{DataError, Dataset, ImageArray, ImageShape, Preprocess, preprocess};
 use crate::onnx::{self, ImportOptions, Imported};
 use crate::program::check_network;
 use fhec_roles::files::{self, Access};
@@ -30,11 +30,17 @@ use fhec_roles::files::{self, Access};
 /// Files of ranges and of fitted activations are a few lines per activation.
 const MAX_RANGES_BYTES: u64 = 16 << 20;
 
+/// A note for the plan where nothing tells the normalisation.
+pub const NO_NORMALISATION: &str =
+    "no normalisation given: pixels are only divided by 255 (see --mean, --std, --preprocess)";
+
 /// Where activation ranges come from.
 #[derive(Clone, Debug)]
 pub enum Calibration {
     /// Measured on the images of a file.
     Images(PathBuf),
+    /// Measured on images that are in memory.
+    Array(ImageArray),
     /// Read from a JSON file.
     Ranges(PathBuf),
     /// From `net.calibration.json` beside `net.onnx`, or else by interval arithmetic.
@@ -106,6 +112,15 @@ pub(crate) fn import(
     let model = path.display().to_string();
     let imported = onnx::import_with(path, options)
         .map_err(|error| CompileError::Import { model: model.clone(), source: Box::new(error) })?;
+    runnable(model, imported, preprocess)
+}
+
+/// `imported`, if it can be run on images normalised by `preprocess`, and that for this network.
+fn runnable(
+    model: String,
+    imported: Imported,
+    preprocess: Preprocess,
+) -> Result<(Imported, Preprocess), CompileError> {
     let preprocess = match *imported.func.inputs() {
         [input] => preprocess.for_input(&imported.func.ty(input).shape),
         _ => preprocess,
@@ -120,18 +135,11 @@ pub(crate) fn import(
 /// # Errors
 /// [`CompileError`].
 pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built, CompileError> {
-    let (Imported { func: network, notes, .. }, preprocess) = import(path, &request.import, preprocess)?;
-    let mut request = request.clone();
-    request.notes.extend(notes);
-    let request = &request;
+    let (imported, preprocess) = import(path, &request.import, preprocess)?;
     let beside = path.with_extension("calibration.json");
     let ranges_file = match &request.calibration {
         Calibration::Ranges(file) => Some(file.clone()),
         Calibration::BesideModel if beside.is_file() => Some(beside),
-        _ => None,
-    };
-    let images = match &request.calibration {
-        Calibration::Images(file) => Some(open_calibration(path, &network, file, &preprocess)?),
         _ => None,
     };
     let ranges = ranges_file.map(|file| read_ranges(&file)).transpose()?;
@@ -141,8 +149,54 @@ pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Resu
         _ => None,
     };
     let name = path.file_stem().map_or("network".into(), |stem| stem.to_string_lossy().into_owned());
+    from_imported(imported, &name, &path.display().to_string(), preprocess, (ranges, activations), request)
+}
+
+/// Compiles a model that is in memory and calls it `name`. [`Calibration::BesideModel`] means
+/// interval arithmetic here, and external data are not found.
+///
+/// # Errors
+/// [`CompileError`].
+pub fn from_bytes(
+    model: &[u8],
+    name: &str,
+    preprocess: Preprocess,
+    request: &Request,
+) -> Result<Built, CompileError> {
+    let imported = onnx::import_bytes(model, None, &request.import)
+        .map_err(|error| CompileError::Import { model: name.into(), source: Box::new(error) })?;
+    let (imported, preprocess) = runnable(name.into(), imported, preprocess)?;
+    let ranges = match &request.calibration {
+        Calibration::Ranges(file) => Some(read_ranges(file)?),
+        _ => None,
+    };
+    from_imported(imported, name, name, preprocess, (ranges, None), request)
+}
+
+/// Compiles what was imported from `model`; `known` are ranges and fitted activations from files.
+fn from_imported(
+    imported: Imported,
+    name: &str,
+    model: &str,
+    preprocess: Preprocess,
+    known: (Option<BTreeMap<String, Range>>, Option<Activations>),
+    request: &Request,
+) -> Result<Built, CompileError> {
+    let Imported { func: network, notes, .. } = imported;
+    let images = match &request.calibration {
+        Calibration::Images(file) => {
+            Some(calibration(model, &network, &preprocess, |shape| Dataset::open(file, shape))?)
+        }
+        Calibration::Array(images) => {
+            Some(calibration(model, &network, &preprocess, |shape| Dataset::from_array(images, shape))?)
+        }
+        Calibration::Ranges(_) | Calibration::BesideModel => None,
+    };
+    let (ranges, activations) = known;
     let known = Known { images, ranges, activations };
-    build(network, &name, path.display().to_string(), preprocess, &known, request)
+    let mut request = request.clone();
+    request.notes.extend(notes);
+    build(network, name, model.into(), preprocess, &known, &request)
 }
 
 /// What [`calibrate`] yields.
@@ -168,10 +222,10 @@ pub fn calibrate(
 ) -> Result<Calibrated, CompileError> {
     let (Relu::Agreement(_) | Relu::Depth(_)) = relu else { return Err(CompileError::NothingToFit) };
     let (Imported { func: network, .. }, preprocess) = import(path, options, preprocess.clone())?;
-    let images = open_calibration(path, &network, images, &preprocess)?;
+    let model = path.display().to_string();
+    let images = calibration(&model, &network, &preprocess, |shape| Dataset::open(images, shape))?;
     let known = Source::Images(&images).into();
     let passes = CompileOptions { relu, ..CompileOptions::default() }.nn(&known);
-    let model = path.display().to_string();
     let result = run_nn(&network, &known.source, &passes, &mut |_, _| ())
         .map_err(|error| CompileError::Fit { model: model.clone(), source: Box::new(error) })?;
     let broken = |what| {
@@ -255,16 +309,16 @@ fn identifier(name: &str) -> String {
     if word.starts_with(|c: char| c.is_ascii_alphabetic()) { word } else { format!("net_{word}") }
 }
 
-/// The images in `path`, as inputs of `network`, the one in `model`.
-fn open_calibration(
-    model: &Path,
+/// Images, opened for the shape of those that `network` takes, as its inputs. The network is the
+/// one in `model`.
+fn calibration(
+    model: &str,
     network: &Func<Nn>,
-    path: &Path,
     preprocess: &Preprocess,
+    open: impl FnOnce(ImageShape) -> Result<Dataset, DataError>,
 ) -> Result<Vec<Vec<Tensor>>, CompileError> {
-    let unusable = |source: Cause| CompileError::Network { model: model.display().to_string(), source };
-    let shape = check_network(network, preprocess).map_err(|error| unusable(error.into()))?;
-    let dataset = Dataset::open(path, shape)?;
+    let unusable = |source: Cause| CompileError::Network { model: model.into(), source };
+    let dataset = open(check_network(network, preprocess).map_err(|error| unusable(error.into()))?)?;
     let shape = &network.ty(network.inputs()[0]).shape;
     let image = |index| {
         let image = Tensor::new(shape.clone(), dataset.input(index, preprocess)?);

@@ -7,6 +7,7 @@
 //! | [`onnx`] | ONNX models become functions of the nn stage |
 //! | [`check`] | a look at a model before it is compiled |
 //! | [`build`] | a compile: model, normalisation and calibration in, a program out |
+//! | [`costs`] | what operations cost on this machine |
 //! | [`embedded`] | the networks that come with fhec |
 //! | [`program`] | compiled programs from files, and their plain networks |
 //! | [`activation_ranges`] | what the inputs of activations were seen to be |
@@ -27,6 +28,7 @@ pub mod activation_ranges;
 pub mod blame;
 pub mod build;
 pub mod check;
+pub mod costs;
 pub mod data;
 pub mod embedded;
 pub mod error;

@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use fhec_ir::diagonal;
 use fhec_ir::params::Params;
 use fhec_ir::scale::{Level, Scale};
@@ -27,8 +27,6 @@ use rayon::prelude::*;
 
 use fhec_roles::files::{self, Access};
 
-/// Cost tables are a few lines.
-const MAX_BYTES: u64 = 1 << 20;
 /// Hoisted rotations and rows of diagonals measured at once: enough that what they share can be
 /// told from what they do not.
 const STEPS: i64 = 8;
@@ -37,28 +35,6 @@ const ROWS: usize = 4;
 const DIAGONAL_LOG_GAP: u32 = 2;
 /// Words read to measure the memory: a gibibyte.
 const MEMORY_WORDS: usize = 1 << 27;
-
-/// Where the table is looked for when a program is compiled: `fhec/costs.json` in the user's
-/// configuration folder.
-pub fn default_path() -> Option<PathBuf> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    config.or_else(home).map(|folder| folder.join("fhec").join("costs.json"))
-}
-
-/// Reads a table.
-pub fn read(path: &Path) -> Result<CostTable> {
-    let bytes = files::read(path, MAX_BYTES)?;
-    let table: CostTable =
-        serde_json::from_slice(&bytes).with_context(|| format!("{} is no table of costs", path.display()))?;
-    let lacking = OpKind::ALL.iter().find(|kind| !table.factors.contains_key(kind));
-    ensure!(
-        lacking.is_none(),
-        "{} is a table of costs of another version; `fhec bench --calibrate` measures anew",
-        path.display()
-    );
-    Ok(table)
-}
 
 /// Writes a table, its folder as well.
 pub fn write(path: &Path, table: &CostTable) -> Result<()> {

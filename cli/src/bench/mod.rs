@@ -1,7 +1,7 @@
 //! `fhec bench`: measurements of this machine.
 
 mod bootstrap;
-pub(crate) mod costs;
+mod costs;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::args::Common;
 use super::output::Output;
 use bootstrap::{Options, Report};
+use fhec_compiler::costs::default_path;
 use fhec_compiler::memory::human_bytes;
 use fhec_compiler::report::summary::NO_BOOTSTRAP_FAILS;
 
@@ -117,7 +118,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
 }
 
 fn calibrate(path: Option<PathBuf>, common: &Common) -> Result<()> {
-    let path = path.or_else(costs::default_path);
+    let path = path.or_else(default_path);
     let path = path.context("there is no configuration folder; name a file with --costs")?;
     let start = Instant::now();
     let costs = costs::measure()?;
