@@ -142,7 +142,7 @@ impl Client {
     }
 
     /// Encrypts images, in bundles of as many as the program has in a batch: the bytes of a
-    /// ciphertext file of each, and the number of its images. Unless `all`, there may be one bundle.
+    /// ciphertext file each, and the number of images. Unless `all`, there may be one bundle.
     fn encrypt<'py>(
         &self,
         py: Python<'py>,
