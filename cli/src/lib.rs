@@ -8,6 +8,7 @@
 //! | `client`, `server` | the parts of a program that each party needs |
 //! | `keygen`, `encrypt`, `eval`, `decrypt` | client and server apart |
 //! | `run`, `simulate` | all roles on one machine; answers without encryption |
+//! | `completions`, `man`, `version` | for shells; for `man`; what `--version` says |
 //! | `bench` | measuring bootstraps, and what operations cost |
 //! | `args`, `options`, `gates`, `normalisation`, `quantities` | arguments that several subcommands share |
 //! | `output`, `progress`, `exit`, `interrupt` | what goes out, how a command ends, and when |
@@ -20,6 +21,7 @@ mod calibrate;
 mod check;
 mod client;
 mod compile;
+mod completions;
 mod decrypt;
 mod diff;
 mod encrypt;
@@ -29,6 +31,7 @@ mod gates;
 mod inspect;
 mod interrupt;
 mod keygen;
+mod man;
 mod normalisation;
 mod options;
 mod output;
@@ -37,6 +40,7 @@ mod quantities;
 mod run;
 mod server;
 mod simulate;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write, stderr};
@@ -55,6 +59,7 @@ use args::Common;
 #[command(
     name = "fhec",
     version,
+    long_version = version::long(),
     about = "Run pretrained ONNX networks on encrypted data",
     long_about = "fhec compiles a pretrained ONNX CNN into a scheduled RNS-CKKS program and runs it on encrypted images. \
         The compiler decides everything a homomorphic program needs: polynomial activations, packing, levels, \
@@ -99,6 +104,8 @@ enum Command {
     Eval(eval::Args),
     Decrypt(decrypt::Args),
     Bench(bench::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// The whole command: parses `args`, the name of the program first, runs the subcommand, and prints
@@ -150,6 +157,8 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Eval(args) => eval::execute(args, &common),
         Command::Decrypt(args) => decrypt::execute(args, &common),
         Command::Bench(args) => bench::execute(args, &common),
+        Command::Completions(args) => completions::execute(args),
+        Command::Man(args) => man::execute(args),
     }?;
     Ok(Exit::Success)
 }

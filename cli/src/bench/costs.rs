@@ -208,6 +208,8 @@ fn least(mut run: impl FnMut() -> Result<(), fhec_runtime::EvalError>) -> Result
 
 #[cfg(test)]
 mod tests {
+    use fhec_compiler::costs::read;
+
     use super::*;
 
     #[test]
