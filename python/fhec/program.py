@@ -1,5 +1,6 @@
 """A compiled program."""
 
+import copyreg
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
@@ -183,6 +184,17 @@ def probabilities(numbers: NDArray[np.float64], interface: Interface) -> NDArray
     # Of logarithms of probabilities a softmax is the probabilities.
     exponentials = np.exp(numbers - numbers.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _reduced(interface: Interface) -> tuple[Any, ...]:
+    return _interface_unpickled, (interface.to_bytes(), min(interface.security_bits, 128))
+
+
+def _interface_unpickled(data: bytes, min_security: int) -> Interface:
+    return Interface.from_bytes(data, min_security)
+
+
+copyreg.pickle(Interface, _reduced)
 
 
 def _unpickled(data: bytes, min_security: int) -> Program:

@@ -34,7 +34,8 @@ class Session:
         """Runs the program on encrypted images and returns the encrypted answer.
 
         Other threads run meanwhile. Ctrl-C, an exception of `progress` and `control` end it at the
-        next op. Raises `Cancelled` or `DeadlineExceeded` where `control` has ended it.
+        next op; all of them cancel `control`. Raises `Cancelled` or `DeadlineExceeded` where
+        `control` has ended it.
         """
         images = image.images if isinstance(image, Ciphertexts) else None
         with callback(progress, "evaluating") as tell:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import COMMAND, MODEL
+from conftest import COMMAND, MODEL, MODELS
 
 import fhec
 
@@ -74,6 +74,20 @@ def test_interrupts_end_a_simulation(program) -> None:
         pytest.fail("the simulation went to its end")
     timer.join()
     assert time.perf_counter() - start < 20
+
+
+def test_interrupts_end_the_call_of_a_compile() -> None:
+    whole = time.perf_counter()
+    fhec.compile(MODELS / "mnist_cnn_deg4.onnx")
+    whole = time.perf_counter() - whole
+    timer = threading.Timer(whole / 4, os.kill, (os.getpid(), signal.SIGINT))
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        timer.start()
+        fhec.compile(MODELS / "mnist_cnn_deg4.onnx")
+        pytest.fail("the compile went to its end")
+    assert time.perf_counter() - start < whole
+    timer.join()
 
 
 def test_a_control_ends_an_evaluation(slow) -> None:

@@ -22,6 +22,9 @@ def test_an_encrypted_answer_is_that_of_the_simulation(program, client, session,
     assert answer.class_names == [str(answer.classes[0])]
     np.testing.assert_allclose(answer.probabilities.sum(), 1.0)
     np.testing.assert_array_equal(np.asarray(answer), answer.logits)
+    copy = pickle.loads(pickle.dumps(answer))
+    np.testing.assert_array_equal(copy.logits, answer.logits)
+    assert copy.interface.digest == program.digest
 
 
 def test_numbers_are_rounded_to_what_is_certain(client, session, digits) -> None:
