@@ -26,8 +26,7 @@ def as_images(x: Any) -> NativeImages:
         return np.ascontiguousarray(x)
     if np.issubdtype(x.dtype, np.floating):
         with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(x, dtype=np.float32)
-        return values
+            return np.ascontiguousarray(x, dtype=np.float32)
     raise DataError(
         f"an array of {x.dtype}: images are uint8 (pixels, which are normalised) or floats (network "
         "input, taken as it is); convert with .astype('uint8') or .astype('float32')"
@@ -67,26 +66,27 @@ def collect_images(data: Any, most: int) -> NativeImages | None:
 def _stacked(batches: Iterable[Any], most: int) -> NativeImages:
     images: list[NDArray[Any]] = []
     count = 0
-    for batch in batches:
-        pair = isinstance(batch, (list, tuple)) and len(batch) == 2
-        array = as_images(batch[0] if pair else batch)
+    for item in batches:
+        pair = isinstance(item, (list, tuple)) and len(item) == 2
+        array = as_images(item[0] if pair else item)
         if isinstance(array, str):
             raise DataError("an iterable of paths: give arrays, or one path of a file with all images")
-        if images and (array.dtype != images[0].dtype or array.shape[1:] != images[0].shape[1:]):
-            if array.shape != images[0].shape or array.dtype != images[0].dtype:
-                raise DataError(
-                    f"batches of {images[0].dtype} {images[0].shape} and {array.dtype} {array.shape}: "
-                    "all images must have one shape and type"
-                )
+        # Arrays of four dimensions are batches, and those with as many classes; others are one image.
+        if array.ndim != 4 and not (pair and np.shape(item[1])[:1] == array.shape[:1] != ()):
+            array = array[np.newaxis]
+        first = images[0] if images else array
+        if (array.dtype, array.shape[1:]) != (first.dtype, first.shape[1:]):
+            raise DataError(
+                f"images of {first.dtype} {list(first.shape[1:])} and of {array.dtype} "
+                f"{list(array.shape[1:])}: all must have one shape and type"
+            )
         images.append(array)
-        count += array.shape[0] if array.ndim == 4 else 1
+        count += len(array)
         if count >= most:
             break
     if not images:
         raise DataError("the iterable is empty: give some hundred images")
-    # Batches of four dimensions follow one another; other arrays are one image each.
-    joined = np.concatenate(images) if images[0].ndim == 4 else np.stack(images)
-    return np.ascontiguousarray(joined[:most])
+    return np.ascontiguousarray(np.concatenate(images)[:most])
 
 
 def as_classes(y: Any, count: int) -> NDArray[np.int64]:

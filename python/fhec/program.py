@@ -38,7 +38,7 @@ class Program:
 
     def __init__(self, native: _native.Program) -> None:
         self._native = native
-        self._local: tuple["Client", "Session"] | None = None
+        self._local: tuple[Client, Session] | None = None
 
     @property
     def interface(self) -> Interface:
@@ -168,7 +168,8 @@ class Program:
         return _unpickled, (bytes(self), min(self.interface.security_bits, 128))
 
     def __repr__(self) -> str:
-        return f"Program({self.name!r}, images {list(self.image_shape)}, {self.plan.security_bits} bits of security)"
+        shape, bits = list(self.image_shape), self.plan.security_bits
+        return f"Program({self.name!r}, images {shape}, {bits} bits of security)"
 
     def _repr_html_(self) -> str:
         return self.plan._repr_html_()
@@ -178,7 +179,9 @@ def probabilities(numbers: NDArray[np.float64], interface: Interface) -> NDArray
     """Numbers of the first output as probabilities of classes."""
     _, shape, classes, ending = interface.outputs[0]
     if not classes:
-        raise OptionError(f"the first output, of shape {shape}, is no list of classes: it has no probabilities")
+        raise OptionError(
+            f"the first output, of shape {shape}, is no list of classes: it has no probabilities"
+        )
     if ending == "softmax":
         return numbers
     # Of logarithms of probabilities a softmax is the probabilities.

@@ -58,7 +58,9 @@ def _shape(example_input: Any, calibration: Any) -> tuple[int, ...]:
     if example_input is not None:
         shape = as_numpy(example_input).shape
         if len(shape) < 2:
-            raise OptionError(f"example_input has shape {list(shape)}: a batch such as [1, c, h, w] is expected")
+            raise OptionError(
+                f"example_input has shape {list(shape)}: a batch such as [1, c, h, w] is expected"
+            )
         return (1, *shape[1:])
     if calibration is None:
         raise OptionError("a torch module does not tell the shape of its input: give example_input=")

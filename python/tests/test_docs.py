@@ -31,7 +31,14 @@ def test_blocks_run_one_after_the_other(page: str, tmp_path: Path, monkeypatch) 
             continue
         for line in text.splitlines():
             assert line.startswith("$ "), line
-            done = subprocess.run(shlex.split(line[2:]), env=environment, capture_output=True, text=True, timeout=120, check=False)
+            done = subprocess.run(
+                shlex.split(line[2:]),
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
             assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 

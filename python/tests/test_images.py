@@ -24,7 +24,9 @@ def test_pixels_are_normalised_and_floats_are_not(program, digits) -> None:
     images, _ = digits
     scale, mean, std = program.interface.normalisation
     for dtype in (np.float32, np.float64):
-        values = ((images.astype(np.float32) / np.float32(scale) - np.float32(mean)) / np.float32(std)).astype(dtype)
+        values = (
+            (images.astype(np.float32) / np.float32(scale) - np.float32(mean)) / np.float32(std)
+        ).astype(dtype)
         np.testing.assert_allclose(program.plain(values), program.plain(images), atol=1e-5)
 
 
@@ -73,6 +75,10 @@ def test_iterables_of_batches_are_joined(digits) -> None:
     np.testing.assert_array_equal(collect_images(batches, 100), images)
     np.testing.assert_array_equal(collect_images((batch for batch, _ in batches), 7), images[:7])
     np.testing.assert_array_equal(collect_images(zip(images, labels, strict=True), 100), images)
+    features = images.reshape(len(images), -1)
+    loader = [(features[:5], labels[:5].tolist()), (features[5:], labels[5:])]
+    np.testing.assert_array_equal(collect_images(loader, 100), features)
+    assert collect_images(iter([features[:2], features[2:4]]), 100).shape == (2, *features[:2].shape)
     assert collect_images(None, 100) is None
     endless = (images for _ in iter(int, 1))
     assert len(collect_images(endless, 30)) == 30

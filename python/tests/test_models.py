@@ -105,7 +105,9 @@ def test_a_network_of_pytorch_is_compiled_from_a_loader() -> None:
         torch.nn.Linear(4 * 3 * 3, 3),
     )
     images = torch.randn(60, 1, 8, 8)
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, torch.zeros(60)), batch_size=16)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(images, torch.zeros(60)), batch_size=16
+    )
     program = fhec.compile(module, calibration=loader, relu_depth=3)
     assert module.training
     module.eval()

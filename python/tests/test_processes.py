@@ -109,7 +109,9 @@ def test_a_control_ends_an_evaluation(slow) -> None:
 def test_progress_is_told_to_the_calling_thread(slow, capsys) -> None:
     _, session, encrypted = slow
     told = []
-    session.evaluate(encrypted, progress=lambda done, total: told.append((done, total, threading.get_ident())))
+    session.evaluate(
+        encrypted, progress=lambda done, total: told.append((done, total, threading.get_ident()))
+    )
     assert [done for done, _, _ in told] == sorted({done for done, _, _ in told})
     assert told[-1][0] == told[-1][1] and {thread for _, _, thread in told} == {threading.get_ident()}
     session.evaluate(encrypted, progress=True)

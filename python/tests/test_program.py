@@ -33,9 +33,15 @@ OPTIONS = [
     ({}, []),
     ({"security": 192, "margin": 1.5}, ["--security", 192, "--margin", 1.5]),
     ({"packing": "channel", "batch": 2}, ["--packing", "channel", "--batch", 2]),
-    ({"max_ram": "2GiB", "bootstrap_placement": "lazy"}, ["--max-ram", "2GiB", "--bootstrap-placement", "lazy"]),
+    (
+        {"max_ram": "2GiB", "bootstrap_placement": "lazy"},
+        ["--max-ram", "2GiB", "--bootstrap-placement", "lazy"],
+    ),
     ({"mean": 0.1307, "std": [0.3081], "scale": 255.0}, ["--mean", 0.1307, "--std", 0.3081, "--scale", 255]),
-    ({"input_layout": "nchw", "input_shape": [1, 1, 28, 28]}, ["--input-layout", "nchw", "--input-shape", "1,1,28,28"]),
+    (
+        {"input_layout": "nchw", "input_shape": [1, 1, 28, 28]},
+        ["--input-layout", "nchw", "--input-shape", "1,1,28,28"],
+    ),
 ]
 
 
@@ -60,7 +66,9 @@ def test_so_does_calibration_on_an_array_and_on_its_file(tmp_path: Path) -> None
 
 
 def test_a_model_may_be_bytes(tmp_path: Path) -> None:
-    program = fhec.compile(MODEL.read_bytes(), mean=0.1307, std=0.3081, name="mine", classes=list("abcdefghij"))
+    program = fhec.compile(
+        MODEL.read_bytes(), mean=0.1307, std=0.3081, name="mine", classes=list("abcdefghij")
+    )
     assert program.name == "mine"
     assert program.classes == list("abcdefghij")
     # A copy without files beside it: ranges are those of interval arithmetic in both.

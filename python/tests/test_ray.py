@@ -69,7 +69,11 @@ def test_rows_that_cannot_be_answered_say_why_and_stop_no_other(shared, rows) ->
     }
     answered = evaluator(batch)
     assert [bool(answer) for answer in answered["answer"]] == [False, False, False, False, True, False]
-    for error, says in zip(answered["error"], ["belongs to key", "FHEB", "evaluation.keys", "no name", "", "no name"], strict=True):
+    for error, says in zip(
+        answered["error"],
+        ["belongs to key", "FHEB", "evaluation.keys", "no name", "", "no name"],
+        strict=True,
+    ):
         assert says in error and bool(says) == bool(error)
 
 

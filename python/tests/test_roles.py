@@ -35,7 +35,9 @@ def test_numbers_are_rounded_to_what_is_certain(client, session, digits) -> None
     np.testing.assert_allclose(rounded / step, np.round(rounded / step), atol=1e-6)
 
 
-def test_encryptions_of_one_image_differ_and_evaluations_of_one_ciphertext_do_not(client, session, digits) -> None:
+def test_encryptions_of_one_image_differ_and_evaluations_of_one_ciphertext_do_not(
+    client, session, digits
+) -> None:
     image = digits[0][0]
     one, two = client.encrypt(image), client.encrypt(image)
     assert one != two
@@ -90,7 +92,9 @@ def test_parties_apart_meet_in_files(program, digits, tmp_path: Path) -> None:
     assert (tmp_path / "keys" / "answers.count").read_text() == "1\n"
     # And the other way round.
     session = fhec.Server(tmp_path / "net.server.fhec").session(tmp_path / "server")
-    assert session.evaluate(fhec.Ciphertexts.open(tmp_path / "image.ct")) == fhec.Ciphertexts.open(tmp_path / "answer.ct")
+    assert session.evaluate(fhec.Ciphertexts.open(tmp_path / "image.ct")) == fhec.Ciphertexts.open(
+        tmp_path / "answer.ct"
+    )
 
 
 def test_keys_are_never_overwritten(program, keys, tmp_path: Path) -> None:
