@@ -7,10 +7,10 @@ use fhec_passes::options::{AGREEMENT, Relu};
 use serde_json::json;
 
 use super::args::{Common, Import};
-use super::normalisation::{NONE_GIVEN, Normalisation};
+use super::normalisation::Normalisation;
 use super::output::Output;
 use super::progress;
-use fhec_compiler::build::{self, Calibrated};
+use fhec_compiler::build::{self, Calibrated, NO_NORMALISATION};
 use fhec_compiler::report::activation_ranges::activation_ranges;
 
 /// Fit polynomials to a network's ReLUs on sample images
@@ -50,7 +50,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         build::calibrate(&args.model, &args.import.options()?, &preprocess, &args.calibration, relu)?;
     drop(spinner);
     if !known {
-        tracing::warn!("{NONE_GIVEN}");
+        tracing::warn!("{NO_NORMALISATION}");
     }
     let output = args.output.unwrap_or_else(|| args.model.with_extension("activations.json"));
     build::write_activations(&output, &activations)?;

@@ -13,12 +13,12 @@ use super::args::{Common, Import};
 use super::exit::{Exit, Failure};
 use super::gates::GateArgs;
 use super::inspect::summary;
-use super::normalisation::{NONE_GIVEN, Normalisation};
+use super::normalisation::Normalisation;
 use super::options::OptionArgs;
 use super::output::{Output, print};
 use super::prices::{PriceArgs, elsewhere};
 use super::{progress, timings};
-use fhec_compiler::build::{self, Built, Calibration, CompileError, Request};
+use fhec_compiler::build::{self, Built, Calibration, CompileError, NO_NORMALISATION, Request};
 use fhec_compiler::program;
 
 /// Compile an ONNX network into a homomorphic program
@@ -90,13 +90,13 @@ impl Args {
 pub(super) fn execute(args: Args, common: &Common) -> Result<Exit, Failure> {
     let start = Instant::now();
     let (preprocess, known) = args.normalisation.preprocess(&args.model)?;
-    let notes = (!known).then(|| NONE_GIVEN.to_string());
+    let notes = (!known).then(|| NO_NORMALISATION.to_string());
     let request = args.request(common, notes.into_iter().collect())?;
     let spinner = progress::spinner(common, "compiling");
     let built = build::from_file(&args.model, preprocess, &request)?;
     drop(spinner);
     if !known {
-        tracing::warn!("{NONE_GIVEN}");
+        tracing::warn!("{NO_NORMALISATION}");
     }
     args.gates.gates().check(&built.program.plan).map_err(CompileError::from)?;
     finish(&args, common, &built)?;

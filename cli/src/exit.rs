@@ -1,8 +1,6 @@
 //! How a command ends: exit codes, so that pipelines can tell a failed check from a failed command,
 //! and one line for an error.
 
-use std::process::ExitCode;
-
 use fhec_roles::RoleError;
 use fhec_runtime::exec::ExecError;
 
@@ -21,11 +19,12 @@ pub enum Exit {
     Worse,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Success => ExitCode::SUCCESS,
-            Exit::Worse => ExitCode::from(4),
+impl Exit {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Success => 0,
+            Exit::Worse => 4,
         }
     }
 }
@@ -43,11 +42,11 @@ pub enum Failure {
 
 impl Failure {
     /// The exit code.
-    pub fn code(&self) -> ExitCode {
+    pub fn code(&self) -> u8 {
         match self {
-            Failure::Limits(_) => ExitCode::from(3),
-            Failure::Interrupted(_) => ExitCode::from(INTERRUPTED),
-            Failure::Other(_) => ExitCode::FAILURE,
+            Failure::Limits(_) => 3,
+            Failure::Interrupted(_) => INTERRUPTED,
+            Failure::Other(_) => 1,
         }
     }
 
@@ -81,7 +80,7 @@ impl From<anyhow::Error> for Failure {
 
 /// `error` and its causes on one line, without control characters. Many errors say what their cause
 /// says: it is not said again.
-fn message(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn message(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let text =
         causes.map(ToString::to_string).fold(String::new(), |text, cause| match text.contains(&cause) {

@@ -8,6 +8,7 @@
 //! | `client`, `server` | the parts of a program that each party needs |
 //! | `keygen`, `encrypt`, `eval`, `decrypt` | client and server apart |
 //! | `run`, `simulate` | all roles on one machine; answers without encryption |
+//! | `completions`, `man`, `version` | for shells; for `man`; what `--version` says |
 //! | `bench` | measuring bootstraps, and what operations cost |
 //! | `args`, `options`, `gates`, `normalisation`, `prices`, `quantities` | arguments that several subcommands share |
 //! | `output`, `progress`, `timings`, `exit`, `interrupt` | what goes out, how a command ends, and when |
@@ -20,6 +21,7 @@ mod calibrate;
 mod check;
 mod client;
 mod compile;
+mod completions;
 mod decrypt;
 mod diff;
 mod encrypt;
@@ -29,6 +31,7 @@ mod gates;
 mod inspect;
 mod interrupt;
 mod keygen;
+mod man;
 mod normalisation;
 mod options;
 mod output;
@@ -39,8 +42,10 @@ mod run;
 mod server;
 mod simulate;
 mod timings;
+mod version;
 
-use std::io::{IsTerminal, stderr};
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write, stderr};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -49,7 +54,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-pub use exit::{Exit, Failure};
+pub use exit::{Exit, Failure, message};
 pub use output::print;
 
 use args::Common;
@@ -59,6 +64,7 @@ use args::Common;
 #[command(
     name = "fhec",
     version,
+    long_version = version::long(),
     about = "Run pretrained ONNX networks on encrypted data",
     long_about = "fhec compiles a pretrained ONNX CNN into a scheduled RNS-CKKS program and runs it on encrypted images. \
         The compiler decides everything a homomorphic program needs: polynomial activations, packing, levels, \
@@ -103,6 +109,29 @@ enum Command {
     Eval(eval::Args),
     Decrypt(decrypt::Args),
     Bench(bench::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// The whole command: parses `args`, the name of the program first, runs the subcommand, and prints
+/// one line where that fails. Returns the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and versions come this way, too. Nothing to do if nobody listens.
+            let _ = error.print();
+            return error.exit_code().try_into().unwrap_or(u8::MAX);
+        }
+    };
+    match execute(cli) {
+        Ok(exit) => exit.code(),
+        Err(failure) => {
+            // One line, causes included; nothing to do if standard error is gone.
+            let _ = writeln!(stderr(), "error: {}", failure.message());
+            failure.code()
+        }
+    }
 }
 
 /// Sets up logging and threads and runs the subcommand.
@@ -134,6 +163,8 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Eval(args) => eval::execute(args, &common),
         Command::Decrypt(args) => decrypt::execute(args, &common),
         Command::Bench(args) => bench::execute(args, &common),
+        Command::Completions(args) => completions::execute(args),
+        Command::Man(args) => man::execute(args),
     }?;
     Ok(Exit::Success)
 }

@@ -1,18 +1,7 @@
-//! Entry point of the `fhec` binary: parse, run, report.
+//! Entry point of the `fhec` binary.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use fhec_cli::{Cli, execute};
-
 fn main() -> ExitCode {
-    match execute(Cli::parse()) {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            // One line, causes included; nothing to do if standard error is gone.
-            use std::io::Write;
-            let _ = writeln!(std::io::stderr(), "error: {}", failure.message());
-            failure.code()
-        }
-    }
+    ExitCode::from(fhec_cli::main(std::env::args_os()))
 }

@@ -7,10 +7,6 @@ use anyhow::Result;
 use super::args::Numbers;
 use fhec_compiler::data::{InputLayout, PictureFit, Preprocess, preprocess};
 
-/// Said where nothing tells the normalisation.
-pub const NONE_GIVEN: &str =
-    "no normalisation given: pixels are only divided by 255 (see --mean, --std, --preprocess)";
-
 /// Normalisation given on the command line, in a file, or beside the model.
 #[derive(clap::Args, Debug)]
 pub struct Normalisation {

@@ -54,8 +54,17 @@ pub fn print(text: &str) -> Result<()> {
     write_to(io::stdout().lock(), &shown(text))
 }
 
-fn write_to(mut out: impl Write, text: &str) -> Result<()> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+/// The same of bytes that no file has a part in.
+pub fn verbatim(bytes: &[u8]) -> Result<()> {
+    write_bytes(io::stdout().lock(), bytes)
+}
+
+fn write_to(out: impl Write, text: &str) -> Result<()> {
+    write_bytes(out, text.as_bytes())
+}
+
+fn write_bytes(mut out: impl Write, bytes: &[u8]) -> Result<()> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to standard output"),
     }

@@ -23,7 +23,7 @@ use serde::Deserialize;
 pub use self::error::{Cause, CompileError, RangesError};
 
 use crate::activation_ranges::{ActivationRanges, activation_ranges};
-use crate::data::{Dataset, Preprocess, preprocess};
+use crate::data::{DataError, Dataset, ImageArray, ImageShape, Preprocess, preprocess};
 use crate::onnx::{self, ImportOptions, Imported};
 use crate::program::check_network;
 use fhec_roles::files::{self, Access};
@@ -31,11 +31,17 @@ use fhec_roles::files::{self, Access};
 /// Files of ranges and of fitted activations are a few lines per activation.
 const MAX_RANGES_BYTES: u64 = 16 << 20;
 
+/// A note for the plan where nothing tells the normalisation.
+pub const NO_NORMALISATION: &str =
+    "no normalisation given: pixels are only divided by 255 (see --mean, --std, --preprocess)";
+
 /// Where activation ranges come from.
 #[derive(Clone, Debug)]
 pub enum Calibration {
     /// Measured on the images of a file.
     Images(PathBuf),
+    /// Measured on images that are in memory.
+    Array(ImageArray),
     /// Read from a JSON file.
     Ranges(PathBuf),
     /// From `net.calibration.json` beside `net.onnx`, or else by interval arithmetic.
@@ -107,6 +113,15 @@ pub(crate) fn import(
     let model = path.display().to_string();
     let imported = onnx::import_with(path, options)
         .map_err(|error| CompileError::Import { model: model.clone(), source: Box::new(error) })?;
+    runnable(model, imported, preprocess)
+}
+
+/// `imported`, if it can be run on images normalised by `preprocess`, and that for this network.
+fn runnable(
+    model: String,
+    imported: Imported,
+    preprocess: Preprocess,
+) -> Result<(Imported, Preprocess), CompileError> {
     let preprocess = match *imported.func.inputs() {
         [input] => preprocess.for_input(&imported.func.ty(input).shape),
         _ => preprocess,
@@ -122,23 +137,14 @@ pub(crate) fn import(
 /// [`CompileError`].
 pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Result<Built, CompileError> {
     let start = Instant::now();
-    let (Imported { func: network, notes, .. }, preprocess) = import(path, &request.import, preprocess)?;
+    let (imported, preprocess) = import(path, &request.import, preprocess)?;
     tracing::debug!(step = "import", seconds = start.elapsed().as_secs_f64(), "model imported");
-    let mut request = request.clone();
-    request.notes.extend(notes);
-    let request = &request;
     let beside = path.with_extension("calibration.json");
     let ranges_file = match &request.calibration {
         Calibration::Ranges(file) => Some(file.clone()),
         Calibration::BesideModel if beside.is_file() => Some(beside),
         _ => None,
     };
-    let start = Instant::now();
-    let images = match &request.calibration {
-        Calibration::Images(file) => Some(open_calibration(path, &network, file, &preprocess)?),
-        _ => None,
-    };
-    tracing::debug!(step = "read-images", seconds = start.elapsed().as_secs_f64(), "images read");
     let ranges = ranges_file.map(|file| read_ranges(&file)).transpose()?;
     let beside = path.with_extension("activations.json");
     let activations = match (&request.calibration, request.options.relu) {
@@ -146,8 +152,57 @@ pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Resu
         _ => None,
     };
     let name = path.file_stem().map_or("network".into(), |stem| stem.to_string_lossy().into_owned());
+    from_imported(imported, &name, &path.display().to_string(), preprocess, (ranges, activations), request)
+}
+
+/// Compiles a model that is in memory and calls it `name`. [`Calibration::BesideModel`] means
+/// interval arithmetic here, and external data are not found.
+///
+/// # Errors
+/// [`CompileError`].
+pub fn from_bytes(
+    model: &[u8],
+    name: &str,
+    preprocess: Preprocess,
+    request: &Request,
+) -> Result<Built, CompileError> {
+    let imported = onnx::import_bytes(model, None, &request.import)
+        .map_err(|error| CompileError::Import { model: name.into(), source: Box::new(error) })?;
+    let (imported, preprocess) = runnable(name.into(), imported, preprocess)?;
+    let ranges = match &request.calibration {
+        Calibration::Ranges(file) => Some(read_ranges(file)?),
+        _ => None,
+    };
+    from_imported(imported, name, name, preprocess, (ranges, None), request)
+}
+
+/// Compiles what was imported from `model`; `known` are ranges and fitted activations from files.
+fn from_imported(
+    imported: Imported,
+    name: &str,
+    model: &str,
+    preprocess: Preprocess,
+    known: (Option<BTreeMap<String, Range>>, Option<Activations>),
+    request: &Request,
+) -> Result<Built, CompileError> {
+    let Imported { func: network, notes, .. } = imported;
+    let start = Instant::now();
+    let open = |file, shape| Dataset::open_for(file, shape, &preprocess);
+    let images = match &request.calibration {
+        Calibration::Images(file) => {
+            Some(calibration(model, &network, &preprocess, |shape| open(file, shape))?)
+        }
+        Calibration::Array(images) => {
+            Some(calibration(model, &network, &preprocess, |shape| Dataset::from_array(images, shape))?)
+        }
+        Calibration::Ranges(_) | Calibration::BesideModel => None,
+    };
+    tracing::debug!(step = "read-images", seconds = start.elapsed().as_secs_f64(), "images read");
+    let (ranges, activations) = known;
     let known = Known { images, ranges, activations };
-    build(network, &name, path.display().to_string(), preprocess, &known, request)
+    let mut request = request.clone();
+    request.notes.extend(notes);
+    build(network, name, model.into(), preprocess, &known, &request)
 }
 
 /// What [`calibrate`] yields.
@@ -173,10 +228,11 @@ pub fn calibrate(
 ) -> Result<Calibrated, CompileError> {
     let (Relu::Agreement(_) | Relu::Depth(_)) = relu else { return Err(CompileError::NothingToFit) };
     let (Imported { func: network, .. }, preprocess) = import(path, options, preprocess.clone())?;
-    let images = open_calibration(path, &network, images, &preprocess)?;
+    let model = path.display().to_string();
+    let open = |shape| Dataset::open_for(images, shape, &preprocess);
+    let images = calibration(&model, &network, &preprocess, open)?;
     let known = Source::Images(&images).into();
     let passes = CompileOptions { relu, ..CompileOptions::default() }.nn(&known);
-    let model = path.display().to_string();
     let result = run_nn(&network, &known.source, &passes, &mut |_, _| ())
         .map_err(|error| CompileError::Fit { model: model.clone(), source: Box::new(error) })?;
     let broken = |what| {
@@ -260,16 +316,16 @@ fn identifier(name: &str) -> String {
     if word.starts_with(|c: char| c.is_ascii_alphabetic()) { word } else { format!("net_{word}") }
 }
 
-/// The images in `path`, as inputs of `network`, the one in `model`.
-fn open_calibration(
-    model: &Path,
+/// Images, opened for the shape of those that `network` takes, as its inputs. The network is the
+/// one in `model`.
+fn calibration(
+    model: &str,
     network: &Func<Nn>,
-    path: &Path,
     preprocess: &Preprocess,
+    open: impl FnOnce(ImageShape) -> Result<Dataset, DataError>,
 ) -> Result<Vec<Vec<Tensor>>, CompileError> {
-    let unusable = |source: Cause| CompileError::Network { model: model.display().to_string(), source };
-    let shape = check_network(network, preprocess).map_err(|error| unusable(error.into()))?;
-    let dataset = Dataset::open_for(path, shape, preprocess)?;
+    let unusable = |source: Cause| CompileError::Network { model: model.into(), source };
+    let dataset = open(check_network(network, preprocess).map_err(|error| unusable(error.into()))?)?;
     let shape = &network.ty(network.inputs()[0]).shape;
     let image = |index| {
         let image = Tensor::new(shape.clone(), dataset.input(index, preprocess)?);

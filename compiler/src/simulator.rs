@@ -18,6 +18,7 @@ pub struct Simulator {
     program: Arc<Program>,
     clear: Clear,
     noisy: Option<Simulation>,
+    control: Control,
 }
 
 /// What a simulated run answers.
@@ -46,7 +47,14 @@ impl Simulator {
             program: Arc::clone(program),
             noisy: (!exact).then(|| Simulation::new(&schedule, &program.interface.params)),
             clear: Clear::new(&schedule),
+            control: Control::default(),
         }
+    }
+
+    /// The same, whose runs end where `control` says so.
+    #[must_use]
+    pub fn under(self, control: Control) -> Self {
+        Simulator { control, ..self }
     }
 
     /// The logits that decrypting the answer for `image` (preprocessed, `[c][y][x]`) would give;
@@ -72,17 +80,17 @@ impl Simulator {
     ) -> Result<Simulated, RoleError> {
         let interface = &self.program.interface;
         let slots = interface.pack(image)?;
-        let (mut seen, control) = (exec::seen(seen), Control::default());
+        let (mut seen, control) = (exec::seen(seen), &self.control);
         let (outputs, overflows) = match &self.noisy {
             Some(simulation) => {
                 let run = simulation.run(seed);
                 let encrypted = run.encrypt(0, &interface.input.ty, slots, EncryptionKind::SecretKey);
-                let outputs = exec::execute_from(&run, vec![encrypted], known, &control, &mut (), &mut seen)?;
+                let outputs = exec::execute_from(&run, vec![encrypted], known, control, &mut (), &mut seen)?;
                 (outputs, run.overflows())
             }
             None => {
                 let outputs =
-                    exec::execute_from(&self.clear, vec![slots], known, &control, &mut (), &mut seen)?;
+                    exec::execute_from(&self.clear, vec![slots], known, control, &mut (), &mut seen)?;
                 (outputs, Vec::new())
             }
         };

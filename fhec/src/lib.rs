@@ -37,10 +37,11 @@
 //! | what | where |
 //! |---|---|
 //! | programs and their parts | [`Program`], [`Interface`], [`Plan`]; [`open`], [`open_interface`], [`write()`], [`write_interface`] |
-//! | compiles | [`compile`], [`CompileOptions`], [`CompileError`] |
+//! | compiles | [`compile`], [`from_file`], [`from_bytes`], [`CompileOptions`], [`CompileError`] |
 //! | both parties | [`context`], [`Client`], [`Server`], [`Session`], [`KeyFolder`], [`exchange`], [`checkpoint`] |
 //! | ends of runs | [`Control`] |
-//! | rehearsals without encryption | [`Simulator`], [`reference_logits`] |
+//! | rehearsals without encryption | [`Simulator`], [`simulate`], [`summarise`], [`reference_logits`] |
+//! | plans for people | [`plan_summary`], [`plan_page`], [`plan_summary_page`] |
 //! | images | [`Dataset`], [`Preprocess`] |
 //!
 //! `docs/threat-model.md` in the repository says who is trusted with what, and what a server must
@@ -49,15 +50,20 @@
 #![forbid(unsafe_code)]
 
 pub use fhec_ir::plan::Plan;
+pub use fhec_ir::program::{Ending, InputLayout};
 pub use fhec_ir::program::{
     Interface, InterfaceError, Port, Preprocess, PreprocessError, Program, ProgramError, ProgramId,
 };
 pub use fhec_ir::security::{Certificate, CertifiedSecret, DEFAULT_FLOOR, SecurityError};
+pub use fhec_roles::files::FileError;
 pub use fhec_roles::{
     Answer, Client, KeyFolder, Progress, RoleError, Server, Session, checkpoint, context,
     encrypt_with_public_key, exchange,
 };
+pub use fhec_roles::{answers, core_dumps};
+pub use fhec_runtime::EvalError;
 pub use fhec_runtime::exec::{Control, ExecError, Observer, ProgramKeys};
+pub use fhec_runtime::ring::Context;
 
 #[cfg(feature = "compile")]
 pub use self::of_compiler::*;
@@ -67,14 +73,24 @@ mod of_compiler {
     use std::path::Path;
     use std::sync::Arc;
 
-    use fhec_compiler::build::from_file;
-    pub use fhec_compiler::build::{CompileError, Request};
-    pub use fhec_compiler::data::{DataError, Dataset, preprocess};
-    pub use fhec_compiler::error::{OpenError, RehearsalError};
-    pub use fhec_compiler::program::{
-        argmax, open, open_images, open_interface, reference_logits, write, write_interface,
+    pub use fhec_compiler::build::{
+        Built, Calibration, CompileError, NO_NORMALISATION, Request, from_bytes, from_file,
     };
+    pub use fhec_compiler::costs::{self, CostsError};
+    pub use fhec_compiler::data::{DataError, Dataset, ImageArray, ImageShape, preprocess};
+    pub use fhec_compiler::error::{OpenError, RehearsalError};
+    pub use fhec_compiler::gates::{GateError, Gates};
+    pub use fhec_compiler::memory;
+    pub use fhec_compiler::onnx::ImportOptions;
+    pub use fhec_compiler::program::{
+        argmax, open, open_images, open_interface, reference_logits, rounded, write, write_interface,
+    };
+    pub use fhec_compiler::report::page::page as plan_page;
+    pub use fhec_compiler::report::page::summary as plan_summary_page;
+    pub use fhec_compiler::report::summary::summary as plan_summary;
+    pub use fhec_compiler::simulation::{Outcome, Summary, simulate, summarise, wilson};
     pub use fhec_compiler::simulator::{Simulated, Simulator};
+    pub use fhec_passes::error::PassError;
     pub use fhec_passes::options::{CompileOptions, Relu, SecurityLevel};
 
     use crate::Program;

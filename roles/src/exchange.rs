@@ -11,7 +11,7 @@
 //! parameters and a checksum; what does not fit is refused with a reason.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use fhec_ir::ckks::CiphertextType;
@@ -147,6 +147,24 @@ pub fn read_evaluation_keys(folder: &Path, context: &Context) -> Result<ProgramK
     })
 }
 
+/// Writes the keys of the server alone into `folder`, which is made if need be.
+///
+/// # Errors
+/// [`ExchangeError::KeysExist`] if it has such keys: nothing is overwritten.
+pub fn write_evaluation_keys(
+    folder: &Path,
+    context: &Context,
+    keys: &ProgramKeys,
+) -> Result<u64, ExchangeError> {
+    let in_folder = |source| ExchangeError::Folder { path: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(in_folder)?;
+    let path = folder.join(EVALUATION);
+    if path.exists() {
+        return Err(ExchangeError::KeysExist { path });
+    }
+    Ok(files::write_atomically(&path, Access::Ordinary, |mut writer| keys.write(context, &mut writer))?)
+}
+
 /// Size in bytes of the evaluation key file.
 pub fn evaluation_key_bytes(folder: &Path) -> Option<u64> {
     fs::metadata(folder.join(EVALUATION)).ok().map(|metadata| metadata.len())
@@ -172,21 +190,38 @@ pub fn write_seeded_ciphertexts(
     write_bundle(path, bundle, |ciphertext| ciphertext.to_bytes(context))
 }
 
+/// What [`write_ciphertexts`] writes, in memory.
+pub fn ciphertexts_to_bytes(context: &Context, bundle: &[Ciphertext]) -> Vec<u8> {
+    in_memory(bundle, |ciphertext| ciphertext.to_bytes(context))
+}
+
+/// What [`write_seeded_ciphertexts`] writes, in memory.
+pub fn seeded_ciphertexts_to_bytes(context: &Context, bundle: &[SeededCiphertext]) -> Vec<u8> {
+    in_memory(bundle, |ciphertext| ciphertext.to_bytes(context))
+}
+
 fn write_bundle<C>(
     path: &Path,
     bundle: &[C],
     to_bytes: impl Fn(&C) -> Vec<u8>,
 ) -> Result<u64, ExchangeError> {
-    let bytes = files::write_atomically(path, Access::Ordinary, |writer| {
-        writer.write_all(BUNDLE_MAGIC)?;
-        writer.write_all(&(bundle.len() as u64).to_le_bytes())?;
-        bundle.iter().try_for_each(|ciphertext| {
-            let bytes = to_bytes(ciphertext);
-            writer.write_all(&(bytes.len() as u64).to_le_bytes())?;
-            writer.write_all(&bytes)
-        })
-    })?;
-    Ok(bytes)
+    Ok(files::write_atomically(path, Access::Ordinary, |writer| put_bundle(writer, bundle, to_bytes))?)
+}
+
+fn in_memory<C>(bundle: &[C], to_bytes: impl Fn(&C) -> Vec<u8>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_bundle(&mut bytes, bundle, to_bytes).expect("a vector takes all bytes");
+    bytes
+}
+
+fn put_bundle<C>(writer: &mut dyn Write, bundle: &[C], to_bytes: impl Fn(&C) -> Vec<u8>) -> io::Result<()> {
+    writer.write_all(BUNDLE_MAGIC)?;
+    writer.write_all(&(bundle.len() as u64).to_le_bytes())?;
+    bundle.iter().try_for_each(|ciphertext| {
+        let bytes = to_bytes(ciphertext);
+        writer.write_all(&(bytes.len() as u64).to_le_bytes())?;
+        writer.write_all(&bytes)
+    })
 }
 
 /// Reads a bundle of ciphertexts, of which the program says that it is of type `ty`: a file that is
@@ -210,17 +245,50 @@ pub fn read_answer(
     read_bundle(path, context, types, Ciphertext::from_full_bytes)
 }
 
+/// [`read_ciphertexts`] of bytes in memory; `name` stands for the file in errors.
+pub fn ciphertexts_from_bytes(
+    name: &Path,
+    bytes: &[u8],
+    context: &Context,
+    ty: &CiphertextType,
+) -> Result<Vec<Ciphertext>, ExchangeError> {
+    parse_bundle(name, bytes, context, std::slice::from_ref(ty), Ciphertext::from_bytes)
+}
+
+/// [`read_answer`] of bytes in memory; `name` stands for the file in errors.
+pub fn answer_from_bytes(
+    name: &Path,
+    bytes: &[u8],
+    context: &Context,
+    types: &[CiphertextType],
+) -> Result<Vec<Ciphertext>, ExchangeError> {
+    parse_bundle(name, bytes, context, types, Ciphertext::from_full_bytes)
+}
+
+/// Reads one ciphertext.
+type FromBytes = fn(&Context, &[u8]) -> Result<Ciphertext, FormatError>;
+
 fn read_bundle(
     path: &Path,
     context: &Context,
     types: &[CiphertextType],
-    from_bytes: impl Fn(&Context, &[u8]) -> Result<Ciphertext, FormatError>,
+    from_bytes: FromBytes,
 ) -> Result<Vec<Ciphertext>, ExchangeError> {
     let most = |ty: &CiphertextType| {
         let each = Ciphertext::max_bytes(context, ty) as u64 + BUNDLE_LENGTH;
         (ty.vectors as u64).saturating_mul(each)
     };
     let bytes = files::read(path, types.iter().map(most).fold(BUNDLE_HEADER, u64::saturating_add))?;
+    parse_bundle(path, &bytes, context, types, from_bytes)
+}
+
+fn parse_bundle(
+    path: &Path,
+    bytes: &[u8],
+    context: &Context,
+    types: &[CiphertextType],
+    from_bytes: FromBytes,
+) -> Result<Vec<Ciphertext>, ExchangeError> {
     let error = |reason: String| ExchangeError::Bundle { path: path.to_owned(), reason };
     let truncated = || error("the ciphertext file is truncated".into());
     let rest = bytes.strip_prefix(BUNDLE_MAGIC);

@@ -62,6 +62,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// The program.
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
     /// The client's keys.
     pub fn keys(&self) -> &Arc<ProgramKeys> {
         self.session.keys()

@@ -162,6 +162,7 @@ fn crates_stand_on_what_they_may_use() {
         ("compiler", &["fhec-ir", "fhec-models", "fhec-passes", "fhec-roles", "fhec-runtime"]),
         ("cli", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
         ("fhec", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
+        ("python", &["fhec", "fhec-cli"]),
     ];
     for (member, expected) in arrows {
         assert_eq!(of(member, &|name| name.starts_with("fhec")), expected, "{member}");

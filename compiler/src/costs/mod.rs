@@ -56,6 +56,15 @@ impl std::str::FromStr for Prices {
     }
 }
 
+impl Prices {
+    /// What the environment's `FHEC_COSTS` asks for, as the command line does; else this machine's.
+    pub fn of_environment() -> Self {
+        let asked = env::var("FHEC_COSTS").unwrap_or_else(|_| "auto".into());
+        let Ok(prices) = asked.parse();
+        prices
+    }
+}
+
 /// Prices that were found, and what should be known of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {

@@ -60,6 +60,26 @@ impl Samples {
     }
 }
 
+/// Images in memory whose dimensions nobody has compared with a network's yet: row-major, of any
+/// shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageArray {
+    shape: Vec<usize>,
+    samples: Samples,
+}
+
+impl ImageArray {
+    /// Pixels, 0 to 255: preprocessing applies.
+    pub fn pixels(shape: Vec<usize>, pixels: Vec<u8>) -> Self {
+        ImageArray { shape, samples: Samples::Pixels(pixels) }
+    }
+
+    /// Numbers that are the network's input already.
+    pub fn values(shape: Vec<usize>, values: Vec<f32>) -> Self {
+        ImageArray { shape, samples: Samples::Values(values) }
+    }
+}
+
 /// Images of one shape, with their classes where the file tells.
 ///
 /// Files of bytes hold pixels, and [`Dataset::input`] preprocesses them. Files of other numbers
@@ -101,6 +121,15 @@ impl Dataset {
         Wanted { shape: expected, preprocess: &Preprocess::default() }
             .parse(bytes, path)
             .map_err(|problem| DataError { path: path.to_owned(), problem: Box::new(problem) })
+    }
+
+    /// Images in memory, in any order of dimensions that a `.npy` file may have.
+    ///
+    /// *Errors*: [`DataError`], as for such a file.
+    pub fn from_array(array: &ImageArray, expected: ImageShape) -> Result<Dataset, DataError> {
+        let empty = expected.contains(&0).then_some(Problem::EmptyShape { expected });
+        let dataset = empty.map_or_else(|| npy::of_array(array, expected), Err);
+        dataset.map_err(|problem| DataError { path: "the array".into(), problem: Box::new(problem) })
     }
 
     /// `samples` must be whole images of `shape`, `labels` one per image: the readers have checked

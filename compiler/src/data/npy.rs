@@ -16,7 +16,7 @@ use std::io::{Cursor, Read};
 
 use zip::ZipArchive;
 
-use super::{Dataset, ImageShape, Problem, Samples, bounded};
+use super::{Dataset, ImageArray, ImageShape, Problem, Samples, bounded};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 const IMAGE_NAMES: [&str; 3] = ["images", "x", "data"];
@@ -26,6 +26,26 @@ const MAX_ARRAYS: usize = 64;
 
 pub(super) fn read_npy(bytes: &[u8], expected: ImageShape) -> Result<Dataset, Problem> {
     let array = Array::parse("of the file", bytes)?;
+    Dataset::new(expected, array.images(expected)?, None)
+}
+
+/// Images of an array in memory.
+pub(super) fn of_array(array: &ImageArray, expected: ImageShape) -> Result<Dataset, Problem> {
+    let ImageArray { shape, samples } = array;
+    let promised = shape.iter().try_fold(1u128, |n, &d| n.checked_mul(d as u128)).unwrap_or(u128::MAX);
+    if promised != samples.len() as u128 {
+        return Err(Problem::Length { promised, found: samples.len() });
+    }
+    let bytes: Vec<u8>;
+    let (kind, data) = match samples {
+        Samples::Pixels(pixels) => (b'u', &pixels[..]),
+        Samples::Values(values) => {
+            bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (b'f', &bytes[..])
+        }
+    };
+    let element = Element { kind, bytes: if kind == b'u' { 1 } else { 4 }, big_endian: false };
+    let array = Array { name: "in memory", element, fortran: false, shape: shape.clone(), data };
     Dataset::new(expected, array.images(expected)?, None)
 }
 

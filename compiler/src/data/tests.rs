@@ -675,3 +675,26 @@ proptest! {
         let _ = parsed(bytes, Path::new("a.npy"), GRAY);
     }
 }
+
+#[test]
+fn an_array_in_memory_is_what_its_file_is() {
+    let pixels = Array4::from_shape_fn((2, 2, 4, 3), |(n, y, x, c)| (n * 100 + y * 12 + x * 3 + c) as u8);
+    let values = pixels.mapv(|pixel| f32::from(pixel) / 7.0);
+    let from_file = |bytes: Vec<u8>| Dataset::from_bytes(bytes, "a.npy", COLOUR).unwrap();
+    let shape = || pixels.shape().to_vec();
+    let array = ImageArray::pixels(shape(), pixels.iter().copied().collect());
+    assert_eq!(Dataset::from_array(&array, COLOUR).unwrap(), from_file(npy(&pixels)));
+    let array = ImageArray::values(shape(), values.iter().copied().collect());
+    assert_eq!(Dataset::from_array(&array, COLOUR).unwrap(), from_file(npy(&values)));
+    let problem = |array: ImageArray| *Dataset::from_array(&array, COLOUR).unwrap_err().problem;
+    assert!(matches!(problem(ImageArray::pixels(shape(), vec![0; 3])), Problem::Length { found: 3, .. }));
+    assert!(matches!(problem(ImageArray::pixels(vec![7], vec![0; 7])), Problem::Shape { .. }));
+    assert!(matches!(problem(ImageArray::values(shape(), vec![f32::NAN; 48])), Problem::NotFinite { .. }));
+    assert!(matches!(problem(ImageArray::pixels(vec![usize::MAX; 3], vec![])), Problem::Length { .. }));
+    let none = Dataset::from_array(&array_of_none(), [0, 2, 4]).unwrap_err();
+    assert!(matches!(*none.problem, Problem::EmptyShape { .. }));
+}
+
+fn array_of_none() -> ImageArray {
+    ImageArray::pixels(vec![0, 2, 4], Vec::new())
+}

@@ -30,6 +30,11 @@ pub fn page(program: &Program, measured: Option<&[OpTime]>) -> String {
     document(&format!("{}: the plan", plan.network), &body)
 }
 
+/// The first table of the page alone, for a notebook: no style, no script.
+pub fn summary(program: &Program) -> String {
+    summary_table(summary::rows(&program.plan))
+}
+
 /// A page whole in itself.
 fn document(title: &str, body: &str) -> String {
     let title = escape(title);
