@@ -36,8 +36,8 @@ pub struct Args {
     /// How many images were encrypted [default: as many as the program takes at a time]
     #[arg(long, value_name = "N")]
     count: Option<NonZeroUsize>,
-    /// Write the answers: first outputs as an array (.npy), all outputs as arrays by name (.npz), or
-    /// the first output of one input as a picture (.png)
+    /// Write the answers: first outputs as an array (.npy), all outputs as arrays by name (.npz),
+    /// or the first output of one input as a picture (.png)
     #[arg(long, value_name = "FILE", conflicts_with = "class_only")]
     save: Option<PathBuf>,
     /// Print the class alone

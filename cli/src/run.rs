@@ -66,8 +66,8 @@ pub struct Args {
     /// and predicted time per layer
     #[arg(long, value_name = "TRACE.json")]
     profile: Option<PathBuf>,
-    /// Write the answers: first outputs as an array (.npy), all outputs as arrays by name (.npz), or
-    /// the first output of one input as a picture (.png)
+    /// Write the answers: first outputs as an array (.npy), all outputs as arrays by name (.npz),
+    /// or the first output of one input as a picture (.png)
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     /// With --checkpoint: print all digits of the logits. The key is kept then, and digits beyond

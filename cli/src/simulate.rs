@@ -29,7 +29,8 @@ pub struct Args {
     /// Compiled program
     #[arg(value_name = "PROGRAM")]
     program: PathBuf,
-    /// Inputs: CIFAR records, MNIST IDX, .npy, .npz, CSV, or a folder of pictures (of a folder per class)
+    /// Inputs: CIFAR records, MNIST IDX, .npy, .npz, CSV, or pictures in a folder, or in a folder
+    /// per class
     #[arg(long, value_name = "FILE")]
     dataset: PathBuf,
     /// Only the first N images

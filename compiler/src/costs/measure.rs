@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(150);
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// In about three seconds, for predictions within some percent of those of [`Effort::Thorough`].
+    /// In about three seconds.
     Quick,
     /// In half a minute.
     Thorough,

@@ -12,9 +12,10 @@
 //! | `preprocess` | `(p / scale - mean) / std`, per channel |
 //!
 //! The network says what shape it wants; a file of another shape is an error that names both.
-//! Pictures alone are made to fit, and only where a [`PictureFit`] says so. Formats are told apart by their first bytes, the file's name deciding
-//! only where those cannot. Any of them may be gzip'd. Files are taken as hostile: sizes in headers
-//! are compared with the bytes that are there before anything of that size is allocated.
+//! Pictures alone are made to fit, and only where a [`PictureFit`] says so. Formats are told apart
+//! by their first bytes, the file's name deciding only where those cannot. Any of them may be
+//! gzip'd. Files are taken as hostile: sizes in headers are compared with the bytes that are there
+//! before anything of that size is allocated.
 
 mod cifar;
 mod error;

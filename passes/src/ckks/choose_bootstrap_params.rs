@@ -55,8 +55,8 @@ fn sine_of(recipe: &Recipe) -> SineOf {
     (bound, double_angles, cosine_degree, arcsine_degree, log_message_ratio)
 }
 
-/// Recipes of all sets for one ring whose bootstraps leave at least `least_levels` levels, and whose
-/// modulus is planned to be within the limit of the security level.
+/// Recipes of all sets for one ring whose bootstraps leave at least `least_levels` levels, and
+/// whose modulus is planned to be within the limit of the security level.
 pub fn recipes(log_n: u32, least_levels: Level, options: &ParamOptions) -> Result<Vec<Recipe>, SetError> {
     let name = || format!("n{log_n}-{}", options.security);
     let limit = match security::max_log_qp(log_n, options.secret, options.security.bits()) {
@@ -80,8 +80,8 @@ pub fn recipes(log_n: u32, least_levels: Level, options: &ParamOptions) -> Resul
     Ok(recipes)
 }
 
-/// The set of one of [`recipes`]; `None` if its modulus is beyond the limit after all, as primes are
-/// not exactly their size.
+/// The set of one of [`recipes`]; `None` if its modulus is beyond the limit after all, as primes
+/// are not exactly their size.
 pub fn build(recipe: &Recipe, sines: &SineTable) -> Result<Option<BootstrapSet>, SetError> {
     match recipe.build_with(sines.of(recipe)?) {
         Ok(set) => Ok(Some(set)),
