@@ -118,12 +118,16 @@ pub struct Import {
     /// one of several inputs
     #[arg(long, value_name = "SHAPE")]
     input_shape: Vec<InputShape>,
+    /// Refuse a quantised model: its values are compiled as real numbers, saturated but not rounded
+    /// to steps
+    #[arg(long)]
+    keep_rounding: bool,
 }
 
 impl Import {
     /// The same for the importer.
     pub fn options(&self) -> Result<ImportOptions> {
-        let mut options = ImportOptions::default();
+        let mut options = ImportOptions { keep_rounding: self.keep_rounding, ..ImportOptions::default() };
         for InputShape { name, shape } in &self.input_shape {
             let other = options.input_shapes.insert(name.clone(), shape.clone());
             ensure!(other.is_none(), "--input-shape is given twice for the same input");

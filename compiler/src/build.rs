@@ -16,8 +16,10 @@ use fhec_models::Network;
 use fhec_passes::compile::{Compiled, compile};
 use fhec_passes::nn::activations::Activations;
 use fhec_passes::nn::calibrate::{Range, Source};
+use fhec_passes::nn::join_inputs::join_inputs;
 use fhec_passes::options::{CompileOptions, Knowledge, Relu};
 use fhec_passes::pipeline::run_nn;
+use fhec_passes::report::Passed;
 use serde::Deserialize;
 
 pub use self::error::{Cause, CompileError, RangesError};
@@ -119,9 +121,15 @@ pub(crate) fn import(
 /// `imported`, if it can be run on images normalised by `preprocess`, and that for this network.
 fn runnable(
     model: String,
-    imported: Imported,
+    mut imported: Imported,
     preprocess: Preprocess,
 ) -> Result<(Imported, Preprocess), CompileError> {
+    let joined = join_inputs(&imported.func);
+    let Passed { func, report, .. } =
+        joined.map_err(|error| CompileError::of_passes(model.clone(), error))?;
+    imported.notes.extend(report.notes);
+    imported.inputs = func.inputs().iter().map(|&x| func.value_name(x).unwrap_or("").into()).collect();
+    imported.func = func;
     let preprocess = match *imported.func.inputs() {
         [input] => preprocess.for_input(&imported.func.ty(input).shape),
         _ => preprocess,

@@ -114,7 +114,7 @@ fn import(model: &Path, inputs: Option<&[usize]>) -> Result<Imported, ImportErro
     if plain.as_ref().is_ok_and(fits) {
         return plain;
     }
-    let options = ImportOptions { input_shapes: [(String::new(), shape)].into() };
+    let options = ImportOptions { input_shapes: [(String::new(), shape)].into(), ..ImportOptions::default() };
     // What it says without the shape is what counts.
     plain
         .and_then(|_| onnx::import_with(model, &options))

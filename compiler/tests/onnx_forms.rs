@@ -278,3 +278,24 @@ fn the_documentation_names_every_supported_operator() {
     }
     assert!(page.contains(&format!("opset {} to {}", onnx::OLDEST_OPSET, onnx::NEWEST_OPSET)));
 }
+
+#[test]
+fn rounding_is_left_out_or_refused() {
+    let mut quantised = model(13, &[1, 4]);
+    store(&mut quantised, floats("scale", &[], &[0.5]));
+    node(&mut quantised, "QuantizeLinear", &["x", "scale"], &["codes"]);
+    node(&mut quantised, "DequantizeLinear", &["codes", "scale"], &["y"]);
+    assert_eq!(run(&quantised, &[0.6, 0.9, -1.0, 500.0]).1, [0.6, 0.9, 0.0, 127.5]);
+    let bytes = quantised.write_to_bytes().unwrap();
+    let options = ImportOptions { keep_rounding: true, ..ImportOptions::default() };
+    let error = onnx::import_bytes(&bytes, None, &options).unwrap_err().to_string();
+    assert!(error.contains("QuantizeLinear_0") && error.contains("a staircase"), "{error}");
+    // Weights alone may be rounded: they are constants.
+    let mut weights = model(13, &[1, 4]);
+    store(&mut weights, floats("scale", &[], &[0.5]));
+    store(&mut weights, floats("w", &[4], &[0.6, 0.9, 1.0, 2.3]));
+    node(&mut weights, "QuantizeLinear", &["w", "scale"], &["codes"]);
+    node(&mut weights, "DequantizeLinear", &["codes", "scale"], &["rounded"]);
+    node(&mut weights, "Mul", &["x", "rounded"], &["y"]);
+    assert!(onnx::import_bytes(&weights.write_to_bytes().unwrap(), None, &options).is_ok());
+}

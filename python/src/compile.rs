@@ -65,7 +65,7 @@ pub fn compile(
     let options = CompileOptions { costs, ..options };
     let (max_seconds, max_bootstraps, min_agreement) = limits;
     let gates = Gates { max_seconds, max_bootstraps, min_agreement };
-    let import = ImportOptions { input_shapes };
+    let import = ImportOptions { input_shapes, ..ImportOptions::default() };
     let unknown = (!known).then(|| fhec::NO_NORMALISATION.to_string());
     let notes = unknown.into_iter().chain(note).collect();
     let request = Request { options, calibration, import, notes };

@@ -42,6 +42,8 @@ pub(super) struct Emitter {
     decoded: BTreeMap<Value, (Operand, Code)>,
     /// What the import has to say.
     pub notes: BTreeSet<String>,
+    /// Whether values that are not rounded are an error.
+    pub keep_rounding: bool,
     total: usize,
     folded: usize,
     work: u64,
@@ -55,6 +57,7 @@ impl Emitter {
             constants: BTreeMap::new(),
             decoded: BTreeMap::new(),
             notes: BTreeSet::new(),
+            keep_rounding: false,
             total: MAX_TOTAL,
             folded: MAX_FOLDED.saturating_add(stored.saturating_mul(2)),
             work: MAX_WORK,

@@ -41,6 +41,7 @@ pub(super) fn import(
     let order = order(graph, &names, opset)?;
 
     let mut emitter = Emitter::new(&func_name(&graph.name), size);
+    emitter.keep_rounding = options.keep_rounding;
     let mut known: BTreeMap<&str, Operand> = BTreeMap::new();
     let mut inputs = Vec::new();
     let mut nodes: BTreeMap<String, NodeId> = BTreeMap::new();

@@ -70,6 +70,8 @@ pub struct ImportOptions {
     /// Shapes of inputs, by name, for dimensions that the model leaves open or to fix another
     /// batch. The empty name stands for the only input.
     pub input_shapes: BTreeMap<String, Vec<usize>>,
+    /// Refuse quantised networks, whose values are compiled without their rounding to steps.
+    pub keep_rounding: bool,
 }
 
 /// Reads the model at `path`; external data are looked for beside it.

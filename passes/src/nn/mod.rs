@@ -2,6 +2,7 @@
 //!
 //! | Pass | Effect |
 //! |---|---|
+//! | [`join_inputs`](mod@join_inputs) | one input instead of several |
 //! | [`drop_softmax`](mod@drop_softmax) | leaves a final softmax to the client, unless it is to be evaluated ([`softmax`](mod@softmax)) |
 //! | [`move_transposes`](mod@move_transposes) | transposes to where they cost nothing |
 //! | [`collect_polynomials`](mod@collect_polynomials) | recognises polynomials written out in products and sums |
@@ -29,6 +30,7 @@ pub mod equalize_channels;
 pub mod expand_max_pools;
 pub mod fit_activations;
 pub mod fit_network;
+pub mod join_inputs;
 pub mod move_transposes;
 pub mod normalize_ranges;
 pub mod scaling;

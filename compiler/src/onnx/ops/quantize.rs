@@ -96,7 +96,7 @@ impl Code {
         if let Operand::Constant(literal) = &real {
             return self.rounded(node, literal);
         }
-        node.note(NOTE);
+        leave_out_rounding(node)?;
         let real = self.saturated(node, real)?;
         let steps = node.emit(&[&real, &operand(&self.scale)], |_, v| Op::Div { x: v[0], y: v[1] })?;
         let codes = node.add(&steps, &operand(&self.zero))?;
@@ -187,9 +187,22 @@ pub(super) fn dequantize_linear(node: &mut Node<'_>) -> Outputs {
     Ok(vec![code.decoded(node, &codes)?])
 }
 
+/// Says that values are not rounded here, where that may be.
+fn leave_out_rounding(node: &mut Node<'_>) -> Result<(), ImportError> {
+    if node.emitter.keep_rounding {
+        return Err(node.unsupported(
+            "rounding of the network's values",
+            "it is a staircase, which no polynomial is near to; without --keep-rounding the model is compiled as the network of real \
+             numbers that it stands for, which differs by half a step per layer",
+        ));
+    }
+    node.note(NOTE);
+    Ok(())
+}
+
 /// The scale that would be measured on each input is 1: codes are the numbers.
 pub(super) fn dynamic_quantize_linear(node: &mut Node<'_>) -> Outputs {
-    node.note(NOTE);
+    leave_out_rounding(node)?;
     let x = node.input(0)?;
     let zero = constant(Literal { shape: Vec::new(), ..Literal::ints(vec![0]) });
     Ok(vec![x, scalar(1.0), zero])

@@ -74,7 +74,8 @@ fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&
     if let (Err(_), Ok(inputs)) = (&imported, &inputs) {
         // What a user does where dimensions are open: she gives the shape of one input.
         let shape = [&[1], &inputs.shape()[1..]].concat();
-        let with_shape = ImportOptions { input_shapes: [(String::new(), shape)].into() };
+        let with_shape =
+            ImportOptions { input_shapes: [(String::new(), shape)].into(), ..ImportOptions::default() };
         if let Ok(again) = onnx::import_with(&case.model, &with_shape) {
             (imported, options) = (Ok(again), with_shape);
         }
