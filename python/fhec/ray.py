@@ -55,7 +55,7 @@ class Evaluator:
         self._server = Server(load(program, min_security=min_security))
         self._keys = Path(keys)
         self._max_key_bytes = max_key_bytes
-        self._sessions: OrderedDict[str, tuple[Session, int]] = OrderedDict()
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
 
     def keys(self, client: str) -> EvaluationKeys:
         """The keys of a client, read from its folder."""
@@ -71,12 +71,13 @@ class Evaluator:
     def session(self, client: str) -> Session:
         """The session of a client. Its keys are read if they are not in memory."""
         if client not in self._sessions:
-            keys = self.keys(client)
-            while self._sessions and self._held() + keys.nbytes > self._max_key_bytes:
+            # All clients' keys are as large. Room is made before they are read.
+            _, size = self._server.program.interface.key_demand
+            while self._sessions and (len(self._sessions) + 1) * size > self._max_key_bytes:
                 self._sessions.popitem(last=False)
-            self._sessions[client] = (self._server.session(keys), keys.nbytes)
+            self._sessions[client] = self.open(client)
         self._sessions.move_to_end(client)
-        return self._sessions[client][0]
+        return self._sessions[client]
 
     def evaluate(self, client: str, image: bytes) -> bytes:
         """The encrypted answer for an encrypted image of a client."""
@@ -95,9 +96,6 @@ class Evaluator:
                 answers.append(b"")
                 errors.append(f"{type(error).__name__}: {error}")
         return batch | {ANSWER: np.array(answers, dtype=object), ERROR: np.array(errors, dtype=object)}
-
-    def _held(self) -> int:
-        return sum(size for _, size in self._sessions.values())
 
 
 def map_batches(
