@@ -11,7 +11,7 @@
 //! parameters and a checksum; what does not fit is refused with a reason.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use fhec_ir::ckks::CiphertextType;
@@ -63,6 +63,22 @@ pub enum ExchangeError {
     Read { path: PathBuf, source: ReadError },
     #[error("{}: {reason}", .path.display())]
     Bundle { path: PathBuf, reason: String },
+}
+
+/// Why bytes are no bundle of ciphertexts of a program.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum BundleError {
+    #[error("this is no ciphertext file of fhec")]
+    Magic,
+    #[error("the ciphertext file is truncated")]
+    Truncated,
+    #[error("the ciphertext file has trailing bytes")]
+    Trailing,
+    #[error("the program works on {expected} ciphertexts here, the file has {found}")]
+    Count { expected: u64, found: u64 },
+    #[error(transparent)]
+    Ciphertext(#[from] FormatError),
 }
 
 /// What to do with keys of other parameters.
@@ -177,16 +193,32 @@ fn write_bundle<C>(
     bundle: &[C],
     to_bytes: impl Fn(&C) -> Vec<u8>,
 ) -> Result<u64, ExchangeError> {
-    let bytes = files::write_atomically(path, Access::Ordinary, |writer| {
-        writer.write_all(BUNDLE_MAGIC)?;
-        writer.write_all(&(bundle.len() as u64).to_le_bytes())?;
-        bundle.iter().try_for_each(|ciphertext| {
-            let bytes = to_bytes(ciphertext);
-            writer.write_all(&(bytes.len() as u64).to_le_bytes())?;
-            writer.write_all(&bytes)
-        })
-    })?;
-    Ok(bytes)
+    let write = |writer: &mut dyn Write| put_bundle(writer, bundle, to_bytes);
+    Ok(files::write_atomically(path, Access::Ordinary, write)?)
+}
+
+fn put_bundle<C>(writer: &mut dyn Write, bundle: &[C], to_bytes: impl Fn(&C) -> Vec<u8>) -> io::Result<()> {
+    writer.write_all(BUNDLE_MAGIC)?;
+    writer.write_all(&(bundle.len() as u64).to_le_bytes())?;
+    bundle.iter().try_for_each(|ciphertext| {
+        let bytes = to_bytes(ciphertext);
+        writer.write_all(&(bytes.len() as u64).to_le_bytes())?;
+        writer.write_all(&bytes)
+    })
+}
+
+/// What [`write_ciphertexts`] writes, in memory.
+pub fn ciphertexts_to_bytes(context: &Context, bundle: &[Ciphertext]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_bundle(&mut bytes, bundle, |ciphertext| ciphertext.to_bytes(context)).expect("memory is written");
+    bytes
+}
+
+/// What [`write_seeded_ciphertexts`] writes, in memory.
+pub fn seeded_ciphertexts_to_bytes(context: &Context, bundle: &[SeededCiphertext]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_bundle(&mut bytes, bundle, |ciphertext| ciphertext.to_bytes(context)).expect("memory is written");
+    bytes
 }
 
 /// Reads a bundle of ciphertexts, of which the program says that it is of type `ty`: a file that is
@@ -210,40 +242,69 @@ pub fn read_answer(
     read_bundle(path, context, types, Ciphertext::from_full_bytes)
 }
 
+/// [`read_ciphertexts`] from memory; whoever has received `bytes` has limited them
+/// ([`most_bundle_bytes`]).
+pub fn ciphertexts_from_bytes(
+    bytes: &[u8],
+    context: &Context,
+    ty: &CiphertextType,
+) -> Result<Vec<Ciphertext>, BundleError> {
+    parse_bundle(bytes, context, std::slice::from_ref(ty), Ciphertext::from_bytes)
+}
+
+/// [`read_answer`] from memory, likewise.
+pub fn answer_from_bytes(
+    bytes: &[u8],
+    context: &Context,
+    types: &[CiphertextType],
+) -> Result<Vec<Ciphertext>, BundleError> {
+    parse_bundle(bytes, context, types, Ciphertext::from_full_bytes)
+}
+
+/// Most bytes that a bundle of ciphertexts of these types has.
+pub fn most_bundle_bytes(context: &Context, types: &[CiphertextType]) -> u64 {
+    let most = |ty: &CiphertextType| {
+        let each = Ciphertext::max_bytes(context, ty) as u64 + BUNDLE_LENGTH;
+        (ty.vectors as u64).saturating_mul(each)
+    };
+    types.iter().map(most).fold(BUNDLE_HEADER, u64::saturating_add)
+}
+
 fn read_bundle(
     path: &Path,
     context: &Context,
     types: &[CiphertextType],
     from_bytes: impl Fn(&Context, &[u8]) -> Result<Ciphertext, FormatError>,
 ) -> Result<Vec<Ciphertext>, ExchangeError> {
-    let most = |ty: &CiphertextType| {
-        let each = Ciphertext::max_bytes(context, ty) as u64 + BUNDLE_LENGTH;
-        (ty.vectors as u64).saturating_mul(each)
-    };
-    let bytes = files::read(path, types.iter().map(most).fold(BUNDLE_HEADER, u64::saturating_add))?;
-    let error = |reason: String| ExchangeError::Bundle { path: path.to_owned(), reason };
-    let truncated = || error("the ciphertext file is truncated".into());
-    let rest = bytes.strip_prefix(BUNDLE_MAGIC);
-    let rest = rest.ok_or_else(|| error("this is no ciphertext file of fhec".into()))?;
-    let (count, mut rest) = rest.split_first_chunk().ok_or_else(truncated)?;
+    let bytes = files::read(path, most_bundle_bytes(context, types))?;
+    parse_bundle(&bytes, context, types, from_bytes).map_err(|error| match error {
+        BundleError::Ciphertext(source) => {
+            format_error(path.to_owned(), source, "encrypt again with the keys of this program")
+        }
+        error => ExchangeError::Bundle { path: path.to_owned(), reason: error.to_string() },
+    })
+}
+
+fn parse_bundle(
+    bytes: &[u8],
+    context: &Context,
+    types: &[CiphertextType],
+    from_bytes: impl Fn(&Context, &[u8]) -> Result<Ciphertext, FormatError>,
+) -> Result<Vec<Ciphertext>, BundleError> {
+    let rest = bytes.strip_prefix(BUNDLE_MAGIC).ok_or(BundleError::Magic)?;
+    let (count, mut rest) = rest.split_first_chunk().ok_or(BundleError::Truncated)?;
     let expected: u64 = types.iter().map(|ty| ty.vectors as u64).sum();
     let found = u64::from_le_bytes(*count);
     if found != expected {
-        return Err(error(format!("the program works on {expected} ciphertexts here, the file has {found}")));
+        return Err(BundleError::Count { expected, found });
     }
     let mut bundle = Vec::new();
     for _ in 0..found {
-        let (length, tail) = rest.split_first_chunk().ok_or_else(truncated)?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| truncated())?;
-        let (ciphertext, tail) = tail.split_at_checked(length).ok_or_else(truncated)?;
-        let ciphertext = from_bytes(context, ciphertext);
-        let refused =
-            |source| format_error(path.to_owned(), source, "encrypt again with the keys of this program");
-        bundle.push(ciphertext.map_err(refused)?);
+        let (length, tail) = rest.split_first_chunk().ok_or(BundleError::Truncated)?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| BundleError::Truncated)?;
+        let (ciphertext, tail) = tail.split_at_checked(length).ok_or(BundleError::Truncated)?;
+        bundle.push(from_bytes(context, ciphertext)?);
         rest = tail;
     }
-    if !rest.is_empty() {
-        return Err(error("the ciphertext file has trailing bytes".into()));
-    }
-    Ok(bundle)
+    if rest.is_empty() { Ok(bundle) } else { Err(BundleError::Trailing) }
 }

@@ -43,6 +43,11 @@ impl Server {
         Ok(Session { program: Arc::clone(&self.program), session })
     }
 
+    /// Errs unless `image` is an encrypted image of this program: number, level, scale, size, slots.
+    pub fn check_image(&self, image: &[Ciphertext]) -> Result<(), RoleError> {
+        check_bundle("an encrypted image", image, &self.program.interface.input.ty)
+    }
+
     /// The program.
     pub fn program(&self) -> &Arc<Program> {
         &self.program
