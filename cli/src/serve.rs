@@ -159,9 +159,14 @@ fn serve(args: &ServeArgs, common: &Common) -> Result<()> {
     let out = Output::new(common.json);
     let address = bound.address().context("the service has no address")?.to_string();
     let started = Started { address, models: names };
-    out.json(&started)?;
-    out.text(&format!("serving {} at {}\n", started.models.join(", "), started.address))?;
-    Ok(bound.run()?)
+    // Nobody may be there to read it: the service runs all the same.
+    bound.run(|| {
+        let line = format!("serving {} at {}\n", started.models.join(", "), started.address);
+        if let Err(error) = out.json(&started).and_then(|()| out.text(&line)) {
+            tracing::warn!("{error:#}");
+        }
+    })?;
+    Ok(())
 }
 
 fn options(args: &ServeArgs, common: &Common) -> Result<Options> {

@@ -7,12 +7,14 @@ mod served;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use binary::{fhec, succeeds};
 use fhec_serve::api::JobState;
 use fhec_serve::digest::Digest;
+use fhec_serve::remote::{Connection, Remote, Settings};
 use served::{Place, digit};
 
 fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -150,9 +152,51 @@ fn keys_of_two_clients_never_mix() {
             });
         }
     });
+    // The same by the Open Inference Protocol, which leaves nothing behind.
+    let jobs = to_bob.jobs().expect("a list").len();
+    let (image, keys) = (of_bob.encrypt("4_a"), of_bob.keys);
+    let json = serde_json::json!({
+        "id": "four",
+        "parameters": { "keys": keys },
+        "inputs": [{
+            "name": "ciphertext", "datatype": "BYTES", "shape": [1],
+            "parameters": { "binary_data_size": image.len() + 4 },
+        }],
+    });
+    let json = json.to_string().into_bytes();
+    let body = [&json[..], &(image.len() as u32).to_le_bytes(), &image].concat();
+    let request = ureq::post(format!("{}/v2/models/mnist/infer", served.url()))
+        .header("authorization", format!("Bearer {bob}"))
+        .header("inference-header-content-length", json.len().to_string());
+    let mut response = request.send(&body[..]).expect("an answer");
+    let length = response.headers().get("inference-header-content-length").expect("a length");
+    let length: usize = length.to_str().expect("text").parse().expect("a number");
+    let body = response.body_mut().read_to_vec().expect("a body");
+    let (json, data) = body.split_at(length);
+    let json: serde_json::Value = serde_json::from_slice(json).expect("JSON");
+    assert_eq!((json["id"].as_str(), json["outputs"][0]["datatype"].as_str()), (Some("four"), Some("BYTES")));
+    assert_eq!(json["outputs"][0]["parameters"]["binary_data_size"].as_u64(), Some(data.len() as u64));
+    assert_eq!(data[..4], (data.len() as u32 - 4).to_le_bytes());
+    assert_eq!(of_bob.class(&data[4..]), 4);
+    let begun = Instant::now();
+    while to_bob.jobs().expect("a list").len() > jobs {
+        assert!(begun.elapsed() < Duration::from_secs(5), "the job is left");
+        thread::sleep(Duration::from_millis(10));
+    }
     // An image under another key is not evaluated with one's own keys.
     let foreign = to_alice.submit("mnist", of_alice.keys, &of_bob.encrypt("1_a"), None, "foreign");
     assert!(foreign.unwrap_err().to_string().contains("key_mismatch"));
+}
+
+/// The service is killed so often, and then left alone.
+const MOST_KILLS: u64 = 25;
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Tens of kills at random moments of uploads and evaluations: every accepted job is answered, with
@@ -164,30 +208,30 @@ fn killed_services_lose_nothing() {
     let tokens = place.path("tokens");
     let party = place.party("alice");
     let image = party.encrypt("7_a");
-    let arguments = ["--tokens", &tokens, "--checkpoint-interval", "0", "--chunk", "1MiB"];
+    let arguments = ["--tokens", &tokens, "--checkpoint-interval", "0", "--chunk", "2MiB"];
     let served = place.serve(&arguments);
     let address = served.address.clone();
     served.stop();
     let arguments = [&arguments[..], &["--listen", &address]].concat();
 
     // The client keeps trying while the service comes and goes.
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     let url = format!("http://{address}");
     let (answers, kills) = thread::scope(|scope| {
         let (done, place, arguments) = (&done, &place, &arguments);
         let killer = scope.spawn(move || {
             let (mut kills, mut random) = (0, 0x2545_f491_4f6c_dd1d_u64);
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 let served = place.serve(arguments);
                 for _ in 0..3 {
                     random ^= random << 13;
                     random ^= random >> 7;
                     random ^= random << 17;
                 }
-                // Shorter than all the work; the later, the longer, so that it comes to an end.
-                let moment = Duration::from_millis(random % (150 + 60 * kills));
+                // The later, the longer; the last one may end its work.
+                let moment = Duration::from_millis(random % (150 + 40 * kills));
                 let begun = Instant::now();
-                while begun.elapsed() < moment && !done.load(std::sync::atomic::Ordering::Relaxed) {
+                while (begun.elapsed() < moment || kills >= MOST_KILLS) && !done.load(Ordering::Relaxed) {
                     thread::sleep(Duration::from_millis(5));
                 }
                 served.kill();
@@ -195,11 +239,13 @@ fn killed_services_lose_nothing() {
             }
             kills
         });
-        let settings = fhec_serve::remote::Settings { token: Some(token.clone()), ..Default::default() };
-        let connection = fhec_serve::remote::Connection::new(&url, &settings).expect("an address");
-        let remote = fhec_serve::remote::Remote::new(connection, Duration::from_secs(40));
+        // Also where an assertion fails: else nobody ends the killer.
+        let end = SetOnDrop(done);
+        let settings = Settings { token: Some(token.clone()), ..Settings::default() };
+        let connection = Connection::new(&url, &settings).expect("an address");
+        let remote = Remote::new(connection, Duration::from_secs(40));
         party.upload(&remote);
-        let jobs: Vec<_> = (0..5)
+        let jobs: Vec<_> = (0..4)
             .map(|i| remote.submit("mnist", party.keys, &image, None, &format!("job {i}")).expect("accepted"))
             .collect();
         let mut answers = Vec::new();
@@ -212,8 +258,8 @@ fn killed_services_lose_nothing() {
             let answer = remote.answer(&finished, program, party.keys, Digest::of(&image), 1 << 24);
             answers.push(answer.expect("an answer").0);
         }
-        assert_eq!(remote.jobs().expect("a list").len(), 5, "each job is there once");
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(remote.jobs().expect("a list").len(), jobs.len(), "each job is there once");
+        drop(end);
         (answers, killer.join().expect("kills"))
     });
     assert!(kills >= 10, "only {kills} kills");

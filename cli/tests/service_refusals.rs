@@ -95,42 +95,58 @@ fn what_is_somebody_elses_does_not_exist() {
     remote.wait(&job.id, &mut |_| ()).expect("it ends");
     let (keys, none) = (party.keys.to_string(), Digest::of(b"none").to_string());
     let no_job = "0".repeat(job.id.len());
-    let body = |path: &str| match path {
-        "/v1/keys" => {
-            json!({ "model": "mnist", "keys": Digest::of(b"new"), "length": 5 }).to_string().into_bytes()
-        }
-        _ => b"x".to_vec(),
+    let infer = |keys: &str| {
+        let parameters = json!({ "binary_data_size": 5 });
+        let input =
+            json!({ "name": "ciphertext", "datatype": "BYTES", "shape": [1], "parameters": parameters });
+        json!({ "parameters": { "keys": keys }, "inputs": [input] }).to_string()
     };
-    let headers = [("upload-offset", "0"), ("upload-digest", &none[..])];
+    // Names of keys are equally long.
+    let json_length = infer(&none).len().to_string();
+    let headers = [
+        ("upload-offset", "0"),
+        ("upload-digest", &none[..]),
+        ("inference-header-content-length", &json_length[..]),
+    ];
     for (method, path, needs_principal) in ROUTES {
         let method = method.to_uppercase();
-        let body = if matches!(&method[..], "GET" | "DELETE") { Vec::new() } else { body(path) };
-        let send = |token: Option<&str>, path: &str| send(&served, &method, path, token, &headers, &body);
-        let of = |keys: &str, job: &str| match path {
-            "/v1/models/{model}/jobs" => named(path, "mnist", keys, job) + "?keys=" + keys,
-            _ => named(path, "mnist", keys, job),
+        let body = |keys: &str| match path {
+            _ if matches!(&method[..], "GET" | "DELETE") => Vec::new(),
+            "/v1/keys" => {
+                let announced = json!({ "model": "mnist", "keys": Digest::of(b"new"), "length": 5 });
+                announced.to_string().into_bytes()
+            }
+            "/v2/models/{model}/infer" => [infer(keys).as_bytes(), &1u32.to_le_bytes(), b"x"].concat(),
+            _ => b"x".to_vec(),
         };
-        let his = of(&keys, &job.id);
+        let send = |token: Option<&str>, keys: &str, job: &str| {
+            let mut path = named(path, "mnist", keys, job);
+            if path == "/v1/models/mnist/jobs" {
+                path = format!("{path}?keys={keys}");
+            }
+            send(&served, &method, &path, token, &headers, &body(keys))
+        };
         if !needs_principal {
-            assert_eq!(send(None, &his).status, 200, "{method} {path}");
+            assert_eq!(send(None, &keys, &job.id).status, 200, "{method} {path}");
             continue;
         }
         // Strangers learn nothing, not even what there is.
         for token in [None, Some("fhec_0000"), Some(""), Some(&alice[..alice.len() - 1])] {
-            for path in [&his, &of(&none, &no_job)] {
-                let answer = send(token, path);
+            for (keys, job) in [(&keys, &job.id), (&none, &no_job)] {
+                let answer = send(token, keys, job);
                 assert_eq!((answer.status, &answer.code()[..]), (401, "unauthorized"), "{method} {path}");
             }
         }
         // For another principal it is as if there were nothing.
-        let others = send(Some(&bob), &his);
-        if path.contains("{keys}") || path.contains("{job}") || path.ends_with("/jobs") && method == "POST" {
-            let nothing = send(Some(&bob), &of(&none, &no_job));
+        let others = send(Some(&bob), &keys, &job.id);
+        let names_keys = ["/v1/models/{model}/jobs", "/v2/models/{model}/infer"].contains(&path);
+        if path.contains("{keys}") || path.contains("{job}") || names_keys {
+            let nothing = send(Some(&bob), &none, &no_job);
             assert_eq!((others.status, &others.code()[..]), (404, "not_found"), "{method} {path}");
             assert_eq!((nothing.status, nothing.text), (404, others.text), "{method} {path}");
         } else if path == "/metrics" {
             assert_eq!(others.status, 404);
-            let metrics = send(Some(&watcher), path);
+            let metrics = send(Some(&watcher), &keys, &job.id);
             assert_eq!(metrics.status, 200);
             assert!(metrics.text.contains("fhec_jobs_left_total{outcome=\"done\"} 1"), "{}", metrics.text);
             assert!(
@@ -236,7 +252,7 @@ fn uploads_that_are_not_what_they_say_are_refused() {
     let large = vec![b' '; 5000];
     assert_eq!(send(&served, "POST", "/v1/keys", Some(&token), &[], &large).code(), "too_large");
 
-    // Shuffled, damaged on the way, too long, empty, without headers: refused, and the upload goes on.
+    // Shuffled, damaged, too long, empty, without headers: refused, and the upload goes on.
     assert_eq!(announce(party.keys, file.len() as u64).status, 201);
     let shuffled = put(party.keys, chunk, &file[chunk..2 * chunk]);
     assert_eq!((shuffled.status, shuffled.json()["offset"].as_u64()), (409, Some(0)));

@@ -76,7 +76,7 @@ impl RemoteError {
 
 /// How often a broken connection is tried again at first; later less often.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Does `work` until it succeeds, or fails for good, or has failed for `patience`.
 fn persist<T>(

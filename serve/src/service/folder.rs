@@ -60,27 +60,32 @@ impl StateFolder {
     }
 
     /// Names of principals and the folders of their things of a kind, with the names of these. What
-    /// was being made is removed.
+    /// a killed process was making is removed.
     pub(super) fn all(&self, kind: &str) -> io::Result<Vec<(String, PathBuf, String)>> {
         let mut found = Vec::new();
         for principal in names(&self.principals)? {
             let folder = self.principals.join(&principal).join(kind);
-            if !folder.is_dir() {
-                continue;
-            }
             for name in names(&folder)? {
                 let path = folder.join(&name);
-                match files::is_temporary(&name) {
-                    true => remove(&path)?,
-                    false => found.push((principal.clone(), path, name)),
+                if files::is_temporary(&name) {
+                    remove(&path)?;
+                    continue;
                 }
+                for left in names(&path)?.into_iter().filter(|name| files::is_temporary(name)) {
+                    fs::remove_file(path.join(left))?;
+                }
+                found.push((principal.clone(), path, name));
             }
         }
         Ok(found)
     }
 }
 
+/// Names of what is in a folder; nothing where it is none.
 fn names(folder: &Path) -> io::Result<Vec<String>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         // Others than ours are left alone.

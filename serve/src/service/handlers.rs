@@ -1,5 +1,6 @@
 //! What requests do.
 
+pub(super) mod inference;
 pub(super) mod jobs;
 pub(super) mod keys;
 pub(super) mod models;

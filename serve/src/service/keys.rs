@@ -438,8 +438,8 @@ fn entry(path: &Path, catalogue: &Catalogue) -> io::Result<Entry> {
         (true, None) => return Err(io::Error::other("keys without a name")),
         (false, _) => {
             let part = fs::metadata(path.join(PART));
-            // A killed process may have written a part of a chunk: its bytes are right as far as they
-            // go, and if they are not, the digest says so at the end.
+            // A killed process may have written a part of a chunk: its bytes are right as far as
+            // they go, and if they are not, the digest says so at the end.
             let offset = part.as_ref().map_or(0, fs::Metadata::len);
             let touched = part.and_then(|part| part.modified()).or_else(|_| modified(ANNOUNCED))?;
             if offset >= announced.length {

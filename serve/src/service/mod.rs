@@ -206,8 +206,9 @@ impl Bound {
     }
 
     /// Answers requests until the process is told to end (SIGTERM or SIGINT). Evaluations that run
-    /// then get some time to end, and leave a checkpoint if they do not.
-    pub fn run(self) -> Result<(), ServiceError> {
+    /// then get some time to end, and leave a checkpoint if they do not. `started` is called once
+    /// requests are answered and signals are heard.
+    pub fn run(self, started: impl FnOnce()) -> Result<(), ServiceError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(ServiceError::Threads)?;
         let service = self.service;
@@ -216,7 +217,10 @@ impl Bound {
             let listener = TcpListener::from_std(self.listener).map_err(ServiceError::Threads)?;
             let sweeper = tokio::spawn(sweep(Arc::clone(&service)));
             let router = routes::router(&service);
-            let drain = drain(Arc::clone(&service));
+            let signals = Signals::listen().map_err(ServiceError::Threads)?;
+            access::reload_on_signal(Arc::clone(&service));
+            let drain = drain(Arc::clone(&service), signals);
+            started();
             listener::serve(listener, self.tls, router, &service.options, drain).await;
             sweeper.abort();
             Ok(())
@@ -231,9 +235,8 @@ impl Bound {
 }
 
 /// Waits for a signal, then for evaluations, and at last tells streams of events that they end.
-async fn drain(service: Arc<Service>) {
-    access::reload_on_signal(Arc::clone(&service));
-    end_signal().await;
+async fn drain(service: Arc<Service>, signals: Signals) {
+    signals.end().await;
     tracing::info!(target: "fhec::serve", "ending: no new jobs, running ones have {:?}", service.options.grace);
     service.draining.store(true, Ordering::Relaxed);
     let waiting = Arc::clone(&service);
@@ -241,20 +244,38 @@ async fn drain(service: Arc<Service>) {
     service.ended.send_replace(true);
 }
 
+/// The signals that end a service, heard from the moment that this exists.
 #[cfg(unix)]
-async fn end_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-        }
-        _ => std::future::pending().await,
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Signals { terminate, interrupt })
+    }
+
+    async fn end(mut self) {
+        tokio::select! { _ = self.terminate.recv() => (), _ = self.interrupt.recv() => () }
     }
 }
 
 #[cfg(not(unix))]
-async fn end_signal() {
-    let _ = tokio::signal::ctrl_c().await;
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Signals)
+    }
+
+    async fn end(self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 /// Deletes what has lived long enough, and ends jobs whose deadline has passed in the queue.

@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::handlers::{jobs, keys, models, operations};
+use super::handlers::{inference, jobs, keys, models, operations};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -12,6 +12,7 @@ use super::handlers::{jobs, keys, models, operations};
         models::list, models::get, models::interface,
         keys::list, keys::announce, keys::get, keys::append, keys::touch, keys::delete,
         jobs::submit, jobs::list, jobs::get, jobs::events, jobs::answer, jobs::receipt, jobs::delete,
+        inference::server, inference::metadata, inference::ready, inference::infer,
         operations::live, operations::ready, operations::metrics, operations::description
     ),
     security(("token" = []))

@@ -11,11 +11,11 @@ use axum::routing::{delete, get, patch, post};
 use super::Service;
 use super::access::authenticate;
 use super::errors::not_found;
-use super::handlers::{jobs, keys, models, operations};
+use super::handlers::{inference, jobs, keys, models, operations};
 use crate::api::{Code, Problem};
 
 /// All routes: method, path, and whether a principal is needed.
-pub const ROUTES: [(&str, &str, bool); 20] = [
+pub const ROUTES: [(&str, &str, bool); 24] = [
     ("get", "/v1/models", true),
     ("get", "/v1/models/{model}", true),
     ("get", "/v1/models/{model}/interface", true),
@@ -32,6 +32,10 @@ pub const ROUTES: [(&str, &str, bool); 20] = [
     ("get", "/v1/jobs/{job}/events", true),
     ("get", "/v1/jobs/{job}/answer", true),
     ("get", "/v1/jobs/{job}/receipt", true),
+    ("get", "/v2", true),
+    ("get", "/v2/models/{model}", true),
+    ("get", "/v2/models/{model}/ready", true),
+    ("post", "/v2/models/{model}/infer", true),
     ("get", "/metrics", true),
     ("get", "/v2/health/live", false),
     ("get", "/v2/health/ready", false),
@@ -53,6 +57,10 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
         .route("/v1/jobs/{job}/events", get(jobs::events))
         .route("/v1/jobs/{job}/answer", get(jobs::answer))
         .route("/v1/jobs/{job}/receipt", get(jobs::receipt))
+        .route("/v2", get(inference::server))
+        .route("/v2/models/{model}", get(inference::metadata))
+        .route("/v2/models/{model}/ready", get(inference::ready))
+        .route("/v2/models/{model}/infer", post(inference::infer))
         .route("/metrics", get(operations::metrics))
         .route_layer(from_fn_with_state(Arc::clone(service), authenticate));
     let open = Router::new()

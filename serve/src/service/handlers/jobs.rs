@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -43,8 +43,8 @@ pub(crate) struct Submission {
 }
 
 /// What is known of a job before its image has come.
-struct Accepted {
-    model: Arc<Model>,
+pub(super) struct Accepted {
+    pub(super) model: Arc<Model>,
     keys: Digest,
     owned: WholeKeys,
     deadline: Option<u64>,
@@ -52,18 +52,18 @@ struct Accepted {
 }
 
 /// Errs where a job would be refused whatever its image is.
-fn accept(
+pub(super) fn accept(
     service: &Service,
     principal: &Principal,
     model: &str,
-    query: Result<Query<Submission>, QueryRejection>,
-    headers: &HeaderMap,
+    keys: &str,
+    deadline: Option<u64>,
+    idempotency_key: Option<&HeaderValue>,
 ) -> Result<Accepted, Problem> {
     let bad = |detail: String| Problem::new(Code::BadRequest, detail);
-    let Query(Submission { keys, deadline }) = query.map_err(|error| bad(error.body_text()))?;
     let model = Arc::clone(service.catalogue.get(model).ok_or_else(not_found)?);
     let keys: Digest = keys.parse().map_err(|_| not_found())?;
-    let idempotency = match headers.get(IDEMPOTENCY_KEY) {
+    let idempotency = match idempotency_key {
         None => None,
         Some(key) if (1..=MOST_IDEMPOTENCY_BYTES).contains(&key.len()) => Some(Digest::of(key.as_bytes())),
         Some(_) => return Err(bad(format!("{IDEMPOTENCY_KEY} has 1 to {MOST_IDEMPOTENCY_BYTES} bytes"))),
@@ -106,35 +106,49 @@ pub(crate) async fn submit(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Problem> {
-    let accepted = accept(&service, &principal, &model, query, &headers);
+    let query = query.map_err(|error| Problem::new(Code::BadRequest, error.body_text()));
+    let accepted = query.and_then(|Query(Submission { keys, deadline })| {
+        accept(&service, &principal, &model, &keys, deadline, headers.get(IDEMPOTENCY_KEY))
+    });
     let (accepted, content) = or_discard(&service, accepted, content).await?;
-    let Accepted { model, keys, owned, deadline, idempotency } = accepted;
-    let bytes = body(&service, content, model.input_max_bytes).await?;
+    let bytes = body(&service, content, accepted.model.input_max_bytes).await?;
     blocking(move || {
-        let refused = |reason: String| Problem::new(Code::ImageRefused, reason);
-        let ty = &model.program().interface.input.ty;
-        let image = exchange::ciphertexts_from_bytes(&bytes, &model.context, ty);
-        let image = image.map_err(|error| refused(error.to_string()))?;
-        model.server.check_image(&image).map_err(|error| refused(error.to_string()))?;
-        if image.iter().any(|ciphertext| key_name(ciphertext.key()) != owned.key) {
-            return Err(Problem::new(Code::KeyMismatch, "the image is encrypted under another key"));
-        }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        let record = Record {
-            model: model.name.clone(),
-            program: model.program,
-            keys,
-            image: Digest::of(&bytes),
-            submitted: now,
-            deadline: deadline.map(|seconds| now + 1000 * seconds),
-            idempotency,
-        };
-        let (job, new) = service.jobs.submit(&principal.name, &model, record, &bytes)?;
+        let (job, new) = take(&service, &principal, &accepted, &bytes)?;
         let status = if new { StatusCode::ACCEPTED } else { StatusCode::OK };
         let location = [(header::LOCATION, format!("/v1/jobs/{}", job.id))];
         Ok((status, location, Json(job.shown())).into_response())
     })
     .await
+}
+
+/// Makes a job of an encrypted image, if it is one of the model under the right key. Whether the
+/// job is new.
+pub(super) fn take(
+    service: &Service,
+    principal: &Principal,
+    accepted: &Accepted,
+    bytes: &[u8],
+) -> Result<(Arc<Job>, bool), Problem> {
+    let Accepted { model, keys, owned, deadline, idempotency } = accepted;
+    let refused = |reason: String| Problem::new(Code::ImageRefused, reason);
+    let ty = &model.program().interface.input.ty;
+    let image = exchange::ciphertexts_from_bytes(bytes, &model.context, ty);
+    let image = image.map_err(|error| refused(error.to_string()))?;
+    model.server.check_image(&image).map_err(|error| refused(error.to_string()))?;
+    if image.iter().any(|ciphertext| key_name(ciphertext.key()) != owned.key) {
+        return Err(Problem::new(Code::KeyMismatch, "the image is encrypted under another key"));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let record = Record {
+        model: model.name.clone(),
+        program: model.program,
+        keys: *keys,
+        image: Digest::of(bytes),
+        submitted: now,
+        deadline: deadline.map(|seconds| now + 1000 * seconds),
+        idempotency: *idempotency,
+    };
+    service.jobs.submit(&principal.name, model, record, bytes)
 }
 
 /// The caller's jobs
