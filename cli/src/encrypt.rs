@@ -1,6 +1,5 @@
 //! `fhec encrypt`: an image becomes ciphertexts.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,9 +7,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::args::Common;
+use super::images::{Chosen, Selection};
 use super::output::Output;
 use fhec_compiler::memory::bundle_bytes;
-use fhec_compiler::program::open_images;
 use fhec_roles::core_dumps::keep_secrets_from_core_dumps;
 use fhec_roles::{Client, context, encrypt_with_public_key, exchange};
 
@@ -26,16 +25,8 @@ pub struct Args {
     /// Folder with secret.key or public.key
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
-    /// Inputs: PNG, JPEG, a folder of them, .npy, .npz, CSV, WAV, CIFAR records or MNIST IDX
-    #[arg(long, value_name = "FILE")]
-    input: PathBuf,
-    /// Which image of the file; for programs of a batch, the first one
-    #[arg(long, value_name = "I", default_value_t = 0)]
-    index: usize,
-    /// How many images, up to those of the program's batch [default: all of them, as far as the
-    /// file goes]
-    #[arg(long, value_name = "N")]
-    count: Option<NonZeroUsize>,
+    #[command(flatten)]
+    images: Selection,
     /// Ciphertext file to write; `-` for standard output
     #[arg(short, long, value_name = "CT")]
     output: PathBuf,
@@ -53,28 +44,7 @@ struct Report {
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     keep_secrets_from_core_dumps();
     let interface = common.open_interface(&args.program)?;
-    let images = open_images(&interface, &args.input)?;
-    anyhow::ensure!(
-        args.index < images.len(),
-        "{} has {} images; there is no image {}",
-        args.input.display(),
-        images.len(),
-        args.index
-    );
-    let whole = interface.batch.images.min(images.len() - args.index);
-    let count = args.count.map_or(whole, NonZeroUsize::get);
-    anyhow::ensure!(
-        count <= whole,
-        "{count} images are too many: the program takes {} at a time, {} has {} from image {} on",
-        interface.batch.images,
-        args.input.display(),
-        images.len() - args.index,
-        args.index
-    );
-    let indices = args.index..args.index + count;
-    let inputs: Vec<Vec<f32>> =
-        indices.map(|index| images.input(index, &interface.preprocess)).collect::<Result<_, _>>()?;
-    let image = inputs.concat();
+    let Chosen { numbers: image, count } = args.images.which.of(&args.images.input, &interface)?;
     common.require_memory("encrypting", bundle_bytes(&interface.params, &interface.input.ty))?;
     let context = context(&interface)?;
     let (key, ciphertexts, bytes) = if exchange::has_secret_key(&args.keys) {

@@ -1,9 +1,11 @@
 //! `fhec keygen`: the client's keys for one program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use fhec_ir::program::Interface;
 use serde::Serialize;
 
 use fhec_passes::options::ByteSize;
@@ -34,8 +36,9 @@ pub struct Args {
     max_keys: Option<ByteSize>,
 }
 
+/// The keys that were made.
 #[derive(Serialize)]
-struct Report {
+pub(super) struct Report {
     /// Name of the secret key; every file that belongs to it carries it.
     key: String,
     security_bits: u32,
@@ -48,13 +51,29 @@ struct Report {
 
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     keep_secrets_from_core_dumps();
-    let start = Instant::now();
     let interface = common.open_interface(&args.program)?;
-    let security_bits = interface.certificate()?.bits();
     let out = Output::new(common.json);
+    let report = make(&interface, &args.dir, args.max_keys, common, out)?;
+    out.json(&report)?;
+    out.text(&format!(
+        "{}: secret.key stays with you, evaluation.keys goes to the server\n",
+        args.dir.display()
+    ))
+}
+
+/// Makes the keys of a program in the folder `dir`, and says what they are.
+pub(super) fn make(
+    interface: &Arc<Interface>,
+    dir: &Path,
+    max_keys: Option<ByteSize>,
+    common: &Common,
+    out: Output,
+) -> Result<Report> {
+    let start = Instant::now();
+    let security_bits = interface.certificate()?.bits();
     let demand = &interface.keys;
     let bytes = demand.bytes(&interface.params);
-    if let Some(ByteSize(most)) = args.max_keys {
+    if let Some(ByteSize(most)) = max_keys {
         ensure!(
             bytes <= most,
             "the program asks for {} keys of {}, more than the {} of --max-keys",
@@ -64,7 +83,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         );
     }
     common.require_memory("making the keys", bytes)?;
-    let folder = KeyFolder::claim(&args.dir)?;
+    let folder = KeyFolder::claim(dir)?;
     // Said before the first key is made: what a program asks for may be more than anybody wants to
     // give.
     out.text(&format!(
@@ -74,8 +93,8 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         security_bits
     ))?;
     let spinner = progress::spinner(common, "making keys");
-    let context = context(&interface)?;
-    let client = Client::generate(&interface, &context)?;
+    let context = context(interface)?;
+    let client = Client::generate(interface, &context)?;
     let keys = client.evaluation_keys()?;
     folder.write(&context, client.secret(), &client.public_key()?, &keys)?;
     drop(spinner);
@@ -85,16 +104,15 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         seconds: start.elapsed().as_secs_f64(),
         evaluation_keys: keys.count(),
         memory_bytes: keys.bytes(),
-        evaluation_key_bytes: exchange::evaluation_key_bytes(&args.dir),
+        evaluation_key_bytes: exchange::evaluation_key_bytes(dir),
         peak_rss_bytes: peak_rss_bytes(),
     };
-    out.json(&report)?;
     out.text(&format!(
-        "key {}: {} evaluation keys, {} on disk, made in {:.1} s\n{}: secret.key stays with you, evaluation.keys goes to the server\n",
+        "key {}: {} evaluation keys, {} on disk, made in {:.1} s\n",
         report.key,
         report.evaluation_keys,
         report.evaluation_key_bytes.map_or("unknown size".into(), human_bytes),
         report.seconds,
-        args.dir.display(),
-    ))
+    ))?;
+    Ok(report)
 }

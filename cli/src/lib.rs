@@ -7,11 +7,12 @@
 //! | `inspect`, `diff` | the plan of a program; two plans compared |
 //! | `client`, `server` | the parts of a program that each party needs |
 //! | `keygen`, `encrypt`, `eval`, `decrypt` | client and server apart |
+//! | `serve`, `remote`, `verify` | a service over HTTP; its client; receipts of answers |
 //! | `run`, `simulate` | all roles on one machine; answers without encryption |
 //! | `completions`, `man`, `version` | for shells; for `man`; what `--version` says |
 //! | `bench` | measuring bootstraps, and what operations cost |
-//! | `args`, `options`, `gates`, `normalisation`, `prices`, `quantities` | arguments that several subcommands share |
-//! | `output`, `progress`, `timings`, `exit`, `interrupt` | what goes out, how a command ends, and when |
+//! | `args`, `options`, `gates`, `images`, `normalisation`, `prices`, `quantities` | arguments that several subcommands share |
+//! | `output`, `verdict`, `progress`, `timings`, `exit`, `interrupt` | what goes out, how a command ends, and when |
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ mod encrypt;
 mod eval;
 mod exit;
 mod gates;
+mod images;
 mod inspect;
 mod interrupt;
 mod keygen;
@@ -38,10 +40,14 @@ mod output;
 mod prices;
 mod progress;
 mod quantities;
+mod remote;
 mod run;
+mod serve;
 mod server;
 mod simulate;
 mod timings;
+mod verdict;
+mod verify;
 mod version;
 
 use std::ffi::OsString;
@@ -81,6 +87,10 @@ use args::Common;
         fhec encrypt net.fhec --keys keys --input cat.png -o cat.ct\n  \
         fhec eval net.fhec --keys server cat.ct -o answer.ct\n  \
         fhec decrypt net.fhec --keys keys answer.ct\n\n\
+        Over HTTP:\n  \
+        fhec serve token alice --tokens tokens\n  \
+        fhec serve net.server.fhec --tokens tokens --tls-cert cert.pem --tls-key key.pem --listen 0.0.0.0:8443\n  \
+        fhec remote https://HOST:8443 --token-file alice.token classify net cat.png\n\n\
         Two versions of a program:\n  \
         fhec diff old.fhec new.fhec --tolerance 5%\n\n\
         Exit codes: 0 success, 1 an error (one message on standard error), 2 wrong usage, 3 a plan beyond the limits \
@@ -108,6 +118,9 @@ enum Command {
     Encrypt(encrypt::Args),
     Eval(eval::Args),
     Decrypt(decrypt::Args),
+    Serve(serve::Args),
+    Remote(remote::Args),
+    Verify(verify::Args),
     Bench(bench::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -141,7 +154,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     let Cli { common, command } = cli;
     let timings = matches!(&command, Command::Compile(args) if args.wants_timings());
-    start_logging(&common, timings);
+    // A service tells what it does.
+    let more = u8::from(matches!(command, Command::Serve(_)));
+    start_logging(&common, more, timings);
     if let Some(threads) = common.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads.get())
@@ -162,6 +177,9 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Encrypt(args) => encrypt::execute(args, &common),
         Command::Eval(args) => eval::execute(args, &common),
         Command::Decrypt(args) => decrypt::execute(args, &common),
+        Command::Serve(args) => serve::execute(args, &common),
+        Command::Remote(args) => remote::execute(args, &common),
+        Command::Verify(args) => verify::execute(args, &common),
         Command::Bench(args) => bench::execute(args, &common),
         Command::Completions(args) => completions::execute(args),
         Command::Man(args) => man::execute(args),
@@ -169,9 +187,9 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn start_logging(common: &Common, timings: bool) {
+fn start_logging(common: &Common, more: u8, timings: bool) {
     // Libraries tell what they do on the last level only.
-    let directives = match (common.quiet, common.verbose) {
+    let directives = match (common.quiet, common.verbose.saturating_add(more)) {
         (true, _) => "error",
         (false, 0) => "warn",
         (false, 1) => "warn,fhec=info",

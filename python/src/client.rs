@@ -191,7 +191,8 @@ impl Client {
         let of = Arc::clone(&interface);
         let read = move || {
             let types = of.answer_types();
-            exchange::answer_from_bytes(Path::new("the answer"), &answer, &context, &types)
+            let bundle = exchange::answer_from_bytes(&answer, &context, &types);
+            bundle.map_err(|error| error.in_file(Path::new("the answer")))
         };
         let bundle = work::run(py, None, Progress::none(), read)?;
         let bundle = bundle.map_err(|error| of_exchange(error, Kind::Ciphertext))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fhec::exchange::{self, ExchangeError};
+use fhec::exchange::{self, BundleError, ExchangeError};
 use fhec::{Context, RoleError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -43,9 +43,9 @@ impl Session {
         let (session, context, under) = (self.inner.clone(), Arc::clone(&self.context), control.clone());
         let evaluate = move || {
             let ty = session.program().interface.input.ty;
-            let name = Path::new("the encrypted image");
-            let image = exchange::ciphertexts_from_bytes(name, &image, &context, &ty);
-            let image = image.map_err(EvaluateFailure::Exchange)?;
+            let image = exchange::ciphertexts_from_bytes(&image, &context, &ty);
+            let named = |error: BundleError| error.in_file(Path::new("the encrypted image"));
+            let image = image.map_err(|error| EvaluateFailure::Exchange(named(error)))?;
             let mut observer = fhec::Progress(|done| counter.store(done, Ordering::Relaxed));
             let answer = session.evaluate_from(image, BTreeMap::new(), &under, &mut observer, &mut ());
             Ok(exchange::ciphertexts_to_bytes(&context, &answer.map_err(EvaluateFailure::Role)?))

@@ -65,6 +65,35 @@ pub enum ExchangeError {
     Bundle { path: PathBuf, reason: String },
 }
 
+/// Why bytes are no bundle of ciphertexts of a program.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum BundleError {
+    #[error("this is no ciphertext file of fhec")]
+    Magic,
+    #[error("the ciphertext file is truncated")]
+    Truncated,
+    #[error("the ciphertext file has trailing bytes")]
+    Trailing,
+    #[error("the program works on {expected} ciphertexts here, the file has {found}")]
+    Count { expected: u64, found: u64 },
+    #[error(transparent)]
+    Ciphertext(#[from] FormatError),
+}
+
+impl BundleError {
+    /// The same of a file, or of what `path` is a name for.
+    pub fn in_file(self, path: &Path) -> ExchangeError {
+        let path = path.to_owned();
+        match self {
+            BundleError::Ciphertext(source) => {
+                format_error(path, source, "encrypt again with the keys of this program")
+            }
+            error => ExchangeError::Bundle { path, reason: error.to_string() },
+        }
+    }
+}
+
 /// What to do with keys of other parameters.
 const OTHER_KEYS: &str = "name the folder with the keys of this program, or make them: `fhec keygen`";
 
@@ -245,24 +274,32 @@ pub fn read_answer(
     read_bundle(path, context, types, Ciphertext::from_full_bytes)
 }
 
-/// [`read_ciphertexts`] of bytes in memory; `name` stands for the file in errors.
+/// [`read_ciphertexts`] from memory; whoever has received `bytes` has limited them
+/// ([`most_bundle_bytes`]).
 pub fn ciphertexts_from_bytes(
-    name: &Path,
     bytes: &[u8],
     context: &Context,
     ty: &CiphertextType,
-) -> Result<Vec<Ciphertext>, ExchangeError> {
-    parse_bundle(name, bytes, context, std::slice::from_ref(ty), Ciphertext::from_bytes)
+) -> Result<Vec<Ciphertext>, BundleError> {
+    parse_bundle(bytes, context, std::slice::from_ref(ty), Ciphertext::from_bytes)
 }
 
-/// [`read_answer`] of bytes in memory; `name` stands for the file in errors.
+/// [`read_answer`] from memory, likewise.
 pub fn answer_from_bytes(
-    name: &Path,
     bytes: &[u8],
     context: &Context,
     types: &[CiphertextType],
-) -> Result<Vec<Ciphertext>, ExchangeError> {
-    parse_bundle(name, bytes, context, types, Ciphertext::from_full_bytes)
+) -> Result<Vec<Ciphertext>, BundleError> {
+    parse_bundle(bytes, context, types, Ciphertext::from_full_bytes)
+}
+
+/// Most bytes that a bundle of ciphertexts of these types has.
+pub fn most_bundle_bytes(context: &Context, types: &[CiphertextType]) -> u64 {
+    let most = |ty: &CiphertextType| {
+        let each = Ciphertext::max_bytes(context, ty) as u64 + BUNDLE_LENGTH;
+        (ty.vectors as u64).saturating_mul(each)
+    };
+    types.iter().map(most).fold(BUNDLE_HEADER, u64::saturating_add)
 }
 
 /// Reads one ciphertext.
@@ -274,44 +311,30 @@ fn read_bundle(
     types: &[CiphertextType],
     from_bytes: FromBytes,
 ) -> Result<Vec<Ciphertext>, ExchangeError> {
-    let most = |ty: &CiphertextType| {
-        let each = Ciphertext::max_bytes(context, ty) as u64 + BUNDLE_LENGTH;
-        (ty.vectors as u64).saturating_mul(each)
-    };
-    let bytes = files::read(path, types.iter().map(most).fold(BUNDLE_HEADER, u64::saturating_add))?;
-    parse_bundle(path, &bytes, context, types, from_bytes)
+    let bytes = files::read(path, most_bundle_bytes(context, types))?;
+    parse_bundle(&bytes, context, types, from_bytes).map_err(|error| error.in_file(path))
 }
 
 fn parse_bundle(
-    path: &Path,
     bytes: &[u8],
     context: &Context,
     types: &[CiphertextType],
     from_bytes: FromBytes,
-) -> Result<Vec<Ciphertext>, ExchangeError> {
-    let error = |reason: String| ExchangeError::Bundle { path: path.to_owned(), reason };
-    let truncated = || error("the ciphertext file is truncated".into());
-    let rest = bytes.strip_prefix(BUNDLE_MAGIC);
-    let rest = rest.ok_or_else(|| error("this is no ciphertext file of fhec".into()))?;
-    let (count, mut rest) = rest.split_first_chunk().ok_or_else(truncated)?;
+) -> Result<Vec<Ciphertext>, BundleError> {
+    let rest = bytes.strip_prefix(BUNDLE_MAGIC).ok_or(BundleError::Magic)?;
+    let (count, mut rest) = rest.split_first_chunk().ok_or(BundleError::Truncated)?;
     let expected: u64 = types.iter().map(|ty| ty.vectors as u64).sum();
     let found = u64::from_le_bytes(*count);
     if found != expected {
-        return Err(error(format!("the program works on {expected} ciphertexts here, the file has {found}")));
+        return Err(BundleError::Count { expected, found });
     }
     let mut bundle = Vec::new();
     for _ in 0..found {
-        let (length, tail) = rest.split_first_chunk().ok_or_else(truncated)?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| truncated())?;
-        let (ciphertext, tail) = tail.split_at_checked(length).ok_or_else(truncated)?;
-        let ciphertext = from_bytes(context, ciphertext);
-        let refused =
-            |source| format_error(path.to_owned(), source, "encrypt again with the keys of this program");
-        bundle.push(ciphertext.map_err(refused)?);
+        let (length, tail) = rest.split_first_chunk().ok_or(BundleError::Truncated)?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| BundleError::Truncated)?;
+        let (ciphertext, tail) = tail.split_at_checked(length).ok_or(BundleError::Truncated)?;
+        bundle.push(from_bytes(context, ciphertext)?);
         rest = tail;
     }
-    if !rest.is_empty() {
-        return Err(error("the ciphertext file has trailing bytes".into()));
-    }
-    Ok(bundle)
+    if rest.is_empty() { Ok(bundle) } else { Err(BundleError::Trailing) }
 }

@@ -43,6 +43,12 @@ impl Server {
         Ok(Session { program: Arc::clone(&self.program), session })
     }
 
+    /// Errs unless `image` is an encrypted image of this program: number, level, scale, size and
+    /// slots are compared.
+    pub fn check_image(&self, image: &[Ciphertext]) -> Result<(), RoleError> {
+        check_bundle("an encrypted image", image, &self.program.interface.input.ty)
+    }
+
     /// The program.
     pub fn program(&self) -> &Arc<Program> {
         &self.program

@@ -159,8 +159,9 @@ fn crates_stand_on_what_they_may_use() {
         ("passes", &["fhec-ir"]),
         ("runtime", &["fhec-ir"]),
         ("roles", &["fhec-ir", "fhec-runtime"]),
+        ("serve", &["fhec-ir", "fhec-roles", "fhec-runtime"]),
         ("compiler", &["fhec-ir", "fhec-models", "fhec-passes", "fhec-roles", "fhec-runtime"]),
-        ("cli", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
+        ("cli", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime", "fhec-serve"]),
         ("fhec", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
         ("python", &["fhec", "fhec-cli"]),
     ];

@@ -1,8 +1,10 @@
 //! The keys that a program needs on the server's side.
 
+mod arriving;
 mod file;
 mod source;
 
+pub use arriving::{ArrivingKeys, most_file_bytes};
 pub use file::ReadError;
 
 use fhec_ir::bootstrap::ProgramBootstrapError;

@@ -8,7 +8,7 @@ use fhec_ir::func::Func;
 use fhec_ir::key_demand::{self, Encapsulation};
 use fhec_ir::params::Secret;
 
-use super::{KeysError, ProgramKeys, ReadError};
+use super::{ArrivingKeys, KeysError, ProgramKeys, ReadError, most_file_bytes};
 use crate::circuits::mod_raise::EncapsulationKeys;
 use crate::ckks::{Encoder, Encoding, Encryptor};
 use crate::error::FormatError;
@@ -274,4 +274,42 @@ fn damaged_and_assembled_files_are_refused() {
         ProgramKeys::from_bytes(&other.context, &bytes),
         Err(ReadError::Format(FormatError::Fingerprint { .. }))
     ));
+}
+
+/// Whatever the sizes of the pieces are, all is checked at the end and a fault is found with the
+/// first record that has one.
+#[test]
+fn arriving_keys_are_checked_record_by_record() {
+    use std::io::{Seek, Write};
+    for encapsulated in [true, false] {
+        let rig = Rig::new(encapsulated);
+        let context = &rig.context;
+        let bytes = rig.bytes();
+        let demand = key_demand::KeyDemand::of(&rig.program, context.params()).unwrap();
+        let most = most_file_bytes(&demand, context.params());
+        assert!((bytes.len() as u64..2 * bytes.len() as u64).contains(&most), "{most}");
+        let arrive = |bytes: &[u8], piece: usize| {
+            let (mut file, mut keys) = (tempfile::tempfile().unwrap(), ArrivingKeys::new(&demand));
+            for piece in bytes.chunks(piece) {
+                file.write_all(piece).unwrap();
+                keys.check(context, &file).map_err(|error| (file.stream_position().unwrap(), error))?;
+            }
+            Ok((keys.is_whole(), keys.id()))
+        };
+        for piece in [bytes.len(), bytes.len() / 3 + 1, 100_003] {
+            assert_eq!(arrive(&bytes, piece).map_err(|_| ()), Ok((true, Some(rig.secret.id()))));
+            assert!(!arrive(&bytes[..bytes.len() - 1], piece).map_err(|_| ()).unwrap().0);
+            let longer = [&bytes[..], &[0]].concat();
+            assert!(arrive(&longer, piece).is_err());
+        }
+        // A damaged byte is found as soon as its record is whole.
+        let mut flipped = bytes.clone();
+        flipped[2000] ^= 1;
+        let (found_at, error) = arrive(&flipped, 50_000).unwrap_err();
+        assert!(matches!(error, ReadError::Format(FormatError::Checksum { .. })), "{error}");
+        assert!(found_at < bytes.len() as u64 / 2, "{found_at} of {}", bytes.len());
+        let other = Rig::new(!encapsulated);
+        let (found_at, _) = arrive(&other.bytes(), 4096).unwrap_err();
+        assert_eq!(found_at, 4096);
+    }
 }

@@ -1,0 +1,312 @@
+//! `fhec serve` and `fhec remote` as people use them: from nothing to an answer, over restarts, and
+//! by several clients.
+
+mod binary;
+mod served;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use binary::{fhec, succeeds};
+use fhec_serve::api::JobState;
+use fhec_serve::digest::Digest;
+use fhec_serve::remote::{Connection, Remote, Settings};
+use served::{Place, digit};
+
+fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+#[test]
+fn from_nothing_to_an_answer() {
+    let place = Place::new();
+    let (home, kept) = (place.path("home"), place.path("kept"));
+    let served = place.serve(&["--no-auth"]);
+    let first = served.classify(&home, &["mnist", &digit("7_a"), "--keep", &kept]);
+    assert_eq!(first["class"], 7);
+    let seconds = |report: &serde_json::Value, step: &str| report["steps"][step].as_f64().expect("seconds");
+    for step in ["interface_seconds", "keygen_seconds", "upload_seconds"] {
+        assert!(seconds(&first, step) > 0.0, "{step}");
+    }
+    let key_bytes = fs::metadata(
+        files_below(Path::new(&home)).iter().find(|path| path.ends_with("evaluation.keys")).expect("keys"),
+    )
+    .expect("a file")
+    .len();
+    assert!(first["steps"]["sent_bytes"].as_u64().expect("bytes") > key_bytes);
+    // A second picture costs no keys: also after a restart, with keys from the disk.
+    let address = served.address.clone();
+    served.stop();
+    let served = place.serve(&["--no-auth", "--listen", &address]);
+    let second = served.classify(&home, &["mnist", &digit("3_a")]);
+    assert_eq!(second["class"], 3);
+    for step in ["interface_seconds", "keygen_seconds", "upload_seconds"] {
+        assert_eq!(seconds(&second, step), 0.0, "{step}");
+    }
+    assert!(second["steps"]["sent_bytes"].as_u64().expect("bytes") < 1 << 20);
+    // Digits that are not certain are not shown, unless asked for.
+    let step = second["logit_step"].as_f64().expect("a step");
+    let logits = |report: &serde_json::Value| -> Vec<f64> {
+        let list = report["logits"].as_array().expect("a list");
+        list.iter().map(|logit| logit.as_f64().expect("a number")).collect()
+    };
+    let is_rounded = |logit: &f64| (logit / step - (logit / step).round()).abs() < 1e-6;
+    assert!(logits(&second).iter().all(is_rounded));
+    let raw = served.classify(&home, &["mnist", &digit("3_a"), "--raw"]);
+    assert!(!logits(&raw).iter().all(is_rounded));
+
+    // The client holds the interface alone, and its secrets are its own.
+    let model = fs::metadata(place.path("models/mnist.server.fhec")).expect("a file").len();
+    for path in files_below(Path::new(&home)) {
+        if path.extension().is_some_and(|extension| extension == "fhec") {
+            assert!(fs::metadata(&path).expect("a file").len() < model / 4, "{}", path.display());
+        }
+        #[cfg(unix)]
+        if path.ends_with("secret.key") {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    // The receipt is of what was exchanged, and of no other evaluation.
+    let keys = files_below(Path::new(&home)).into_iter().find(|path| path.ends_with("evaluation.keys"));
+    let keys = keys.expect("keys").parent().expect("a folder").to_str().expect("a path").to_string();
+    let (receipt, program) = (format!("{kept}/receipt.json"), place.path("mnist.fhec"));
+    let (image, answer) = (format!("{kept}/image.ct"), format!("{kept}/answer.ct"));
+    let text = succeeds(&[
+        "verify",
+        &receipt,
+        "--program",
+        &program,
+        "--keys",
+        &keys,
+        "--image",
+        &image,
+        "--answer",
+        &answer,
+        "--again",
+    ]);
+    assert!(text.contains("answer of another evaluation"), "{text}");
+    let swapped = fhec(&["verify", &receipt, "--answer", &image]);
+    let errors = String::from_utf8_lossy(&swapped.stderr).into_owned();
+    assert!(!swapped.status.success() && errors.contains("another answer"), "{errors}");
+    let nothing = fhec(&["verify", &receipt]);
+    assert!(!nothing.status.success());
+
+    // Keys that are deleted at the service are uploaded again; no new ones are made.
+    let url = served.url();
+    let listed = succeeds(&["remote", &url, "--home", &home, "--json", "keys", "list"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    let name = listed[0]["keys"].as_str().expect("a name");
+    succeeds(&["remote", &url, "--home", &home, "keys", "delete", name]);
+    let third = served.classify(&home, &["mnist", &digit("0_a")]);
+    assert_eq!((third["class"].as_u64(), seconds(&third, "keygen_seconds")), (Some(0), 0.0));
+    assert!(seconds(&third, "upload_seconds") > 0.0);
+    let jobs = succeeds(&["remote", &url, "--home", &home, "jobs"]);
+    assert_eq!(jobs.lines().filter(|line| line.contains("done in")).count(), 4, "{jobs}");
+    // Nothing that ends a service leaves it without an end.
+    served.stop();
+}
+
+#[test]
+fn keys_of_two_clients_never_mix() {
+    let place = Place::new();
+    let (alice, bob) = (place.token("alice", &[]), place.token("bob", &[]));
+    let tokens = place.path("tokens");
+    // Room for the keys of one of them: the other's have to go and come back.
+    let served = place.serve(&["--tokens", &tokens, "--key-memory", "250MiB"]);
+    let (of_alice, of_bob) = thread::scope(|scope| {
+        let alice = scope.spawn(|| place.party("alice"));
+        let bob = scope.spawn(|| place.party("bob"));
+        (alice.join().expect("keys"), bob.join().expect("keys"))
+    });
+    let (to_alice, to_bob) = (served.remote(Some(&alice)), served.remote(Some(&bob)));
+    of_alice.upload(&to_alice);
+    of_bob.upload(&to_bob);
+    let work = [(&of_alice, &to_alice, ["1_a", "7_b"]), (&of_bob, &to_bob, ["2_a", "9_a"])];
+    thread::scope(|scope| {
+        for (party, remote, names) in work {
+            scope.spawn(move || {
+                for name in names {
+                    let image = party.encrypt(name);
+                    let job = remote.submit("mnist", party.keys, &image, None, name).expect("accepted");
+                    let mut told = Vec::new();
+                    let job = remote.wait(&job.id, &mut |job| told.push(job.state)).expect("it ends");
+                    assert_eq!((job.state, told.last()), (JobState::Done, Some(&JobState::Done)));
+                    let program = Digest::from(party.interface.program);
+                    let (answer, receipt) = remote
+                        .answer(&job, program, party.keys, Digest::of(&image), 1 << 24)
+                        .expect("answer");
+                    assert_eq!(receipt.keys, party.keys);
+                    assert_eq!(party.class(&answer).to_string(), name[..1]);
+                }
+            });
+        }
+    });
+    // The same by the Open Inference Protocol, which leaves nothing behind.
+    let jobs = to_bob.jobs().expect("a list").len();
+    let (image, keys) = (of_bob.encrypt("4_a"), of_bob.keys);
+    let json = serde_json::json!({
+        "id": "four",
+        "parameters": { "keys": keys },
+        "inputs": [{
+            "name": "ciphertext", "datatype": "BYTES", "shape": [1],
+            "parameters": { "binary_data_size": image.len() + 4 },
+        }],
+    });
+    let json = json.to_string().into_bytes();
+    let body = [&json[..], &(image.len() as u32).to_le_bytes(), &image].concat();
+    let request = ureq::post(format!("{}/v2/models/mnist/infer", served.url()))
+        .header("authorization", format!("Bearer {bob}"))
+        .header("inference-header-content-length", json.len().to_string());
+    let mut response = request.send(&body[..]).expect("an answer");
+    let length = response.headers().get("inference-header-content-length").expect("a length");
+    let length: usize = length.to_str().expect("text").parse().expect("a number");
+    let body = response.body_mut().read_to_vec().expect("a body");
+    let (json, data) = body.split_at(length);
+    let json: serde_json::Value = serde_json::from_slice(json).expect("JSON");
+    assert_eq!((json["id"].as_str(), json["outputs"][0]["datatype"].as_str()), (Some("four"), Some("BYTES")));
+    assert_eq!(json["outputs"][0]["parameters"]["binary_data_size"].as_u64(), Some(data.len() as u64));
+    assert_eq!(data[..4], (data.len() as u32 - 4).to_le_bytes());
+    assert_eq!(of_bob.class(&data[4..]), 4);
+    let begun = Instant::now();
+    while to_bob.jobs().expect("a list").len() > jobs {
+        assert!(begun.elapsed() < Duration::from_secs(5), "the job is left");
+        thread::sleep(Duration::from_millis(10));
+    }
+    // An image under another key is not evaluated with one's own keys.
+    let foreign = to_alice.submit("mnist", of_alice.keys, &of_bob.encrypt("1_a"), None, "foreign");
+    assert!(foreign.unwrap_err().to_string().contains("key_mismatch"));
+}
+
+/// The service is killed so often, and then left alone.
+const MOST_KILLS: u64 = 25;
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Tens of kills at random moments of uploads and evaluations: every accepted job is answered, with
+/// the one right answer, and no key is half there.
+#[test]
+fn killed_services_lose_nothing() {
+    let place = Place::new();
+    let token = place.token("alice", &[]);
+    let tokens = place.path("tokens");
+    let party = place.party("alice");
+    let image = party.encrypt("7_a");
+    let arguments = ["--tokens", &tokens, "--checkpoint-interval", "0", "--chunk", "2MiB"];
+    let served = place.serve(&arguments);
+    let address = served.address.clone();
+    served.stop();
+    let arguments = [&arguments[..], &["--listen", &address]].concat();
+
+    // The client keeps trying while the service comes and goes.
+    let done = AtomicBool::new(false);
+    let url = format!("http://{address}");
+    let (answers, kills) = thread::scope(|scope| {
+        let (done, place, arguments) = (&done, &place, &arguments);
+        let killer = scope.spawn(move || {
+            let (mut kills, mut random) = (0, 0x2545_f491_4f6c_dd1d_u64);
+            while !done.load(Ordering::Relaxed) {
+                let served = place.serve(arguments);
+                for _ in 0..3 {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                }
+                // The later, the longer; the last one may end its work.
+                let moment = Duration::from_millis(random % (150 + 40 * kills));
+                let begun = Instant::now();
+                while (begun.elapsed() < moment || kills >= MOST_KILLS) && !done.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                served.kill();
+                kills += 1;
+            }
+            kills
+        });
+        // Also where an assertion fails: else nobody ends the killer.
+        let end = SetOnDrop(done);
+        let settings = Settings { token: Some(token.clone()), ..Settings::default() };
+        let connection = Connection::new(&url, &settings).expect("an address");
+        let remote = Remote::new(connection, Duration::from_secs(40));
+        party.upload(&remote);
+        let jobs: Vec<_> = (0..4)
+            .map(|i| remote.submit("mnist", party.keys, &image, None, &format!("job {i}")).expect("accepted"))
+            .collect();
+        let mut answers = Vec::new();
+        for (i, job) in jobs.iter().enumerate() {
+            // Sent again it is the same job.
+            let again = remote.submit("mnist", party.keys, &image, None, &format!("job {i}")).expect("known");
+            assert_eq!(again.id, job.id);
+            let finished = remote.wait(&job.id, &mut |_| ()).expect("it ends");
+            let program = Digest::from(party.interface.program);
+            let answer = remote.answer(&finished, program, party.keys, Digest::of(&image), 1 << 24);
+            answers.push(answer.expect("an answer").0);
+        }
+        assert_eq!(remote.jobs().expect("a list").len(), jobs.len(), "each job is there once");
+        drop(end);
+        (answers, killer.join().expect("kills"))
+    });
+    assert!(kills >= 10, "only {kills} kills");
+    assert_eq!(party.class(&answers[0]), 7);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "answers differ");
+
+    // What is on disk is whole: as another service sees it, and byte by byte.
+    let served = place.serve(&["--tokens", &tokens]);
+    let keys = served.remote(Some(&token)).keys().expect("a list");
+    assert_eq!((keys.len(), keys[0].keys, keys[0].offset), (1, party.keys, keys[0].length));
+    let state = Path::new(&place.path("state")).join("principals/alice");
+    let found = files_below(&state.join("keys"));
+    let found = found.iter().find(|path| path.ends_with("evaluation.keys")).expect("keys");
+    assert!(fs::read(found).expect("a file") == fs::read(&party.key_file).expect("a file"));
+    for path in files_below(&state.join("jobs")) {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        assert!(["answer.ct", "done.json", "job.json"].contains(&&name[..]), "{name} is left");
+    }
+}
+
+#[test]
+fn services_start_only_where_it_is_safe() {
+    let place = Place::new();
+    let models = place.path("models");
+    place.token("alice", &[]);
+    let tokens = place.path("tokens");
+    let state = place.path("state");
+    for (arguments, reason) in [
+        (&["--no-auth", "--listen", "0.0.0.0:0"][..], "loopback"),
+        (&["--tokens", &tokens, "--listen", "0.0.0.0:0"], "in the clear"),
+        (&[], "say who may use"),
+        (&["--tokens", "/nonexistent"], "cannot read"),
+        (&["--no-auth", "--chunk", "1"], "size of a chunk"),
+    ] {
+        let output = fhec(&[&["serve", &models, "--state", &state], arguments].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(reason), "{arguments:?}: {errors}");
+    }
+    let empty = fhec(&["serve", &state, "--no-auth"]);
+    assert!(!empty.status.success());
+    // Two services do not share a state.
+    let served = place.serve(&["--no-auth"]);
+    let second = fhec(&["serve", &models, "--state", &state, "--no-auth", "--listen", "127.0.0.1:0"]);
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another service"));
+    // A token does not go over the network in the clear.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
+    let output = command.args(["remote", "http://192.0.2.1:80", "models"]).env("FHEC_TOKEN", "x").output();
+    assert!(String::from_utf8_lossy(&output.expect("fhec runs").stderr).contains("in the clear"));
+    drop(served);
+}

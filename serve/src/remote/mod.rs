@@ -1,0 +1,301 @@
+//! The client of a service: it knows interfaces and never a model's weights.
+
+mod connection;
+mod home;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fhec_ir::program::ProgramError;
+use fhec_roles::files::FileError;
+use thiserror::Error;
+
+pub use connection::{Connection, Identity, Settings, Traffic};
+pub use home::Home;
+
+use crate::api::{self, AnnounceKeys, Code, IDEMPOTENCY_KEY, Job, KeyState, Keys, Model, Problem};
+use crate::api::{UPLOAD_DIGEST, UPLOAD_OFFSET};
+use crate::digest::Digest;
+use crate::receipt::{Part, Receipt};
+
+/// Why the service did not do what was asked for.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum RemoteError {
+    #[error("`{url}` is no address of a service: {reason}")]
+    Address { url: String, reason: &'static str },
+    #[error("{what} cannot be used for TLS: {reason}")]
+    Tls { what: String, reason: String },
+    #[error("the service cannot be reached: {0}")]
+    Unreachable(Box<ureq::Error>),
+    #[error("{} ({})", .0.detail, .0.code.name())]
+    Refused(Box<Problem>),
+    #[error("the service answered what this client does not understand: {0}")]
+    Answer(String),
+    #[error("the connection broke off: {0}")]
+    Broken(#[from] io::Error),
+    #[error("the interface of {model} is refused: {source}")]
+    Interface { model: String, source: ProgramError },
+    #[error("the service said program {said} and sent another one's interface: do not use it")]
+    OtherProgram { said: Digest },
+    #[error("the service says that this answer is of another {0}: it is not used")]
+    OtherReceipt(&'static str),
+    #[error("the job was cancelled")]
+    Cancelled,
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the folder {} cannot be used: {source}", .path.display())]
+    Home { path: PathBuf, source: io::Error },
+    #[error("this system names no folder for configurations: say which with --home")]
+    NoHome,
+}
+
+impl RemoteError {
+    /// Whether it may be different in a moment, and how long to wait.
+    fn is_passing(&self) -> Option<Duration> {
+        match self {
+            RemoteError::Unreachable(error) => match **error {
+                ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed => {
+                    Some(Duration::ZERO)
+                }
+                _ => None,
+            },
+            RemoteError::Broken(_) => Some(Duration::ZERO),
+            RemoteError::Refused(problem) => match problem.code {
+                Code::Busy | Code::Draining | Code::Overloaded | Code::TooManyJobs | Code::BodyTooSlow => {
+                    Some(Duration::from_secs(problem.retry_after.unwrap_or(1)))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// How often a broken connection is tried again at first; later less often.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Does `work` until it succeeds, or fails for good, or has failed for `patience`.
+fn persist<T>(
+    patience: Duration,
+    mut work: impl FnMut() -> Result<T, RemoteError>,
+) -> Result<T, RemoteError> {
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match work() {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let wait = match error.is_passing() {
+            Some(asked) if begun.elapsed() + asked.max(pause) < patience => asked.max(pause),
+            _ => return Err(error),
+        };
+        tracing::debug!(target: "fhec::remote", "again in {wait:?}: {error}");
+        std::thread::sleep(wait);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A service, as its client sees it. What is safe to repeat is repeated while the service cannot be
+/// reached or has too much to do.
+#[derive(Debug)]
+pub struct Remote {
+    connection: Connection,
+    patience: Duration,
+}
+
+impl Remote {
+    /// A service that is waited for up to `patience`.
+    pub fn new(connection: Connection, patience: Duration) -> Self {
+        Remote { connection, patience }
+    }
+
+    /// Bytes of bodies that have gone each way.
+    pub fn traffic(&self) -> Traffic {
+        self.connection.traffic()
+    }
+
+    fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, RemoteError> {
+        persist(self.patience, || self.connection.json("GET", path, &[], &[]))
+    }
+
+    /// All models.
+    pub fn models(&self) -> Result<Vec<Model>, RemoteError> {
+        Ok(self.get::<api::Models>("/v1/models")?.models)
+    }
+
+    /// One model.
+    pub fn model(&self, name: &str) -> Result<Model, RemoteError> {
+        self.get(&format!("/v1/models/{}", escaped(name)))
+    }
+
+    /// The interface file of a model. Whoever reads it checks it.
+    pub fn interface(&self, model: &Model) -> Result<Vec<u8>, RemoteError> {
+        let path = format!("/v1/models/{}/interface", escaped(&model.name));
+        persist(self.patience, || self.connection.bytes("GET", &path, &[], &[], model.interface_bytes))
+    }
+
+    /// The caller's keys.
+    pub fn keys(&self) -> Result<Vec<Keys>, RemoteError> {
+        Ok(self.get::<api::KeyList>("/v1/keys")?.keys)
+    }
+
+    /// Deletes keys.
+    pub fn delete_keys(&self, keys: &str) -> Result<(), RemoteError> {
+        let path = format!("/v1/keys/{}", escaped(keys));
+        persist(self.patience, || self.connection.bytes("DELETE", &path, &[], &[], 0)).map(drop)
+    }
+
+    /// Uploads the key file at `path`, whose digest is `keys`, or what is missing of it. `progress`
+    /// is told how many bytes are there.
+    pub fn upload(
+        &self,
+        model: &str,
+        path: &Path,
+        keys: Digest,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Keys, RemoteError> {
+        let in_file = |source| FileError::Read { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(in_file)?;
+        let length = file.metadata().map_err(in_file)?.len();
+        let announcement = AnnounceKeys { model: model.into(), keys, length };
+        let announcement = serde_json::to_vec(&announcement).unwrap_or_default();
+        let announce = || {
+            let json = [("content-type", "application/json")];
+            self.connection.json::<Keys>("POST", "/v1/keys", &json, &announcement)
+        };
+        let mut there = persist(self.patience, announce)?;
+        let mut chunk = Vec::new();
+        let mut failing: Option<Instant> = None;
+        let mut most = usize::try_from(there.chunk_bytes).unwrap_or(usize::MAX).clamp(1, MOST_CHUNK);
+        while there.state == KeyState::Uploading {
+            progress(there.offset, length);
+            let size = (length - there.offset.min(length)).min(most as u64) as usize;
+            chunk.resize(size, 0);
+            file.seek(SeekFrom::Start(there.offset)).map_err(in_file)?;
+            file.read_exact(&mut chunk).map_err(in_file)?;
+            let (offset, digest) = (there.offset.to_string(), Digest::of(&chunk).to_string());
+            let headers = [
+                ("content-type", "application/octet-stream"),
+                (UPLOAD_OFFSET, &offset[..]),
+                (UPLOAD_DIGEST, &digest[..]),
+            ];
+            let path = format!("/v1/keys/{keys}");
+            match self.connection.json::<Keys>("PATCH", &path, &headers, &chunk) {
+                Ok(now) => (there, failing) = (now, None),
+                Err(RemoteError::Refused(problem)) if problem.code == Code::WrongOffset => {
+                    there = persist(self.patience, announce)?;
+                }
+                Err(error) => {
+                    let wait = error.is_passing();
+                    let since = *failing.get_or_insert_with(Instant::now);
+                    let Some(wait) = wait.filter(|_| since.elapsed() < self.patience) else {
+                        return Err(error);
+                    };
+                    tracing::debug!(target: "fhec::remote", "the upload goes on in a moment: {error}");
+                    std::thread::sleep(wait.max(FIRST_PAUSE));
+                    // A slow line gets smaller chunks, a broken one costs less.
+                    most = (most / 2).max(LEAST_CHUNK);
+                    there = persist(self.patience, announce)?;
+                }
+            }
+        }
+        progress(length, length);
+        Ok(there)
+    }
+
+    /// Sends an encrypted image. Sent twice, it is one job.
+    pub fn submit(
+        &self,
+        model: &str,
+        keys: Digest,
+        image: &[u8],
+        deadline: Option<u64>,
+        idempotency_key: &str,
+    ) -> Result<Job, RemoteError> {
+        let deadline = deadline.map_or(String::new(), |seconds| format!("&deadline={seconds}"));
+        let path = format!("/v1/models/{}/jobs?keys={keys}{deadline}", escaped(model));
+        let headers = [("content-type", "application/octet-stream"), (IDEMPOTENCY_KEY, idempotency_key)];
+        persist(self.patience, || self.connection.json("POST", &path, &headers, image))
+    }
+
+    /// Waits until a job is finished; `progress` is told of every change.
+    pub fn wait(&self, id: &str, progress: &mut dyn FnMut(&Job)) -> Result<Job, RemoteError> {
+        let path = format!("/v1/jobs/{}/events", escaped(id));
+        let mut last = None;
+        persist(self.patience, || {
+            self.connection.events(&path, &mut |text| {
+                let job: Job =
+                    serde_json::from_str(text).map_err(|error| RemoteError::Answer(error.to_string()))?;
+                progress(&job);
+                let finished = job.state.is_final();
+                last = Some(job);
+                Ok(!finished)
+            })?;
+            // A stream that ends before the job does is taken up again.
+            match last.take() {
+                Some(job) if job.state.is_final() => Ok(job),
+                _ => Err(RemoteError::Broken(io::ErrorKind::UnexpectedEof.into())),
+            }
+        })
+    }
+
+    /// The answer of a job of at most `limit` bytes, whose receipt fits what was sent.
+    pub fn answer(
+        &self,
+        job: &Job,
+        program: Digest,
+        keys: Digest,
+        image: Digest,
+        limit: u64,
+    ) -> Result<(Vec<u8>, Receipt), RemoteError> {
+        match (&job.state, &job.problem) {
+            (api::JobState::Failed, Some(problem)) => {
+                return Err(RemoteError::Refused(Box::new(problem.clone())));
+            }
+            (api::JobState::Cancelled, _) => return Err(RemoteError::Cancelled),
+            _ => {}
+        }
+        let path = format!("/v1/jobs/{}", escaped(&job.id));
+        let answer = persist(self.patience, || {
+            self.connection.bytes("GET", &format!("{path}/answer"), &[], &[], limit)
+        })?;
+        let receipt: Receipt = self.get(&format!("{path}/receipt"))?;
+        let parts = [
+            (Part::Program, program, "program"),
+            (Part::Keys, keys, "set of keys"),
+            (Part::Image, image, "image"),
+            (Part::Answer, Digest::of(&answer), "answer"),
+        ];
+        match parts.into_iter().find(|(part, digest, _)| !receipt.names(*part, *digest)) {
+            Some((_, _, what)) => Err(RemoteError::OtherReceipt(what)),
+            None => Ok((answer, receipt)),
+        }
+    }
+
+    /// The caller's jobs.
+    pub fn jobs(&self) -> Result<Vec<Job>, RemoteError> {
+        Ok(self.get::<api::Jobs>("/v1/jobs")?.jobs)
+    }
+
+    /// Cancels a job that is not finished, deletes one that is.
+    pub fn delete_job(&self, id: &str) -> Result<(), RemoteError> {
+        let path = format!("/v1/jobs/{}", escaped(id));
+        persist(self.patience, || self.connection.bytes("DELETE", &path, &[], &[], 0)).map(drop)
+    }
+}
+
+/// Chunks are between these sizes, whatever the service says.
+const LEAST_CHUNK: usize = 64 << 10;
+const MOST_CHUNK: usize = 64 << 20;
+
+/// `name` as one part of a path.
+fn escaped(name: &str) -> String {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
+    let part = |c: u8| if plain(c) { (c as char).to_string() } else { format!("%{c:02X}") };
+    name.bytes().map(part).collect()
+}

@@ -1,0 +1,160 @@
+//! Who may: tokens, certificates, or everybody on this machine.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::errors::ServiceError;
+use super::handlers::discard;
+use super::{Access, Options, Service};
+use crate::api::{Code, Problem};
+use crate::tokens::{Holder, Tokens};
+
+/// The principal of whom nothing is known.
+const ANYBODY: &str = "local";
+
+/// Whoever sent a request. What it has, nobody else sees.
+#[derive(Clone, Debug)]
+pub(super) struct Principal {
+    pub(super) name: Arc<str>,
+    pub(super) operator: bool,
+}
+
+/// What the connection tells of the peer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    /// Name of the principal whose certificate it has: the certificate's digest.
+    pub(super) certificate: Option<Arc<str>>,
+}
+
+/// Errs where the options would let in whom they should not, or make no sense.
+pub(super) fn check(options: &Options) -> Result<(), ServiceError> {
+    let at_least = |what, value: u64, least| match value < least {
+        true => Err(ServiceError::TooLittle { what, least }),
+        false => Ok(()),
+    };
+    at_least("the number of lanes", options.lanes as u64, 1)?;
+    at_least("the number of threads", options.threads as u64, 1)?;
+    at_least("the queue", options.queue as u64, 1)?;
+    at_least("the number of jobs of a principal", options.jobs_per_principal as u64, 1)?;
+    at_least("the size of a chunk", options.chunk_bytes, 1 << 12)?;
+    at_least("the number of connections", options.connections as u64, 1)?;
+    let loopback = options.listen.ip().is_loopback();
+    let authority = options.tls.as_ref().is_some_and(|tls| tls.client_authority.is_some());
+    match options.access {
+        Access::Anybody if !loopback => Err(ServiceError::OpenDoors(options.listen)),
+        Access::Certificates if !authority => Err(ServiceError::NoAuthority),
+        _ if !loopback && options.tls.is_none() && !options.behind_proxy => {
+            Err(ServiceError::Plain(options.listen))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How principals are told.
+pub(super) enum Doors {
+    Tokens { path: PathBuf, tokens: RwLock<Tokens> },
+    Certificates,
+    Anybody,
+}
+
+impl Doors {
+    pub(super) fn open(access: &Access) -> Result<Self, ServiceError> {
+        Ok(match access {
+            Access::Tokens(path) => {
+                Doors::Tokens { path: path.clone(), tokens: RwLock::new(Tokens::open(path)?) }
+            }
+            Access::Certificates => Doors::Certificates,
+            Access::Anybody => Doors::Anybody,
+        })
+    }
+
+    /// Reads the file of tokens again; keeps the old ones where it cannot be read.
+    fn reload(&self) {
+        let Doors::Tokens { path, tokens } = self else { return };
+        match Tokens::open(path) {
+            Ok(new) => {
+                *tokens.write().unwrap_or_else(PoisonError::into_inner) = new;
+                tracing::info!(target: "fhec::serve", "tokens were read again");
+            }
+            Err(error) => tracing::error!(target: "fhec::serve", "the old tokens stay: {error}"),
+        }
+    }
+
+    fn principal(&self, headers: &HeaderMap, peer: &Peer) -> Result<Principal, Problem> {
+        let unauthorized = |detail: &str| Problem::new(Code::Unauthorized, detail);
+        match self {
+            Doors::Tokens { tokens, .. } => {
+                let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+                let token = value.and_then(|value| {
+                    let (scheme, token) = value.split_once(' ')?;
+                    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+                });
+                let token = token.ok_or_else(|| unauthorized("send `Authorization: Bearer TOKEN`"))?;
+                let tokens = tokens.read().unwrap_or_else(PoisonError::into_inner);
+                let Holder { name, operator } =
+                    tokens.holder(token).ok_or_else(|| unauthorized("the token is not known"))?;
+                Ok(Principal { name: name.into(), operator })
+            }
+            Doors::Certificates => {
+                let name = peer.certificate.clone();
+                let name = name.ok_or_else(|| unauthorized("connect with a certificate"))?;
+                Ok(Principal { name, operator: false })
+            }
+            Doors::Anybody => {
+                // A page in a browser on this machine is not its user: it names its origin, or
+                // another host that leads here.
+                let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+                let host = match host.rsplit_once(':') {
+                    Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) => name,
+                    _ => host,
+                };
+                let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+                if headers.contains_key(header::ORIGIN) || !local {
+                    return Err(unauthorized("without tokens only programs on this machine are answered"));
+                }
+                Ok(Principal { name: ANYBODY.into(), operator: true })
+            }
+        }
+    }
+}
+
+/// Lets requests through whose sender is known, with the principal beside them.
+pub(super) async fn authenticate(
+    State(service): State<Arc<Service>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+    match service.doors.principal(request.headers(), &peer) {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            Ok(next.run(request).await)
+        }
+        Err(problem) => {
+            discard(request.into_body(), service.options.patience).await;
+            Err(problem)
+        }
+    }
+}
+
+/// Reads tokens again whenever the process gets SIGHUP.
+pub(super) fn reload_on_signal(service: Arc<Service>) {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut hangup) = signal(SignalKind::hangup()) {
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    service.doors.reload();
+                }
+            });
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = service;
+}
