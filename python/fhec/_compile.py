@@ -40,6 +40,9 @@ def compile(
     scale: float | None = None,
     classes: Sequence[str] | None = None,
     input_layout: Literal["nchw", "nhwc"] | None = None,
+    resize: int | None = None,
+    crop: int | None = None,
+    keep_rounding: bool = False,
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     example_input: Any = None,
     calibration_images: int = 512,
@@ -84,6 +87,9 @@ def compile(
             given, the TOML file beside the model says it.
         classes: Names of the classes.
         input_layout: Where the network's input has its channels; guessed from its shape.
+        resize, crop: Pixels of the shorter side that picture files are scaled to, and of the square
+            that is then cut from their middle.
+        keep_rounding: Refuse a quantised model instead of leaving its rounding out.
         input_shape: Shape of the input, for models that leave dimensions open; by name for several.
         example_input: A batch that a torch module takes, for its export. Without, the first
             calibration image is taken.
@@ -124,11 +130,11 @@ def compile(
         source,
         name or known_as,
         json.dumps({key: value for key, value in options.items() if value is not None}),
-        _normalisation(mean, std, scale, classes, input_layout),
+        _normalisation(mean, std, scale, classes, input_layout, resize, crop),
         images,
         None if ranges is None else os.fspath(ranges),
         None if costs is None else os.fspath(costs),
-        _shapes(input_shape),
+        (_shapes(input_shape), keep_rounding),
         (max_latency, max_bootstraps, min_agreement),
     )
     return Program(program)
@@ -177,6 +183,8 @@ def _normalisation(
     scale: float | None,
     classes: Sequence[str] | None,
     input_layout: str | None,
+    resize: int | None,
+    crop: int | None,
 ) -> str:
     given: dict[str, Any] = {
         "mean": _numbers(mean),
@@ -184,6 +192,8 @@ def _normalisation(
         "scale": scale,
         "classes": None if classes is None else [str(name) for name in classes],
         "input_layout": input_layout,
+        "resize": resize,
+        "crop": crop,
     }
     return json.dumps({key: value for key, value in given.items() if value is not None})
 

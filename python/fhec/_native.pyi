@@ -39,7 +39,7 @@ def compile(
     calibration: _Images | None,
     ranges: _Path | None,
     costs: str | None,
-    input_shapes: Mapping[str, Sequence[int]],
+    import_: tuple[Mapping[str, Sequence[int]], bool],
     limits: tuple[float | None, int | None, float | None],
 ) -> Program: ...
 def command_line(arguments: Sequence[str]) -> int: ...

@@ -33,7 +33,7 @@ pub fn option_defaults() -> PyResult<String> {
 /// `options` and `normalisation` are JSON, with the keys of `docs/options.md`. `limits` are the
 /// largest predicted seconds, the largest number of bootstraps and the least agreement.
 #[pyfunction]
-#[pyo3(signature = (model, name, options, normalisation, calibration, ranges, costs, input_shapes, limits))]
+#[pyo3(signature = (model, name, options, normalisation, calibration, ranges, costs, import_, limits))]
 pub fn compile(
     py: Python<'_>,
     model: Model,
@@ -43,7 +43,7 @@ pub fn compile(
     calibration: Option<Images<'_>>,
     ranges: Option<PathBuf>,
     costs: Option<String>,
-    input_shapes: BTreeMap<String, Vec<usize>>,
+    import_: (BTreeMap<String, Vec<usize>>, bool),
     limits: (Option<f64>, Option<usize>, Option<f64>),
 ) -> PyResult<Program> {
     let options: CompileOptions = serde_json::from_str(options).map_err(|error| Kind::Option.of(&error))?;
@@ -65,7 +65,8 @@ pub fn compile(
     let options = CompileOptions { costs, ..options };
     let (max_seconds, max_bootstraps, min_agreement) = limits;
     let gates = Gates { max_seconds, max_bootstraps, min_agreement };
-    let import = ImportOptions { input_shapes, ..ImportOptions::default() };
+    let (input_shapes, keep_rounding) = import_;
+    let import = ImportOptions { input_shapes, keep_rounding };
     let unknown = (!known).then(|| fhec::NO_NORMALISATION.to_string());
     let notes = unknown.into_iter().chain(note).collect();
     let request = Request { options, calibration, import, notes };

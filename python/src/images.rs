@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fhec::{DataError, Dataset, ImageArray, ImageShape};
+use fhec::{DataError, Dataset, ImageArray, ImageShape, Preprocess};
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
@@ -46,11 +46,11 @@ impl Images<'_> {
 }
 
 impl Source {
-    /// Images of `shape`.
-    pub fn open(&self, shape: ImageShape) -> Result<Dataset, DataError> {
+    /// Images of `shape`, pictures made to fit as `preprocess` says.
+    pub fn open(&self, shape: ImageShape, preprocess: &Preprocess) -> Result<Dataset, DataError> {
         match self {
             Source::Array(array) => Dataset::from_array(array, shape),
-            Source::File(path) => Dataset::open(path, shape),
+            Source::File(path) => Dataset::open_for(path, shape, preprocess),
         }
     }
 }
@@ -68,5 +68,5 @@ pub fn open(images: Images<'_>, interface: &fhec::Interface) -> PyResult<Dataset
         Kind::Data
             .says(format!("the program takes no images: its input has shape {:?}", interface.input.shape))
     })?;
-    images.source()?.open(shape).map_err(|error| Kind::Data.of(&error))
+    images.source()?.open(shape, &interface.preprocess).map_err(|error| Kind::Data.of(&error))
 }

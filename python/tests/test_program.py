@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import COMMAND, MODEL, MODELS
+from PIL import Image
 
 import fhec
 from fhec import _native
@@ -197,3 +198,18 @@ def test_models_and_limits_that_fail_are_told_apart(tmp_path: Path) -> None:
         fhec.load(tmp_path / "not.fhec")
     for error in (fhec.OptionError, fhec.DataError):
         assert issubclass(error, ValueError) and issubclass(error, fhec.FhecError)
+
+
+def test_pictures_are_made_to_fit(tmp_path: Path) -> None:
+    large = Image.open(MODELS / "digits" / "digit_7_a.png").resize((84, 84), Image.Resampling.NEAREST)
+    wide = Image.new("L", (120, 84))
+    wide.paste(large, (18, 0))
+    wide.save(tmp_path / "wide.png")
+    program = fhec.compile(MODEL, resize=28, crop=28)
+    assert program.predict(tmp_path / "wide.png").tolist() == [7]
+    with pytest.raises(fhec.DataError, match="--crop 28"):
+        fhec.compile(MODEL).predict(tmp_path / "wide.png")
+
+
+def test_rounding_may_be_insisted_on() -> None:
+    assert fhec.compile(MODEL, keep_rounding=True) == fhec.compile(MODEL)
