@@ -12,7 +12,15 @@ keys alone. Errors are below `FhecError`. What is logged goes to the logger `fhe
 
 from fhec import errors
 from fhec._compile import compile, load
-from fhec._native import Control, EvaluationKeys, Interface, __version__, num_threads, set_num_threads
+from fhec._native import (
+    Control,
+    EvaluationKeys,
+    Interface,
+    __version__,
+    keep_secrets_from_core_dumps,
+    num_threads,
+    set_num_threads,
+)
 from fhec.ciphertexts import Ciphertexts
 from fhec.client import Answer, Client
 from fhec.errors import (
@@ -69,6 +77,7 @@ __all__ = [
     "__version__",
     "compile",
     "errors",
+    "keep_secrets_from_core_dumps",
     "load",
     "num_threads",
     "set_num_threads",

@@ -24,6 +24,7 @@ __all__ = [
     "__version__",
     "command_line",
     "compile",
+    "keep_secrets_from_core_dumps",
     "num_threads",
     "option_defaults",
     "set_num_threads",
@@ -43,6 +44,11 @@ def compile(
     limits: tuple[float | None, int | None, float | None],
 ) -> Program: ...
 def command_line(arguments: Sequence[str]) -> int: ...
+def keep_secrets_from_core_dumps() -> None:
+    """Switches core dumps of this process off, and keeps debuggers of the same user out: memory
+    holds secret keys.
+    """
+
 def num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def wilson(part: int, count: int) -> tuple[float, float]: ...

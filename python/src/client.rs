@@ -17,6 +17,7 @@ use crate::images::{self, Images};
 use crate::interface::Interface;
 use crate::logging;
 use crate::numbers::rows;
+use crate::threads::install;
 use crate::work::{self, Progress};
 
 /// Holder of a secret key for one program.
@@ -57,6 +58,13 @@ impl From<KeysFailure> for PyErr {
     }
 }
 
+/// Switches core dumps of this process off, and keeps debuggers of the same user out: memory holds
+/// secret keys.
+#[pyfunction]
+pub fn keep_secrets_from_core_dumps() {
+    fhec::core_dumps::keep_secrets_from_core_dumps();
+}
+
 /// Errs where `what` needs more memory than there is.
 pub fn require_memory(what: &str, bytes: u64) -> PyResult<()> {
     match fhec::memory::available_bytes() {
@@ -80,7 +88,7 @@ impl Client {
         folder: Option<PathBuf>,
         check_memory: bool,
     ) -> PyResult<Self> {
-        let context = interface.context()?;
+        let context = interface.context(py)?;
         if check_memory && folder.is_some() {
             require_memory("making the keys", interface.key_demand().1)?;
         }
@@ -102,11 +110,12 @@ impl Client {
     #[staticmethod]
     fn open(py: Python<'_>, interface: &Interface, folder: PathBuf) -> PyResult<Self> {
         logging::start();
-        let context = interface.context()?;
-        let secret = exchange::read_secret_key(&folder, &context);
+        let context = interface.context(py)?;
+        let secret = install(py, || exchange::read_secret_key(&folder, &context))?;
         logging::deliver(py);
         let secret = secret.map_err(|error| of_exchange(error, Kind::Keys))?;
-        let inner = Arc::new(fhec::Client::new(interface.inner(), &context, secret));
+        let client = install(py, || fhec::Client::new(interface.inner(), &context, secret))?;
+        let inner = Arc::new(client);
         Ok(Client { inner, context, folder: Some(folder), answers: AtomicU64::new(0) })
     }
 

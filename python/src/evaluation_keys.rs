@@ -22,7 +22,7 @@ impl EvaluationKeys {
     /// Reads `evaluation.keys` of a folder and makes what it has of seeds.
     #[staticmethod]
     fn open(py: Python<'_>, interface: &Interface, folder: PathBuf) -> PyResult<Self> {
-        let context = interface.context()?;
+        let context = interface.context(py)?;
         let of = Arc::clone(&context);
         let read = move || {
             exchange::warn_of_secret_key(&folder);

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::errors::{self, Kind};
+use crate::threads::install;
 
 // Python shows defaults of signatures, and of constants it would show their names.
 const _: () = assert!(fhec::DEFAULT_FLOOR == 128);
@@ -24,15 +25,17 @@ impl Interface {
     /// Reads the interface of a program file, a client's or any other.
     #[staticmethod]
     #[pyo3(signature = (path, min_security=128))]
-    fn open(path: PathBuf, min_security: u32) -> PyResult<Self> {
-        Ok(fhec::open_interface(&path, min_security).map_err(errors::of_open)?.into())
+    fn open(py: Python<'_>, path: PathBuf, min_security: u32) -> PyResult<Self> {
+        let interface = install(py, || fhec::open_interface(&path, min_security))?;
+        Ok(interface.map_err(errors::of_open)?.into())
     }
 
     /// The same from bytes.
     #[staticmethod]
     #[pyo3(signature = (data, min_security=128))]
-    fn from_bytes(data: &[u8], min_security: u32) -> PyResult<Self> {
-        Ok(fhec::Interface::from_bytes(data, min_security).map_err(errors::of_program)?.into())
+    fn from_bytes(py: Python<'_>, data: &[u8], min_security: u32) -> PyResult<Self> {
+        let interface = install(py, || fhec::Interface::from_bytes(data, min_security))?;
+        Ok(interface.map_err(errors::of_program)?.into())
     }
 
     /// The bytes of a client's file.
@@ -135,11 +138,12 @@ impl Interface {
     }
 
     /// What keys and ciphertexts are computed with; made once.
-    pub(crate) fn context(&self) -> PyResult<Arc<Context>> {
+    pub(crate) fn context(&self, py: Python<'_>) -> PyResult<Arc<Context>> {
         if let Some(context) = self.context.get() {
             return Ok(Arc::clone(context));
         }
-        let context = fhec::context(&self.inner).map_err(|error| Kind::Program.of(&error))?;
+        let context =
+            install(py, || fhec::context(&self.inner))?.map_err(|error| Kind::Program.of(&error))?;
         Ok(Arc::clone(self.context.get_or_init(|| context)))
     }
 }

@@ -39,7 +39,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 mod _native {
     #[pymodule_export]
-    use super::client::Client;
+    use super::client::{Client, keep_secrets_from_core_dumps};
     #[pymodule_export]
     use super::command_line::command_line;
     #[pymodule_export]

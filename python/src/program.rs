@@ -14,6 +14,7 @@ use crate::errors::{self, Kind};
 use crate::images::{self, Images};
 use crate::interface::Interface;
 use crate::numbers::rows;
+use crate::threads::install;
 use crate::work::{self, Progress};
 
 /// A compiled program. It holds no keys.
@@ -70,13 +71,15 @@ impl Program {
     /// The bytes of the file of a part: `all` or `server`.
     #[pyo3(signature = (part="all"))]
     fn to_bytes<'py>(&self, py: Python<'py>, part: &str) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.part(part)?.to_bytes()))
+        let program = self.part(part)?;
+        Ok(PyBytes::new(py, &install(py, || program.to_bytes())?))
     }
 
     /// Writes the file of a part and returns its size in bytes.
     #[pyo3(signature = (path, part="all"))]
-    fn save(&self, path: PathBuf, part: &str) -> PyResult<u64> {
-        fhec::write(&*self.part(part)?, &path).map_err(|error| Kind::File.of(&error))
+    fn save(&self, py: Python<'_>, path: PathBuf, part: &str) -> PyResult<u64> {
+        let program = self.part(part)?;
+        install(py, || fhec::write(&program, &path))?.map_err(|error| Kind::File.of(&error))
     }
 
     /// What a client needs of it.
@@ -101,8 +104,8 @@ impl Program {
     }
 
     /// The plan's page, a document of its own.
-    fn plan_html(&self) -> String {
-        fhec::plan_page(&self.inner, None)
+    fn plan_html(&self, py: Python<'_>) -> PyResult<String> {
+        install(py, || fhec::plan_page(&self.inner, None))
     }
 
     /// Ops of a run: what progress counts.
@@ -143,8 +146,9 @@ impl Program {
         let progress = Progress::new(dataset.len(), progress);
         let (program, counter) = (Arc::clone(&self.inner), progress.counter());
         let control = fhec::Control::default();
-        let simulator = Simulator::new(&self.inner, !noise).under(control.clone());
+        let under = control.clone();
         let simulate = move || {
+            let simulator = Simulator::new(&program, !noise).under(under);
             let start = std::time::Instant::now();
             let count = || {
                 counter.fetch_add(1, Ordering::Relaxed);

@@ -24,7 +24,7 @@ impl Server {
     /// Encodes the matrices of bootstraps.
     #[new]
     fn new(py: Python<'_>, program: &Program, check_memory: bool) -> PyResult<Self> {
-        let context = program.interface().context()?;
+        let context = program.interface().context(py)?;
         let program = Arc::clone(program.inner());
         if check_memory {
             require_memory("an evaluation", program.plan.predicted_peak_bytes)?;

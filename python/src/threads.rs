@@ -37,6 +37,13 @@ pub fn pool(_py: Python<'_>) -> PyResult<Arc<ThreadPool>> {
     Ok(threads)
 }
 
+/// Runs `work`, which is short, on the pool of this process. Whatever may use threads has to run
+/// so: on a thread outside of a pool it would start rayon's own, which no forked process has.
+pub fn install<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    let pool = pool(py)?;
+    Ok(py.detach(|| pool.install(work)))
+}
+
 /// Sets how many threads this process computes with, from the next call on.
 ///
 /// Running calls keep theirs. The default is one per core that the process may use.

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -163,6 +164,51 @@ def test_a_forked_process_computes_with_threads_of_its_own(program, slow) -> Non
 
     assert forked(work) == 0
     assert session.evaluate(encrypted) == expected
+
+
+def test_a_forked_process_can_do_everything_first() -> None:
+    """Nothing of it may rest on threads that the parent has started, or would have started."""
+    script = f"""
+import os, signal, numpy as np, fhec
+images = np.zeros((2, 28, 28), np.uint8)
+program = fhec.compile({str(MODEL)!r})
+data = bytes(program)
+
+def everything(program):
+    client = fhec.Client(program)
+    session = fhec.Server(program).session(client.evaluation_keys())
+    client.decrypt(session.evaluate(client.encrypt(images[0])))
+    program.simulate(images), program.plain(images), program.plan.html(), bytes(program)
+
+def forked(work):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(40)
+        work()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+forked(lambda: everything(program))
+everything(fhec.load(data))
+forked(lambda: everything(fhec.load(data)))
+print("all")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.stdout == "all\n", done.stderr
+
+
+def test_core_dumps_are_switched_off_for_a_process() -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+
+    def work() -> None:
+        fhec.keep_secrets_from_core_dumps()
+        assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+
+    assert forked(work) == 0
+    assert resource.getrlimit(resource.RLIMIT_CORE) == before
 
 
 def test_a_child_that_hangs_is_noticed() -> None:
