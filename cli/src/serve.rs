@@ -84,7 +84,8 @@ struct ServeArgs {
     /// Something in front of the service does TLS
     #[arg(long)]
     behind_proxy: bool,
-    /// Evaluations at a time, each with its own threads (`--threads`)
+    /// Evaluations at a time, each with `--threads` of its own [default of that: the cores, shared
+    /// out among the lanes]
     #[arg(long, value_name = "N", default_value = "1")]
     lanes: NonZeroUsize,
     /// Keys that stay in memory; what was used longest ago goes first
@@ -187,10 +188,10 @@ fn options(args: &ServeArgs, common: &Common) -> Result<Options> {
             client_authority: args.client_ca.clone(),
         });
     }
-    if let Some(threads) = common.threads {
-        options.threads = threads.get();
-    }
     (options.behind_proxy, options.lanes) = (args.behind_proxy, args.lanes.get());
+    // Lanes do not sleep while they evaluate: more threads than cores would only wait.
+    let share = (options.threads / options.lanes).max(1);
+    options.threads = common.threads.map_or(share, NonZeroUsize::get);
     (options.queue, options.jobs_per_principal) = (args.queue.get(), args.jobs_per_principal.get());
     (options.key_memory, options.keys_per_principal) = (args.key_memory.0, args.keys_per_principal.0);
     options.keys_live = Duration::from_secs(args.keys_live.get().saturating_mul(24 * 3600));

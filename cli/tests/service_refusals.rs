@@ -317,10 +317,19 @@ fn uploads_that_are_not_what_they_say_are_refused() {
 
 #[test]
 fn queues_have_ends_and_jobs_can_be_taken_back() {
+    // One thread: jobs take longer than it takes to send them all.
     let place = Place::new();
     let (alice, bob) = (place.token("alice", &[]), place.token("bob", &[]));
-    let served =
-        place.serve(&["--tokens", &place.path("tokens"), "--jobs-per-principal", "5", "--queue", "6"]);
+    let served = place.serve(&[
+        "--tokens",
+        &place.path("tokens"),
+        "--threads",
+        "1",
+        "--jobs-per-principal",
+        "5",
+        "--queue",
+        "6",
+    ]);
     let (of_alice, of_bob) = (place.party("alice"), place.party("bob"));
     let (image, other) = (of_alice.encrypt("7_a"), of_bob.encrypt("7_a"));
     let (remote, to_bob) = (served.remote(Some(&alice)), served.remote(Some(&bob)));

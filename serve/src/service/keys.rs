@@ -96,8 +96,9 @@ impl KeyStore {
                 Ok(entry) => {
                     entries.insert((Arc::from(principal), keys), entry);
                 }
+                // Without their name: logs do not hold what tells that two principals are one.
                 Err(error) => {
-                    tracing::warn!(target: "fhec::serve", "{}: {error}; left alone", path.display())
+                    tracing::warn!(target: "fhec::serve", principal, "keys that are left alone: {error}");
                 }
             }
         }
