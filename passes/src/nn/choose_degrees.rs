@@ -2,11 +2,14 @@
 //!
 //! Depth is what counts: a level less per activation is worth more than any number of products. So
 //! first the least depth is found at which polynomials of one degree for all activations agree
-//! often enough with the exact network; then, from the first activation to the last, each one's
-//! depth is lowered as long as the agreement holds. Every candidate is fitted anew from the lowered
-//! activation on, and judged on images that nothing is fitted to. In networks of more than
-//! [`STRETCHES`] activations neighbours are lowered together: as many candidates then, each longer,
-//! so that the time grows with the depth and not with its square.
+//! often enough with the exact network, from a first one on by as many levels as its error says;
+//! then, from the first activation to the last, each one's depth is lowered as long as the
+//! agreement holds. Every candidate is fitted anew from the lowered activation on, and judged on
+//! images that nothing is fitted to. In networks of more than [`STRETCHES`] activations neighbours
+//! are lowered together: as many candidates then, each longer, so that the time grows with the
+//! depth and not with its square.
+
+use std::collections::BTreeMap;
 
 use fhec_ir::{func::Func, nn::Nn, tensor::Tensor};
 
@@ -19,6 +22,12 @@ use crate::{approximation::least_squares::Form, error::PassError};
 
 /// Depths that are tried.
 pub const DEPTHS: std::ops::RangeInclusive<u32> = 3..=8;
+
+/// The depth that is tried first: from there on it can be told how many more are needed.
+const FIRST_DEPTH: u32 = 5;
+
+/// By what a level more divides the changes to expect: 2.1 to 2.8 in those of docs/coverage.md.
+const PER_LEVEL: f64 = 2.4;
 
 /// Stretches of neighbouring activations that are lowered one after the other.
 pub const STRETCHES: usize = 10;
@@ -87,28 +96,35 @@ pub fn choose_degrees(
     let reached = |agreement: &Agreement| agreement.reaches(target);
     let mut walk = Walk::new(func, images, judged, scaling, options)?;
     let count = fitted_activations(func).len();
-    let (mut best, mut left): (Option<Choice>, _) = (None, None);
-    for depth in DEPTHS {
+    let mut tried: BTreeMap<u32, Result<Choice, PassError>> = BTreeMap::new();
+    let mut depth = FIRST_DEPTH;
+    loop {
         let choice = match finish(walk.clone(), vec![depth; count], options) {
             // So coarse that values leave their domains.
-            Err(error @ PassError::LeavesDomain { .. }) => {
-                left = Some(error);
-                continue;
-            }
-            other => other?,
+            error @ Err(PassError::LeavesDomain { .. }) => error,
+            other => Ok(other?),
         };
-        tracing::debug!(depth, agreement = ?choice.agreement, "fits of one depth");
-        // Where no depth agrees, more precise is better all the same.
-        let faults = |agreement: &Agreement| (agreement.expected_changes, agreement.mean_difference);
-        let better = |best: &Choice| faults(&choice.agreement) < faults(&best.agreement);
-        if reached(&choice.agreement) || best.as_ref().is_none_or(better) {
-            best = Some(choice);
-        }
-        if best.as_ref().is_some_and(|best| reached(&best.agreement)) {
+        let agreement = choice.as_ref().ok().map(|choice| choice.agreement);
+        tracing::debug!(depth, ?agreement, "fits of one depth");
+        let enough = agreement.as_ref().is_some_and(reached);
+        tried.insert(depth, choice);
+        let next = if enough { depth - 1 } else { depth + steps(agreement, target) };
+        depth = next.clamp(*DEPTHS.start(), *DEPTHS.end());
+        // What is enough has been found from both sides, or there is nothing beyond.
+        if tried.contains_key(&depth) {
             break;
         }
     }
-    let Some(mut best) = best else { return Err(left.expect("every degree was tried")) };
+    let is_enough = |choice: &&Choice| reached(&choice.agreement);
+    let least = tried.values().flatten().find(is_enough);
+    // Where no depth agrees, more precise is better all the same.
+    let faults = |choice: &&Choice| (choice.agreement.expected_changes, choice.agreement.mean_difference);
+    let order = |a: &(f64, f64), b: &(f64, f64)| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1));
+    let best = least.or_else(|| tried.values().flatten().min_by(|a, b| order(&faults(a), &faults(b))));
+    let Some(mut best) = best.cloned() else {
+        let last = tried.into_values().filter_map(Result::err).next_back();
+        return Err(last.expect("a depth was tried"));
+    };
     if !reached(&best.agreement) {
         return Ok(best);
     }
@@ -131,6 +147,15 @@ pub fn choose_degrees(
         }
     }
     Ok(best)
+}
+
+/// How many levels more are likely to be enough, where `agreement` is not: a level takes a factor of
+/// [`PER_LEVEL`] from the changes to expect.
+fn steps(agreement: Option<Agreement>, target: f64) -> u32 {
+    let Some(agreement) = agreement.filter(|agreement| agreement.diverged == 0) else { return 1 };
+    let ratio = agreement.expected_changes / (1.0 - target);
+    let steps = (ratio.ln() / PER_LEVEL.ln()).ceil();
+    if steps.is_finite() { steps.clamp(1.0, 8.0) as u32 } else { 1 }
 }
 
 /// Fits what is left of `depths` and judges the whole.
