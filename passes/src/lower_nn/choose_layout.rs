@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use super::LowerError;
 use super::program::{Step, TensorId, TensorProgram};
+use rayon::prelude::*;
+
 use crate::analysis::cost::{CostTable, OpKind, RingShape};
 use crate::analysis::linear_cost::{LinearPrices, cheapest_fold};
 
@@ -345,8 +347,10 @@ impl<'a> Search<'a> {
         for _ in 0..MAX_SWEEPS {
             let mut changed = false;
             for class in 0..self.members.len() {
+                let candidates = self.candidates(class, layouts);
+                self.price_all(class, &candidates, layouts);
                 let mut best = (self.around(class, layouts), layouts[class].clone());
-                for candidate in self.candidates(class, layouts) {
+                for candidate in candidates {
                     layouts[class] = candidate;
                     let cost = self.around(class, layouts);
                     // A hair's breadth is no reason to move: sums in another order must not matter.
@@ -378,21 +382,49 @@ impl<'a> Search<'a> {
         linear + self.elementwise[class] * layouts[class].vectors() as f64
     }
 
+    /// Prices all maps that the candidates for a class touch, on all threads.
+    fn price_all(&mut self, class: usize, candidates: &[Layout], layouts: &[Layout]) {
+        let mut unknown: HashMap<PriceKey, &LinearKind> = HashMap::new();
+        for candidate in candidates {
+            let layout = |of: usize| if of == class { candidate } else { &layouts[of] };
+            for edge in self.edges.iter().filter(|edge| edge.from == class || edge.to == class) {
+                let key = self.key(edge.kind, layout(edge.from), layout(edge.to));
+                if !self.memo.contains_key(&key) {
+                    unknown.insert(key, edge.kind);
+                }
+            }
+        }
+        let unknown: Vec<(PriceKey, &LinearKind)> = unknown.into_iter().collect();
+        let priced = unknown.into_par_iter().map(|(key, kind)| {
+            let price = self.computed(kind, &key.input, &key.output);
+            (key, price)
+        });
+        let priced: Vec<(PriceKey, (usize, f64))> = priced.collect();
+        self.memo.extend(priced);
+    }
+
     /// Fold and seconds of one map.
     fn price(&mut self, kind: &LinearKind, input: &Layout, output: &Layout) -> (usize, f64) {
-        let numbers = self.kind_numbers(kind);
-        let key = PriceKey { numbers, input: input.clone(), output: output.clone() };
+        let key = self.key(kind, input, output);
         if let Some(&known) = self.memo.get(&key) {
             return known;
         }
+        let price = self.computed(kind, input, output);
+        self.memo.insert(key, price);
+        price
+    }
+
+    fn key(&self, kind: &LinearKind, input: &Layout, output: &Layout) -> PriceKey {
+        PriceKey { numbers: self.kind_numbers(kind), input: input.clone(), output: output.clone() }
+    }
+
+    /// [`Self::price`], computed anew.
+    fn computed(&self, kind: &LinearKind, input: &Layout, output: &Layout) -> (usize, f64) {
         let map = LinearMap::new(kind.clone(), input.clone(), output.clone());
         let rotations = map.rotations(&self.program.consts);
         let max_fold = (input.period / output.period).max(1);
         let diagonal = map.diagonal_period(&self.program.consts);
-        let price =
-            cheapest_fold(&rotations, (input.period, output.period), diagonal, max_fold, &self.prices);
-        self.memo.insert(key, price);
-        price
+        cheapest_fold(&rotations, (input.period, output.period), diagonal, max_fold, &self.prices)
     }
 
     fn kind_numbers(&self, kind: &LinearKind) -> Vec<usize> {
