@@ -86,7 +86,12 @@ pub fn measure(effort: Effort) -> Result<Measured, CostsError> {
     for recipe in recipes {
         let ring = Ring::new(recipe.build()?.params, effort)?;
         let top = ring.context.params().top_level();
-        for level in [3, top / 2, top] {
+        let levels = match (effort, ring.context.params().digit_limbs()) {
+            // Digits of one prime are dear at any level.
+            (Effort::Quick, 1) => vec![top / 2],
+            _ => vec![3, top / 2, top],
+        };
+        for level in levels {
             for (kind, seconds, (waiting, computing)) in parallel::awake(|| ring.at(level, &table))? {
                 tracing::debug!(
                     set = recipe.name,
@@ -245,7 +250,7 @@ fn terms<F>(factors: &[F], rows: usize, of: usize) -> Vec<Vec<(usize, &F)>> {
 /// Least seconds of a few runs: what the machine can do when nothing else takes it.
 fn least(effort: Effort, mut run: impl FnMut() -> Result<(), EvalError>) -> Result<f64, EvalError> {
     let runs = match effort {
-        Effort::Quick => 4,
+        Effort::Quick => 3,
         Effort::Thorough => 7,
     };
     let mut best = f64::INFINITY;
