@@ -165,11 +165,16 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     Ok(serde_json::from_slice(&bytes)?)
 }
 
-/// Writes `bytes` at the end of the file, which has to have `offset` bytes.
+/// Writes `bytes` at `offset` of the file, which has to have that many bytes. What is behind them
+/// was never confirmed and goes.
 pub(super) fn append(path: &Path, offset: u64, bytes: &[u8]) -> io::Result<File> {
     let mut file = fs::OpenOptions::new().read(true).append(true).create(true).open(path)?;
-    if file.metadata()?.len() != offset {
-        return Err(io::Error::other("the file has another length than was known"));
+    let length = file.metadata()?.len();
+    if length < offset {
+        return Err(io::Error::other("the file is shorter than was known"));
+    }
+    if length > offset {
+        file.set_len(offset)?;
     }
     match file.write_all(bytes) {
         Ok(()) => Ok(file),

@@ -85,6 +85,10 @@ pub struct Options {
     pub queue: usize,
     /// Jobs that wait or run, of one principal.
     pub jobs_per_principal: usize,
+    /// Finished jobs of one principal that are kept; the oldest ones go.
+    pub kept_per_principal: usize,
+    /// Sets of keys of one principal, those that are uploaded included.
+    pub key_sets_per_principal: usize,
     /// Bytes of key files of one principal.
     pub keys_per_principal: u64,
     /// Keys that nobody has used or touched for so long are deleted.
@@ -123,6 +127,8 @@ impl Options {
             key_memory: 4 << 30,
             queue: 256,
             jobs_per_principal: 16,
+            kept_per_principal: 256,
+            key_sets_per_principal: 64,
             keys_per_principal: 4 << 30,
             keys_live: Duration::from_secs(30 * DAY),
             jobs_live: Duration::from_secs(DAY),
@@ -180,7 +186,7 @@ impl Bound {
         let catalogue = Catalogue::new(models)?;
         let folder = StateFolder::claim(&options.state)?;
         let keys = KeyStore::open(&folder, &catalogue, &options)?;
-        let jobs = Jobs::open(&folder, &catalogue, &options)?;
+        let jobs = Jobs::open(&folder, &catalogue, &keys, &options)?;
         let address = options.listen;
         let listener = std::net::TcpListener::bind(address)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
@@ -286,7 +292,7 @@ async fn sweep(service: Arc<Service>) {
         let service = Arc::clone(&service);
         let swept = tokio::task::spawn_blocking(move || {
             service.jobs.sweep(service.options.jobs_live);
-            service.keys.sweep(&service.options, |principal, keys| service.jobs.uses(principal, keys));
+            service.keys.sweep(&service.options);
         });
         let _ = swept.await;
     }

@@ -51,7 +51,7 @@ pub(super) struct Accepted {
     idempotency: Option<Digest>,
 }
 
-/// Errs where a job would be refused whatever its image is.
+/// Errs where a job would be refused whatever its image is. Its keys stay from now on.
 pub(super) fn accept(
     service: &Service,
     principal: &Principal,
@@ -71,7 +71,7 @@ pub(super) fn accept(
     if deadline.is_some_and(|seconds| !(1..=MOST_DEADLINE_SECONDS).contains(&seconds)) {
         return Err(bad(format!("a deadline is 1 to {MOST_DEADLINE_SECONDS} seconds away")));
     }
-    let owned = service.keys.for_job(&(Arc::clone(&principal.name), keys))?;
+    let owned = service.keys.reserve(&(Arc::clone(&principal.name), keys))?;
     if owned.program != model.program {
         return Err(Problem::new(Code::KeyMismatch, "these keys are for another program"));
     }
@@ -113,7 +113,7 @@ pub(crate) async fn submit(
     let (accepted, content) = or_discard(&service, accepted, content).await?;
     let bytes = body(&service, content, accepted.model.input_max_bytes).await?;
     blocking(move || {
-        let (job, new) = take(&service, &principal, &accepted, &bytes)?;
+        let (job, new) = take(&service, &principal, accepted, &bytes)?;
         let status = if new { StatusCode::ACCEPTED } else { StatusCode::OK };
         let location = [(header::LOCATION, format!("/v1/jobs/{}", job.id))];
         Ok((status, location, Json(job.shown())).into_response())
@@ -126,7 +126,7 @@ pub(crate) async fn submit(
 pub(super) fn take(
     service: &Service,
     principal: &Principal,
-    accepted: &Accepted,
+    accepted: Accepted,
     bytes: &[u8],
 ) -> Result<(Arc<Job>, bool), Problem> {
     let Accepted { model, keys, owned, deadline, idempotency } = accepted;
@@ -142,13 +142,15 @@ pub(super) fn take(
     let record = Record {
         model: model.name.clone(),
         program: model.program,
-        keys: *keys,
+        keys,
         image: Digest::of(bytes),
         submitted: now,
         deadline: deadline.map(|seconds| now + 1000 * seconds),
-        idempotency: *idempotency,
+        idempotency,
     };
-    service.jobs.submit(&principal.name, model, record, bytes)
+    // Their time to live begins again, also for the next process.
+    service.keys.touch(&(Arc::clone(&principal.name), keys))?;
+    service.jobs.submit(&principal.name, &model, record, owned.reserved, bytes)
 }
 
 /// The caller's jobs

@@ -51,8 +51,7 @@ pub(crate) async fn announce(
     let name = (Arc::clone(&principal.name), announced.keys);
     blocking(move || {
         let model = service.catalogue.get(&announced.model).ok_or_else(not_found)?;
-        let quota = service.options.keys_per_principal;
-        let (keys, new) = service.keys.announce(&name, model, announced.length, quota)?;
+        let (keys, new) = service.keys.announce(&name, model, announced.length, &service.options)?;
         Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(keys)))
     })
     .await
@@ -155,14 +154,6 @@ pub(crate) async fn delete(
     Path(keys): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let name = name(&principal, &keys)?;
-    blocking(move || {
-        service.keys.get(&name)?;
-        if service.jobs.uses(&name.0, &name.1) {
-            let detail = "jobs that are not finished use these keys: cancel them first";
-            return Err(Problem::new(Code::KeysInUse, detail));
-        }
-        service.keys.delete(&name)
-    })
-    .await?;
+    blocking(move || service.keys.delete(&name)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
