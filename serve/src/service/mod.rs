@@ -18,6 +18,7 @@ pub mod openapi;
 mod queue;
 mod resident;
 mod routes;
+mod shares;
 mod tls;
 
 use std::net::SocketAddr;
@@ -28,7 +29,6 @@ use std::time::Duration;
 
 use fhec_ir::program::Program;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use access::Doors;
 use catalogue::Catalogue;
@@ -38,6 +38,7 @@ use jobs::Jobs;
 use keys::KeyStore;
 use metrics::Metrics;
 pub use routes::ROUTES;
+use shares::Shares;
 
 /// Who may use the service.
 #[derive(Clone, Debug)]
@@ -145,6 +146,10 @@ impl Options {
 
 /// Bodies that may be on their way at a time: what they take of memory is this times the largest.
 const BODIES: usize = 32;
+/// Of them, of one principal.
+const BODIES_OF_ONE: usize = 8;
+/// Streams of events of one principal at a time.
+const STREAMS_OF_ONE: usize = 32;
 
 /// Everything that requests and lanes share.
 pub(crate) struct Service {
@@ -154,7 +159,8 @@ pub(crate) struct Service {
     keys: KeyStore,
     jobs: Jobs,
     metrics: Metrics,
-    bodies: Semaphore,
+    bodies: Shares,
+    streams: Shares,
     draining: AtomicBool,
     /// Set when nothing more comes: streams of events end.
     ended: tokio::sync::watch::Sender<bool>,
@@ -199,7 +205,8 @@ impl Bound {
             keys,
             jobs,
             metrics,
-            bodies: Semaphore::new(BODIES),
+            bodies: Shares::new(BODIES, BODIES_OF_ONE),
+            streams: Shares::new(usize::MAX, STREAMS_OF_ONE),
             draining: AtomicBool::new(false),
             ended: tokio::sync::watch::Sender::new(false),
         };

@@ -153,10 +153,14 @@ impl Drop for Awaited {
     fn drop(&mut self) {
         let (service, job) = (Arc::clone(&self.service), Arc::clone(&self.job));
         // Cancelled if it is not finished, and then deleted: nobody else knows of it.
-        std::thread::spawn(move || {
+        let taken_back = std::thread::Builder::new().spawn(move || {
             let _ = service.jobs.delete(&job.principal, &job.id);
             let _ = service.jobs.delete(&job.principal, &job.id);
         });
+        if let Err(error) = taken_back {
+            // It ends by itself, and goes with time.
+            tracing::warn!(target: "fhec::serve", "a job is not cancelled: {error}");
+        }
     }
 }
 
@@ -190,7 +194,7 @@ pub(crate) async fn infer(
     let checked = known.and_then(|known| Ok((known, json_length.ok_or_else(binary)?)));
     let ((known, json_length), content) = or_discard(&service, checked, content).await?;
     let limit = known.input_max_bytes + (json_length + LENGTH) as u64;
-    let bytes = body(&service, content, limit).await?;
+    let bytes = body(&service, &principal, content, limit).await?;
     let (json, data) = bytes.split_at_checked(json_length).ok_or_else(|| bad("the body is cut off"))?;
     let request: Request =
         serde_json::from_slice(json).map_err(|error| bad(&format!("the JSON: {error}")))?;
@@ -213,6 +217,8 @@ pub(crate) async fn infer(
     let taking = Arc::clone(&service);
     // Made where the job is: the caller may go away at any moment.
     let awaited = blocking(move || {
+        // The body has done its part when the job is there.
+        let _bytes = bytes;
         let (job, _) = take(&taking, &principal, accepted, &image)?;
         Ok(Awaited { service: taking, job })
     });

@@ -111,7 +111,7 @@ pub(crate) async fn submit(
         accept(&service, &principal, &model, &keys, deadline, headers.get(IDEMPOTENCY_KEY))
     });
     let (accepted, content) = or_discard(&service, accepted, content).await?;
-    let bytes = body(&service, content, accepted.model.input_max_bytes).await?;
+    let bytes = body(&service, &principal, content, accepted.model.input_max_bytes).await?;
     blocking(move || {
         let (job, new) = take(&service, &principal, accepted, &bytes)?;
         let status = if new { StatusCode::ACCEPTED } else { StatusCode::OK };
@@ -177,7 +177,8 @@ pub(crate) async fn get(
 /// Server-sent events: the job whenever it changes, until it is finished
 #[utoipa::path(get, path = "/v1/jobs/{job}/events", tag = "jobs", params(("job" = String, Path)), responses(
     (status = 200, body = api::Job, content_type = "text/event-stream"),
-    (status = 404, body = Problem, content_type = "application/problem+json")
+    (status = 404, body = Problem, content_type = "application/problem+json"),
+    (status = 503, body = Problem, content_type = "application/problem+json")
 ))]
 pub(crate) async fn events(
     State(service): State<Arc<Service>>,
@@ -185,11 +186,13 @@ pub(crate) async fn events(
     Path(job): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let job = service.jobs.get(&principal.name, &job)?;
-    let begin = Some((job.watch(), service.ended.subscribe(), true));
+    let many = || Problem::new(Code::Overloaded, "you have too many streams of events").retry_after(5);
+    let share = service.streams.take(&principal.name).ok_or_else(many)?;
+    let begin = Some((job.watch(), service.ended.subscribe(), true, share));
     let events = stream::unfold(begin, move |state| {
         let job = Arc::clone(&job);
         async move {
-            let (mut changes, mut ended, first) = state?;
+            let (mut changes, mut ended, first, share) = state?;
             if !first {
                 tokio::select! {
                     changed = changes.changed() => changed.ok()?,
@@ -198,7 +201,7 @@ pub(crate) async fn events(
             }
             changes.mark_unchanged();
             let shown = job.shown();
-            let next = (!shown.state.is_final()).then_some((changes, ended, false));
+            let next = (!shown.state.is_final()).then_some((changes, ended, false, share));
             let event = Event::default().event("job").json_data(shown).unwrap_or_default();
             Some((Ok(event), next))
         }

@@ -42,7 +42,7 @@ pub(crate) async fn announce(
     Extension(principal): Extension<Principal>,
     content: Body,
 ) -> Result<(StatusCode, Json<Keys>), Problem> {
-    let bytes = body(&service, content, MAX_JSON_BYTES).await?;
+    let bytes = body(&service, &principal, content, MAX_JSON_BYTES).await?;
     let announced: AnnounceKeys = serde_json::from_slice(&bytes)
         .map_err(|error| Problem::new(Code::BadRequest, format!("the announcement: {error}")))?;
     if service.is_draining() {
@@ -111,7 +111,7 @@ pub(crate) async fn append(
     // Before bytes are taken for it.
     let chunk = chunk(&service, &principal, &keys, &headers);
     let ((name, offset, digest), content) = or_discard(&service, chunk, content).await?;
-    let bytes = body(&service, content, service.options.chunk_bytes).await?;
+    let bytes = body(&service, &principal, content, service.options.chunk_bytes).await?;
     if bytes.is_empty() {
         return Err(Problem::new(Code::BadRequest, "a chunk has at least one byte"));
     }
