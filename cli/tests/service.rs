@@ -290,6 +290,7 @@ fn services_start_only_where_it_is_safe() {
     for (arguments, reason) in [
         (&["--no-auth", "--listen", "0.0.0.0:0"][..], "loopback"),
         (&["--tokens", &tokens, "--listen", "0.0.0.0:0"], "in the clear"),
+        (&["--no-auth", "--behind-proxy"], "speaks for others"),
         (&[], "say who may use"),
         (&["--tokens", "/nonexistent"], "cannot read"),
         (&["--no-auth", "--chunk", "1"], "size of a chunk"),

@@ -19,7 +19,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fhec_roles::files::{self, Access};
+use fhec_roles::files::{self, Access, FileError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -148,10 +148,15 @@ pub(super) fn sync(folder: &Path) -> io::Result<()> {
 /// Writes a file as a whole, on the disk when done.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = files::write_atomically(path, Access::OwnerOnly, |writer| writer.write_all(bytes));
-    written.map(drop).map_err(|error| match error {
-        files::FileError::Write { source, .. } => source,
-        error => io::Error::other(error.to_string()),
-    })
+    written.map(drop).map_err(without_path)
+}
+
+fn without_path(error: FileError) -> io::Error {
+    match error {
+        FileError::Read { source, .. } | FileError::Write { source, .. } => source,
+        FileError::NoFolder { .. } => io::ErrorKind::NotFound.into(),
+        FileError::TooLarge { limit, .. } => io::Error::other(format!("a file has more than {limit} bytes")),
+    }
 }
 
 /// [`write`] of JSON.
@@ -159,9 +164,10 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> 
     write(path, &serde_json::to_vec_pretty(value)?)
 }
 
-/// Reads what [`write_json`] wrote.
+/// Reads what [`write_json`] wrote. Errors do not name the path, as of [`write`]: it may have the
+/// digest of keys beside the name of a principal, and logs do not.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
-    let bytes = files::read(path, MAX_JSON_BYTES).map_err(|error| io::Error::other(error.to_string()))?;
+    let bytes = files::read(path, MAX_JSON_BYTES).map_err(without_path)?;
     Ok(serde_json::from_slice(&bytes)?)
 }
 
