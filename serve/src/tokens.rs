@@ -7,8 +7,8 @@
 //! | 3 | `operator` for those who may read metrics; absent for others |
 //!
 //! Tokens have 256 random bits, so their hash needs neither salt nor work. Several lines may have
-//! the same name: tokens are replaced without a gap. Names that differ in upper and lower case alone
-//! are refused: on some systems they are one folder.
+//! the same name: tokens are replaced without a gap. Names that differ in upper and lower case
+//! alone are refused: on some systems they are one folder.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;

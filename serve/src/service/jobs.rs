@@ -31,7 +31,7 @@ const CHECKPOINT: &str = "checkpoint";
 const DONE: &str = "done.json";
 const ANSWER: &str = "answer.ct";
 const ENDED: &str = "ended.json";
-/// A job that a lane has left without an end, because of a full disk, waits so long for another try.
+/// A job that a lane has left without an end, because of a full disk, is tried again after so long.
 const LEFT_FOR: Duration = Duration::from_secs(10);
 
 /// What a job is of.

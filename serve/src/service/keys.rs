@@ -390,8 +390,8 @@ impl KeyStore {
                 Err(problem)
             }
             Err(problem) => {
-                // However it goes on, this never becomes what was announced. Until the folder is gone
-                // the name is taken.
+                // However it goes on, this never becomes what was announced. Until the folder is
+                // gone the name is taken.
                 let removed = folder::remove(&path);
                 appending.is_over = true;
                 self.entries().remove(name);
