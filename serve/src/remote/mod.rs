@@ -221,6 +221,12 @@ impl Remote {
         let mut furthest = there.offset;
         let mut most = usize::try_from(there.chunk_bytes).unwrap_or(usize::MAX).clamp(1, MOST_CHUNK);
         while there.state == KeyState::Uploading {
+            if there.offset >= length {
+                return Err(RemoteError::Answer(format!(
+                    "the upload is at byte {} of {length}",
+                    there.offset
+                )));
+            }
             progress(there.offset, length);
             if there.offset > furthest {
                 furthest = there.offset;

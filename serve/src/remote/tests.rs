@@ -73,6 +73,10 @@ fn an_upload_that_does_not_get_on_ends() {
     let patience = Duration::from_millis(600);
     // No progress, back and forth, always elsewhere.
     type Answers = Box<dyn FnMut(usize, &str) -> (u16, String) + Send>;
+    // Farther than there is anything to send.
+    let beyond = service(patience, move |count, _| (200, keys(100 + count as u64)));
+    let done = beyond.upload("m", file.path(), Digest::of(b"x"), &mut |_, _| ());
+    assert!(matches!(done, Err(RemoteError::Answer(_))), "{done:?}");
     let services: [Answers; 3] = [
         Box::new(move |_, _| (200, keys(0))),
         Box::new(move |count, _| (200, keys(50 * (count as u64 % 2)))),

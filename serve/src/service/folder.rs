@@ -191,3 +191,39 @@ pub(super) fn append(path: &Path, offset: u64, bytes: &[u8]) -> io::Result<File>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_do_not_name_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let principal = folder.path().join("alice");
+        fs::create_dir(&principal).unwrap();
+        let (large, junk) = (principal.join("large"), principal.join("junk"));
+        fs::write(&large, vec![b' '; MAX_JSON_BYTES as usize + 1]).unwrap();
+        fs::write(&junk, "{").unwrap();
+        let read = |path: &Path| read_json::<u64>(path).unwrap_err().to_string();
+        let errors = [
+            read(&large),
+            read(&junk),
+            read(&principal),
+            read(&principal.join("none")),
+            write(&principal.join("none/x"), b"x").unwrap_err().to_string(),
+            write(&principal, b"x").unwrap_err().to_string(),
+        ];
+        assert!(errors.iter().all(|error| !error.contains("alice")), "{errors:?}");
+    }
+
+    #[test]
+    fn what_was_not_confirmed_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part");
+        drop(append(&path, 0, b"abcdef").unwrap());
+        drop(append(&path, 3, b"xy").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"abcxy");
+        append(&path, 6, b"z").unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"abcxy");
+    }
+}
