@@ -323,7 +323,9 @@ fn classify(remote: &Remote, home: &Home, args: &ClassifyArgs, common: &Common, 
     let job = remote.wait(&job.id, &mut |job| show(&bar, job))?;
     bar.finish_and_clear();
     let sent = Digest::of(&encrypted);
-    let (answer, receipt) = remote.answer(&job, model.program, keys, sent, model.answer_max_bytes)?;
+    // What the service says of its answers is no reason to take more than there can be.
+    let limit = exchange::most_bundle_bytes(&context, &interface.answer_types()).min(model.answer_max_bytes);
+    let (answer, receipt) = remote.answer(&job, model.program, keys, sent, limit)?;
     steps.answer_seconds = begun.elapsed().as_secs_f64();
     steps.evaluation_seconds = job.seconds;
     if let Some(kept) = &args.keep {

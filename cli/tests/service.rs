@@ -290,6 +290,7 @@ fn services_start_only_where_it_is_safe() {
     for (arguments, reason) in [
         (&["--no-auth", "--listen", "0.0.0.0:0"][..], "loopback"),
         (&["--tokens", &tokens, "--listen", "0.0.0.0:0"], "in the clear"),
+        (&["--no-auth", "--behind-proxy"], "speaks for others"),
         (&[], "say who may use"),
         (&["--tokens", "/nonexistent"], "cannot read"),
         (&["--no-auth", "--chunk", "1"], "size of a chunk"),
@@ -308,5 +309,12 @@ fn services_start_only_where_it_is_safe() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
     let output = command.args(["remote", "http://192.0.2.1:80", "models"]).env("FHEC_TOKEN", "x").output();
     assert!(String::from_utf8_lossy(&output.expect("fhec runs").stderr).contains("in the clear"));
+    // Nor through a proxy of the environment, where the service is on this machine.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        command.env(name, "http://127.0.0.1:9");
+    }
+    let output = command.args(["remote", &served.url(), "--patience", "1", "models"]).env("FHEC_TOKEN", "x");
+    assert!(output.output().expect("fhec runs").status.success());
     drop(served);
 }

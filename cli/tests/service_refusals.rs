@@ -165,6 +165,12 @@ fn what_is_somebody_elses_does_not_exist() {
     // A path or a method that nobody has.
     assert_eq!(send(&served, "GET", "/v1/none", Some(&alice), &[], &[]).code(), "not_found");
     assert_eq!(send(&served, "PATCH", "/v1/jobs", Some(&alice), &[], b"x").code(), "method_not_allowed");
+    // A job that a connection waits for is nobody else's.
+    let once = [&headers[..], &[("idempotency-key", "one")]].concat();
+    let body = [infer(&keys).as_bytes(), &1u32.to_le_bytes(), b"x"].concat();
+    let refused = send(&served, "POST", "/v2/models/mnist/infer", Some(&alice), &once, &body);
+    assert_eq!(refused.code(), "bad_request");
+    assert_eq!(remote.jobs().expect("a list").len(), 1);
     // Tokens are taken back while the service runs.
     let path = place.path("tokens");
     let text = fs::read_to_string(&path).expect("a file");
@@ -177,6 +183,49 @@ fn what_is_somebody_elses_does_not_exist() {
         thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(send(&served, "GET", "/v1/models", Some(&alice), &[], &[]).status, 200);
+    // All of them, where the file is empty.
+    fs::write(&path, "").expect("a file");
+    served.signal("-HUP");
+    let begun = Instant::now();
+    while send(&served, "GET", "/v1/models", Some(&alice), &[], &[]).status != 401 {
+        assert!(begun.elapsed() < Duration::from_secs(5), "the token is still taken");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A power cut leaves zeros where the end of an upload was.
+#[test]
+fn an_upload_goes_on_after_a_power_cut() {
+    let place = Place::new();
+    let token = place.token("alice", &[]);
+    let arguments = ["--tokens", &place.path("tokens")];
+    let served = place.serve(&arguments);
+    let party = place.party("alice");
+    let file = fs::read(&party.key_file).expect("a file");
+    let announced = json!({ "model": "mnist", "keys": party.keys, "length": file.len() }).to_string();
+    assert_eq!(send(&served, "POST", "/v1/keys", Some(&token), &[], announced.as_bytes()).status, 201);
+    let path = format!("/v1/keys/{}", party.keys);
+    for (i, part) in file.chunks(4 << 20).take(5).enumerate() {
+        let (offset, digest) = ((i * (4 << 20)).to_string(), Digest::of(part).to_string());
+        let headers = [("upload-offset", &offset[..]), ("upload-digest", &digest[..])];
+        assert_eq!(send(&served, "PATCH", &path, Some(&token), &headers, part).status, 200);
+    }
+    served.kill();
+    let folder = place.folder.path().join("state/principals/alice/keys").join(party.keys.to_string());
+    let part = folder.join("evaluation.keys.part");
+    let mut there = fs::read(&part).expect("a part");
+    let end = there.len();
+    assert_eq!(end, 20 << 20);
+    there[end - (7 << 20)..].fill(0);
+    fs::write(&part, there).expect("it is written");
+    let served = place.serve(&arguments);
+    let remote = served.remote(Some(&token));
+    let mut offsets = Vec::new();
+    let taken = remote.upload("mnist", &party.key_file, party.keys, &mut |at, _| offsets.push(at));
+    assert_eq!(taken.expect("the keys are taken").offset, file.len() as u64);
+    assert_eq!(offsets[0], end as u64);
+    let back = offsets.iter().min().expect("offsets");
+    assert!((1 << 20..=13 << 20).contains(back), "it goes on at {back}, behind what is right");
 }
 
 /// The document is made of the handlers; the table is what the router is tested by.
@@ -296,6 +345,15 @@ fn uploads_that_are_not_what_they_say_are_refused() {
     let other = Digest::of(b"another file");
     assert_eq!(upload(other, &file).1.code(), "wrong_digest");
     is_gone(other);
+
+    // However short they are, there is an end of what is announced.
+    let many: Vec<Answer> = (0..70).map(|i| announce(Digest::of(&[i]), 1)).collect();
+    assert!(many[..64].iter().all(|answer| answer.status == 201));
+    assert!(many[64..].iter().all(|answer| answer.code() == "no_room"));
+    for i in 0..64 {
+        let path = format!("/v1/keys/{}", Digest::of(&[i]));
+        assert_eq!(send(&served, "DELETE", &path, Some(&token), &[], &[]).status, 204);
+    }
 
     // The right ones are taken in the end.
     assert_eq!(upload(party.keys, &file).1.json()["state"], "whole");
@@ -428,6 +486,17 @@ fn slow_and_strange_clients_do_not_keep_others() {
         assert!(text.starts_with("HTTP/1.1 413"), "{text}");
         assert!(time < Duration::from_secs(8), "{time:?}");
     });
+    // One that asks and takes nothing: its connection ends, and what it asked for does not come.
+    let mut deaf = TcpStream::connect(&served.address).expect("a connection");
+    let asked = 1000;
+    let question = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(asked);
+    deaf.write_all(question.as_bytes()).expect("it is sent");
+    thread::sleep(Duration::from_secs(4));
+    deaf.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
+    let mut text = Vec::new();
+    let _ = deaf.read_to_end(&mut text);
+    let answers = String::from_utf8_lossy(&text).matches("HTTP/1.1 200").count();
+    assert!((1..asked).contains(&answers), "{answers} answers");
     let headers: String = (0..200).map(|i| format!("x-{i}: y\r\n")).collect();
     let chunked = format!(
         "POST /v1/keys HTTP/1.1\r\nhost: x\r\n{authorization}transfer-encoding: chunked\r\n\r\n{}",
@@ -451,8 +520,16 @@ fn slow_and_strange_clients_do_not_keep_others() {
     // Pages in a browser do not get at a service without tokens.
     let open = Place::new();
     let served = open.serve(&["--no-auth"]);
-    for header in [("origin", "https://evil.example"), ("host", "evil.example")] {
+    let site = "sec-fetch-site";
+    for header in [
+        ("origin", "https://evil.example"),
+        ("host", "evil.example"),
+        (site, "cross-site"),
+        (site, "same-site"),
+    ] {
         assert_eq!(send(&served, "GET", "/v1/models", None, &[header], &[]).code(), "unauthorized");
     }
-    assert_eq!(send(&served, "GET", "/v1/models", None, &[], &[]).status, 200);
+    assert_eq!(send(&served, "GET", "/v1/models", None, &[(site, "none")], &[]).status, 200);
+    // What the router refuses by itself is an error as all others.
+    assert_eq!(send(&served, "GET", "/v1/models/%ff", None, &[], &[]).code(), "bad_request");
 }

@@ -7,8 +7,10 @@
 //! | 3 | `operator` for those who may read metrics; absent for others |
 //!
 //! Tokens have 256 random bits, so their hash needs neither salt nor work. Several lines may have
-//! the same name: tokens are replaced without a gap.
+//! the same name: tokens are replaced without a gap. Names that differ in upper and lower case
+//! alone are refused: on some systems they are one folder.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -36,6 +38,8 @@ pub enum TokenError {
     Empty(PathBuf),
     #[error("`{0}` is no name of a principal: up to 64 letters, digits, `-` and `_`")]
     Name(String),
+    #[error("`{name}` and `{other}` differ in upper and lower case alone: choose another name")]
+    Case { name: String, other: String },
     #[error("the system gives no random numbers: {0}")]
     Randomness(getrandom::Error),
 }
@@ -68,27 +72,47 @@ pub struct Holder {
 }
 
 impl Tokens {
-    /// Reads a file.
+    /// Reads a file, at the start of a service.
+    ///
+    /// # Errors
+    /// If it cannot be read, has a line that is none, or no token.
     pub fn open(path: &Path) -> Result<Self, TokenError> {
+        let (tokens, errors) = Tokens::of_lines(path)?;
+        match errors.into_iter().next() {
+            Some(error) => Err(error),
+            None if tokens.0.is_empty() => Err(TokenError::Empty(path.to_owned())),
+            None => Ok(tokens),
+        }
+    }
+
+    /// Reads a file again, while a service runs, and says what is wrong with it. Who is not in it
+    /// any more has no token from now on: lines that are none count for nobody, and so does a file
+    /// that cannot be read.
+    pub fn reopen(path: &Path) -> (Self, Vec<TokenError>) {
+        Tokens::of_lines(path).unwrap_or_else(|error| (Tokens::default(), vec![error]))
+    }
+
+    /// What stands in the lines of a file, and what is wrong with the others.
+    fn of_lines(path: &Path) -> Result<(Self, Vec<TokenError>), TokenError> {
         let bytes = files::read(path, MAX_BYTES)?;
-        let mut entries = Vec::new();
+        let (mut entries, mut errors, mut names) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (index, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
             let line_error = |reason| TokenError::Line { path: path.to_owned(), line: index + 1, reason };
-            let line = line.split('#').next().unwrap_or_default();
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let (name, hash, operator) = match words[..] {
-                [] => continue,
-                [name, hash] => (name, hash, false),
-                [name, hash, OPERATOR] => (name, hash, true),
-                _ => return Err(line_error("it has other words")),
-            };
-            if !is_name(name) {
-                return Err(line_error("the name has other signs than letters, digits, `-` and `_`"));
+            match entry(line) {
+                Ok(None) => {}
+                Ok(Some(entry)) => {
+                    let known = names.entry(entry.name.to_ascii_lowercase());
+                    match *known.or_insert_with(|| entry.name.clone()) == entry.name {
+                        true => entries.push(entry),
+                        false => errors.push(line_error(
+                            "the name differs from another one in upper and lower case alone",
+                        )),
+                    }
+                }
+                Err(reason) => errors.push(line_error(reason)),
             }
-            let hash: Digest = hash.parse().map_err(|_| line_error("the hash is none"))?;
-            entries.push(Entry { name: name.into(), hash: (*hash.bytes()).into(), operator });
         }
-        if entries.is_empty() { Err(TokenError::Empty(path.to_owned())) } else { Ok(Tokens(entries)) }
+        Ok((Tokens(entries), errors))
     }
 
     /// Whom `token` is of. Takes the same time whichever it is: all entries are compared, and
@@ -105,10 +129,32 @@ impl Tokens {
     }
 }
 
+/// What stands in a line; nothing in one that is empty or a comment.
+fn entry(line: &str) -> Result<Option<Entry>, &'static str> {
+    let line = line.split('#').next().unwrap_or_default();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (name, hash, operator) = match words[..] {
+        [] => return Ok(None),
+        [name, hash] => (name, hash, false),
+        [name, hash, OPERATOR] => (name, hash, true),
+        _ => return Err("it has other words"),
+    };
+    if !is_name(name) {
+        return Err("the name has other signs than letters, digits, `-` and `_`");
+    }
+    let hash: Digest = hash.parse().map_err(|_| "the hash is none")?;
+    Ok(Some(Entry { name: name.into(), hash: (*hash.bytes()).into(), operator }))
+}
+
 /// Makes a token for `name`, adds its hash to the file, and returns the token: nothing else has it.
 pub fn add(path: &Path, name: &str, operator: bool) -> Result<String, TokenError> {
     if !is_name(name) {
         return Err(TokenError::Name(name.into()));
+    }
+    let (known, _) = if path.exists() { Tokens::of_lines(path)? } else { Default::default() };
+    let is_other = |entry: &&Entry| entry.name != name && entry.name.eq_ignore_ascii_case(name);
+    if let Some(Entry { name: other, .. }) = known.0.iter().find(is_other) {
+        return Err(TokenError::Case { name: name.into(), other: other.clone() });
     }
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(TokenError::Randomness)?;
@@ -174,7 +220,34 @@ mod tests {
         let added = add(&path, "b", false).unwrap();
         let tokens = Tokens::open(&path).unwrap();
         assert!(tokens.holder(&added).is_some() && tokens.holder("x").is_some());
+        // Names are folders, which some systems do not tell apart by case.
+        assert!(matches!(add(&path, "B", false), Err(TokenError::Case { .. })));
+        std::fs::write(&path, format!("b {hash}\nB {hash}\n")).unwrap();
+        Tokens::open(&path).unwrap_err();
         add(&path, "../up", false).unwrap_err();
         add(&path, "", false).unwrap_err();
+    }
+
+    #[test]
+    fn what_is_read_again_counts_for_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let (alice, bob) = (add(&path, "alice", false).unwrap(), add(&path, "bob", false).unwrap());
+        let text = std::fs::read_to_string(&path).unwrap();
+        let of = |tokens: &Tokens| [&alice, &bob].map(|token| tokens.holder(token).is_some());
+        let reopen = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let (tokens, errors) = Tokens::reopen(&path);
+            (of(&tokens), errors.len())
+        };
+        let (first, second) = text.split_once('\n').unwrap();
+        assert_eq!(reopen(&text), ([true, true], 0));
+        assert_eq!(reopen(second), ([false, true], 0));
+        // A slip of the hand takes one line, not the change.
+        assert_eq!(reopen(&format!("{} x x\n{second}", &first[..20])), ([false, true], 1));
+        assert_eq!(reopen(""), ([false, false], 0));
+        std::fs::remove_file(&path).unwrap();
+        let (tokens, errors) = Tokens::reopen(&path);
+        assert_eq!((of(&tokens), errors.len()), ([false, false], 1));
     }
 }

@@ -18,7 +18,7 @@ use crate::api::Problem;
 const MAX_JSON_BYTES: u64 = 16 << 20;
 /// More than any event has.
 const MAX_EVENT_BYTES: u64 = 1 << 16;
-/// The last chunk of keys is answered when they are checked.
+/// The last chunk of keys is answered when they are checked. No body takes longer either way.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
 /// A stream of events is taken up again after so long: it may be dead without a word.
 const STREAM_TIME: Duration = Duration::from_secs(60);
@@ -118,12 +118,19 @@ impl Connection {
             let private = PrivateKey::from_pem(&pem(key)?).map_err(error)?;
             tls = tls.client_cert(Some(ClientCert::new_with_certs(&certificates(own)?, private)));
         }
-        let config = Agent::config_builder()
+        let mut config = Agent::config_builder();
+        if local {
+            // A proxy of the environment would see the token, and cannot reach this machine.
+            config = config.proxy(None);
+        }
+        let config = config
             .http_status_as_error(false)
             .tls_config(tls.build())
             .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(10)))
+            .timeout_send_body(Some(ANSWER_TIME))
             .timeout_recv_response(Some(ANSWER_TIME))
+            .timeout_recv_body(Some(ANSWER_TIME))
             .max_idle_age(Duration::from_secs(5))
             .user_agent(concat!("fhec/", env!("CARGO_PKG_VERSION")))
             .build();
@@ -148,7 +155,7 @@ impl Connection {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-        body_time: Option<Duration>,
+        body_time: Duration,
     ) -> Result<Response<Body>, RemoteError> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(authorization) = &self.authorization {
@@ -162,7 +169,7 @@ impl Connection {
         self.sent.fetch_add(body.len() as u64, Ordering::Relaxed);
         let response = if body.is_empty() && matches!(method, "GET" | "DELETE") {
             let request = request.body(()).map_err(bad)?;
-            let request = self.agent.configure_request(request).timeout_recv_body(body_time).build();
+            let request = self.agent.configure_request(request).timeout_recv_body(Some(body_time)).build();
             self.agent.run(request)
         } else {
             self.agent.run(request.body(body).map_err(bad)?)
@@ -206,7 +213,7 @@ impl Connection {
         body: &[u8],
         limit: u64,
     ) -> Result<Vec<u8>, RemoteError> {
-        self.read(self.send(method, path, headers, body, None)?, limit)
+        self.read(self.send(method, path, headers, body, ANSWER_TIME)?, limit)
     }
 
     /// The same for an answer in JSON.
@@ -229,7 +236,7 @@ impl Connection {
         event: &mut dyn FnMut(&str) -> Result<bool, RemoteError>,
     ) -> Result<(), RemoteError> {
         let accept = [("accept", "text/event-stream")];
-        let response = self.send("GET", path, &accept, &[], Some(STREAM_TIME))?;
+        let response = self.send("GET", path, &accept, &[], STREAM_TIME)?;
         let mut reader = BufReader::new(response.into_body().into_reader());
         let mut line = String::new();
         loop {

@@ -26,7 +26,8 @@ const DIGITS: usize = 32;
 const DIGEST: &str = "evaluation.keys.blake3";
 /// The file that goes to the service.
 const EVALUATION: &str = "evaluation.keys";
-const MAX_INTERFACE_BYTES: u64 = 64 << 20;
+/// No interface is larger, whatever a service says.
+pub(super) const MAX_INTERFACE_BYTES: u64 = 64 << 20;
 
 /// What a client has of one service.
 #[derive(Clone, Debug)]

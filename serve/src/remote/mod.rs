@@ -2,6 +2,8 @@
 
 mod connection;
 mod home;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -36,6 +38,8 @@ pub enum RemoteError {
     Answer(String),
     #[error("the connection broke off: {0}")]
     Broken(#[from] io::Error),
+    #[error("the upload has not got on for {} s: the service asks for the same bytes again and again", .0.as_secs())]
+    Stuck(Duration),
     #[error("the interface of {model} is refused: {source}")]
     Interface { model: String, source: ProgramError },
     #[error("the service said program {said} and sent another one's interface: do not use it")]
@@ -65,7 +69,7 @@ impl RemoteError {
             RemoteError::Broken(_) => Some(Duration::ZERO),
             RemoteError::Refused(problem) => match problem.code {
                 Code::Busy | Code::Draining | Code::Overloaded | Code::TooManyJobs | Code::BodyTooSlow => {
-                    Some(Duration::from_secs(problem.retry_after.unwrap_or(1)))
+                    Some(Duration::from_secs(problem.retry_after.unwrap_or(1)).min(LONGEST_WAIT))
                 }
                 _ => None,
             },
@@ -77,27 +81,67 @@ impl RemoteError {
 /// How often a broken connection is tried again at first; later less often.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Nothing is waited for longer at a time, whatever the service asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// For how long something has not got on.
+struct Trial {
+    patience: Duration,
+    since: Instant,
+    pause: Duration,
+}
+
+impl Trial {
+    fn new(patience: Duration) -> Self {
+        Trial { patience, since: Instant::now(), pause: FIRST_PAUSE }
+    }
+
+    /// It gets on: all of the patience is left again.
+    fn gets_on(&mut self) {
+        (self.since, self.pause) = (Instant::now(), FIRST_PAUSE);
+    }
+
+    /// Waits until another try is worth it; gives `error` back where none is.
+    fn wait(&mut self, error: RemoteError) -> Result<(), RemoteError> {
+        let wait = match error.is_passing() {
+            Some(asked) if self.allows(asked.max(self.pause)) => asked.max(self.pause),
+            _ => return Err(error),
+        };
+        tracing::debug!(target: "fhec::remote", "again in {wait:?}: {error}");
+        self.sleep(wait);
+        Ok(())
+    }
+
+    fn allows(&self, wait: Duration) -> bool {
+        self.since.elapsed().saturating_add(wait) < self.patience
+    }
+
+    fn sleep(&mut self, wait: Duration) {
+        std::thread::sleep(wait);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Does `work` until it succeeds, or fails for good, or has not got on for `patience`.
+fn persist_while_it_gets_on<T>(
+    patience: Duration,
+    mut work: impl FnMut(&mut Trial) -> Result<T, RemoteError>,
+) -> Result<T, RemoteError> {
+    let mut trial = Trial::new(patience);
+    loop {
+        match work(&mut trial) {
+            Ok(done) => return Ok(done),
+            Err(error) => trial.wait(error)?,
+        }
+    }
+}
 
 /// Does `work` until it succeeds, or fails for good, or has failed for `patience`.
 fn persist<T>(
     patience: Duration,
     mut work: impl FnMut() -> Result<T, RemoteError>,
 ) -> Result<T, RemoteError> {
-    let begun = Instant::now();
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let error = match work() {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        let wait = match error.is_passing() {
-            Some(asked) if begun.elapsed() + asked.max(pause) < patience => asked.max(pause),
-            _ => return Err(error),
-        };
-        tracing::debug!(target: "fhec::remote", "again in {wait:?}: {error}");
-        std::thread::sleep(wait);
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+    persist_while_it_gets_on(patience, |_| work())
 }
 
 /// A service, as its client sees it. What is safe to repeat is repeated while the service cannot be
@@ -133,10 +177,11 @@ impl Remote {
         self.get(&format!("/v1/models/{}", escaped(name)))
     }
 
-    /// The interface file of a model. Whoever reads it checks it.
+    /// The interface file of a model, of up to 64 MiB. Whoever reads it checks it.
     pub fn interface(&self, model: &Model) -> Result<Vec<u8>, RemoteError> {
         let path = format!("/v1/models/{}/interface", escaped(&model.name));
-        persist(self.patience, || self.connection.bytes("GET", &path, &[], &[], model.interface_bytes))
+        let limit = model.interface_bytes.min(home::MAX_INTERFACE_BYTES);
+        persist(self.patience, || self.connection.bytes("GET", &path, &[], &[], limit))
     }
 
     /// The caller's keys.
@@ -151,7 +196,8 @@ impl Remote {
     }
 
     /// Uploads the key file at `path`, whose digest is `keys`, or what is missing of it. `progress`
-    /// is told how many bytes are there.
+    /// is told how many bytes are there. Ends with an error where no more bytes are there after all
+    /// of the patience.
     pub fn upload(
         &self,
         model: &str,
@@ -170,10 +216,22 @@ impl Remote {
         };
         let mut there = persist(self.patience, announce)?;
         let mut chunk = Vec::new();
-        let mut failing: Option<Instant> = None;
+        let mut trial = Trial::new(self.patience);
+        // A service that goes back and forth does not get on.
+        let mut furthest = there.offset;
         let mut most = usize::try_from(there.chunk_bytes).unwrap_or(usize::MAX).clamp(1, MOST_CHUNK);
         while there.state == KeyState::Uploading {
+            if there.offset >= length {
+                return Err(RemoteError::Answer(format!(
+                    "the upload is at byte {} of {length}",
+                    there.offset
+                )));
+            }
             progress(there.offset, length);
+            if there.offset > furthest {
+                furthest = there.offset;
+                trial.gets_on();
+            }
             let size = (length - there.offset.min(length)).min(most as u64) as usize;
             chunk.resize(size, 0);
             file.seek(SeekFrom::Start(there.offset)).map_err(in_file)?;
@@ -186,18 +244,17 @@ impl Remote {
             ];
             let path = format!("/v1/keys/{keys}");
             match self.connection.json::<Keys>("PATCH", &path, &headers, &chunk) {
-                Ok(now) => (there, failing) = (now, None),
+                Ok(now) if now.state == KeyState::Whole || now.offset > there.offset => there = now,
+                Ok(now) => {
+                    self.go_round(&mut trial)?;
+                    there = now;
+                }
                 Err(RemoteError::Refused(problem)) if problem.code == Code::WrongOffset => {
+                    self.go_round(&mut trial)?;
                     there = persist(self.patience, announce)?;
                 }
                 Err(error) => {
-                    let wait = error.is_passing();
-                    let since = *failing.get_or_insert_with(Instant::now);
-                    let Some(wait) = wait.filter(|_| since.elapsed() < self.patience) else {
-                        return Err(error);
-                    };
-                    tracing::debug!(target: "fhec::remote", "the upload goes on in a moment: {error}");
-                    std::thread::sleep(wait.max(FIRST_PAUSE));
+                    trial.wait(error)?;
                     // A slow line gets smaller chunks, a broken one costs less.
                     most = (most / 2).max(LEAST_CHUNK);
                     there = persist(self.patience, announce)?;
@@ -206,6 +263,15 @@ impl Remote {
         }
         progress(length, length);
         Ok(there)
+    }
+
+    /// Before an upload goes on that has not got on.
+    fn go_round(&self, trial: &mut Trial) -> Result<(), RemoteError> {
+        match trial.allows(FIRST_PAUSE) {
+            true => trial.sleep(FIRST_PAUSE),
+            false => return Err(RemoteError::Stuck(self.patience)),
+        }
+        Ok(())
     }
 
     /// Sends an encrypted image. Sent twice, it is one job.
@@ -223,14 +289,16 @@ impl Remote {
         persist(self.patience, || self.connection.json("POST", &path, &headers, image))
     }
 
-    /// Waits until a job is finished; `progress` is told of every change.
+    /// Waits until a job is finished, however long it takes: patience ends where nothing has been
+    /// heard of it for so long. `progress` is told of every change.
     pub fn wait(&self, id: &str, progress: &mut dyn FnMut(&Job)) -> Result<Job, RemoteError> {
         let path = format!("/v1/jobs/{}/events", escaped(id));
         let mut last = None;
-        persist(self.patience, || {
+        persist_while_it_gets_on(self.patience, |trial| {
             self.connection.events(&path, &mut |text| {
                 let job: Job =
                     serde_json::from_str(text).map_err(|error| RemoteError::Answer(error.to_string()))?;
+                trial.gets_on();
                 progress(&job);
                 let finished = job.state.is_final();
                 last = Some(job);

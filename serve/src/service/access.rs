@@ -46,6 +46,7 @@ pub(super) fn check(options: &Options) -> Result<(), ServiceError> {
     let loopback = options.listen.ip().is_loopback();
     let authority = options.tls.as_ref().is_some_and(|tls| tls.client_authority.is_some());
     match options.access {
+        Access::Anybody if options.behind_proxy => Err(ServiceError::OpenProxy),
         Access::Anybody if !loopback => Err(ServiceError::OpenDoors(options.listen)),
         Access::Certificates if !authority => Err(ServiceError::NoAuthority),
         _ if !loopback && options.tls.is_none() && !options.behind_proxy => {
@@ -73,16 +74,15 @@ impl Doors {
         })
     }
 
-    /// Reads the file of tokens again; keeps the old ones where it cannot be read.
+    /// Reads the file of tokens again. What cannot be read of it lets nobody in.
     fn reload(&self) {
         let Doors::Tokens { path, tokens } = self else { return };
-        match Tokens::open(path) {
-            Ok(new) => {
-                *tokens.write().unwrap_or_else(PoisonError::into_inner) = new;
-                tracing::info!(target: "fhec::serve", "tokens were read again");
-            }
-            Err(error) => tracing::error!(target: "fhec::serve", "the old tokens stay: {error}"),
+        let (new, errors) = Tokens::reopen(path);
+        *tokens.write().unwrap_or_else(PoisonError::into_inner) = new;
+        for error in errors {
+            tracing::error!(target: "fhec::serve", "tokens that let nobody in: {error}");
         }
+        tracing::info!(target: "fhec::serve", "tokens were read again");
     }
 
     fn principal(&self, headers: &HeaderMap, peer: &Peer) -> Result<Principal, Problem> {
@@ -114,7 +114,10 @@ impl Doors {
                     _ => host,
                 };
                 let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-                if headers.contains_key(header::ORIGIN) || !local {
+                // Browsers say of every request whose page it is of: of another one's, or none's.
+                let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+                let foreign = !matches!(site, None | Some(b"none" | b"same-origin"));
+                if headers.contains_key(header::ORIGIN) || foreign || !local {
                     return Err(unauthorized("without tokens only programs on this machine are answered"));
                 }
                 Ok(Principal { name: ANYBODY.into(), operator: true })

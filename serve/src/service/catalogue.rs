@@ -77,6 +77,12 @@ fn is_name(name: &str) -> bool {
 }
 
 impl Catalogue {
+    /// Without a model.
+    #[cfg(test)]
+    pub(super) fn empty() -> Self {
+        Catalogue(BTreeMap::new())
+    }
+
     pub(super) fn new(programs: Vec<(String, Arc<Program>)>) -> Result<Self, ServiceError> {
         let mut models = BTreeMap::new();
         for (name, program) in programs {

@@ -33,6 +33,10 @@ pub enum ServiceError {
     )]
     OpenDoors(SocketAddr),
     #[error(
+        "--no-auth is for programs on this machine, and a proxy (--behind-proxy) speaks for others: name a file of tokens (--tokens)"
+    )]
+    OpenProxy,
+    #[error(
         "tokens would go over {0} in the clear: give --tls-cert and --tls-key, or say --behind-proxy where a proxy does TLS"
     )]
     Plain(SocketAddr),
@@ -60,6 +64,9 @@ pub enum ServiceError {
     Pool(#[from] rayon::ThreadPoolBuildError),
 }
 
+/// Media type of errors (RFC 9457).
+pub(super) const PROBLEM: &str = "application/problem+json";
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -67,7 +74,7 @@ impl IntoResponse for Problem {
         let unauthorized = self.code == Code::Unauthorized;
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

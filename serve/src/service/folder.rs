@@ -19,7 +19,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fhec_roles::files::{self, Access};
+use fhec_roles::files::{self, Access, FileError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -148,10 +148,15 @@ pub(super) fn sync(folder: &Path) -> io::Result<()> {
 /// Writes a file as a whole, on the disk when done.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = files::write_atomically(path, Access::OwnerOnly, |writer| writer.write_all(bytes));
-    written.map(drop).map_err(|error| match error {
-        files::FileError::Write { source, .. } => source,
-        error => io::Error::other(error.to_string()),
-    })
+    written.map(drop).map_err(without_path)
+}
+
+fn without_path(error: FileError) -> io::Error {
+    match error {
+        FileError::Read { source, .. } | FileError::Write { source, .. } => source,
+        FileError::NoFolder { .. } => io::ErrorKind::NotFound.into(),
+        FileError::TooLarge { limit, .. } => io::Error::other(format!("a file has more than {limit} bytes")),
+    }
 }
 
 /// [`write`] of JSON.
@@ -159,17 +164,23 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> 
     write(path, &serde_json::to_vec_pretty(value)?)
 }
 
-/// Reads what [`write_json`] wrote.
+/// Reads what [`write_json`] wrote. Errors do not name the path, as of [`write`]: it may have the
+/// digest of keys beside the name of a principal, and logs do not.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
-    let bytes = files::read(path, MAX_JSON_BYTES).map_err(|error| io::Error::other(error.to_string()))?;
+    let bytes = files::read(path, MAX_JSON_BYTES).map_err(without_path)?;
     Ok(serde_json::from_slice(&bytes)?)
 }
 
-/// Writes `bytes` at the end of the file, which has to have `offset` bytes.
+/// Writes `bytes` at `offset` of the file, which has to have that many bytes. What is behind them
+/// was never confirmed and goes.
 pub(super) fn append(path: &Path, offset: u64, bytes: &[u8]) -> io::Result<File> {
     let mut file = fs::OpenOptions::new().read(true).append(true).create(true).open(path)?;
-    if file.metadata()?.len() != offset {
-        return Err(io::Error::other("the file has another length than was known"));
+    let length = file.metadata()?.len();
+    if length < offset {
+        return Err(io::Error::other("the file is shorter than was known"));
+    }
+    if length > offset {
+        file.set_len(offset)?;
     }
     match file.write_all(bytes) {
         Ok(()) => Ok(file),
@@ -178,5 +189,41 @@ pub(super) fn append(path: &Path, offset: u64, bytes: &[u8]) -> io::Result<File>
             file.set_len(offset)?;
             Err(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_do_not_name_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let principal = folder.path().join("alice");
+        fs::create_dir(&principal).unwrap();
+        let (large, junk) = (principal.join("large"), principal.join("junk"));
+        fs::write(&large, vec![b' '; MAX_JSON_BYTES as usize + 1]).unwrap();
+        fs::write(&junk, "{").unwrap();
+        let read = |path: &Path| read_json::<u64>(path).unwrap_err().to_string();
+        let errors = [
+            read(&large),
+            read(&junk),
+            read(&principal),
+            read(&principal.join("none")),
+            write(&principal.join("none/x"), b"x").unwrap_err().to_string(),
+            write(&principal, b"x").unwrap_err().to_string(),
+        ];
+        assert!(errors.iter().all(|error| !error.contains("alice")), "{errors:?}");
+    }
+
+    #[test]
+    fn what_was_not_confirmed_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part");
+        drop(append(&path, 0, b"abcdef").unwrap());
+        drop(append(&path, 3, b"xy").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"abcxy");
+        append(&path, 6, b"z").unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"abcxy");
     }
 }

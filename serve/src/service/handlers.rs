@@ -6,6 +6,7 @@ pub(super) mod keys;
 pub(super) mod models;
 pub(super) mod operations;
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -13,7 +14,9 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use super::Service;
+use super::access::Principal;
 use super::errors::internal;
+use super::shares::Share;
 use crate::api::{Code, Problem};
 
 /// Of a request that is refused so much is taken all the same: a client that is still sending would
@@ -52,21 +55,35 @@ async fn or_discard<T>(
     }
 }
 
+/// A body. It counts as one until this is dropped, so as long as its bytes are in memory.
+pub(super) struct Taken {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl Deref for Taken {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
 /// Takes a body of at most `limit` bytes that comes in time. What its length says is compared
 /// first; what comes counts.
-async fn body(service: &Service, body: Body, limit: u64) -> Result<Bytes, Problem> {
+async fn body(service: &Service, principal: &Principal, body: Body, limit: u64) -> Result<Taken, Problem> {
     let too_large = || Problem::new(Code::TooLarge, format!("up to {limit} bytes are taken here"));
     let overloaded = || Problem::new(Code::Overloaded, "too many bodies are on their way").retry_after(1);
     let fits = if body.size_hint().lower() > limit { Err(too_large()) } else { Ok(()) };
-    let permit = fits.and_then(|()| service.bodies.try_acquire().map_err(|_| overloaded()));
-    let (_permit, body) = or_discard(service, permit, body).await?;
+    let share = fits.and_then(|()| service.bodies.take(&principal.name).ok_or_else(overloaded));
+    let (share, body) = or_discard(service, share, body).await?;
     let (patience, time) = (service.options.patience, service.options.body_time);
     let gather = async {
         let mut body = body;
         let mut bytes = Vec::new();
         loop {
             let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| too_slow(patience))?;
-            let Some(frame) = frame else { return Ok(Bytes::from(bytes)) };
+            let Some(frame) = frame else { return Ok(Taken { bytes: bytes.into(), _share: share }) };
             let broken = |_| Problem::new(Code::BadRequest, "the body broke off");
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
             if (bytes.len() + data.len()) as u64 > limit {

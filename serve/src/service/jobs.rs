@@ -1,6 +1,9 @@
 //! Jobs: accepted once they are on disk, evaluated in turns, answered once.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,7 @@ use super::Options;
 use super::catalogue::{Catalogue, Model};
 use super::errors::{ServiceError, internal, not_found, of_disk};
 use super::folder::{self, StateFolder};
+use super::keys::{KeyStore, KeyUse};
 use super::queue::FairQueue;
 use crate::api::{self, Code, JobState, Problem};
 use crate::digest::Digest;
@@ -27,6 +31,8 @@ const CHECKPOINT: &str = "checkpoint";
 const DONE: &str = "done.json";
 const ANSWER: &str = "answer.ct";
 const ENDED: &str = "ended.json";
+/// A job that a lane has left without an end, because of a full disk, is tried again after so long.
+const LEFT_FOR: Duration = Duration::from_secs(10);
 
 /// What a job is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,8 +90,8 @@ pub(super) struct Job {
     /// `None` where the program is not served any more.
     pub(super) model: Option<Arc<Model>>,
     control: Control,
-    /// Held while the end is written, so that there is one.
-    end: Mutex<()>,
+    /// Held while the end is written, so that there is one. Until then the keys stay.
+    end: Mutex<Option<KeyUse>>,
     progress: watch::Sender<Progress>,
 }
 
@@ -148,6 +154,12 @@ impl Job {
         }
     }
 
+    /// When it ended, if it has.
+    fn ended_at(&self) -> Option<SystemTime> {
+        let progress = self.progress.borrow();
+        progress.state.is_final().then(|| progress.finished.unwrap_or(UNIX_EPOCH))
+    }
+
     fn is_overdue(&self) -> bool {
         self.record.deadline.is_some_and(|deadline| now() >= deadline)
     }
@@ -179,7 +191,7 @@ impl Job {
 
     /// Writes how the job ended with `write`, unless it has ended already. Whether it had not.
     fn end(&self, progress: Progress, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<bool> {
-        let _end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         if self.state().is_final() {
             return Ok(false);
         }
@@ -187,6 +199,7 @@ impl Job {
         remove_inputs(&self.folder);
         let finished = Some(SystemTime::now());
         self.progress.send_replace(Progress { finished, ..progress });
+        *keys = None;
         Ok(true)
     }
 
@@ -207,16 +220,66 @@ fn remove_inputs(folder: &Path) {
 
 struct Inner {
     jobs: HashMap<String, Arc<Job>>,
+    /// Those of them that are not finished.
+    unfinished: HashMap<String, Arc<Job>>,
+    /// The others by principal, in the order they ended.
+    finished: HashMap<Arc<str>, BTreeMap<(SystemTime, String), Arc<Job>>>,
     queue: FairQueue<Arc<str>, String>,
+    /// Those that lanes work on.
+    running: HashSet<String>,
+    /// Those that a lane has left without an end, and when.
+    left: HashMap<String, Instant>,
     /// Jobs that are not finished, and those that are about to be accepted.
     active: HashMap<Arc<str>, usize>,
     /// By principal and idempotency key: the job, or nothing yet.
     idempotency: HashMap<(Arc<str>, Digest), Option<String>>,
-    running: usize,
     /// No other job begins.
     held: bool,
     /// Lanes end.
     closed: bool,
+}
+
+impl Inner {
+    fn new() -> Self {
+        Inner {
+            jobs: HashMap::new(),
+            unfinished: HashMap::new(),
+            finished: HashMap::new(),
+            queue: FairQueue::new(),
+            running: HashSet::new(),
+            left: HashMap::new(),
+            active: HashMap::new(),
+            idempotency: HashMap::new(),
+            held: false,
+            closed: false,
+        }
+    }
+
+    /// Counts one job of `principal` less that is not finished.
+    fn release(&mut self, principal: &Arc<str>) {
+        if let Some(active) = self.active.get_mut(principal) {
+            *active -= 1;
+            if *active == 0 {
+                self.active.remove(principal);
+            }
+        }
+    }
+
+    /// Keeps a job that has ended, unless it was deleted meanwhile.
+    fn keep(&mut self, job: Arc<Job>) {
+        if let Some(at) = job.ended_at()
+            && self.jobs.contains_key(&job.id)
+        {
+            let own = self.finished.entry(Arc::clone(&job.principal)).or_default();
+            own.insert((at, job.id.clone()), job);
+        }
+    }
+
+    /// Jobs of `principal` that have ended and are more than `most`: the oldest ones.
+    fn surplus(&self, principal: &Arc<str>, most: usize) -> Vec<Arc<Job>> {
+        let own = self.finished.get(principal);
+        own.map_or(Vec::new(), |own| own.values().take(own.len().saturating_sub(most)).cloned().collect())
+    }
 }
 
 /// All jobs.
@@ -227,6 +290,7 @@ pub(super) struct Jobs {
     changed: Condvar,
     queue: usize,
     jobs_per_principal: usize,
+    kept_per_principal: usize,
     lanes: usize,
 }
 
@@ -235,33 +299,27 @@ impl Jobs {
     pub(super) fn open(
         folder: &StateFolder,
         catalogue: &Catalogue,
+        keys: &KeyStore,
         options: &Options,
     ) -> Result<Self, ServiceError> {
         let error = |source| ServiceError::State { path: options.state.clone(), source };
-        let mut inner = Inner {
-            jobs: HashMap::new(),
-            queue: FairQueue::new(),
-            active: HashMap::new(),
-            idempotency: HashMap::new(),
-            running: 0,
-            held: false,
-            closed: false,
-        };
+        let mut inner = Inner::new();
         let mut waiting = Vec::new();
         for (principal, path, id) in folder.all(KIND).map_err(error)? {
-            match read(principal.into(), &path, id, catalogue) {
+            match read(principal.as_str().into(), &path, id.clone(), catalogue) {
                 Ok(job) => {
                     let job = Arc::new(job);
                     inner.jobs.insert(job.id.clone(), Arc::clone(&job));
                     if let Some(key) = job.record.idempotency {
                         inner.idempotency.insert((Arc::clone(&job.principal), key), Some(job.id.clone()));
                     }
-                    if !job.state().is_final() {
-                        waiting.push(job);
+                    match job.state().is_final() {
+                        true => inner.keep(job),
+                        false => waiting.push(job),
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(target: "fhec::serve", "{}: {error}; left alone", path.display())
+                    tracing::warn!(target: "fhec::serve", principal, job = id, "a job that is left alone: {error}");
                 }
             }
         }
@@ -272,6 +330,10 @@ impl Jobs {
         for job in waiting {
             *inner.active.entry(Arc::clone(&job.principal)).or_default() += 1;
             inner.queue.push(Arc::clone(&job.principal), job.id.clone());
+            // Where they are gone, the job's lane says so.
+            let keys = keys.reserve(&(Arc::clone(&job.principal), job.record.keys)).ok();
+            *job.end.lock().unwrap_or_else(PoisonError::into_inner) = keys.map(|keys| keys.reserved);
+            inner.unfinished.insert(job.id.clone(), job);
         }
         Ok(Jobs {
             folder: folder.clone(),
@@ -279,6 +341,7 @@ impl Jobs {
             changed: Condvar::new(),
             queue: options.queue,
             jobs_per_principal: options.jobs_per_principal,
+            kept_per_principal: options.kept_per_principal,
             lanes: options.lanes,
         })
     }
@@ -294,7 +357,7 @@ impl Jobs {
 
     /// Jobs that are evaluated.
     pub(super) fn running(&self) -> usize {
-        self.inner().running
+        self.inner().running.len()
     }
 
     /// A job of `principal`.
@@ -309,15 +372,6 @@ impl Jobs {
             self.inner().jobs.values().filter(|job| job.principal == *principal).cloned().collect();
         own.sort_by(|a, b| (a.record.submitted, &a.id).cmp(&(b.record.submitted, &b.id)));
         own.iter().map(|job| job.shown()).collect()
-    }
-
-    /// Whether a job that is not finished uses these keys of a principal.
-    pub(super) fn uses(&self, principal: &str, keys: &Digest) -> bool {
-        let inner = self.inner();
-        inner
-            .jobs
-            .values()
-            .any(|job| &*job.principal == principal && job.record.keys == *keys && !job.state().is_final())
     }
 
     /// Errs where a job of `principal` would not be accepted: before its image is read.
@@ -353,6 +407,7 @@ impl Jobs {
         principal: &Arc<str>,
         model: &Arc<Model>,
         record: Record,
+        keys: KeyUse,
         image: &[u8],
     ) -> Result<(Arc<Job>, bool), Problem> {
         let key = record.idempotency.map(|key| (Arc::clone(principal), key));
@@ -375,7 +430,7 @@ impl Jobs {
                 inner.idempotency.insert(key.clone(), None);
             }
         }
-        let job = self.create(principal, model, record, image);
+        let job = self.create(principal, model, record, keys, image);
         let mut inner = self.inner();
         match job {
             Ok(job) => {
@@ -384,6 +439,7 @@ impl Jobs {
                     inner.idempotency.insert(key, Some(job.id.clone()));
                 }
                 inner.jobs.insert(job.id.clone(), Arc::clone(&job));
+                inner.unfinished.insert(job.id.clone(), Arc::clone(&job));
                 inner.queue.push(Arc::clone(principal), job.id.clone());
                 self.changed.notify_all();
                 Ok((job, true))
@@ -392,7 +448,7 @@ impl Jobs {
                 if let Some(key) = key {
                     inner.idempotency.remove(&key);
                 }
-                release(&mut inner, principal);
+                inner.release(principal);
                 Err(problem)
             }
         }
@@ -403,6 +459,7 @@ impl Jobs {
         principal: &Arc<str>,
         model: &Arc<Model>,
         record: Record,
+        keys: KeyUse,
         image: &[u8],
     ) -> Result<Job, Problem> {
         let mut random = [0; 16];
@@ -420,7 +477,7 @@ impl Jobs {
             record,
             model: Some(Arc::clone(model)),
             control: Control::default(),
-            end: Mutex::new(()),
+            end: Mutex::new(Some(keys)),
             progress: watch::Sender::new(Progress::queued()),
         })
     }
@@ -430,19 +487,46 @@ impl Jobs {
         let job = self.get(principal, id)?;
         if job.end_without_answer(JobState::Cancelled, None).map_err(of_disk)? {
             job.control.cancel();
-            let mut inner = self.inner();
-            inner.queue.remove(&job.principal, &job.id);
-            release(&mut inner, &job.principal);
-            self.changed.notify_all();
+            self.has_ended(&job);
             return Ok(());
         }
         self.forget(&job).map_err(internal)
+    }
+
+    /// A job has just ended: it is one of the finished ones, and the oldest of too many goes.
+    fn has_ended(&self, job: &Job) {
+        let surplus = {
+            let mut inner = self.inner();
+            inner.queue.remove(&job.principal, &job.id);
+            inner.left.remove(&job.id);
+            inner.release(&job.principal);
+            if let Some(job) = inner.unfinished.remove(&job.id) {
+                inner.keep(job);
+            }
+            self.changed.notify_all();
+            inner.surplus(&job.principal, self.kept_per_principal)
+        };
+        self.forget_all(&surplus);
+    }
+
+    fn forget_all(&self, jobs: &[Arc<Job>]) {
+        for job in jobs {
+            if let Err(error) = self.forget(job) {
+                tracing::error!(target: "fhec::serve", "an old job is not deleted: {error}");
+            }
+        }
     }
 
     fn forget(&self, job: &Job) -> io::Result<()> {
         folder::remove(&job.folder)?;
         let mut inner = self.inner();
         inner.jobs.remove(&job.id);
+        if let (Some(at), Some(own)) = (job.ended_at(), inner.finished.get_mut(&job.principal)) {
+            own.remove(&(at, job.id.clone()));
+            if own.is_empty() {
+                inner.finished.remove(&job.principal);
+            }
+        }
         if let Some(key) = job.record.idempotency {
             inner.idempotency.remove(&(Arc::clone(&job.principal), key));
         }
@@ -462,7 +546,7 @@ impl Jobs {
                 if job.state().is_final() {
                     continue;
                 }
-                inner.running += 1;
+                inner.running.insert(job.id.clone());
                 job.progress.send_if_modified(|progress| {
                     let begins = progress.state == JobState::Queued;
                     if begins {
@@ -496,7 +580,7 @@ impl Jobs {
             folder::write(&folder.join(ANSWER), answer)
         })?;
         if counts {
-            release(&mut self.inner(), &job.principal);
+            self.has_ended(job);
         }
         Ok(counts)
     }
@@ -504,9 +588,9 @@ impl Jobs {
     /// A lane, or the deadline, says that there will be no answer.
     pub(super) fn failed(&self, job: &Job, problem: Problem) {
         match job.end_without_answer(JobState::Failed, Some(problem)) {
-            Ok(true) => release(&mut self.inner(), &job.principal),
+            Ok(true) => self.has_ended(job),
             Ok(false) => {}
-            // It is tried again after a restart.
+            // It is tried again in a moment.
             Err(error) => tracing::error!(target: "fhec::serve", "the end of a job is not kept: {error}"),
         }
     }
@@ -518,7 +602,7 @@ impl Jobs {
             remove_inputs(&job.folder);
         }
         let mut inner = self.inner();
-        inner.running -= 1;
+        inner.running.remove(&job.id);
         job.progress.send_if_modified(|progress| {
             let stopped = progress.state == JobState::Running;
             if stopped {
@@ -526,6 +610,9 @@ impl Jobs {
             }
             stopped
         });
+        if inner.unfinished.contains_key(&job.id) {
+            inner.left.insert(job.id.clone(), Instant::now());
+        }
         self.changed.notify_all();
     }
 
@@ -533,10 +620,10 @@ impl Jobs {
     pub(super) fn drain(&self, grace: Duration) {
         let mut inner = self.inner();
         inner.held = true;
-        let running = |inner: &mut Inner| inner.running > 0;
+        let running = |inner: &mut Inner| !inner.running.is_empty();
         let waited = self.changed.wait_timeout_while(inner, grace, running);
         (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        for job in inner.jobs.values().filter(|job| job.state() == JobState::Running) {
+        for job in inner.unfinished.values().filter(|job| job.state() == JobState::Running) {
             job.control.cancel();
         }
         drop(self.changed.wait_while(inner, running));
@@ -548,35 +635,48 @@ impl Jobs {
         self.changed.notify_all();
     }
 
-    /// Ends jobs that are overdue in the queue, deletes those that have been finished for long.
+    /// Ends jobs that are overdue in the queue, queues again what lanes have left without an end,
+    /// deletes those that have been finished for `live`.
     pub(super) fn sweep(&self, live: Duration) {
-        let jobs: Vec<Arc<Job>> = self.inner().jobs.values().cloned().collect();
-        for job in jobs {
-            let Progress { state, finished, .. } = job.progress.borrow().clone();
-            if state == JobState::Queued && job.is_overdue() {
-                self.inner().queue.remove(&job.principal, &job.id);
-                self.failed(&job, overdue());
-            } else if finished.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > live)
-                && let Err(error) = self.forget(&job)
-            {
-                tracing::error!(target: "fhec::serve", "an old job is not deleted: {error}");
+        self.queue_again(LEFT_FOR);
+        let is_late = |job: &&Arc<Job>| job.state() == JobState::Queued && job.is_overdue();
+        let is_old = |(at, _): &(SystemTime, String)| at.elapsed().is_ok_and(|age| age > live);
+        let (late, old): (Vec<Arc<Job>>, Vec<Arc<Job>>) = {
+            let inner = self.inner();
+            let late = inner.unfinished.values().filter(is_late).cloned().collect();
+            let old = inner.finished.values();
+            // In the order they ended: what is not old yet ends the search.
+            let old = old.flat_map(|own| own.iter().take_while(|(key, _)| is_old(key)));
+            let surplus = inner.finished.keys().flat_map(|own| inner.surplus(own, self.kept_per_principal));
+            (late, old.map(|(_, job)| Arc::clone(job)).chain(surplus).collect())
+        };
+        for job in late {
+            self.failed(&job, overdue());
+        }
+        self.forget_all(&old);
+    }
+
+    /// Queues what lanes have left without an end for as long as `left_for`.
+    fn queue_again(&self, left_for: Duration) {
+        let mut inner = self.inner();
+        if inner.held {
+            return;
+        }
+        let ripe = inner.left.iter().filter(|(_, left)| left.elapsed() >= left_for);
+        let ripe: Vec<String> = ripe.map(|(id, _)| id.clone()).collect();
+        for id in ripe {
+            inner.left.remove(&id);
+            if let Some(job) = inner.unfinished.get(&id).cloned() {
+                inner.queue.push(Arc::clone(&job.principal), id);
             }
         }
+        self.changed.notify_all();
     }
 }
 
 /// What a job ends with that has no time left.
 pub(super) fn overdue() -> Problem {
     Problem::new(Code::DeadlineExceeded, "the deadline passed before there was an answer")
-}
-
-fn release(inner: &mut Inner, principal: &Arc<str>) {
-    if let Some(active) = inner.active.get_mut(principal) {
-        *active -= 1;
-        if *active == 0 {
-            inner.active.remove(principal);
-        }
-    }
 }
 
 /// The job of a folder.
@@ -606,7 +706,7 @@ fn read(principal: Arc<str>, path: &Path, id: String, catalogue: &Catalogue) -> 
         record,
         model: model.cloned(),
         control: Control::default(),
-        end: Mutex::new(()),
+        end: Mutex::new(None),
         progress: watch::Sender::new(progress),
     })
 }

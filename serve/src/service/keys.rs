@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use fhec_runtime::exec::{ArrivingKeys, ProgramKeys};
@@ -45,16 +45,44 @@ enum State {
         /// What is checked; `None` while a request works on it.
         arriving: Option<ArrivingKeys>,
         touched: SystemTime,
+        /// What an earlier process has left: of these bytes a power cut may have lost some.
+        inherited: u64,
     },
     Whole {
         used: SystemTime,
     },
+    /// Its folder is being made or deleted: nobody else may.
+    Changing,
 }
 
 struct Entry {
     folder: PathBuf,
     announced: Announced,
     state: State,
+    /// Jobs that are not finished, and those that are about to be accepted.
+    uses: usize,
+}
+
+type Entries = Mutex<HashMap<Name, Entry>>;
+
+fn locked(entries: &Entries) -> MutexGuard<'_, HashMap<Name, Entry>> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keys are not deleted while this is there.
+pub(super) struct KeyUse {
+    entries: Weak<Entries>,
+    name: Name,
+}
+
+impl Drop for KeyUse {
+    fn drop(&mut self) {
+        if let Some(entries) = self.entries.upgrade()
+            && let Some(entry) = locked(&entries).get_mut(&self.name)
+        {
+            entry.uses -= 1;
+        }
+    }
 }
 
 /// Whole keys, for a job.
@@ -62,12 +90,65 @@ pub(super) struct WholeKeys {
     pub(super) program: Digest,
     /// Name of the secret key, in hexadecimal digits.
     pub(super) key: String,
+    pub(super) reserved: KeyUse,
+}
+
+/// A chunk that is worked on: however that ends, the next one can come.
+struct Appending<'a> {
+    store: &'a KeyStore,
+    name: &'a Name,
+    /// Where the upload is when this ends.
+    offset: u64,
+    inherited: u64,
+    /// What is checked.
+    arriving: ArrivingKeys,
+    /// What there is before anything was checked.
+    fresh: ArrivingKeys,
+    is_over: bool,
+}
+
+impl Appending<'_> {
+    /// The upload goes on at `offset`.
+    fn goes_on_at(mut self, offset: u64) {
+        self.offset = offset;
+        let fresh = self.fresh.clone();
+        let arriving = std::mem::replace(&mut self.arriving, fresh);
+        self.put_back(arriving);
+    }
+
+    /// The same where what was checked is not there any more.
+    fn begins_again_at(mut self, offset: u64) {
+        self.offset = offset;
+        self.inherited = self.inherited.min(offset);
+        self.put_back(self.fresh.clone());
+    }
+
+    fn put_back(&mut self, checked: ArrivingKeys) {
+        self.is_over = true;
+        if let Some(Entry { state: State::Uploading { offset, arriving, touched, inherited }, .. }) =
+            self.store.entries().get_mut(self.name)
+        {
+            (*offset, *inherited) = (self.offset, self.inherited);
+            (*arriving, *touched) = (Some(checked), SystemTime::now());
+        }
+    }
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        // A check has panicked: the chunk counts as one that has not come.
+        if !self.is_over {
+            let fresh = self.fresh.clone();
+            self.put_back(fresh);
+        }
+    }
 }
 
 /// All sets of all principals.
 pub(super) struct KeyStore {
     folder: StateFolder,
-    entries: Mutex<HashMap<Name, Entry>>,
+    /// Locked for moments only: nobody waits for the disk with it.
+    entries: Arc<Entries>,
     resident: Resident<Name, ProgramKeys>,
     /// Reads keys: one set at a time.
     loader: Mutex<rayon::ThreadPool>,
@@ -108,7 +189,7 @@ impl KeyStore {
             .build()?;
         Ok(KeyStore {
             folder: folder.clone(),
-            entries: Mutex::new(entries),
+            entries: Arc::new(Mutex::new(entries)),
             resident: Resident::new(options.key_memory),
             loader: Mutex::new(loader),
             chunk_bytes: options.chunk_bytes,
@@ -118,17 +199,19 @@ impl KeyStore {
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.entries)
     }
 
-    fn shown(&self, name: &Name, entry: &Entry) -> Keys {
+    /// What the owner sees; nothing while the set is being made or deleted.
+    fn shown(&self, name: &Name, entry: &Entry) -> Option<Keys> {
         let (state, offset, touched, live) = match &entry.state {
             State::Uploading { offset, touched, .. } => {
                 (KeyState::Uploading, *offset, *touched, self.uploads_live)
             }
             State::Whole { used } => (KeyState::Whole, entry.announced.length, *used, self.keys_live),
+            State::Changing => return None,
         };
-        Keys {
+        Some(Keys {
             keys: name.1,
             program: entry.announced.program,
             state,
@@ -137,21 +220,21 @@ impl KeyStore {
             chunk_bytes: self.chunk_bytes,
             resident: self.resident.has(name),
             expires_in_seconds: live.saturating_sub(touched.elapsed().unwrap_or_default()).as_secs(),
-        }
+        })
     }
 
     /// What `principal` has, or what there is of one set.
     pub(super) fn list(&self, principal: &Arc<str>) -> Vec<Keys> {
         let entries = self.entries();
         let own = entries.iter().filter(|((owner, _), _)| owner == principal);
-        let mut list: Vec<Keys> = own.map(|(name, entry)| self.shown(name, entry)).collect();
+        let mut list: Vec<Keys> = own.filter_map(|(name, entry)| self.shown(name, entry)).collect();
         list.sort_by_key(|keys| keys.keys);
         list
     }
 
     pub(super) fn get(&self, name: &Name) -> Result<Keys, Problem> {
         let entries = self.entries();
-        entries.get(name).map(|entry| self.shown(name, entry)).ok_or_else(not_found)
+        entries.get(name).and_then(|entry| self.shown(name, entry)).ok_or_else(not_found)
     }
 
     /// Begins an upload, or says where it is; `true` for one that is new.
@@ -160,7 +243,7 @@ impl KeyStore {
         name: &Name,
         model: &Model,
         length: u64,
-        quota: u64,
+        options: &Options,
     ) -> Result<(Keys, bool), Problem> {
         if length == 0 || length > model.key_file_max_bytes {
             let most = model.key_file_max_bytes;
@@ -169,31 +252,47 @@ impl KeyStore {
                 format!("keys of this program have up to {most} bytes, not {length}"),
             ));
         }
+        let announced = Announced { program: model.program, length, key: None };
         let mut entries = self.entries();
         if let Some(entry) = entries.get(name) {
             if (entry.announced.program, entry.announced.length) != (model.program, length) {
                 let detail = "keys of this name were announced for another program or with another length";
                 return Err(Problem::new(Code::KeyMismatch, detail));
             }
-            return Ok((self.shown(name, entry), false));
+            let changing = || Problem::new(Code::Busy, "these keys are made or deleted now").retry_after(1);
+            return Ok((self.shown(name, entry).ok_or_else(changing)?, false));
         }
-        let own = entries.iter().filter(|((owner, _), _)| *owner == name.0);
-        let taken: u64 = own.map(|(_, entry)| entry.announced.length).sum();
+        let own = || entries.iter().filter(|((owner, _), _)| *owner == name.0);
+        let (sets, most) = (own().count(), options.key_sets_per_principal);
+        if sets >= most {
+            let detail = format!("{sets} sets of keys are here and {most} are allowed: delete some first");
+            return Err(Problem::new(Code::NoRoom, detail));
+        }
+        let quota = options.keys_per_principal;
+        let taken: u64 = own().map(|(_, entry)| entry.announced.length).sum();
         if taken.saturating_add(length) > quota {
             return Err(Problem::new(
                 Code::NoRoom,
                 format!("{taken} bytes of keys are here and {quota} are allowed: delete some first"),
             ));
         }
-        let announced = Announced { program: model.program, length, key: None };
+        // It counts from now on; its folder is made while others go on.
+        let entry =
+            Entry { folder: PathBuf::new(), announced: announced.clone(), state: State::Changing, uses: 0 };
+        entries.insert(name.clone(), entry);
+        drop(entries);
         let fill = |path: &Path| folder::write_json(&path.join(ANNOUNCED), &announced);
         let folder = self.folder.of(&name.0, KIND);
         let folder = folder.and_then(|of| folder::make_folder(&of, &name.1.to_string(), fill));
-        let folder = folder.map_err(of_disk)?;
+        let mut entries = self.entries();
+        let folder = folder.map_err(|error| {
+            entries.remove(name);
+            of_disk(error)
+        })?;
         let arriving = Some(ArrivingKeys::new(&model.program().interface.keys));
-        let state = State::Uploading { offset: 0, arriving, touched: SystemTime::now() };
-        let entry = Entry { folder, announced, state };
-        let shown = self.shown(name, &entry);
+        let state = State::Uploading { offset: 0, arriving, touched: SystemTime::now(), inherited: 0 };
+        let entry = Entry { folder, announced, state, uses: 0 };
+        let shown = self.shown(name, &entry).ok_or_else(not_found)?;
         entries.insert(name.clone(), entry);
         Ok((shown, true))
     }
@@ -210,11 +309,15 @@ impl KeyStore {
         offset: u64,
         bytes: &[u8],
     ) -> Result<Keys, Problem> {
-        let (path, announced, mut arriving) = {
+        let (path, announced, mut appending) = {
             let mut entries = self.entries();
             let entry = entries.get_mut(name).ok_or_else(not_found)?;
-            let State::Uploading { offset: at, arriving, touched } = &mut entry.state else {
-                return Err(wrong_offset(entry.announced.length));
+            let (at, arriving, touched, inherited) = match &mut entry.state {
+                State::Uploading { offset, arriving, touched, inherited } => {
+                    (offset, arriving, touched, *inherited)
+                }
+                State::Whole { .. } => return Err(wrong_offset(entry.announced.length)),
+                State::Changing => return Err(not_found()),
             };
             if *at != offset {
                 return Err(wrong_offset(*at));
@@ -224,64 +327,77 @@ impl KeyStore {
             }
             let busy = || Problem::new(Code::Busy, "another request uploads these keys").retry_after(1);
             *touched = SystemTime::now();
-            (entry.folder.clone(), entry.announced.clone(), arriving.take().ok_or_else(busy)?)
+            let arriving = arriving.take().ok_or_else(busy)?;
+            let demand = catalogue.of_program(&entry.announced.program);
+            let demand = demand.map(|model| model.program().interface.keys.clone()).unwrap_or_default();
+            let fresh = ArrivingKeys::new(&demand);
+            let (store, is_over) = (self, false);
+            let appending = Appending { store, name, offset, inherited, arriving, fresh, is_over };
+            (entry.folder.clone(), entry.announced.clone(), appending)
         };
         let part = path.join(PART);
         let end = offset + bytes.len() as u64;
         let Some(model) = catalogue.of_program(&announced.program) else {
-            self.put_back(name, offset, arriving);
+            appending.goes_on_at(offset);
             return Err(Problem::new(Code::ModelGone, "the program of these keys is not served any more"));
         };
-        let demand = &model.program().interface.keys;
         let file = match folder::append(&part, offset, bytes) {
             Ok(file) => file,
             Err(error) => {
-                self.put_back(name, offset, arriving);
+                appending.goes_on_at(offset);
                 return Err(of_disk(error));
             }
         };
         let whole = end == announced.length;
-        let checked = arriving.check(&model.context, &file).map_err(|error| refused(&error));
+        let checked = appending.arriving.check(&model.context, &file).map_err(|error| refused(&error));
+        let good = appending.arriving.checked_bytes();
+        if let Err(Problem { code: Code::KeysRefused, .. }) = &checked
+            && good < appending.inherited
+        {
+            // Not the fault of what was sent: a record from before the last start is damaged, as a
+            // power cut leaves it. It is to come again; then its bytes count.
+            let cut = fs::OpenOptions::new().write(true).open(&part).and_then(|part| part.set_len(good));
+            let at = if cut.is_ok() { good } else { 0 };
+            appending.inherited = 0;
+            appending.begins_again_at(at);
+            return Err(wrong_offset(at));
+        }
         let checked = checked.and_then(|()| match whole {
-            true => self.finish(name, model, &path, &announced, &arriving, file),
+            true => self.finish(name, model, &path, &announced, &appending.arriving, file),
             false => Ok(()),
         });
         match checked {
             Ok(()) if whole => {
                 let mut entries = self.entries();
+                appending.is_over = true;
                 let entry = entries.get_mut(name).ok_or_else(not_found)?;
-                entry.announced.key = arriving.id().map(key_name);
+                entry.announced.key = appending.arriving.id().map(key_name);
                 entry.state = State::Whole { used: SystemTime::now() };
-                Ok(self.shown(name, entry))
+                self.shown(name, entry).ok_or_else(not_found)
             }
             Ok(()) => {
-                self.put_back(name, end, arriving);
+                appending.goes_on_at(end);
                 self.get(name)
             }
             Err(problem) if !matches!(problem.code, Code::KeysRefused | Code::WrongDigest) => {
                 // Not the fault of the bytes. If they are all there, the last one is to come again.
                 let at = end.min(announced.length - 1);
                 let cut = fs::OpenOptions::new().write(true).open(&part).and_then(|part| part.set_len(at));
-                self.put_back(name, at, if cut.is_ok() { arriving } else { ArrivingKeys::new(demand) });
-                Err(problem)
-            }
-            Err(problem) => {
-                // However it goes on, this never becomes what was announced.
-                self.entries().remove(name);
-                self.resident.remove(name);
-                if let Err(error) = folder::remove(&path) {
-                    return Err(internal(error));
+                match cut.is_ok() && good <= at {
+                    true => appending.goes_on_at(at),
+                    false => appending.begins_again_at(at),
                 }
                 Err(problem)
             }
-        }
-    }
-
-    fn put_back(&self, name: &Name, at: u64, checked: ArrivingKeys) {
-        if let Some(Entry { state: State::Uploading { offset, arriving, touched }, .. }) =
-            self.entries().get_mut(name)
-        {
-            (*offset, *arriving, *touched) = (at, Some(checked), SystemTime::now());
+            Err(problem) => {
+                // However it goes on, this never becomes what was announced. Until the folder is
+                // gone the name is taken.
+                let removed = folder::remove(&path);
+                appending.is_over = true;
+                self.entries().remove(name);
+                removed.map_err(internal)?;
+                Err(problem)
+            }
         }
     }
 
@@ -329,16 +445,22 @@ impl KeyStore {
         })
     }
 
-    /// The whole keys of this name, for a job that is about to be accepted: they count as used.
-    pub(super) fn for_job(&self, name: &Name) -> Result<WholeKeys, Problem> {
+    /// The whole keys of this name, for a job: they stay until its end. Does not wait for the disk.
+    pub(super) fn reserve(&self, name: &Name) -> Result<WholeKeys, Problem> {
         let mut entries = self.entries();
         let entry = entries.get_mut(name).ok_or_else(not_found)?;
-        let (State::Whole { used }, Some(key)) = (&mut entry.state, &entry.announced.key) else {
-            return Err(Problem::new(Code::KeysNotWhole, "upload the rest of the keys first"));
+        let used = match &mut entry.state {
+            State::Whole { used } => used,
+            State::Uploading { .. } => {
+                return Err(Problem::new(Code::KeysNotWhole, "upload the rest of the keys first"));
+            }
+            State::Changing => return Err(not_found()),
         };
+        let key = entry.announced.key.clone().ok_or_else(|| internal("whole keys without a name"))?;
         *used = SystemTime::now();
-        touch(&entry.folder);
-        Ok(WholeKeys { program: entry.announced.program, key: key.clone() })
+        entry.uses += 1;
+        let reserved = KeyUse { entries: Arc::downgrade(&self.entries), name: name.clone() };
+        Ok(WholeKeys { program: entry.announced.program, key, reserved })
     }
 
     /// The keys in memory; read where they are not, which takes a second or two for a ResNet-20.
@@ -362,7 +484,10 @@ impl KeyStore {
         let keys = self.read(model, &file)?;
         loaded();
         let bytes = keys.bytes() as u64;
-        Ok(self.resident.insert(name.clone(), keys, bytes))
+        // Only what was not deleted meanwhile is kept; the caller has it in any case.
+        let entries = self.entries();
+        let is_here = entries.get(name).is_some_and(|entry| matches!(entry.state, State::Whole { .. }));
+        Ok(if is_here { self.resident.insert(name.clone(), keys, bytes) } else { keys })
     }
 
     /// Keys of `principal` for a program that are whole.
@@ -380,43 +505,65 @@ impl KeyStore {
 
     /// Starts their time to live again.
     pub(super) fn touch(&self, name: &Name) -> Result<(), Problem> {
-        let mut entries = self.entries();
-        let entry = entries.get_mut(name).ok_or_else(not_found)?;
-        match &mut entry.state {
-            State::Uploading { touched, .. } => *touched = SystemTime::now(),
-            State::Whole { used } => *used = SystemTime::now(),
-        }
-        touch(&entry.folder);
+        let folder = {
+            let mut entries = self.entries();
+            let entry = entries.get_mut(name).ok_or_else(not_found)?;
+            match &mut entry.state {
+                State::Uploading { touched, .. } => *touched = SystemTime::now(),
+                State::Whole { used } => *used = SystemTime::now(),
+                State::Changing => return Err(not_found()),
+            }
+            entry.folder.clone()
+        };
+        touch(&folder);
         Ok(())
     }
 
-    /// Deletes a set.
+    /// Deletes a set that no job uses.
     pub(super) fn delete(&self, name: &Name) -> Result<(), Problem> {
+        let (folder, state) = {
+            let mut entries = self.entries();
+            let entry = entries.get_mut(name).ok_or_else(not_found)?;
+            match &entry.state {
+                State::Changing => return Err(not_found()),
+                State::Uploading { arriving: None, .. } => {
+                    let detail = "a chunk of these keys is being checked";
+                    return Err(Problem::new(Code::Busy, detail).retry_after(1));
+                }
+                _ if entry.uses > 0 => {
+                    let detail = "jobs that are not finished use these keys: cancel them first";
+                    return Err(Problem::new(Code::KeysInUse, detail));
+                }
+                _ => {}
+            }
+            self.resident.remove(name);
+            (entry.folder.clone(), std::mem::replace(&mut entry.state, State::Changing))
+        };
+        let removed = folder::remove(&folder);
         let mut entries = self.entries();
-        let entry = entries.get(name).ok_or_else(not_found)?;
-        if matches!(entry.state, State::Uploading { arriving: None, .. }) {
-            return Err(Problem::new(Code::Busy, "a chunk of these keys is being checked").retry_after(1));
+        match entries.get_mut(name) {
+            // Still there as it was.
+            Some(entry) if removed.is_err() && folder.is_dir() => entry.state = state,
+            _ => drop(entries.remove(name)),
         }
-        folder::remove(&entry.folder).map_err(internal)?;
-        entries.remove(name);
-        self.resident.remove(name);
-        Ok(())
+        removed.map_err(internal)
     }
 
-    /// Deletes what nobody has used for long and nobody `uses` now.
-    pub(super) fn sweep(&self, options: &Options, uses: impl Fn(&str, &Digest) -> bool) {
+    /// Deletes what nobody has used for long and no job uses now.
+    pub(super) fn sweep(&self, options: &Options) {
         let old: Vec<Name> = {
             let entries = self.entries();
             let is_old = |entry: &Entry| {
                 let (touched, live) = match &entry.state {
                     State::Uploading { touched, .. } => (touched, options.uploads_live),
                     State::Whole { used } => (used, options.keys_live),
+                    State::Changing => return false,
                 };
-                touched.elapsed().is_ok_and(|age| age > live)
+                entry.uses == 0 && touched.elapsed().is_ok_and(|age| age > live)
             };
             entries.iter().filter(|(_, entry)| is_old(entry)).map(|(name, _)| name.clone()).collect()
         };
-        for name in old.into_iter().filter(|(principal, keys)| !uses(principal, keys)) {
+        for name in old {
             match self.delete(&name) {
                 Ok(()) => tracing::info!(target: "fhec::serve", "deleted keys that nobody has used for long"),
                 Err(problem) => tracing::debug!(target: "fhec::serve", "{}", problem.detail),
@@ -440,7 +587,7 @@ fn entry(path: &Path, catalogue: &Catalogue) -> io::Result<Entry> {
         (false, _) => {
             let part = fs::metadata(path.join(PART));
             // A killed process may have written a part of a chunk: its bytes are right as far as
-            // they go, and if they are not, the digest says so at the end.
+            // they go. If they are not, after a power cut, the check of their record says so.
             let offset = part.as_ref().map_or(0, fs::Metadata::len);
             let touched = part.and_then(|part| part.modified()).or_else(|_| modified(ANNOUNCED))?;
             if offset >= announced.length {
@@ -452,10 +599,11 @@ fn entry(path: &Path, catalogue: &Catalogue) -> io::Result<Entry> {
             // Of a program that is not served: it may be again, and else it goes with time.
             let demand = catalogue.of_program(&announced.program);
             let demand = demand.map(|model| model.program().interface.keys.clone()).unwrap_or_default();
-            State::Uploading { offset, arriving: Some(ArrivingKeys::new(&demand)), touched }
+            let arriving = Some(ArrivingKeys::new(&demand));
+            State::Uploading { offset, arriving, touched, inherited: offset }
         }
     };
-    Ok(Entry { folder: path.to_owned(), announced, state })
+    Ok(Entry { folder: path.to_owned(), announced, state, uses: 0 })
 }
 
 /// Keeps the time of the last use where a restart finds it. Losing it loses nothing but time to

@@ -61,7 +61,7 @@ fn work(service: &Service, pool: &ThreadPool) {
 enum Stopped {
     /// There will be none.
     Failed(Problem),
-    /// It was cancelled, or goes on after a restart.
+    /// It was cancelled, or goes on later: after a restart, or when the disk has room.
     Left,
 }
 
@@ -162,7 +162,11 @@ fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
     match service.jobs.answered(job, &answer, receipt, seconds) {
         Ok(true) => Ok(seconds),
         Ok(false) => Err(Stopped::Left),
-        Err(error) => Err(super::errors::of_disk(error).into()),
+        Err(error) => {
+            // An answer that has no room now has some later: the job is not lost for that.
+            super::errors::of_disk(error);
+            Err(Stopped::Left)
+        }
     }
 }
 

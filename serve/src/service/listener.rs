@@ -6,11 +6,11 @@ use std::time::Duration;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::Options;
@@ -21,7 +21,7 @@ use super::tls;
 const BUFFER_BYTES: usize = 1 << 16;
 /// Headers of a request.
 const MOST_HEADERS: usize = 64;
-/// A connection that lives longer is closed: also one whose peer does not take what it asked for.
+/// A connection that lives longer is closed after the request that runs, which has as long again.
 const MOST_LIFE: Duration = Duration::from_secs(3600);
 /// Connections have so long to end when the service does.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -35,7 +35,7 @@ pub(super) async fn serve(
     drain: impl Future<Output = ()>,
 ) {
     let room = Arc::new(Semaphore::new(options.connections));
-    let graceful = GracefulShutdown::new();
+    let ending = watch::Sender::new(false);
     let patience = options.patience;
     tokio::pin!(drain);
     loop {
@@ -56,31 +56,37 @@ pub(super) async fn serve(
             tracing::debug!(target: "fhec::serve", "a connection more than allowed is closed");
             continue;
         };
-        let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
+        let (tls, router, ending) = (tls.clone(), router.clone(), ending.subscribe());
         tokio::spawn(async move {
             let _permit = permit;
-            let life = connection(stream, tls, router, watcher, patience);
-            let _ = tokio::time::timeout(MOST_LIFE, life).await;
+            connection(stream, tls, router, ending, patience).await;
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(FAREWELL, graceful.shutdown()).await;
+    ending.send_replace(true);
+    // All permits are back when all connections have ended.
+    let all = u32::try_from(options.connections).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(FAREWELL, room.acquire_many(all)).await;
 }
 
 async fn connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     router: Router,
-    watcher: Watcher,
+    ending: watch::Receiver<bool>,
     patience: Duration,
 ) {
     let _ = stream.set_nodelay(true);
+    // A peer that takes nothing of what it asked for ends its connection.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(patience));
+    let stream = Box::pin(stream);
     match tls {
-        None => exchange(stream, Peer::default(), router, watcher, patience).await,
+        None => exchange(stream, Peer::default(), router, ending, patience).await,
         Some(tls) => match tokio::time::timeout(patience, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let peer = Peer { certificate: tls::principal(stream.get_ref().1) };
-                exchange(stream, peer, router, watcher, patience).await;
+                exchange(stream, peer, router, ending, patience).await;
             }
             Ok(Err(error)) => tracing::debug!(target: "fhec::serve", "no TLS: {error}"),
             Err(_) => tracing::debug!(target: "fhec::serve", "no TLS in time"),
@@ -92,7 +98,7 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     router: Router,
-    watcher: Watcher,
+    mut ending: watch::Receiver<bool>,
     patience: Duration,
 ) {
     let service = TowerToHyperService::new(router.layer(Extension(peer)));
@@ -102,7 +108,20 @@ async fn exchange(
         .max_buf_size(BUFFER_BYTES)
         .max_headers(MOST_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        _ = ending.wait_for(|ending| *ending) => None,
+        () = tokio::time::sleep(MOST_LIFE) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(MOST_LIFE, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(target: "fhec::serve", "a connection ended: {error}");
     }
 }

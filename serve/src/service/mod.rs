@@ -18,6 +18,7 @@ pub mod openapi;
 mod queue;
 mod resident;
 mod routes;
+mod shares;
 mod tls;
 
 use std::net::SocketAddr;
@@ -28,7 +29,6 @@ use std::time::Duration;
 
 use fhec_ir::program::Program;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use access::Doors;
 use catalogue::Catalogue;
@@ -38,6 +38,7 @@ use jobs::Jobs;
 use keys::KeyStore;
 use metrics::Metrics;
 pub use routes::ROUTES;
+use shares::Shares;
 
 /// Who may use the service.
 #[derive(Clone, Debug)]
@@ -85,6 +86,10 @@ pub struct Options {
     pub queue: usize,
     /// Jobs that wait or run, of one principal.
     pub jobs_per_principal: usize,
+    /// Finished jobs of one principal that are kept; the oldest ones go.
+    pub kept_per_principal: usize,
+    /// Sets of keys of one principal, those that are uploaded included.
+    pub key_sets_per_principal: usize,
     /// Bytes of key files of one principal.
     pub keys_per_principal: u64,
     /// Keys that nobody has used or touched for so long are deleted.
@@ -123,6 +128,8 @@ impl Options {
             key_memory: 4 << 30,
             queue: 256,
             jobs_per_principal: 16,
+            kept_per_principal: 256,
+            key_sets_per_principal: 64,
             keys_per_principal: 4 << 30,
             keys_live: Duration::from_secs(30 * DAY),
             jobs_live: Duration::from_secs(DAY),
@@ -139,6 +146,10 @@ impl Options {
 
 /// Bodies that may be on their way at a time: what they take of memory is this times the largest.
 const BODIES: usize = 32;
+/// Of them, of one principal.
+const BODIES_OF_ONE: usize = 8;
+/// Streams of events of one principal at a time.
+const STREAMS_OF_ONE: usize = 32;
 
 /// Everything that requests and lanes share.
 pub(crate) struct Service {
@@ -148,7 +159,8 @@ pub(crate) struct Service {
     keys: KeyStore,
     jobs: Jobs,
     metrics: Metrics,
-    bodies: Semaphore,
+    bodies: Shares,
+    streams: Shares,
     draining: AtomicBool,
     /// Set when nothing more comes: streams of events end.
     ended: tokio::sync::watch::Sender<bool>,
@@ -180,7 +192,7 @@ impl Bound {
         let catalogue = Catalogue::new(models)?;
         let folder = StateFolder::claim(&options.state)?;
         let keys = KeyStore::open(&folder, &catalogue, &options)?;
-        let jobs = Jobs::open(&folder, &catalogue, &options)?;
+        let jobs = Jobs::open(&folder, &catalogue, &keys, &options)?;
         let address = options.listen;
         let listener = std::net::TcpListener::bind(address)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
@@ -193,7 +205,8 @@ impl Bound {
             keys,
             jobs,
             metrics,
-            bodies: Semaphore::new(BODIES),
+            bodies: Shares::new(BODIES, BODIES_OF_ONE),
+            streams: Shares::new(usize::MAX, STREAMS_OF_ONE),
             draining: AtomicBool::new(false),
             ended: tokio::sync::watch::Sender::new(false),
         };
@@ -286,7 +299,7 @@ async fn sweep(service: Arc<Service>) {
         let service = Arc::clone(&service);
         let swept = tokio::task::spawn_blocking(move || {
             service.jobs.sweep(service.options.jobs_live);
-            service.keys.sweep(&service.options, |principal, keys| service.jobs.uses(principal, keys));
+            service.keys.sweep(&service.options);
         });
         let _ = swept.await;
     }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::http::header;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
 
 use super::Service;
 use super::access::authenticate;
-use super::errors::not_found;
+use super::errors::{PROBLEM, not_found};
 use super::handlers::{inference, jobs, keys, models, operations};
 use crate::api::{Code, Problem};
 
@@ -73,8 +74,21 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "see /openapi.json for what there is")
         })
+        .layer(from_fn(as_problems))
         .layer(from_fn_with_state(Arc::clone(service), count))
         .with_state(Arc::clone(service))
+}
+
+/// Gives what the router and its extractors refuse by themselves the form of all other errors.
+async fn as_problems(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !status.is_client_error() || kind.is_some_and(|kind| kind.as_bytes() == PROBLEM.as_bytes()) {
+        return response;
+    }
+    let code = Code::ALL.iter().find(|code| code.status() == status.as_u16());
+    Problem::new(code.copied().unwrap_or(Code::BadRequest), "the request cannot be read").into_response()
 }
 
 /// Counts requests by route and status. Paths are not logged: they hold names of keys and jobs.

@@ -87,6 +87,11 @@ impl ArrivingKeys {
         }
     }
 
+    /// Bytes of the records that have been checked: where the first one that was not begins.
+    pub fn checked_bytes(&self) -> u64 {
+        self.next
+    }
+
     /// Name of the secret key, once the first record is there.
     pub fn id(&self) -> Option<KeyId> {
         self.id

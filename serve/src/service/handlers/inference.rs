@@ -153,10 +153,14 @@ impl Drop for Awaited {
     fn drop(&mut self) {
         let (service, job) = (Arc::clone(&self.service), Arc::clone(&self.job));
         // Cancelled if it is not finished, and then deleted: nobody else knows of it.
-        std::thread::spawn(move || {
+        let taken_back = std::thread::Builder::new().spawn(move || {
             let _ = service.jobs.delete(&job.principal, &job.id);
             let _ = service.jobs.delete(&job.principal, &job.id);
         });
+        if let Err(error) = taken_back {
+            // It ends by itself, and goes with time.
+            tracing::warn!(target: "fhec::serve", "a job is not cancelled: {error}");
+        }
     }
 }
 
@@ -182,12 +186,15 @@ pub(crate) async fn infer(
     let bad = |detail: &str| Problem::new(Code::BadRequest, detail);
     let json_length = headers.get(JSON_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let json_length = json_length.filter(|&length| length <= MAX_JSON_BYTES);
+    // Such a job is its connection's, and goes with it.
+    let once = || bad("a job that is waited for has no idempotency key: send it without, or to /v1");
     let known = service.catalogue.get(&model).cloned().ok_or_else(not_found);
+    let known = if headers.contains_key(IDEMPOTENCY_KEY) { known.and(Err(once())) } else { known };
     let binary = || bad("send the ciphertext as binary data, with inference-header-content-length");
     let checked = known.and_then(|known| Ok((known, json_length.ok_or_else(binary)?)));
     let ((known, json_length), content) = or_discard(&service, checked, content).await?;
     let limit = known.input_max_bytes + (json_length + LENGTH) as u64;
-    let bytes = body(&service, content, limit).await?;
+    let bytes = body(&service, &principal, content, limit).await?;
     let (json, data) = bytes.split_at_checked(json_length).ok_or_else(|| bad("the body is cut off"))?;
     let request: Request =
         serde_json::from_slice(json).map_err(|error| bad(&format!("the JSON: {error}")))?;
@@ -206,10 +213,17 @@ pub(crate) async fn infer(
         .ok_or_else(|| bad("an element has its length first"))?;
 
     let Parameters { keys, deadline } = &request.parameters;
-    let accepted = accept(&service, &principal, &model, keys, *deadline, headers.get(IDEMPOTENCY_KEY))?;
+    let accepted = accept(&service, &principal, &model, keys, *deadline, None)?;
     let taking = Arc::clone(&service);
-    let (job, _) = blocking(move || take(&taking, &principal, &accepted, &image)).await?;
-    let awaited = Awaited { service: Arc::clone(&service), job: Arc::clone(&job) };
+    // Made where the job is: the caller may go away at any moment.
+    let awaited = blocking(move || {
+        // The body has done its part when the job is there.
+        let _bytes = bytes;
+        let (job, _) = take(&taking, &principal, accepted, &image)?;
+        Ok(Awaited { service: taking, job })
+    });
+    let awaited = awaited.await?;
+    let job = Arc::clone(&awaited.job);
     let mut changes = job.watch();
     let mut ended = service.ended.subscribe();
     let draining =

@@ -51,7 +51,7 @@ pub(super) struct Accepted {
     idempotency: Option<Digest>,
 }
 
-/// Errs where a job would be refused whatever its image is.
+/// Errs where a job would be refused whatever its image is. Its keys stay from now on.
 pub(super) fn accept(
     service: &Service,
     principal: &Principal,
@@ -71,7 +71,7 @@ pub(super) fn accept(
     if deadline.is_some_and(|seconds| !(1..=MOST_DEADLINE_SECONDS).contains(&seconds)) {
         return Err(bad(format!("a deadline is 1 to {MOST_DEADLINE_SECONDS} seconds away")));
     }
-    let owned = service.keys.for_job(&(Arc::clone(&principal.name), keys))?;
+    let owned = service.keys.reserve(&(Arc::clone(&principal.name), keys))?;
     if owned.program != model.program {
         return Err(Problem::new(Code::KeyMismatch, "these keys are for another program"));
     }
@@ -111,9 +111,9 @@ pub(crate) async fn submit(
         accept(&service, &principal, &model, &keys, deadline, headers.get(IDEMPOTENCY_KEY))
     });
     let (accepted, content) = or_discard(&service, accepted, content).await?;
-    let bytes = body(&service, content, accepted.model.input_max_bytes).await?;
+    let bytes = body(&service, &principal, content, accepted.model.input_max_bytes).await?;
     blocking(move || {
-        let (job, new) = take(&service, &principal, &accepted, &bytes)?;
+        let (job, new) = take(&service, &principal, accepted, &bytes)?;
         let status = if new { StatusCode::ACCEPTED } else { StatusCode::OK };
         let location = [(header::LOCATION, format!("/v1/jobs/{}", job.id))];
         Ok((status, location, Json(job.shown())).into_response())
@@ -126,7 +126,7 @@ pub(crate) async fn submit(
 pub(super) fn take(
     service: &Service,
     principal: &Principal,
-    accepted: &Accepted,
+    accepted: Accepted,
     bytes: &[u8],
 ) -> Result<(Arc<Job>, bool), Problem> {
     let Accepted { model, keys, owned, deadline, idempotency } = accepted;
@@ -142,13 +142,15 @@ pub(super) fn take(
     let record = Record {
         model: model.name.clone(),
         program: model.program,
-        keys: *keys,
+        keys,
         image: Digest::of(bytes),
         submitted: now,
         deadline: deadline.map(|seconds| now + 1000 * seconds),
-        idempotency: *idempotency,
+        idempotency,
     };
-    service.jobs.submit(&principal.name, model, record, bytes)
+    // Their time to live begins again, also for the next process.
+    service.keys.touch(&(Arc::clone(&principal.name), keys))?;
+    service.jobs.submit(&principal.name, &model, record, owned.reserved, bytes)
 }
 
 /// The caller's jobs
@@ -175,7 +177,8 @@ pub(crate) async fn get(
 /// Server-sent events: the job whenever it changes, until it is finished
 #[utoipa::path(get, path = "/v1/jobs/{job}/events", tag = "jobs", params(("job" = String, Path)), responses(
     (status = 200, body = api::Job, content_type = "text/event-stream"),
-    (status = 404, body = Problem, content_type = "application/problem+json")
+    (status = 404, body = Problem, content_type = "application/problem+json"),
+    (status = 503, body = Problem, content_type = "application/problem+json")
 ))]
 pub(crate) async fn events(
     State(service): State<Arc<Service>>,
@@ -183,11 +186,13 @@ pub(crate) async fn events(
     Path(job): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let job = service.jobs.get(&principal.name, &job)?;
-    let begin = Some((job.watch(), service.ended.subscribe(), true));
+    let many = || Problem::new(Code::Overloaded, "you have too many streams of events").retry_after(5);
+    let share = service.streams.take(&principal.name).ok_or_else(many)?;
+    let begin = Some((job.watch(), service.ended.subscribe(), true, share));
     let events = stream::unfold(begin, move |state| {
         let job = Arc::clone(&job);
         async move {
-            let (mut changes, mut ended, first) = state?;
+            let (mut changes, mut ended, first, share) = state?;
             if !first {
                 tokio::select! {
                     changed = changes.changed() => changed.ok()?,
@@ -196,7 +201,7 @@ pub(crate) async fn events(
             }
             changes.mark_unchanged();
             let shown = job.shown();
-            let next = (!shown.state.is_final()).then_some((changes, ended, false));
+            let next = (!shown.state.is_final()).then_some((changes, ended, false, share));
             let event = Event::default().event("job").json_data(shown).unwrap_or_default();
             Some((Ok(event), next))
         }

@@ -42,7 +42,7 @@ pub(crate) async fn announce(
     Extension(principal): Extension<Principal>,
     content: Body,
 ) -> Result<(StatusCode, Json<Keys>), Problem> {
-    let bytes = body(&service, content, MAX_JSON_BYTES).await?;
+    let bytes = body(&service, &principal, content, MAX_JSON_BYTES).await?;
     let announced: AnnounceKeys = serde_json::from_slice(&bytes)
         .map_err(|error| Problem::new(Code::BadRequest, format!("the announcement: {error}")))?;
     if service.is_draining() {
@@ -51,8 +51,7 @@ pub(crate) async fn announce(
     let name = (Arc::clone(&principal.name), announced.keys);
     blocking(move || {
         let model = service.catalogue.get(&announced.model).ok_or_else(not_found)?;
-        let quota = service.options.keys_per_principal;
-        let (keys, new) = service.keys.announce(&name, model, announced.length, quota)?;
+        let (keys, new) = service.keys.announce(&name, model, announced.length, &service.options)?;
         Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(keys)))
     })
     .await
@@ -112,7 +111,7 @@ pub(crate) async fn append(
     // Before bytes are taken for it.
     let chunk = chunk(&service, &principal, &keys, &headers);
     let ((name, offset, digest), content) = or_discard(&service, chunk, content).await?;
-    let bytes = body(&service, content, service.options.chunk_bytes).await?;
+    let bytes = body(&service, &principal, content, service.options.chunk_bytes).await?;
     if bytes.is_empty() {
         return Err(Problem::new(Code::BadRequest, "a chunk has at least one byte"));
     }
@@ -155,14 +154,6 @@ pub(crate) async fn delete(
     Path(keys): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let name = name(&principal, &keys)?;
-    blocking(move || {
-        service.keys.get(&name)?;
-        if service.jobs.uses(&name.0, &name.1) {
-            let detail = "jobs that are not finished use these keys: cancel them first";
-            return Err(Problem::new(Code::KeysInUse, detail));
-        }
-        service.keys.delete(&name)
-    })
-    .await?;
+    blocking(move || service.keys.delete(&name)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
