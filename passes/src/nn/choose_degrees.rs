@@ -149,8 +149,8 @@ pub fn choose_degrees(
     Ok(best)
 }
 
-/// How many levels more are likely to be enough, where `agreement` is not: a level takes a factor of
-/// [`PER_LEVEL`] from the changes to expect.
+/// How many levels more are likely to be enough, where `agreement` is not: a level takes a factor
+/// of [`PER_LEVEL`] from the changes to expect.
 fn steps(agreement: Option<Agreement>, target: f64) -> u32 {
     let Some(agreement) = agreement.filter(|agreement| agreement.diverged == 0) else { return 1 };
     let ratio = agreement.expected_changes / (1.0 - target);

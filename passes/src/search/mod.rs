@@ -161,7 +161,9 @@ pub fn search(
         Some(fixed) => search.fixed(fixed)?,
         None => {
             search.without_bootstraps()?;
-            if search.verdicts.fastest() > WORTH_BOOTSTRAPS {
+            // Chains with bootstrapping have scales of their own.
+            let has_scale = options.params.log_scale.is_some() && search.verdicts.is_any_imprecise();
+            if search.verdicts.fastest() > WORTH_BOOTSTRAPS && !has_scale {
                 search.verdicts.wanted = search.bits(WANTED_BOOTSTRAPPED_OUTPUT_ERROR, 1.0);
                 search.with_bootstraps()?;
             }
