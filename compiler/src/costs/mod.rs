@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Prices::OfMachine`] | this machine, measured once and kept in the user's cache folder |
 //! | [`Prices::Zen5`] | the built-in table: the same everywhere, so that compiles can be repeated |
-//! | [`Prices::File`] | a file that [`write`] wrote |
+//! | [`Prices::File`] | a file that [`write()`] wrote |
 //!
 //! | module | subject |
 //! |---|---|

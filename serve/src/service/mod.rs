@@ -2,7 +2,7 @@
 //!
 //! Three kinds of threads: the reactor's (tokio), which move bytes; *lanes*, each with a pool of
 //! its own, which evaluate; and one loader with a pool of its own, which reads keys. What has to
-//! outlive the process is plain files ([`folder`]); which files are there is the state.
+//! outlive the process is plain files (`folder`); which files are there is the state.
 
 mod access;
 mod catalogue;
