@@ -161,7 +161,7 @@ def test_modes_classes_and_probabilities(program, digits) -> None:
         program(images, mode="encryption")
 
 
-def test_options_that_make_no_sense_say_what_to_do() -> None:
+def test_options_that_make_no_sense_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(fhec.OptionError, match="98, 128, 192 and 256"):
         fhec.compile(MODEL, security=100)
     with pytest.raises(fhec.OptionError, match="one of them"):
@@ -179,7 +179,8 @@ def test_options_that_make_no_sense_say_what_to_do() -> None:
     with pytest.raises(fhec.OptionError, match="no model"):
         fhec.compile(3)
     with pytest.raises(fhec.OptionError, match="'all', 'server' and 'client'"):
-        fhec.compile(MODEL).save("/tmp/never", part="both")
+        fhec.compile(MODEL).save(tmp_path / "never", part="both")
+    assert not (tmp_path / "never").exists()
 
 
 def test_models_and_limits_that_fail_are_told_apart(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(150);
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// In about three seconds.
+    /// In a few seconds.
     Quick,
     /// In half a minute.
     Thorough,

@@ -28,8 +28,13 @@ use thiserror::Error;
 pub use machine::Machine;
 pub use measure::{Effort, Measured, measure};
 
+use crate::memory::available_bytes;
+
 /// Cost tables are a few lines.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// Memory that has to be there for a measurement: its switching keys take most of it.
+const MEASURED_BYTES: u64 = 3 << 30;
 
 /// Which prices predictions are made with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,8 +113,8 @@ pub enum CostsError {
 }
 
 /// The prices that are asked for. Those of this machine are measured where they are not known, and
-/// kept. While other work takes its processors they cannot be: those of the built-in table are
-/// found, with a note.
+/// kept. While other work takes its processors, or where there is too little memory, they cannot
+/// be: those of the built-in table are found, with a note.
 ///
 /// # Errors
 /// [`CostsError`] for a file that was named. What is in the cache folder is no error, but measured
@@ -129,10 +134,18 @@ pub fn find(prices: &Prices) -> Result<Found, CostsError> {
             if let Some(table) = kept.filter(is_own) {
                 return Ok(known(table));
             }
+            let built_in = |why: &str| {
+                let note = format!(
+                    "{why}, so that its prices could not be measured: times are those of the built-in table"
+                );
+                Ok(Found { table: CostTable::default(), note: Some(note) })
+            };
+            if available_bytes().is_some_and(|bytes| bytes < MEASURED_BYTES) {
+                return built_in("this machine has too little memory left");
+            }
             let Measured { table, busy } = measure(Effort::Quick)?;
             if busy {
-                let note = "other work kept this machine busy, so that its prices could not be measured: times are those of the built-in table";
-                return Ok(Found { table: CostTable::default(), note: Some(note.into()) });
+                return built_in("other work kept this machine busy");
             }
             if let Some(path) = path
                 && let Err(error) = write(&path, &table)
@@ -151,11 +164,13 @@ pub fn are_of(machine: &Machine, cost_table: &str) -> bool {
     cost_table.starts_with(&machine.in_words()) || (cost_table.starts_with(built_in) && machine.is_zen5())
 }
 
-/// Where the prices of a machine are kept: in `fhec/costs` of the user's cache folder.
+/// Where the prices of a machine are kept, for the threads there are: in `fhec/costs` of the user's
+/// cache folder.
 pub fn cache_path(machine: &Machine) -> Option<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(cache.join("fhec").join("costs").join(format!("{}.json", machine.digest())))
+    let name = format!("{}-{}.json", machine.digest(), rayon::current_num_threads());
+    Some(cache.join("fhec").join("costs").join(name))
 }
 
 /// Reads a table.

@@ -175,7 +175,8 @@ impl Sets<'_> {
         };
         let sets = within_memory(sets, self.options);
         let seconds: Vec<f64> = sets.par_iter().map_init(shapes, seconds).collect();
-        // What bootstraps alone take is less than what the program takes.
+        // An estimate, not a bound: placement may refresh to lower levels, which is cheaper; but
+        // then comes all else that the program does.
         let ranked = seconds.into_iter().zip(sets).filter(|(seconds, _)| *seconds < self.beat);
         let mut ranked: Vec<_> = ranked.collect();
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
