@@ -34,7 +34,9 @@ pub struct Encapsulation {
     pub weight: u32,
     /// Level that the modulus is raised to.
     pub level: Level,
-    /// Number of special primes of the keys back.
+    /// Number of special primes of the keys back: those of their gadget
+    /// ([`BootstrapParams::raising_special_primes`]), and perhaps one for the scale of what they
+    /// are multiplied by ([`BootstrapParams::scaling_prime`]).
     pub special: usize,
     /// Steps to the left that the keys back rotate by, 0 among them where nothing else is done on
     /// the way.
@@ -132,9 +134,10 @@ impl KeyDemand {
         bootstrap.rotations(params).into_iter().for_each(|(steps, level)| self.rotate(steps, level));
         if let Some(weight) = bootstrap.ephemeral_weight {
             let rotations = bootstrap.raising_rotations(params);
-            let special = BootstrapParams::raising_special_primes(params);
+            let special = bootstrap.raising_key_primes(params);
             let none = || Encapsulation { weight, level: 0, special, rotations: BTreeSet::new() };
             let keys = self.encapsulation.get_or_insert_with(none);
+            keys.special = keys.special.max(special);
             keys.level = keys.level.max(bootstrap.raised_level());
             keys.rotations.extend(rotations);
         }

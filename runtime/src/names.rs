@@ -57,6 +57,9 @@ pub enum PlaintextScale {
         /// Scale of the product.
         to: Scale,
     },
+    /// A special prime, by its number: for products that are divided by it, with the others, so
+    /// that ciphertexts keep scale and level.
+    Special(usize),
 }
 
 impl PlaintextScale {
@@ -67,6 +70,7 @@ impl PlaintextScale {
             PlaintextScale::Ratio { from, to } => {
                 params.scale(to).mul_ratio(&BigUint::from(1u8), &params.scale(from))
             }
+            PlaintextScale::Special(index) => ExactScale::from_integer(&BigUint::from(params.p()[index])),
         }
     }
 
@@ -92,6 +96,7 @@ impl fmt::Display for PlaintextScale {
         match self {
             PlaintextScale::Named(scale) => write!(f, "{scale}"),
             PlaintextScale::Ratio { from, to } => write!(f, "{to}/{from}"),
+            PlaintextScale::Special(index) => write!(f, "special prime {index}"),
         }
     }
 }

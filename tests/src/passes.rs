@@ -29,6 +29,7 @@ pub const PASSES: &[(&str, RunPass)] = &[
     ("choose-params", ckks::parameters),
     ("place-bootstraps", ckks::bootstraps),
     ("lower-packed", ckks::levels),
+    ("absorb-sines", ckks::sines),
     ("place-rescales", ckks::rescales),
     ("place-relinearizations", ckks::relinearizations),
     ("select-rotation-keys", ckks::rotation_keys),

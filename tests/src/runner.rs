@@ -152,10 +152,15 @@ pub fn random_bundle(vectors: usize, slots: usize, seed: u64) -> Bundle {
 
 /// Both results are the same to rounding.
 pub fn same(before: &[Bundle], after: &[Bundle]) -> Result<(), Failure> {
+    same_to(1e-9, before, after)
+}
+
+/// Both results are the same to `tolerance` of the largest, or of 1.
+pub fn same_to(tolerance: f64, before: &[Bundle], after: &[Bundle]) -> Result<(), Failure> {
     let slots = |results: &[Bundle]| results.iter().flatten().flatten().copied().collect::<Vec<f64>>();
     let (before, after) = (slots(before), slots(after));
     let largest = before.iter().fold(1.0, |largest: f64, x| largest.max(x.abs()));
-    let differs = |(x, y): (&f64, &f64)| (x - y).abs() >= 1e-9 * largest || !y.is_finite();
+    let differs = |(x, y): (&f64, &f64)| (x - y).abs() >= tolerance * largest || !y.is_finite();
     if before.len() != after.len() || before.iter().zip(&after).any(differs) {
         return Err(Failure::Broken("the program before and the one after compute different results".into()));
     }

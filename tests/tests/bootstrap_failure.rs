@@ -42,9 +42,15 @@ fn integers(hamming_weight: u32, rounds: u8) -> Vec<u64> {
             (0..degree / 2).map(|i| ((i * 31 + 7 * usize::from(round)) % 97) as f64 / 97.0 - 0.5).collect();
         let plaintext = encoder.encode(&message, Encoding::message(0)).unwrap();
         let mut encryptor = Encryptor::with_secret_key(&context, &secret, seed);
-        let raised =
-            Raised::new(&context, None, &encryptor.encrypt(&plaintext).unwrap(), 1, Exchange::default())
-                .unwrap();
+        let raised = Raised::new(
+            &context,
+            None,
+            &encryptor.encrypt(&plaintext).unwrap(),
+            1,
+            Exchange::default(),
+            false,
+        )
+        .unwrap();
         let raised = raised.switch(&context, None).unwrap();
         // m + q0 I modulo q0 q1: its residue modulo q1 and that of m, small and known modulo q0,
         // give I modulo q1.

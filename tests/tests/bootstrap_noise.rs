@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use fhec_ir::bootstrap::{BootstrapParams, Order};
+use fhec_ir::bootstrap::{BootstrapParams, Order, SineCurve};
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::func::Func;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
+use fhec_ir::params::Params;
 use fhec_passes::analysis::circuit_shapes::CircuitShapes;
 use fhec_passes::analysis::noise::noise;
 use fhec_passes::bootstrap::sets;
@@ -64,7 +65,7 @@ fn errors_agree(order: Order, tails: f64, vectors: usize) {
     let (slots, from, to) = (bootstrap.slots(), bootstrap.input_level() + 1, bootstrap.output_level - 1);
     let mut func: Func<Ckks> = Func::new("refresh");
     let x = func.add_input(CiphertextType::canonical(vectors, slots, from), None);
-    let y = func.push(Op::Bootstrap { x, level: to }).unwrap();
+    let y = func.push(Op::Bootstrap { x, level: to, sine: None }).unwrap();
     func.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut func, &vec![bootstrap.clone()]);
 
@@ -113,10 +114,14 @@ fn errors_agree(order: Order, tails: f64, vectors: usize) {
         assert!((simulated_worst - worst - tails).abs() < 0.8, "{report}");
 
         // What `estimate` adds to the error of the operand, for messages without distortion. It
-        // spreads messages over [-1, 1], whose size hardly matters to the error.
+        // spreads messages over [-1, 1], whose size hardly matters to the error where their
+        // distortion is none.
         if size < 1.0 {
-            let values = noise(&func, &set.params, EncryptionKind::SecretKey, &mut CircuitShapes::default());
-            let [operand, result] = [func.inputs()[0], func.outputs()[0]].map(|v| values[v.index()].stddev);
+            let undone = undone_by_readers(&func, &bootstrap, &set.params);
+            let kind = EncryptionKind::SecretKey;
+            let values = noise(&undone, &set.params, kind, &mut CircuitShapes::default());
+            let [operand, result] =
+                [undone.inputs()[0], undone.outputs()[0]].map(|v| values[v.index()].stddev);
             let estimated = (result * result - operand * operand).sqrt();
             let squares = found.iter().zip(&message).map(|(y, m)| (y - m).powi(2)).sum::<f64>();
             let deviation = (squares / message.len() as f64).sqrt();
@@ -124,4 +129,16 @@ fn errors_agree(order: Order, tails: f64, vectors: usize) {
             assert!((deviation / estimated).log2().abs() < 0.5, "{deviation:.2e}, estimated {estimated:.2e}");
         }
     }
+}
+
+/// `func`, one bootstrap, said to be read by whom the sine is no error for.
+fn undone_by_readers(func: &Func<Ckks>, bootstrap: &BootstrapParams, params: &Params) -> Func<Ckks> {
+    let mut undone: Func<Ckks> = Func::new("refresh");
+    let (ty, level) = (func.ty(func.inputs()[0]), func.ty(func.outputs()[0]).level);
+    let x = undone.add_input(*ty, None);
+    let sine = bootstrap.sine_curve(params).map(SineCurve::ratio);
+    let y = undone.push(Op::Bootstrap { x, level, sine }).unwrap();
+    undone.set_outputs(vec![y]);
+    BootstrapParams::set_in_program(&mut undone, &vec![bootstrap.clone()]);
+    undone
 }

@@ -10,7 +10,8 @@
 //! 1 ..= s      slots to coeffs    one level per matrix
 //! ..= s + a    application        the result of a bootstrap is at level s + a, its operand at level s
 //! ..= + e      sine               cosine, double angles, arcsine; the cosine may have a larger scale than the rest
-//! ..= + c      coeffs to slots    one level per matrix; the last is the level the modulus is raised to
+//! ..= + c      coeffs to slots    one level per matrix but a first one that keeps its level; the
+//!                                 last is the level the modulus is raised to
 //!
 //! slots to coefficients last
 //! level 0      q0                 where the modulus is raised: the operand's level
@@ -50,10 +51,17 @@
 //! primes. Where all slots are in use and all diagonals of the first matrix are baby steps, that
 //! matrix is applied so, on the way back from the ephemeral secret
 //! ([`BootstrapParams::raises_into_slots`]): many rotations, no decomposition.
+//!
+//! *A first matrix that keeps its level.* The division by the keys' special primes follows at once.
+//! So the diagonals can be encoded at the scale of one special prime more, which is divided by with
+//! the others, instead of a prime of the chain ([`BootstrapParams::conserves_level`]): the chain
+//! has one level less, for one more limb in these keys (level-conserving rescaling: Yan, Zeng, Song,
+//! Wang, "Faster Bootstrapping for CKKS with Less Modulus Consumption", 2025).
 
 mod dft;
 mod program;
 mod reduction;
+mod sine_curve;
 
 use num_bigint::BigUint;
 use std::collections::BTreeMap;
@@ -72,6 +80,7 @@ use crate::scale::{ExactScale, Level};
 pub use dft::{DftMatrix, DftStep};
 pub use program::ProgramBootstrapError;
 pub use reduction::Reduction;
+pub use sine_curve::{SineCurve, SineCurveError};
 
 /// Smallest `log2` of the number of slots that a bootstrap serves.
 pub const MIN_LOG_SLOTS: u32 = 4;
@@ -127,6 +136,10 @@ pub struct BootstrapParams {
     pub arcsine: Option<Polynomial>,
     /// Matrices of coefficients to slots, in order of application.
     pub coeffs_to_slots: Vec<DftStep>,
+    /// Whether the first matrix of coefficients to slots takes no level: its diagonals have the
+    /// scale of a special prime ([`Self::scaling_prime`]). Only where it is applied by keys from
+    /// the ephemeral secret ([`Self::raises_into_slots`]).
+    pub conserves_level: bool,
     /// Matrices of slots to coefficients, in order of application.
     pub slots_to_coeffs: Vec<DftStep>,
     /// Level of the result.
@@ -142,6 +155,7 @@ record_attr!(BootstrapParams {
     double_angles,
     arcsine,
     coeffs_to_slots,
+    conserves_level,
     slots_to_coeffs,
     output_level,
 });
@@ -170,6 +184,10 @@ pub enum BootstrapError {
     Bound { bound: u32 },
     #[error("without an ephemeral secret the main secret must be sparse")]
     DenseSecret,
+    #[error(
+        "the first matrix of coefficients to slots keeps its level only where keys from an ephemeral secret apply it, and a special prime is left for its scale"
+    )]
+    ConservedLevel,
     #[error("the program has no bootstrap of {slots} slots")]
     Missing { slots: usize },
     #[error(
@@ -232,7 +250,12 @@ impl BootstrapParams {
 
     /// Level that the modulus is raised to.
     pub fn raised_level(&self) -> Level {
-        self.sine_input_level() + self.coeffs_to_slots.len() as Level
+        self.sine_input_level() + self.coeffs_to_slots_levels()
+    }
+
+    /// Levels that coefficients to slots use.
+    fn coeffs_to_slots_levels(&self) -> Level {
+        (self.coeffs_to_slots.len() as Level).saturating_sub(Level::from(self.conserves_level))
     }
 
     /// Level that slots to coefficients starts from.
@@ -267,9 +290,12 @@ impl BootstrapParams {
     /// applied at.
     pub fn coeffs_to_slots_matrices(&self) -> Vec<(DftMatrix, Level)> {
         let mut high = self.log_slots;
-        let steps = self.coeffs_to_slots.iter().enumerate();
-        steps
-            .map(|(index, step)| {
+        let first = Level::from(!self.conserves_level);
+        let levels = [0].into_iter().chain(first..);
+        self.coeffs_to_slots
+            .iter()
+            .zip(levels)
+            .map(|(step, below)| {
                 let low = high - step.butterflies;
                 let matrix = DftMatrix {
                     log_slots: self.log_slots,
@@ -280,7 +306,7 @@ impl BootstrapParams {
                     halves_first: false,
                 };
                 high = low;
-                (matrix, self.raised_level() - index as Level)
+                (matrix, self.raised_level() - below)
             })
             .collect()
     }
@@ -344,8 +370,8 @@ impl BootstrapParams {
         }
     }
 
-    /// Number of special primes that keys from the ephemeral secret have: the fewest whose product
-    /// is so far above `q0` that their errors, `N s^2 (q_0 / P)^2 / 12`, stay well below the
+    /// Number of special primes whose product is the gadget of keys from the ephemeral secret, what
+    /// the secret in them is multiplied by: the fewest whose product is so far above `q0` that their errors, `N s^2 (q_0 / P)^2 / 12`, stay well below the
     /// rounding error of a division, `(1 + h) / 12`.
     pub fn raising_special_primes(params: &Params) -> usize {
         const MARGIN_BITS: f64 = 3.5;
@@ -355,6 +381,19 @@ impl BootstrapParams {
             bits >= 0.0
         });
         enough.map_or(params.p().len(), |index| index + 1)
+    }
+
+    /// Number of special primes that keys from the ephemeral secret have: those of their gadget,
+    /// and [`Self::scaling_prime`].
+    pub fn raising_key_primes(&self, params: &Params) -> usize {
+        Self::raising_special_primes(params) + usize::from(self.conserves_level)
+    }
+
+    /// The special prime that the diagonals of a first matrix that keeps its level have as scale:
+    /// the one above the gadget's. `None` where it takes a level, or no prime is left.
+    pub fn scaling_prime(&self, params: &Params) -> Option<u64> {
+        let index = Self::raising_special_primes(params);
+        self.conserves_level.then(|| params.p().get(index).copied()).flatten()
     }
 
     /// Rotations that project a raised polynomial to the subring of `slots` values, largest first;
@@ -378,6 +417,18 @@ impl BootstrapParams {
             *highest = level.max(*highest);
         }
         rotations
+    }
+
+    /// What every slot is bent by; `None` where an arcsine undoes the sine, where coefficients are
+    /// what is bent, and where the sine is too small to be undone.
+    pub fn sine_curve(&self, params: &Params) -> Option<SineCurve> {
+        let bent = self.arcsine.is_none() && self.order == Order::SlotsToCoeffsFirst;
+        bent.then(|| SineCurve::new(self.message_ratio(params)).ok()).flatten()
+    }
+
+    /// `q0 / D_0` over [`Self::coefficient_gain`]: a message of this size fills the modulus.
+    pub fn message_ratio(&self, params: &Params) -> f64 {
+        params.q()[0] as f64 / params.canonical_scale(0).to_f64() / self.coefficient_gain()
     }
 
     /// `log2` of `q0 / D_0` over [`Self::coefficient_gain`]: how much smaller than the modulus a
@@ -463,9 +514,10 @@ impl BootstrapParams {
         // In wide numbers: those of a file may wrap around in narrow ones.
         let sine = u64::from(self.cosine.depth()) + u64::from(self.double_angles);
         let sine = sine + self.arcsine.as_ref().map_or(0, |p| u64::from(p.depth()));
+        let to_slots = self.coeffs_to_slots.len() - usize::from(self.conserves_level);
         let transforms = match self.order {
-            Order::SlotsToCoeffsFirst => self.coeffs_to_slots.len(),
-            Order::SlotsToCoeffsLast => self.coeffs_to_slots.len() + self.slots_to_coeffs.len(),
+            Order::SlotsToCoeffsFirst => to_slots,
+            Order::SlotsToCoeffsLast => to_slots + self.slots_to_coeffs.len(),
         };
         let needed = u64::from(self.output_level) + sine + transforms as u64;
         let (needed, top) = (Level::try_from(needed).unwrap_or(Level::MAX), params.top_level());
@@ -477,6 +529,10 @@ impl BootstrapParams {
         }
         if params.limbs(0) != 1 {
             return Err(BootstrapError::Limbs { level: 0, limbs: params.limbs(0) });
+        }
+        let conserves = || self.raises_into_slots(params) && self.scaling_prime(params).is_some();
+        if self.conserves_level && !conserves() {
+            return Err(BootstrapError::ConservedLevel);
         }
         let log_ratio = self.log_message_ratio(params);
         if !(1.0..=20.0).contains(&log_ratio) {

@@ -2,9 +2,9 @@
 
 use thiserror::Error;
 
-use super::{BootstrapError, BootstrapParams};
+use super::{BootstrapError, BootstrapParams, SineCurve};
 use crate::attr::AttrError;
-use crate::ckks::Ckks;
+use crate::ckks::{Ckks, Op};
 use crate::fact::BOOTSTRAPS;
 use crate::func::Func;
 use crate::params::Params;
@@ -23,6 +23,14 @@ pub enum ProgramBootstrapError {
         "the program's bootstraps raise the modulus under ephemeral secrets of different Hamming weights"
     )]
     EphemeralWeights,
+    /// The program says that results are bent in another way than its bootstraps bend them.
+    #[error("the program undoes a sine of message ratio {found}, its bootstrap has {expected}")]
+    Sine {
+        /// What an op says.
+        found: f64,
+        /// What the bootstrap does; 0 for no sine that could be undone.
+        expected: f64,
+    },
     /// Which of two is meant is not clear.
     #[error("the program has two bootstraps of {slots} slots")]
     Twice {
@@ -52,6 +60,13 @@ impl BootstrapParams {
             }
             if bootstraps[..index].iter().any(|other| other.log_slots == bootstrap.log_slots) {
                 return Err(ProgramBootstrapError::Twice { slots: bootstrap.slots() });
+            }
+            for data in program.ops() {
+                let Op::Bootstrap { x, sine: Some(found), .. } = data.op else { continue };
+                let expected = bootstrap.sine_curve(params).map_or(0.0, SineCurve::ratio);
+                if program.ty(x).slots == bootstrap.slots() && found != expected {
+                    return Err(ProgramBootstrapError::Sine { found, expected });
+                }
             }
         }
         Ok(bootstraps)

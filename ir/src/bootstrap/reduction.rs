@@ -38,7 +38,7 @@ impl Reduction {
             double_angles: bootstrap.double_angles,
             arcsine: bootstrap.arcsine.clone(),
             width: bootstrap.width(),
-            ratio: params.q()[0] as f64 / params.canonical_scale(0).to_f64() / bootstrap.coefficient_gain(),
+            ratio: bootstrap.message_ratio(params),
         }
     }
 

@@ -22,6 +22,7 @@ fn bootstrap() -> BootstrapParams {
         double_angles: 3,
         arcsine: None,
         coeffs_to_slots: vec![step(3, 4), step(4, 4), step(4, 8)],
+        conserves_level: false,
         slots_to_coeffs: vec![step(5, 8), step(6, 8)],
         output_level: 6,
     }
@@ -65,6 +66,51 @@ fn levels_add_up() {
     assert_eq!(levels(b.coeffs_to_slots_matrices()), [(8, 11, 17), (4, 8, 16), (0, 4, 15)]);
     assert_eq!(levels(b.slots_to_coeffs_matrices()), [(0, 5, 2), (5, 11, 1)]);
     assert!((b.log_message_ratio(&params) - 10.0).abs() < 1e-3);
+}
+
+#[test]
+fn a_first_matrix_that_keeps_its_level_saves_one() {
+    let params = params();
+    let step = |butterflies, baby_steps| DftStep { butterflies, baby_steps };
+    let taking = BootstrapParams {
+        coeffs_to_slots: vec![step(3, 8), step(4, 4), step(4, 8)],
+        output_level: 7,
+        ..bootstrap()
+    };
+    assert!(taking.raises_into_slots(&params));
+    assert!(matches!(taking.validate(&params), Err(BootstrapError::Levels { needed: 18, top: 17 })));
+    let keeping = BootstrapParams { conserves_level: true, ..taking };
+    keeping.validate(&params).unwrap();
+    let levels = |b: &BootstrapParams| -> Vec<Level> {
+        b.coeffs_to_slots_matrices().iter().map(|(_, level)| *level).collect()
+    };
+    assert_eq!((keeping.sine_input_level(), keeping.raised_level()), (15, 17));
+    assert_eq!(levels(&keeping), [17, 17, 16]);
+    // One prime of 48 bits covers q0, of 42; the other one is the scale.
+    assert_eq!(BootstrapParams::raising_special_primes(&params), 1);
+    assert_eq!(keeping.raising_key_primes(&params), 2);
+    assert_eq!(keeping.scaling_prime(&params), Some(params.p()[1]));
+    // Not where a rotation is a key switch, nor where no prime is left.
+    for wrong in [
+        BootstrapParams { coeffs_to_slots: vec![step(3, 4), step(4, 4), step(4, 8)], ..keeping.clone() },
+        BootstrapParams { ephemeral_weight: None, ..keeping.clone() },
+    ] {
+        let params = match wrong.ephemeral_weight {
+            None => Params::segmented(
+                ParamsLiteral {
+                    secret: Secret::SparseTernary { hamming_weight: 32 },
+                    ..params.literal().clone()
+                },
+                params.fixed_scales().to_vec(),
+            )
+            .unwrap(),
+            Some(_) => params.clone(),
+        };
+        assert_eq!(wrong.validate(&params), Err(BootstrapError::ConservedLevel));
+    }
+    let narrow = ParamsLiteral { p: params.p()[..1].to_vec(), digit_limbs: 1, ..params.literal().clone() };
+    let narrow = Params::segmented(narrow, params.fixed_scales().to_vec()).unwrap();
+    assert_eq!(keeping.validate(&narrow), Err(BootstrapError::ConservedLevel));
 }
 
 #[test]
@@ -221,7 +267,7 @@ fn programs_carry_their_bootstraps_as_text() {
     let mut program = Func::<Ckks>::new("refresh");
     assert!(BootstrapParams::of_program(&program).unwrap().is_empty());
     let x = program.add_input(CiphertextType::canonical(1, 2048, 2), None);
-    let y = program.push(Op::Bootstrap { x, level: 6 }).unwrap();
+    let y = program.push(Op::Bootstrap { x, level: 6, sine: None }).unwrap();
     program.set_outputs(vec![y]);
     let list = vec![bootstrap(), BootstrapParams { log_slots: 10, ..bootstrap() }];
     BootstrapParams::set_in_program(&mut program, &list);
@@ -235,7 +281,7 @@ fn the_keys_of_a_program_include_those_of_its_bootstraps() {
     let mut program = Func::<Ckks>::new("refresh");
     let x = program.add_input(CiphertextType::canonical(1, 1024, 2), None);
     let y = program.push(Op::Rotate { x, steps: 8 }).unwrap();
-    let z = program.push(Op::Bootstrap { x: y, level: 6 }).unwrap();
+    let z = program.push(Op::Bootstrap { x: y, level: 6, sine: None }).unwrap();
     let z = program.push(Op::Rotate { x: z, steps: 3 }).unwrap();
     program.set_outputs(vec![z]);
     let few = BootstrapParams {

@@ -15,6 +15,7 @@
 //! | `bootstrap` | to `level` | canonical to canonical | 2 |
 
 use crate::attr::{AsAttr, Attr, AttrError};
+use crate::bootstrap::SineCurve;
 use crate::func::{Func, Stage, StageType};
 use crate::linear_map::{LinearMap, PlainTensor};
 use crate::op_table::op_table;
@@ -141,6 +142,10 @@ op_table! {
     Bootstrap "bootstrap" (x) {
         /// Level of the result.
         level: Level,
+        /// The message ratio `rho` of the bootstrap, where the result is meant to be `rho / (2 pi)
+        /// sin(2 pi x / rho)` ([`crate::bootstrap::SineCurve`]) because all who read it undo the
+        /// sine; none where it is meant to be `x`.
+        sine: Option<f64>,
     }
     }
 }
@@ -250,9 +255,10 @@ impl Stage for Ckks {
                 }
                 Ok(CiphertextType::canonical(x.vectors, x.slots, *level))
             }
-            Op::Bootstrap { level, .. } => {
+            Op::Bootstrap { level, sine, .. } => {
                 canonical("bootstrap")?;
                 size_two("bootstrap")?;
+                sine.map(SineCurve::new).transpose().map_err(|error| error.to_string())?;
                 Ok(CiphertextType::canonical(x.vectors, x.slots, *level))
             }
         }

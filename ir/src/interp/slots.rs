@@ -4,6 +4,7 @@
 //! `level_drop` and `bootstrap` are the identity here.
 
 use super::InterpError;
+use crate::bootstrap::SineCurve;
 use crate::ckks::{self, Ckks};
 use crate::entity::Value;
 use crate::func::{Func, Stage, StageOp};
@@ -120,6 +121,10 @@ pub fn eval_ckks(op: &ckks::Op, operands: &[&Bundle], consts: &ConstPool) -> Bun
         ckks::Op::MulScalar { factor, .. } => map(x, |slot| slot * factor),
         ckks::Op::AddScalar { offset, .. } => map(x, |slot| slot + offset),
         ckks::Op::Rotate { steps, .. } => rotate(x, *steps),
+        ckks::Op::Bootstrap { sine: Some(ratio), .. } => match SineCurve::new(*ratio) {
+            Ok(curve) => map(x, |slot| curve.apply(slot)),
+            Err(error) => panic!("a verified program: {error}"),
+        },
         ckks::Op::Conjugate { .. }
         | ckks::Op::Relinearize { .. }
         | ckks::Op::Rescale { .. }

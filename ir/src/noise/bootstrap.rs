@@ -295,6 +295,10 @@ impl Parts<'_> {
             let entries = f64::from(1u32 << (matrix.high - matrix.low));
             let gain = entries * square;
             let rotated = square * (entries - unrotated_entries(matrix));
+            // What the diagonals are encoded at, and the level of what the division leaves.
+            let conserved = self.bootstrap.scaling_prime(model.params()).filter(|_| raising && index == 0);
+            let (ratio, below) =
+                conserved.map_or((squared / scale, level - 1), |prime| (prime as f64, *level));
             let switched = if raising && index == 0 {
                 // Every rotation, the one by nothing included, is a product with a key from the
                 // ephemeral secret.
@@ -303,9 +307,8 @@ impl Parts<'_> {
                 model.key_switch_product(*level, scale) * rotated
                     + (matrix.giant_steps() - 1) as f64 * model.key_switch(*level, squared)
             };
-            let rounding: f64 =
-                matrix.periods().map(|period| model.encoding_of_period(period, squared / scale)).sum();
-            added = added * gain + switched + model.division(2, self.canonical(level - 1));
+            let rounding: f64 = matrix.periods().map(|period| model.encoding_of_period(period, ratio)).sum();
+            added = added * gain + switched + model.division(2, self.canonical(below));
             per_energy = per_energy * gain + energy * rounding;
             energy *= gain;
         }

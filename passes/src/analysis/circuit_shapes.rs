@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use fhec_ir::bootstrap::ProgramBootstrapError;
+use fhec_ir::bootstrap::{ProgramBootstrapError, SineCurve};
 use fhec_ir::ckks::Ckks;
 use fhec_ir::func::Func;
 use fhec_ir::key_demand::KeyDemand;
@@ -17,6 +17,7 @@ use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::tensor::ConstPool;
 
 use super::linear_cost::{LinearCounts, Rotations, counts};
+use crate::ckks::absorb_sines::absorbed;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct CircuitShapes {
     maps: HashMap<String, Arc<Rotations>>,
     counts: HashMap<String, Arc<Vec<(usize, LinearCounts)>>>,
     polynomials: HashMap<Vec<u64>, Arc<PolynomialShape>>,
+    /// By coefficients and the 1,024th of the logarithm of the message ratio.
+    absorbing: HashMap<(Vec<u64>, u32), bool>,
 }
 
 impl CircuitShapes {
@@ -49,8 +52,14 @@ impl CircuitShapes {
 
     /// Evaluation scheme of `polynomial`.
     pub fn polynomial(&mut self, polynomial: &Polynomial) -> Arc<PolynomialShape> {
-        let key = polynomial.coefficients().iter().map(|c| c.to_bits()).collect();
+        let key = bits(polynomial);
         self.polynomials.entry(key).or_insert_with(|| Arc::new(PolynomialShape::new(polynomial))).clone()
+    }
+
+    /// Whether a polynomial can undo `curve`, as far as ratios that are all but the same may differ.
+    pub fn absorbs(&mut self, polynomial: &Polynomial, curve: SineCurve) -> bool {
+        let key = (bits(polynomial), (1024.0 * curve.ratio().log2()).round() as u32);
+        *self.absorbing.entry(key).or_insert_with(|| absorbed(polynomial, curve).is_some())
     }
 
     /// Keys of `func` and of its bootstraps.
@@ -60,6 +69,11 @@ impl CircuitShapes {
         });
         of_ops.with_bootstraps(func, params)
     }
+}
+
+/// What tells polynomials over `[-1, 1]` apart.
+fn bits(polynomial: &Polynomial) -> Vec<u64> {
+    polynomial.coefficients().iter().map(|c| c.to_bits()).collect()
 }
 
 /// Rotations that a map needs keys for.

@@ -110,14 +110,16 @@ impl Sampled {
         })
     }
 
-    /// After a bootstrap.
-    fn refreshed(&self, noise: &BootstrapNoise) -> Self {
+    /// After a bootstrap, whose sine is undone by those who read the result, or not: then what it
+    /// bends messages by is an error.
+    fn refreshed(&self, noise: &BootstrapNoise, undone: bool) -> Self {
         let power = self.messages.iter().map(|x| x * x).sum::<f64>() / SAMPLES as f64;
         self.map(|x, v| {
             // As for polynomials.
             let x = x.clamp(-1.0, 1.0);
-            let (message, variance) = noise.moments(x, power);
-            (message, noise.slope(x).powi(2) * v + variance)
+            let (mean, variance) = noise.moments(x, power);
+            let (message, bias) = if undone { (mean, 0.0) } else { (x, mean - x) };
+            (message, noise.slope(x).powi(2) * v + variance + bias * bias)
         })
     }
 
@@ -215,12 +217,12 @@ pub fn noise(
             }
             Op::Rescale { .. } => x.plus(model.division(operand.size, model.scale(result.scale))),
             Op::LevelDrop { .. } => x.plus(model.division(2, model.scale(result.scale))),
-            Op::Bootstrap { .. } => {
+            Op::Bootstrap { sine, .. } => {
                 let slots = operand.slots;
                 let refresh = refreshes.entry((slots, level, result.level)).or_insert_with(|| {
                     BootstrapNoise::of_slots(&bootstraps, params, slots, level, result.level).ok()
                 });
-                refresh.as_ref().map_or_else(|| x.clone(), |refresh| x.refreshed(refresh))
+                refresh.as_ref().map_or_else(|| x.clone(), |refresh| x.refreshed(refresh, sine.is_some()))
             }
         };
         values[data.result.index()] = value;

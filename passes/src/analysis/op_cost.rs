@@ -62,6 +62,11 @@ impl<'a> OpCosts<'a> {
         }
     }
 
+    /// The parameters.
+    pub fn params(&self) -> &'a Params {
+        self.params
+    }
+
     /// The same for programs that use `bootstraps`.
     pub fn with_bootstraps(mut self, bootstraps: &[BootstrapParams], shapes: &mut CircuitShapes) -> Self {
         self.bootstraps = bootstraps.iter().map(|b| (b.slots(), self.bootstraps(b, shapes))).collect();
@@ -239,7 +244,7 @@ impl<'a> OpCosts<'a> {
             (bootstrap.coeffs_to_slots_matrices(), bootstrap.slots_to_coeffs_matrices());
         let to_slots = match to_slots.split_first() {
             Some((first, rest)) if bootstrap.raises_into_slots(self.params) => {
-                self.raising_matrix(first) + transform(rest)
+                self.raising_matrix(bootstrap, first) + transform(rest)
             }
             _ => transform(&to_slots),
         };
@@ -272,13 +277,14 @@ impl<'a> OpCosts<'a> {
 
     /// Seconds of a matrix that is applied on the way back from the ephemeral secret: per rotation
     /// a product with a key without digits and one with the diagonal, and a division.
-    fn raising_matrix(&self, (matrix, level): &(DftMatrix, Level)) -> f64 {
+    fn raising_matrix(&self, bootstrap: &BootstrapParams, (matrix, level): &(DftMatrix, Level)) -> f64 {
         let limbs = self.limbs(*level);
-        let special = BootstrapParams::raising_special_primes(self.params);
+        let special = bootstrap.raising_key_primes(self.params);
         let ring = RingShape { special, digit_limbs: limbs, more_digits: 0, ..self.ring };
         let seconds = |kind, limbs| self.costs.seconds(ring, kind, limbs, 2);
         let rotation = seconds(OpKind::KeyProduct, limbs) + seconds(OpKind::MulPlain, limbs + special);
-        rotation * matrix.diagonals() as f64 + seconds(OpKind::ModDown, limbs) + self.rescale(*level, 2)
+        let rescale = if bootstrap.conserves_level { 0.0 } else { self.rescale(*level, 2) };
+        rotation * matrix.diagonals() as f64 + seconds(OpKind::ModDown, limbs) + rescale
     }
 
     /// Seconds of an op.

@@ -107,26 +107,45 @@ pub fn fit_rectifier(
         .collect();
     for bin in samples.bins.iter().filter(|bin| bin.weight > 0.0) {
         let t = (bin.t / bin.weight).clamp(-1.0, 1.0);
-        let (weight, y) = (bin.weight * share, bin.y * share);
-        let (mut previous, mut current) = (t, 1.0);
-        for k in 0..moments.len() {
-            moments[k] += weight * current;
-            if k < right.len() {
-                right[k] += y * current;
-            }
-            (previous, current) = (current, 2.0 * t * current - previous);
-        }
+        add_moments(&mut moments, &mut right, t, bin.weight * share, bin.y * share);
     }
-    let indices = form.indices(degree);
+    of_moments(&moments, &right, &form.indices(degree))
+}
+
+/// The coefficients, of these `indices` alone, that minimise the sum of `weight (p(t) - y)^2` over
+/// `points` `(t, y, weight)`, with t in [-1, 1].
+pub fn fit_points(points: &[(f64, f64, f64)], indices: &[usize]) -> Result<Vec<f64>, ApproximationError> {
+    let degree = indices.iter().copied().max().unwrap_or(0);
+    let (mut moments, mut right) = (vec![0.0; 2 * degree + 1], vec![0.0; degree + 1]);
+    for &(t, y, weight) in points {
+        add_moments(&mut moments, &mut right, t, weight, weight * y);
+    }
+    of_moments(&moments, &right, indices)
+}
+
+/// Adds `weight T_k(t)` to `moments`, and `weighted_y T_k(t)` to `right`, which is shorter.
+fn add_moments(moments: &mut [f64], right: &mut [f64], t: f64, weight: f64, weighted_y: f64) {
+    let (mut previous, mut current) = (t, 1.0);
+    for k in 0..moments.len() {
+        moments[k] += weight * current;
+        if k < right.len() {
+            right[k] += weighted_y * current;
+        }
+        (previous, current) = (current, 2.0 * t * current - previous);
+    }
+}
+
+/// Solves the normal equations for the coefficients of these `indices`.
+fn of_moments(moments: &[f64], right: &[f64], indices: &[usize]) -> Result<Vec<f64>, ApproximationError> {
     let matrix: Vec<Vec<f64>> = indices
         .iter()
         .map(|&i| indices.iter().map(|&j| (moments[i + j] + moments[i.abs_diff(j)]) / 2.0).collect())
         .collect();
-    let right: Vec<f64> = indices.iter().map(|&k| right[k]).collect();
-    let solution = solve(matrix, right).ok_or_else(|| {
+    let of_indices: Vec<f64> = indices.iter().map(|&k| right[k]).collect();
+    let solution = solve(matrix, of_indices).ok_or_else(|| {
         ApproximationError::NotRepresentable("the least-squares problem is singular".into())
     })?;
-    let mut coefficients = vec![0.0; degree + 1];
+    let mut coefficients = vec![0.0; right.len()];
     indices.iter().zip(solution).for_each(|(&k, c)| coefficients[k] = c);
     Ok(coefficients)
 }

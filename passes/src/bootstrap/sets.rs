@@ -358,6 +358,7 @@ impl Recipe {
             double_angles: self.double_angles,
             arcsine,
             coeffs_to_slots: steps(&self.coeffs_to_slots),
+            conserves_level: self.conserves_level(),
             slots_to_coeffs: steps(&self.slots_to_coeffs),
             output_level: match self.order {
                 Order::SlotsToCoeffsFirst => self.slots_to_coeffs.len() as Level,
@@ -392,7 +393,7 @@ impl Recipe {
         let q0 = primes.below(self.q0_bits, 1)?;
         let cosine_depth = bootstrap.cosine.depth() as Level;
         let doubling_depth = usize::from(bootstrap.sine_depth() - cosine_depth);
-        let raised = self.coeffs_to_slots.len() + self.spare_levels as usize;
+        let raised = self.coeffs_to_slots_levels() + self.spare_levels as usize;
         let packed = self.packed_levels();
         let wide = primes.below(self.wide_bits(), raised.saturating_sub(self.shared_levels()))?;
         let transforms = if self.packs_transforms() { 0 } else { self.slots_to_coeffs.len() };
@@ -452,6 +453,22 @@ impl Recipe {
         Params::segmented(literal, fixed).map_err(Ok)
     }
 
+    /// Whether the first matrix of coefficients to slots takes no level: where keys from an
+    /// ephemeral secret apply it, and there is a special prime beside those of their gadget.
+    fn conserves_level(&self) -> bool {
+        let without_giants = self.coeffs_to_slots.first().is_some_and(|&(b, babies)| babies == 1 << b);
+        let first = self.first_special_bits.unwrap_or(self.special.0);
+        let bits = |count: usize| first + self.special.0 * (count as u32 - 1);
+        // As [`BootstrapParams::raising_special_primes`] counts them.
+        let gadget = (1..self.special.1).find(|&count| bits(count) >= self.q0_bits + 4);
+        self.ephemeral_weight.is_some() && without_giants && gadget.is_some()
+    }
+
+    /// Levels that coefficients to slots take.
+    pub fn coeffs_to_slots_levels(&self) -> usize {
+        self.coeffs_to_slots.len() - usize::from(self.conserves_level())
+    }
+
     /// Whether levels of slots to coefficients are packed with those of the application above them.
     fn packs_transforms(&self) -> bool {
         self.packing == LevelPacking::ThreeInTwo
@@ -472,7 +489,7 @@ impl Recipe {
     /// average, as far as fast kernels go.
     pub fn wide_bits(&self) -> u32 {
         let (bits, shared) = (self.coeffs_to_slots_bits, self.shared_levels() as u32);
-        let others = self.coeffs_to_slots.len() as u32 - shared.min(self.coeffs_to_slots.len() as u32);
+        let others = (self.coeffs_to_slots_levels() as u32).saturating_sub(shared);
         if shared == 0 || others == 0 {
             return bits;
         }
@@ -481,8 +498,9 @@ impl Recipe {
 
     /// Bits of the primes of coefficients to slots, together.
     pub fn coeffs_to_slots_total(&self) -> u32 {
-        let shared = self.shared_levels().min(self.coeffs_to_slots.len()) as u32;
-        self.application_bits * shared + self.wide_bits() * (self.coeffs_to_slots.len() as u32 - shared)
+        let levels = self.coeffs_to_slots_levels() as u32;
+        let shared = (self.shared_levels() as u32).min(levels);
+        self.application_bits * shared + self.wide_bits() * (levels - shared)
     }
 
     /// Number of levels that share primes.
@@ -540,6 +558,10 @@ impl BootstrapSet {
             return Ok(bootstrap);
         }
         bootstrap.log_slots = slots.trailing_zeros();
+        // A trace goes before the first matrix, which therefore takes a level.
+        if std::mem::take(&mut bootstrap.conserves_level) {
+            bootstrap.coeffs_to_slots.pop();
+        }
         for steps in [&mut bootstrap.coeffs_to_slots, &mut bootstrap.slots_to_coeffs] {
             let mut rest = bootstrap.log_slots;
             let count = steps.len() as u32;

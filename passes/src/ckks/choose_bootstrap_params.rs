@@ -9,10 +9,12 @@
 //!
 //! Sizes of primes decide the precision of a bootstrap: *compact* 32-bit levels (about 16 bits),
 //! *wide* 40-bit levels (about 22 bits), and each up to five bits narrower where a program needs
-//! less.
+//! less. Where polynomials undo the sine ([`super::absorb_sines`]) messages are larger beside the
+//! modulus, and the primes of the reduction narrower by nearly as much, at the same precision.
 
 use std::collections::BTreeMap;
 
+use fhec_ir::bootstrap::Order;
 use fhec_ir::scale::Level;
 use rayon::prelude::*;
 
@@ -24,6 +26,15 @@ use fhec_ir::security::{self, SecurityError};
 const MAX_SPECIAL: usize = 8;
 /// Application levels tried beyond the least.
 const MORE_LEVELS: u32 = 16;
+
+/// What becomes of the sine that a reduction bends messages by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sine {
+    /// Messages are so small beside the modulus that it is straight.
+    Straight,
+    /// The polynomials that read the results undo it.
+    Undone,
+}
 
 /// What the polynomials of a sine depend on.
 type SineOf = (u32, u32, usize, Option<usize>, u32);
@@ -57,7 +68,12 @@ fn sine_of(recipe: &Recipe) -> SineOf {
 
 /// Recipes of all sets for one ring whose bootstraps leave at least `least_levels` levels, and
 /// whose modulus is planned to be within the limit of the security level.
-pub fn recipes(log_n: u32, least_levels: Level, options: &ParamOptions) -> Result<Vec<Recipe>, SetError> {
+pub fn recipes(
+    log_n: u32,
+    least_levels: Level,
+    sine: Sine,
+    options: &ParamOptions,
+) -> Result<Vec<Recipe>, SetError> {
     let name = || format!("n{log_n}-{}", options.security);
     let limit = match security::max_log_qp(log_n, options.secret, options.security.bits()) {
         Ok(limit) => f64::from(limit),
@@ -65,13 +81,18 @@ pub fn recipes(log_n: u32, least_levels: Level, options: &ParamOptions) -> Resul
         Err(error) => return Err(SetError::Security { name: name(), error }),
     };
     let mut recipes = Vec::new();
-    for profile in profiles(log_n, options.security.bits())? {
+    let profiles = profiles(log_n, options.security.bits())?;
+    let profiles = match sine {
+        Sine::Straight => profiles,
+        Sine::Undone => profiles.into_iter().filter_map(undone).collect(),
+    };
+    for profile in profiles {
         for variant in widths(profile).flat_map(packings).flat_map(variants) {
             for application_levels in u32::from(least_levels)..=u32::from(least_levels) + MORE_LEVELS {
                 let variant = Recipe { application_levels, secret: options.secret, ..variant.clone() };
-                let of_special = (1..=MAX_SPECIAL).map(|special| Recipe {
-                    special: (special_bits(&variant, special), special),
-                    ..variant.clone()
+                let of_special = (1..=MAX_SPECIAL).map(|special| {
+                    let recipe = Recipe { special: (variant.special.0, special), ..variant.clone() };
+                    Recipe { special: (special_bits(&recipe, special), special), ..recipe }
                 });
                 recipes.extend(of_special.take_while(|recipe| log_qp(recipe) <= limit));
             }
@@ -108,6 +129,31 @@ fn profiles(log_n: u32, security_bits: u32) -> Result<Vec<Recipe>, SetError> {
         (_, 192..) => vec![like("n16-192")?],
         (15, _) => vec![compact()?],
         _ => vec![compact()?, like("n16-128")?],
+    })
+}
+
+/// `log2` of the message ratio at which polynomials undo the sine. A cubic term undoes it to 2^-17 of
+/// the largest message, and even polynomials of degree 126, whose wiggles near the ends are moved
+/// from their places, still follow. At 2^4 they do not.
+const UNDONE_LOG_RATIO: u32 = 5;
+
+/// A profile with larger messages beside the modulus, whose sine somebody must undo. What the
+/// reduction's errors are multiplied by on the way to messages, the ratio, falls as much. So its
+/// primes can be narrower, the cosine's, which most of the error comes from, by as many bits. An
+/// arcsine has nothing left to do.
+fn undone(profile: Recipe) -> Option<Recipe> {
+    if profile.order != Order::SlotsToCoeffsFirst {
+        return None;
+    }
+    let bits = profile.log_message_ratio.checked_sub(UNDONE_LOG_RATIO)?;
+    Some(Recipe {
+        log_message_ratio: UNDONE_LOG_RATIO,
+        arcsine_degree: None,
+        q0_bits: profile.q0_bits - bits,
+        sine_bits: profile.sine_bits - bits,
+        doubling_bits: profile.doubling_bits - bits.saturating_sub(2),
+        coeffs_to_slots_bits: profile.coeffs_to_slots_bits - bits.saturating_sub(1),
+        ..profile
     })
 }
 
@@ -224,7 +270,8 @@ mod tests {
         for (log_n, security_bits, least) in [(15, 98, 8), (15, 128, 4), (16, 128, 10)] {
             let security = security_bits.try_into().unwrap();
             let options = ParamOptions { security, ..ParamOptions::default() };
-            let recipes = recipes(log_n, least, &options).unwrap();
+            let of = |sine| recipes(log_n, least, sine, &options).unwrap();
+            let recipes = [of(Sine::Straight), of(Sine::Undone)].concat();
             let sines = SineTable::of_all(&recipes).unwrap();
             let sets: Vec<_> = recipes.iter().filter_map(|recipe| build(recipe, &sines).unwrap()).collect();
             assert!(sets.len() > 4, "2^{log_n} at {security_bits} bits: {} sets", sets.len());
@@ -234,7 +281,7 @@ mod tests {
                 assert_eq!(set.security_bits, security_bits);
             }
         }
-        let none = recipes(15, 30, &ParamOptions::default()).unwrap();
+        let none = recipes(15, 30, Sine::Straight, &ParamOptions::default()).unwrap();
         assert!(none.is_empty());
         assert_eq!(matrices(14, 3), [(4, 4), (5, 8), (5, 8)]);
         assert_eq!(matrices(14, 2), [(7, 16), (7, 16)]);

@@ -136,7 +136,7 @@ impl Step<'_> {
             new = match self.refreshed.get(&value) {
                 Some(&known) => known,
                 None => {
-                    let made = self.rewriter.func.push(Op::Bootstrap { x: new, level })?;
+                    let made = self.rewriter.func.push(Op::Bootstrap { x: new, level, sine: None })?;
                     self.refreshed.insert(value, made);
                     made
                 }

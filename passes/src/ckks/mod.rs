@@ -6,6 +6,7 @@
 //! | [`choose_bootstrap_params`] | the same with bootstrapping |
 //! | [`place_bootstraps`] | where values are refreshed, and the level of every op |
 //! | [`lower_packed`] | levels, scales, rescales and relinearisations, as early as possible |
+//! | [`absorb_sines`] | polynomials undo the sines of the bootstraps they read |
 //! | [`place_relinearizations`], [`place_rescales`] | later where that saves some |
 //! | [`select_rotation_keys`] | baby steps and rotations, so that the keys fit the memory |
 //! | [`schedule`] | an order with little memory alive |
@@ -13,6 +14,7 @@
 //! Beside the passes, [`placement`] is what `place_bootstraps` decides, and [`match_scales`] helps
 //! `lower_packed` to bring operands to the level their op runs at.
 
+pub mod absorb_sines;
 pub mod choose_bootstrap_params;
 pub mod choose_params;
 pub mod lower_packed;

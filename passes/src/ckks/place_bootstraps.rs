@@ -6,7 +6,7 @@
 //! | Requires | a packed program for the ring's slots; no unused ops |
 //! | Ensures  | a [`Placement`]: operands of every op reach its level, products of ciphertexts stay in the application's levels, refreshed values are at the bootstrap's input level or above; outputs reach level 0 |
 //! | Fails    | [`PlaceBootstrapsError`] |
-//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly (above 80 states per value, targets are tried at every second, fourth, ... level), by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
+//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly (above 80 states per value, targets are tried at every second, fourth, ... level), by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs); where the bootstrap bends what it refreshes, only values that polynomials alone read are refreshed ([`super::absorb_sines`]). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
 //! | Tests    | `tests/filetests/ckks/place_bootstraps/`, unit tests below |
 //!
 //! The costs of an op and of a bootstrap fall with its level, that of a bootstrap much less: so ops
@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::rules::Rule;
+use super::absorb_sines::{bent_by, unabsorbing};
 use super::placement::{Approximate, Placement};
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::def_use::live;
@@ -72,6 +73,10 @@ pub enum PlaceBootstrapsError {
     TooDeep { op: &'static str, value: String, needed: u32, levels: Level },
     #[error("no levels satisfy all ops of the program, with {levels} between bootstraps")]
     Nowhere { levels: Level },
+    #[error(
+        "the bootstrap bends what it refreshes by a sine that only polynomials undo: place bootstraps optimally"
+    )]
+    Bent,
     #[error("the program's branches cannot be placed optimally: {0}")]
     Entangled(#[from] TooEntangled),
 }
@@ -136,11 +141,15 @@ pub fn place_bootstraps(
         }
     }
     let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap, shapes) };
+    let avoided = avoided(func, bootstrap, costs, shapes);
+    if method != BootstrapPlacement::Optimal && !avoided.is_empty() {
+        return Err(PlaceBootstrapsError::Bent);
+    }
     let mut approximate = None;
     let (mut states, rules) = match method {
         BootstrapPlacement::Optimal => {
-            let states = match optimal(func, &live, window, &BTreeSet::new(), &prices, shapes) {
-                Err(PlaceBootstrapsError::Entangled(reason)) => {
+            let states = match optimal(func, &live, window, &avoided, &prices, shapes) {
+                Err(PlaceBootstrapsError::Entangled(reason)) if avoided.is_empty() => {
                     let (states, seconds) = best_lazy(func, &live, window, &prices, shapes);
                     let bound = seconds / least_seconds(func, &live, window, &prices, shapes);
                     approximate = Some(Approximate { reason: reason.to_string(), bound });
@@ -156,6 +165,18 @@ pub fn place_bootstraps(
     tighten(func, &live, &mut states, &rules, window);
     let seconds = prices.of_placement(&live, &states, shapes);
     Ok((Placement { approximate, ..placement(&live, states, rules) }, seconds))
+}
+
+/// What must not be refreshed: where the bootstrap bends messages, what others than polynomials
+/// read.
+fn avoided(
+    func: &Func<Packed>,
+    bootstrap: &BootstrapParams,
+    costs: &OpCosts,
+    shapes: &mut CircuitShapes,
+) -> BTreeSet<Value> {
+    let curve = bent_by(bootstrap, costs.params());
+    curve.map(|curve| unabsorbing(func, curve, shapes)).unwrap_or_default()
 }
 
 /// The lazy placement with the least predicted seconds, over all levels that bootstraps may lead
@@ -209,6 +230,27 @@ fn least_seconds(
 /// The placement with the least predicted seconds of all that refresh none of `avoided`; `None` if
 /// there is none.
 pub fn place_bootstraps_without(
+    func: &Func<Packed>,
+    bootstrap: &BootstrapParams,
+    avoided: &BTreeSet<Value>,
+    costs: &OpCosts,
+    shapes: &mut CircuitShapes,
+) -> Option<(Placement, f64)> {
+    let avoided = avoided.union(&self::avoided(func, bootstrap, costs, shapes)).copied().collect();
+    place_avoiding(func, bootstrap, &avoided, costs, shapes)
+}
+
+/// The placement with the least predicted seconds, whatever reads what the bootstrap bends.
+pub fn place_bootstraps_anywhere(
+    func: &Func<Packed>,
+    bootstrap: &BootstrapParams,
+    costs: &OpCosts,
+    shapes: &mut CircuitShapes,
+) -> Option<(Placement, f64)> {
+    place_avoiding(func, bootstrap, &BTreeSet::new(), costs, shapes)
+}
+
+fn place_avoiding(
     func: &Func<Packed>,
     bootstrap: &BootstrapParams,
     avoided: &BTreeSet<Value>,

@@ -14,6 +14,7 @@ use super::runner::{After, Runner};
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::CostTable;
 use crate::analysis::op_cost::OpCosts;
+use crate::ckks::absorb_sines::absorb_sines;
 use crate::ckks::lower_packed::{Lowered, lower_packed};
 use crate::ckks::place_bootstraps::{BootstrapPlacement, place_bootstraps};
 use crate::ckks::place_relinearizations::place_relinearizations;
@@ -121,6 +122,8 @@ pub fn run_ckks<'a>(
         Ok(Passed::new(func, Report::of("lower_packed", words)))
     })?;
 
+    let (func, values) = runner.followed(&func, |func| absorb_sines(func, params))?;
+    sites.follow(&values);
     let swap_pays = |level| {
         costs.rescale(level, 3) + costs.key_switch(level - 1)
             < costs.key_switch(level) + costs.rescale(level, 2)
@@ -198,7 +201,11 @@ mod tests {
         let ty = CiphertextType::canonical(1, 16, 3);
         let x = func.add_input(ty, None);
         let results = [3, 2].map(|level| {
-            func.push_typed(Op::Bootstrap { x, level }, CiphertextType::canonical(1, 16, level), None)
+            func.push_typed(
+                Op::Bootstrap { x, level, sine: None },
+                CiphertextType::canonical(1, 16, level),
+                None,
+            )
         });
         func.set_outputs(results.to_vec());
         (func, results)

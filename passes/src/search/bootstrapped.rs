@@ -16,11 +16,13 @@ use rayon::prelude::*;
 use super::verdicts::SAME_TIME;
 use super::{Built, InSlots, Search, SearchOptions, build, in_slots};
 use crate::analysis::circuit_shapes::CircuitShapes;
-use crate::analysis::mul_depth::levels_used;
+use crate::analysis::mul_depth::{levels_used, mul_depth};
 use crate::analysis::op_cost::OpCosts;
 use crate::bootstrap::sets::{BootstrapSet, Recipe};
-use crate::ckks::choose_bootstrap_params::{self, SineTable};
-use crate::ckks::place_bootstraps::place_bootstraps;
+use crate::ckks::choose_bootstrap_params::{self, Sine, SineTable};
+use crate::ckks::place_bootstraps::{
+    BootstrapPlacement, PlaceBootstrapsError, place_bootstraps, place_bootstraps_anywhere,
+};
 use crate::ckks::placement::Placement;
 use crate::error::PassError;
 use crate::pipeline::ckks::Candidate;
@@ -58,21 +60,30 @@ impl Search<'_> {
         let packed: Vec<_> = rings.par_iter().map(|&log_n| self.packed(log_n)).collect();
         let packed = packed.into_iter().collect::<Result<Vec<_>, _>>()?;
         let start = Instant::now();
-        let sines = SineTable::of_all(packed.iter().flat_map(|(_, recipes)| recipes))?;
+        let recipes = packed.iter().flat_map(|(_, families)| families).flat_map(|(_, recipes)| recipes);
+        let sines = SineTable::of_all(recipes)?;
         tracing::debug!(step = "approximate-sines", seconds = start.elapsed().as_secs_f64(), "sines found");
         // What is found in small rings says what large ones must beat.
-        for (log_n, (in_slots, recipes)) in rings.into_iter().zip(packed) {
-            let start = Instant::now();
+        for (log_n, (in_slots, families)) in rings.into_iter().zip(packed) {
             let mut shapes = self.shapes.remove(&log_n).unwrap_or_default();
-            let beat = self.verdicts.least_worth();
-            let sets = Sets { packed: &in_slots.result.func, options: self.options, sines: &sines, beat };
-            let placed = sets.best(recipes, &mut shapes)?;
-            let seconds = start.elapsed().as_secs_f64();
-            tracing::debug!(step = "place-sets", seconds, log_n, sets = placed.len(), "sets placed");
-            let start = Instant::now();
-            self.compile_best(&in_slots, &shapes, placed)?;
-            let seconds = start.elapsed().as_secs_f64();
-            tracing::debug!(step = "compile-sets", seconds, log_n, "sets compiled");
+            for (sine, recipes) in families {
+                let start = Instant::now();
+                let beat = self.verdicts.least_worth();
+                let packed = &in_slots.result.func;
+                let sets = Sets { packed, options: self.options, sines: &sines, beat, sine };
+                let placed = sets.best(recipes, &mut shapes)?;
+                let seconds = start.elapsed().as_secs_f64();
+                let count = placed.len();
+                tracing::debug!(step = "place-sets", seconds, log_n, ?sine, sets = count, "sets placed");
+                let others = sine == Sine::Straight || !sets.costs_nothing(&placed, &mut shapes);
+                let start = Instant::now();
+                self.compile_best(&in_slots, &shapes, placed)?;
+                let seconds = start.elapsed().as_secs_f64();
+                tracing::debug!(step = "compile-sets", seconds, log_n, ?sine, "sets compiled");
+                if !others {
+                    break;
+                }
+            }
             self.shapes.insert(log_n, shapes);
             self.in_slots.insert(log_n, in_slots);
         }
@@ -128,17 +139,27 @@ impl Search<'_> {
         }
     }
 
-    /// The network in the slots of a ring, and recipes of the sets that can hold it.
-    fn packed(&self, log_n: u32) -> Result<(Arc<InSlots>, Vec<Recipe>), PassError> {
+    /// The network in the slots of a ring, and recipes of the sets that can hold it: of those whose
+    /// sine polynomials undo before the others.
+    fn packed(&self, log_n: u32) -> Result<(Arc<InSlots>, Families), PassError> {
         let in_slots = match self.in_slots.get(&log_n) {
             Some(known) => known.clone(),
             None => Arc::new(in_slots(self.func, log_n, self.options)?),
         };
         let least = most_levels_used(&in_slots.result.func) as Level;
-        let recipes = choose_bootstrap_params::recipes(log_n, least, &self.options.params)?;
-        Ok((in_slots, recipes))
+        let undone = self.options.bootstrap_placement == BootstrapPlacement::Optimal;
+        let families = [(undone, Sine::Undone), (true, Sine::Straight)].into_iter();
+        let families = families.filter(|(tried, _)| *tried).map(|(_, sine)| {
+            let recipes = choose_bootstrap_params::recipes(log_n, least, sine, &self.options.params)?;
+            Ok((sine, recipes))
+        });
+        let families: Result<Families, PassError> = families.collect();
+        Ok((in_slots, families?))
     }
 }
+
+/// Recipes, by what becomes of the sine.
+type Families = Vec<(Sine, Vec<Recipe>)>;
 
 /// Looks for the best sets for a network in the slots of one ring.
 struct Sets<'a> {
@@ -147,6 +168,8 @@ struct Sets<'a> {
     sines: &'a SineTable,
     /// Seconds of a program that others must be faster than.
     beat: f64,
+    /// What becomes of the sine in all of them.
+    sine: Sine,
 }
 
 impl Sets<'_> {
@@ -182,13 +205,30 @@ impl Sets<'_> {
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
         let best = best_by_precision(ranked);
         let placed = best.into_par_iter().map_init(shapes, |shapes, (recipe, set)| {
-            let (placement, seconds) = self.placement(&set, shapes)?;
+            let Some((placement, seconds)) = self.placement(&set, shapes)? else { return Ok(None) };
             let BootstrapSet { params, bootstrap, .. } = set;
             let placed = Some((placement, seconds));
             let candidate = Candidate { params, bootstrap: Some(bootstrap), placed };
-            Ok(Placed { seconds, width: recipe.application_bits, candidate })
+            Ok(Some(Placed { seconds, width: recipe.application_bits, candidate }))
         });
-        placed.collect::<Vec<Result<Placed, PassError>>>().into_iter().collect()
+        let placed: Vec<Result<Option<Placed>, PassError>> = placed.collect();
+        placed.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    /// Whether the fastest of `placed` would have as many bootstraps if they could be anywhere, not
+    /// only where polynomials read what is refreshed.
+    fn costs_nothing(&self, placed: &[Placed], shapes: &mut CircuitShapes) -> bool {
+        let Some(fastest) = placed.iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds)) else {
+            return false;
+        };
+        let Candidate { params, bootstrap: Some(bootstrap), placed: Some((placement, _)) } =
+            &fastest.candidate
+        else {
+            return false;
+        };
+        let costs = OpCosts::new(params, &self.options.costs);
+        let free = place_bootstraps_anywhere(self.packed, bootstrap, &costs, shapes);
+        free.is_some_and(|(free, _)| free.bootstraps() >= placement.bootstraps())
     }
 
     /// How many bootstraps there are, for each number of levels that has fewer than all below it:
@@ -200,15 +240,29 @@ impl Sets<'_> {
     ) -> Result<BTreeMap<u32, usize>, PassError> {
         let mut of_levels: BTreeMap<u32, BootstrapSet> = BTreeMap::new();
         for recipe in recipes {
-            if let Entry::Vacant(entry) = of_levels.entry(recipe.application_levels)
+            // One special prime makes key switching dear beyond what any choice would have.
+            if recipe.special.1 > 1
+                && let Entry::Vacant(entry) = of_levels.entry(recipe.application_levels)
                 && let Some(set) = choose_bootstrap_params::build(recipe, self.sines)?
             {
                 entry.insert(set);
             }
         }
-        let sets: Vec<(u32, BootstrapSet)> = of_levels.into_iter().collect();
+        // What would take longer than the best so far with the fewest bootstraps that a chain of
+        // its levels can have is not placed. The sets are not the fastest of their levels, hence the
+        // margin.
+        let depth = mul_depth(self.packed);
+        let hopeful = |shapes: &mut CircuitShapes, set: &BootstrapSet| {
+            let (top, usable) = (set.bootstrap.output_level, set.bootstrap.usable_levels());
+            let least = depth.saturating_sub(u32::from(top)).div_ceil(u32::from(usable).max(1));
+            let each = OpCosts::new(&set.params, &self.options.costs).bootstrap(&set.bootstrap, top, shapes);
+            f64::from(least) * each < 2.0 * self.beat
+        };
+        let sets: Vec<(u32, BootstrapSet)> =
+            of_levels.into_iter().filter(|(_, set)| hopeful(shapes, set)).collect();
         let mut count = |index: usize| -> Result<usize, PassError> {
-            Ok(self.placement(&sets[index].1, shapes)?.0.bootstraps())
+            let placed = self.placement(&sets[index].1, shapes)?;
+            Ok(placed.map_or(usize::MAX, |(placement, _)| placement.bootstraps()))
         };
         // More levels never need more bootstraps: between two numbers of levels that need as many,
         // all do.
@@ -226,7 +280,7 @@ impl Sets<'_> {
             }
         }
         let mut found: BTreeMap<u32, usize> = BTreeMap::new();
-        for (index, bootstraps) in counts {
+        for (index, bootstraps) in counts.into_iter().filter(|(_, count)| *count < usize::MAX) {
             if found.values().all(|&known| bootstraps < known) {
                 found.insert(sets[index].0, bootstraps);
             }
@@ -234,14 +288,22 @@ impl Sets<'_> {
         Ok(found)
     }
 
+    /// Where bootstraps are; `None` if they cannot all be where polynomials undo their sines.
     fn placement(
         &self,
         set: &BootstrapSet,
         shapes: &mut CircuitShapes,
-    ) -> Result<(Placement, f64), PassError> {
+    ) -> Result<Option<(Placement, f64)>, PassError> {
         let costs = OpCosts::new(&set.params, &self.options.costs);
         let method = self.options.bootstrap_placement;
-        Ok(place_bootstraps(self.packed, &set.bootstrap, method, &costs, shapes)?)
+        match place_bootstraps(self.packed, &set.bootstrap, method, &costs, shapes) {
+            Err(PlaceBootstrapsError::Nowhere { .. } | PlaceBootstrapsError::Entangled(_))
+                if self.sine == Sine::Undone =>
+            {
+                Ok(None)
+            }
+            placed => Ok(Some(placed?)),
+        }
     }
 }
 

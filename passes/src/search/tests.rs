@@ -58,8 +58,8 @@ fn lenet(degree: usize) -> Func<Nn> {
     func
 }
 
-/// Runs network and program on an image and compares logits.
-fn check(network: &Func<Nn>, scheduled: &Scheduled) {
+/// Runs network and program on an image and compares logits, to `tolerance`.
+fn check(network: &Func<Nn>, scheduled: &Scheduled, tolerance: f64) {
     let shape = &network.ty(network.inputs()[0]).shape;
     let image = Tensor::from_fn(shape.clone(), |i| ((i * 7919) % 2003) as f32 / 2003.0 - 0.5);
     let expected = nn::run(network, std::slice::from_ref(&image)).unwrap();
@@ -69,7 +69,7 @@ fn check(network: &Func<Nn>, scheduled: &Scheduled) {
     let doubles = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
     let result = run_ckks(program, &[input.pack(&doubles(&image))]).unwrap();
     for (found, expected) in output.unpack(&result[0]).iter().zip(doubles(&expected[0])) {
-        assert!((found - expected).abs() < 1e-4, "{found} instead of {expected}");
+        assert!((found - expected).abs() < tolerance, "{found} instead of {expected}");
     }
 }
 
@@ -78,13 +78,14 @@ fn a_lenet_is_scheduled_at_128_bits() {
     let network = lenet(62);
     let mut names = Vec::new();
     let scheduled = search(&network, &SearchOptions::default(), &mut |pass, _| names.push(pass)).unwrap();
-    check(&network, &scheduled);
+    check(&network, &scheduled, 1e-4);
     assert_eq!(
         names,
         [
             "lower",
             "common_subexpr",
             "lower_packed",
+            "absorb_sines",
             "place_relinearizations",
             "place_rescales",
             "select_rotation_keys",
@@ -199,7 +200,7 @@ fn a_residual_network_on_large_pictures_spans_ciphertexts() {
     let params = ParamOptions { max_log_n: 15, ..ParamOptions::default() };
     let options = SearchOptions { params, ..SearchOptions::default() };
     let scheduled = search(&network, &options, &mut |_, _| ()).unwrap();
-    check(&network, &scheduled);
+    check(&network, &scheduled, 1e-4);
     let program = &scheduled.program;
     let vectors = program.ops().iter().map(|data| program.ty(data.result).vectors).max();
     assert_eq!(vectors, Some(4));
@@ -234,7 +235,8 @@ fn polynomials(count: usize) -> Func<Nn> {
 fn too_deep_a_network_is_bootstrapped() {
     let network = polynomials(40);
     let scheduled = search(&network, &SearchOptions::default(), &mut |_, _| ()).unwrap();
-    check(&network, &scheduled);
+    // Polynomials that undo a sine are those of the network to a 2,048th.
+    check(&network, &scheduled, 1e-3);
     fhec_ir::security::check(&scheduled.params, 128).unwrap();
     let program = &scheduled.program;
     let bootstraps = program.ops().iter().filter(|data| matches!(data.op, Op::Bootstrap { .. })).count();
@@ -306,7 +308,7 @@ fn a_bit_of_precision_counts_as_a_quarter_of_the_time() {
 fn a_chain_that_holds_the_program_is_compared_with_bootstraps() {
     let network = polynomials(11);
     let scheduled = search(&network, &SearchOptions::default(), &mut |_, _| ()).unwrap();
-    check(&network, &scheduled);
+    check(&network, &scheduled, 1e-4);
     let found = |bootstraps: bool| {
         let compiled = scheduled.considered.iter().filter(|row| row.seconds > 0.0);
         let rows = compiled.filter(|row| (row.bootstraps > 0) == bootstraps);

@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use fhec_ir::bootstrap::DftMatrix;
-use fhec_ir::scale::{Level, Scale};
+use fhec_ir::scale::Level;
 use rayon::prelude::*;
 
 use crate::ckks::special_fft::SpecialFft;
@@ -103,17 +103,18 @@ pub struct EncodedDft {
 }
 
 impl EncodedDft {
-    /// Encodes the diagonals of `matrix` times `factor` for operands at `level`, on all threads.
+    /// Encodes the diagonals of `matrix` times `factor` for operands at `level`, at `scale`, on all
+    /// threads.
     pub fn new(
         matrix: DftMatrix,
         factor: f64,
         level: Level,
+        scale: PlaintextScale,
         encoder: &FactorEncoder,
     ) -> Result<Self, EvalError> {
         if level == 0 {
             return Err(EvalError::LevelTooLow { op: "encode transform", needed: 1, found: 0 });
         }
-        let scale = PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
         let babies = matrix.baby_rotations().len();
         let mut factors: Vec<Factor> = diagonals(&matrix, factor)
             .into_par_iter()

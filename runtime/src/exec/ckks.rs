@@ -148,7 +148,7 @@ impl Backend for Encrypted {
         check_levels(func, params)?;
         let mut needed = key_demand::KeyDemand::of_ops(func);
         for (op, data) in func.ops().iter().enumerate() {
-            if let Op::Bootstrap { x, level } = data.op {
+            if let Op::Bootstrap { x, level, .. } = data.op {
                 let mnemonic = data.op.mnemonic();
                 if bootstrapping.bootstrappers.is_empty() {
                     return Err(ExecError::Unsupported {

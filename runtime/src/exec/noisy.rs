@@ -149,7 +149,7 @@ impl Shared {
                 Op::Polynomial { polynomial, .. } => {
                     simulation.polynomials.insert(index, PolynomialShape::new(polynomial));
                 }
-                Op::Bootstrap { x, level } if simulation.refused.is_none() => {
+                Op::Bootstrap { x, level, .. } if simulation.refused.is_none() => {
                     let x = func.ty(*x);
                     let prepared = simulation.prepare_bootstrap(x.slots, x.level, *level);
                     simulation.refused = prepared.err().map(|reason| (index, reason));

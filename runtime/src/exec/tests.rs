@@ -390,7 +390,7 @@ fn what_does_not_fit_is_refused_before_any_work() {
     assert!(matches!(execute(&backend, ciphertexts.clone(), &mut ()), Err(ExecError::Params { .. })));
     let mut refreshed: Func<Ckks> = Func::new("refreshed");
     let x = refreshed.add_input(CiphertextType::canonical(1, 2048, 1), None);
-    let y = refreshed.push(Op::Bootstrap { x, level: 5 }).unwrap();
+    let y = refreshed.push(Op::Bootstrap { x, level: 5, sine: None }).unwrap();
     refreshed.set_outputs(vec![y]);
     let backend = machine.backend(&Arc::new(refreshed), 0);
     assert!(matches!(

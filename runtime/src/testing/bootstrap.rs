@@ -49,6 +49,7 @@ pub(crate) fn bootstrap(log_slots: u32, arcsine: bool, ephemeral: bool) -> Boots
         // Near zero, so a Taylor polynomial will do.
         arcsine: arcsine.then(|| interpolate(|y| y + y.powi(3) / 6.0, 3, 1)),
         coeffs_to_slots: vec![step(third, 4), step(third, 4), step(log_slots - 2 * third, 4)],
+        conserves_level: false,
         slots_to_coeffs: vec![step(log_slots / 2, 4), step(log_slots - log_slots / 2, 8)],
         output_level: 2 + LEVELS as Level,
     }
@@ -67,6 +68,11 @@ pub(crate) fn raising_into_slots() -> BootstrapParams {
     let first = &mut bootstrap.coeffs_to_slots[0];
     first.baby_steps = 1 << first.butterflies;
     bootstrap
+}
+
+/// The same without a level for that matrix.
+pub(crate) fn conserving_a_level() -> BootstrapParams {
+    BootstrapParams { conserves_level: true, ..raising_into_slots() }
 }
 
 /// A bootstrap like `bootstrap` with as many levels for an application.
@@ -108,7 +114,7 @@ fn make(
     let mut take = |count: usize| -> Vec<u64> { primes.by_ref().take(count).collect() };
     let q0 = take(1);
     let sine = take(usize::from(bootstrap.sine_depth()));
-    let transform = take(3 - shared);
+    let transform = take(3 - usize::from(bootstrap.conserves_level) - shared);
     // One special prime is enough for digits of one prime, and is larger than they are.
     let special: Vec<u64> = match digit_limbs {
         1 => ntt_primes_near((1 << 50) - 1, LOG_N).filter(|&q| q < 1 << 50).take(1).collect(),

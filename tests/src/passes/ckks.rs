@@ -12,7 +12,8 @@ use fhec_passes::analysis::cost::CostTable;
 use fhec_passes::analysis::live_bytes::live_bytes;
 use fhec_passes::analysis::mul_depth::mul_depth;
 use fhec_passes::analysis::op_cost::OpCosts;
-use fhec_passes::bootstrap::sets::{self, BootstrapSet};
+use fhec_passes::bootstrap::sets::{self, BootstrapSet, Recipe};
+use fhec_passes::ckks::absorb_sines::absorb_sines;
 use fhec_passes::ckks::choose_params::{ParamOptions, Scales, candidates};
 use fhec_passes::ckks::lower_packed::lower_packed;
 use fhec_passes::ckks::place_bootstraps::{BootstrapPlacement, place_bootstraps};
@@ -23,7 +24,7 @@ use fhec_passes::ckks::schedule::schedule;
 use fhec_passes::ckks::select_rotation_keys::{KeyBudget, select_rotation_keys};
 use fhec_passes::error::PassError;
 
-use crate::runner::{Case, Failure, Outcome, run_ckks_random, run_packed_random, same};
+use crate::runner::{Case, Failure, Outcome, run_ckks_random, run_packed_random, same, same_to};
 
 /// `ring: LOG_N` (default 14), `security: BITS` (default 128); the result is a line per parameter
 /// set that is worth compiling.
@@ -62,11 +63,7 @@ pub(super) fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
         Some(other) => return Err(Failure::Broken(format!("there is no method `{other}`"))),
     };
     let set = sets::named("n15-128").map_err(|e| broken(&e))?;
-    let mut literal = set.params.literal().clone();
-    // Primes of a large ring are primes of a small one.
-    (literal.name, literal.log_n) = ("filetest".into(), 10);
-    let params = Params::segmented(literal, set.params.fixed_scales().to_vec()).map_err(|e| broken(&e))?;
-    let set = BootstrapSet { params, ..set };
+    let set = small(&set)?;
     let bootstrap = set.with_slots(set.params.slots()).map_err(|e| broken(&e))?;
     let (table, mut shapes) = (CostTable::default(), CircuitShapes::default());
     let costs =
@@ -99,6 +96,16 @@ pub(super) fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
     Ok(Outcome::text(lines))
 }
 
+/// The chain of `set` in a ring of 512 slots.
+fn small(set: &BootstrapSet) -> Result<BootstrapSet, Failure> {
+    let mut literal = set.params.literal().clone();
+    // Primes of a large ring are primes of a small one.
+    (literal.name, literal.log_n) = ("filetest".into(), 10);
+    let params = Params::segmented(literal, set.params.fixed_scales().to_vec());
+    let params = params.map_err(|e| Failure::Broken(e.to_string()))?;
+    Ok(BootstrapSet { params, ..set.clone() })
+}
+
 pub(super) fn levels(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program::<Packed>()?;
     let mut shapes = CircuitShapes::default();
@@ -106,6 +113,23 @@ pub(super) fn levels(case: &Case) -> Result<Outcome, Failure> {
     let lowered = lower_packed(&before, &placement, &case.params()?, &CostTable::default(), &mut shapes);
     let after = lowered.map_err(Failure::refused)?.func;
     same(&run_packed_random(&before)?, &run_ckks_random(&after)?)?;
+    Outcome::of(&after)
+}
+
+/// The chain of `n15-128` in a ring of 512 slots, with messages a 32nd of the modulus.
+pub(super) fn sines(case: &Case) -> Result<Outcome, Failure> {
+    let broken = |e: &dyn std::fmt::Display| Failure::Broken(e.to_string());
+    let mut before = case.program::<Ckks>()?;
+    let recipe = sets::recipe("n15-128").map_err(|e| broken(&e))?;
+    let bits = recipe.log_message_ratio - 5;
+    let recipe = Recipe { log_message_ratio: 5, q0_bits: recipe.q0_bits - bits, ..recipe };
+    let set = small(&recipe.build().map_err(|e| broken(&e))?)?;
+    let bootstrap = set.with_slots(set.params.slots()).map_err(|e| broken(&e))?;
+    BootstrapParams::set_in_program(&mut before, &vec![bootstrap]);
+    let after = absorb_sines(&before, &set.params).map_err(Failure::broken)?.func;
+    BootstrapParams::checked_of_program(&after, &set.params).map_err(|e| broken(&e))?;
+    // The polynomials are others, and a little less exact.
+    same_to(1.0 / 2048.0, &run_ckks_random(&before)?, &run_ckks_random(&after)?)?;
     Outcome::of(&after)
 }
 

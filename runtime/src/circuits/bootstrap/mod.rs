@@ -26,6 +26,7 @@
 
 pub mod keys;
 
+use std::iter;
 use std::sync::Arc;
 
 use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftMatrix, Order};
@@ -38,7 +39,7 @@ use tracing::info_span;
 use super::dft::EncodedDft;
 use super::eval_mod::EvalMod;
 use super::mod_raise::{EncapsulationKeys, Raised};
-use crate::ckks::{Evaluator, FactorEncoder};
+use crate::ckks::{Evaluator, FactorEncoder, PlaintextScale};
 use crate::error::EvalError;
 use crate::rlwe::Ciphertext;
 
@@ -111,6 +112,9 @@ impl Bootstrapping {
                 "the bootstrap's ephemeral secret has Hamming weight {weight}, that of the encapsulation keys {}",
                 keys.hamming_weight()
             )),
+            (Some(_), Some(keys)) if keys.special_primes() < found.raising_key_primes => {
+                Err("the encapsulation keys lack a special prime".into())
+            }
             (Some(_), Some(keys)) if keys.level() < raised => Err(format!(
                 "the bootstrap raises to level {raised}, the encapsulation keys reach level {}",
                 keys.level()
@@ -140,6 +144,7 @@ pub struct Bootstrapper {
     eval_mods: Vec<EvalMod>,
     raises_into_slots: bool,
     raising_rotations: Vec<usize>,
+    raising_key_primes: usize,
 }
 
 impl Bootstrapper {
@@ -152,10 +157,12 @@ impl Bootstrapper {
         // sine's argument.
         let factor =
             bootstrap.argument_factor(params) / (2 * bootstrap.slots()) as f64 / (1u64 << trace.len()) as f64;
+        let special = BootstrapParams::raising_special_primes(params);
+        let conserving = bootstrap.conserves_level.then_some(PlaintextScale::Special(special));
         Ok(Bootstrapper {
-            slots_to_coeffs: encode(bootstrap.slots_to_coeffs_matrices(), 1.0, encoder)?,
+            slots_to_coeffs: encode(bootstrap.slots_to_coeffs_matrices(), 1.0, None, encoder)?,
             pairs_to_coeffs: Vec::new(),
-            coeffs_to_slots: encode(bootstrap.coeffs_to_slots_matrices(), factor, encoder)?,
+            coeffs_to_slots: encode(bootstrap.coeffs_to_slots_matrices(), factor, conserving, encoder)?,
             trace,
             shift: -0.25 / bootstrap.width(),
             eval_mods: (bootstrap.input_level()..=bootstrap.output_level)
@@ -163,6 +170,7 @@ impl Bootstrapper {
                 .collect(),
             raises_into_slots: bootstrap.raises_into_slots(params),
             raising_rotations: bootstrap.raising_rotations(params),
+            raising_key_primes: bootstrap.raising_key_primes(params),
             bootstrap,
         })
     }
@@ -171,7 +179,7 @@ impl Bootstrapper {
     /// ([`BootstrapParams::takes_pairs`]): for programs that refresh several ciphertexts at a time.
     pub fn with_pairs(mut self, encoder: &FactorEncoder) -> Result<Self, EvalError> {
         if self.bootstrap.takes_pairs(encoder.encoder().context().params()) {
-            self.pairs_to_coeffs = encode(self.bootstrap.slots_to_coeffs_matrices(), 0.5, encoder)?;
+            self.pairs_to_coeffs = encode(self.bootstrap.slots_to_coeffs_matrices(), 0.5, None, encoder)?;
         }
         Ok(self)
     }
@@ -338,7 +346,8 @@ impl Bootstrapper {
         let _span = info_span!("raise_modulus").entered();
         let context = evaluator.context();
         let exchange = self.bootstrap.exchange(context.params(), to);
-        Raised::new(context, keys, a, self.bootstrap.raised_level(), exchange)
+        let (level, conserves_level) = (self.bootstrap.raised_level(), self.bootstrap.conserves_level);
+        Raised::new(context, keys, a, level, exchange, conserves_level)
     }
 
     /// Step 3. *Level*: from the raised level to that of the sine's argument.
@@ -399,14 +408,21 @@ impl Bootstrapper {
     }
 }
 
-/// Matrices with one factor in all, spread evenly.
+/// Matrices with one factor in all, spread evenly. Products are rescaled, but that of the first
+/// matrix if it has a scale of its own.
 fn encode(
     matrices: Vec<(DftMatrix, Level)>,
     factor: f64,
+    first: Option<PlaintextScale>,
     encoder: &FactorEncoder,
 ) -> Result<Vec<EncodedDft>, EvalError> {
     let share = factor.powf(1.0 / matrices.len() as f64);
-    matrices.into_iter().map(|(matrix, level)| EncodedDft::new(matrix, share, level, encoder)).collect()
+    let rescaled = |level| PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
+    let scales = [first].into_iter().chain(iter::repeat(None));
+    let one = |((matrix, level), scale): (_, Option<_>)| {
+        EncodedDft::new(matrix, share, level, scale.unwrap_or_else(|| rescaled(level)), encoder)
+    };
+    matrices.into_iter().zip(scales).map(one).collect()
 }
 
 #[cfg(test)]

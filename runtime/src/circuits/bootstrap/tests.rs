@@ -23,7 +23,8 @@ use crate::exec::{Encrypted, ExecError, Prepared, ProgramKeys, execute};
 use crate::ring::{Context, Seed};
 use crate::rlwe::{Ciphertext, EvaluationKeys, SecretKey};
 use crate::testing::bootstrap::{
-    BOUND, LOG_N, bootstrap, last, packed_params, params, params_with_digits, raising_into_slots, with_levels,
+    BOUND, LOG_N, bootstrap, conserving_a_level, last, packed_params, params, params_with_digits,
+    raising_into_slots, with_levels,
 };
 use crate::testing::random_slots;
 
@@ -224,7 +225,11 @@ fn the_first_matrix_is_applied_on_the_way_back() {
     assert!(error < 2f64.powi(-17), "2^{:.1}", error.log2());
     // Diagonals for lower operands, and keys that do not rotate, are refused.
     let a = rig.encrypt(&message, 0);
-    let raised = Raised::new(&rig.context, Some(keys), &a, b.raised_level(), Exchange::default()).unwrap();
+    let raise = |level, conserves_level| {
+        Raised::new(&rig.context, Some(keys), &a, level, Exchange::default(), conserves_level)
+    };
+    let raised = raise(b.raised_level(), false).unwrap();
+    assert!(matches!(raise(b.raised_level(), true), Err(EvalError::Encapsulation { .. })));
     let encoder = FactorEncoder::new(&rig.context);
     let scale = |level| PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
     let level = b.raised_level();
@@ -236,6 +241,35 @@ fn the_first_matrix_is_applied_on_the_way_back() {
         raised.transform(&rig.context, keys, &[(1, &high)]),
         Err(EvalError::MissingRaisingKey { steps: 1, .. })
     ));
+}
+
+#[test]
+fn the_first_matrix_keeps_its_level_by_the_scale_of_a_special_prime() {
+    let ratio = 10;
+    let rig = Rig::new(conserving_a_level(), ratio, Secret::UniformTernary);
+    let (b, params) = (rig.bootstrapper.bootstrap_params(), rig.context.params());
+    let taking = Rig::new(raising_into_slots(), ratio, Secret::UniformTernary);
+    let above = taking.bootstrapper.bootstrap_params();
+    assert_eq!(b.raised_level() + 1, above.raised_level());
+    assert_eq!(params.q().len() + 1, taking.context.params().q().len());
+    let special = |rig: &Rig| rig.keys.encapsulation().unwrap().special_primes();
+    assert_eq!((special(&rig), special(&taking)), (3, 2));
+    let message = random_slots(1 << (LOG_N - 1), 3);
+    // To every level: primes are left out.
+    for level in [5, 4, 3, 2] {
+        let result = rig.bootstrap(&rig.encrypt(&message, b.input_level()), level).unwrap();
+        assert_eq!(result.level(), level);
+        let error = worst(&rig.decrypt(&result), |i| sine(message[i].re, ratio));
+        assert!(error < 2f64.powi(-17), "to level {level}: 2^{:.1}", error.log2());
+    }
+    // Keys without the prime of the scale are refused, before anything is raised.
+    let lower = with_levels(raising_into_slots(), 2);
+    let keys = encapsulation_keys(&rig.context, &rig.secret, &lower, &Seed::from_bytes([1; 32]));
+    let keys = keys.unwrap().unwrap();
+    assert_eq!(keys.special_primes(), 2);
+    let bootstrapping = Bootstrapping { bootstrappers: vec![rig.bootstrapper.clone()] };
+    let found = bootstrapping.find(Some(&keys), 1 << (LOG_N - 1), 2, 5);
+    assert!(found.is_err_and(|reason| reason.contains("special prime")));
 }
 
 #[test]
@@ -421,7 +455,7 @@ fn programs_bootstrap() {
     let rig = Rig::new(bootstrap(6, false, true), ratio, Secret::UniformTernary);
     let mut func: Func<Ckks> = Func::new("refresh");
     let x = func.add_input(CiphertextType::canonical(1, 1 << 6, 2), None);
-    let y = func.push(Op::Bootstrap { x, level: 4 }).unwrap();
+    let y = func.push(Op::Bootstrap { x, level: 4, sine: None }).unwrap();
     let product = func.push(Op::MulScalar { x: y, factor: 0.5 }).unwrap();
     let z = func.push(Op::Rescale { x: product }).unwrap();
     func.set_outputs(vec![z]);
@@ -440,7 +474,7 @@ fn programs_bootstrap() {
     // Too high a level, and keys that are not there, are refused before any work.
     let mut high: Func<Ckks> = Func::new("high");
     let x = high.add_input(CiphertextType::canonical(1, 1 << 6, 2), None);
-    let y = high.push(Op::Bootstrap { x, level: 6 }).unwrap();
+    let y = high.push(Op::Bootstrap { x, level: 6, sine: None }).unwrap();
     high.set_outputs(vec![y]);
     let backend = rig.encrypted(&Arc::new(high), &[&rig.bootstrapper]);
     assert!(matches!(execute(&backend, inputs(), &mut ()), Err(ExecError::Params { .. })));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::key_demand::Encapsulation;
 use fhec_ir::params::{Params, ParamsLiteral, Secret};
 use fhec_ir::prime_set::PrimeSet;
@@ -12,7 +13,7 @@ use crate::error::EvalError;
 use crate::kernels;
 use crate::ring::automorphism::rotation_element;
 use crate::ring::basis_extension::Tail;
-use crate::ring::{Basis, Context, ContextError, Domain, Poly, Seed, Work};
+use crate::ring::{Context, ContextError, Domain, Poly, Seed, Work};
 use crate::rlwe::public::{encrypt_zero, uniform_poly};
 use crate::rlwe::secret::small_poly;
 use crate::rlwe::{KeyId, SecretKey};
@@ -29,6 +30,7 @@ pub struct EncapsulationKeys {
     /// Public seed of their uniform halves.
     pub(super) uniform_seed: [u8; 32],
     pub(super) level: Level,
+    /// Special primes of the keys back: at least those of the gadget.
     pub(super) special: usize,
 }
 
@@ -41,26 +43,23 @@ pub(super) struct PairKey {
 }
 
 impl PairKey {
-    /// From `from`, over the chain primes of `basis`, to the secret `to` of `context`.
+    /// From `from` to the secret `to` of `context`, with a gadget of the first `gadget` special
+    /// primes.
     fn generate(
         context: &Context,
         to: &SecretKey,
         from: Poly,
-        basis: Basis,
+        gadget: usize,
         uniform_seed: [u8; 32],
         seed: &Seed,
     ) -> Self {
+        let basis = from.basis();
         let (mut body, uniform) = encrypt_zero(context, to, basis, &uniform_seed, seed);
         let mut multiple = from;
-        let chain = multiple.limbs() * context.ring_degree();
-        multiple.mul_scalar_assign(context, |prime| context.special_product(prime, basis.special));
-        context.each_limb(Work::Light, [&mut body.data_mut()[..chain]], |limb, [x]| {
-            kernels::add_assign(
-                context.isa(),
-                x,
-                multiple.limb(limb),
-                context.modulus(basis.chain_prime(limb)),
-            );
+        multiple.mul_scalar_assign(context, |prime| context.special_product(prime, gadget));
+        context.each_limb(Work::Light, [body.data_mut()], |limb, [x]| {
+            let modulus = context.modulus(context.prime(basis, limb));
+            kernels::add_assign(context.isa(), x, multiple.limb(limb), modulus);
         });
         multiple.data_mut().zeroize();
         let (body, uniform) = (montgomery(context, body), montgomery(context, uniform));
@@ -130,15 +129,16 @@ impl EncapsulationKeys {
         let small = ephemeral_context(context, needed.weight)?;
         let ephemeral = SecretKey::generate(&small, &seed);
         let to_ephemeral = {
-            let (seed, basis) = (seed.child("to", 0), small.extended_basis(0));
-            let from = small_poly(&small, small.basis(0), secret.coefficients());
-            PairKey::generate(&small, &ephemeral, from, basis, seed.child("uniform", 0).bytes(), &seed)
+            let seed = seed.child("to", 0);
+            let from = small_poly(&small, small.extended_basis(0), secret.coefficients());
+            PairKey::generate(&small, &ephemeral, from, 1, seed.child("uniform", 0).bytes(), &seed)
         };
         let (level, special) = (needed.level, needed.special);
         let basis = context.key_basis(level).with_special(special);
         let seed = seed.child("from", 0);
         let uniform_seed = seed.child("uniform", 0).bytes();
-        let mut secret_image = small_poly(context, basis.with_special(0), ephemeral.coefficients());
+        let gadget = BootstrapParams::raising_special_primes(context.params());
+        let mut secret_image = small_poly(context, basis, ephemeral.coefficients());
         let from_ephemeral = needed.rotations.iter().map(|&steps| {
             let mut from = Poly::arbitrary(context, secret_image.basis(), Domain::Evaluation);
             let element = rotation_element(steps as i64, context.ring_degree());
@@ -147,7 +147,7 @@ impl EncapsulationKeys {
             let seed = seed.child("rotation", steps as u64);
             (
                 steps,
-                PairKey::generate(context, secret, from, basis, rotation_seed(&uniform_seed, steps), &seed),
+                PairKey::generate(context, secret, from, gadget, rotation_seed(&uniform_seed, steps), &seed),
             )
         });
         let from_ephemeral = from_ephemeral.collect();
@@ -173,6 +173,11 @@ impl EncapsulationKeys {
     /// Name of the main secret.
     pub fn id(&self) -> KeyId {
         self.id
+    }
+
+    /// Number of special primes of the keys from the ephemeral secret.
+    pub fn special_primes(&self) -> usize {
+        self.special
     }
 
     /// Highest level that the modulus can be raised to.

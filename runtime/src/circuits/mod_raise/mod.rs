@@ -20,6 +20,7 @@ mod wire;
 
 pub use keys::EncapsulationKeys;
 
+use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::prime_set::Exchange;
 use fhec_ir::scale::{Level, Scale};
 
@@ -33,8 +34,9 @@ use crate::rlwe::{Ciphertext, KeyId};
 #[derive(Clone, Debug)]
 #[doc(alias("ModRaise", "mod raise"))]
 pub struct Raised {
+    /// Over the basis of `c1`, or without its special primes.
     c0: Poly,
-    /// Over the basis of the keys from the ephemeral secret.
+    /// Over the basis of the keys from the ephemeral secret that it is multiplied by.
     c1: Poly,
     level: Level,
     slots: usize,
@@ -44,13 +46,15 @@ pub struct Raised {
 impl Raised {
     /// The ciphertext `a`, at level 0, at `level`; under the ephemeral secret of `keys`, or,
     /// without, under the main one, which must be sparse for `I` to be small. Its primes are those
-    /// of the level, exchanged as `exchange` says.
+    /// of the level, exchanged as `exchange` says. Only where the first matrix `conserves_level`,
+    /// [`Self::transform`] is what follows.
     pub fn new(
         context: &Context,
         keys: Option<&EncapsulationKeys>,
         a: &Ciphertext,
         level: Level,
         exchange: Exchange,
+        conserves_level: bool,
     ) -> Result<Self, EvalError> {
         let op = "raise modulus";
         if a.level() != 0 {
@@ -61,8 +65,8 @@ impl Raised {
         }
         let q0 = context.modulus(0);
         let chain = Basis::of(exchange.of(context.params().primes(level)));
-        let (basis, [c0, c1]) = match keys {
-            None => (chain, [0, 1].map(|i| coefficients(context, &a.polys()[i]))),
+        let (bases, [c0, c1]) = match keys {
+            None => ([chain; 2], [0, 1].map(|i| coefficients(context, &a.polys()[i]))),
             Some(keys) => {
                 if keys.id() != a.key() {
                     return Err(EvalError::KeyMismatch { op, left: a.key(), right: keys.id() });
@@ -73,16 +77,25 @@ impl Raised {
                 let small = &keys.small;
                 let c1 = raise(small, q0, &coefficients(context, &a.polys()[1]), Basis::extended(1, 1));
                 let ephemeral = keys.to_ephemeral.switch(small, &a.polys()[0], &c1);
-                let basis = chain.with_special(keys.special);
-                (basis, ephemeral.map(|poly| coefficients(small, &poly)))
+                let gadget = BootstrapParams::raising_special_primes(context.params());
+                let basis = chain.with_special(gadget + usize::from(conserves_level));
+                if basis.special > keys.special {
+                    return Err(EvalError::Encapsulation { op, needed: true });
+                }
+                // Modulo the primes of the gadget alone `P c_0` is zero.
+                let of_c0 = if conserves_level { basis } else { chain };
+                ([of_c0, basis], ephemeral.map(|poly| coefficients(small, &poly)))
             }
         };
-        let (c0, c1) = (raise(context, q0, &c0, chain), raise(context, q0, &c1, basis));
+        let (c0, c1) = (raise(context, q0, &c0, bases[0]), raise(context, q0, &c1, bases[1]));
         Ok(Raised { c0, c1, level, slots: a.slots(), key: a.key() })
     }
 
     /// The ciphertext under the main secret. *Scale*: the canonical one of the level, by name; the
     /// caller knows what the integers mean.
+    ///
+    /// # Panics
+    /// If it was raised for a first matrix that conserves the level.
     pub fn switch(
         self,
         context: &Context,
@@ -90,6 +103,7 @@ impl Raised {
     ) -> Result<Ciphertext, EvalError> {
         let polys = match keys {
             None => [self.c0, self.c1],
+            Some(_) if self.c0.basis().special > 0 => panic!("raised for a matrix, not for a switch"),
             Some(keys) => keys.rotation("raise modulus", 0)?.switch(context, &self.c0, &self.c1),
         };
         Ok(Ciphertext::new(polys.into(), self.level, Scale::canonical(self.level), self.slots, self.key))

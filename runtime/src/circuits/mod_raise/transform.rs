@@ -2,11 +2,14 @@
 //!
 //! Of `(c_0, c_1)` under the ephemeral secret `s'`, with coefficients below `q0`, the rotation by
 //! `r` under the main secret is `(P X_r(c_0), 0) + X_r(c_1) key_r`, divided by `P`, where `X_r` is
-//! the automorphism and `key_r` leads from `X_r(s')`. The matrix is `sum_r diagonal_r *
-//! rotation_r`, divided once. Per prime and rotation both polynomials are permuted, multiplied by
+//! the automorphism and `key_r` leads from `X_r(s')`, and `P` is the gadget, a product of special
+//! primes. The matrix is `sum_r diagonal_r * rotation_r`, divided once: by `P` and a prime of the
+//! chain, or, where the diagonals have the scale of one special prime more, by `P` and that one,
+//! and no level is used. Per prime and rotation both polynomials are permuted, multiplied by
 //! the key, and by the diagonal, a few evaluations at a time, so that what streams from memory is
 //! the keys and the diagonals.
 
+use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::scale::{Level, Scale};
 
 use super::{EncapsulationKeys, Raised};
@@ -26,7 +29,8 @@ const BLOCK: usize = 512;
 impl Raised {
     /// `sum diagonal * rotation` over `terms` `(steps to the left, diagonal)`, rescaled, under the
     /// main secret. *Diagonals*: extended, encoded for the raised level from its canonical to its
-    /// squared scale. *Level*: one less. *Scale*: canonical.
+    /// squared scale, or, where the level is conserved, at the scale of the special prime above the
+    /// gadget's. *Level*: one less, or the same. *Scale*: canonical.
     ///
     /// *Cost*: per prime and term two products with the key and two with the diagonal; one
     /// division.
@@ -37,7 +41,9 @@ impl Raised {
         terms: &[(usize, &Factor)],
     ) -> Result<Ciphertext, EvalError> {
         let op = "transform while raising";
-        let Some(below) = self.level.checked_sub(1) else {
+        let gadget = BootstrapParams::raising_special_primes(context.params());
+        let conserves_level = self.c1.basis().special > gadget;
+        let Some(below) = self.level.checked_sub(Level::from(!conserves_level)) else {
             return Err(EvalError::LevelTooLow { op, needed: 1, found: 0 });
         };
         let mut pairs = Vec::new();
@@ -54,11 +60,11 @@ impl Raised {
             let prime = context.prime(basis, limb);
             let modulus = context.modulus(prime);
             let [sum0, sum1] = limb_pair(context, &mut outputs, 0);
-            // `P c_0`, which is zero modulo the special primes.
-            let multiple = (limb < basis.chain).then(|| {
+            // `P c_0`, which is zero modulo the primes of the gadget.
+            let multiple = (!(basis.chain..basis.chain + gadget).contains(&limb)).then(|| {
                 let mut multiple = context.scratch(1);
                 multiple.copy_from_slice(self.c0.limb(limb));
-                let product = context.special_product(prime, basis.special);
+                let product = context.special_product(prime, gadget);
                 kernels::mul_scalar_assign(isa, &mut multiple, product, modulus);
                 multiple
             });

@@ -5,6 +5,7 @@
 //! halves, in Montgomery form: of the key to the ephemeral secret, then of the keys back in order
 //! of their rotations.
 
+use fhec_ir::bootstrap::BootstrapParams;
 use rayon::prelude::*;
 
 use super::keys::{EncapsulationKeys, PairKey, ephemeral_context, rotation_seed};
@@ -54,8 +55,9 @@ impl EncapsulationKeys {
         let small = ephemeral_context(context, hamming_weight)
             .map_err(|error| damaged(KIND, &format!("its ephemeral secret is impossible: {error}")))?;
         let special = header.special as usize;
-        if !(1..=context.params().p().len()).contains(&special) {
-            return Err(damaged(KIND, "its keys have more special primes than there are, or none"));
+        let params = context.params();
+        if !(BootstrapParams::raising_special_primes(params)..=params.p().len()).contains(&special) {
+            return Err(damaged(KIND, "its keys have more special primes than there are, or too few"));
         }
         let rotations: Vec<usize> = header.rotations.iter().map(|&steps| steps as usize).collect();
         let ascending = rotations.is_sorted_by(|a, b| a < b);

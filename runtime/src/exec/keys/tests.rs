@@ -36,7 +36,7 @@ impl Rig {
         let context = Arc::new(Context::new(params(&b, 10, secret)).unwrap());
         let mut program: Func<Ckks> = Func::new("refresh");
         let x = program.add_input(CiphertextType::canonical(1, 1 << LOG_SLOTS, 2), None);
-        let y = program.push(Op::Bootstrap { x, level: 4 }).unwrap();
+        let y = program.push(Op::Bootstrap { x, level: 4, sine: None }).unwrap();
         let z = program.push(Op::Rotate { x: y, steps: 7 }).unwrap();
         program.set_outputs(vec![z]);
         BootstrapParams::set_in_program(&mut program, &vec![b]);
@@ -178,7 +178,7 @@ fn well_formed_nonsense_is_no_encapsulation_key() {
         ephemeral_seed: vec![2; 32],
         ephemeral_weight: 32,
         rotations: vec![0, 3],
-        special: 1,
+        special: 2,
         ..Header::new(context, rig.secret.id())
     };
     let read = |header: &Header, body: &[u8]| {
@@ -190,9 +190,10 @@ fn well_formed_nonsense_is_no_encapsulation_key() {
     assert_eq!(read(&header, &vec![0; expected]), Ok(()));
     assert!(matches!(read(&header, &vec![0xff; expected]), Err(FormatError::Residue { .. })));
     let mut behind = vec![0; expected];
-    *behind.last_mut().unwrap() = 0xff;
+    behind[expected - 8..].fill(0xff);
     assert!(matches!(read(&header, &behind), Err(FormatError::Residue { .. })));
     for bad in [
+        Header { special: 1, ..header.clone() },
         Header { level: 70_000, ..header.clone() },
         Header { uniform_seed: vec![1; 31], ..header.clone() },
         Header { ephemeral_seed: Vec::new(), ..header.clone() },

@@ -64,8 +64,17 @@ fn phases_add_their_errors(bootstrap: BootstrapParams, secret: Secret) {
         (a, low)
     };
 
+    let low_ciphertext = a.clone();
     let a = b.raise_modulus(&evaluator, rig.keys.encapsulation(), &a, output).unwrap();
-    let mut raised = coefficients(&a.clone().switch(&rig.context, rig.keys.encapsulation()).unwrap());
+    let switched = match b.bootstrap_params().conserves_level {
+        false => a.clone(),
+        true => {
+            let level = b.bootstrap_params().raised_level();
+            let (keys, all) = (rig.keys.encapsulation(), Exchange::default());
+            Raised::new(&rig.context, keys, &low_ciphertext, level, all, false).unwrap()
+        }
+    };
+    let mut raised = coefficients(&switched.switch(&rig.context, rig.keys.encapsulation()).unwrap());
     let residue = |x: f64| x - (x / q0).round() * q0;
     let mut transforming = noise.phases.coeffs_to_slots;
     if into_slots {
@@ -124,6 +133,7 @@ fn every_phase_adds_the_error_it_should() {
     let coeffs_to_slots = raising_into_slots().coeffs_to_slots;
     phases_add_their_errors(bootstrap(full, false, true), Secret::UniformTernary);
     phases_add_their_errors(raising_into_slots(), Secret::UniformTernary);
+    phases_add_their_errors(conserving_a_level(), Secret::UniformTernary);
     phases_add_their_errors(bootstrap(full, false, false), sparse);
     phases_add_their_errors(bootstrap(LOG_N - 4, false, true), Secret::UniformTernary);
     phases_add_their_errors(last(full, false, true), Secret::UniformTernary);
@@ -162,7 +172,7 @@ fn what_is_too_large_becomes_what_the_model_says() {
 fn refresh(list: Vec<BootstrapParams>, slots: usize) -> Arc<Func<Ckks>> {
     let mut func: Func<Ckks> = Func::new("refresh");
     let x = func.add_input(CiphertextType::canonical(1, slots, 3), None);
-    let y = func.push(Op::Bootstrap { x, level: 4 }).unwrap();
+    let y = func.push(Op::Bootstrap { x, level: 4, sine: None }).unwrap();
     func.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut func, &list);
     Arc::new(func)
@@ -223,7 +233,7 @@ fn a_run_of_slots_sees_what_ciphertexts_hide() {
     let params = params(&bootstrap(6, false, true), 10, Secret::UniformTernary);
     let mut func: Func<Ckks> = Func::new("overflow");
     let x = func.add_input(CiphertextType::canonical(2, slots, 3), None);
-    let y = func.push(Op::Bootstrap { x, level: 5 }).unwrap();
+    let y = func.push(Op::Bootstrap { x, level: 5, sine: None }).unwrap();
     let square = Polynomial::chebyshev(vec![0.5, 0.0, 0.5], [-1.0, 1.0]).unwrap();
     let z = func.push(Op::Polynomial { x: y, polynomial: square }).unwrap();
     func.set_outputs(vec![z]);
@@ -265,7 +275,7 @@ fn bootstraps_that_are_not_there_are_not_simulated() {
     assert!(found.contains("no bootstrap of 64 slots"), "{found}");
     let mut high: Func<Ckks> = Func::new("high");
     let x = high.add_input(CiphertextType::canonical(1, 1 << 6, 1), None);
-    let y = high.push(Op::Bootstrap { x, level: 6 }).unwrap();
+    let y = high.push(Op::Bootstrap { x, level: 6, sine: None }).unwrap();
     high.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut high, &vec![bootstrap(6, false, true)]);
     let found = refused(&Arc::new(high));
