@@ -1,6 +1,6 @@
 //! `passes/src/ckks`: from packed programs to scheduled ones.
 
-use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::bootstrap::{BootstrapParams, DftStep};
 use fhec_ir::ckks::Ckks;
 use fhec_ir::func::StageOp;
 use fhec_ir::packed::Packed;
@@ -64,7 +64,7 @@ pub(super) fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
     };
     let set = sets::named("n15-128").map_err(|e| broken(&e))?;
     let set = small(&set)?;
-    let bootstrap = set.with_slots(set.params.slots()).map_err(|e| broken(&e))?;
+    let bootstrap = set.bootstrap.clone();
     let (table, mut shapes) = (CostTable::default(), CircuitShapes::default());
     let costs =
         OpCosts::new(&set.params, &table).with_bootstraps(std::slice::from_ref(&bootstrap), &mut shapes);
@@ -103,7 +103,15 @@ fn small(set: &BootstrapSet) -> Result<BootstrapSet, Failure> {
     (literal.name, literal.log_n) = ("filetest".into(), 10);
     let params = Params::segmented(literal, set.params.fixed_scales().to_vec());
     let params = params.map_err(|e| Failure::Broken(e.to_string()))?;
-    Ok(BootstrapSet { params, ..set.clone() })
+    let step = |butterflies, baby_steps| DftStep { butterflies, baby_steps };
+    let bootstrap = BootstrapParams {
+        log_slots: 9,
+        coeffs_to_slots: vec![step(3, 8), step(3, 4), step(3, 4)],
+        slots_to_coeffs: vec![step(4, 4), step(5, 8)],
+        ..set.bootstrap.clone()
+    };
+    bootstrap.validate(&params).map_err(|e| Failure::Broken(e.to_string()))?;
+    Ok(BootstrapSet { params, bootstrap, ..set.clone() })
 }
 
 pub(super) fn levels(case: &Case) -> Result<Outcome, Failure> {
@@ -124,8 +132,7 @@ pub(super) fn sines(case: &Case) -> Result<Outcome, Failure> {
     let bits = recipe.log_message_ratio - 5;
     let recipe = Recipe { log_message_ratio: 5, q0_bits: recipe.q0_bits - bits, ..recipe };
     let set = small(&recipe.build().map_err(|e| broken(&e))?)?;
-    let bootstrap = set.with_slots(set.params.slots()).map_err(|e| broken(&e))?;
-    BootstrapParams::set_in_program(&mut before, &vec![bootstrap]);
+    BootstrapParams::set_in_program(&mut before, &vec![set.bootstrap.clone()]);
     let after = absorb_sines(&before, &set.params).map_err(Failure::broken)?.func;
     BootstrapParams::checked_of_program(&after, &set.params).map_err(|e| broken(&e))?;
     // The polynomials are others, and a little less exact.
