@@ -119,6 +119,10 @@ fn finish(args: &Args, common: &Common, built: &Built) -> Result<()> {
         let bytes = program::write(&built.program, path)?;
         tracing::info!(path = %path.display(), bytes, "artifact written");
     }
+    for row in built.program.plan.outputs.iter().filter(|row| row.is_poor()) {
+        let (name, ratio) = (&row.name, row.in_words());
+        tracing::warn!("output `{name}` is far from that of the plain network: {ratio} of signal to error");
+    }
     if let Some(note) = elsewhere(&built.program.plan) {
         tracing::warn!("{note}");
     }

@@ -54,6 +54,10 @@ pub struct OptionArgs {
     batch: Option<NonZeroUsize>,
     #[arg(long, value_enum, help = placement_help())]
     bootstrap_placement: Option<BootstrapPlacement>,
+    /// Compile all the same where an output would be wrong by more than it is, as judged on
+    /// calibration inputs that nothing was fitted to
+    #[arg(long)]
+    allow_inaccurate: bool,
     /// Verify the program after every pass
     #[arg(long)]
     verify_each: bool,
@@ -79,6 +83,7 @@ impl OptionArgs {
         options.bootstrap_placement = self.bootstrap_placement.or(options.bootstrap_placement);
         options.max_ram = max_ram.or(options.max_ram);
         options.encrypt_softmax |= self.encrypt_softmax;
+        options.allow_inaccurate |= self.allow_inaccurate;
         options.verify_each |= self.verify_each;
         Ok(options)
     }

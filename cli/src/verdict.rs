@@ -127,10 +127,10 @@ pub fn print(interface: &Interface, report: &Report, shown: Shown, out: Output) 
     let images = if batch > 1 { &report.images[..] } else { one };
     let first = interface.output();
     let what = match first.ending {
-        _ if !first.is_class_list() => "values",
+        Ending::Nothing if !first.is_class_list() => "values",
         Ending::Nothing => "logits",
-        Ending::Softmax => "probabilities",
-        Ending::LogSoftmax => "log-probabilities",
+        Ending::Softmax(_) => "probabilities",
+        Ending::LogSoftmax(_) => "log-probabilities",
     };
     let words = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<String>>().join(" ");
     for (index, Verdict { class, class_name, logits, other_outputs }) in images.iter().enumerate() {

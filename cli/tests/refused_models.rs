@@ -115,6 +115,22 @@ fn batches_and_volumes_are_named_with_their_shapes() {
     }
 }
 
+/// A kernel in three dimensions, and a product of two matrices that both depend on the input.
+#[test]
+fn what_has_no_form_yet_names_node_reason_and_remedy() {
+    let mut m = model(13, &[1, 1, 4, 4]);
+    store(&mut m, floats("w", &[2, 1, 2, 2, 2], &[0.1; 16]));
+    store(&mut m, ints("shape", &[5], &[1, 1, 4, 2, 2]));
+    node(&mut m, "Reshape", &["x", "shape"], &["volume"]);
+    node(&mut m, "Conv", &["volume", "w"], &["y"]).name = "head/volumes".into();
+    refused(&m, &[], &["`head/volumes` (Conv", "a window over 3 dimensions", "slice by slice"]);
+
+    let mut m = model(13, &[1, 2, 4, 4]);
+    node(&mut m, "Sigmoid", &["x"], &["gate"]);
+    node(&mut m, "MatMul", &["x", "gate"], &["y"]).name = "head/product".into();
+    refused(&m, &[], &["the node `head/product` (MatMul)", "encrypted matrices", "a constant"]);
+}
+
 #[test]
 fn operators_that_are_not_known_are_named_with_those_that_are() {
     let mut m = model(13, &[1, 2, 4, 4]);

@@ -10,10 +10,12 @@ use std::time::Instant;
 
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
+use fhec_ir::plan::OutputRow;
 use fhec_ir::program::{Program, ProgramError};
 use fhec_ir::tensor::Tensor;
 use fhec_models::Network;
 use fhec_passes::compile::{Compiled, compile};
+use fhec_passes::error::PassError;
 use fhec_passes::nn::activations::Activations;
 use fhec_passes::nn::calibrate::{Range, Source};
 use fhec_passes::nn::join_inputs::join_inputs;
@@ -28,6 +30,7 @@ use crate::activation_ranges::{ActivationRanges, activation_ranges};
 use crate::data::{DataError, Dataset, ImageArray, ImageShape, Preprocess, preprocess};
 use crate::onnx::{self, ImportOptions, Imported};
 use crate::program::check_network;
+use crate::rehearsal::rehearse;
 use fhec_roles::files::{self, Access};
 
 /// Files of ranges and of fitted activations are a few lines per activation.
@@ -304,9 +307,38 @@ fn build(
     let program = program(&compiled, preprocess, &request.notes);
     let program = program.map_err(|source| {
         let what = "the program that was made does not fit together";
-        CompileError::Broken { model, what, source: source.into() }
+        CompileError::Broken { model: model.clone(), what, source: source.into() }
     })?;
-    Ok(Built { program: Arc::new(program), compiled })
+    let mut program = Arc::new(program);
+    if let Some(images) = &known.images {
+        let start = Instant::now();
+        let rows = rehearse(&program, images).map_err(|source| {
+            let what = "the program that was made cannot be rehearsed";
+            CompileError::Broken { model: model.clone(), what, source: source.into() }
+        })?;
+        tracing::debug!(step = "rehearse", seconds = start.elapsed().as_secs_f64(), "program rehearsed");
+        if !request.options.allow_inaccurate {
+            rows.iter().try_for_each(|row| not_lost(&model, row))?;
+        }
+        Arc::make_mut(&mut program).plan.outputs = rows;
+    }
+    Ok(Built { program, compiled })
+}
+
+/// Errs where an output is lost that approximations alone leave whole.
+fn not_lost(model: &str, row: &OutputRow) -> Result<(), CompileError> {
+    if !row.is_lost() {
+        return Ok(());
+    }
+    let remedy = "approximations alone leave it whole, but with the noise of encryption values leave their ranges: ask for more precision \
+                  (`precision-bits = 16` in a file of --options), wider ranges (--margin 3), or give more inputs to --calibration";
+    let lost = PassError::OutputLost {
+        output: row.name.clone(),
+        decibels: row.worst_db().unwrap_or_default(),
+        judged: row.simulated_images,
+        remedy: remedy.into(),
+    };
+    Err(CompileError::of_passes(model.into(), lost))
 }
 
 /// The program with its plan, which says `notes` as well.

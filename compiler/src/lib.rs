@@ -12,6 +12,7 @@
 //! | [`program`] | compiled programs from files, and their plain networks |
 //! | [`activation_ranges`] | what the inputs of activations were seen to be |
 //! | [`gates`] | limits that a plan has to keep |
+//! | [`rehearsal`] | the last look of a compile at its program |
 //! | [`simulator`] | answers of a compiled program without encryption |
 //! | [`simulation`] | answers on a data set, compared with the plain network's and summed up |
 //! | [`blame`], [`layer_values`] | which layer flips a class; layers in the program and in the plain network |
@@ -41,6 +42,7 @@ pub mod onnx;
 pub mod plan_diff;
 pub mod profile;
 pub mod program;
+pub mod rehearsal;
 pub mod report;
 pub mod save;
 pub mod simulation;

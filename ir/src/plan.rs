@@ -9,6 +9,7 @@ mod bootstrap;
 mod check;
 mod key;
 mod layer;
+mod output;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ use crate::printable::make_printable;
 pub use bootstrap::{Accounting, AccountingRow, Alternative, BootstrapRow, Need, PlacementRow};
 pub use key::{KeyKind, KeyRow};
 pub use layer::LayerRow;
+pub use output::OutputRow;
 
 /// Version of the schema, raised when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -94,6 +96,10 @@ pub struct Plan {
     /// compile had no images to tell.
     #[serde(default)]
     pub agreement: Option<Agreement>,
+    /// How close outputs come to those of the plain network; none where a compile had no sample
+    /// images.
+    #[serde(default)]
+    pub outputs: Vec<OutputRow>,
     /// The plan by layers, in the order in which they are done.
     #[serde(default)]
     pub layers: Vec<LayerRow>,

@@ -1,6 +1,8 @@
 //! From a network as imported to a scheduled program with its plan: the passes on networks
 //! ([`crate::pipeline::nn`]), then the search for parameters ([`crate::search`]).
 
+mod attempt;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,8 +12,9 @@ use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
 use fhec_ir::params::Params;
-use fhec_ir::plan::Plan;
+use fhec_ir::plan::{OutputRow, Plan};
 
+use self::attempt::{Attempt, Attempts, noise};
 use crate::error::PassError;
 use crate::nn::activations::Activations;
 use crate::nn::approximate::ReluMethod;
@@ -20,9 +23,9 @@ use crate::nn::drop_softmax::without_arg_max;
 use crate::nn::fit_network::Fitting;
 use crate::nn::softmax::{TEMPERATURE, append_softmax};
 use crate::options::{CompileOptions, Knowledge};
-use crate::pipeline::{After, NnOptions, NnResult, Snapshot, StageName, run_nn};
+use crate::pipeline::{After, NnResult, Snapshot, StageName};
 use crate::report::Report;
-use crate::search::{Scheduled, SearchOptions, relu_precision, search};
+use crate::search::relu_precision;
 
 /// What a compile yields.
 #[derive(Clone, Debug)]
@@ -84,23 +87,28 @@ pub fn compile(
     let mut nn = options.nn(&known);
     let schedule = options.search()?;
     let mut lowered_from = None;
-    let (result, scheduled) = match options.searches_relu_precision(&nn) {
-        false => attempt(&network, &known.source, &nn, &schedule, after)?,
+    let attempts = Attempts { network: &network, source: &known.source, options, search: &schedule };
+    let attempt = match options.searches_relu_precision(&nn) {
+        false => attempts.attempt(&nn, after)?,
         true => {
             let (result, bits) = relu_precision::search(|bits| {
                 nn.approximate.relu = ReluMethod::Alpha(bits);
-                attempt(&network, &known.source, &nn, &schedule, after)
+                attempts.attempt(&nn, after)
             })?;
             lowered_from = Some(bits).filter(|&bits| bits < relu_precision::PREFERRED);
             result
         }
     };
+    let Attempt { result, judgement, scheduled, note } = attempt;
     let NnResult { reference, func, ranges, activations, reports } = result;
     let security = options.security().bits();
     let start = Instant::now();
     let mut plan = crate::plan::plan(&scheduled, &network, security, &options.costs, ranges, &reports)?;
     tracing::debug!(step = "plan", seconds = start.elapsed().as_secs_f64(), "plan made");
     plan.agreement = activations.as_ref().map(Activations::agreement);
+    plan.outputs = judgement.rows(&noise(&scheduled));
+    let poor: Vec<String> = plan.outputs.iter().filter(|row| row.is_poor()).map(poor).collect();
+    plan.notes.extend(note.into_iter().chain(poor));
     if let Some(bits) = lowered_from {
         let preferred = relu_precision::PREFERRED;
         plan.notes.push(format!(
@@ -124,20 +132,15 @@ pub fn compile(
     })
 }
 
-/// Both halves of a compile, without the plan.
-fn attempt(
-    network: &Func<Nn>,
-    source: &Source<'_>,
-    nn: &NnOptions,
-    schedule: &SearchOptions,
-    after: &mut After<'_>,
-) -> Result<(NnResult, Scheduled), PassError> {
-    let result = run_nn(network, source, nn, after)?;
-    let mut schedule = schedule.clone();
-    schedule.params.tolerated_error =
-        result.activations.as_ref().and_then(|activations| activations.tolerated_error);
-    let scheduled = search(&result.func, &schedule, after)?;
-    Ok((result, scheduled))
+/// That an output is far from that of the plain network.
+fn poor(row: &OutputRow) -> String {
+    format!(
+        "output `{}` is far from that of the plain network: {} of signal to error on {} sample images that nothing was fitted to; more \
+         --calibration inputs, or more levels per activation (--relu-depth), make it better",
+        row.name,
+        row.in_words(),
+        row.judged_images
+    )
 }
 
 /// Ends the network with a softmax: the names of its logits and of the softmax's operand.

@@ -73,7 +73,10 @@ pub enum PassError {
     #[error("calibration: {0}")]
     Calibration(#[from] InterpError),
     /// A value of the network is not finite on a calibration image.
-    #[error("calibration: {value} is not finite on image {image}")]
+    #[error(
+        "calibration: {value} is not finite on image {image}, and so it is in the plain network; check the normalisation of the \
+         inputs, or add a small constant (an epsilon) before a logarithm, a root or a quotient"
+    )]
     NonFiniteActivation {
         /// The value, by name where it has one.
         value: String,
@@ -87,6 +90,23 @@ pub enum PassError {
         value: String,
         /// What is wrong.
         reason: String,
+    },
+    /// An activation that is not defined everywhere is asked for where it is not.
+    #[error(
+        "{value} is {operator} of values in [{min:.3e}, {max:.3e}], and {reaches}; add a small constant to its operand in \
+         the network (an epsilon), or give --calibration inputs that keep it away from there"
+    )]
+    Undefined {
+        /// The activation's result, by name where it has one.
+        value: String,
+        /// What it is, in the words of ONNX.
+        operator: String,
+        /// The least operand.
+        min: f64,
+        /// The largest.
+        max: f64,
+        /// Where it is not defined.
+        reaches: &'static str,
     },
     /// An option is out of its range.
     #[error("option `{option}`: {reason}")]
@@ -111,6 +131,21 @@ pub enum PassError {
         value: String,
         /// What is wrong.
         reason: String,
+    },
+    /// An output of the program would be wrong by more than it is: nobody is served by it.
+    #[error(
+        "output `{output}` would be wrong by more than it is: {decibels:.1} dB of signal to error on {judged} sample images that \
+         nothing was fitted to; {remedy}; --allow-inaccurate compiles it all the same"
+    )]
+    OutputLost {
+        /// Name of the output.
+        output: String,
+        /// Its ratio of signal to error.
+        decibels: f64,
+        /// Images that were looked at.
+        judged: usize,
+        /// What may help.
+        remedy: String,
     },
     /// No polynomial was found for an activation.
     #[error("{value}: {source}")]

@@ -79,6 +79,8 @@ pub struct CompileOptions {
     pub log_scale: Option<u32>,
     /// `log2` of the largest ring degree.
     pub max_log_n: u32,
+    /// Compile a program all the same whose outputs are wrong by more than they are.
+    pub allow_inaccurate: bool,
     /// Run the verifier after each pass in release builds too.
     pub verify_each: bool,
     /// What operations cost. It is measured and not chosen, so it is no part of the text.
@@ -101,6 +103,7 @@ impl Default for CompileOptions {
             precision_bits: None,
             log_scale: None,
             max_log_n: ParamOptions::default().max_log_n,
+            allow_inaccurate: false,
             verify_each: false,
             costs: CostTable::default(),
         }

@@ -34,6 +34,7 @@ def compile(
     precision_bits: float | None = None,
     log_scale: int | None = None,
     max_log_n: int | None = None,
+    allow_inaccurate: bool = False,
     verify_each: bool = False,
     mean: Numbers = None,
     std: Numbers = None,
@@ -82,6 +83,7 @@ def compile(
         precision_bits: Largest output error, in bits below the largest value.
         log_scale: The scale in bits, instead of searching it.
         max_log_n: `log2` of the largest ring degree.
+        allow_inaccurate: Compile where an output would be wrong by more than it is.
         verify_each: Verify the program after each pass.
         mean, std, scale: How pixels become network input: `(p / scale - mean) / std`. If none is
             given, the TOML file beside the model says it.
@@ -122,6 +124,7 @@ def compile(
         "precision-bits": precision_bits,
         "log-scale": log_scale,
         "max-log-n": max_log_n,
+        "allow-inaccurate": allow_inaccurate,
         "verify-each": verify_each,
     }
     source, known_as = _model(model, calibration, example_input)

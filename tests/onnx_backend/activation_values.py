@@ -41,6 +41,8 @@ CASES = [
     ("Sigmoid", 13, {}),
     ("Softplus", 6, {}),
     ("Softplus", 22, {}),
+    ("Softsign", 1, {}),
+    ("Softsign", 22, {}),
     ("Swish", 24, {}),
     ("Swish", 24, {"alpha": 2.0}),
     ("Swish", 24, {"alpha": -0.5}),

@@ -1,13 +1,15 @@
 //! What goes in and what comes out, under encryption: inputs as large as raw pixels, an activation
-//! on the input itself, outputs whose spare slots do not hold zero, several of them.
+//! on the input itself, outputs whose spare slots do not hold zero, several of them, a softmax at
+//! each place of a map.
 
 use std::sync::Arc;
 
+use fhec_compiler::rehearsal::rehearse;
 use fhec_compiler::simulator::Simulator;
 use fhec_ir::func::Func;
 use fhec_ir::interp;
 use fhec_ir::nn::Nn;
-use fhec_ir::program::{InterfaceError, Preprocess, Program};
+use fhec_ir::program::{Dimension, Ending, InterfaceError, Lists, Preprocess, Program};
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::{ConstSource, parse_func};
 use fhec_passes::compile::compile;
@@ -15,8 +17,9 @@ use fhec_passes::nn::calibrate::Source;
 use fhec_passes::options::CompileOptions;
 use fhec_roles::{Client, Server, context};
 
-/// A rectifier on the input, and two outputs: probabilities of a sigmoid, which is one half at
-/// zero, and numbers. Weights bring pixels of 0 to 255 to the sizes that a network has.
+/// A rectifier on the input, and three outputs: probabilities of a sigmoid, which is one half at
+/// zero, numbers, and a map with a softmax over four classes at each place, classes last. Weights
+/// bring pixels of 0 to 255 to the sizes that a network has.
 const NETWORK: &str = r#"func nn ports {
     const @0 : f32[6, 64] = random(1) const @1 : f32[4, 64] = random(2) const @2 : f32[] = [0.02]
     const @3 : f32[1, 1, 8, 8] = random(3) const @4 : f32[] = [100.0]
@@ -28,7 +31,10 @@ const NETWORK: &str = r#"func nn ports {
     %5 = dense(%4) {weight=@0}
     %6 = sigmoid(%5) "probabilities"
     %7 = dense(%4) {weight=@1} "numbers"
-    return %6, %7
+    %8 = reshape(%4) {shape=[1, 4, 2, 8]}
+    %9 = softmax(%8) {axis=1} "classes"
+    %10 = transpose(%9) {permutation=[0, 2, 3, 1]} "map"
+    return %6, %7, %10
 }"#;
 
 /// Images of -64 to 191.
@@ -42,6 +48,12 @@ fn program(network: &Func<Nn>) -> Arc<Program> {
     let options = CompileOptions::default();
     let compiled = compile(network, &Source::Images(&samples).into(), &options, &mut |_, _| ());
     let compiled = compiled.expect("it compiles");
+    let rows = &compiled.plan.outputs;
+    assert_eq!(rows.iter().map(|row| row.classes).collect::<Vec<_>>(), [true, true, false]);
+    assert!(
+        rows.iter().all(|row| row.judged_images == 24 && row.signal_to_error_db > Some(20.0)),
+        "{rows:?}"
+    );
     let (schedule, reference) = (compiled.program, compiled.network);
     let program = Program::new(schedule, compiled.params, reference, compiled.plan, Preprocess::default());
     let bytes = program.expect("its parts fit").to_bytes();
@@ -56,9 +68,11 @@ fn large_inputs_and_several_outputs_are_answered() {
     assert!((191.0..400.0).contains(&interface.input.factor), "{}", interface.input.factor);
     assert_eq!(
         interface.outputs.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(),
-        ["probabilities", "numbers"]
+        ["probabilities", "numbers", "map"]
     );
-    let [probabilities, numbers] = &interface.outputs[..] else { panic!("there are two outputs") };
+    let [probabilities, numbers, map] = &interface.outputs[..] else { panic!("there are three outputs") };
+    let classes = Dimension { length: 4, stride: 1 };
+    assert_eq!((map.ending, &map.shape[..]), (Ending::Softmax(Lists::Along(classes)), &[1, 2, 8, 4][..]));
     assert!((probabilities.spare * probabilities.factor - 0.5).abs() < 1e-2, "{}", probabilities.spare);
     assert!(numbers.spare.abs() < 1e-6, "{}", numbers.spare);
 
@@ -74,6 +88,14 @@ fn large_inputs_and_several_outputs_are_answered() {
             }
         }
     };
+    // What a compile looks at last: a few answers of the program itself. Beyond the ranges that it
+    // was made for they are lost.
+    let rows = rehearse(&program, &images(41)).expect("it can be rehearsed");
+    assert!(rows.iter().all(|row| row.simulated_images == 3 && row.simulated_db > Some(20.0)), "{rows:?}");
+    let large = |image: Vec<Tensor>| vec![Tensor::from_fn([1, 1, 8, 8], |i| 1.99 * image[0].data()[i])];
+    let lost = rehearse(&program, &images(41).into_iter().map(large).collect::<Vec<_>>());
+    assert!(lost.expect("it can be rehearsed")[0].is_lost());
+
     let simulated = Simulator::new(&program, false).answer(image[0].data(), 1).expect("it simulates");
     assert_eq!(simulated.overflows, []);
     close(&simulated.outputs);
@@ -84,13 +106,13 @@ fn large_inputs_and_several_outputs_are_answered() {
     let session = server.session(client.evaluation_keys().expect("keys are made"));
     let encrypted = client.encrypt(image[0].data()).expect("it encrypts");
     let answer = session.expect("the keys are enough").evaluate(encrypted).expect("it evaluates");
-    assert_eq!(answer.len(), 2);
+    assert_eq!(answer.len(), 3);
     let decrypted = client.decrypt(&answer).expect("it decrypts");
     assert!(!decrypted.overflow, "{decrypted:?}");
     close(&decrypted.outputs);
     // One output alone is no answer, and the outputs have an order.
     assert!(client.decrypt(&answer[..1]).is_err());
-    let swapped = [answer[1].clone(), answer[0].clone()];
+    let swapped = [answer[1].clone(), answer[0].clone(), answer[2].clone()];
     assert!(client.decrypt(&swapped).map_or(true, |answer| answer.overflow));
 
     // What it was not made for is said before anything is encrypted.

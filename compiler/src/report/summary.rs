@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use fhec_ir::plan::{LEAST_LOG2, Plan, SecretRow};
+use fhec_ir::plan::{LEAST_LOG2, OutputRow, Plan, SecretRow};
 
 use crate::memory::human_bytes;
 
@@ -40,8 +40,9 @@ pub fn rows(plan: &Plan) -> Vec<(String, String)> {
         ("precision", format!("errors of stored outputs are 2^{error:.1} (standard deviation, predicted)")),
         ("agreement", agreement(plan)),
     ];
+    let outputs = plan.outputs.iter().map(|row| ("output", output(row)));
     let notes = plan.notes.iter().map(|note| ("note".to_string(), note.clone()));
-    let rows = first.into_iter().chain(secrets).chain(rest);
+    let rows = first.into_iter().chain(secrets).chain(rest).chain(outputs);
     rows.map(|(name, value)| (name.to_string(), value)).chain(notes).collect()
 }
 
@@ -116,6 +117,17 @@ fn memory(plan: &Plan) -> String {
             human_bytes(plan.predicted_peak_bytes - resident)
         ),
     }
+}
+
+/// How close an output comes to that of the plain network.
+fn output(row: &OutputRow) -> String {
+    let median = if row.classes { ", of the median image" } else { "" };
+    format!(
+        "{}: {} of signal to error on {} sample images{median}",
+        row.name,
+        row.in_words(),
+        row.judged_images
+    )
 }
 
 fn agreement(plan: &Plan) -> String {

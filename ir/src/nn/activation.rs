@@ -124,8 +124,10 @@ pub enum Image {
     Bent,
     /// It falls to a minimum of at least this on `x < 0`, then rises, and is at most `max(x, 0)`.
     Dip(f64),
-    /// It rises everywhere above this, or falls everywhere, and is not defined below.
+    /// It rises everywhere above this, or falls everywhere, and is not defined here nor below.
     Above(f64),
+    /// The same, defined here, too.
+    From(f64),
 }
 
 /// Names of the parameters that say between which operands a function is asked for, which is not
@@ -216,7 +218,8 @@ impl Activation {
             Image::Monotone => hull(&[min, max]),
             Image::Bent => hull(&[min, max, min.max(0.0), max.max(0.0)]),
             Image::Above(bound) if min <= bound => [f64::NAN; 2],
-            Image::Above(_) => hull(&[min, max]),
+            Image::From(bound) if min < bound => [f64::NAN; 2],
+            Image::Above(_) | Image::From(_) => hull(&[min, max]),
             Image::Dip(least) => [if min < 0.0 { least } else { self.value(min) }, max.max(0.0)],
         }
     }

@@ -1,33 +1,125 @@
 //! What is left of a network to whoever decrypts: a softmax over a list of classes, say, which
 //! under encryption would cost levels and precision and which tells a client no more.
 
-use serde::{Deserialize, Serialize};
-
 use crate::attr::{AsAttr, Attr, AttrError};
+use crate::record_attr;
 
-/// The last step of a network, over all elements of an output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// The last step of a network, over the elements of an output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
     /// Nothing is left to do.
     #[default]
     Nothing,
-    /// `exp(x) / sum exp(x)`.
-    Softmax,
-    /// `x - log sum exp(x)`.
-    LogSoftmax,
+    /// `exp(x) / sum exp(x)`, the sum over one of these lists.
+    Softmax(Lists),
+    /// `x - log sum exp(x)`, likewise.
+    LogSoftmax(Lists),
+}
+
+/// Which elements of an output are a list of classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lists {
+    /// All of them.
+    #[default]
+    One,
+    /// Those along one dimension of a tensor, for every place in the others.
+    Along(Dimension),
+}
+
+/// One dimension of a tensor whose elements are row-major, whatever the others are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dimension {
+    /// How many elements lie along it, at least 1.
+    pub length: usize,
+    /// How far apart they are, at least 1: elements in the dimensions after it.
+    pub stride: usize,
+}
+
+record_attr!(Dimension { length, stride });
+
+impl Dimension {
+    /// Dimension `axis` of a tensor of `shape`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn of(shape: &[usize], axis: usize) -> Self {
+        Dimension { length: shape[axis], stride: shape[axis + 1..].iter().product() }
+    }
+
+    /// Which dimension of `shape` this is, if it is one.
+    pub fn axis_in(self, shape: &[usize]) -> Option<usize> {
+        (0..shape.len()).find(|&axis| Dimension::of(shape, axis) == self)
+    }
+
+    fn fits(self, elements: usize) -> bool {
+        let block = self.length.checked_mul(self.stride);
+        block.is_some_and(|block| block > 0 && elements.is_multiple_of(block))
+    }
+}
+
+impl Lists {
+    /// Those along dimension `axis` of a tensor of `shape`.
+    ///
+    /// # Panics
+    /// If there is no such dimension.
+    pub fn along(shape: &[usize], axis: usize) -> Self {
+        let one = shape.iter().enumerate().all(|(other, &length)| other == axis || length == 1);
+        if one { Lists::One } else { Lists::Along(Dimension::of(shape, axis)) }
+    }
+
+    /// `f` of every list in place of the list. Elements that are in no whole list stay.
+    fn map(self, elements: &[f64], f: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
+        let dimension = match self {
+            Lists::Along(dimension) if dimension.fits(elements.len()) => dimension,
+            Lists::Along(_) => return elements.to_vec(),
+            Lists::One => return f(elements),
+        };
+        let Dimension { length, stride } = dimension;
+        let mut result = elements.to_vec();
+        for block in result.chunks_exact_mut(length * stride) {
+            for first in 0..stride {
+                let list: Vec<f64> = block[first..].iter().step_by(stride).copied().collect();
+                for (place, number) in block[first..].iter_mut().step_by(stride).zip(f(&list)) {
+                    *place = number;
+                }
+            }
+        }
+        result
+    }
 }
 
 impl Ending {
-    /// All of them.
-    pub const ALL: [Ending; 3] = [Ending::Nothing, Ending::Softmax, Ending::LogSoftmax];
-
     /// Its name in the text form and in messages.
     pub fn name(self) -> &'static str {
         match self {
             Ending::Nothing => "nothing",
-            Ending::Softmax => "softmax",
-            Ending::LogSoftmax => "log_softmax",
+            Ending::Softmax(_) => "softmax",
+            Ending::LogSoftmax(_) => "log_softmax",
+        }
+    }
+
+    /// The one of this name, over these lists.
+    pub fn named(name: &str, lists: Lists) -> Option<Self> {
+        let all = [Ending::Nothing, Ending::Softmax(lists), Ending::LogSoftmax(lists)];
+        all.into_iter().find(|ending| ending.name() == name)
+    }
+
+    /// What it runs over.
+    pub fn lists(self) -> Lists {
+        match self {
+            Ending::Nothing => Lists::One,
+            Ending::Softmax(lists) | Ending::LogSoftmax(lists) => lists,
+        }
+    }
+
+    /// Errs unless an output of this many elements holds its lists.
+    pub fn check(self, elements: usize) -> Result<(), String> {
+        match self.lists() {
+            Lists::Along(dimension) if !dimension.fits(elements) => {
+                let Dimension { length, stride } = dimension;
+                Err(format!("its {} is over {length} elements, {stride} apart, of {elements}", self.name()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -36,37 +128,61 @@ impl Ending {
     pub fn gain(self) -> f64 {
         match self {
             Ending::Nothing => 1.0,
-            Ending::Softmax => 0.5,
-            Ending::LogSoftmax => 2.0,
+            Ending::Softmax(_) => 0.5,
+            Ending::LogSoftmax(_) => 2.0,
         }
     }
 
-    /// Does it to the elements of one image.
+    /// Does it to the elements of one image, row-major.
     pub fn finish(self, elements: &[f64]) -> Vec<f64> {
-        let largest = elements.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum = || elements.iter().map(|x| (x - largest).exp()).sum::<f64>();
         match self {
             Ending::Nothing => elements.to_vec(),
-            Ending::Softmax => {
-                let sum = sum();
-                elements.iter().map(|x| (x - largest).exp() / sum).collect()
-            }
-            Ending::LogSoftmax => {
-                let log = sum().ln();
-                elements.iter().map(|x| x - largest - log).collect()
-            }
+            Ending::Softmax(lists) => lists.map(elements, softmax),
+            Ending::LogSoftmax(lists) => lists.map(elements, log_softmax),
         }
     }
 }
 
+/// The largest element, and the sum of the exponentials of what others lack of it.
+fn largest_and_sum(list: &[f64]) -> (f64, f64) {
+    let largest = list.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    (largest, list.iter().map(|x| (x - largest).exp()).sum())
+}
+
+fn softmax(list: &[f64]) -> Vec<f64> {
+    let (largest, sum) = largest_and_sum(list);
+    list.iter().map(|x| (x - largest).exp() / sum).collect()
+}
+
+fn log_softmax(list: &[f64]) -> Vec<f64> {
+    let (largest, sum) = largest_and_sum(list);
+    list.iter().map(|x| x - largest - sum.ln()).collect()
+}
+
+/// A word where it runs over all elements; `{ending=softmax, along={length=2, stride=144}}`
+/// otherwise.
 impl AsAttr for Ending {
     fn to_attr(&self) -> Option<Attr> {
-        Some(Attr::Word(self.name().into()))
+        let word = Attr::Word(self.name().into());
+        let Lists::Along(dimension) = self.lists() else { return Some(word) };
+        Some(Attr::Record(vec![("ending".into(), word), ("along".into(), dimension.to_attr()?)]))
     }
 
     fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
         let attr = attr.ok_or_else(|| AttrError("the field is missing".into()))?;
-        let known = Ending::ALL.into_iter().find(|ending| *attr == Attr::Word(ending.name().into()));
+        let (word, lists) = match attr {
+            Attr::Record(fields) => match &fields[..] {
+                [(ending, word), (along, dimension)] if ending == "ending" && along == "along" => {
+                    (word, Lists::Along(Dimension::from_attr(Some(dimension))?))
+                }
+                _ => return Err(AttrError::expected("the ending of a network", attr)),
+            },
+            word => (word, Lists::One),
+        };
+        let known = match word {
+            Attr::Word(name) => Ending::named(name, lists),
+            _ => None,
+        };
         known.ok_or_else(|| AttrError::expected("the ending of a network", attr))
     }
 }
@@ -74,6 +190,8 @@ impl AsAttr for Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: [Ending; 3] = [Ending::Nothing, Ending::Softmax(Lists::One), Ending::LogSoftmax(Lists::One)];
 
     #[test]
     fn endings_are_those_of_networks() {
@@ -83,16 +201,52 @@ mod tests {
         let close = |found: Vec<f64>, expected: [f64; 3]| {
             found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15)
         };
-        assert_eq!(Ending::Nothing.finish(&x), x);
-        assert!(close(Ending::Softmax.finish(&x), e.map(|e| e / sum)));
-        assert!(close(Ending::LogSoftmax.finish(&x), e.map(|e| (e / sum).ln())));
+        let [nothing, softmax, log_softmax] = ALL;
+        assert_eq!(nothing.finish(&x), x);
+        assert!(close(softmax.finish(&x), e.map(|e| e / sum)));
+        assert!(close(log_softmax.finish(&x), e.map(|e| (e / sum).ln())));
         // Large numbers are no infinities.
-        assert_eq!(Ending::Softmax.finish(&[1000.0, -1000.0]), [1.0, 0.0]);
-        assert_eq!(Ending::LogSoftmax.finish(&[1000.0, 0.0]), [0.0, -1000.0]);
-        for ending in Ending::ALL {
+        assert_eq!(softmax.finish(&[1000.0, -1000.0]), [1.0, 0.0]);
+        assert_eq!(log_softmax.finish(&[1000.0, 0.0]), [0.0, -1000.0]);
+        for ending in ALL {
             assert_eq!(Ending::from_attr(ending.to_attr().as_ref()), Ok(ending));
             assert_eq!(ending.finish(&x).len(), 3);
             assert!(ending.finish(&[]).is_empty());
         }
+    }
+
+    #[test]
+    fn lists_along_a_dimension_end_one_by_one() {
+        // A map of 2 x 3 places with 2 classes each, before and after the places.
+        let lists = Lists::along(&[1, 2, 2, 3], 1);
+        assert_eq!(lists, Lists::Along(Dimension { length: 2, stride: 6 }));
+        let first: Vec<f64> = (0..12).map(|i| f64::from(i * i % 7)).collect();
+        let last: Vec<f64> = (0..12).map(|i| first[i % 2 * 6 + i / 2]).collect();
+        for end in [Ending::Softmax, Ending::LogSoftmax] {
+            let found = end(lists).finish(&first);
+            let other = end(Lists::along(&[1, 2, 3, 2], 3)).finish(&last);
+            for place in 0..6 {
+                let alone = end(Lists::One).finish(&[first[place], first[6 + place]]);
+                assert_eq!([found[place], found[6 + place]], alone[..], "{place}");
+                assert_eq!(other[2 * place..][..2], alone[..], "{place}");
+            }
+            let attr = end(lists).to_attr();
+            assert_eq!(Ending::from_attr(attr.as_ref()), Ok(end(lists)));
+        }
+        assert_eq!(Lists::along(&[1, 1, 12, 1], 2), Lists::One);
+        let dimension = Dimension::of(&[1, 2, 2, 3], 1);
+        assert_eq!((dimension.axis_in(&[2, 6]), dimension.axis_in(&[4, 3])), (Some(0), None));
+    }
+
+    #[test]
+    fn lists_that_do_not_fit_are_refused() {
+        let along = |length, stride| Ending::Softmax(Lists::Along(Dimension { length, stride }));
+        assert!(along(2, 6).check(24).is_ok() && Ending::Softmax(Lists::One).check(7).is_ok());
+        for wrong in [along(0, 6), along(2, 0), along(2, 5), along(usize::MAX, 2), along(24, 2)] {
+            assert!(wrong.check(24).unwrap_err().contains("softmax"), "{wrong:?}");
+            assert_eq!(wrong.finish(&[1.0, 2.0, 3.0]).len(), 3);
+        }
+        let attr = Attr::Record(vec![("ending".into(), Attr::Word("softmax".into()))]);
+        assert!(Ending::from_attr(Some(&attr)).is_err());
     }
 }

@@ -135,7 +135,7 @@ impl Port {
     }
 
     fn check(&self, port: &'static str, params: &Params, batch: &Batch) -> Result<(), InterfaceError> {
-        let Port { shape, ty, layout, factor, permutation, spare, log2_error, .. } = self;
+        let Port { shape, ty, layout, factor, permutation, spare, ending, log2_error, .. } = self;
         let error = |reason: String| Err(InterfaceError::Port { port, reason });
         layout.validate().map_err(|LayoutError { reason, .. }| InterfaceError::Port {
             port,
@@ -169,6 +169,9 @@ impl Port {
             return error(format!(
                 "the layout holds {elements} elements of an image, the network's tensor has shape {shape:?}"
             ));
+        }
+        if let Err(reason) = ending.check(elements) {
+            return error(reason);
         }
         match permutation.as_ref().map_or(Ok(()), |permutation| permutation.check(elements)) {
             Ok(()) => Ok(()),

@@ -44,7 +44,7 @@ use crate::verify::VerifyErrors;
 #[cfg(test)]
 mod tests;
 
-pub use ending::Ending;
+pub use ending::{Dimension, Ending, Lists};
 pub use interface::{Interface, InterfaceError, Port, ProgramId};
 pub use preprocess::{InputLayout, PictureFit, Preprocess, PreprocessError};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ProgramError;
-use super::ending::Ending;
+use super::ending::{Dimension, Ending, Lists};
 use super::interface::{Interface, Port, ProgramId};
 use super::preprocess::Preprocess;
 use crate::batch::Batch;
@@ -75,9 +75,12 @@ pub struct PortMessage {
     pub log2_error: f64,
     #[prost(double, tag = "7")]
     pub spare: f64,
-    /// Index into [`Ending::ALL`].
+    /// What is left to the client: 0 nothing, 1 a softmax, 2 its logarithm.
     #[prost(uint32, tag = "8")]
     pub ending: u32,
+    /// Length and stride of the dimension that it runs along; empty where it is all elements.
+    #[prost(uint64, repeated, tag = "9")]
+    pub ending_along: Vec<u64>,
     /// Shape of the permutation, then its axes; empty for none.
     #[prost(uint64, repeated, tag = "15")]
     pub permutation: Vec<u64>,
@@ -196,7 +199,11 @@ impl From<&Port> for PortMessage {
             factor: *factor,
             log2_error: *log2_error,
             spare: *spare,
-            ending: *ending as u32,
+            ending: ENDINGS.iter().position(|name| *name == ending.name()).expect("all are named") as u32,
+            ending_along: match ending.lists() {
+                Lists::One => Vec::new(),
+                Lists::Along(Dimension { length, stride }) => vec![length as u64, stride as u64],
+            },
             permutation: permutation
                 .iter()
                 .flat_map(|Permutation { shape, axes }| shape.iter().chain(axes))
@@ -204,6 +211,18 @@ impl From<&Port> for PortMessage {
                 .collect(),
         }
     }
+}
+
+/// Names of endings by their number in a file.
+const ENDINGS: [&str; 3] = ["nothing", "softmax", "log_softmax"];
+
+fn ending(message: &PortMessage) -> Option<Ending> {
+    let lists = match message.ending_along[..] {
+        [] => Lists::One,
+        [length, stride] => Lists::Along(Dimension { length: size(length), stride: size(stride) }),
+        _ => return None,
+    };
+    Ending::named(ENDINGS.get(message.ending as usize)?, lists)
 }
 
 /// Numbers of a file that do not fit where they go are as large as they can be: nothing takes them.
@@ -219,7 +238,7 @@ impl TryFrom<&PortMessage> for Port {
     type Error = ProgramError;
 
     fn try_from(message: &PortMessage) -> Result<Self, ProgramError> {
-        let PortMessage { name, shape, ty, layout, factor, log2_error, spare, ending, permutation } = message;
+        let PortMessage { name, shape, ty, layout, factor, log2_error, spare, permutation, .. } = message;
         let (
             &[vectors, slots, level, scale_level, scale_power, polys],
             &[c, h, w, gap, multiplex, ph, pw, period, s],
@@ -253,7 +272,7 @@ impl TryFrom<&PortMessage> for Port {
             },
             factor: *factor,
             spare: *spare,
-            ending: *Ending::ALL.get(*ending as usize).ok_or(ProgramError::Missing("ending of an output"))?,
+            ending: ending(message).ok_or(ProgramError::Missing("ending of an output"))?,
             log2_error: *log2_error,
             permutation: (!permutation.is_empty()).then(|| {
                 let numbers = |list: &[u64]| list.iter().map(|&number| size(number)).collect();

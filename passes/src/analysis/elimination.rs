@@ -12,10 +12,15 @@
 //! variable makes new ones, and which costs hang together changes with every step. The graph of
 //! variables is never walked; only the neighbours of one variable are asked for.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 /// Largest table of one cost.
 const MAX_TABLE: usize = 1 << 23;
+
+/// Most combinations of values that are looked at, over all variables: about a second.
+const MAX_WORK: usize = 1 << 29;
 
 /// The variables hang together so closely that a table would be too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -75,6 +80,7 @@ impl Elimination {
     /// The least sum and values that have it; `None` if every choice is forbidden. Of equally good
     /// values the smallest is taken, so the result is the same every time.
     pub fn minimize(mut self) -> Result<Option<(f64, Vec<usize>)>, TooEntangled> {
+        self.check_work()?;
         let mut rest: Vec<usize> = (0..self.domains.len()).collect();
         let (mut order, mut total) = (Vec::new(), 0.0);
         while !rest.is_empty() {
@@ -97,6 +103,38 @@ impl Elimination {
             values[*variable] = best[place] as usize;
         }
         Ok(Some((total, values)))
+    }
+
+    /// Errs if tables would be too large, or all of them too much work: known from who neighbours
+    /// whom, before any is made.
+    fn check_work(&self) -> Result<(), TooEntangled> {
+        let mut rest: Vec<usize> = (0..self.domains.len()).collect();
+        let mut neighbours = vec![BTreeSet::new(); rest.len()];
+        for (&a, &b) in
+            self.costs.iter().flat_map(|c| c.scope.iter().flat_map(|a| c.scope.iter().map(move |b| (a, b))))
+        {
+            if a != b {
+                neighbours[a].insert(b);
+            }
+        }
+        let (mut work, mut most) = (0usize, 0);
+        while let Some((_, index)) = rest.iter().enumerate().map(|(i, &v)| (neighbours[v].len(), i)).min() {
+            let variable = rest.remove(index);
+            let scope = std::mem::take(&mut neighbours[variable]);
+            most = most.max(scope.len() + 1);
+            let size = scope.iter().try_fold(1usize, |size, &v| size.checked_mul(self.domains[v]));
+            let too_entangled = TooEntangled { variables: most };
+            let size = size.filter(|&size| size <= MAX_TABLE).ok_or(too_entangled)?;
+            work = work.saturating_add(size.saturating_mul(self.domains[variable]));
+            if work > MAX_WORK {
+                return Err(too_entangled);
+            }
+            for &a in &scope {
+                neighbours[a].remove(&variable);
+                neighbours[a].extend(scope.iter().filter(|&&b| b != a));
+            }
+        }
+        Ok(())
     }
 
     fn neighbours(&self, variable: usize) -> Vec<usize> {

@@ -72,7 +72,10 @@ pub enum ApproximationError {
     #[error("the coefficients cannot be represented: {0}")]
     NotRepresentable(String),
     /// No degree up to the limit reaches the error.
-    #[error("degree {degree} reaches an error of {reached:.3e}, {wanted:.3e} was asked for")]
+    #[error(
+        "no polynomial is near to it on the range of its operand: degree {degree} is off by {reached:.3e}, at most {wanted:.3e} \
+         was asked for; normalise the operand, keep it away from where the function is steep, or train with another activation"
+    )]
     ErrorUnreachable {
         /// The largest degree tried.
         degree: usize,

@@ -6,7 +6,7 @@
 //! | Requires | a packed program for the ring's slots; no unused ops |
 //! | Ensures  | a [`Placement`]: operands of every op reach its level, products of ciphertexts stay in the application's levels, refreshed values are at the bootstrap's input level or above; outputs reach level 0 |
 //! | Fails    | [`PlaceBootstrapsError`] |
-//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly (above 80 states per value, targets are tried at every second, fourth, ... level), by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs); where the bootstrap bends what it refreshes, only values that polynomials alone read are refreshed ([`super::absorb_sines`]). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
+//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly (above 80 states per value, or 32 where branches are so entangled that it would take more than about a second, targets are tried at every second, fourth, ... level), by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs); where the bootstrap bends what it refreshes, only values that polynomials alone read are refreshed ([`super::absorb_sines`]). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
 //! | Tests    | `tests/filetests/ckks/place_bootstraps/`, unit tests below |
 //!
 //! The costs of an op and of a bootstrap fall with its level, that of a bootstrap much less: so ops
@@ -102,9 +102,8 @@ impl Window {
 
     /// All states of a value. Where there are many levels, refreshed values are priced at every
     /// second, fourth, ... level, as if they were brought to the next of those: tables grow with
-    /// the cube of the number of states.
-    fn states(self) -> Vec<State> {
-        const MANY: usize = 80;
+    /// the cube of the number of states, of which there are `many` at most.
+    fn states(self, many: usize) -> Vec<State> {
         let states = |step: usize| -> Vec<State> {
             let of_level = |level: Level| {
                 let targets = level.saturating_add(1)..=self.top;
@@ -116,7 +115,7 @@ impl Window {
             (0..=self.top).flat_map(of_level).collect()
         };
         let mut step = 1;
-        while states(step).len() > MANY && step < usize::from(self.top) {
+        while states(step).len() > many && step < usize::from(self.top) {
             step *= 2;
         }
         states(step)
@@ -335,8 +334,11 @@ fn distinct(op: &Op) -> Vec<Value> {
     operands
 }
 
-/// One variable per value, one cost per value and per use; values that are `avoided` are not
-/// refreshed.
+/// Most states of a value: where branches depend on each other so that these are too many, fewer.
+const MOST_STATES: [usize; 2] = [80, 32];
+
+/// The least cost where values that are `avoided` are not refreshed, over as many states as is no
+/// endless work.
 fn optimal(
     func: &Func<Packed>,
     live: &[bool],
@@ -345,8 +347,26 @@ fn optimal(
     prices: &Prices,
     shapes: &mut CircuitShapes,
 ) -> Result<Vec<State>, PlaceBootstrapsError> {
+    let [most, fewer] = MOST_STATES.map(|most| window.states(most));
+    match optimal_over(func, live, window, &most, avoided, prices, shapes) {
+        Err(PlaceBootstrapsError::Entangled(_)) if fewer.len() < most.len() => {
+            optimal_over(func, live, window, &fewer, avoided, prices, shapes)
+        }
+        other => other,
+    }
+}
+
+/// One variable per value, whose states are those of the `domain`, one cost per value and per use.
+fn optimal_over(
+    func: &Func<Packed>,
+    live: &[bool],
+    window: Window,
+    domain: &[State],
+    avoided: &BTreeSet<Value>,
+    prices: &Prices,
+    shapes: &mut CircuitShapes,
+) -> Result<Vec<State>, PlaceBootstrapsError> {
     let mut model = Elimination::default();
-    let domain = window.states();
     let mut variables = vec![None; func.value_count()];
     let mut variable = |model: &mut Elimination, value: Value| {
         variables[value.index()] = Some(model.variable(domain.len()));

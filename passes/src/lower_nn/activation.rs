@@ -51,9 +51,9 @@ impl Lowering<'_> {
 pub(super) fn not_a_polynomial(op: &Op) -> String {
     match op {
         Op::Softmax { .. } | Op::LogSoftmax { .. } => format!(
-            "a softmax is left to the client where it is the last op and runs over all elements, for it can be applied to the \
-             decrypted logits and the class is the same; under encryption it is evaluated of a list of classes [1, F], which \
-             this one is not, and its logarithm not at all; end the network before it; {}",
+            "a softmax is left to the client where nothing comes after it but reshapes and transposes that keep its lists whole; \
+             under encryption it is evaluated of a list of classes [1, F], which this one is not, and its logarithm not at \
+             all; end the network before it; {}",
             lowerable()
         ),
         Op::ArgMax { .. } => format!(

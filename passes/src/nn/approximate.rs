@@ -41,7 +41,7 @@ use crate::{
         composite::{self, Composite},
         composition_search::cheapest_relu,
         even_minimax::{self, EvenRelu},
-        smooth::{SmoothPart, fit, fit_to_error},
+        smooth::{SmoothFit, SmoothPart, fit, fit_to_error},
     },
     error::PassError,
     report::{Passed, Report},
@@ -475,7 +475,7 @@ impl Pass<'_> {
             };
             let ends = [-domain, domain];
             let fitted = match self.options.smooth {
-                SmoothMethod::Error(error) => fit_to_error(&part, ends, error * target),
+                SmoothMethod::Error(error) => fit_as_near_as_possible(&part, ends, error * target),
                 SmoothMethod::Degree(degree) => fit(&part, ends, degree),
             };
             let fitted = fitted.map_err(failed)?;
@@ -489,6 +489,32 @@ impl Pass<'_> {
         let polynomial = self.smooth[&key].clone();
         self.push(Op::Poly { x, polynomial }, target)
     }
+}
+
+/// What an error is multiplied with where no degree reaches it, one after the other: functions with
+/// a corner or a steep end are near to no polynomial.
+const COARSER: [f64; 4] = [1.0, 4.0, 16.0, 64.0];
+
+/// The best polynomial of the least degree for `error`, or else for the next of [`COARSER`].
+fn fit_as_near_as_possible(
+    part: &SmoothPart,
+    ends: [f64; 2],
+    error: f64,
+) -> Result<SmoothFit, ApproximationError> {
+    let mut last = None;
+    for coarser in COARSER {
+        match fit_to_error(part, ends, coarser * error) {
+            Err(unreachable @ ApproximationError::ErrorUnreachable { reached, .. }) => {
+                // One step is enough where it is known how near the best comes.
+                if reached > COARSER[COARSER.len() - 1] * error {
+                    return Err(unreachable);
+                }
+                last = Some(unreachable);
+            }
+            other => return other,
+        }
+    }
+    Err(last.expect("something was tried"))
 }
 
 /// Coefficients on [-end, end].

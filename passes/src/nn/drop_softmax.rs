@@ -4,9 +4,9 @@
 //! |---|---|
 //! | Stage    | nn → nn |
 //! | Requires | a verified function |
-//! | Ensures  | no output is the result of a `softmax`, `log_softmax` or `arg_max` of one list of classes, under whatever shape; each output's largest element is where it was, or is the class that it named; `meta output_endings` says what is left to the client |
-//! | Leaves   | those that run over one of several lists: which of all elements is the largest depends on them |
-//! | Method   | softmax and its logarithm are increasing along their axis; the client can apply them after decryption |
+//! | Ensures  | no output is the result of a `softmax` or `log_softmax`, or of an `arg_max` of one list of classes, under whatever shape and order of dimensions; `meta output_endings` says what is left to the client: done to an output, it gives what the output was, or a list of classes whose largest is the class that it named |
+//! | Leaves   | an `arg_max` of several lists; a softmax whose lists a reshape afterwards takes apart |
+//! | Method   | the client applies them after decryption, list by list; what moved the elements of the softmax moves those of its operand |
 //! | Tests    | `tests/filetests/nn/drop_softmax/` |
 
 use fhec_ir::{
@@ -14,7 +14,7 @@ use fhec_ir::{
     fact::OUTPUT_ENDINGS,
     func::{Func, Rewriter, StageOp},
     nn::{Nn, Op},
-    program::Ending,
+    program::{Dimension, Ending, Lists},
 };
 
 use crate::{
@@ -53,53 +53,95 @@ pub fn without_arg_max(func: &Func<Nn>) -> Func<Nn> {
     rewriter.finish(&result)
 }
 
-/// What is left of the output `value` of `func`, which may get a reshape more, and what is left to
-/// the client. Without `softmax` only searches for the largest class are dropped.
-fn without(func: &mut Func<Nn>, output: Value, softmax: bool, report: &mut Report) -> (Value, Ending) {
-    let (mut value, mut shape) = (output, None);
-    loop {
-        let definition = func.definitions()[value.index()].map(|index| func.ops()[index].op.clone());
-        let (op, x, ending) = match definition {
-            // What is reshaped is a softmax, perhaps; the shape is that of the output then.
-            Some(Op::Reshape { x, .. }) => {
-                shape.get_or_insert_with(|| func.ty(value).shape.clone());
-                value = x;
-                continue;
-            }
-            Some(op @ Op::Softmax { x, axis }) if softmax && is_one_list(&func.ty(x).shape, axis) => {
-                (op, x, Ending::Softmax)
-            }
-            Some(op @ Op::LogSoftmax { x, axis }) if softmax && is_one_list(&func.ty(x).shape, axis) => {
-                (op, x, Ending::LogSoftmax)
-            }
-            Some(op @ Op::ArgMax { x, axis, .. }) if is_one_list(&func.ty(x).shape, axis) => {
-                (op, x, Ending::Nothing)
-            }
-            _ => return (output, Ending::Nothing),
+/// What moves the elements of a tensor, between the last step of a network and its output.
+enum Moved {
+    Reshaped(Vec<usize>),
+    Transposed(Vec<usize>),
+}
+
+impl Moved {
+    /// Where the dimension `axis` of a tensor of `shape` is afterwards, if it is still one.
+    fn follow(&self, axis: usize, shape: &[usize]) -> Option<usize> {
+        match self {
+            Moved::Reshaped(to) => Dimension::of(shape, axis).axis_in(to),
+            Moved::Transposed(permutation) => permutation.iter().position(|&from| from == axis),
+        }
+    }
+
+    fn apply(&self, func: &mut Func<Nn>, x: Value) -> Value {
+        let op = match self {
+            Moved::Reshaped(shape) if func.ty(x).shape == *shape => return x,
+            Moved::Reshaped(shape) => Op::Reshape { x, shape: shape.clone() },
+            Moved::Transposed(permutation) => Op::Transpose { x, permutation: permutation.clone() },
         };
-        report.count(op.mnemonic(), 1);
-        let name = func.value_name(output).map_or(output.to_string(), str::to_string);
-        if let Op::ArgMax { .. } = op {
+        func.push(op).expect("the last step leaves the shape of what it is applied to")
+    }
+}
+
+/// What is left of the output `value` of `func`, which may get reshapes and transposes more, and
+/// what is left to the client. Without `softmax` only searches for the largest class are dropped.
+fn without(func: &mut Func<Nn>, output: Value, softmax: bool, report: &mut Report) -> (Value, Ending) {
+    let (mut value, mut moved) = (output, Vec::new());
+    let op = loop {
+        let definition = func.definitions()[value.index()].map(|index| func.ops()[index].op.clone());
+        match definition {
+            // What is moved is a softmax, perhaps.
+            Some(Op::Reshape { x, .. }) => {
+                moved.push(Moved::Reshaped(func.ty(value).shape.clone()));
+                value = x;
+            }
+            Some(Op::Transpose { x, permutation }) => {
+                moved.push(Moved::Transposed(permutation));
+                value = x;
+            }
+            Some(op) => break op,
+            None => return (output, Ending::Nothing),
+        }
+    };
+    moved.reverse();
+    let name = func.value_name(output).map_or(output.to_string(), str::to_string);
+    let (x, ending) = match op {
+        Op::ArgMax { x, axis, .. } if Lists::along(&func.ty(x).shape, axis) == Lists::One => {
+            report.count(op.mnemonic(), 1);
             report.note(format!(
                 "the search for the largest class that makes output {name} is left to the client"
             ));
             // Of the shape of one class nothing is left.
             return without(func, x, softmax, report);
         }
-        report.note(format!(
+        Op::Softmax { x, axis } if softmax => (x, lists_after(func, x, axis, &moved).map(Ending::Softmax)),
+        Op::LogSoftmax { x, axis } if softmax => {
+            (x, lists_after(func, x, axis, &moved).map(Ending::LogSoftmax))
+        }
+        _ => return (output, Ending::Nothing),
+    };
+    let Some(ending) = ending else { return (output, Ending::Nothing) };
+    report.count(op.mnemonic(), 1);
+    report.note(match ending.lists() {
+        Lists::One => format!(
             "the softmax that makes output {name} is left to the client: it does not change which class is largest"
-        ));
-        let value = match shape {
-            Some(shape) if func.ty(x).shape != shape => {
-                func.push(Op::Reshape { x, shape }).expect("a softmax leaves the number of elements")
-            }
-            _ => x,
-        };
-        return (value, ending);
-    }
+        ),
+        Lists::Along(Dimension { length, .. }) => format!(
+            "the softmax that makes output {name} is left to the client, for each of its lists of {length} classes"
+        ),
+    });
+    let value = moved.iter().fold(x, |x, moved| moved.apply(func, x));
+    (value, ending)
 }
 
-/// Whether all elements of a tensor lie along `axis`.
-fn is_one_list(shape: &[usize], axis: usize) -> bool {
-    shape.iter().enumerate().all(|(other, &length)| other == axis || length == 1)
+/// The lists of a softmax of `x` along `axis` in what becomes of its result: `None` where they are
+/// along no dimension any more.
+fn lists_after(func: &Func<Nn>, x: Value, mut axis: usize, moved: &[Moved]) -> Option<Lists> {
+    let mut shape = func.ty(x).shape.clone();
+    if Lists::along(&shape, axis) == Lists::One {
+        return Some(Lists::One);
+    }
+    for step in moved {
+        axis = step.follow(axis, &shape)?;
+        shape = match step {
+            Moved::Reshaped(to) => to.clone(),
+            Moved::Transposed(permutation) => permutation.iter().map(|&from| shape[from]).collect(),
+        };
+    }
+    Some(Lists::along(&shape, axis))
 }

@@ -29,6 +29,13 @@ const FEW: usize = 200;
 /// give the same polynomials.
 const MAX_IMAGES: usize = 2_000;
 
+/// Whether polynomials are fitted to the sample image with this index; by the others they are
+/// judged. Two of five are, so that an agreement of 99.5 % can be told from one of 99 % with a
+/// thousand images.
+pub fn is_fitted_to(index: usize) -> bool {
+    index % 5 < 2
+}
+
 /// Whether and how ReLUs are fitted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Fitting {
@@ -160,11 +167,9 @@ fn fit_within(
         bound.into_iter().for_each(|bound| ranges.set_bound(Value::new(index), bound));
     }
     let factors = scaling(&func, &ranges);
-    // Two of five are fitted to, so that an agreement of 99.5 % can be told from one of 99 % with a
-    // thousand images.
     let (mut to_fit, mut to_judge) = (Vec::new(), Vec::new());
     for (index, image) in images.iter().take(MAX_IMAGES).enumerate() {
-        let part = if index % 5 < 2 { &mut to_fit } else { &mut to_judge };
+        let part = if is_fitted_to(index) { &mut to_fit } else { &mut to_judge };
         part.push(image.clone());
     }
     // A single image has to do for both.

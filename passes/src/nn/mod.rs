@@ -16,7 +16,8 @@
 //! | [`normalize_ranges`](mod@normalize_ranges) | stored values in [-1, 1], every polynomial's domain exactly that |
 //!
 //! [`scaling`](mod@scaling) is the analysis behind the last three: which values must share a
-//! factor, and which one. [`agreement`](mod@agreement) is what an approximation is judged by.
+//! factor, and which one. [`agreement`](mod@agreement) is what an approximation is judged by,
+//! [`output_errors`](mod@output_errors) what the whole program is.
 
 pub mod activations;
 pub mod agreement;
@@ -33,6 +34,7 @@ pub mod fit_network;
 pub mod join_inputs;
 pub mod move_transposes;
 pub mod normalize_ranges;
+pub mod output_errors;
 pub mod scaling;
 pub mod simplify;
 pub mod softmax;

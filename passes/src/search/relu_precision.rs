@@ -28,7 +28,7 @@ pub fn search<T>(mut attempt: impl FnMut(f64) -> Result<T, PassError>) -> Result
 
 /// Whether fewer levels per ReLU may be what `error` asks for: where the depth is near what a ring
 /// holds, not where it is a multiple of that.
-fn shallower_helps(error: &PassError) -> bool {
+pub(crate) fn shallower_helps(error: &PassError) -> bool {
     match error {
         PassError::Params(ChooseParamsError::TooDeep { depth, max_levels, .. }) => *depth <= 2 * max_levels,
         PassError::Params(ChooseParamsError::Precision { .. }) => true,

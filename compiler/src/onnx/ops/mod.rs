@@ -145,7 +145,6 @@ const HINTS: &[(&[&str], &str)] = &[
         &["ThresholdedRelu", "Shrink", "Hardmax", "Sign"],
         "it jumps, which no polynomial is near to; train with Relu, LeakyRelu, Tanh or Swish",
     ),
-    (&["Softsign"], "train with Tanh or Swish"),
     (&["GlobalLpPool", "LpPool"], "use AveragePool or MaxPool"),
     (&["TopK", "NonMaxSuppression"], "end the network before it, the client can do it on the answer"),
     (&["MaxUnpool", "GridSample", "RoiAlign"], "use Resize or ConvTranspose to grow images"),

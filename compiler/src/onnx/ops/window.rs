@@ -41,7 +41,8 @@ impl Window {
             let dimensions = spatial.len();
             return Err(node.unsupported(
                 format!("a window over {dimensions} dimensions"),
-                "supported are images [N, C, H, W] and sequences [N, C, L]",
+                "supported are images [N, C, H, W] and sequences [N, C, L]; put slices of a volume into the channels, or run the \
+                 network slice by slice",
             ));
         }
         let sizes = |node: &Node<'_>, values: Option<Vec<i64>>, what: &str| match (values, spatial.len()) {

@@ -26,6 +26,7 @@ pub const TABLE: &[&Function] = &[
     &SIGMOID,
     &SILU,
     &SOFTPLUS,
+    &SOFTSIGN,
     &SWISH,
     &TANH,
 ];
@@ -184,7 +185,10 @@ static POWER: Function = Function {
         };
         smooth(0.0, 0.0, Parity::General, power)
     },
-    image: |p| Image::Above(-middle(p[1], p[2])),
+    image: |p| {
+        let zero = -middle(p[1], p[2]);
+        if p[0] > 0.0 { Image::From(zero) } else { Image::Above(zero) }
+    },
 };
 
 /// `max(x, 0)`.
@@ -241,6 +245,20 @@ static SOFTPLUS: Function = Function {
     form: |_| {
         let half = || X / number(2.0);
         smooth(0.0, 0.5, Parity::Even, (half().exp() + (-half()).exp()).ln())
+    },
+    image: |_| Image::Monotone,
+};
+
+/// `x / (1 + |x|)`.
+static SOFTSIGN: Function = Function {
+    name: "softsign",
+    onnx: "Softsign",
+    parameters: &[],
+    // Infinity over itself is no number; the limit is 1.
+    value: |_, x| if x.is_infinite() { x.signum() } else { x / (1.0 + x.abs()) },
+    form: |_| {
+        let (negative, positive) = (X / (number(1.0) - X), X / (number(1.0) + X));
+        smooth(0.0, 0.0, Parity::Odd, Expression::sides(negative, positive))
     },
     image: |_| Image::Monotone,
 };

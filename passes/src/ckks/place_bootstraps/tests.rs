@@ -26,7 +26,7 @@ fn brute_force(func: &Func<Packed>, set: &BootstrapSet, avoided: &BTreeSet<Value
         Prices { func, costs, bootstrap: costs.bootstraps(&set.bootstrap, &mut CircuitShapes::default()) };
     let live = live(func);
     let mut shapes = CircuitShapes::default();
-    let (domain, values) = (window.states(), func.value_count());
+    let (domain, values) = (window.states(MOST_STATES[0]), func.value_count());
     let count = domain.len();
     let mut best = f64::INFINITY;
     'states: for index in 0..count.pow(values as u32) {

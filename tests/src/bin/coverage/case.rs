@@ -6,8 +6,11 @@ use fhec_ir::tensor::Tensor;
 use ndarray::ArrayD;
 
 /// Files of one model.
+#[derive(Clone)]
 pub struct Case {
     pub model: PathBuf,
+    /// The model that the other files stand beside.
+    beside: PathBuf,
     pub inputs: PathBuf,
     pub expected: PathBuf,
     pub calibration: PathBuf,
@@ -33,7 +36,41 @@ impl Case {
         let calibration = named("calib");
         let inputs = named("inputs");
         let calibration = if calibration.exists() { calibration } else { inputs.clone() };
-        Case { model: model.into(), inputs, expected, calibration }
+        Case { model: model.into(), beside: model.into(), inputs, expected, calibration }
+    }
+
+    /// The files beside `model`; where there are no inputs, those beside one of `models` that is
+    /// the same file.
+    pub fn among(model: &Path, models: &[PathBuf]) -> Case {
+        let case = Case::of_model(model);
+        let bytes = if case.inputs.exists() { None } else { std::fs::read(model).ok() };
+        let Some(bytes) = bytes else { return case };
+        let same = |other: &&PathBuf| {
+            let length = std::fs::metadata(other).map_or(0, |data| data.len());
+            let beside = Case::of_model(other);
+            length == bytes.len() as u64
+                && beside.inputs.exists()
+                && std::fs::read(other).is_ok_and(|found| found == bytes)
+        };
+        match models.iter().find(same) {
+            Some(other) => Case::of_model_beside(model, other),
+            None => case,
+        }
+    }
+
+    /// `model` on what stands beside another one.
+    pub fn of_model_beside(model: &Path, beside: &Path) -> Case {
+        Case { model: model.into(), ..Case::of_model(beside) }
+    }
+
+    /// The model whose inputs are taken: itself, or the same file in another folder.
+    pub fn beside(&self) -> &Path {
+        &self.beside
+    }
+
+    /// Whether there is anything to run the model on.
+    pub fn has_inputs(&self) -> bool {
+        self.inputs.exists()
     }
 
     /// The folder's name, with the model's where that says more.

@@ -10,7 +10,7 @@ use fhec_compiler::simulator::Simulator;
 use fhec_ir::interp;
 use fhec_ir::program::{Preprocess, Program};
 use fhec_ir::tensor::Tensor;
-use fhec_passes::options::CompileOptions;
+use fhec_passes::options::{ByteSize, CompileOptions};
 use fhec_roles::{Client, Server, context};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,7 @@ const REHEARSED: usize = 8;
 
 /// How far a model went. An absent number: it did not get there.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Row {
     /// Whether it was read.
     pub imported: bool,
@@ -38,8 +39,14 @@ pub struct Row {
     pub overflows: usize,
     /// As `clear`, of the encrypted run.
     pub encrypted: Option<f64>,
-    /// Seconds of the encrypted run.
+    /// Seconds of the encrypted run, keys and weights included.
     pub encrypted_seconds: Option<f64>,
+    /// Of these, those of the evaluation.
+    pub evaluation_seconds: Option<f64>,
+    /// Whether the largest output of the encrypted run is where it is expected.
+    pub encrypted_class: Option<bool>,
+    /// Whether outputs are a list of classes.
+    pub is_class_list: bool,
     /// Whether the client refused the encrypted answer.
     pub refused: bool,
     /// The error that ended it.
@@ -58,21 +65,35 @@ impl Row {
     }
 }
 
+/// What is run under encryption: programs predicted below both.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub seconds: f64,
+    pub gib: f64,
+    /// Whether programs are asked to be within the memory.
+    pub asked: bool,
+}
+
 /// Runs all stages, and shows the row after each.
-pub fn run(case: &Case, encrypt_below: f64, show: &mut dyn FnMut(&Row)) {
+pub fn run(case: &Case, limits: Limits, show: &mut dyn FnMut(&Row)) {
     let mut row = Row::default();
-    if let Err(error) = stages(case, encrypt_below, &mut row, show) {
+    if let Err(error) = stages(case, limits, &mut row, show) {
         row.error = Some(error);
     }
     show(&row);
 }
 
-fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&Row)) -> Result<(), String> {
+fn stages(case: &Case, limits: Limits, row: &mut Row, show: &mut dyn FnMut(&Row)) -> Result<(), String> {
     let (inputs, expected) = (array(&case.inputs), array(&case.expected));
     let mut options = ImportOptions::default();
     let mut imported = onnx::import(&case.model);
-    if let (Err(_), Ok(inputs)) = (&imported, &inputs) {
-        // What a user does where dimensions are open: she gives the shape of one input.
+    // A network for a batch of another size is not run on one input.
+    let one_input = imported.as_ref().is_ok_and(|imported| match *imported.func.inputs() {
+        [input] => imported.func.ty(input).shape.first() == Some(&1),
+        _ => true,
+    });
+    if let (false, Ok(inputs)) = (one_input, &inputs) {
+        // What a user does where dimensions are open or fixed: she gives the shape of one input.
         let shape = [&[1], &inputs.shape()[1..]].concat();
         let with_shape =
             ImportOptions { input_shapes: [(String::new(), shape)].into(), ..ImportOptions::default() };
@@ -83,6 +104,9 @@ fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&
     let imported = imported.map_err(in_words)?;
     row.imported = true;
     show(row);
+    if !case.has_inputs() {
+        return Ok(());
+    }
     let shapes: Vec<Vec<usize>> =
         imported.func.inputs().iter().map(|&input| imported.func.ty(input).shape.clone()).collect();
     let samples = match (&inputs, &shapes[..]) {
@@ -104,13 +128,14 @@ fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&
     show(row);
 
     let start = Instant::now();
-    let program = compile(&case.model, &case.calibration, options)?;
+    let program = compile(&case.model, &case.calibration, options, limits)?;
     row.compile_seconds = Some(start.elapsed().as_secs_f64());
     let plan = &program.plan;
     let gib = plan.predicted_peak_bytes as f64 / (1u64 << 30) as f64;
     row.plan = Some((plan.log_n, plan.bootstraps, plan.predicted_seconds, gib));
     show(row);
 
+    row.is_class_list = program.interface.output().is_class_list();
     let simulator = Simulator::new(&program, false);
     let (mut worst, mut same, mut of) = (None, 0, 0);
     for (index, (sample, expected)) in samples.iter().zip(&answers).take(REHEARSED).enumerate() {
@@ -124,7 +149,8 @@ fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&
     row.classes = (of > 0).then_some((same, of));
     show(row);
 
-    if program.plan.predicted_seconds < encrypt_below
+    if program.plan.predicted_seconds < limits.seconds
+        && gib < limits.gib
         && let (Some(sample), Some(expected)) = (samples.first(), answers.first())
     {
         let start = Instant::now();
@@ -133,18 +159,27 @@ fn stages(case: &Case, encrypt_below: f64, row: &mut Row, show: &mut dyn FnMut(&
         let server = Server::new(&program, &context).map_err(in_words)?;
         let session = server.session(client.evaluation_keys().map_err(in_words)?).map_err(in_words)?;
         let encrypted = client.encrypt(sample.data()).map_err(in_words)?;
+        let evaluation = Instant::now();
         let answer = session.evaluate(encrypted).map_err(in_words)?;
+        row.evaluation_seconds = Some(evaluation.elapsed().as_secs_f64());
         let answer = client.decrypt(&answer).map_err(in_words)?;
         row.encrypted_seconds = Some(start.elapsed().as_secs_f64());
         row.refused = answer.overflow;
         row.encrypted = Some(distance(answer.logits(), expected)? / largest);
+        row.encrypted_class = Some(class(answer.logits()) == class(expected));
     }
     Ok(())
 }
 
-fn compile(model: &Path, calibration: &Path, import: ImportOptions) -> Result<Arc<Program>, String> {
+fn compile(
+    model: &Path,
+    calibration: &Path,
+    import: ImportOptions,
+    limits: Limits,
+) -> Result<Arc<Program>, String> {
+    let max_ram = limits.asked.then(|| ByteSize((limits.gib * f64::from(1 << 30)) as u64));
     let request = Request {
-        options: CompileOptions::default(),
+        options: CompileOptions { max_ram, ..CompileOptions::default() },
         calibration: Calibration::Images(calibration.into()),
         import,
         notes: Vec::new(),

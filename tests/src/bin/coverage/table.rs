@@ -23,8 +23,66 @@ classes the column *classes* means little. A quantised model is read as the netw
 that it stands for, so it differs in the clear from the rounded answers that are expected.
 ";
 
-/// The page of all rows; `note` says where and when they were made.
-pub fn page(cases: &Path, note: &str, rows: &[(Case, Row)]) -> String {
+/// The heading of the section on kinds, which stands at the end of the page.
+const KINDS: &str = "## One network of each kind, answered encrypted
+
+A program makes this section:
+
+    cargo run --release -p fhec-tests --bin coverage -- CASES --kinds --encrypt 60 -o docs/coverage.md
+
+Compiles are asked for programs within 10 GiB (`--max-ram`), and those that are predicted to take
+less than a minute are run. Errors are relative to
+the largest expected output: *simulated* is the largest of eight inputs, *encrypted* of the first.
+*Class* says whether the largest output is where it is expected. Seconds are those of one evaluation
+on this machine, keys and weights loaded.
+";
+
+/// `page` with a section on kinds made of `rows`, one for each kind, in place of the one it has.
+pub fn with_kinds(page: &str, note: &str, rows: &[(Case, Row)]) -> String {
+    let mut text = format!("{}\n\n{KINDS}\n", before_kinds(page).trim_end());
+    if !note.is_empty() {
+        let _ = writeln!(text, "{note}\n");
+    }
+    let _ = writeln!(
+        text,
+        "| case | kind | predicted s | GiB | simulated error | encrypted error | class | seconds |\n|---|---|---|---|---|---|---|---|"
+    );
+    for ((case, row), (kind, _)) in rows.iter().zip(&crate::kinds::KINDS) {
+        let plan = row.plan.map_or(" | ".to_string(), |(_, _, s, gib)| format!("{s:.1} | {gib:.1}"));
+        let error = |error: Option<f64>| error.map_or(String::new(), bits);
+        let ended = row.error.iter().chain(&row.stopped).cloned().collect::<Vec<_>>().join("; ");
+        let encrypted = match row.encrypted {
+            Some(found) => format!("{}{}", bits(found), if row.refused { " refused" } else { "" }),
+            None if ended.is_empty() && row.plan.is_some() => "beyond the limits".into(),
+            None => ended.replace('|', "\\|"),
+        };
+        let class = match row.encrypted_class {
+            _ if !row.is_class_list => "no classes",
+            Some(true) => "same",
+            Some(false) => "another",
+            None => "",
+        };
+        let seconds = row.evaluation_seconds.map_or(String::new(), |s| format!("{s:.1}"));
+        let (name, simulated) = (case.name(), error(row.simulated));
+        let _ =
+            writeln!(text, "| {name} | {kind} | {plan} | {simulated} | {encrypted} | {class} | {seconds} |");
+    }
+    text
+}
+
+/// `page` with the section on kinds that another one has.
+pub fn with_kinds_of(page: &str, other: &str) -> String {
+    let section = &other[before_kinds(other).len()..];
+    if section.is_empty() { page.into() } else { format!("{}\n\n{section}", page.trim_end()) }
+}
+
+fn before_kinds(page: &str) -> &str {
+    let heading = KINDS.lines().next().unwrap_or_default();
+    page.find(heading).map_or(page, |at| &page[..at])
+}
+
+/// The page of all rows and of cases `without` inputs; `note` says where and when they were made.
+pub fn page(cases: &Path, note: &str, rows: &[(Case, Row)], without: &[Case]) -> String {
     let count = |keep: &dyn Fn(&Row) -> bool| rows.iter().filter(|(_, row)| keep(row)).count();
     let mut text = format!("{HEAD}\n");
     if !note.is_empty() {
@@ -68,6 +126,14 @@ pub fn page(cases: &Path, note: &str, rows: &[(Case, Row)]) -> String {
             error(row.simulated),
             error(row.encrypted),
             seconds(row.encrypted_seconds),
+        );
+    }
+    if !without.is_empty() {
+        let names: Vec<String> = without.iter().map(Case::name).collect();
+        let _ = writeln!(
+            text,
+            "\nModels without inputs are no cases. They are imported:\n\n{}",
+            names.iter().map(|name| format!("- {name}\n")).collect::<String>().trim_end()
         );
     }
     text
