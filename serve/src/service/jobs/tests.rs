@@ -1,4 +1,9 @@
+use std::fs;
+use std::time::{Duration, SystemTime};
+
 use super::*;
+use crate::digest::Digest;
+use crate::receipt::Receipt;
 use crate::service::Access;
 
 /// A state with one principal's keys, and jobs of them: `ended` that have ended, each a second
