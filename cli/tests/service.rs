@@ -15,6 +15,7 @@ use binary::{fhec, succeeds};
 use fhec_serve::api::JobState;
 use fhec_serve::digest::Digest;
 use fhec_serve::remote::{Connection, Remote, Settings};
+use rcgen::{KeyPair, PKCS_ED25519};
 use served::{Place, digit};
 
 fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -115,6 +116,40 @@ fn from_nothing_to_an_answer() {
     assert_eq!(jobs.lines().filter(|line| line.contains("done in")).count(), 4, "{jobs}");
     // Nothing that ends a service leaves it without an end.
     served.stop();
+
+    // With a key for it receipts are signed, and `verify` knows whose signature it is.
+    for name in ["ours", "theirs"] {
+        let pair = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
+        fs::write(place.path(name), pair.serialize_pem()).expect("a file");
+        fs::write(place.path(&format!("{name}.pub")), pair.public_key_pem()).expect("a file");
+    }
+    let (ours, theirs) = (place.path("ours.pub"), place.path("theirs.pub"));
+    let unsigned = fhec(&["verify", &receipt, "--public-key", &ours]);
+    let errors = String::from_utf8_lossy(&unsigned.stderr).into_owned();
+    assert!(!unsigned.status.success() && errors.contains("is not signed"), "{errors}");
+    let served = place.serve(&["--no-auth", "--receipt-key", &place.path("ours")]);
+    let fourth = served.classify(&home, &["mnist", &digit("1_a"), "--keep", &kept]);
+    assert_eq!(fourth["class"], 1);
+    let text = succeeds(&["verify", &receipt, "--public-key", &ours, "--answer", &answer]);
+    assert!(text.contains("signature, answer"), "{text}");
+    let foreign = fhec(&["verify", &receipt, "--public-key", &theirs]);
+    let errors = String::from_utf8_lossy(&foreign.stderr).into_owned();
+    assert!(!foreign.status.success() && errors.contains("not one of"), "{errors}");
+    let text = fs::read_to_string(&receipt).expect("a receipt");
+    fs::write(&receipt, text.replace("\"mnist\"", "\"other\"")).expect("a file");
+    assert!(!fhec(&["verify", &receipt, "--public-key", &ours]).status.success());
+    served.stop();
+    let nothing = fhec(&[
+        "serve",
+        &place.path("models"),
+        "--no-auth",
+        "--state",
+        &place.path("state"),
+        "--receipt-key",
+        &ours,
+    ]);
+    let errors = String::from_utf8_lossy(&nothing.stderr).into_owned();
+    assert!(!nothing.status.success() && errors.contains("no Ed25519 private key"), "{errors}");
 }
 
 #[test]

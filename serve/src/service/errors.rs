@@ -12,6 +12,7 @@ use fhec_roles::files::FileError;
 use thiserror::Error;
 
 use crate::api::{Code, Problem};
+use crate::receipt::KeyError;
 use crate::tokens::TokenError;
 
 /// Why a service does not start.
@@ -48,6 +49,8 @@ pub enum ServiceError {
     TooLittle { what: &'static str, least: u64 },
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    #[error(transparent)]
+    ReceiptKey(#[from] KeyError),
     #[error("{}: {reason}", .path.display())]
     Tls { path: PathBuf, reason: String },
     #[error("another service has the state in {}: stop it, or name another folder", .0.display())]

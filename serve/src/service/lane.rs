@@ -158,6 +158,11 @@ fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
         keys: job.record.keys,
         image: job.record.image,
         answer: Digest::of(&answer),
+        signature: None,
+    };
+    let receipt = match &service.receipt_key {
+        Some(key) => receipt.signed(key),
+        None => receipt,
     };
     match service.jobs.answered(job, &answer, receipt, seconds) {
         Ok(true) => Ok(seconds),

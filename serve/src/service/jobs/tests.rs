@@ -94,6 +94,7 @@ fn a_job_that_cannot_end_is_tried_again() {
         keys: digest,
         image: digest,
         answer: digest,
+        signature: None,
     };
     jobs.answered(&job, b"answer", receipt.clone(), 1.0).unwrap_err();
     jobs.failed(&job, overdue());
