@@ -125,6 +125,9 @@ struct ServeArgs {
     /// Seconds that a client may be silent in the middle of a request
     #[arg(long, value_name = "SECONDS", default_value = "15")]
     patience: NonZeroU64,
+    /// Seconds that a whole body may take
+    #[arg(long, value_name = "SECONDS", default_value = "120")]
+    body_time: NonZeroU64,
 }
 
 #[derive(Serialize)]
@@ -203,6 +206,7 @@ fn options(args: &ServeArgs, common: &Common) -> Result<Options> {
     options.grace = Duration::from_secs(args.grace);
     (options.chunk_bytes, options.connections) = (args.chunk.0, args.connections.get());
     options.receipt_key = args.receipt_key.clone();
+    options.body_time = Duration::from_secs(args.body_time.get());
     options.patience = Duration::from_secs(args.patience.get());
     Ok(options)
 }

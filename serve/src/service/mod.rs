@@ -19,6 +19,7 @@ mod queue;
 mod resident;
 mod routes;
 mod shares;
+mod strangers;
 mod tls;
 
 use std::net::SocketAddr;
