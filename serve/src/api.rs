@@ -55,9 +55,10 @@ pub struct AnnounceKeys {
     /// The model that the keys are for.
     pub model: String,
     /// BLAKE3 of the whole key file: the name of the keys from now on.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub keys: Digest,
     /// Bytes of the key file.
+    #[schema(minimum = 1)]
     pub length: u64,
 }
 
@@ -180,6 +181,9 @@ pub struct Problem {
     /// Where the upload is, for [`Code::WrongOffset`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// The detail once more, where the Open Inference Protocol wants it: below `/v2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 macro_rules! codes {
@@ -274,6 +278,7 @@ impl Problem {
             code,
             retry_after: None,
             offset: None,
+            error: None,
         }
     }
 
