@@ -54,6 +54,10 @@ pub struct OptionArgs {
     batch: Option<NonZeroUsize>,
     #[arg(long, value_enum, help = placement_help())]
     bootstrap_placement: Option<BootstrapPlacement>,
+    /// Ask clients for keys that follow from the ring alone, not from the layers: the file of keys
+    /// tells nothing of the network then, and is several times as large (docs/serving.md)
+    #[arg(long)]
+    generic_keys: bool,
     /// Verify the program after every pass
     #[arg(long)]
     verify_each: bool,
@@ -78,6 +82,7 @@ impl OptionArgs {
         options.batch = self.batch.or(options.batch);
         options.bootstrap_placement = self.bootstrap_placement.or(options.bootstrap_placement);
         options.max_ram = max_ram.or(options.max_ram);
+        options.generic_keys |= self.generic_keys;
         options.encrypt_softmax |= self.encrypt_softmax;
         options.verify_each |= self.verify_each;
         Ok(options)

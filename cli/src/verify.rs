@@ -36,8 +36,8 @@ pub struct Args {
     /// The encrypted answer
     #[arg(long, value_name = "CT")]
     answer: Option<PathBuf>,
-    /// Public key that the receipt has to be signed with (Ed25519, PEM): what the service's operator
-    /// has published, not what comes with the receipt
+    /// Public key that the receipt has to be signed with (Ed25519, PEM): the one that the service's
+    /// operator has published, not the one that comes with the receipt
     #[arg(long, value_name = "FILE")]
     public_key: Option<PathBuf>,
     /// Evaluate the program on the image again and compare the answer

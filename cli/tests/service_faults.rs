@@ -300,8 +300,8 @@ fn an_evaluation_goes_on_from_its_last_layer() {
     assert_eq!(counter(&served, &operator, "fhec_jobs_resumed_total"), 1);
 }
 
-/// A client that is killed at random moments, from making keys to waiting for its answer, finds what
-/// it had done when it comes back.
+/// A client that is killed at random moments, from making keys to waiting for its answer, finds
+/// what it had done when it comes back.
 #[test]
 fn killed_clients_come_back() {
     let place = Place::new();

@@ -1,5 +1,5 @@
-//! Clients that strain a service: slow ones, silent ones, those who send far too much, and those who
-//! send the same again. Others are answered all the while.
+//! Clients that strain a service: slow ones, silent ones, those who send far too much, and those
+//! who send the same again. Others are answered all the while.
 
 mod binary;
 mod served;
@@ -16,7 +16,7 @@ use fhec_serve::digest::Digest;
 use served::requests::send;
 use served::{Place, Served, of_repository};
 
-/// A second in which others are answered, however slow this machine is at the moment.
+/// Others are answered within this time, however slow this machine is at the moment.
 const SOON: Duration = Duration::from_secs(5);
 
 /// Asserts that `token` is answered soon.

@@ -64,8 +64,8 @@ impl Place {
         Served::start(&[&[&self.path("models")[..], "--state", &self.path("state")], arguments].concat())
     }
 
-    /// A service whose state is a disk of its own with so many bytes: a tmpfs, in a namespace of the
-    /// service's process. `None` where this machine allows no such thing, which is said.
+    /// A service whose state is a disk of its own with so many bytes: a tmpfs, in a namespace of
+    /// the service's process. `None` where this machine allows no such thing, which is said.
     pub fn serve_on_small_disk(&self, bytes: u64, arguments: &[&str]) -> Option<Served> {
         let state = self.path("state");
         fs::create_dir_all(&state).expect("a folder");
