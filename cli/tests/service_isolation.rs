@@ -218,6 +218,8 @@ fn tokens_are_taken_back_while_the_service_runs() {
     let none = Digest::of(b"none").to_string();
     let refused = request(&served, &endpoint, Some(&alice), &none, "", &[("idempotency-key", "one")]);
     assert_eq!(refused.code(), "bad_request");
+    // Clients of that protocol look for another member.
+    assert_eq!(refused.json()["error"], refused.json()["detail"]);
     // Tokens are taken back while the service runs.
     let path = place.path("tokens");
     let text = fs::read_to_string(&path).expect("a file");

@@ -181,9 +181,6 @@ pub struct Problem {
     /// Where the upload is, for [`Code::WrongOffset`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// The detail once more, where the Open Inference Protocol wants it: below `/v2`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
 }
 
 macro_rules! codes {
@@ -278,7 +275,6 @@ impl Problem {
             code,
             retry_after: None,
             offset: None,
-            error: None,
         }
     }
 

@@ -10,7 +10,7 @@ use axum::routing::{delete, get, patch, post};
 
 use super::Service;
 use super::access::authenticate;
-use super::errors::not_found;
+use super::errors::{for_protocol, not_found};
 use super::handlers::{inference, jobs, keys, models, operations};
 use crate::api::{Code, Problem};
 
@@ -85,11 +85,7 @@ async fn as_problems(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
     if let Some(problem) = response.extensions().get::<Problem>() {
-        if !of_protocol {
-            return response;
-        }
-        let error = Some(problem.detail.clone());
-        return Problem { error, ..problem.clone() }.into_response();
+        return if of_protocol { for_protocol(problem) } else { response };
     }
     if !status.is_client_error() {
         return response;
