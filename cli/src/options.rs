@@ -58,6 +58,10 @@ pub struct OptionArgs {
     /// calibration inputs that nothing was fitted to
     #[arg(long)]
     allow_inaccurate: bool,
+    /// Ask clients for keys that follow from the ring alone, not from the layers: the file of keys
+    /// tells nothing of the network then, and is several times as large (docs/serving.md)
+    #[arg(long)]
+    generic_keys: bool,
     /// Verify the program after every pass
     #[arg(long)]
     verify_each: bool,
@@ -82,6 +86,7 @@ impl OptionArgs {
         options.batch = self.batch.or(options.batch);
         options.bootstrap_placement = self.bootstrap_placement.or(options.bootstrap_placement);
         options.max_ram = max_ram.or(options.max_ram);
+        options.generic_keys |= self.generic_keys;
         options.encrypt_softmax |= self.encrypt_softmax;
         options.allow_inaccurate |= self.allow_inaccurate;
         options.verify_each |= self.verify_each;

@@ -81,6 +81,9 @@ struct ServeArgs {
     /// certificate is a principal
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
+    /// Sign receipts with this key (Ed25519, PEM; `openssl genpkey -algorithm ed25519` makes one)
+    #[arg(long, value_name = "FILE")]
+    receipt_key: Option<PathBuf>,
     /// Something in front of the service does TLS
     #[arg(long)]
     behind_proxy: bool,
@@ -122,6 +125,9 @@ struct ServeArgs {
     /// Seconds that a client may be silent in the middle of a request
     #[arg(long, value_name = "SECONDS", default_value = "15")]
     patience: NonZeroU64,
+    /// Seconds that a whole body may take
+    #[arg(long, value_name = "SECONDS", default_value = "120")]
+    body_time: NonZeroU64,
 }
 
 #[derive(Serialize)]
@@ -199,6 +205,8 @@ fn options(args: &ServeArgs, common: &Common) -> Result<Options> {
     options.checkpoint_interval = Duration::from_secs(args.checkpoint_interval);
     options.grace = Duration::from_secs(args.grace);
     (options.chunk_bytes, options.connections) = (args.chunk.0, args.connections.get());
+    options.receipt_key = args.receipt_key.clone();
+    options.body_time = Duration::from_secs(args.body_time.get());
     options.patience = Duration::from_secs(args.patience.get());
     Ok(options)
 }

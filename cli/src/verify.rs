@@ -7,7 +7,7 @@ use fhec_roles::files;
 use fhec_roles::{Server, context, exchange};
 use fhec_runtime::exec::Control;
 use fhec_serve::digest::Digest;
-use fhec_serve::receipt::{Part, Receipt, VERSION};
+use fhec_serve::receipt::{Part, PublicKey, Receipt, VERSION};
 use serde::Serialize;
 
 use super::args::Common;
@@ -17,7 +17,8 @@ use super::output::Output;
 ///
 /// A receipt (`fhec remote URL classify --keep DIR`) names program, keys, image and answer by their
 /// digests. With --again the program is evaluated once more: evaluation is deterministic, so an
-/// answer of this program with these keys is the same byte for byte.
+/// answer of this program with these keys is the same byte for byte. With --public-key the
+/// signature of the service is checked.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The receipt
@@ -35,6 +36,10 @@ pub struct Args {
     /// The encrypted answer
     #[arg(long, value_name = "CT")]
     answer: Option<PathBuf>,
+    /// Public key that the receipt has to be signed with (Ed25519, PEM): the one that the service's
+    /// operator has published, not the one that comes with the receipt
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
     /// Evaluate the program on the image again and compare the answer
     #[arg(long, requires_all = ["program", "keys", "image"])]
     again: bool,
@@ -59,6 +64,19 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         receipt.version
     );
     let mut verified = Vec::new();
+    if let Some(path) = &args.public_key {
+        let key = PublicKey::open(path)?;
+        ensure!(
+            receipt.signature.is_some(),
+            "the receipt is not signed: the service has no key for receipts, or did not have it then"
+        );
+        ensure!(
+            receipt.is_signed_by(&key),
+            "the signature is not one of {} for this receipt",
+            path.display()
+        );
+        verified.push("signature");
+    }
     let mut compare = |part, what: &'static str, digest: Digest| {
         ensure!(receipt.names(part, digest), "the receipt is of another {what}");
         verified.push(what);
@@ -83,7 +101,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     }
     if verified.is_empty() {
         bail!(
-            "there is nothing to compare the receipt with: name files (--program, --keys, --image, --answer)"
+            "there is nothing to compare the receipt with: name files (--program, --keys, --image, --answer, --public-key)"
         );
     }
     let out = Output::new(common.json);

@@ -7,14 +7,13 @@ mod served;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use binary::{fhec, succeeds};
 use fhec_serve::api::JobState;
 use fhec_serve::digest::Digest;
-use fhec_serve::remote::{Connection, Remote, Settings};
+use rcgen::{KeyPair, PKCS_ED25519};
 use served::{Place, digit};
 
 fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -115,6 +114,40 @@ fn from_nothing_to_an_answer() {
     assert_eq!(jobs.lines().filter(|line| line.contains("done in")).count(), 4, "{jobs}");
     // Nothing that ends a service leaves it without an end.
     served.stop();
+
+    // With a key for it receipts are signed, and `verify` knows whose signature it is.
+    for name in ["ours", "theirs"] {
+        let pair = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
+        fs::write(place.path(name), pair.serialize_pem()).expect("a file");
+        fs::write(place.path(&format!("{name}.pub")), pair.public_key_pem()).expect("a file");
+    }
+    let (ours, theirs) = (place.path("ours.pub"), place.path("theirs.pub"));
+    let unsigned = fhec(&["verify", &receipt, "--public-key", &ours]);
+    let errors = String::from_utf8_lossy(&unsigned.stderr).into_owned();
+    assert!(!unsigned.status.success() && errors.contains("is not signed"), "{errors}");
+    let served = place.serve(&["--no-auth", "--receipt-key", &place.path("ours")]);
+    let fourth = served.classify(&home, &["mnist", &digit("1_a"), "--keep", &kept]);
+    assert_eq!(fourth["class"], 1);
+    let text = succeeds(&["verify", &receipt, "--public-key", &ours, "--answer", &answer]);
+    assert!(text.contains("signature, answer"), "{text}");
+    let foreign = fhec(&["verify", &receipt, "--public-key", &theirs]);
+    let errors = String::from_utf8_lossy(&foreign.stderr).into_owned();
+    assert!(!foreign.status.success() && errors.contains("not one of"), "{errors}");
+    let text = fs::read_to_string(&receipt).expect("a receipt");
+    fs::write(&receipt, text.replace("\"mnist\"", "\"other\"")).expect("a file");
+    assert!(!fhec(&["verify", &receipt, "--public-key", &ours]).status.success());
+    served.stop();
+    let nothing = fhec(&[
+        "serve",
+        &place.path("models"),
+        "--no-auth",
+        "--state",
+        &place.path("state"),
+        "--receipt-key",
+        &ours,
+    ]);
+    let errors = String::from_utf8_lossy(&nothing.stderr).into_owned();
+    assert!(!nothing.status.success() && errors.contains("no Ed25519 private key"), "{errors}");
 }
 
 #[test]
@@ -186,98 +219,6 @@ fn keys_of_two_clients_never_mix() {
     // An image under another key is not evaluated with one's own keys.
     let foreign = to_alice.submit("mnist", of_alice.keys, &of_bob.encrypt("1_a"), None, "foreign");
     assert!(foreign.unwrap_err().to_string().contains("key_mismatch"));
-}
-
-/// The service is killed so often, and then left alone.
-const MOST_KILLS: u64 = 25;
-
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Tens of kills at random moments of uploads and evaluations: every accepted job is answered, with
-/// the one right answer, and no key is half there.
-#[test]
-fn killed_services_lose_nothing() {
-    let place = Place::new();
-    let token = place.token("alice", &[]);
-    let tokens = place.path("tokens");
-    let party = place.party("alice");
-    let image = party.encrypt("7_a");
-    let arguments = ["--tokens", &tokens, "--checkpoint-interval", "0", "--chunk", "2MiB"];
-    let served = place.serve(&arguments);
-    let address = served.address.clone();
-    served.stop();
-    let arguments = [&arguments[..], &["--listen", &address]].concat();
-
-    // The client keeps trying while the service comes and goes.
-    let done = AtomicBool::new(false);
-    let url = format!("http://{address}");
-    let (answers, kills) = thread::scope(|scope| {
-        let (done, place, arguments) = (&done, &place, &arguments);
-        let killer = scope.spawn(move || {
-            let (mut kills, mut random) = (0, 0x2545_f491_4f6c_dd1d_u64);
-            while !done.load(Ordering::Relaxed) {
-                let served = place.serve(arguments);
-                for _ in 0..3 {
-                    random ^= random << 13;
-                    random ^= random >> 7;
-                    random ^= random << 17;
-                }
-                // The later, the longer; the last one may end its work.
-                let moment = Duration::from_millis(random % (150 + 40 * kills));
-                let begun = Instant::now();
-                while (begun.elapsed() < moment || kills >= MOST_KILLS) && !done.load(Ordering::Relaxed) {
-                    thread::sleep(Duration::from_millis(5));
-                }
-                served.kill();
-                kills += 1;
-            }
-            kills
-        });
-        // Also where an assertion fails: else nobody ends the killer.
-        let end = SetOnDrop(done);
-        let settings = Settings { token: Some(token.clone()), ..Settings::default() };
-        let connection = Connection::new(&url, &settings).expect("an address");
-        let remote = Remote::new(connection, Duration::from_secs(40));
-        party.upload(&remote);
-        let jobs: Vec<_> = (0..4)
-            .map(|i| remote.submit("mnist", party.keys, &image, None, &format!("job {i}")).expect("accepted"))
-            .collect();
-        let mut answers = Vec::new();
-        for (i, job) in jobs.iter().enumerate() {
-            // Sent again it is the same job.
-            let again = remote.submit("mnist", party.keys, &image, None, &format!("job {i}")).expect("known");
-            assert_eq!(again.id, job.id);
-            let finished = remote.wait(&job.id, &mut |_| ()).expect("it ends");
-            let program = Digest::from(party.interface.program);
-            let answer = remote.answer(&finished, program, party.keys, Digest::of(&image), 1 << 24);
-            answers.push(answer.expect("an answer").0);
-        }
-        assert_eq!(remote.jobs().expect("a list").len(), jobs.len(), "each job is there once");
-        drop(end);
-        (answers, killer.join().expect("kills"))
-    });
-    assert!(kills >= 10, "only {kills} kills");
-    assert_eq!(party.class(&answers[0]), 7);
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "answers differ");
-
-    // What is on disk is whole: as another service sees it, and byte by byte.
-    let served = place.serve(&["--tokens", &tokens]);
-    let keys = served.remote(Some(&token)).keys().expect("a list");
-    assert_eq!((keys.len(), keys[0].keys, keys[0].offset), (1, party.keys, keys[0].length));
-    let state = Path::new(&place.path("state")).join("principals/alice");
-    let found = files_below(&state.join("keys"));
-    let found = found.iter().find(|path| path.ends_with("evaluation.keys")).expect("keys");
-    assert!(fs::read(found).expect("a file") == fs::read(&party.key_file).expect("a file"));
-    for path in files_below(&state.join("jobs")) {
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        assert!(["answer.ct", "done.json", "job.json"].contains(&&name[..]), "{name} is left");
-    }
 }
 
 #[test]

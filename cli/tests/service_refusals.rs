@@ -1,5 +1,4 @@
-//! What a service refuses: strangers, what belongs to others, and requests that are not what they
-//! say.
+//! What a service refuses: requests that are not what they say, and more of them than it can do.
 
 mod binary;
 mod served;
@@ -9,189 +8,14 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fhec_serve::api::{Code, JobState};
 use fhec_serve::digest::Digest;
 use fhec_serve::service::{ROUTES, openapi};
-use serde_json::{Value, json};
+use serde_json::json;
+use served::requests::{Answer, send, silent};
 use served::{Place, Served};
-
-/// Status and body of a response.
-struct Answer {
-    status: u16,
-    retry_after: Option<String>,
-    text: String,
-}
-
-impl Answer {
-    fn code(&self) -> String {
-        let json: Value = serde_json::from_str(&self.text).unwrap_or_default();
-        json["code"].as_str().unwrap_or_default().to_string()
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
-    }
-}
-
-fn send(
-    served: &Served,
-    method: &str,
-    path: &str,
-    token: Option<&str>,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Answer {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(20)))
-        .build()
-        .into();
-    let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", served.url()));
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let response = match body {
-        [] if matches!(method, "GET" | "DELETE") => agent.run(request.body(()).expect("a request")),
-        body => agent.run(request.body(body).expect("a request")),
-    };
-    let mut response = response.expect("an answer");
-    let retry_after = response.headers().get("retry-after");
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_string);
-    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
-    let kind = kind.unwrap_or_default().to_string();
-    let status = response.status().as_u16();
-    if kind == "text/event-stream" {
-        // It may go on for long: that it was opened is what counts.
-        return Answer { status, retry_after, text: String::new() };
-    }
-    let bytes = response.body_mut().read_to_vec().expect("a body");
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    if status >= 400 && status != 503 {
-        assert_eq!(kind, "application/problem+json", "{method} {path}: {text}");
-    }
-    Answer { status, retry_after, text }
-}
-
-/// A path of [`ROUTES`] with names in it.
-fn named(path: &str, model: &str, keys: &str, job: &str) -> String {
-    path.replace("{model}", model).replace("{keys}", keys).replace("{job}", job)
-}
-
-#[test]
-fn what_is_somebody_elses_does_not_exist() {
-    let place = Place::new();
-    let (alice, bob) = (place.token("alice", &[]), place.token("bob", &[]));
-    let watcher = place.token("watcher", &["--operator"]);
-    let served = place.serve(&["--tokens", &place.path("tokens")]);
-    let party = place.party("alice");
-    let remote = served.remote(Some(&alice));
-    party.upload(&remote);
-    let job = remote.submit("mnist", party.keys, &party.encrypt("7_a"), None, "one").expect("accepted");
-    remote.wait(&job.id, &mut |_| ()).expect("it ends");
-    let (keys, none) = (party.keys.to_string(), Digest::of(b"none").to_string());
-    let no_job = "0".repeat(job.id.len());
-    let infer = |keys: &str| {
-        let parameters = json!({ "binary_data_size": 5 });
-        let input =
-            json!({ "name": "ciphertext", "datatype": "BYTES", "shape": [1], "parameters": parameters });
-        json!({ "parameters": { "keys": keys }, "inputs": [input] }).to_string()
-    };
-    // Names of keys are equally long.
-    let json_length = infer(&none).len().to_string();
-    let headers = [
-        ("upload-offset", "0"),
-        ("upload-digest", &none[..]),
-        ("inference-header-content-length", &json_length[..]),
-    ];
-    for (method, path, needs_principal) in ROUTES {
-        let method = method.to_uppercase();
-        let body = |keys: &str| match path {
-            _ if matches!(&method[..], "GET" | "DELETE") => Vec::new(),
-            "/v1/keys" => {
-                let announced = json!({ "model": "mnist", "keys": Digest::of(b"new"), "length": 5 });
-                announced.to_string().into_bytes()
-            }
-            "/v2/models/{model}/infer" => [infer(keys).as_bytes(), &1u32.to_le_bytes(), b"x"].concat(),
-            _ => b"x".to_vec(),
-        };
-        let send = |token: Option<&str>, keys: &str, job: &str| {
-            let mut path = named(path, "mnist", keys, job);
-            if path == "/v1/models/mnist/jobs" {
-                path = format!("{path}?keys={keys}");
-            }
-            send(&served, &method, &path, token, &headers, &body(keys))
-        };
-        if !needs_principal {
-            assert_eq!(send(None, &keys, &job.id).status, 200, "{method} {path}");
-            continue;
-        }
-        // Strangers learn nothing, not even what there is.
-        for token in [None, Some("fhec_0000"), Some(""), Some(&alice[..alice.len() - 1])] {
-            for (keys, job) in [(&keys, &job.id), (&none, &no_job)] {
-                let answer = send(token, keys, job);
-                assert_eq!((answer.status, &answer.code()[..]), (401, "unauthorized"), "{method} {path}");
-            }
-        }
-        // For another principal it is as if there were nothing.
-        let others = send(Some(&bob), &keys, &job.id);
-        let names_keys = ["/v1/models/{model}/jobs", "/v2/models/{model}/infer"].contains(&path);
-        if path.contains("{keys}") || path.contains("{job}") || names_keys {
-            let nothing = send(Some(&bob), &none, &no_job);
-            assert_eq!((others.status, &others.code()[..]), (404, "not_found"), "{method} {path}");
-            assert_eq!((nothing.status, nothing.text), (404, others.text), "{method} {path}");
-        } else if path == "/metrics" {
-            assert_eq!(others.status, 404);
-            let metrics = send(Some(&watcher), &keys, &job.id);
-            assert_eq!(metrics.status, 200);
-            assert!(metrics.text.contains("fhec_jobs_left_total{outcome=\"done\"} 1"), "{}", metrics.text);
-            assert!(
-                !metrics.text.contains(&keys[..16]) && !metrics.text.contains("alice"),
-                "{}",
-                metrics.text
-            );
-        } else {
-            assert!(others.status < 300, "{method} {path}: {}", others.text);
-            assert!(!others.text.contains(&keys) && !others.text.contains(&job.id), "{method} {path}");
-        }
-    }
-    // All of it is still hers.
-    assert_eq!(remote.keys().expect("a list").len(), 1);
-    assert_eq!(remote.jobs().expect("a list")[0].state, JobState::Done);
-    // A path or a method that nobody has.
-    assert_eq!(send(&served, "GET", "/v1/none", Some(&alice), &[], &[]).code(), "not_found");
-    assert_eq!(send(&served, "PATCH", "/v1/jobs", Some(&alice), &[], b"x").code(), "method_not_allowed");
-    // A job that a connection waits for is nobody else's.
-    let once = [&headers[..], &[("idempotency-key", "one")]].concat();
-    let body = [infer(&keys).as_bytes(), &1u32.to_le_bytes(), b"x"].concat();
-    let refused = send(&served, "POST", "/v2/models/mnist/infer", Some(&alice), &once, &body);
-    assert_eq!(refused.code(), "bad_request");
-    assert_eq!(remote.jobs().expect("a list").len(), 1);
-    // Tokens are taken back while the service runs.
-    let path = place.path("tokens");
-    let text = fs::read_to_string(&path).expect("a file");
-    let left: Vec<&str> = text.lines().filter(|line| !line.starts_with("bob ")).collect();
-    fs::write(&path, left.join("\n")).expect("a file");
-    served.signal("-HUP");
-    let begun = Instant::now();
-    while send(&served, "GET", "/v1/models", Some(&bob), &[], &[]).status != 401 {
-        assert!(begun.elapsed() < Duration::from_secs(5), "the token is still taken");
-        thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(send(&served, "GET", "/v1/models", Some(&alice), &[], &[]).status, 200);
-    // All of them, where the file is empty.
-    fs::write(&path, "").expect("a file");
-    served.signal("-HUP");
-    let begun = Instant::now();
-    while send(&served, "GET", "/v1/models", Some(&alice), &[], &[]).status != 401 {
-        assert!(begun.elapsed() < Duration::from_secs(5), "the token is still taken");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// A power cut leaves zeros where the end of an upload was.
 #[test]
@@ -438,18 +262,6 @@ fn queues_have_ends_and_jobs_can_be_taken_back() {
     assert_eq!(send(&served, "DELETE", &last, Some(&alice), &[], &[]).status, 204);
     assert_eq!(send(&served, "GET", &last, Some(&alice), &[], &[]).status, 404);
     assert_eq!(send(&served, "DELETE", &path, Some(&alice), &[], &[]).status, 204);
-}
-
-/// What a connection gets that sends `bytes` and then nothing, and after how long.
-fn silent(served: &Served, bytes: &[u8]) -> (String, Duration) {
-    let mut stream = TcpStream::connect(&served.address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
-    let begun = Instant::now();
-    stream.write_all(bytes).expect("they are sent");
-    let mut text = Vec::new();
-    // The service may close before all is read.
-    let _ = stream.read_to_end(&mut text);
-    (String::from_utf8_lossy(&text).into_owned(), begun.elapsed())
 }
 
 /// A body of this length is refused before it is sent.

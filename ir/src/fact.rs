@@ -66,6 +66,9 @@ pub const STORED_ORDERS: Fact<Option<Vec<StoredOrder>>> = Fact::new("stored_orde
 pub const BATCH: Fact<Option<Batch>> = Fact::new("batch");
 /// What the `bootstrap` ops of a program mean, one per number of slots.
 pub const BOOTSTRAPS: Fact<Vec<BootstrapParams>> = Fact::new("bootstraps");
+/// Whether the keys are those of the ring, so that they tell nothing of the layers; absent where
+/// they are those of the ops.
+pub const GENERIC_KEYS: Fact<Option<bool>> = Fact::new("generic_keys");
 /// Bytes of encoded weights that may be kept between images; absent where all of them may.
 pub const WEIGHT_BYTES: Fact<Option<u64>> = Fact::new("weight_bytes");
 /// The nodes of the model file that values come from.

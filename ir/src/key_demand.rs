@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bootstrap::{BootstrapParams, ProgramBootstrapError};
 use crate::circuit_shape::LinearShape;
 use crate::ckks::{Ckks, Op};
+use crate::fact::GENERIC_KEYS;
 use crate::func::Func;
 use crate::linear_map::LinearMap;
 use crate::packing::residue_bits;
@@ -43,11 +44,47 @@ pub struct Encapsulation {
     pub rotations: BTreeSet<usize>,
 }
 
+/// Whether the keys of `func` are to tell nothing of its layers.
+pub fn has_generic_keys(func: &Func<Ckks>) -> bool {
+    func.fact(GENERIC_KEYS).ok().flatten() == Some(true)
+}
+
 impl KeyDemand {
     /// The keys of `func`: of its ops, and of the bootstraps in its meta, which have to be
     /// bootstraps of `params`.
     pub fn of(func: &Func<Ckks>, params: &Params) -> Result<Self, ProgramBootstrapError> {
-        KeyDemand::of_ops(func).with_bootstraps(func, params)
+        KeyDemand::of_ops(func).with_generic(func, params).with_bootstraps(func, params)
+    }
+
+    /// Baby step of [`KeyDemand::generic`]: the power of two at or above the root of the number of
+    /// slots.
+    pub fn generic_baby_step(params: &Params) -> usize {
+        1 << params.slots().ilog2().div_ceil(2)
+    }
+
+    /// Keys that follow from the ring alone: with them every rotation is one or two key switches,
+    /// by less than the baby step and by a multiple of it. All of them reach the highest level, and
+    /// so do those of products and conjugates.
+    pub fn generic(params: &Params) -> Self {
+        let (step, slots, level) = (KeyDemand::generic_baby_step(params), params.slots(), params.top_level());
+        let rotations = (1..step).chain((step..slots).step_by(step));
+        KeyDemand {
+            relinearization: Some(level),
+            rotations: rotations.map(|steps| (steps, level)).collect(),
+            conjugation: Some(level),
+            encapsulation: None,
+        }
+    }
+
+    /// These keys and, where the meta of `func` asks for them, the generic ones.
+    pub fn with_generic(mut self, func: &Func<Ckks>, params: &Params) -> Self {
+        if has_generic_keys(func) {
+            let KeyDemand { relinearization, rotations, conjugation, .. } = KeyDemand::generic(params);
+            self.relinearization = self.relinearization.max(relinearization);
+            self.conjugation = self.conjugation.max(conjugation);
+            rotations.into_iter().for_each(|(steps, level)| self.rotate(steps, level));
+        }
+        self
     }
 
     /// The keys that the ops of `func` use. Bootstraps bring keys of their own, which are not among
@@ -179,7 +216,50 @@ fn encapsulation_bytes(params: &Params, keys: &Encapsulation) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::{ParamsLiteral, Secret};
+    use crate::prime::ntt_primes_near;
+    use crate::prime_set::PrimeSet;
     use crate::text::{ConstSource, parse_func};
+
+    #[test]
+    fn generic_keys_follow_from_the_ring_alone() {
+        let q: Vec<u64> = ntt_primes_near(1 << 40, 12).take(3).collect();
+        let params = Params::new(ParamsLiteral {
+            name: "test".into(),
+            log_n: 12,
+            levels: PrimeSet::prefixes(1..=q.len()),
+            digit_limbs: 1,
+            q,
+            p: ntt_primes_near((1 << 50) - 1, 12).filter(|&p| p < 1 << 50).take(1).collect(),
+            log_scale: 40,
+            secret: Secret::UniformTernary,
+        });
+        let params = params.unwrap();
+        let generic = KeyDemand::generic(&params);
+        let step = KeyDemand::generic_baby_step(&params);
+        assert_eq!((params.slots(), step, generic.rotations.len()), (2048, 64, 63 + 31));
+        for steps in 1..params.slots() {
+            let parts = [steps % step, steps - steps % step];
+            assert!(parts.iter().all(|part| *part == 0 || generic.rotations.contains_key(part)), "{steps}");
+        }
+        assert!(generic.levels().all(|level| level == params.top_level()));
+        // Programs of one ring ask for the same keys, whatever their ops are.
+        let programs = ["rotate(%0) {steps=5}", "rotate(%0) {steps=64}", "mul(%0, %0)"].map(|op| {
+            let text = format!(
+                "func ckks p {{\n meta generic_keys = true\n input %0 : ct<1, 2048, 2, D2, 2>\n %1 = {op}\n return %1\n}}"
+            );
+            parse_func(&text, &ConstSource::default()).unwrap()
+        });
+        let mut demands: Vec<KeyDemand> = Vec::new();
+        for mut program in programs {
+            // What the ops use and the set has not would show.
+            program.set_fact(GENERIC_KEYS, &Some(true));
+            demands.push(KeyDemand::of(&program, &params).unwrap());
+            program.set_fact(GENERIC_KEYS, &None);
+            assert_ne!(KeyDemand::of(&program, &params).unwrap(), generic);
+        }
+        assert!(demands.iter().all(|demand| *demand == generic));
+    }
 
     #[test]
     fn each_key_reaches_the_highest_level_it_is_used_at() {

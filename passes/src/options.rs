@@ -69,6 +69,8 @@ pub struct CompileOptions {
     pub batch: Option<NonZeroUsize>,
     /// How bootstraps are placed; `None`: as the preset does, or else in the least predicted time.
     pub bootstrap_placement: Option<BootstrapPlacement>,
+    /// Keys that follow from the ring alone, so that they tell clients nothing of the layers.
+    pub generic_keys: bool,
     /// Memory that evaluating may take: keys, ciphertexts, tables and encoded weights. `None`: that
     /// of the preset, or [`MAX_RAM`].
     pub max_ram: Option<ByteSize>,
@@ -99,6 +101,7 @@ impl Default for CompileOptions {
             packing: Packing::default(),
             batch: None,
             bootstrap_placement: None,
+            generic_keys: false,
             max_ram: None,
             precision_bits: None,
             log_scale: None,
@@ -235,6 +238,7 @@ impl CompileOptions {
             packing: self.packing(),
             images: self.batch,
             bootstrap_placement: self.bootstrap_placement(),
+            generic_keys: self.generic_keys,
             fixed: self.preset.map(Preset::params).transpose()?,
             costs: self.costs.clone(),
             verify_each: self.verify_each,

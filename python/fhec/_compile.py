@@ -30,6 +30,7 @@ def compile(
     packing: Literal["auto", "channel", "multiplexed", "pixel"] | None = None,
     batch: int | None = None,
     bootstrap_placement: Literal["optimal", "lazy", "lee2021"] | None = None,
+    generic_keys: bool = False,
     max_ram: Size | None = None,
     precision_bits: float | None = None,
     log_scale: int | None = None,
@@ -79,6 +80,7 @@ def compile(
         packing: How tensors are laid out.
         batch: Images of one run.
         bootstrap_placement: Where ciphertexts are refreshed.
+        generic_keys: Ask clients for keys that tell nothing of the layers.
         max_ram: Memory that an evaluation may take: bytes, or text such as "8GiB".
         precision_bits: Largest output error, in bits below the largest value.
         log_scale: The scale in bits, instead of searching it.
@@ -120,6 +122,7 @@ def compile(
         "packing": packing,
         "batch": batch,
         "bootstrap-placement": bootstrap_placement,
+        "generic-keys": generic_keys,
         "max-ram": max_ram,
         "precision-bits": precision_bits,
         "log-scale": log_scale,

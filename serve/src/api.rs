@@ -55,9 +55,10 @@ pub struct AnnounceKeys {
     /// The model that the keys are for.
     pub model: String,
     /// BLAKE3 of the whole key file: the name of the keys from now on.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub keys: Digest,
     /// Bytes of the key file.
+    #[schema(minimum = 1)]
     pub length: u64,
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`api`] | what goes over the wire as JSON, and the codes of errors |
 //! | [`digest`] | names of keys, programs and files by their content |
-//! | [`receipt`] | what an answer was computed of |
+//! | [`receipt`] | what an answer was computed of, with the signature of the service |
 //! | [`remote`] | the client: models, uploads of keys, jobs, and the folder where it keeps things |
 //! | [`service`] | the server: who may, keys, jobs, evaluations |
 //! | [`tokens`] | the file of the tokens that a server knows |

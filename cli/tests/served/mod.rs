@@ -1,5 +1,9 @@
 //! A service as a process of its own, and a client's things.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+pub mod requests;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -31,7 +35,6 @@ pub struct Place {
     pub folder: TempDir,
 }
 
-#[allow(dead_code, reason = "not every test needs all of it")]
 impl Place {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -61,6 +64,27 @@ impl Place {
         Served::start(&[&[&self.path("models")[..], "--state", &self.path("state")], arguments].concat())
     }
 
+    /// A service whose state is a disk of its own with so many bytes: a tmpfs, in a namespace of
+    /// the service's process. `None` where this machine allows no such thing, which is said.
+    pub fn serve_on_small_disk(&self, bytes: u64, arguments: &[&str]) -> Option<Served> {
+        let state = self.path("state");
+        fs::create_dir_all(&state).expect("a folder");
+        let script = "mount -t tmpfs -o size=$1 none \"$2\" && shift 2 && exec \"$@\"";
+        let bytes = bytes.to_string();
+        let around = ["unshare", "-rm", "sh", "-c", script, "sh", &bytes, &state];
+        let mut trial = Command::new(around[0]);
+        match trial.args(&around[1..]).arg("true").output() {
+            Ok(output) if output.status.success() => {}
+            _ => {
+                eprintln!("skipped: no small disk without `unshare -rm` and a tmpfs");
+                return None;
+            }
+        }
+        let models = self.path("models");
+        let arguments = [&[&models[..], "--state", &state], arguments].concat();
+        Some(Served::start_in(&around, &arguments))
+    }
+
     /// A client with keys, which were made without the command line.
     pub fn party(&self, name: &str) -> Party {
         Party::new(&self.path("mnist.fhec"), &self.folder.path().join(name))
@@ -74,14 +98,19 @@ pub struct Served {
     scheme: &'static str,
 }
 
-#[allow(dead_code, reason = "not every test needs all of it")]
 impl Served {
     fn start(arguments: &[&str]) -> Self {
+        Served::start_in(&[], arguments)
+    }
+
+    /// With the command `around`, which becomes the service.
+    fn start_in(around: &[&str], arguments: &[&str]) -> Self {
         let scheme = if arguments.contains(&"--tls-cert") { "https" } else { "http" };
         let listen: &[&str] =
             if arguments.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
-        command.arg("serve").args(arguments).args(listen).arg("--json");
+        let words = [around, &[env!("CARGO_BIN_EXE_fhec"), "serve"], arguments, listen, &["--json"]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -96,6 +125,23 @@ impl Served {
         let started: Value = serde_json::from_str(&text).expect("JSON");
         let address = started["address"].as_str().expect("an address").to_string();
         Served { child, address, scheme }
+    }
+
+    /// Number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A path as the service sees it, also where that is a disk of its own.
+    pub fn seen(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.id()))
+    }
+
+    /// Bytes of memory that the service has at the moment; only on Linux.
+    pub fn resident_bytes(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
     }
 
     pub fn url(&self) -> String {
@@ -154,7 +200,6 @@ impl Drop for Served {
 }
 
 /// A client of the program, its key file, and images that it has encrypted.
-#[allow(dead_code, reason = "not every test needs all of it")]
 pub struct Party {
     pub interface: Arc<Interface>,
     pub client: Client,
@@ -162,7 +207,6 @@ pub struct Party {
     pub keys: Digest,
 }
 
-#[allow(dead_code, reason = "not every test needs all of it")]
 impl Party {
     fn new(program: &str, folder: &Path) -> Self {
         let interface = fhec_compiler::program::open_interface(Path::new(program), 128).expect("a program");

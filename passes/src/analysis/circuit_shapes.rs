@@ -62,12 +62,12 @@ impl CircuitShapes {
         *self.absorbing.entry(key).or_insert_with(|| absorbed(polynomial, curve).is_some())
     }
 
-    /// Keys of `func` and of its bootstraps.
+    /// Keys of `func` and of its bootstraps, and the generic ones where it has these.
     pub fn keys(&mut self, func: &Func<Ckks>, params: &Params) -> Result<KeyDemand, ProgramBootstrapError> {
         let of_ops = KeyDemand::of_ops_with(func, |map, baby_step| {
             rotation_set(&self.rotations(map, &func.consts), baby_step)
         });
-        of_ops.with_bootstraps(func, params)
+        of_ops.with_generic(func, params).with_bootstraps(func, params)
     }
 }
 

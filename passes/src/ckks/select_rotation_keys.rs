@@ -6,7 +6,7 @@
 //! | Requires | a program that verifies |
 //! | Ensures  | the same function; `meta rotation_keys`: steps and highest level of every rotation key |
 //! | Fails    | [`PassError::Keys`] if even the smallest choice found exceeds the budget |
-//! | Method   | each map takes the baby step that minimises its seconds plus a price per byte of keys that no other op needs; the price starts low and doubles until the keys fit. If they still do not, rotations become sums of powers of two |
+//! | Method   | each map takes the baby step that minimises its seconds plus a price per byte of keys that no other op needs; the price starts low and doubles until the keys fit. If they still do not, rotations become sums of powers of two. With `meta generic_keys` each map takes the fastest of the baby steps whose rotations are among [`KeyDemand::generic`], and other rotations become two of these |
 //! | Tests    | `tests/filetests/ckks/select_rotation_keys/` |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::fact::Fact;
 use fhec_ir::func::{Func, Rewriter};
-use fhec_ir::key_demand::{KeyDemand, switching_key_bytes};
+use fhec_ir::key_demand::{KeyDemand, has_generic_keys, switching_key_bytes};
 use fhec_ir::params::Params;
 use fhec_ir::scale::Level;
 use thiserror::Error;
@@ -83,9 +83,19 @@ pub fn select_rotation_keys(
     shapes: &mut CircuitShapes,
 ) -> Result<(Passed<Ckks>, KeyReport), PassError> {
     let KeyBudget { bytes: budget, other } = budget;
-    let maps = maps(func, params, costs, shapes);
+    let mut maps = maps(func, params, costs, shapes);
     let mut smallest: Option<u64> = None;
-    for split in [false, true] {
+    let splits = match has_generic_keys(func) {
+        true => {
+            let generic = KeyDemand::generic(params).rotations;
+            for map in &mut maps {
+                map.choices.retain(|(_, _, set)| set.iter().all(|steps| generic.contains_key(steps)));
+            }
+            &[Split::Steps(KeyDemand::generic_baby_step(params))][..]
+        }
+        false => &[Split::Whole, Split::Powers],
+    };
+    for &split in splits {
         let mut price = SECONDS_PER_BYTE;
         let mut previous = None;
         for _ in 0..MAX_DOUBLINGS {
@@ -111,6 +121,17 @@ pub fn select_rotation_keys(
     }
     let (needed, budget) = (smallest.unwrap_or(0), budget.unwrap_or(u64::MAX));
     Err(PassError::Keys { keys: KeyBudgetError { needed, budget }, other })
+}
+
+/// What becomes of rotations.
+#[derive(Clone, Copy, Debug)]
+enum Split {
+    /// They stay.
+    Whole,
+    /// Sums of powers of two.
+    Powers,
+    /// Less than this baby step, and a multiple of it.
+    Steps(usize),
 }
 
 /// A map with, for every baby step, its seconds and rotations.
@@ -149,7 +170,7 @@ fn choose_steps(
     func: &Func<Ckks>,
     params: &Params,
     maps: &[MapChoices],
-    split: bool,
+    split: Split,
     price: f64,
 ) -> Vec<usize> {
     const MAX_SWEEPS: usize = 4;
@@ -213,12 +234,15 @@ fn choose_steps(
     chosen
 }
 
-/// A rotation, or the powers of two it is a sum of.
-fn parts(steps: usize, split: bool) -> Vec<usize> {
-    match (steps, split) {
-        (0, _) => Vec::new(),
-        (_, false) => vec![steps],
-        _ => (0..usize::BITS).filter(|bit| steps >> bit & 1 == 1).map(|bit| 1 << bit).collect(),
+/// A rotation, or what it is a sum of.
+fn parts(steps: usize, split: Split) -> Vec<usize> {
+    match split {
+        _ if steps == 0 => Vec::new(),
+        Split::Whole => vec![steps],
+        Split::Powers => (0..usize::BITS).filter(|bit| steps >> bit & 1 == 1).map(|bit| 1 << bit).collect(),
+        Split::Steps(step) => {
+            [steps % step, steps - steps % step].into_iter().filter(|&part| part != 0).collect()
+        }
     }
 }
 
@@ -226,7 +250,7 @@ fn rewrite(
     func: &Func<Ckks>,
     maps: &[MapChoices],
     chosen: &[usize],
-    split: bool,
+    split: Split,
 ) -> Result<(Rewriter<Ckks>, usize), String> {
     let mut rewriter = Rewriter::same_stage(func);
     let mut split_count = 0;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::entity::Value;
+use fhec_ir::fact::GENERIC_KEYS;
 use fhec_ir::func::Func;
 use fhec_ir::packed::Packed;
 use fhec_ir::params::Params;
@@ -45,6 +46,8 @@ pub struct CkksOptions<'a> {
     pub bootstrap_placement: BootstrapPlacement,
     /// Bytes that evaluating may take; `None` for any number.
     pub ram: Option<u64>,
+    /// Keys that follow from the ring alone, so that they tell nothing of the layers.
+    pub generic_keys: bool,
     /// Prices.
     pub costs: &'a CostTable,
     /// Run the verifier after each pass in release builds too.
@@ -116,6 +119,9 @@ pub fn run_ckks<'a>(
         // A program that refreshes nothing holds no bootstrap, and asks for none of its keys.
         if let Some(bootstrap) = bootstrap.as_ref().filter(|_| placement.bootstraps() > 0) {
             BootstrapParams::set_in_program(&mut func, &vec![bootstrap.clone()]);
+        }
+        if options.generic_keys {
+            func.set_fact(GENERIC_KEYS, &Some(true));
         }
         sites = Sites(refreshed);
         let words = format!("{} levels", params.top_level());

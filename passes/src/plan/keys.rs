@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fhec_ir::bootstrap::BootstrapParams;
-use fhec_ir::key_demand::{KeyDemand, switching_key_bytes};
+use fhec_ir::key_demand::{KeyDemand, has_generic_keys, switching_key_bytes};
 use fhec_ir::plan::{KeyKind, KeyRow};
 use fhec_ir::scale::Level;
 
@@ -40,6 +40,11 @@ pub(super) fn key_rows(
     bootstraps.iter().for_each(|bootstrap| of_bootstraps.bootstrap(bootstrap, params));
     for (name, level) in names(&of_bootstraps) {
         note(&mut rows, name, level).bootstraps = true;
+    }
+    if has_generic_keys(program) {
+        for (name, level) in names(&KeyDemand::generic(params)) {
+            note(&mut rows, name, level);
+        }
     }
     // Those of the raising are one row.
     let raising = KeyDemand { encapsulation: of_bootstraps.encapsulation, ..KeyDemand::default() };

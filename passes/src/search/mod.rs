@@ -55,6 +55,8 @@ pub struct SearchOptions {
     pub images: Option<NonZeroUsize>,
     /// How bootstraps are placed.
     pub bootstrap_placement: BootstrapPlacement,
+    /// Keys that follow from the ring alone, so that they tell nothing of the layers.
+    pub generic_keys: bool,
     /// Parameters to take instead of searching for some.
     pub fixed: Option<FixedParams>,
     /// Prices.
@@ -77,6 +79,7 @@ impl SearchOptions {
         CkksOptions {
             bootstrap_placement: self.bootstrap_placement,
             ram: self.params.ram,
+            generic_keys: self.generic_keys,
             costs: &self.costs,
             verify_each: self.verify_each,
         }

@@ -10,6 +10,7 @@ use axum::response::Response;
 
 use super::errors::ServiceError;
 use super::handlers::discard;
+use super::strangers::Stranger;
 use super::{Access, Options, Service};
 use crate::api::{Code, Problem};
 use crate::tokens::{Holder, Tokens};
@@ -25,8 +26,10 @@ pub(super) struct Principal {
 }
 
 /// What the connection tells of the peer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Peer {
+    /// Told when it is known whose the connection is.
+    pub(super) stranger: Option<Arc<Stranger>>,
     /// Name of the principal whose certificate it has: the certificate's digest.
     pub(super) certificate: Option<Arc<str>>,
 }
@@ -135,6 +138,9 @@ pub(super) async fn authenticate(
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
     match service.doors.principal(request.headers(), &peer) {
         Ok(principal) => {
+            if let Some(stranger) = &peer.stranger {
+                stranger.is_known();
+            }
             request.extensions_mut().insert(principal);
             Ok(next.run(request).await)
         }

@@ -9,9 +9,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fhec_roles::RoleError;
 use fhec_roles::files::FileError;
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::api::{Code, Problem};
+use crate::receipt::KeyError;
 use crate::tokens::TokenError;
 
 /// Why a service does not start.
@@ -48,6 +50,8 @@ pub enum ServiceError {
     TooLittle { what: &'static str, least: u64 },
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    #[error(transparent)]
+    ReceiptKey(#[from] KeyError),
     #[error("{}: {reason}", .path.display())]
     Tls { path: PathBuf, reason: String },
     #[error("another service has the state in {}: stop it, or name another folder", .0.display())]
@@ -69,20 +73,36 @@ pub(super) const PROBLEM: &str = "application/problem+json";
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = self.retry_after;
-        let unauthorized = self.code == Code::Unauthorized;
-        let mut response = (status, Json(self)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if unauthorized {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
+        let mut response = response_of(&self, &self);
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+/// The same for clients of the Open Inference Protocol, which look for a member `error`.
+pub(super) fn for_protocol(problem: &Problem) -> Response {
+    #[derive(Serialize)]
+    struct WithError<'a> {
+        #[serde(flatten)]
+        problem: &'a Problem,
+        error: &'a str,
+    }
+    response_of(problem, &WithError { problem, error: &problem.detail })
+}
+
+/// A response with `json`, which says what `problem` is.
+fn response_of(problem: &Problem, json: &impl Serialize) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, Json(json)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+    if let Some(seconds) = problem.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if problem.code == Code::Unauthorized {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 /// What a caller is told of a failure of the server: the log has the rest.

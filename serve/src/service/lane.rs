@@ -132,7 +132,12 @@ fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
     let mut checkpoints =
         Checkpoints::new(job.checkpoint_path(), context, identity, &program.schedule, interval);
     let known = match checkpoints.resume(&program.schedule) {
-        Ok(found) => found.map(|checkpoint| checkpoint.values).unwrap_or_default(),
+        Ok(None) => Default::default(),
+        Ok(Some(checkpoint)) => {
+            service.metrics.job_resumed();
+            job.reached(checkpoint.next, model.layers.of_op.get(checkpoint.next).copied());
+            checkpoint.values
+        }
         Err(error) => {
             // Nothing but time is lost.
             tracing::warn!(target: "fhec::serve", job = job.id, "begins afresh: {error}");
@@ -158,6 +163,11 @@ fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
         keys: job.record.keys,
         image: job.record.image,
         answer: Digest::of(&answer),
+        signature: None,
+    };
+    let receipt = match &service.receipt_key {
+        Some(key) => receipt.signed(key),
+        None => receipt,
     };
     match service.jobs.answered(job, &answer, receipt, seconds) {
         Ok(true) => Ok(seconds),

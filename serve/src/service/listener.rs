@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Options;
 use super::access::Peer;
+use super::strangers::{Stranger, Strangers};
 use super::tls;
 
 /// Memory of a connection for heads and parts of bodies.
@@ -23,6 +24,8 @@ const BUFFER_BYTES: usize = 1 << 16;
 const MOST_HEADERS: usize = 64;
 /// A connection that lives longer is closed after the request that runs, which has as long again.
 const MOST_LIFE: Duration = Duration::from_secs(3600);
+/// A connection that gives way to another one has so long to end.
+const GIVES_WAY: Duration = Duration::from_millis(200);
 /// Connections have so long to end when the service does.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -35,6 +38,7 @@ pub(super) async fn serve(
     drain: impl Future<Output = ()>,
 ) {
     let room = Arc::new(Semaphore::new(options.connections));
+    let strangers = Strangers::default();
     let ending = watch::Sender::new(false);
     let patience = options.patience;
     tokio::pin!(drain);
@@ -52,14 +56,25 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+        let mut permit = Arc::clone(&room).try_acquire_owned().ok();
+        if permit.is_none() && strangers.oldest_leaves() {
+            let left = tokio::time::timeout(GIVES_WAY, Arc::clone(&room).acquire_owned()).await;
+            permit = left.ok().and_then(Result::ok);
+        }
+        let Some(permit) = permit else {
             tracing::debug!(target: "fhec::serve", "a connection more than allowed is closed");
             continue;
         };
         let (tls, router, ending) = (tls.clone(), router.clone(), ending.subscribe());
+        let stranger = Arc::new(strangers.enter());
         tokio::spawn(async move {
             let _permit = permit;
-            connection(stream, tls, router, ending, patience).await;
+            tokio::select! {
+                () = connection(stream, tls, router, ending, patience, Arc::clone(&stranger)) => {}
+                () = stranger.gives_way() => {
+                    tracing::debug!(target: "fhec::serve", "a connection of nobody known gives way");
+                }
+            }
         });
     }
     drop(listener);
@@ -75,6 +90,7 @@ async fn connection(
     router: Router,
     ending: watch::Receiver<bool>,
     patience: Duration,
+    stranger: Arc<Stranger>,
 ) {
     let _ = stream.set_nodelay(true);
     // A peer that takes nothing of what it asked for ends its connection.
@@ -82,10 +98,17 @@ async fn connection(
     stream.set_write_timeout(Some(patience));
     let stream = Box::pin(stream);
     match tls {
-        None => exchange(stream, Peer::default(), router, ending, patience).await,
+        None => {
+            let peer = Peer { certificate: None, stranger: Some(stranger) };
+            exchange(stream, peer, router, ending, patience).await;
+        }
         Some(tls) => match tokio::time::timeout(patience, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
-                let peer = Peer { certificate: tls::principal(stream.get_ref().1) };
+                let certificate = tls::principal(stream.get_ref().1);
+                if certificate.is_some() {
+                    stranger.is_known();
+                }
+                let peer = Peer { certificate, stranger: Some(stranger) };
                 exchange(stream, peer, router, ending, patience).await;
             }
             Ok(Err(error)) => tracing::debug!(target: "fhec::serve", "no TLS: {error}"),

@@ -30,6 +30,7 @@ pub(super) struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
     jobs: Family<Outcome, Counter>,
+    resumed: Counter,
     seconds: Family<OfModel, Histogram>,
     uploaded: Counter,
     loads: Counter,
@@ -45,6 +46,7 @@ impl Metrics {
             registry: Registry::default(),
             requests: Family::default(),
             jobs: Family::default(),
+            resumed: Counter::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.0, 18))),
             uploaded: Counter::default(),
             loads: Counter::default(),
@@ -54,6 +56,8 @@ impl Metrics {
         };
         registry.register("requests", "Requests by route and status", metrics.requests.clone());
         registry.register("jobs_left", "Jobs that lanes have left, by outcome", metrics.jobs.clone());
+        let help = "Evaluations that went on from a checkpoint";
+        registry.register("jobs_resumed", help, metrics.resumed.clone());
         let help = "Time of evaluations that gave an answer";
         registry.register_with_unit("evaluation", help, Unit::Seconds, metrics.seconds.clone());
         let help = "Bytes of key files that have arrived";
@@ -72,6 +76,10 @@ impl Metrics {
 
     pub(super) fn job_left(&self, outcome: &'static str) {
         self.jobs.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(super) fn job_resumed(&self) {
+        self.resumed.inc();
     }
 
     pub(super) fn evaluated(&self, model: &str, seconds: f64) {

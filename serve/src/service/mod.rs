@@ -19,6 +19,7 @@ mod queue;
 mod resident;
 mod routes;
 mod shares;
+mod strangers;
 mod tls;
 
 use std::net::SocketAddr;
@@ -39,6 +40,8 @@ use keys::KeyStore;
 use metrics::Metrics;
 pub use routes::ROUTES;
 use shares::Shares;
+
+use crate::receipt::SigningKey;
 
 /// Who may use the service.
 #[derive(Clone, Debug)]
@@ -111,6 +114,8 @@ pub struct Options {
     pub patience: Duration,
     /// A whole body has to come within this time.
     pub body_time: Duration,
+    /// Private key that receipts are signed with: Ed25519, PKCS #8 as PEM.
+    pub receipt_key: Option<PathBuf>,
 }
 
 impl Options {
@@ -140,6 +145,7 @@ impl Options {
             connections: 256,
             patience: Duration::from_secs(15),
             body_time: Duration::from_secs(120),
+            receipt_key: None,
         }
     }
 }
@@ -161,6 +167,7 @@ pub(crate) struct Service {
     metrics: Metrics,
     bodies: Shares,
     streams: Shares,
+    receipt_key: Option<SigningKey>,
     draining: AtomicBool,
     /// Set when nothing more comes: streams of events end.
     ended: tokio::sync::watch::Sender<bool>,
@@ -188,6 +195,7 @@ impl Bound {
     pub fn new(models: Vec<(String, Arc<Program>)>, options: Options) -> Result<Self, ServiceError> {
         access::check(&options)?;
         let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        let receipt_key = options.receipt_key.as_deref().map(SigningKey::open).transpose()?;
         let doors = Doors::open(&options.access)?;
         let catalogue = Catalogue::new(models)?;
         let folder = StateFolder::claim(&options.state)?;
@@ -207,6 +215,7 @@ impl Bound {
             metrics,
             bodies: Shares::new(BODIES, BODIES_OF_ONE),
             streams: Shares::new(usize::MAX, STREAMS_OF_ONE),
+            receipt_key,
             draining: AtomicBool::new(false),
             ended: tokio::sync::watch::Sender::new(false),
         };

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
 
 use super::Service;
 use super::access::authenticate;
-use super::errors::{PROBLEM, not_found};
+use super::errors::{for_protocol, not_found};
 use super::handlers::{inference, jobs, keys, models, operations};
 use crate::api::{Code, Problem};
 
@@ -79,12 +78,16 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
         .with_state(Arc::clone(service))
 }
 
-/// Gives what the router and its extractors refuse by themselves the form of all other errors.
+/// Gives what the router and its extractors refuse by themselves the form of all other errors, and
+/// errors of the Open Inference Protocol the member that its clients look for.
 async fn as_problems(request: Request, next: Next) -> Response {
+    let of_protocol = request.uri().path().starts_with("/v2/");
     let response = next.run(request).await;
     let status = response.status();
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    if !status.is_client_error() || kind.is_some_and(|kind| kind.as_bytes() == PROBLEM.as_bytes()) {
+    if let Some(problem) = response.extensions().get::<Problem>() {
+        return if of_protocol { for_protocol(problem) } else { response };
+    }
+    if !status.is_client_error() {
         return response;
     }
     let code = Code::ALL.iter().find(|code| code.status() == status.as_u16());

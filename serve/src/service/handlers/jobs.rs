@@ -39,6 +39,7 @@ pub(crate) struct Submission {
     /// Name of the keys
     keys: String,
     /// Seconds after which the answer is of no use
+    #[param(minimum = 1, maximum = 31_622_400)]
     deadline: Option<u64>,
 }
 
@@ -174,9 +175,19 @@ pub(crate) async fn get(
     Ok(Json(service.jobs.get(&principal.name, &job)?.shown()))
 }
 
+/// An event of a job.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "it describes what is written elsewhere")]
+pub(crate) struct JobEvent {
+    /// `job`
+    event: String,
+    /// The job, a `Job` as JSON
+    data: String,
+}
+
 /// Server-sent events: the job whenever it changes, until it is finished
 #[utoipa::path(get, path = "/v1/jobs/{job}/events", tag = "jobs", params(("job" = String, Path)), responses(
-    (status = 200, body = api::Job, content_type = "text/event-stream"),
+    (status = 200, body = JobEvent, content_type = "text/event-stream"),
     (status = 404, body = Problem, content_type = "application/problem+json"),
     (status = 503, body = Problem, content_type = "application/problem+json")
 ))]

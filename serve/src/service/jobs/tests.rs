@@ -1,4 +1,9 @@
+use std::fs;
+use std::time::{Duration, SystemTime};
+
 use super::*;
+use crate::digest::Digest;
+use crate::receipt::Receipt;
 use crate::service::Access;
 
 /// A state with one principal's keys, and jobs of them: `ended` that have ended, each a second
@@ -89,6 +94,7 @@ fn a_job_that_cannot_end_is_tried_again() {
         keys: digest,
         image: digest,
         answer: digest,
+        signature: None,
     };
     jobs.answered(&job, b"answer", receipt.clone(), 1.0).unwrap_err();
     jobs.failed(&job, overdue());
