@@ -11,6 +11,10 @@ pub const fn packed_bits(bits: u32) -> u32 {
 
 /// Bits of one residue for each of the first `limbs` chain primes and of the special primes.
 pub fn residue_bits(params: &Params, limbs: usize) -> usize {
-    let primes = params.q()[..limbs].iter().chain(params.p());
-    primes.map(|prime| packed_bits(u64::BITS - prime.leading_zeros()) as usize).sum()
+    params.q()[..limbs].iter().chain(params.p()).map(|&prime| prime_bits(prime)).sum()
+}
+
+/// Bits of one residue modulo `prime`.
+pub fn prime_bits(prime: u64) -> usize {
+    packed_bits(u64::BITS - prime.leading_zeros()) as usize
 }

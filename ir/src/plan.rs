@@ -73,6 +73,10 @@ pub struct Plan {
     pub keys: usize,
     /// Bytes of the evaluation keys in memory.
     pub key_bytes: u64,
+    /// Bytes of the evaluation keys that a client sends to a server once; 0 in plans from before
+    /// that was told.
+    #[serde(default)]
+    pub key_file_bytes: u64,
     /// Images of one inference.
     #[serde(default = "one_image")]
     pub batch: usize,

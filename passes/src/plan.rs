@@ -60,6 +60,7 @@ pub fn plan(
         multiplications: total(|count| count.multiplications),
         keys: estimate.keys,
         key_bytes: estimate.key_bytes,
+        key_file_bytes: KeyDemand::of(program, params).map_or(0, |keys| keys.file_bytes(params)),
         batch: Batch::of_program(program).map_or(1, |batch| batch.images),
         predicted_seconds: estimate.seconds,
         cost_table: format!("{}, {} threads", costs.machine, costs.threads),

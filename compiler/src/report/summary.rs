@@ -34,7 +34,7 @@ pub fn rows(plan: &Plan) -> Vec<(String, String)> {
         ("failure", failure(plan)),
         ("rotations", format!("{}, {} diagonals", plan.rotations, plan.diagonals)),
         ("products", format!("{} of two ciphertexts", plan.multiplications)),
-        ("keys", format!("{}, {} in memory", plan.keys, human_bytes(plan.key_bytes))),
+        ("keys", keys(plan)),
         ("time", time(plan)),
         ("memory", memory(plan)),
         ("precision", format!("errors of stored outputs are 2^{error:.1} (standard deviation, predicted)")),
@@ -51,6 +51,15 @@ fn of_secret(secret: &SecretRow) -> String {
     let SecretRow { role, distribution, log_modulus, bits } = secret;
     let modulus = if role == SecretRow::EPHEMERAL { "log2(q0 p)" } else { "log2(QP)" };
     format!("{role}: {distribution}, {modulus} = {log_modulus:.1}, {bits} bits")
+}
+
+/// How many keys there are, and what they take.
+fn keys(plan: &Plan) -> String {
+    let in_memory = format!("{}, {} in memory", plan.keys, human_bytes(plan.key_bytes));
+    match plan.key_file_bytes {
+        0 => in_memory,
+        bytes => format!("{in_memory}, {} that a client sends once", human_bytes(bytes)),
+    }
 }
 
 /// Levels of the chain, and those that a bootstrap leaves to the program.

@@ -70,6 +70,10 @@ fn the_keys_are_those_that_were_predicted_and_no_others() {
         let predicted = key_demand::KeyDemand::of(&rig.program, rig.context.params()).unwrap();
         assert_eq!(rig.keys.bytes() as u64, predicted.bytes(rig.context.params()));
         assert_eq!(rig.keys.encapsulation().is_some(), ephemeral);
+        // In a file: as many bytes, and headers.
+        let (file, halves) = (rig.bytes().len() as u64, predicted.file_bytes(rig.context.params()));
+        let headers = file.checked_sub(halves).unwrap();
+        assert!(headers < 512 * (predicted.count() as u64 + 2), "{headers} bytes of headers");
         let ours = key_demand::KeyDemand::of_ops(&rig.program);
         assert_eq!(ours.rotations.into_iter().collect::<Vec<_>>(), [(7, 4)]);
         rig.run(Arc::clone(&rig.keys)).unwrap();
