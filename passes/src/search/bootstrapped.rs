@@ -64,9 +64,14 @@ impl Search<'_> {
         let sines = SineTable::of_all(recipes)?;
         tracing::debug!(step = "approximate-sines", seconds = start.elapsed().as_secs_f64(), "sines found");
         // What is found in small rings says what large ones must beat.
+        // Whether straight sines may save bootstraps: they are refreshed anywhere.
+        let mut straight = true;
         for (log_n, (in_slots, families)) in rings.into_iter().zip(packed) {
             let mut shapes = self.shapes.remove(&log_n).unwrap_or_default();
             for (sine, recipes) in families {
+                if sine == Sine::Straight && !straight {
+                    continue;
+                }
                 let start = Instant::now();
                 let beat = self.verdicts.least_worth();
                 let packed = &in_slots.result.func;
@@ -75,14 +80,11 @@ impl Search<'_> {
                 let seconds = start.elapsed().as_secs_f64();
                 let count = placed.len();
                 tracing::debug!(step = "place-sets", seconds, log_n, ?sine, sets = count, "sets placed");
-                let others = sine == Sine::Straight || !sets.costs_nothing(&placed, &mut shapes);
+                straight &= sine == Sine::Straight || !sets.costs_nothing(&placed, &mut shapes);
                 let start = Instant::now();
                 self.compile_best(&in_slots, &shapes, placed)?;
                 let seconds = start.elapsed().as_secs_f64();
                 tracing::debug!(step = "compile-sets", seconds, log_n, ?sine, "sets compiled");
-                if !others {
-                    break;
-                }
             }
             self.shapes.insert(log_n, shapes);
             self.in_slots.insert(log_n, in_slots);
