@@ -42,6 +42,9 @@ const MUCH_SLOWER: f64 = 1.5;
 /// How far sets of one ring and one width of primes may be apart in precision, in bits.
 const ALIKE: f64 = 1.0;
 
+/// Polynomials that undo a sine are others by up to a 2,048th: where more bits are wanted, none do.
+const UNDONE_BITS: f64 = 11.0;
+
 /// A candidate whose bootstraps are placed.
 struct Placed {
     /// Predicted seconds of the program.
@@ -63,9 +66,9 @@ impl Search<'_> {
         let recipes = packed.iter().flat_map(|(_, families)| families).flat_map(|(_, recipes)| recipes);
         let sines = SineTable::of_all(recipes)?;
         tracing::debug!(step = "approximate-sines", seconds = start.elapsed().as_secs_f64(), "sines found");
-        // What is found in small rings says what large ones must beat.
-        // Whether straight sines may save bootstraps: they are refreshed anywhere.
+        // Whether straight sines may save bootstraps, or be all there is.
         let mut straight = true;
+        // What is found in small rings says what large ones must beat.
         for (log_n, (in_slots, families)) in rings.into_iter().zip(packed) {
             let mut shapes = self.shapes.remove(&log_n).unwrap_or_default();
             for (sine, recipes) in families {
@@ -80,11 +83,12 @@ impl Search<'_> {
                 let seconds = start.elapsed().as_secs_f64();
                 let count = placed.len();
                 tracing::debug!(step = "place-sets", seconds, log_n, ?sine, sets = count, "sets placed");
-                straight &= sine == Sine::Straight || !sets.costs_nothing(&placed, &mut shapes);
+                let undone = sine == Sine::Undone && sets.costs_nothing(&placed, &mut shapes);
                 let start = Instant::now();
                 self.compile_best(&in_slots, &shapes, placed)?;
                 let seconds = start.elapsed().as_secs_f64();
                 tracing::debug!(step = "compile-sets", seconds, log_n, ?sine, "sets compiled");
+                straight &= !(undone && self.verdicts.acceptable() > 0);
             }
             self.shapes.insert(log_n, shapes);
             self.in_slots.insert(log_n, in_slots);
@@ -149,7 +153,8 @@ impl Search<'_> {
             None => Arc::new(in_slots(self.func, log_n, self.options)?),
         };
         let least = most_levels_used(&in_slots.result.func) as Level;
-        let undone = self.options.bootstrap_placement == BootstrapPlacement::Optimal;
+        let undone = self.options.bootstrap_placement == BootstrapPlacement::Optimal
+            && self.verdicts.wanted <= UNDONE_BITS;
         let families = [(undone, Sine::Undone), (true, Sine::Straight)].into_iter();
         let families = families.filter(|(tried, _)| *tried).map(|(_, sine)| {
             let recipes = choose_bootstrap_params::recipes(log_n, least, sine, &self.options.params)?;
