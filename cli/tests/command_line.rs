@@ -241,7 +241,10 @@ fn progress_is_not_written_into_pipes() {
     ] {
         let output = fhec(arguments);
         assert!(output.status.success());
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        // Prices of another machine are warned of, wherever that is written.
+        let lines: Vec<&str> = errors.lines().filter(|line| !line.contains("of another machine")).collect();
+        assert!(lines.is_empty(), "{arguments:?}: {lines:?}");
     }
 }
 

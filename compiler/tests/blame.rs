@@ -105,7 +105,9 @@ fn compiled(
         Some(_) => (Source::Table { ranges: &ranges, input: Range::new(-1.0, 1.0) }, Relu::Default),
         None => (Source::Images(&samples), Relu::Depth(7)),
     };
-    let options = CompileOptions { relu, log_scale: scale, ..CompileOptions::default() };
+    // A scale that is asked for may be one that noise drowns answers at.
+    let allow_inaccurate = scale.is_some();
+    let options = CompileOptions { relu, log_scale: scale, allow_inaccurate, ..CompileOptions::default() };
     let knowledge = Knowledge { source, activations: known.as_ref() };
     let compiled = compile(network, &knowledge, &options, &mut |_, _| ()).expect("it compiles");
     let preprocess = Preprocess::default();

@@ -55,8 +55,8 @@
 //! *A first matrix that keeps its level.* The division by the keys' special primes follows at once.
 //! So the diagonals can be encoded at the scale of one special prime more, which is divided by with
 //! the others, instead of a prime of the chain ([`BootstrapParams::conserves_level`]): the chain
-//! has one level less, for one more limb in these keys (level-conserving rescaling: Yan, Zeng, Song,
-//! Wang, "Faster Bootstrapping for CKKS with Less Modulus Consumption", 2025).
+//! has one level less, for one more limb in these keys (level-conserving rescaling: Yan, Zeng,
+//! Song, Wang, "Faster Bootstrapping for CKKS with Less Modulus Consumption", 2025).
 
 mod dft;
 mod program;
@@ -371,8 +371,9 @@ impl BootstrapParams {
     }
 
     /// Number of special primes whose product is the gadget of keys from the ephemeral secret, what
-    /// the secret in them is multiplied by: the fewest whose product is so far above `q0` that their errors, `N s^2 (q_0 / P)^2 / 12`, stay well below the
-    /// rounding error of a division, `(1 + h) / 12`.
+    /// the secret in them is multiplied by: the fewest whose product is so far above `q0` that
+    /// their errors, `N s^2 (q_0 / P)^2 / 12`, stay well below the rounding error of a division,
+    /// `(1 + h) / 12`.
     pub fn raising_special_primes(params: &Params) -> usize {
         const MARGIN_BITS: f64 = 3.5;
         let mut bits = -params.log_q(0) - MARGIN_BITS;

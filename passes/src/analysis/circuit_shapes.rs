@@ -56,7 +56,8 @@ impl CircuitShapes {
         self.polynomials.entry(key).or_insert_with(|| Arc::new(PolynomialShape::new(polynomial))).clone()
     }
 
-    /// Whether a polynomial can undo `curve`, as far as ratios that are all but the same may differ.
+    /// Whether a polynomial can undo `curve`, as far as ratios that are all but the same may
+    /// differ.
     pub fn absorbs(&mut self, polynomial: &Polynomial, curve: SineCurve) -> bool {
         let key = (bits(polynomial), (1024.0 * curve.ratio().log2()).round() as u32);
         *self.absorbing.entry(key).or_insert_with(|| absorbed(polynomial, curve).is_some())

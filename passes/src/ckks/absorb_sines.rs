@@ -262,8 +262,8 @@ impl Spread {
     }
 }
 
-/// How far `polynomial` is from the rectifier that it is a fit of, `a x + b |x|`, at `x`: `a` is its
-/// linear coefficient, and `b` what its values half-way to the ends say.
+/// How far `polynomial` is from the rectifier that it is a fit of, `a x + b |x|`, at `x`: `a` is
+/// its linear coefficient, and `b` what its values half-way to the ends say.
 fn distance_from_rectifier(polynomial: &Polynomial, x: f64) -> f64 {
     let linear = polynomial.coefficients().get(1).copied().unwrap_or(0.0);
     let even = polynomial.eval(0.5).midpoint(polynomial.eval(-0.5));
@@ -294,8 +294,8 @@ mod tests {
         (squares / points().map(weight).sum::<f64>()).sqrt()
     }
 
-    /// The error of a fitted ReLU hardly changes when it undoes a sine, and one more product at most
-    /// is needed.
+    /// The error of a fitted ReLU hardly changes when it undoes a sine, and one more product at
+    /// most is needed.
     #[test]
     fn fitted_rectifiers_undo_sines() {
         // Few coefficients follow a little only.

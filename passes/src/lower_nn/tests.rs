@@ -360,7 +360,7 @@ fn what_cannot_be_lowered_is_named() {
     let unary = |op: &str| format!("input %0 : f32[1, 2, 4, 4] %1 = {op} \"features/out\" return %1");
     let cases = [
         (unary("relu(%0)"), "approximate"),
-        (unary("softmax(%0) {axis=1}"), "decrypted logits"),
+        (unary("softmax(%0) {axis=1}"), "left to the client"),
         (
             unary("max_pool(%0) {kernel=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1]}"),
             "AveragePool",

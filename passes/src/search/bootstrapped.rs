@@ -256,8 +256,8 @@ impl Sets<'_> {
             }
         }
         // What would take longer than the best so far with the fewest bootstraps that a chain of
-        // its levels can have is not placed. The sets are not the fastest of their levels, hence the
-        // margin.
+        // its levels can have is not placed. The sets are not the fastest of their levels, hence
+        // the margin.
         let depth = mul_depth(self.packed);
         let hopeful = |shapes: &mut CircuitShapes, set: &BootstrapSet| {
             let (top, usable) = (set.bootstrap.output_level, set.bootstrap.usable_levels());
