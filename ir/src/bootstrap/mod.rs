@@ -421,10 +421,13 @@ impl BootstrapParams {
     }
 
     /// What every slot is bent by; `None` where an arcsine undoes the sine, where coefficients are
-    /// what is bent, and where the sine is too small to be undone.
+    /// what is bent, and where the sine is too small to be undone. The ratio is rounded to a
+    /// thousandth, so that chains whose primes differ a little share polynomials: of a curve that
+    /// can be undone at all that is a millionth of a message.
     pub fn sine_curve(&self, params: &Params) -> Option<SineCurve> {
         let bent = self.arcsine.is_none() && self.order == Order::SlotsToCoeffsFirst;
-        bent.then(|| SineCurve::new(self.message_ratio(params)).ok()).flatten()
+        let ratio = (1024.0 * self.message_ratio(params)).round() / 1024.0;
+        bent.then(|| SineCurve::new(ratio).ok()).flatten()
     }
 
     /// `q0 / D_0` over [`Self::coefficient_gain`]: a message of this size fills the modulus.

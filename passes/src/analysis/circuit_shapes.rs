@@ -25,8 +25,8 @@ pub struct CircuitShapes {
     maps: HashMap<String, Arc<Rotations>>,
     counts: HashMap<String, Arc<Vec<(usize, LinearCounts)>>>,
     polynomials: HashMap<Vec<u64>, Arc<PolynomialShape>>,
-    /// By coefficients and the 1,024th of the logarithm of the message ratio.
-    absorbing: HashMap<(Vec<u64>, u32), bool>,
+    /// By coefficients and message ratio.
+    absorbing: HashMap<(Vec<u64>, u64), Option<Polynomial>>,
 }
 
 impl CircuitShapes {
@@ -56,11 +56,19 @@ impl CircuitShapes {
         self.polynomials.entry(key).or_insert_with(|| Arc::new(PolynomialShape::new(polynomial))).clone()
     }
 
-    /// Whether a polynomial can undo `curve`, as far as ratios that are all but the same may
-    /// differ.
-    pub fn absorbs(&mut self, polynomial: &Polynomial, curve: SineCurve) -> bool {
-        let key = (bits(polynomial), (1024.0 * curve.ratio().log2()).round() as u32);
-        *self.absorbing.entry(key).or_insert_with(|| absorbed(polynomial, curve).is_some())
+    /// The polynomial that undoes `curve` in the place of `polynomial`, if there is one; its scheme
+    /// is known then, too.
+    pub fn absorbed(&mut self, polynomial: &Polynomial, curve: SineCurve) -> Option<Polynomial> {
+        let key = (bits(polynomial), curve.ratio().to_bits());
+        if let Some(known) = self.absorbing.get(&key) {
+            return known.clone();
+        }
+        let made = absorbed(polynomial, curve);
+        if let Some(bent) = &made {
+            self.polynomial(bent);
+        }
+        self.absorbing.insert(key, made.clone());
+        made
     }
 
     /// Keys of `func` and of its bootstraps, and the generic ones where it has these.

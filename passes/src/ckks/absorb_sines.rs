@@ -52,7 +52,7 @@ pub fn unabsorbing(func: &Func<Packed>, curve: SineCurve, shapes: &mut CircuitSh
     let mut avoided: BTreeSet<Value> = func.outputs().iter().copied().collect();
     for data in func.ops() {
         let follows = match &data.op {
-            packed::Op::Polynomial { polynomial, .. } => shapes.absorbs(polynomial, curve),
+            packed::Op::Polynomial { polynomial, .. } => shapes.absorbed(polynomial, curve).is_some(),
             _ => false,
         };
         if !follows {
@@ -63,21 +63,24 @@ pub fn unabsorbing(func: &Func<Packed>, curve: SineCurve, shapes: &mut CircuitSh
 }
 
 /// See the [module](self).
-pub fn absorb_sines(func: &Func<Ckks>, params: &Params) -> Result<Passed<Ckks>, PassError> {
+pub fn absorb_sines(
+    func: &Func<Ckks>,
+    params: &Params,
+    shapes: &mut CircuitShapes,
+) -> Result<Passed<Ckks>, PassError> {
     let bootstraps = BootstrapParams::of_program(func).unwrap_or_default();
     let curve_of = |x: Value| {
         let slots = func.ty(x).slots;
         let bootstrap = bootstraps.iter().find(|bootstrap| bootstrap.slots() == slots);
         bootstrap.and_then(|bootstrap| bent_by(bootstrap, params))
     };
-    let mut polynomials = Absorbed::default();
     let readers = Readers::of(func);
     // By value that a bent result reaches: how it is bent.
     let mut bent: BTreeMap<Value, SineCurve> = BTreeMap::new();
     for data in func.ops() {
         let Op::Bootstrap { x, .. } = data.op else { continue };
         let Some(curve) = curve_of(x) else { continue };
-        if let Some(reached) = readers.polynomials_alone(func, data.result, curve, &mut polynomials) {
+        if let Some(reached) = readers.polynomials_alone(func, data.result, curve, shapes) {
             bent.extend(reached.into_iter().map(|value| (value, curve)));
         }
     }
@@ -94,7 +97,7 @@ pub fn absorb_sines(func: &Func<Ckks>, params: &Params) -> Result<Passed<Ckks>, 
             }
             Op::Polynomial { x, polynomial } => {
                 let curve = bent.get(x);
-                let polynomial = curve.and_then(|curve| polynomials.of(polynomial, *curve));
+                let polynomial = curve.and_then(|curve| shapes.absorbed(polynomial, *curve));
                 polynomial.map(|polynomial| Op::Polynomial { x: rewriter.get(*x), polynomial })
             }
             _ => None,
@@ -140,7 +143,7 @@ impl Readers {
         func: &Func<Ckks>,
         refreshed: Value,
         curve: SineCurve,
-        polynomials: &mut Absorbed,
+        shapes: &mut CircuitShapes,
     ) -> Option<Vec<Value>> {
         let (mut reached, mut left) = (Vec::new(), vec![refreshed]);
         while let Some(value) = left.pop() {
@@ -153,29 +156,13 @@ impl Readers {
                 match &data.op {
                     Op::LevelDrop { .. } => left.push(data.result),
                     Op::Polynomial { polynomial, .. } => {
-                        polynomials.of(polynomial, curve)?;
+                        shapes.absorbed(polynomial, curve)?;
                     }
                     _ => return None,
                 }
             }
         }
         Some(reached)
-    }
-}
-
-/// Polynomials that undo a sine, each computed once.
-#[derive(Default)]
-struct Absorbed(Vec<(Polynomial, SineCurve, Option<Polynomial>)>);
-
-impl Absorbed {
-    fn of(&mut self, polynomial: &Polynomial, curve: SineCurve) -> Option<Polynomial> {
-        let known = self.0.iter().find(|(known, of, _)| known == polynomial && *of == curve);
-        if let Some((_, _, result)) = known {
-            return result.clone();
-        }
-        let result = absorbed(polynomial, curve);
-        self.0.push((polynomial.clone(), curve, result.clone()));
-        result
     }
 }
 

@@ -128,7 +128,7 @@ pub fn run_ckks<'a>(
         Ok(Passed::new(func, Report::of("lower_packed", words)))
     })?;
 
-    let (func, values) = runner.followed(&func, |func| absorb_sines(func, params))?;
+    let (func, values) = runner.followed(&func, |func| absorb_sines(func, params, shapes))?;
     sites.follow(&values);
     let swap_pays = |level| {
         costs.rescale(level, 3) + costs.key_switch(level - 1)

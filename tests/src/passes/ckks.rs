@@ -133,7 +133,8 @@ pub(super) fn sines(case: &Case) -> Result<Outcome, Failure> {
     let recipe = Recipe { log_message_ratio: 5, q0_bits: recipe.q0_bits - bits, ..recipe };
     let set = small(&recipe.build().map_err(|e| broken(&e))?)?;
     BootstrapParams::set_in_program(&mut before, &vec![set.bootstrap.clone()]);
-    let after = absorb_sines(&before, &set.params).map_err(Failure::broken)?.func;
+    let after =
+        absorb_sines(&before, &set.params, &mut CircuitShapes::default()).map_err(Failure::broken)?.func;
     BootstrapParams::checked_of_program(&after, &set.params).map_err(|e| broken(&e))?;
     // The polynomials are others, and a little less exact.
     same_to(1.0 / 2048.0, &run_ckks_random(&before)?, &run_ckks_random(&after)?)?;
