@@ -133,8 +133,8 @@ fn profiles(log_n: u32, security_bits: u32) -> Result<Vec<Recipe>, SetError> {
 }
 
 /// `log2` of the message ratio at which polynomials undo the sine. A cubic term undoes it to 2^-17
-/// of the largest message, and even polynomials of degree 126, whose wiggles near the ends are moved
-/// from their places, still follow. At 2^4 they do not.
+/// of the largest message, and even polynomials of degree 126 still follow, whose wiggles near the
+/// ends are moved from their places. At 2^4 they do not.
 const UNDONE_LOG_RATIO: u32 = 5;
 
 /// A profile with larger messages beside the modulus, whose sine somebody must undo. What the
