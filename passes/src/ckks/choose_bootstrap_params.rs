@@ -46,14 +46,16 @@ pub struct SineTable {
 }
 
 impl SineTable {
-    /// Those of all `recipes`, each computed once, on all threads.
-    pub fn of_all<'a>(recipes: impl IntoIterator<Item = &'a Recipe>) -> Result<Self, SetError> {
+    /// Adds those of `recipes` that are not there yet, each computed once, on all threads.
+    pub fn add<'a>(&mut self, recipes: impl IntoIterator<Item = &'a Recipe>) -> Result<(), SetError> {
+        let all = recipes.into_iter().map(|recipe| (sine_of(recipe), recipe));
         let distinct: BTreeMap<SineOf, &Recipe> =
-            recipes.into_iter().map(|recipe| (sine_of(recipe), recipe)).collect();
+            all.filter(|(key, _)| !self.known.contains_key(key)).collect();
         let made = distinct.into_par_iter().map(|(key, recipe)| Ok((key, recipe.sine()?)));
         // The first error in the order of keys, whichever thread is first.
         let made: Vec<Result<_, SetError>> = made.collect();
-        Ok(SineTable { known: made.into_iter().collect::<Result<_, _>>()? })
+        self.known.extend(made.into_iter().collect::<Result<Vec<_>, _>>()?);
+        Ok(())
     }
 
     fn of(&self, recipe: &Recipe) -> Result<SinePolynomials, SetError> {
@@ -272,7 +274,8 @@ mod tests {
             let options = ParamOptions { security, ..ParamOptions::default() };
             let of = |sine| recipes(log_n, least, sine, &options).unwrap();
             let recipes = [of(Sine::Straight), of(Sine::Undone)].concat();
-            let sines = SineTable::of_all(&recipes).unwrap();
+            let mut sines = SineTable::default();
+            sines.add(&recipes).unwrap();
             let sets: Vec<_> = recipes.iter().filter_map(|recipe| build(recipe, &sines).unwrap()).collect();
             assert!(sets.len() > 4, "2^{log_n} at {security_bits} bits: {} sets", sets.len());
             for set in &sets {

@@ -62,10 +62,7 @@ impl Search<'_> {
         let rings: Vec<u32> = RINGS.filter(roomy).collect();
         let packed: Vec<_> = rings.par_iter().map(|&log_n| self.packed(log_n)).collect();
         let packed = packed.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let start = Instant::now();
-        let recipes = packed.iter().flat_map(|(_, families)| families).flat_map(|(_, recipes)| recipes);
-        let sines = SineTable::of_all(recipes)?;
-        tracing::debug!(step = "approximate-sines", seconds = start.elapsed().as_secs_f64(), "sines found");
+        let mut sines = SineTable::default();
         // Whether straight sines may save bootstraps, or be all there is.
         let mut straight = true;
         // What is found in small rings says what large ones must beat.
@@ -75,6 +72,10 @@ impl Search<'_> {
                 if sine == Sine::Straight && !straight {
                     continue;
                 }
+                let start = Instant::now();
+                sines.add(&recipes)?;
+                let seconds = start.elapsed().as_secs_f64();
+                tracing::debug!(step = "approximate-sines", seconds, log_n, ?sine, "sines found");
                 let start = Instant::now();
                 let beat = self.verdicts.least_worth();
                 let packed = &in_slots.result.func;
@@ -246,10 +247,11 @@ impl Sets<'_> {
         shapes: &mut CircuitShapes,
     ) -> Result<BTreeMap<u32, usize>, PassError> {
         let mut of_levels: BTreeMap<u32, BootstrapSet> = BTreeMap::new();
-        for recipe in recipes {
-            // One special prime makes key switching dear beyond what any choice would have.
-            if recipe.special.1 > 1
-                && let Entry::Vacant(entry) = of_levels.entry(recipe.application_levels)
+        // One special prime makes key switching dear: such a set stands for its levels only where
+        // nothing else fits.
+        let (few, more): (Vec<_>, Vec<_>) = recipes.iter().partition(|recipe| recipe.special.1 == 1);
+        for recipe in more.into_iter().chain(few) {
+            if let Entry::Vacant(entry) = of_levels.entry(recipe.application_levels)
                 && let Some(set) = choose_bootstrap_params::build(recipe, self.sines)?
             {
                 entry.insert(set);

@@ -236,7 +236,7 @@ fn too_deep_a_network_is_bootstrapped() {
     let network = polynomials(40);
     let scheduled = search(&network, &SearchOptions::default(), &mut |_, _| ()).unwrap();
     // Polynomials that undo a sine are those of the network to a 2,048th.
-    check(&network, &scheduled, 1e-3);
+    check(&network, &scheduled, 1.0 / 2048.0);
     fhec_ir::security::check(&scheduled.params, 128).unwrap();
     let program = &scheduled.program;
     let bootstraps = program.ops().iter().filter(|data| matches!(data.op, Op::Bootstrap { .. })).count();
