@@ -17,7 +17,7 @@ use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::tensor::ConstPool;
 
 use super::linear_cost::{LinearCounts, Rotations, counts};
-use crate::ckks::absorb_sines::absorbed;
+use crate::approximation::undone_sine::undo_sine;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]
@@ -63,7 +63,7 @@ impl CircuitShapes {
         if let Some(known) = self.absorbing.get(&key) {
             return known.clone();
         }
-        let made = absorbed(polynomial, curve);
+        let made = undo_sine(polynomial, curve);
         if let Some(bent) = &made {
             self.polynomial(bent);
         }
