@@ -1,9 +1,9 @@
 //! Polynomials for messages that a bootstrap has bent by a sine.
 //!
 //! Of a polynomial `f` one for `f(arcsin)`, by least squares with the terms that `f` has. The odd
-//! part, `x / 2` for a ReLU, gets a cubic term, one product more. A fitted rectifier changes at most
-//! by half of what the fit itself is off, in the mean over its messages, and by a sixteenth of its
-//! largest value anywhere; any other polynomial by a 2,048th anywhere.
+//! part, `x / 2` for a ReLU, gets a cubic term, one product more. A fitted rectifier changes at
+//! most by half of what the fit itself is off, in the mean over its messages, and by a sixteenth of
+//! its largest value anywhere; any other polynomial by a 2,048th anywhere.
 
 use std::f64::consts::PI;
 
