@@ -107,7 +107,7 @@ mod tests {
                 };
                 let layout = |channels, gap: usize, period| Layout {
                     shape: [channels, 32 / gap, 32 / gap],
-                    gap,
+                    gap: [gap; 2],
                     multiplex: gap * gap,
                     plane: [32, 32],
                     period,
@@ -119,6 +119,7 @@ mod tests {
                     input: layout(channels[0], gap, period),
                     output: layout(channels[1], gap * stride, period),
                     fold: 1,
+                    regular: false,
                 };
                 map.validate(&consts).unwrap();
                 let rotations = map.rotations(&consts);

@@ -17,23 +17,35 @@ pub fn evaluations(params: &Params, period: usize) -> usize {
     degree(params, period).max(params.ring_degree() >> 6)
 }
 
+/// `log2` of what operands at `level` are multiplied with on their way to the squared scale.
+fn log2_factor(params: &Params, level: Level) -> f64 {
+    params.scale(Scale::squared(level)).log2() - params.scale(Scale::canonical(level)).log2()
+}
+
+/// `log2` of the scale of the mask that ends a regular map: diagonals and mask share the factor of
+/// one level. A mask takes all coefficients and multiplies once; diagonals take few, but hundreds
+/// are added up, so they get a few bits more than half.
+pub fn log2_mask(params: &Params, level: Level) -> u32 {
+    (log2_factor(params, level) / 2.0 - 1.5).max(1.0) as u32
+}
+
 /// Bytes of one coefficient of a diagonal for operands at `level`: 4 where weights up to 1 in size
 /// have coefficients below `2^31` for all practical purposes, else 8. (A coefficient is a mean of
 /// entries with signs: the scale is reached by no map that is not constant. One that does not fit
-/// takes 8 bytes regardless.)
-pub fn word_bytes(params: &Params, level: Level) -> usize {
-    let scale = params.scale(Scale::squared(level)).log2() - params.scale(Scale::canonical(level)).log2();
-    if scale < 32.5 { 4 } else { 8 }
+/// takes 8 bytes regardless.) `masked`: whether a mask takes its part of the factor ([`log2_mask`]).
+pub fn word_bytes(params: &Params, level: Level, masked: bool) -> usize {
+    let mask = if masked { f64::from(log2_mask(params, level)) } else { 0.0 };
+    if log2_factor(params, level) - mask < 32.5 { 4 } else { 8 }
 }
 
 /// Bytes of one encoded diagonal of period `period` for operands at `level`: coefficients as
 /// integers, whatever the number of primes. A diagonal of one element is a constant, kept as a
 /// number beside the index of its operand.
-pub fn bytes(params: &Params, level: Level, period: usize) -> usize {
+pub fn bytes(params: &Params, level: Level, period: usize, masked: bool) -> usize {
     if period == 1 {
         return size_of::<(usize, f64)>();
     }
-    word_bytes(params, level) * degree(params, period)
+    word_bytes(params, level, masked) * degree(params, period)
 }
 
 /// Bytes of sums, and of diagonals that are not kept, that one map may have in the making; more are
@@ -111,10 +123,12 @@ mod tests {
     #[test]
     fn bytes_are_those_of_the_period() {
         let narrow = params(15, 6, 2, 32);
-        assert_eq!(bytes(&narrow, 3, 1 << 14), 4 << 15);
-        assert_eq!(bytes(&narrow, 3, 1 << 12), 4 << 13);
-        assert_eq!(bytes(&narrow, 3, 16), 4 << 10);
-        assert_eq!(bytes(&params(15, 6, 2, 40), 3, 1 << 12), 8 << 13);
+        assert_eq!(bytes(&narrow, 3, 1 << 14, false), 4 << 15);
+        assert_eq!(bytes(&narrow, 3, 1 << 12, false), 4 << 13);
+        assert_eq!(bytes(&narrow, 3, 16, false), 4 << 10);
+        let wide = params(15, 6, 2, 40);
+        assert_eq!(bytes(&wide, 3, 1 << 12, false), 8 << 13);
+        assert_eq!((log2_mask(&wide, 3), bytes(&wide, 3, 1 << 12, true)), (18, 4 << 13));
     }
 
     /// A convolution at the bottom of a chain with many special primes keeps to the chain; a map of

@@ -3,33 +3,34 @@
 //! A tensor `[C, H, W]` is first laid out along one line of positions, plane after plane:
 //!
 //! ```text
-//! position(c, y, x) = (c / m) * PH * PW  +  (y * g + (c mod m) / g) * PW  +  x * g + (c mod m) mod g
+//! position(c, y, x) = (c / m) * PH * PW  +  (y * gh + (c mod m) / gw) * PW  +  x * gw + (c mod m) mod gw
 //! ```
 //!
-//! with gap `g`, plane `PH x PW` and `m` channels multiplexed on each plane (`m = 1`, or up to
-//! `g^2`). The line is cut into pieces of `period` positions; piece `v` is vector `v`, and inside a
+//! with gap `gh x gw`, plane `PH x PW` and `m` channels multiplexed on each plane (`m = 1`, or up
+//! to `gh * gw`). The line is cut into pieces of `period` positions; piece `v` is vector `v`, and inside a
 //! vector of `slots` slots the piece repeats every `period` slots. Positions that no element takes
 //! hold zero. One formula covers the field's packings:
 //!
 //! | packing | values |
 //! |---|---|
-//! | dense, channel after channel | `g = 1, m = 1, plane = H x W` |
-//! | multiplexed after strides (Lee et al., ICML 2022) | `g = 2^k, m = g^2, plane = first plane` |
+//! | dense, channel after channel | `gh = gw = 1, m = 1, plane = H x W` |
+//! | multiplexed after strides (Lee et al., ICML 2022) | `gh = gw = 2^k, m = gh * gw, plane = first plane` |
+//! | channels innermost, a few per vector | `gh = 1, gw = m`, plane rounded up, `period = PH * PW` |
 //! | one channel per ciphertext | `m = 1, period = PH * PW` |
 //! | one pixel per ciphertext | `plane = H x W, period = 1` |
 
 use thiserror::Error;
 
-use crate::record_attr;
+use crate::attr::{AsAttr, Attr, AttrError, Fields};
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Layout {
     /// `[channels, height, width]`; a vector of `F` features is `[F, 1, 1]`.
     pub shape: [usize; 3],
-    /// Distance between neighbouring pixels of a channel, in both directions.
-    pub gap: usize,
-    /// Channels multiplexed on one plane: 1 to `gap^2`.
+    /// Distance between neighbouring pixels of a channel, along height and width.
+    pub gap: [usize; 2],
+    /// Channels multiplexed on one plane: 1 to the product of both gaps.
     pub multiplex: usize,
     /// Height and width allocated per plane.
     pub plane: [usize; 2],
@@ -39,7 +40,55 @@ pub struct Layout {
     pub slots: usize,
 }
 
-record_attr!(Layout { shape, gap, multiplex, plane, period, slots });
+impl AsAttr for Layout {
+    fn to_attr(&self) -> Option<Attr> {
+        // One number where both gaps agree, as nearly everywhere.
+        let gap = if self.gap[0] == self.gap[1] { self.gap[0].to_attr() } else { self.gap.to_attr() };
+        let fields = [
+            ("shape", self.shape.to_attr()),
+            ("gap", gap),
+            ("multiplex", self.multiplex.to_attr()),
+            ("plane", self.plane.to_attr()),
+            ("period", self.period.to_attr()),
+            ("slots", self.slots.to_attr()),
+        ];
+        Some(Attr::Record(
+            fields.into_iter().filter_map(|(name, attr)| Some((name.to_string(), attr?))).collect(),
+        ))
+    }
+
+    fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
+        let mut fields = Fields::of(attr)?;
+        let shape = fields.take("shape")?;
+        let Gap(gap) = fields.take("gap")?;
+        let layout = Layout {
+            shape,
+            gap,
+            multiplex: fields.take("multiplex")?,
+            plane: fields.take("plane")?,
+            period: fields.take("period")?,
+            slots: fields.take("slots")?,
+        };
+        fields.finish()?;
+        Ok(layout)
+    }
+}
+
+/// One number for both directions, or one for each.
+struct Gap([usize; 2]);
+
+impl AsAttr for Gap {
+    fn to_attr(&self) -> Option<Attr> {
+        self.0.to_attr()
+    }
+
+    fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
+        match attr {
+            Some(Attr::List(_)) => AsAttr::from_attr(attr).map(Gap),
+            _ => usize::from_attr(attr).map(|gap| Gap([gap; 2])),
+        }
+    }
+}
 
 /// Numbers that describe no layout.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -69,7 +118,7 @@ impl Layout {
     pub fn dense(shape: [usize; 3], slots: usize) -> Self {
         let elements = shape.iter().product::<usize>().max(1);
         let period = elements.next_power_of_two().min(slots);
-        Layout { shape, gap: 1, multiplex: 1, plane: [shape[1], shape[2]], period, slots }
+        Layout { shape, gap: [1; 2], multiplex: 1, plane: [shape[1], shape[2]], period, slots }
     }
 
     /// Checks the rules that all other functions rely on.
@@ -86,16 +135,13 @@ impl Layout {
         if !small(&[c, h, w]) || !small(&[c, plane_h, plane_w]) || !small(&[self.slots]) {
             return error("sizes must be at least 1 and below 2^28");
         }
-        if self.gap == 0
-            || self.gap > MAX_ELEMENTS
-            || self.multiplex == 0
-            || self.multiplex > self.gap * self.gap
-        {
-            return error("gap must be at least 1 and multiplex at most gap^2");
+        let [gap_h, gap_w] = self.gap;
+        if !small(&self.gap) || !(1..=gap_h * gap_w).contains(&self.multiplex) {
+            return error("gaps must be at least 1 and multiplex at most their product");
         }
         let offset = self.multiplex.min(c) - 1;
-        let bottom = (h - 1) * self.gap + offset / self.gap;
-        let right = (w - 1) * self.gap + offset.min(self.gap - 1);
+        let bottom = (h - 1).saturating_mul(gap_h).saturating_add(offset / gap_w);
+        let right = (w - 1).saturating_mul(gap_w).saturating_add(offset.min(gap_w - 1));
         if bottom >= plane_h || right >= plane_w {
             return error("the plane is too small for its pixels");
         }
@@ -123,8 +169,8 @@ impl Layout {
     /// Position of element `(c, y, x)` along the line.
     pub fn line_position(&self, c: usize, y: usize, x: usize) -> usize {
         let within = c % self.multiplex;
-        let row = y * self.gap + within / self.gap;
-        let column = x * self.gap + within % self.gap;
+        let row = y * self.gap[0] + within / self.gap[1];
+        let column = x * self.gap[1] + within % self.gap[1];
         (c / self.multiplex * self.plane[0] + row) * self.plane[1] + column
     }
 
@@ -172,7 +218,7 @@ mod tests {
     use super::*;
 
     fn multiplexed() -> Layout {
-        Layout { shape: [32, 16, 16], gap: 2, multiplex: 4, plane: [32, 32], period: 8192, slots: 16384 }
+        Layout { shape: [32, 16, 16], gap: [2; 2], multiplex: 4, plane: [32, 32], period: 8192, slots: 16384 }
     }
 
     #[test]
@@ -189,8 +235,10 @@ mod tests {
     #[test]
     fn no_two_elements_share_a_slot_and_packing_round_trips() {
         let odd =
-            Layout { shape: [5, 7, 9], gap: 3, multiplex: 7, plane: [21, 28], period: 256, slots: 1024 };
-        for layout in [multiplexed(), odd, Layout::dense([8, 28, 28], 2048), Layout::dense([10, 1, 1], 64)] {
+            Layout { shape: [5, 7, 9], gap: [3; 2], multiplex: 7, plane: [21, 28], period: 256, slots: 1024 };
+        let innermost =
+            Layout { shape: [6, 5, 3], gap: [1, 4], multiplex: 4, plane: [8, 16], period: 128, slots: 128 };
+        for layout in [multiplexed(), odd, innermost, Layout::dense([8, 28, 28], 2048), Layout::dense([10, 1, 1], 64)] {
             layout.validate().unwrap();
             let mut places: Vec<Place> = layout.places().collect();
             places.sort();

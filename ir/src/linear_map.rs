@@ -7,6 +7,7 @@
 
 mod apply;
 mod plain_tensor;
+mod regular;
 mod rotations;
 
 use std::collections::BTreeMap;
@@ -112,6 +113,9 @@ pub struct LinearMap {
     /// Partial sums: 1, or a power of two up to `input.period / output.period`. See
     /// [`LinearMap::fold_rotations`].
     pub fold: usize,
+    /// Whether diagonals treat all pixels alike and read zeros beside the picture, instead of being
+    /// zero there: a convolution between layouts with borders ([`LinearMap::irregularity`]).
+    pub regular: bool,
 }
 
 impl AsAttr for LinearMap {
@@ -121,6 +125,7 @@ impl AsAttr for LinearMap {
             ("input", self.input.to_attr()),
             ("output", self.output.to_attr()),
             ("fold", (self.fold != 1).then_some(self.fold).to_attr()),
+            ("regular", self.regular.then_some(true).to_attr()),
         ];
         let present = fields.into_iter().filter_map(|(name, attr)| Some((name.to_string(), attr?)));
         Some(Attr::Record(present.collect()))
@@ -133,6 +138,7 @@ impl AsAttr for LinearMap {
             input: fields.take("input")?,
             output: fields.take("output")?,
             fold: fields.take::<Option<usize>>("fold")?.unwrap_or(1),
+            regular: fields.take::<Option<bool>>("regular")?.unwrap_or(false),
         };
         fields.finish()?;
         Ok(map)
@@ -217,7 +223,7 @@ pub type Diagonals = BTreeMap<usize, Vec<f64>>;
 impl LinearMap {
     /// The map that fills every copy of its output by itself: `fold` is 1.
     pub fn new(kind: LinearKind, input: Layout, output: Layout) -> Self {
-        LinearMap { kind, input, output, fold: 1 }
+        LinearMap { kind, input, output, fold: 1, regular: false }
     }
 
     /// What completes a map with `fold` above 1: `for r in fold_rotations { y += rotate(y, r) }`,
@@ -319,6 +325,9 @@ impl LinearMap {
                 "the map yields {expected:?}, the output layout says {:?}",
                 self.output.shape
             ));
+        }
+        if let Some(reason) = self.irregularity(consts).filter(|_| self.regular) {
+            return Err(format!("the map is not regular: {reason}"));
         }
         Ok(())
     }
@@ -435,6 +444,9 @@ impl LinearMap {
     /// Length of a diagonal before it repeats: the larger of the two periods, or the share of it
     /// that an image of a batch takes.
     pub fn diagonal_period(&self, consts: &ConstPool) -> usize {
+        if self.regular {
+            return self.regular_period();
+        }
         self.length() / self.images_per_vector(consts)
     }
 
@@ -472,7 +484,7 @@ impl LinearMap {
     /// operand and result, if they fill whole vectors.
     fn images(&self, consts: &ConstPool) -> Option<(usize, usize)> {
         let LinearKind::Conv2d { weight, groups, .. } = &self.kind else { return None };
-        if *groups == 1 || self.input.period != self.output.period || self.fold != 1 {
+        if *groups == 1 || self.regular || self.input.period != self.output.period || self.fold != 1 {
             return None;
         }
         let (period, data) = (self.input.period, consts[*weight].data());
@@ -496,8 +508,12 @@ impl LinearMap {
     }
 
     /// All non-zero diagonals, by `(output vector, input vector)`, each of
-    /// [`LinearMap::diagonal_period`] elements. Every copy of the output is filled.
+    /// [`LinearMap::diagonal_period`] elements. Every copy of the output is filled. What a regular
+    /// map leaves beside the picture has to be masked ([`LinearMap::mask`]).
     pub fn diagonals(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Diagonals> {
+        if self.regular {
+            return self.regular_diagonals(consts);
+        }
         let mut all: BTreeMap<(usize, usize), Vec<Option<Vec<f64>>>> = BTreeMap::new();
         let (length, period) = (self.length(), self.diagonal_period(consts));
         self.for_each_slot_entry(consts, |out, slot, vector, rotation, weight| {
@@ -627,7 +643,7 @@ mod tests {
         let kind = LinearKind::Conv2d { weight, strides: [2, 2], pads: [1; 4], dilations: [1; 2], groups: 1 };
         let input = Layout::dense([4, 16, 16], 2048);
         let multiplexed =
-            Layout { shape: [8, 8, 8], gap: 2, multiplex: 4, plane: [16, 16], period: 512, slots: 2048 };
+            Layout { shape: [8, 8, 8], gap: [2; 2], multiplex: 4, plane: [16, 16], period: 512, slots: 2048 };
         check(&LinearMap::new(kind.clone(), input.clone(), multiplexed), &consts);
         // Several vectors in and out, another dense layout.
         let narrow = Layout { period: 256, ..input };
@@ -647,23 +663,26 @@ mod tests {
             input: Layout::dense([6, 9, 7], 1024),
             output: Layout { period: 1024, ..Layout::dense([6, 8, 3], 1024) },
             fold: 1,
+            regular: false,
         };
         check(&map, &consts);
 
         let dense = consts.add(wave(&[10, 48], 2));
         let map = LinearMap {
             kind: LinearKind::Dense { weight: dense },
-            input: Layout { shape: [12, 2, 2], gap: 2, multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
+            input: Layout { shape: [12, 2, 2], gap: [2; 2], multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
             output: Layout::dense([10, 1, 1], 256),
             fold: 1,
+            regular: false,
         };
         check(&map, &consts);
 
         let map = LinearMap {
             kind: LinearKind::Place { channel_offset: 4 },
-            input: Layout { shape: [12, 2, 2], gap: 2, multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
+            input: Layout { shape: [12, 2, 2], gap: [2; 2], multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
             output: Layout::dense([20, 2, 2], 256),
             fold: 1,
+            regular: false,
         };
         check(&map, &consts);
     }
@@ -672,7 +691,7 @@ mod tests {
     fn maps_that_grow_images_and_turn_tensors_are_reproduced() {
         let mut consts = ConstPool::default();
         let gaps =
-            Layout { shape: [4, 5, 6], gap: 2, multiplex: 4, plane: [10, 12], period: 128, slots: 2048 };
+            Layout { shape: [4, 5, 6], gap: [2; 2], multiplex: 4, plane: [10, 12], period: 128, slots: 2048 };
         for (groups, strides, dilations) in [(1, [2, 2], [1, 1]), (2, [1, 3], [2, 1])] {
             let weight = consts.add(wave(&[4, 3, 3, 2], groups));
             let kind = LinearKind::ConvTranspose2d {
@@ -713,7 +732,7 @@ mod tests {
         let mut consts = ConstPool::default();
         let weight = consts.add(wave(&[10, 192], 2));
         let input =
-            Layout { shape: [12, 4, 4], gap: 2, multiplex: 4, plane: [8, 8], period: 256, slots: 512 };
+            Layout { shape: [12, 4, 4], gap: [2; 2], multiplex: 4, plane: [8, 8], period: 256, slots: 512 };
         let kind = LinearKind::Dense { weight };
         for (fold, diagonals) in [(1, 256), (2, 128), (16, 16)] {
             let map = LinearMap {
@@ -721,6 +740,7 @@ mod tests {
                 input: input.clone(),
                 output: Layout::dense([10, 1, 1], 512),
                 fold,
+                regular: false,
             };
             check(&map, &consts);
             assert_eq!(map.rotations(&consts)[&(0, 0)].len(), diagonals);
@@ -728,14 +748,14 @@ mod tests {
         let weight = consts.add(wave(&[8, 12, 3, 3], 1));
         let kind = LinearKind::Conv2d { weight, strides: [2; 2], pads: [1; 4], dilations: [1; 2], groups: 1 };
         let output =
-            Layout { shape: [8, 2, 2], gap: 4, multiplex: 16, plane: [8, 8], period: 64, slots: 512 };
+            Layout { shape: [8, 2, 2], gap: [4; 2], multiplex: 16, plane: [8, 8], period: 64, slots: 512 };
         for fold in [1, 2, 4] {
             check(
-                &LinearMap { kind: kind.clone(), input: input.clone(), output: output.clone(), fold },
+                &LinearMap { kind: kind.clone(), input: input.clone(), output: output.clone(), fold, regular: false },
                 &consts,
             );
         }
-        let map = LinearMap { kind, input, output, fold: 8 };
+        let map = LinearMap { kind, input, output, fold: 8, regular: false };
         assert!(map.validate(&consts).unwrap_err().contains("fold 8"));
     }
 
@@ -749,6 +769,7 @@ mod tests {
             input: Layout::dense([4, 16, 16], 2048),
             output: Layout::dense([8, 9, 8], 2048),
             fold: 1,
+            regular: false,
         };
         assert!(map.validate(&consts).unwrap_err().contains("yields [8, 8, 8]"));
     }

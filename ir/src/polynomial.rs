@@ -135,6 +135,16 @@ impl Polynomial {
         Polynomial::chebyshev(self.coefficients.iter().map(|c| c * factor).collect(), self.domain)
     }
 
+    /// `polynomial + offset`.
+    pub fn raised(&self, offset: f64) -> Self {
+        let mut raised = self.clone();
+        match raised.coefficients.first_mut() {
+            Some(constant) => *constant += offset,
+            None => raised.coefficients.push(offset),
+        }
+        raised
+    }
+
     /// The same coefficients over another domain: `q(x) = p(affine map of x)`.
     pub fn over(&self, domain: [f64; 2]) -> Result<Self, AttrError> {
         Polynomial::chebyshev(self.coefficients.clone(), domain)

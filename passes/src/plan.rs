@@ -148,7 +148,9 @@ pub fn describe_layout(layout: &Layout) -> String {
     let Layout { shape: [c, h, w], gap, multiplex, plane: [plane_h, plane_w], period, slots } = layout;
     let vectors = layout.vectors();
     let mut words = format!("{c}x{h}x{w}");
-    if *gap > 1 {
+    if *gap != [1, 1] {
+        let [rows, columns] = gap;
+        let gap = if rows == columns { format!("{rows}") } else { format!("{rows}x{columns}") };
         words += &format!(", gap {gap}, {multiplex} channels per {plane_h}x{plane_w} plane");
     } else if (plane_h, plane_w) != (h, w) {
         words += &format!(", planes of {plane_h}x{plane_w}");

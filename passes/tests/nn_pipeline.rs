@@ -134,6 +134,7 @@ fn compile(func: &Func<Nn>, source: &Source<'_>, relu: ReluMethod) -> NnResult {
             "collect-polynomials",
             "expand-max-pools",
             "simplify",
+            "split-phases",
             "approximate",
             "normalize-ranges"
         ]

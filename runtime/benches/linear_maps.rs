@@ -60,7 +60,7 @@ fn conv(consts: &mut ConstPool, channels: usize, gap: usize, period: usize) -> L
     let kind = LinearKind::Conv2d { weight, strides: [1; 2], pads: [1; 4], dilations: [1; 2], groups: 1 };
     let layout = Layout {
         shape: [channels, 32 / gap, 32 / gap],
-        gap,
+        gap: [gap; 2],
         multiplex: gap * gap,
         plane: [32, 32],
         period,

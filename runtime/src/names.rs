@@ -57,6 +57,18 @@ pub enum PlaintextScale {
         /// Scale of the product.
         to: Scale,
     },
+    /// `to / from / 2^log2_mask`: for products whose sum goes through a mask at scale
+    /// `2^log2_mask` next. They are said to be at scale `to` as soon as they are made.
+    BeforeMask {
+        /// Scale of the ciphertext before the product.
+        from: Scale,
+        /// Scale after the mask.
+        to: Scale,
+        /// Of the mask.
+        log2_mask: u32,
+    },
+    /// `2^log2`: for masks.
+    PowerOfTwo(u32),
     /// A special prime, by its number: for products that are divided by it, with the others, so
     /// that ciphertexts keep scale and level.
     Special(usize),
@@ -70,6 +82,11 @@ impl PlaintextScale {
             PlaintextScale::Ratio { from, to } => {
                 params.scale(to).mul_ratio(&BigUint::from(1u8), &params.scale(from))
             }
+            PlaintextScale::BeforeMask { from, to, log2_mask } => {
+                let ratio = PlaintextScale::Ratio { from, to }.exact(params);
+                ratio.mul_ratio(&BigUint::from(1u8), &PlaintextScale::PowerOfTwo(log2_mask).exact(params))
+            }
+            PlaintextScale::PowerOfTwo(log2) => ExactScale::from_integer(&(BigUint::from(1u8) << log2)),
             PlaintextScale::Special(index) => ExactScale::from_integer(&BigUint::from(params.p()[index])),
         }
     }
@@ -85,7 +102,11 @@ impl PlaintextScale {
             {
                 Some(Scale::squared(scale.level))
             }
-            PlaintextScale::Ratio { from, to } if from == ciphertext => Some(to),
+            PlaintextScale::Ratio { from, to } | PlaintextScale::BeforeMask { from, to, .. }
+                if from == ciphertext =>
+            {
+                Some(to)
+            }
             _ => None,
         }
     }
@@ -96,6 +117,8 @@ impl fmt::Display for PlaintextScale {
         match self {
             PlaintextScale::Named(scale) => write!(f, "{scale}"),
             PlaintextScale::Ratio { from, to } => write!(f, "{to}/{from}"),
+            PlaintextScale::BeforeMask { from, to, log2_mask } => write!(f, "{to}/{from}/2^{log2_mask}"),
+            PlaintextScale::PowerOfTwo(log2) => write!(f, "2^{log2}"),
             PlaintextScale::Special(index) => write!(f, "special prime {index}"),
         }
     }

@@ -184,7 +184,7 @@ impl Ring {
         let factors: Result<Vec<Factor>, _> =
             all.clone().map(|row| encoder.encode(&values(row, params.slots()), level, scale)).collect();
         let factors = factors?;
-        let word_bytes = diagonal::word_bytes(params, level);
+        let word_bytes = diagonal::word_bytes(params, level, false);
         let period = params.slots() >> DIAGONAL_LOG_GAP;
         let diagonals: Result<Vec<CompactPlaintext>, _> =
             all.map(|row| encoder.encode_compact(&values(row, period), level, scale, word_bytes)).collect();

@@ -12,6 +12,9 @@ impl LinearMap {
     /// made from. Far cheaper than [`LinearMap::diagonals`]; entries that cancel to zero still
     /// count.
     pub fn rotations(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Vec<usize>> {
+        if self.regular {
+            return self.regular_rotations(consts);
+        }
         let mut seen: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
         if self.input.vectors() == 1 && self.output.vectors() == 1 {
             let flags = self.single_vector_rotations(consts);
@@ -99,8 +102,8 @@ impl LinearMap {
             )
         };
         let all_channels = (!weight.data().contains(&0.0)).then(|| channels(None));
-        let columns = [self.input.gap, self.output.gap];
-        let rows = [self.input.gap * self.input.plane[1], self.output.gap * self.output.plane[1]];
+        let columns = [self.input.gap[1], self.output.gap[1]];
+        let rows = [&self.input, &self.output].map(|layout| layout.gap[0] * layout.plane[1]);
         for ky in 0..kh {
             let rows = along(ky, 0, in_h, out_h, rows);
             for kx in 0..kw {
@@ -127,7 +130,7 @@ impl LinearMap {
         let [m, c_per_group, kh, kw] = *weight.shape() else { return };
         let ([_, in_h, in_w], [_, out_h, out_w]) = (self.input.shape, self.output.shape);
         let (length, period) = (self.length(), self.input.period);
-        let steps = [self.input.gap * strides[1], self.output.gap];
+        let steps = [self.input.gap[1] * strides[1], self.output.gap[1]];
         // How many steps stay within a vector.
         let stays = |place: Place, step: usize, period: usize| (period - 1 - place.slot) / step + 1;
         for (index, _) in weight.data().iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
@@ -172,7 +175,7 @@ mod tests {
         let dense = |shape, slots, period| Layout { period, ..Layout::dense(shape, slots) };
         let gapped = |shape: [usize; 3], gap, multiplex, plane, period| Layout {
             shape,
-            gap,
+            gap: [gap; 2],
             multiplex,
             plane: [plane; 2],
             period,
@@ -214,7 +217,7 @@ mod tests {
             let value = |i: usize| if i % 5 == 3 { 0.0 } else { i as f32 - 7.5 };
             let weight = consts.add(Tensor::from_fn(weight, value));
             let kind = LinearKind::Conv2d { weight, strides, pads, dilations, groups };
-            let map = LinearMap { kind, input, output, fold: 1 };
+            let map = LinearMap::new(kind, input, output);
             map.validate(&consts).unwrap();
             let mut expected: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
             map.for_each_slot_entry(&consts, |out, _, vector, rotation, _| {

@@ -186,13 +186,16 @@ impl From<&Port> for PortMessage {
         let Port { name, shape, ty, layout, permutation, factor, spare, ending, log2_error } = port;
         let CiphertextType { vectors, slots, level, scale, size } = *ty;
         let Layout { shape: [c, h, w], gap, multiplex, plane: [ph, pw], period, slots: s } = *layout;
+        // One gap where both agree.
+        let gaps = if gap[0] == gap[1] { &gap[..1] } else { &gap[..] };
         let ty =
             [vectors as u64, slots as u64, level.into(), scale.level.into(), scale.power.into(), size.into()];
         PortMessage {
             name: name.clone(),
             shape: shape.iter().map(|&dimension| dimension as u64).collect(),
             ty: ty.to_vec(),
-            layout: [c, h, w, gap, multiplex, ph, pw, period, s]
+            layout: [&[c, h, w][..], gaps, &[multiplex, ph, pw, period, s]]
+                .concat()
                 .iter()
                 .map(|&number| number as u64)
                 .collect(),
@@ -239,12 +242,16 @@ impl TryFrom<&PortMessage> for Port {
 
     fn try_from(message: &PortMessage) -> Result<Self, ProgramError> {
         let PortMessage { name, shape, ty, layout, factor, log2_error, spare, permutation, .. } = message;
-        let (
-            &[vectors, slots, level, scale_level, scale_power, polys],
-            &[c, h, w, gap, multiplex, ph, pw, period, s],
-        ) = (&ty[..], &layout[..])
-        else {
-            return Err(ProgramError::Missing("description of an input or output"));
+        let missing = || ProgramError::Missing("description of an input or output");
+        let &[vectors, slots, level, scale_level, scale_power, polys] = &ty[..] else {
+            return Err(missing());
+        };
+        let ([c, h, w], gap, [multiplex, ph, pw, period, s]) = match layout[..] {
+            [c, h, w, gap, m, ph, pw, period, s] => ([c, h, w], [gap; 2], [m, ph, pw, period, s]),
+            [c, h, w, rows, columns, m, ph, pw, period, s] => {
+                ([c, h, w], [rows, columns], [m, ph, pw, period, s])
+            }
+            _ => return Err(missing()),
         };
         let scale_level = narrow(scale_level, Level::MAX);
         let scale = match scale_power {
@@ -264,7 +271,7 @@ impl TryFrom<&PortMessage> for Port {
             },
             layout: Layout {
                 shape: [c, h, w].map(size),
-                gap: size(gap),
+                gap: gap.map(size),
                 multiplex: size(multiplex),
                 plane: [ph, pw].map(size),
                 period: size(period),

@@ -45,6 +45,8 @@ pub struct LinearPrices {
     finish: f64,
     /// A rotation on its own, after the map.
     pub rotate: f64,
+    /// The mask of one result of a regular map.
+    pub mask: f64,
 }
 
 impl LinearPrices {
@@ -70,6 +72,7 @@ impl LinearPrices {
             decompose,
             finish: division,
             rotate,
+            mask: costs.seconds(ring, OpKind::MulPlain, limbs + ring.special, 2),
         }
     }
 

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};
-use fhec_ir::diagonal::{Hoisting, MapCounts};
+use fhec_ir::diagonal::{self, Hoisting, MapCounts};
 use fhec_ir::entity::Const;
 use fhec_ir::fact::INPUT_FACTORS;
 use fhec_ir::func::{Func, StageOp};
@@ -206,7 +206,9 @@ pub fn noise(
                     diagonals: counts.diagonals,
                     period: map.diagonal_period(&func.consts),
                 };
-                mapped(&model, level, x.noise(), row_norm(map, &func.consts), counts, map.output.vectors())
+                let norm = row_norm(map, &func.consts);
+                let masked = map.is_masked(&func.consts);
+                mapped(&model, level, x.noise(), norm, counts, (map.output.vectors(), masked))
             }
             Op::Polynomial { polynomial, .. } => {
                 let noise = PolynomialNoise::new(&shapes.polynomial(polynomial), &model, level);
@@ -243,7 +245,7 @@ fn mapped(
     x: ValueNoise,
     norm: f64,
     counts: MapCounts,
-    vectors: usize,
+    (vectors, masked): (usize, bool),
 ) -> Sampled {
     let scale = model.scale(Scale::canonical(level));
     let switched = match Hoisting::cheaper(model.params(), level, counts) {
@@ -251,9 +253,12 @@ fn mapped(
         Hoisting::Double => model.key_switch_product(level, scale),
     };
     let per_result = counts.diagonals as f64 / vectors.max(1) as f64;
-    let rounded = model.encoding_of_period(counts.period, factor_scale(model, level)) * per_result;
-    let variance = norm.powi(2) * (x.stddev.powi(2) + switched) + x.magnitude.powi(2) * rounded;
-    Sampled::spread((norm * x.magnitude).min(TYPICAL_MAGNITUDE), 53, variance)
+    let mask = if masked { f64::from(diagonal::log2_mask(model.params(), level)).exp2() } else { 1.0 };
+    let rounded = model.encoding_of_period(counts.period, factor_scale(model, level) / mask) * per_result;
+    let magnitude = (norm * x.magnitude).min(TYPICAL_MAGNITUDE);
+    let masking = if masked { magnitude.powi(2) * model.encoding(mask) } else { 0.0 };
+    let variance = norm.powi(2) * (x.stddev.powi(2) + switched) + x.magnitude.powi(2) * rounded + masking;
+    Sampled::spread(magnitude, 53, variance)
 }
 
 /// Root mean square of a plaintext's elements.

@@ -387,7 +387,8 @@ impl<'a> OpCosts<'a> {
         match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
-                let bytes = diagonal::bytes(self.params, x.level, map.diagonal_period(&func.consts));
+                let (period, masked) = (map.diagonal_period(&func.consts), map.is_masked(&func.consts));
+                let bytes = diagonal::bytes(self.params, x.level, period, masked);
                 (counts.diagonals / map.blocks(&func.consts)) as u64 * bytes as u64
             }
             _ => 0,

@@ -15,6 +15,9 @@ use super::least_squares::fit_points;
 /// How much a polynomial may change by undoing a sine beside its largest value.
 const TOLERANCE: f64 = 1.0 / 2048.0;
 
+/// A value that is meant to be zero.
+const ZERO: f64 = 1e-9;
+
 /// Points that a polynomial is compared at: four to a wiggle of degree 127.
 const POINTS: usize = 1 << 9;
 
@@ -35,7 +38,11 @@ pub fn undo_sine(polynomial: &Polynomial, curve: SineCurve) -> Option<Polynomial
             (s, polynomial.eval(message), spread.density(message) * (1.0 - s * s).sqrt())
         })
         .collect();
-    let bent = fit_points(&points, &indices(polynomial)).ok()?;
+    let mut bent = fit_points(&points, &indices(polynomial)).ok()?;
+    if polynomial.eval(0.0).abs() < ZERO {
+        // Slots that hold zero are to keep it.
+        bent[0] -= Polynomial::chebyshev(bent.clone(), [-1.0, 1.0]).ok()?.eval(0.0);
+    }
     let bent = Polynomial::chebyshev(bent, [-1.0, 1.0]).ok()?;
     let at = |i: usize| 2.0 * i as f64 / POINTS as f64 - 1.0;
     let change = |x: f64| (bent.eval(curve.apply(x)) - polynomial.eval(x)).abs();
@@ -59,7 +66,7 @@ fn indices(polynomial: &Polynomial) -> Vec<usize> {
     let is_there = |k: usize| coefficients.get(k).is_some_and(|&c| c != 0.0);
     let odd = (1..coefficients.len()).step_by(2).any(is_there);
     let most = (1usize << polynomial.depth()) - 1;
-    (0..=polynomial.degree().max(3).min(most)).filter(|&k| is_there(k) || k == 3 && odd).collect()
+    (0..=polynomial.degree().max(3).min(most)).filter(|&k| k == 0 || is_there(k) || k == 3 && odd).collect()
 }
 
 /// Where the messages of a polynomial are.

@@ -5,7 +5,7 @@
 //! | Requires | a [`TensorProgram`] |
 //! | Ensures  | operands of element-wise steps share a layout; every linear step has a fold |
 //! | Fails    | if a tensor cannot be laid out in the slots at all |
-//! | Method   | tensors tied by element-wise steps form classes; a first layout follows the network (the gap grows with strides on the planes of the input, allocated as they are or rounded up to powers of two); then class after class takes the candidate that makes the linear maps around it cheapest, until nothing improves; the cheaper of the two starts wins |
+//! | Method   | tensors tied by element-wise steps form classes; a first layout follows the network (the gap grows with strides on the planes of the input, allocated as they are, rounded up to powers of two, or with borders of zeros); then class after class takes the candidate that makes the linear maps around it cheapest, until nothing improves; the cheapest of the three starts wins |
 //! | Tests    | `tests/filetests/lower_nn/choose_layout/`, `tests.rs` beside this file |
 //!
 //! Cost of a map: its rotations and diagonals at the best baby step and fold
@@ -24,7 +24,7 @@ use super::program::{Step, TensorId, TensorProgram};
 use rayon::prelude::*;
 
 use crate::analysis::cost::{CostTable, OpKind, RingShape};
-use crate::analysis::linear_cost::{LinearPrices, cheapest_fold};
+use crate::analysis::linear_cost::{LinearCounts, LinearPrices, cheapest_baby_step, cheapest_fold};
 
 /// Which layouts may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +88,11 @@ pub struct Layouts {
     pub layouts: Vec<Layout>,
     /// Per step; 1 where the step is not linear.
     pub folds: Vec<usize>,
+    /// Per step: whether it is a regular map ([`LinearMap::regular`]).
+    pub regular: Vec<bool>,
+    /// Per tensor: whether a regular map reads it, or a tensor that shares its layout, so that
+    /// slots that no element takes have to hold zero.
+    pub bordered: Vec<bool>,
     /// Predicted seconds of the linear maps.
     pub seconds: f64,
 }
@@ -96,8 +101,11 @@ pub struct Layouts {
 pub fn choose_layout(program: &TensorProgram, options: &LayoutOptions) -> Result<Layouts, LowerError> {
     let mut search = Search::new(program, options);
     let mut best: Option<(f64, Vec<Layout>)> = None;
-    for rounded in [false, true] {
-        let mut layouts = search.first_layouts(rounded)?;
+    for start in [Start::Bordered, Start::Tight, Start::Rounded] {
+        let mut layouts = search.first_layouts(start)?;
+        if best.as_ref().is_some_and(|(least, _)| search.least_of_all(&layouts) > HOPELESS * least) {
+            continue;
+        }
         let seconds = search.improve(&mut layouts);
         if best.as_ref().is_none_or(|(least, _)| seconds < *least) {
             best = Some((seconds, layouts));
@@ -107,13 +115,32 @@ pub fn choose_layout(program: &TensorProgram, options: &LayoutOptions) -> Result
     let layouts: Vec<Layout> =
         (0..program.tensors.len()).map(|tensor| by_class[search.class[tensor]].clone()).collect();
     let mut folds = vec![1; program.steps.len()];
+    let mut regular = vec![false; program.steps.len()];
+    let mut read_regularly = vec![false; search.members.len()];
     for (index, (step, result)) in program.steps.iter().enumerate() {
         if let Step::Linear { x, kind } = step {
-            folds[index] = search.price(kind, &layouts[*x], &layouts[*result]).0;
+            let price = search.price(kind, &layouts[*x], &layouts[*result]);
+            (folds[index], regular[index]) = (price.fold, price.regular);
+            read_regularly[search.class[*x]] |= price.regular;
         }
     }
-    Ok(Layouts { layouts, folds, seconds })
+    let bordered = search.class.iter().map(|&class| read_regularly[class]).collect();
+    Ok(Layouts { layouts, folds, regular, bordered, seconds })
 }
+
+/// How planes are allocated at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// As they are.
+    Tight,
+    /// Rounded up to powers of two.
+    Rounded,
+    /// With borders of zeros, where tensors take several vectors.
+    Bordered,
+}
+
+/// A start that cannot cost less than this many times the best found so far is not improved.
+const HOPELESS: f64 = 2.0;
 
 /// A linear step between two classes.
 struct Edge<'a> {
@@ -144,7 +171,15 @@ struct Search<'a> {
     /// Seconds of the element-wise steps of each class, per vector.
     elementwise: Vec<f64>,
     has_zeros: Vec<bool>,
-    memo: HashMap<PriceKey, (usize, f64)>,
+    memo: HashMap<PriceKey, Price>,
+}
+
+/// The cheapest way to do a map.
+#[derive(Clone, Copy, Debug)]
+struct Price {
+    fold: usize,
+    regular: bool,
+    seconds: f64,
 }
 
 impl<'a> Search<'a> {
@@ -192,11 +227,11 @@ impl<'a> Search<'a> {
     }
 
     /// A layout per class that follows the network from its inputs.
-    fn first_layouts(&self, rounded: bool) -> Result<Vec<Layout>, LowerError> {
+    fn first_layouts(&self, start: Start) -> Result<Vec<Layout>, LowerError> {
         let mut layouts: Vec<Option<Layout>> = vec![None; self.members.len()];
         for &input in &self.program.inputs {
             let class = self.class[input];
-            layouts[class].get_or_insert(self.fresh(class, rounded)?);
+            layouts[class].get_or_insert(self.fresh(class, start)?);
         }
         for (step, result) in &self.program.steps {
             let class = self.class[*result];
@@ -211,7 +246,7 @@ impl<'a> Search<'a> {
             let allowed = following.filter(|_| !self.dense_only[class]);
             layouts[class] = Some(match allowed {
                 Some(layout) => layout,
-                None => self.fresh(class, rounded)?,
+                None => self.fresh(class, start)?,
             });
         }
         layouts
@@ -219,30 +254,36 @@ impl<'a> Search<'a> {
             .enumerate()
             .map(|(class, layout)| match layout {
                 Some(layout) => Ok(layout),
-                None => self.fresh(class, rounded),
+                None => self.fresh(class, start),
             })
             .collect()
     }
 
     /// A layout that looks at nothing else.
-    fn fresh(&self, class: usize, rounded: bool) -> Result<Layout, LowerError> {
+    fn fresh(&self, class: usize, start: Start) -> Result<Layout, LowerError> {
         let shape = self.shape(class);
         if self.options.packing == Packing::Pixel {
             return self.pixelwise(class);
         }
         if self.options.packing == Packing::Channel
             && !self.dense_only[class]
-            && let Some(layout) = self.channelwise(shape, 1, [shape[1], shape[2]])
+            && let Some(layout) = self.channelwise(shape, [1; 2], [shape[1], shape[2]])
         {
             return Ok(layout);
         }
-        let plane = if rounded && !self.dense_only[class] {
+        if start == Start::Bordered
+            && !self.dense_only[class]
+            && let Some(layout) = self.bordered(shape, self.border(class))
+        {
+            return Ok(layout);
+        }
+        let plane = if start == Start::Rounded && !self.dense_only[class] {
             [shape[1].next_power_of_two(), shape[2].next_power_of_two()]
         } else {
             [shape[1], shape[2]]
         };
         let layout =
-            self.packed(shape, 1, 1, plane).or_else(|| self.packed(shape, 1, 1, [shape[1], shape[2]]));
+            self.packed(shape, [1; 2], 1, plane).or_else(|| self.packed(shape, [1; 2], 1, [shape[1], shape[2]]));
         layout.ok_or_else(|| self.error(class, format!("a tensor of shape {shape:?} cannot be laid out")))
     }
 
@@ -256,13 +297,13 @@ impl<'a> Search<'a> {
             return None;
         }
         let gap = match kind {
-            LinearKind::Conv2d { strides: [h, w], .. } if h == w => operand.gap.checked_mul(*h)?,
+            LinearKind::Conv2d { strides, .. } => wider(operand.gap, *strides)?,
             LinearKind::Place { .. } => operand.gap,
-            LinearKind::ConvTranspose2d { strides: [h, w], .. } if h == w => narrower(operand.gap, *h)?,
+            LinearKind::ConvTranspose2d { strides, .. } => narrower(operand.gap, *strides)?,
             LinearKind::AxisMatrices { .. } => match operand.shape {
                 [_, from, across] if [from, across] == [height, width] => operand.gap,
                 [_, from, across] if height % from == 0 && height / from * across == width => {
-                    narrower(operand.gap, height / from)?
+                    narrower(operand.gap, [height / from; 2])?
                 }
                 _ => return None,
             },
@@ -270,12 +311,18 @@ impl<'a> Search<'a> {
         };
         match self.options.packing {
             Packing::Channel => self.channelwise(shape, gap, operand.plane),
-            _ => self.packed(shape, gap, (gap * gap).min(channels), operand.plane),
+            _ => self.packed(shape, gap, gap[0].checked_mul(gap[1])?.min(channels), operand.plane),
         }
     }
 
     /// The layout with the smallest period that holds the line, if it is valid.
-    fn packed(&self, shape: [usize; 3], gap: usize, multiplex: usize, plane: [usize; 2]) -> Option<Layout> {
+    fn packed(
+        &self,
+        shape: [usize; 3],
+        gap: [usize; 2],
+        multiplex: usize,
+        plane: [usize; 2],
+    ) -> Option<Layout> {
         let slots = self.options.slots;
         let mut layout = Layout { shape, gap, multiplex, plane, period: 1, slots };
         layout.validate().ok()?;
@@ -283,8 +330,37 @@ impl<'a> Search<'a> {
         Some(layout)
     }
 
+    /// One plane per vector with a border of `border` pixels, channels innermost: as many as there
+    /// is room for. None where a vector holds whole tensors, or where borders take more than a
+    /// third of the vectors.
+    fn bordered(&self, shape: [usize; 3], border: usize) -> Option<Layout> {
+        let slots = self.options.slots;
+        let [height, width] = [shape[1], shape[2]].map(|length| (length + border).next_power_of_two());
+        let channels = slots / height.checked_mul(width)?;
+        if self.options.packing != Packing::Auto || channels == 0 || shape[0] < channels {
+            return None;
+        }
+        let plane = [height, width * channels];
+        let layout = Layout { shape, gap: [1, channels], multiplex: channels, plane, period: slots, slots };
+        // Bootstraps, which nobody prices here, are as many as vectors.
+        let tight = shape.iter().product::<usize>().div_ceil(slots);
+        let few = layout.validate().is_ok() && 3 * layout.vectors() <= 4 * tight;
+        few.then_some(layout)
+    }
+
+    /// How far the taps of convolutions that read or make a class reach beyond the picture, in
+    /// pixels.
+    fn border(&self, class: usize) -> usize {
+        let reach = |edge: &Edge<'_>| match edge.kind {
+            LinearKind::Conv2d { pads, .. } => pads.iter().copied().max().unwrap_or(0),
+            _ => 0,
+        };
+        let around = self.edges.iter().filter(|edge| edge.from == class || edge.to == class);
+        around.map(reach).max().unwrap_or(0)
+    }
+
     /// One channel per vector: its plane, rounded up to a power of two, is the period.
-    fn channelwise(&self, shape: [usize; 3], gap: usize, plane: [usize; 2]) -> Option<Layout> {
+    fn channelwise(&self, shape: [usize; 3], gap: [usize; 2], plane: [usize; 2]) -> Option<Layout> {
         let plane = plane.map(usize::next_power_of_two);
         let period = plane[0] * plane[1];
         let slots = self.options.slots;
@@ -300,7 +376,7 @@ impl<'a> Search<'a> {
             let reason = format!("{} images do not fit {slots} slots", self.options.images);
             return Err(self.error(class, reason));
         }
-        Ok(Layout { shape, gap: 1, multiplex: 1, plane: [height, width], period: 1, slots })
+        Ok(Layout { shape, gap: [1; 2], multiplex: 1, plane: [height, width], period: 1, slots })
     }
 
     /// Layouts worth trying for a class, given the current ones.
@@ -314,13 +390,14 @@ impl<'a> Search<'a> {
         let rounded = tight.map(usize::next_power_of_two);
         let mut candidates = vec![current.clone()];
         let mut offer = |layout: Option<Layout>| candidates.extend(layout);
-        offer(self.packed(shape, 1, 1, tight));
-        offer(self.packed(shape, 1, 1, rounded));
+        offer(self.packed(shape, [1; 2], 1, tight));
+        offer(self.packed(shape, [1; 2], 1, rounded));
+        offer(self.bordered(shape, self.border(class)));
         let followed = self.edges.iter().filter(|edge| edge.to == class);
         for layout in followed.filter_map(|edge| self.following(class, edge.kind, &layouts[edge.from])) {
             let (gap, plane) = (layout.gap, layout.plane);
             offer(Some(layout));
-            if gap > 1 && self.options.packing == Packing::Auto && channels > 1 {
+            if gap != [1, 1] && self.options.packing == Packing::Auto && channels > 1 {
                 offer(self.packed(shape, gap, 1, plane));
             }
         }
@@ -347,9 +424,10 @@ impl<'a> Search<'a> {
         for _ in 0..MAX_SWEEPS {
             let mut changed = false;
             for class in 0..self.members.len() {
-                let candidates = self.candidates(class, layouts);
-                self.price_all(class, &candidates, layouts);
                 let mut best = (self.around(class, layouts), layouts[class].clone());
+                let mut candidates = self.candidates(class, layouts);
+                candidates.retain(|candidate| self.least_around(class, candidate, layouts) < best.0);
+                self.price_all(class, &candidates, layouts);
                 for candidate in candidates {
                     layouts[class] = candidate;
                     let cost = self.around(class, layouts);
@@ -367,7 +445,7 @@ impl<'a> Search<'a> {
         }
         let kinds: Vec<_> = self.edges.iter().map(|edge| (edge.kind, edge.from, edge.to)).collect();
         let linear: f64 =
-            kinds.into_iter().map(|(kind, from, to)| self.price(kind, &layouts[from], &layouts[to]).1).sum();
+            kinds.into_iter().map(|(kind, from, to)| self.price(kind, &layouts[from], &layouts[to]).seconds).sum();
         let elementwise = self.elementwise.iter().zip(layouts.iter());
         linear + elementwise.map(|(seconds, layout)| seconds * layout.vectors() as f64).sum::<f64>()
     }
@@ -378,8 +456,61 @@ impl<'a> Search<'a> {
         let edges: Vec<_> =
             self.edges.iter().filter(touching).map(|edge| (edge.kind, edge.from, edge.to)).collect();
         let linear: f64 =
-            edges.into_iter().map(|(kind, from, to)| self.price(kind, &layouts[from], &layouts[to]).1).sum();
+            edges.into_iter().map(|(kind, from, to)| self.price(kind, &layouts[from], &layouts[to]).seconds).sum();
         linear + self.elementwise[class] * layouts[class].vectors() as f64
+    }
+
+    /// What [`Self::around`] would be at least with another layout of the class.
+    fn least_around(&self, class: usize, candidate: &Layout, layouts: &[Layout]) -> f64 {
+        let layout = |of: usize| if of == class { candidate } else { &layouts[of] };
+        let edges = self.edges.iter().filter(|edge| edge.from == class || edge.to == class);
+        let linear: f64 =
+            edges.map(|edge| self.least(edge.kind, layout(edge.from), layout(edge.to))).sum();
+        linear + self.elementwise[class] * candidate.vectors() as f64
+    }
+
+    /// What everything costs at least with these layouts.
+    fn least_of_all(&self, layouts: &[Layout]) -> f64 {
+        let edges = self.edges.iter();
+        let linear: f64 =
+            edges.map(|edge| self.least(edge.kind, &layouts[edge.from], &layouts[edge.to])).sum();
+        let elementwise = self.elementwise.iter().zip(layouts);
+        linear + elementwise.map(|(seconds, layout)| seconds * layout.vectors() as f64).sum::<f64>()
+    }
+
+    /// What a map costs at least, told without its rotations, which are slow to find where tensors
+    /// take many vectors: a product for every weight at every pixel, as many at a time as there are
+    /// slots before vectors repeat.
+    fn least(&self, kind: &LinearKind, input: &Layout, output: &Layout) -> f64 {
+        if let Some(price) = self.memo.get(&self.key(kind, input, output)) {
+            return price.seconds;
+        }
+        let consts = &self.program.consts;
+        let entries = match kind {
+            LinearKind::Conv2d { weight, strides, pads, dilations, groups: 1 } => {
+                let map = LinearMap::new(kind.clone(), input.clone(), output.clone());
+                let &[m, channels, kernel_h, kernel_w] = consts[*weight].shape() else { return 0.0 };
+                if map.irregularity(consts).is_none() || self.has_zeros[weight.index()] {
+                    return 0.0;
+                }
+                // Pixels of the result whose tap falls on one of the operand.
+                let met = |axis: usize, kernel: usize| {
+                    let [length, results] = [input.shape[axis + 1], output.shape[axis + 1]];
+                    let falls = |tap: usize, pixel: usize| {
+                        let place = pixel * strides[axis] + tap * dilations[axis];
+                        (pads[axis]..pads[axis] + length).contains(&place)
+                    };
+                    let of_tap = |tap| (0..results).filter(|&pixel| falls(tap, pixel)).count();
+                    (0..kernel).map(of_tap).sum::<usize>()
+                };
+                m * channels * met(0, kernel_h) * met(1, kernel_w)
+            }
+            LinearKind::Dense { weight } if !self.has_zeros[weight.index()] => consts[*weight].data().len(),
+            _ => return 0.0,
+        };
+        let length = input.period.max(output.period);
+        let counts = LinearCounts { diagonals: entries / length, ..LinearCounts::default() };
+        self.prices.seconds(&counts, length)
     }
 
     /// Prices all maps that the candidates for a class touch, on all threads.
@@ -399,12 +530,12 @@ impl<'a> Search<'a> {
             let price = self.computed(kind, &key.input, &key.output);
             (key, price)
         });
-        let priced: Vec<(PriceKey, (usize, f64))> = priced.collect();
+        let priced: Vec<(PriceKey, Price)> = priced.collect();
         self.memo.extend(priced);
     }
 
-    /// Fold and seconds of one map.
-    fn price(&mut self, kind: &LinearKind, input: &Layout, output: &Layout) -> (usize, f64) {
+    /// The price of one map.
+    fn price(&mut self, kind: &LinearKind, input: &Layout, output: &Layout) -> Price {
         let key = self.key(kind, input, output);
         if let Some(&known) = self.memo.get(&key) {
             return known;
@@ -419,12 +550,28 @@ impl<'a> Search<'a> {
     }
 
     /// [`Self::price`], computed anew.
-    fn computed(&self, kind: &LinearKind, input: &Layout, output: &Layout) -> (usize, f64) {
-        let map = LinearMap::new(kind.clone(), input.clone(), output.clone());
-        let rotations = map.rotations(&self.program.consts);
+    fn computed(&self, kind: &LinearKind, input: &Layout, output: &Layout) -> Price {
+        let consts = &self.program.consts;
+        let mut map = LinearMap::new(kind.clone(), input.clone(), output.clone());
+        if map.irregularity(consts).is_none() {
+            // Of as many products as any other, and each of a fraction of the numbers.
+            map.regular = true;
+            let (_, counts) = cheapest_baby_step(
+                &map.rotations(consts),
+                input.period,
+                map.diagonal_period(consts),
+                &self.prices,
+            );
+            let masks = if map.is_masked(consts) { counts.outputs as f64 * self.prices.mask } else { 0.0 };
+            let seconds = self.prices.seconds(&counts, map.diagonal_period(consts)) + masks;
+            return Price { fold: 1, regular: true, seconds };
+        }
+        let rotations = map.rotations(consts);
         let max_fold = (input.period / output.period).max(1);
-        let diagonal = map.diagonal_period(&self.program.consts);
-        cheapest_fold(&rotations, (input.period, output.period), diagonal, max_fold, &self.prices)
+        let diagonal = map.diagonal_period(consts);
+        let (fold, seconds) =
+            cheapest_fold(&rotations, (input.period, output.period), diagonal, max_fold, &self.prices);
+        Price { fold, regular: false, seconds }
     }
 
     fn kind_numbers(&self, kind: &LinearKind) -> Vec<usize> {
@@ -452,9 +599,15 @@ impl<'a> Search<'a> {
     }
 }
 
+/// The gap of a result that takes every `strides`-th pixel.
+fn wider([rows, columns]: [usize; 2], strides: [usize; 2]) -> Option<[usize; 2]> {
+    Some([rows.checked_mul(strides[0])?, columns.checked_mul(strides[1])?])
+}
+
 /// The gap of a result that has `times` as many pixels along each side.
-fn narrower(gap: usize, times: usize) -> Option<usize> {
-    (times > 0 && gap.is_multiple_of(times)).then(|| gap / times)
+fn narrower(gap: [usize; 2], times: [usize; 2]) -> Option<[usize; 2]> {
+    let fits = (0..2).all(|axis| times[axis] > 0 && gap[axis].is_multiple_of(times[axis]));
+    fits.then(|| [gap[0] / times[0], gap[1] / times[1]])
 }
 
 /// Classes of tensors that must share a layout: class per tensor, and one tensor per class.

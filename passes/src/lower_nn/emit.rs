@@ -9,6 +9,7 @@ use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::{Op, Packed, VectorType};
 use fhec_ir::permutation::Permutation;
+use fhec_ir::tensor::Tensor;
 
 use super::LowerError;
 use super::choose_layout::Layouts;
@@ -65,7 +66,7 @@ pub(super) fn emit(
                 let kind = own_weights(kind, |weight| func.add_const(program.consts[weight].clone()));
                 let (input, output) = (layouts.layouts[*x].clone(), layouts.layouts[*result].clone());
                 let fold = layouts.folds[index];
-                let map = LinearMap { kind, input, output, fold };
+                let map = LinearMap { kind, input, output, fold, regular: layouts.regular[index] };
                 let rotations = map.fold_rotations();
                 let linear = Op::LinearMap { x: operand(*x)?, map };
                 let mut value = func.push_named(linear, name.filter(|_| fold == 1)).map_err(error)?;
@@ -77,6 +78,16 @@ pub(super) fn emit(
                 }
                 values[*result] = Some(value);
                 continue;
+            }
+            Step::Polynomial { x, polynomial } if layouts.bordered[*result] => {
+                // What is zero beside the picture stays so: the constant goes to elements only.
+                let at_zero = polynomial.eval(0.0);
+                let polynomial = polynomial.raised(-at_zero);
+                let raised = func.push(Op::Polynomial { x: operand(*x)?, polynomial }).map_err(error)?;
+                let [channels, ..] = program.tensors[*result].shape;
+                let values = func.add_const(Tensor::from_fn([channels], |_| at_zero as f32));
+                let layout = layouts.layouts[*result].clone();
+                Op::AddPlain { x: raised, plain: PlainTensor { values, layout } }
             }
             Step::Polynomial { x, polynomial } => {
                 Op::Polynomial { x: operand(*x)?, polynomial: polynomial.clone() }

@@ -92,7 +92,7 @@ fn a_lenet_sized_network() {
     // The gap of the poolings reaches the last layer, and ten outputs are folded, not spread over
     // the slots.
     let maps = packed.ops().iter().filter_map(|data| match &data.op {
-        Op::LinearMap { map, .. } => Some((map.input.gap, map.output.gap, map.fold)),
+        Op::LinearMap { map, .. } => Some((map.input.gap[1], map.output.gap[1], map.fold)),
         _ => None,
     });
     let maps: Vec<_> = maps.collect();
@@ -129,7 +129,7 @@ fn a_residual_block_with_projection() {
          return %6";
     let packed = check(body, 1 << 14);
     let Op::LinearMap { map, .. } = &packed.ops()[1].op else { panic!("a map was expected") };
-    assert_eq!((map.output.gap, map.output.multiplex, map.output.period), (2, 4, 1 << 13));
+    assert_eq!((map.output.gap, map.output.multiplex, map.output.period), ([2; 2], 4, 1 << 13));
 }
 
 /// The seed paper's packing (arXiv 2106.07229): a stride leaves the pixels where they are in the
@@ -171,7 +171,7 @@ fn one_channel_per_ciphertext() {
     for map in &maps[..4] {
         assert_eq!((map.output.plane, map.output.period), ([32, 32], 1 << 10));
     }
-    assert_eq!(maps.iter().map(|map| map.output.gap).collect::<Vec<_>>(), [1, 2, 2, 2, 1, 1]);
+    assert_eq!(maps.iter().map(|map| map.output.gap[1]).collect::<Vec<_>>(), [1, 2, 2, 2, 1, 1]);
     // Nine taps per pair of channels, whatever the gap.
     let diagonals = |map: &LinearMap| map.rotations(&packed.consts).values().map(Vec::len).sum::<usize>();
     assert_eq!(diagonals(maps[0]), 3 * 8 * 9);
@@ -426,7 +426,7 @@ fn growing_narrows_the_gap() {
         1 << 11,
     );
     let maps = packed.ops().iter().filter_map(|data| match &data.op {
-        Op::LinearMap { map, .. } => Some((map.input.gap, map.output.gap)),
+        Op::LinearMap { map, .. } => Some((map.input.gap[1], map.output.gap[1])),
         _ => None,
     });
     assert_eq!(maps.collect::<Vec<_>>(), [(1, 2), (2, 1)]);
@@ -489,4 +489,43 @@ fn layouts_are_deterministic() {
     let print =
         || fhec_ir::text::print_func(&lower_nn(&parse(body), &LayoutOptions::for_slots(4096)).unwrap());
     assert_eq!(print(), print());
+}
+
+/// Tensors of several vectors on planes with borders: regular maps, and what they read is zero
+/// beside the picture, also after polynomials that are not zero at zero.
+#[test]
+fn what_regular_maps_read_is_zero_beside_the_picture() {
+    let body = "const @0 : f32[8, 8, 3, 3] = random(1) const @1 : f32[8] = random(2)
+         const @2 : f32[16, 8, 3, 3] = random(3) const @3 : f32[16, 8, 1, 1] = random(4)
+         const @4 : f32[16, 16, 3, 3] = random(5) const @5 : f32[16, 1, 3, 3] = random(6)
+         input %0 : f32[1, 8, 14, 14]
+         %1 = conv2d(%0) {weight=@0, bias=@1, strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}
+         %2 = poly(%1) {polynomial={domain=[-20.0, 20.0], chebyshev=[0.5, 0.25, 0.5]}}
+         %3 = conv2d(%2) {weight=@2, strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}
+         %4 = conv2d(%2) {weight=@3, strides=[2, 2], pads=[0, 0, 0, 0], dilations=[1, 1], groups=1}
+         %5 = add(%3, %4)
+         %6 = poly(%5) {polynomial={domain=[-40.0, 40.0], chebyshev=[0.25, 0.5, 0.25]}}
+         %7 = conv2d(%6) {weight=@5, strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1], groups=16}
+         %8 = conv2d(%7) {weight=@4, strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1], groups=1}
+         %9 = add(%6, %8) return %9";
+    let packed = check(body, 1 << 10);
+    let maps = packed.ops().iter().filter_map(|data| match &data.op {
+        Op::LinearMap { x, map } if map.regular => Some((*x, map.clone())),
+        _ => None,
+    });
+    let maps: Vec<_> = maps.collect();
+    assert_eq!(maps.len(), 5, "every convolution");
+    assert!(maps.iter().all(|(_, map)| map.diagonal_period(&packed.consts) <= 1 << 7));
+    assert_eq!(maps.iter().filter(|(_, map)| map.is_masked(&packed.consts)).count(), 4);
+    let mut reads = packed.clone();
+    reads.set_outputs(maps.iter().map(|(x, _)| *x).collect());
+    let layouts: Vec<Layout> = packed.fact(INPUT_LAYOUTS).unwrap();
+    let elements: Vec<f64> = input(&[8 * 14 * 14]).data().iter().map(|&x| f64::from(x)).collect();
+    let values = run_packed(&reads, &[layouts[0].pack(&elements)]).unwrap();
+    for ((_, map), value) in maps.iter().zip(values) {
+        let elements = map.input.pack(&vec![1.0; map.input.elements()]);
+        let slots = value.iter().flatten().zip(elements.iter().flatten());
+        let beside: Vec<f64> = slots.filter(|(_, element)| **element == 0.0).map(|(x, _)| x.abs()).collect();
+        assert!(!beside.is_empty() && beside.iter().all(|x| *x < 1e-9));
+    }
 }

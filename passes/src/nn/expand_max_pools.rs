@@ -6,13 +6,15 @@
 //! | Requires | a verified function |
 //! | Ensures  | the same function; no `max_pool` is left, but for those below |
 //! | Leaves   | windows of more than [`MOST_TAPS`] taps that are apart, over values that may be negative, with pads |
-//! | Method   | `max(a, b) = b + relu(a - b)`, in one of two ways. *Line by line*: windows of 2, 4, 8 taps and so on grow from each other along the width, then along the height; a window of 3 by 3 takes 4 ReLUs. All are made at every position, and the last ones only where the pool looks: ciphertexts keep their layout on the way. *Together*, where a tensor takes many ciphertexts: pair by pair at the stride of the pool, 8 ReLUs of a window of 3 by 3. What is compared is a convolution of the operand, one for `b` and one for `a - b`; what comes before them folds into both. Pads are zeros for a convolution, which is right where no value is negative. Elsewhere a matrix along height or width picks each pixel, and in place of a pad the nearest pixel of the window |
+//! | Method   | `max(a, b) = b + relu(a - b)`, in one of two ways. *Line by line*: windows of 2, 4, 8 taps and so on grow from each other along the width, then along the height; a window of 3 by 3 takes 4 ReLUs. All are made at every position, and the last ones only where the pool looks: ciphertexts keep their layout on the way. *Strided*, where a tensor takes many ciphertexts: along the height, pixel after pixel at the stride of the pool, then along the width; 4 ReLUs of a window of 3 by 3 too, two of half the tensor and two of a quarter. *Together*, where none of these can be: pair by pair at the stride of the pool, 8 ReLUs of a window of 3 by 3. A ReLU before it that nothing else reads comes after it then: `max` and ReLU commute, and a pool leaves fewer elements. What is compared is a convolution of the operand, one for `b` and one for `a - b`; what comes before them folds into both. Pads are zeros for a convolution, which is right where no value is negative. Elsewhere a matrix along height or width picks each pixel, and in place of a pad the nearest pixel of the window |
 //! | Tests    | below |
+
+use std::collections::BTreeSet;
 
 use fhec_ir::{
     entity::Value,
-    func::{Func, OpData, Rewriter},
-    nn::{Nn, Op, signs},
+    func::{Func, OpData, Rewriter, StageOp},
+    nn::{Activation, Nn, Op, signs},
     tensor::Tensor,
 };
 
@@ -35,9 +37,15 @@ pub fn expand_max_pools(func: &Func<Nn>) -> Result<Passed<Nn>, PassError> {
     let mut report = Report::new(PASS);
     let mut rewriter = Rewriter::same_stage(func);
     let not_negative = signs::not_negative(func);
-    for data in func.ops() {
-        let pool = Pool::of(func, data, &not_negative);
-        let made = match &pool {
+    let pools: Vec<Option<Pool<'_>>> =
+        func.ops().iter().map(|data| Pool::of(func, data, &not_negative)).collect();
+    // ReLUs that a pool takes over.
+    let taken: BTreeSet<Value> = pools.iter().flatten().filter_map(|pool| pool.relu).collect();
+    for (data, pool) in func.ops().iter().zip(&pools) {
+        if taken.contains(&data.result) {
+            continue;
+        }
+        let made = match pool {
             Some(pool) => pool.expand(&mut rewriter, &mut report),
             None => rewriter.copy(func, data).map(|_| ()),
         };
@@ -56,10 +64,22 @@ struct Pool<'f> {
     strides: [usize; 2],
     pads: [usize; 4],
     dilations: [usize; 2],
+    /// The ReLU between `x` and the pool, which nothing else reads: it comes after the pool.
+    relu: Option<Value>,
     /// Whether pads are to be left out of the maximum, as opposed to zeros that never win.
     without_pads: bool,
-    /// Whether windows grow line by line.
-    lines: bool,
+    way: Way,
+}
+
+/// How pixels of a window are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Windows grow line by line, at every position.
+    Lines,
+    /// Pixel after pixel at the stride of the pool, first along the height, then along the width.
+    Strided,
+    /// Pair by pair at the stride of the pool.
+    Together,
 }
 
 impl<'f> Pool<'f> {
@@ -77,10 +97,17 @@ impl<'f> Pool<'f> {
         };
         let grows = nearest_is_seen(0) && nearest_is_seen(1) && taps > 1;
         let large = shape.iter().product::<usize>() > ONE_CIPHERTEXT && strides != [1, 1];
-        let lines = grows && !(large && taps <= FEW_TAPS);
-        let pool = Pool { func, data, x, channels, kernel, strides, pads, dilations, without_pads, lines };
+        let way = match large && taps <= FEW_TAPS {
+            false if grows => Way::Lines,
+            true if !without_pads && dilations == [1, 1] => Way::Strided,
+            _ => Way::Together,
+        };
+        // Zeros in place of pads lose against what the ReLU leaves, before it and after.
+        let before = relu_before(func, x).filter(|_| way == Way::Strided);
+        let (x, relu) = (before.unwrap_or(x), before.map(|_| x));
+        let pool = Pool { func, data, x, channels, kernel, strides, pads, dilations, relu, without_pads, way };
         let sees_pixels = || [0, 1].into_iter().all(|axis| pool.picked(axis, 0).is_some());
-        ((lines || taps <= MOST_TAPS) && (!without_pads || sees_pixels())).then_some(pool)
+        ((way == Way::Lines || taps <= MOST_TAPS) && (!without_pads || sees_pixels())).then_some(pool)
     }
 
     /// For every position of the window along height (0) or width (1) the pixel under its tap
@@ -109,12 +136,26 @@ impl<'f> Pool<'f> {
             name.as_ref().map(|name| format!("{name}/{what}_{named}"))
         };
         report.count("max_pool", 1);
-        if self.lines {
-            let value = self.grow(rewriter, report, &mut next_name)?;
-            rewriter.func.set_value_name(value, name);
-            rewriter.replace(self.data.result, value);
-            return Ok(());
+        let mut value = match self.way {
+            Way::Lines => self.grow(rewriter, report, &mut next_name)?,
+            Way::Strided => self.stride(rewriter, report, &mut next_name)?,
+            Way::Together => self.compare(rewriter, report, &mut next_name)?,
+        };
+        if self.relu.is_some() {
+            value = rewriter.func.push(Op::relu(value))?;
         }
+        rewriter.func.set_value_name(value, name);
+        rewriter.replace(self.data.result, value);
+        Ok(())
+    }
+
+    /// All pixels of the window at the stride of the pool, pair by pair.
+    fn compare(
+        &self,
+        rewriter: &mut Rewriter<Nn>,
+        report: &mut Report,
+        next_name: &mut impl FnMut(&str) -> Option<String>,
+    ) -> Result<Value, String> {
         let taps: Vec<usize> = (0..self.kernel[0] * self.kernel[1]).collect();
         let mut values = Vec::new();
         for pair in taps.chunks(2) {
@@ -128,7 +169,7 @@ impl<'f> Pool<'f> {
                     } else {
                         self.window(rewriter, &[(a, 1.0), (b, -1.0)], next_name("difference"))?
                     };
-                    larger(rewriter, difference, last, &mut next_name)?
+                    larger(rewriter, difference, last, next_name)?
                 }
                 _ => last,
             });
@@ -142,16 +183,58 @@ impl<'f> Pool<'f> {
                         report.count("relu", 1);
                         let op = Op::Sub { x: a, y: b };
                         let difference = rewriter.func.push_named(op, next_name("difference").as_deref())?;
-                        larger(rewriter, difference, b, &mut next_name)?
+                        larger(rewriter, difference, b, next_name)?
                     }
                     _ => pair[0],
                 });
             }
             values = larger_ones;
         }
-        rewriter.func.set_value_name(values[0], name.clone());
-        rewriter.replace(self.data.result, values[0]);
-        Ok(())
+        values.first().copied().ok_or_else(|| "a window without pixels".to_string())
+    }
+
+    /// The largest pixel of each column of the window, then of each row of these, one pixel after
+    /// the other.
+    fn stride(
+        &self,
+        rewriter: &mut Rewriter<Nn>,
+        report: &mut Report,
+        next_name: &mut impl FnMut(&str) -> Option<String>,
+    ) -> Result<Value, String> {
+        let mut value = rewriter.get(self.x);
+        for axis in [0, 1] {
+            let along = |own: usize, other: usize| if axis == 0 { [own, other] } else { [other, own] };
+            let strides = along(self.strides[axis], 1);
+            let [before, after] = [self.pads[axis], self.pads[axis + 2]].map(|pad| along(pad, 0));
+            let (kernel, pads) = (along(self.kernel[axis], 1), [before[0], before[1], after[0], after[1]]);
+            let x = value;
+            let sum = |rewriter: &mut Rewriter<Nn>, taps: &[(usize, f32)], name: Option<String>| {
+                let at = |index: usize| {
+                    let tap = taps.iter().find(|(tap, _)| *tap == index % self.kernel[axis]);
+                    tap.map_or(0.0, |(_, weight)| *weight)
+                };
+                let weight = Tensor::from_fn([self.channels, 1, kernel[0], kernel[1]], at);
+                let weight = rewriter.func.add_const(weight);
+                let (groups, dilations) = (self.channels, [1, 1]);
+                let op = Op::Conv2d { x, weight, bias: None, strides, pads, dilations, groups };
+                rewriter.func.push_named(op, name.as_deref())
+            };
+            let last = self.kernel[axis] - 1;
+            value = sum(rewriter, &[(last, 1.0)], next_name("pixel"))?;
+            for tap in (0..last).rev() {
+                report.count("relu", 1);
+                let difference = match tap + 1 == last {
+                    true => sum(rewriter, &[(tap, 1.0), (last, -1.0)], next_name("difference"))?,
+                    false => {
+                        let pixel = sum(rewriter, &[(tap, 1.0)], next_name("pixel"))?;
+                        let op = Op::Sub { x: pixel, y: value };
+                        rewriter.func.push_named(op, next_name("difference").as_deref())?
+                    }
+                };
+                value = larger(rewriter, difference, value, next_name)?;
+            }
+        }
+        Ok(value)
     }
 
     /// Windows that grow by doubling: each is the larger of two of those before, which overlap in
@@ -286,6 +369,15 @@ impl Pair {
     }
 }
 
+/// What a ReLU that makes `value` reads, if nothing but one op reads `value`.
+fn relu_before(func: &Func<Nn>, value: Value) -> Option<Value> {
+    let makes = func.ops().iter().find(|data| data.result == value)?;
+    let Op::Activation { x, function } = &makes.op else { return None };
+    let reads = func.ops().iter().flat_map(|data| data.op.operands()).filter(|&operand| operand == value);
+    let alone = reads.count() == 1 && !func.outputs().contains(&value);
+    (alone && *function == Activation::RELU).then_some(*x)
+}
+
 /// `b + relu(difference)`: the larger of `b` and what `difference` is the distance to.
 fn larger(
     rewriter: &mut Rewriter<Nn>,
@@ -371,17 +463,38 @@ mod tests {
         }
     }
 
-    /// At the stride of the pool a large tensor is a quarter: eight ReLUs of a quarter are fewer
-    /// ciphertexts than four of the whole.
+    /// At the stride of the pool a large tensor is a quarter. What was negative before the ReLU is
+    /// compared as it is, and the ReLU comes last, of a quarter; where something else reads it, it
+    /// stays. Pads that must not win leave all to pairs.
     #[test]
     fn pixels_of_large_tensors_are_compared_at_the_stride_of_the_pool() {
         let pool = "kernel=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1]";
-        for (size, relus) in [(112, 8), (56, 4)] {
+        let relu = "%1 = relu(%0)";
+        for (size, before, end, relus, sizes) in [
+            (112, relu, "return %2", 4, &[56 * 112, 56 * 112, 56 * 56, 56 * 56, 56 * 56][..]),
+            (112, relu, "return %1, %2", 4, &[112 * 112, 56 * 112, 56 * 112, 56 * 56, 56 * 56]),
+            (112, "%1 = add(%0, %0)", "return %2", 8, &[56 * 56; 8]),
+            // Line by line: every position, and the last ones at the stride.
+            (56, relu, "return %2", 4, &[56 * 56, 56 * 57, 56 * 56, 57 * 56, 28 * 28]),
+        ] {
             let func = parse(&format!(
-                "input %0 : f32[1, 8, {size}, {size}] %1 = max_pool(%0) {{{pool}}} return %1"
+                "input %0 : f32[1, 8, {size}, {size}] {before} %2 = max_pool(%1) {{{pool}}} {end}"
             ));
-            let report = expand_max_pools(&func).unwrap().report;
+            let Passed { func: expanded, report, .. } = expand_max_pools(&func).unwrap();
             assert_eq!(report.counts.get("relu"), Some(&relus), "{size}");
+            let of_relus = expanded.ops().iter().filter(|data| matches!(data.op, Op::Activation { .. }));
+            let found: Vec<usize> =
+                of_relus.map(|data| expanded.ty(data.result).shape[2..].iter().product()).collect();
+            assert_eq!(found, sizes);
+            let shape = [1, 8, size, size];
+            let image = Tensor::from_fn(shape, |i| ((i * 7919 + 3) % 2003) as f32 / 1001.5 - 1.2);
+            let expected = nn::run(&func, std::slice::from_ref(&image)).unwrap();
+            let found = nn::run(&expanded, &[image]).unwrap();
+            for (found, expected) in found.iter().zip(&expected) {
+                for (found, expected) in found.data().iter().zip(expected.data()) {
+                    assert!((found - expected).abs() < 1e-6, "{found} instead of {expected}");
+                }
+            }
         }
     }
 

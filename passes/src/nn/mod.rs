@@ -8,6 +8,7 @@
 //! | [`collect_polynomials`](mod@collect_polynomials) | recognises polynomials written out in products and sums |
 //! | [`expand_max_pools`](mod@expand_max_pools) | max-pooling as ReLUs of differences |
 //! | [`simplify`](mod@simplify) | folds linear ops together, least multiplicative depth first |
+//! | [`split_phases`](mod@split_phases) | large pictures that are read with strides as small ones of more channels |
 //! | [`drop_idle_clips`](mod@drop_idle_clips) | leaves out the saturation of a quantised network where no sample reaches it |
 //! | [`calibrate`](mod@calibrate) | ranges of all values, from images or by interval arithmetic |
 //! | [`equalize_channels`](mod@equalize_channels) | channels of one size, so that a polynomial's interval suits them all |
@@ -38,3 +39,4 @@ pub mod output_errors;
 pub mod scaling;
 pub mod simplify;
 pub mod softmax;
+pub mod split_phases;

@@ -31,6 +31,7 @@ use crate::{
         normalize_ranges::normalize_ranges,
         scaling::{Scaling, activation_bound, is_activation, scaling},
         simplify,
+        split_phases::split_phases,
     },
     report::Report,
 };
@@ -158,7 +159,8 @@ fn folded(func: &Func<Nn>, options: &NnOptions, runner: &mut Runner<'_>) -> Resu
     let moved = runner.pass(&dropped, move_transposes)?;
     let func = runner.pass(&moved, collect_polynomials)?;
     let func = runner.pass(&func, expand_max_pools)?;
-    let folded = runner.pass(&func, |func| simplify::simplify(func, &options.simplify))?;
+    let simplified = runner.pass(&func, |func| simplify::simplify(func, &options.simplify))?;
+    let folded = runner.pass(&simplified, split_phases)?;
     // Calibration and fits take minutes: what cannot be lowered is said before.
     check_lowerable(&folded)?;
     Ok(folded)

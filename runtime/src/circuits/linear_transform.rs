@@ -8,7 +8,8 @@
 //! 2. per output and giant step, the products of baby rotations and diagonals are added up
 //!    ([`Evaluator::add_products`]);
 //! 3. the sums are rotated by their giant steps, and added up with the divisions by `P` postponed;
-//! 4. per output, one last division.
+//! 4. per output, of a regular map, the mask;
+//! 5. per output, one last division.
 //!
 //! Baby rotations are divided by `P` each, or not at all (double hoisting, Bossuat et al., ePrint
 //! 2020/1203, section 4), by the counts of the map: [`Hoisting`].
@@ -29,7 +30,7 @@ use fhec_ir::tensor::ConstPool;
 use rayon::prelude::*;
 
 use crate::ckks::eval::diagonal_sums::CompactTerms;
-use crate::ckks::{CompactPlaintext, Evaluator, FactorEncoder, PlaintextScale};
+use crate::ckks::{CompactPlaintext, Encoding, Evaluator, FactorEncoder, Form, PlaintextScale};
 use crate::error::EvalError;
 use crate::rlwe::{Ciphertext, ExtendedCiphertext};
 
@@ -53,6 +54,8 @@ pub struct DiagonalRows {
     /// Of one block.
     outputs: usize,
     period: usize,
+    /// What the sums are multiplied by, of a regular map.
+    mask: Option<Vec<f64>>,
 }
 
 impl DiagonalRows {
@@ -74,7 +77,8 @@ impl DiagonalRows {
             }
         }
         let rows = rows.into_iter().map(|((output, giant), terms)| Row { output, giant, terms }).collect();
-        DiagonalRows { rows, blocks, inputs, outputs, period: map.diagonal_period(consts) }
+        let (period, mask) = (map.diagonal_period(consts), map.mask(consts));
+        DiagonalRows { rows, blocks, inputs, outputs, period, mask }
     }
 
     /// Number of diagonals of a block.
@@ -92,7 +96,8 @@ impl DiagonalRows {
 
     /// Bytes of all diagonals, encoded at `level`.
     pub fn encoded_bytes(&self, encoder: &FactorEncoder, level: Level) -> usize {
-        self.diagonals() * diagonal::bytes(encoder.encoder().context().params(), level, self.period)
+        let params = encoder.encoder().context().params();
+        self.diagonals() * diagonal::bytes(params, level, self.period, self.mask.is_some())
     }
 
     /// What decides how its baby rotations are kept.
@@ -121,16 +126,28 @@ impl DiagonalRows {
     /// Encodes every diagonal for operands at `level`.
     pub fn encode(&self, encoder: &FactorEncoder, level: Level) -> Result<EncodedMap, EvalError> {
         let rows: Result<Vec<Vec<CompactPlaintext>>, EvalError> =
-            self.rows.iter().map(|row| encode_row(row, encoder, level)).collect();
+            self.rows.iter().map(|row| self.encode_row(row, encoder, level)).collect();
         Ok(EncodedMap { rows: rows?, level })
     }
-}
 
-fn encode_row(row: &Row, encoder: &FactorEncoder, level: Level) -> Result<Vec<CompactPlaintext>, EvalError> {
-    let scale = PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
-    let word_bytes = diagonal::word_bytes(encoder.encoder().context().params(), level);
-    let encode = |diagonal: &[f64]| encoder.encode_compact(diagonal, level, scale, word_bytes);
-    row.terms.par_iter().map(|(_, diagonal)| encode(diagonal)).collect()
+    fn encode_row(
+        &self,
+        row: &Row,
+        encoder: &FactorEncoder,
+        level: Level,
+    ) -> Result<Vec<CompactPlaintext>, EvalError> {
+        let params = encoder.encoder().context().params();
+        let (from, to) = (Scale::canonical(level), Scale::squared(level));
+        let scale = match self.mask {
+            None => PlaintextScale::Ratio { from, to },
+            Some(_) => {
+                PlaintextScale::BeforeMask { from, to, log2_mask: diagonal::log2_mask(params, level) }
+            }
+        };
+        let word_bytes = diagonal::word_bytes(params, level, self.mask.is_some());
+        let encode = |diagonal: &[f64]| encoder.encode_compact(diagonal, level, scale, word_bytes);
+        row.terms.par_iter().map(|(_, diagonal)| encode(diagonal)).collect()
+    }
 }
 
 /// All diagonals of a map, encoded for one level.
@@ -227,7 +244,8 @@ impl Evaluator<'_> {
             Hoisting::Double => context.extended_basis(level),
         };
         let sum_bytes = 2 * 8 * context.ring_degree() * basis.limbs();
-        let diagonal_bytes = diagonal::bytes(context.params(), level, rows.period);
+        let masked = rows.mask.is_some();
+        let diagonal_bytes = diagonal::bytes(context.params(), level, rows.period, masked);
         let row_bytes =
             |row: &Row| sum_bytes + if encoded.is_some() { 0 } else { row.terms.len() * diagonal_bytes };
         let mut results: Vec<Option<ExtendedCiphertext>> = vec![None; rows.outputs];
@@ -246,7 +264,7 @@ impl Evaluator<'_> {
                 Some(encoded) => &encoded.rows[start..end],
                 None => {
                     made =
-                        part.iter().map(|row| encode_row(row, encoder, level)).collect::<Result<_, _>>()?;
+                        part.iter().map(|row| rows.encode_row(row, encoder, level)).collect::<Result<_, _>>()?;
                     &made
                 }
             };
@@ -256,7 +274,14 @@ impl Evaluator<'_> {
             }
             start = end;
         }
-        Ok(results.into_iter().map(|result| result.unwrap_or_else(zero)).collect())
+        let mut results: Vec<_> = results.into_iter().map(|result| result.unwrap_or_else(zero)).collect();
+        if let Some(mask) = &rows.mask {
+            let scale = PlaintextScale::PowerOfTwo(diagonal::log2_mask(context.params(), level));
+            let encoding = Encoding { level, scale, special: true, form: Form::Residues };
+            let mask = encoder.encoder().encode(mask, encoding)?;
+            results.iter_mut().try_for_each(|result| self.mask_extended_assign(result, &mask))?;
+        }
+        Ok(results)
     }
 
     /// Adds the rotated sums of `rows` to the results of their outputs; baby rotations are divided

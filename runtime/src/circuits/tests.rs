@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use fhec_ir::circuit_shape::LinearShape;
-use fhec_ir::diagonal::{Hoisting, MapCounts};
+use fhec_ir::diagonal::{self, Hoisting, MapCounts};
 use fhec_ir::layout::Layout;
 use fhec_ir::linear_map::{LinearKind, LinearMap};
 use fhec_ir::params::{Params, ParamsLiteral};
@@ -140,14 +140,65 @@ fn check_linear(literal: ParamsLiteral, map: &LinearMap, consts: &ConstPool, bab
     let fresh = noise::encoding(context, canonical) + noise::secret_key_encryption(context, canonical);
     // A diagonal of period p has 2p coefficients, each rounded at q D_(l-1) / D_l.
     let ratio = params.scale(Scale::squared(level)).to_f64() / params.scale(canonical).to_f64();
-    let rounding = 2.0 * map.diagonal_period(consts) as f64 / 12.0 / (ratio * ratio);
+    let mask = match map.is_masked(consts) {
+        true => f64::from(diagonal::log2_mask(params, level)).exp2(),
+        false => 1.0,
+    };
+    let rounding = 2.0 * map.diagonal_period(consts) as f64 / 12.0 / (ratio / mask).powi(2);
+    let expected = map.apply(consts, &packed);
+    // The mask multiplies what the products left, beside the picture too, and has as many
+    // coefficients as a period has slots, twice.
+    let masking = if map.is_masked(consts) {
+        let mut left = vec![vec![0.0; map.output.slots]; map.output.vectors()];
+        for ((output, input), diagonals) in map.diagonals(consts) {
+            for (rotation, diagonal) in diagonals {
+                for (slot, left) in left[output].iter_mut().enumerate() {
+                    let rotated = packed[input][(slot + rotation) % map.input.slots];
+                    *left += diagonal[slot % diagonal.len()] * rotated;
+                }
+            }
+        }
+        let power = left.iter().flatten().map(|y| y * y).sum::<f64>() / slots;
+        2.0 * map.output.period as f64 / 12.0 / (mask * mask) * power
+    } else {
+        0.0
+    };
     let variance = fresh * energy
+        + masking
         + (noise::key_switch_product(context, level, canonical) + rounded) * rotated
         + rounding * products * power
         + noise::division(context, below);
-    let expected: Vec<Complex> =
-        map.apply(consts, &packed).into_iter().flatten().map(Complex::from).collect();
+    let expected: Vec<Complex> = expected.into_iter().flatten().map(Complex::from).collect();
     noise::assert_errors(&name, &setup.decrypt(&rescaled), &expected, variance);
+}
+
+/// Diagonals that treat all pixels alike, and the mask after them, at one scale together.
+#[test]
+fn regular_convolutions_share_a_level_with_their_mask() {
+    let mut consts = ConstPool::default();
+    let layout = |channels, size, gap: [usize; 2]| Layout {
+        shape: [channels, size, size],
+        gap,
+        multiplex: gap[0] * gap[1],
+        plane: [16, 64],
+        period: 1024,
+        slots: 4096,
+    };
+    let fine = || layout(8, 14, [1, 4]);
+    for (weight, stride, pads, groups, input, output, baby_step) in [
+        ([8, 8, 3, 3], 1, [1; 4], 1, fine(), fine(), 16),
+        ([12, 8, 3, 3], 2, [1; 4], 1, fine(), layout(12, 7, [2, 8]), 64),
+        ([16, 12, 3, 3], 1, [1; 4], 1, layout(12, 7, [2, 8]), layout(16, 7, [2, 8]), 16),
+        ([12, 1, 3, 3], 1, [1; 4], 12, layout(12, 7, [2, 8]), layout(12, 7, [2, 8]), 16),
+        ([16, 8, 1, 1], 1, [0; 4], 1, fine(), layout(16, 14, [1, 4]), 2),
+    ] {
+        let kind = conv(&mut consts, weight, [stride; 2], pads, groups);
+        let mut map = LinearMap::new(kind, input, output);
+        map.regular = true;
+        for level in [1, 3] {
+            check_linear(literal(13, 4, 2, 40), &map, &consts, baby_step, level);
+        }
+    }
 }
 
 #[test]
@@ -161,7 +212,7 @@ fn convolutions_of_one_vector() {
     let kind = conv(&mut consts, [8, 4, 3, 3], [2; 2], [1; 4], 1);
     let layout = Layout::dense([4, 16, 16], 2048);
     let multiplexed =
-        Layout { shape: [8, 8, 8], gap: 2, multiplex: 4, plane: [16, 16], period: 512, slots: 2048 };
+        Layout { shape: [8, 8, 8], gap: [2; 2], multiplex: 4, plane: [16, 16], period: 512, slots: 2048 };
     for level in [1, 3, 5] {
         let map = LinearMap::new(kind.clone(), layout.clone(), multiplexed.clone());
         check_linear(mixed_literal(12), &map, &consts, 16, level);
@@ -245,7 +296,7 @@ fn maps_between_several_vectors() {
 fn dense_layers_folded_or_not_and_placements() {
     let mut consts = ConstPool::default();
     let weight = consts.add(wave(&[10, 48], 2));
-    let input = Layout { shape: [12, 2, 2], gap: 2, multiplex: 4, plane: [4, 4], period: 64, slots: 4096 };
+    let input = Layout { shape: [12, 2, 2], gap: [2; 2], multiplex: 4, plane: [4, 4], period: 64, slots: 4096 };
     let map = LinearMap::new(LinearKind::Dense { weight }, input.clone(), Layout::dense([10, 1, 1], 4096));
     check_linear(literal(13, 3, 1, 45), &map, &consts, 8, 1);
     check_linear(literal(13, 3, 1, 45), &LinearMap { fold: 4, ..map }, &consts, 4, 2);

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
-use fhec_ir::diagonal::{Hoisting, MapCounts};
+use fhec_ir::diagonal::{self, Hoisting, MapCounts};
 use fhec_ir::func::{Func, StageOp};
 use fhec_ir::interp::Bundle;
 use fhec_ir::linear_map::{LinearMap, PlainTensor};
@@ -272,7 +272,10 @@ impl Backend for Noisy {
             Hoisting::Single => model.key_switch(level, scale),
             Hoisting::Double => model.key_switch_product(level, scale),
         };
-        let rounding = model.encoding_of_period(energy.period, squared / scale);
+        let masked = map.is_masked(&site.consts);
+        let log2_mask = if masked { diagonal::log2_mask(model.params(), level) } else { 0 };
+        let mask = f64::from(log2_mask).exp2();
+        let rounding = model.encoding_of_period(energy.period, squared / scale / mask);
         let common: Vec<f64> = (0..energy.rotated.len())
             .map(|output| {
                 let of_output = energy.diagonals.iter().filter(|(o, ..)| *o == output);
@@ -282,8 +285,13 @@ impl Backend for Noisy {
             })
             .collect();
         let mut y = self.simulation.clear.linear_map(site, x, map, baby_step)?;
+        // Beside the picture there is about as much as inside before the mask.
+        let masking: Vec<f64> = match masked {
+            true => y.iter().map(|y| model.encoding(mask) * power(y)).collect(),
+            false => vec![0.0; y.len()],
+        };
         self.perturb(OP, site.index, &mut y, |vector, slot| {
-            common[vector] + switched * energy.rotated[vector][slot & (energy.period - 1)]
+            common[vector] + masking[vector] + switched * energy.rotated[vector][slot & (energy.period - 1)]
         });
         Ok(y)
     }

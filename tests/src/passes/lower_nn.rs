@@ -36,6 +36,10 @@ pub(super) fn layout(case: &Case) -> Result<Outcome, Failure> {
         let name = program.tensors[tensor].name.as_deref().unwrap_or("unnamed");
         let Layout { shape, gap, multiplex, plane, period, .. } = &chosen.layouts[tensor];
         let vectors = chosen.layouts[tensor].vectors();
+        let gap = match *gap {
+            [rows, columns] if rows == columns => format!("{rows}"),
+            gap => format!("{gap:?}"),
+        };
         format!(
             "{name} {shape:?}: gap {gap}, multiplex {multiplex}, plane {plane:?}, period {period}, vectors {vectors}"
         )

@@ -21,7 +21,7 @@ use crate::kernels;
 use crate::names::PlaintextScale;
 use crate::ring::automorphism::rotation_element;
 use crate::ring::basis_extension::{TARGETS_AT_ONCE, Tail};
-use crate::ring::{Basis, Context, Domain, Poly};
+use crate::ring::{Basis, Context, Domain, Poly, Work};
 use crate::rlwe::key_switch::limb_pair;
 use crate::rlwe::{Ciphertext, Decomposition, ExtendedCiphertext, SwitchingKeyKind};
 
@@ -50,6 +50,30 @@ impl Evaluator<'_> {
             x.add_assign(self.context, y);
         }
         sum.slots = sum.slots.max(a.slots);
+        Ok(())
+    }
+
+    /// `sum *= mask` for a plaintext of plain residues over the extended basis, encoded at a power
+    /// of two that the scale of `sum` has left to it ([`PlaintextScale::BeforeMask`]).
+    pub fn mask_extended_assign(
+        &self,
+        sum: &mut ExtendedCiphertext,
+        mask: &Plaintext,
+    ) -> Result<(), EvalError> {
+        let (op, context) = ("mask_extended", self.context);
+        let basis = sum.polys[0].basis();
+        if mask.level() < sum.level {
+            return Err(EvalError::LevelTooLow { op, needed: sum.level, found: mask.level() });
+        }
+        if mask.form() != Form::Residues || !mask.poly().basis().contains(basis) {
+            return Err(EvalError::PlaintextForm { op, expected: "plain residues over the extended basis" });
+        }
+        for poly in &mut sum.polys {
+            context.each_limb(Work::Light, [poly.data_mut()], |limb, [x]| {
+                let modulus = context.modulus(context.prime(basis, limb));
+                kernels::mul_assign(context.isa(), x, mask.poly().limb_in(basis, limb), modulus);
+            });
+        }
         Ok(())
     }
 

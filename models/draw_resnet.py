@@ -1,0 +1,108 @@
+"""Draw a ResNet of torchvision's architecture (He et al. 2015; stride in the 3x3 convolution) for pictures of any size.
+
+Usage: draw_resnet.py --depth 18 --size 224 --pictures DIR --out resnet18_224.onnx
+
+Weights are drawn (He et al. 2015, arXiv 1502.01852), statistics of batch normalisation are those of the pictures, and the
+last layer is centred on them, so that pictures get different classes. Nothing is learned: time, memory and errors of an
+encrypted run do not need more, and nothing may be said of accuracy. Needs numpy, onnx, onnxruntime and pillow.
+"""
+import argparse, glob
+import numpy as np, onnx, onnxruntime as ort
+from onnx import TensorProto as T, helper as h, numpy_helper
+from PIL import Image
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+
+
+def picture(path, size):
+    image = np.asarray(Image.open(path).convert("RGB").resize((size, size), Image.BILINEAR), np.float32) / 255
+    return ((image - MEAN) / STD).transpose(2, 0, 1)
+
+
+class Network:
+    """A graph that is evaluated while it is drawn, so that statistics are known where they are needed."""
+
+    def __init__(self, inputs, seed):
+        self.nodes, self.weights, self.count = [], [], 0
+        self.values = {"image": inputs}
+        self.random = np.random.default_rng(seed)
+
+    def weight(self, array):
+        name = f"w{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+        return name
+
+    def op(self, kind, inputs, weights=(), **attributes):
+        names = [self.weight(w) for w in weights]
+        result = f"t{self.count}"
+        self.count += 1
+        node = h.make_node(kind, list(inputs) + names, [result], name=f"{kind}_{self.count}", **attributes)
+        self.nodes.append(node)
+        info = lambda name: h.make_tensor_value_info(name, T.FLOAT, None)
+        constants = self.weights[len(self.weights) - len(names):] if names else []
+        graph = h.make_graph([node], "one", [info(n) for n in inputs], [info(result)], constants)
+        model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8)
+        session = ort.InferenceSession(model.SerializeToString())
+        self.values[result], = session.run(None, {n: self.values[n] for n in inputs})
+        return result
+
+    def conv(self, x, channels, kernel, stride=1):
+        inputs = self.values[x].shape[1]
+        weight = self.random.normal(0, (2 / (inputs * kernel**2)) ** 0.5, (channels, inputs, kernel, kernel))
+        x = self.op("Conv", [x], [weight], strides=[stride] * 2, pads=[kernel // 2] * 4, kernel_shape=[kernel] * 2)
+        mean, variance = self.values[x].mean((0, 2, 3)), self.values[x].var((0, 2, 3))
+        scale, shift = self.random.uniform(0.7, 1.3, channels), self.random.normal(0, 0.2, channels)
+        return self.op("BatchNormalization", [x], [scale, shift, mean, variance], epsilon=1e-5)
+
+    def relu(self, x):
+        return self.op("Relu", [x])
+
+
+def draw(inputs, depth, classes, seed):
+    net = Network(inputs, seed)
+    x = net.relu(net.conv("image", 64, 7, 2))
+    x = net.op("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    for stage, blocks in enumerate(BLOCKS[depth]):
+        channels = 64 << stage
+        outputs = channels * (4 if depth >= 50 else 1)
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            if depth >= 50:
+                y = net.relu(net.conv(x, channels, 1))
+                y = net.relu(net.conv(y, channels, 3, stride))
+                y = net.conv(y, outputs, 1)
+            else:
+                y = net.relu(net.conv(x, channels, 3, stride))
+                y = net.conv(y, channels, 3)
+            if stride != 1 or net.values[x].shape[1] != outputs:
+                x = net.conv(x, outputs, 1, stride)
+            x = net.relu(net.op("Add", [y, x]))
+    x = net.op("Flatten", [net.op("GlobalAveragePool", [x])])
+    features = net.values[x]
+    weight = net.random.normal(0, 1, (classes, features.shape[1])) / features.std(0).mean() / features.shape[1] ** 0.5
+    net.op("Gemm", [x], [weight, -(weight @ features.mean(0))], transB=1)
+    return net
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--depth", type=int, default=18, choices=sorted(BLOCKS)); a.add_argument("--size", type=int, default=224)
+    a.add_argument("--classes", type=int, default=1000); a.add_argument("--seed", type=int, default=0)
+    a.add_argument("--pictures", required=True, help="folder of pictures"); a.add_argument("--out", required=True)
+    o = a.parse_args()
+    paths = sorted(p for p in glob.glob(o.pictures + "/**/*", recursive=True) if p.lower().endswith((".png", ".jpg")))
+    net = draw(np.stack([picture(p, o.size) for p in paths]), o.depth, o.classes, o.seed)
+    net.nodes[-1].output[0] = "logits"
+    info = lambda name, shape: h.make_tensor_value_info(name, T.FLOAT, shape)
+    inputs, outputs = info("image", ["batch", 3, o.size, o.size]), info("logits", ["batch", o.classes])
+    graph = h.make_graph(net.nodes, f"resnet{o.depth}", [inputs], [outputs], net.weights)
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, o.out)
+    logits = net.values[f"t{net.count - 1}"]
+    print(f"{len(paths)} pictures, {len(set(logits.argmax(1)))} classes, largest logit {abs(logits).max():.2f}")
+
+
+if __name__ == "__main__":
+    main()
