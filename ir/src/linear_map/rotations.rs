@@ -131,6 +131,8 @@ impl LinearMap {
         let ([_, in_h, in_w], [_, out_h, out_w]) = (self.input.shape, self.output.shape);
         let (length, period) = (self.length(), self.input.period);
         let steps = [self.input.gap[1] * strides[1], self.output.gap[1]];
+        let rows = [&self.input, &self.output].map(|layout| layout.gap[0] * layout.plane[1]);
+        let together = steps[0] == steps[1] && rows[0] * strides[0] == rows[1];
         // How many steps stay within a vector.
         let stays = |place: Place, step: usize, period: usize| (period - 1 - place.slot) / step + 1;
         for (index, _) in weight.data().iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
@@ -141,6 +143,27 @@ impl LinearMap {
             // The columns whose tap falls on a pixel.
             let first = pads[1].saturating_sub(reach[1]).div_ceil(strides[1]).min(out_w);
             let end = (in_w + pads[1]).saturating_sub(reach[1]).div_ceil(strides[1]).clamp(first, out_w);
+            let top = pads[0].saturating_sub(reach[0]).div_ceil(strides[0]).min(out_h);
+            let bottom = (in_h + pads[0]).saturating_sub(reach[0]).div_ceil(strides[0]).clamp(top, out_h);
+            if together && top < bottom && first < end {
+                // Where all pixels stay in one vector on either side, one tells for all.
+                let read = |y: usize, x: usize| {
+                    self.input.place(
+                        c,
+                        y * strides[0] + reach[0] - pads[0],
+                        x * strides[1] + reach[1] - pads[1],
+                    )
+                };
+                let (input, output) = (read(top, first), self.output.place(o, top, first));
+                let last = (read(bottom - 1, end - 1), self.output.place(o, bottom - 1, end - 1));
+                if (input.vector, output.vector) == (last.0.vector, last.1.vector) {
+                    for copy in self.copies_of((input.slot + length - output.slot) % period) {
+                        let slot = output.slot + copy * self.output.period;
+                        mark(output.vector, input.vector, (input.slot + length - slot) % period);
+                    }
+                    continue;
+                }
+            }
             for y in 0..out_h {
                 let row = (y * strides[0] + reach[0]).checked_sub(pads[0]).filter(|&row| row < in_h);
                 let Some(row) = row else { continue };

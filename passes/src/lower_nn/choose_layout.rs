@@ -103,8 +103,9 @@ pub fn choose_layout(program: &TensorProgram, options: &LayoutOptions) -> Result
     let mut best: Option<(f64, Vec<Layout>)> = None;
     for start in [Start::Bordered, Start::Tight, Start::Rounded] {
         let mut layouts = search.first_layouts(start)?;
-        if best.as_ref().is_some_and(|(least, _)| search.least_of_all(&layouts) > HOPELESS * least) {
-            continue;
+        if best.as_ref().is_some_and(|(_, layouts)| search.is_regular(layouts)) {
+            // Other starts take minutes to price then, and are no match.
+            break;
         }
         let seconds = search.improve(&mut layouts);
         if best.as_ref().is_none_or(|(least, _)| seconds < *least) {
@@ -138,9 +139,6 @@ enum Start {
     /// With borders of zeros, where tensors take several vectors.
     Bordered,
 }
-
-/// A start that cannot cost less than this many times the best found so far is not improved.
-const HOPELESS: f64 = 2.0;
 
 /// A linear step between two classes.
 struct Edge<'a> {
@@ -469,13 +467,12 @@ impl<'a> Search<'a> {
         linear + self.elementwise[class] * candidate.vectors() as f64
     }
 
-    /// What everything costs at least with these layouts.
-    fn least_of_all(&self, layouts: &[Layout]) -> f64 {
-        let edges = self.edges.iter();
-        let linear: f64 =
-            edges.map(|edge| self.least(edge.kind, &layouts[edge.from], &layouts[edge.to])).sum();
-        let elementwise = self.elementwise.iter().zip(layouts);
-        linear + elementwise.map(|(seconds, layout)| seconds * layout.vectors() as f64).sum::<f64>()
+    /// Whether a map between these layouts is regular.
+    fn is_regular(&self, layouts: &[Layout]) -> bool {
+        self.edges.iter().any(|edge| {
+            let (input, output) = (layouts[edge.from].clone(), layouts[edge.to].clone());
+            LinearMap::new(edge.kind.clone(), input, output).irregularity(&self.program.consts).is_none()
+        })
     }
 
     /// What a map costs at least, told without its rotations, which are slow to find where tensors
