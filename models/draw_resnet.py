@@ -12,6 +12,9 @@ from onnx import TensorProto as T, helper as h, numpy_helper
 from PIL import Image
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+# What a block adds beside what it is added to. At 1 a drawn network is chaotic: a small change of the picture grows from
+# block to block, which it does not in trained ones.
+BRANCH = 0.3
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
 
@@ -47,12 +50,12 @@ class Network:
         self.values[result], = session.run(None, {n: self.values[n] for n in inputs})
         return result
 
-    def conv(self, x, channels, kernel, stride=1):
+    def conv(self, x, channels, kernel, stride=1, size=1.0):
         inputs = self.values[x].shape[1]
         weight = self.random.normal(0, (2 / (inputs * kernel**2)) ** 0.5, (channels, inputs, kernel, kernel))
         x = self.op("Conv", [x], [weight], strides=[stride] * 2, pads=[kernel // 2] * 4, kernel_shape=[kernel] * 2)
         mean, variance = self.values[x].mean((0, 2, 3)), self.values[x].var((0, 2, 3))
-        scale, shift = self.random.uniform(0.7, 1.3, channels), self.random.normal(0, 0.2, channels)
+        scale, shift = size * self.random.uniform(0.7, 1.3, channels), self.random.normal(0, 0.2 * size, channels)
         return self.op("BatchNormalization", [x], [scale, shift, mean, variance], epsilon=1e-5)
 
     def relu(self, x):
@@ -71,10 +74,10 @@ def draw(inputs, depth, classes, seed):
             if depth >= 50:
                 y = net.relu(net.conv(x, channels, 1))
                 y = net.relu(net.conv(y, channels, 3, stride))
-                y = net.conv(y, outputs, 1)
+                y = net.conv(y, outputs, 1, size=BRANCH)
             else:
                 y = net.relu(net.conv(x, channels, 3, stride))
-                y = net.conv(y, channels, 3)
+                y = net.conv(y, channels, 3, size=BRANCH)
             if stride != 1 or net.values[x].shape[1] != outputs:
                 x = net.conv(x, outputs, 1, stride)
             x = net.relu(net.op("Add", [y, x]))

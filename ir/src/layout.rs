@@ -238,7 +238,9 @@ mod tests {
             Layout { shape: [5, 7, 9], gap: [3; 2], multiplex: 7, plane: [21, 28], period: 256, slots: 1024 };
         let innermost =
             Layout { shape: [6, 5, 3], gap: [1, 4], multiplex: 4, plane: [8, 16], period: 128, slots: 128 };
-        for layout in [multiplexed(), odd, innermost, Layout::dense([8, 28, 28], 2048), Layout::dense([10, 1, 1], 64)] {
+        for layout in
+            [multiplexed(), odd, innermost, Layout::dense([8, 28, 28], 2048), Layout::dense([10, 1, 1], 64)]
+        {
             layout.validate().unwrap();
             let mut places: Vec<Place> = layout.places().collect();
             places.sort();

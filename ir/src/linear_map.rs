@@ -670,7 +670,14 @@ mod tests {
         let dense = consts.add(wave(&[10, 48], 2));
         let map = LinearMap {
             kind: LinearKind::Dense { weight: dense },
-            input: Layout { shape: [12, 2, 2], gap: [2; 2], multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
+            input: Layout {
+                shape: [12, 2, 2],
+                gap: [2; 2],
+                multiplex: 4,
+                plane: [4, 4],
+                period: 64,
+                slots: 256,
+            },
             output: Layout::dense([10, 1, 1], 256),
             fold: 1,
             regular: false,
@@ -679,7 +686,14 @@ mod tests {
 
         let map = LinearMap {
             kind: LinearKind::Place { channel_offset: 4 },
-            input: Layout { shape: [12, 2, 2], gap: [2; 2], multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
+            input: Layout {
+                shape: [12, 2, 2],
+                gap: [2; 2],
+                multiplex: 4,
+                plane: [4, 4],
+                period: 64,
+                slots: 256,
+            },
             output: Layout::dense([20, 2, 2], 256),
             fold: 1,
             regular: false,
@@ -751,7 +765,13 @@ mod tests {
             Layout { shape: [8, 2, 2], gap: [4; 2], multiplex: 16, plane: [8, 8], period: 64, slots: 512 };
         for fold in [1, 2, 4] {
             check(
-                &LinearMap { kind: kind.clone(), input: input.clone(), output: output.clone(), fold, regular: false },
+                &LinearMap {
+                    kind: kind.clone(),
+                    input: input.clone(),
+                    output: output.clone(),
+                    fold,
+                    regular: false,
+                },
                 &consts,
             );
         }

@@ -17,7 +17,6 @@ use fhec_ir::polynomial_shape::OpCounts;
 
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::CostTable;
-use crate::analysis::linear_cost::counts;
 use crate::analysis::live_bytes::{LiveBytes, live_bytes};
 use crate::analysis::noise::{ValueNoise, noise};
 use crate::analysis::op_cost::OpCosts;
@@ -149,8 +148,7 @@ fn failure(func: &Func<Ckks>, params: &Params, noise: &[ValueNoise]) -> f64 {
 fn op_count(func: &Func<Ckks>, op: &Op, shapes: &mut CircuitShapes) -> OpCount {
     match op {
         Op::LinearMap { map, baby_step, .. } => {
-            let rotations = shapes.rotations(map, &func.consts);
-            let counts = counts(&rotations, map.input.period, *baby_step);
+            let counts = shapes.counts_at(map, &func.consts, *baby_step);
             let rotations = counts.babies + counts.giants;
             OpCount { rotations, diagonals: counts.diagonals, ..OpCount::default() }
         }

@@ -116,12 +116,19 @@ impl LinearMap {
 
     /// [`LinearMap::rotations`] of a regular map.
     pub(super) fn regular_rotations(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Vec<usize>> {
-        let mut seen: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
+        let (inputs, outputs) = (self.input.vectors(), self.output.vectors());
+        // By pair of vectors; a large layer has millions of entries.
+        let mut seen: Vec<Vec<bool>> = vec![Vec::new(); outputs * inputs];
         self.for_each_regular_entry(consts, |output, _, input, rotation, _| {
-            seen.entry((output, input)).or_insert_with(|| vec![false; self.input.period])[rotation] = true;
+            let flags = &mut seen[output * inputs + input];
+            if flags.is_empty() {
+                flags.resize(self.input.period, false);
+            }
+            flags[rotation] = true;
         });
         let listed = |flags: Vec<bool>| (0..flags.len()).filter(|&rotation| flags[rotation]).collect();
-        seen.into_iter().map(|(pair, flags)| (pair, listed(flags))).collect()
+        let pairs = (0..outputs).flat_map(|output| (0..inputs).map(move |input| (output, input)));
+        pairs.zip(seen).filter(|(_, flags)| !flags.is_empty()).map(|(pair, f)| (pair, listed(f))).collect()
     }
 
     /// [`LinearMap::diagonals`] of a regular map, before the mask.
@@ -193,7 +200,9 @@ mod tests {
                 }
             }
             if let Some(mask) = map.mask(&consts) {
-                y.iter_mut().flat_map(|y| y.iter_mut().enumerate()).for_each(|(slot, y)| *y *= mask[slot % 1024]);
+                y.iter_mut()
+                    .flat_map(|y| y.iter_mut().enumerate())
+                    .for_each(|(slot, y)| *y *= mask[slot % 1024]);
             }
             assert_eq!(map.mask(&consts).is_some(), map.is_masked(&consts));
             let expected = map.apply(&consts, &x);

@@ -24,6 +24,8 @@ use crate::approximation::undone_sine::undo_sine;
 pub struct CircuitShapes {
     maps: HashMap<String, Arc<Rotations>>,
     counts: HashMap<String, Arc<Vec<(usize, LinearCounts)>>>,
+    /// By baby step.
+    rotation_sets: HashMap<(String, usize), Arc<BTreeSet<usize>>>,
     polynomials: HashMap<Vec<u64>, Arc<PolynomialShape>>,
     /// By coefficients and message ratio.
     absorbing: HashMap<(Vec<u64>, u64), Option<Polynomial>>,
@@ -47,6 +49,31 @@ impl CircuitShapes {
         let made: Arc<Vec<_>> =
             Arc::new(steps.map(|step| (step, counts(&rotations, period, step))).collect());
         self.counts.insert(key, made.clone());
+        made
+    }
+
+    /// Counts of `map` at one baby step.
+    pub fn counts_at(&mut self, map: &LinearMap, consts: &ConstPool, baby_step: usize) -> LinearCounts {
+        let all = self.counts(map, consts);
+        match all.iter().find(|(step, _)| *step == baby_step) {
+            Some((_, counts)) => *counts,
+            None => counts(&self.rotations(map, consts), map.input.period, baby_step),
+        }
+    }
+
+    /// Rotations that `map` needs keys for at a baby step.
+    pub fn rotation_set(
+        &mut self,
+        map: &LinearMap,
+        consts: &ConstPool,
+        baby_step: usize,
+    ) -> Arc<BTreeSet<usize>> {
+        let key = (format!("{map:?}"), baby_step);
+        if let Some(known) = self.rotation_sets.get(&key) {
+            return known.clone();
+        }
+        let made = Arc::new(rotation_set(&self.rotations(map, consts), baby_step));
+        self.rotation_sets.insert(key, made.clone());
         made
     }
 
@@ -74,7 +101,7 @@ impl CircuitShapes {
     /// Keys of `func` and of its bootstraps, and the generic ones where it has these.
     pub fn keys(&mut self, func: &Func<Ckks>, params: &Params) -> Result<KeyDemand, ProgramBootstrapError> {
         let of_ops = KeyDemand::of_ops_with(func, |map, baby_step| {
-            rotation_set(&self.rotations(map, &func.consts), baby_step)
+            BTreeSet::clone(&self.rotation_set(map, &func.consts, baby_step))
         });
         of_ops.with_generic(func, params).with_bootstraps(func, params)
     }
@@ -87,6 +114,8 @@ fn bits(polynomial: &Polynomial) -> Vec<u64> {
 
 /// Rotations that a map needs keys for.
 pub fn rotation_set(rotations: &Rotations, baby_step: usize) -> BTreeSet<usize> {
-    let steps = rotations.values().flatten().flat_map(|&r| [r % baby_step, r - r % baby_step]);
+    // Many pairs of vectors have the same few rotations.
+    let distinct: BTreeSet<usize> = rotations.values().flatten().copied().collect();
+    let steps = distinct.into_iter().flat_map(|r| [r % baby_step, r - r % baby_step]);
     steps.filter(|&steps| steps != 0).collect()
 }

@@ -138,12 +138,25 @@ pub fn cheapest_baby_step(
     diagonal_period: usize,
     prices: &LinearPrices,
 ) -> (usize, LinearCounts) {
+    let steps = (0..=period.trailing_zeros()).map(|log| 1 << log);
+    let all: Vec<(usize, LinearCounts)> = steps.map(|step| (step, counts(rotations, period, step))).collect();
+    cheapest_of(&all, diagonal_period, prices)
+}
+
+/// [`cheapest_baby_step`] of known counts by baby step.
+///
+/// # Panics
+/// If there are none.
+pub fn cheapest_of(
+    counts: &[(usize, LinearCounts)],
+    diagonal_period: usize,
+    prices: &LinearPrices,
+) -> (usize, LinearCounts) {
     let seconds = |counts: &LinearCounts| prices.seconds(counts, diagonal_period);
-    let mut best = (1, counts(rotations, period, 1));
-    for log in 1..=period.trailing_zeros() {
-        let candidate = (1 << log, counts(rotations, period, 1 << log));
+    let mut best = counts[0];
+    for candidate in &counts[1..] {
         if seconds(&candidate.1) < seconds(&best.1) {
-            best = candidate;
+            best = *candidate;
         }
     }
     best

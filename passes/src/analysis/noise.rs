@@ -29,7 +29,6 @@ use fhec_ir::scale::{Level, Scale};
 use fhec_ir::tensor::ConstPool;
 
 use super::circuit_shapes::CircuitShapes;
-use super::linear_cost::counts;
 
 /// Error and size of one value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -198,8 +197,7 @@ pub fn noise(
             }
             Op::MulScalar { factor, .. } => x.map(|x, v| (factor * x, factor * factor * v)),
             Op::LinearMap { map, baby_step, .. } => {
-                let rotations = shapes.rotations(map, &func.consts);
-                let counts = counts(&rotations, map.input.period, *baby_step);
+                let counts = shapes.counts_at(map, &func.consts, *baby_step);
                 let counts = MapCounts {
                     babies: counts.babies,
                     giants: counts.giants,

@@ -15,7 +15,7 @@ use fhec_ir::scale::Level;
 
 use super::circuit_shapes::CircuitShapes;
 use super::cost::{CostTable, OpKind, RingShape};
-use super::linear_cost::{LinearCounts, LinearPrices, counts};
+use super::linear_cost::{LinearCounts, LinearPrices};
 
 /// Prices ops of functions under given parameters.
 pub struct OpCosts<'a> {
@@ -294,8 +294,7 @@ impl<'a> OpCosts<'a> {
         let result = func.ty(data.result);
         let each = match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
-                let rotations = shapes.rotations(map, &func.consts);
-                let counts = counts(&rotations, map.input.period, *baby_step);
+                let counts = shapes.counts_at(map, &func.consts, *baby_step);
                 return self.linear(x.level).seconds(&counts, map.diagonal_period(&func.consts));
             }
             Op::Polynomial { polynomial, .. } => self.polynomial(&shapes.polynomial(polynomial), x.level),
@@ -336,7 +335,7 @@ impl<'a> OpCosts<'a> {
                 self.costs.threads as u64 * self.ring.ciphertext_bytes(2, limbs)
             }
             Op::LinearMap { map, baby_step, .. } => {
-                let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
+                let counts = shapes.counts_at(map, &func.consts, *baby_step);
                 let MapBytes { rotations, sum } =
                     self.map_bytes(x.level, map, &counts, map.diagonal_period(&func.consts));
                 // A sum for every giant step, an output's own included, in turns if they are many.
@@ -386,7 +385,7 @@ impl<'a> OpCosts<'a> {
         let x = func.ty(operand);
         match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
-                let counts = counts(&shapes.rotations(map, &func.consts), map.input.period, *baby_step);
+                let counts = shapes.counts_at(map, &func.consts, *baby_step);
                 let (period, masked) = (map.diagonal_period(&func.consts), map.is_masked(&func.consts));
                 let bytes = diagonal::bytes(self.params, x.level, period, masked);
                 (counts.diagonals / map.blocks(&func.consts)) as u64 * bytes as u64

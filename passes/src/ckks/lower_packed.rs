@@ -24,7 +24,7 @@ use super::match_scales::Matcher;
 use super::placement::Placement;
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::CostTable;
-use crate::analysis::linear_cost::cheapest_baby_step;
+use crate::analysis::linear_cost::cheapest_of;
 use crate::analysis::mul_depth::levels_used;
 use crate::analysis::op_cost::OpCosts;
 
@@ -163,11 +163,9 @@ impl Step<'_> {
         match op {
             packed::Op::LinearMap { x, map } => {
                 let x = self.operand(*x)?;
-                let rotations = shapes.rotations(map, &self.rewriter.func.consts);
-                let period = map.input.period;
-                let prices = prices.linear(self.level);
-                let diagonal = map.diagonal_period(&self.rewriter.func.consts);
-                let (baby_step, _) = cheapest_baby_step(&rotations, period, diagonal, &prices);
+                let consts = &self.rewriter.func.consts;
+                let (counts, prices) = (shapes.counts(map, consts), prices.linear(self.level));
+                let (baby_step, _) = cheapest_of(&counts, map.diagonal_period(consts), &prices);
                 self.rescaled(Op::LinearMap { x, map: map.clone(), baby_step })
             }
             packed::Op::Polynomial { x, polynomial } => {

@@ -10,6 +10,7 @@
 //! | Tests    | `tests/filetests/ckks/select_rotation_keys/` |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::fact::Fact;
@@ -19,9 +20,9 @@ use fhec_ir::params::Params;
 use fhec_ir::scale::Level;
 use thiserror::Error;
 
-use crate::analysis::circuit_shapes::{CircuitShapes, rotation_set};
+use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::CostTable;
-use crate::analysis::linear_cost::counts;
+use crate::analysis::linear_cost::LinearCounts;
 use crate::analysis::op_cost::OpCosts;
 use crate::error::PassError;
 use crate::report::{Passed, Report};
@@ -138,7 +139,7 @@ enum Split {
 struct MapChoices {
     op: usize,
     level: Level,
-    choices: Vec<(usize, f64, BTreeSet<usize>)>,
+    choices: Vec<(usize, f64, Arc<BTreeSet<usize>>)>,
 }
 
 fn maps(
@@ -152,15 +153,13 @@ fn maps(
     for (op, data) in func.ops().iter().enumerate() {
         let Op::LinearMap { x, map, .. } = &data.op else { continue };
         let level = func.ty(*x).level;
-        let rotations = shapes.rotations(map, &func.consts);
-        let period = map.input.period;
         let linear = prices.linear(level);
         let diagonal = map.diagonal_period(&func.consts);
-        let choice = |log: u32| {
-            let seconds = linear.seconds(&counts(&rotations, period, 1 << log), diagonal);
-            (1usize << log, seconds, rotation_set(&rotations, 1 << log))
+        let counts = shapes.counts(map, &func.consts);
+        let choice = |&(step, counts): &(usize, LinearCounts)| {
+            (step, linear.seconds(&counts, diagonal), shapes.rotation_set(map, &func.consts, step))
         };
-        maps.push(MapChoices { op, level, choices: (0..=period.trailing_zeros()).map(choice).collect() });
+        maps.push(MapChoices { op, level, choices: counts.iter().map(choice).collect() });
     }
     maps
 }
@@ -202,7 +201,7 @@ fn choose_steps(
     for _ in 0..MAX_SWEEPS {
         let mut changed = false;
         for (map, choice) in maps.iter().zip(&mut chosen) {
-            for steps in &map.choices[*choice].2 {
+            for steps in map.choices[*choice].2.iter() {
                 let levels = users.entry(*steps).or_default();
                 if let Some(count) = levels.get_mut(&map.level) {
                     *count -= 1;
@@ -211,7 +210,7 @@ fn choose_steps(
                     }
                 }
             }
-            let cost = |(_, seconds, set): &(usize, f64, BTreeSet<usize>)| {
+            let cost = |(_, seconds, set): &(usize, f64, Arc<BTreeSet<usize>>)| {
                 let extra = |steps: &usize| {
                     let have = users.get(steps).and_then(|levels| levels.last_key_value()).map(|(&l, _)| l);
                     let have = have.map_or(0.0, |level| key_bytes[usize::from(level)]);

@@ -140,6 +140,9 @@ enum Start {
     Bordered,
 }
 
+/// Up to so many vectors are always worth a look.
+const MANY_VECTORS: usize = 64;
+
 /// A linear step between two classes.
 struct Edge<'a> {
     kind: &'a LinearKind,
@@ -169,6 +172,9 @@ struct Search<'a> {
     /// Seconds of the element-wise steps of each class, per vector.
     elementwise: Vec<f64>,
     has_zeros: Vec<bool>,
+    /// By constant, and by tap where it is the weight of a convolution: how many of its numbers are
+    /// not zero.
+    used: Vec<Vec<usize>>,
     memo: HashMap<PriceKey, Price>,
 }
 
@@ -208,8 +214,26 @@ impl<'a> Search<'a> {
             }
         }
         let has_zeros = program.consts.iter().map(|(_, tensor)| tensor.data().contains(&0.0)).collect();
-        let memo = HashMap::new();
-        Search { program, options, prices, class, members, dense_only, edges, elementwise, has_zeros, memo }
+        let used = program.consts.iter().map(|(_, tensor)| {
+            let taps = if let [_, _, h, w] = tensor.shape() { h * w } else { 1 };
+            let mut used = vec![0; taps];
+            tensor.data().iter().enumerate().for_each(|(i, &x)| used[i % taps] += usize::from(x != 0.0));
+            used
+        });
+        let (used, memo) = (used.collect(), HashMap::new());
+        Search {
+            program,
+            options,
+            prices,
+            class,
+            members,
+            dense_only,
+            edges,
+            elementwise,
+            has_zeros,
+            used,
+            memo,
+        }
     }
 
     fn shape(&self, class: usize) -> [usize; 3] {
@@ -280,8 +304,9 @@ impl<'a> Search<'a> {
         } else {
             [shape[1], shape[2]]
         };
-        let layout =
-            self.packed(shape, [1; 2], 1, plane).or_else(|| self.packed(shape, [1; 2], 1, [shape[1], shape[2]]));
+        let layout = self
+            .packed(shape, [1; 2], 1, plane)
+            .or_else(|| self.packed(shape, [1; 2], 1, [shape[1], shape[2]]));
         layout.ok_or_else(|| self.error(class, format!("a tensor of shape {shape:?} cannot be laid out")))
     }
 
@@ -411,6 +436,9 @@ impl<'a> Search<'a> {
             }
         }
         candidates.extend(longer);
+        // Far more vectors are never made up for, and take long to price.
+        let most = (4 * current.vectors()).max(MANY_VECTORS);
+        candidates.retain(|candidate| candidate.vectors() <= most);
         let mut seen = BTreeSet::new();
         candidates.retain(|layout| seen.insert(format!("{layout:?}")));
         candidates
@@ -442,8 +470,10 @@ impl<'a> Search<'a> {
             }
         }
         let kinds: Vec<_> = self.edges.iter().map(|edge| (edge.kind, edge.from, edge.to)).collect();
-        let linear: f64 =
-            kinds.into_iter().map(|(kind, from, to)| self.price(kind, &layouts[from], &layouts[to]).seconds).sum();
+        let linear: f64 = kinds
+            .into_iter()
+            .map(|(kind, from, to)| self.price(kind, &layouts[from], &layouts[to]).seconds)
+            .sum();
         let elementwise = self.elementwise.iter().zip(layouts.iter());
         linear + elementwise.map(|(seconds, layout)| seconds * layout.vectors() as f64).sum::<f64>()
     }
@@ -453,8 +483,10 @@ impl<'a> Search<'a> {
         let touching = |edge: &&Edge| edge.from == class || edge.to == class;
         let edges: Vec<_> =
             self.edges.iter().filter(touching).map(|edge| (edge.kind, edge.from, edge.to)).collect();
-        let linear: f64 =
-            edges.into_iter().map(|(kind, from, to)| self.price(kind, &layouts[from], &layouts[to]).seconds).sum();
+        let linear: f64 = edges
+            .into_iter()
+            .map(|(kind, from, to)| self.price(kind, &layouts[from], &layouts[to]).seconds)
+            .sum();
         linear + self.elementwise[class] * layouts[class].vectors() as f64
     }
 
@@ -462,8 +494,7 @@ impl<'a> Search<'a> {
     fn least_around(&self, class: usize, candidate: &Layout, layouts: &[Layout]) -> f64 {
         let layout = |of: usize| if of == class { candidate } else { &layouts[of] };
         let edges = self.edges.iter().filter(|edge| edge.from == class || edge.to == class);
-        let linear: f64 =
-            edges.map(|edge| self.least(edge.kind, layout(edge.from), layout(edge.to))).sum();
+        let linear: f64 = edges.map(|edge| self.least(edge.kind, layout(edge.from), layout(edge.to))).sum();
         linear + self.elementwise[class] * candidate.vectors() as f64
     }
 
@@ -483,31 +514,36 @@ impl<'a> Search<'a> {
             return price.seconds;
         }
         let consts = &self.program.consts;
-        let entries = match kind {
-            LinearKind::Conv2d { weight, strides, pads, dilations, groups: 1 } => {
+        let entries: usize = match kind {
+            LinearKind::Conv2d { weight, strides, pads, dilations, .. } => {
                 let map = LinearMap::new(kind.clone(), input.clone(), output.clone());
-                let &[m, channels, kernel_h, kernel_w] = consts[*weight].shape() else { return 0.0 };
-                if map.irregularity(consts).is_none() || self.has_zeros[weight.index()] {
+                let &[.., kernel_h, kernel_w] = consts[*weight].shape() else { return 0.0 };
+                if map.irregularity(consts).is_none() {
                     return 0.0;
                 }
                 // Pixels of the result whose tap falls on one of the operand.
-                let met = |axis: usize, kernel: usize| {
+                let met = |axis: usize, tap: usize| {
                     let [length, results] = [input.shape[axis + 1], output.shape[axis + 1]];
-                    let falls = |tap: usize, pixel: usize| {
-                        let place = pixel * strides[axis] + tap * dilations[axis];
-                        (pads[axis]..pads[axis] + length).contains(&place)
-                    };
-                    let of_tap = |tap| (0..results).filter(|&pixel| falls(tap, pixel)).count();
-                    (0..kernel).map(of_tap).sum::<usize>()
+                    let place = |pixel: usize| pixel * strides[axis] + tap * dilations[axis];
+                    let falls = |pixel: &usize| (pads[axis]..pads[axis] + length).contains(&place(*pixel));
+                    (0..results).filter(falls).count()
                 };
-                m * channels * met(0, kernel_h) * met(1, kernel_w)
+                let (rows, columns): (Vec<_>, Vec<_>) = (
+                    (0..kernel_h).map(|tap| met(0, tap)).collect(),
+                    (0..kernel_w).map(|tap| met(1, tap)).collect(),
+                );
+                let pixels =
+                    (0..kernel_h * kernel_w).map(|tap| rows[tap / kernel_w] * columns[tap % kernel_w]);
+                self.used[weight.index()].iter().zip(pixels).map(|(used, pixels)| used * pixels).sum()
             }
-            LinearKind::Dense { weight } if !self.has_zeros[weight.index()] => consts[*weight].data().len(),
+            LinearKind::Dense { weight } => self.used[weight.index()].iter().sum::<usize>(),
             _ => return 0.0,
         };
         let length = input.period.max(output.period);
         let counts = LinearCounts { diagonals: entries / length, ..LinearCounts::default() };
-        self.prices.seconds(&counts, length)
+        // Images of a batch may share diagonals, which are shorter then.
+        let groups = if let LinearKind::Conv2d { groups, .. } = kind { *groups } else { 1 };
+        self.prices.seconds(&counts, (length / groups).max(2))
     }
 
     /// Prices all maps that the candidates for a class touch, on all threads.

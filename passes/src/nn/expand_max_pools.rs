@@ -105,7 +105,8 @@ impl<'f> Pool<'f> {
         // Zeros in place of pads lose against what the ReLU leaves, before it and after.
         let before = relu_before(func, x).filter(|_| way == Way::Strided);
         let (x, relu) = (before.unwrap_or(x), before.map(|_| x));
-        let pool = Pool { func, data, x, channels, kernel, strides, pads, dilations, relu, without_pads, way };
+        let pool =
+            Pool { func, data, x, channels, kernel, strides, pads, dilations, relu, without_pads, way };
         let sees_pixels = || [0, 1].into_iter().all(|axis| pool.picked(axis, 0).is_some());
         ((way == Way::Lines || taps <= MOST_TAPS) && (!without_pads || sees_pixels())).then_some(pool)
     }

@@ -160,7 +160,13 @@ mod tests {
 
     use super::*;
 
-    fn network(size: [usize; 2], kernel: usize, strides: [usize; 2], pads: [usize; 4], end: &str) -> Func<Nn> {
+    fn network(
+        size: [usize; 2],
+        kernel: usize,
+        strides: [usize; 2],
+        pads: [usize; 4],
+        end: &str,
+    ) -> Func<Nn> {
         let [height, width] = size;
         let [rows, columns] = strides;
         let text = format!(
@@ -186,9 +192,12 @@ mod tests {
             let Passed { func: split, report, .. } = split_phases(&func).unwrap();
             verify(&split).unwrap();
             assert_eq!(report.counts.get("convolutions"), Some(&1));
-            assert!(split.ops().iter().any(|data| {
-                matches!(data.op, Op::Conv2d { strides: left, .. } if left != strides)
-            }));
+            assert!(
+                split
+                    .ops()
+                    .iter()
+                    .any(|data| { matches!(data.op, Op::Conv2d { strides: left, .. } if left != strides) })
+            );
             let shape = [1, 2, size[0], size[1]];
             let image = Tensor::from_fn(shape, |i| ((i * 7919 + 3) % 2003) as f32 / 1001.5 - 1.0);
             let expected = nn::run(&func, std::slice::from_ref(&image)).unwrap();

@@ -1,13 +1,13 @@
 //! Rows of the plan by key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::key_demand::{KeyDemand, has_generic_keys, switching_key_bytes};
 use fhec_ir::plan::{KeyKind, KeyRow};
 use fhec_ir::scale::Level;
 
-use crate::analysis::circuit_shapes::{CircuitShapes, rotation_set};
+use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::search::Scheduled;
 use fhec_ir::layers::Layers;
 
@@ -25,7 +25,7 @@ pub(super) fn key_rows(
     let mut rows: BTreeMap<Name, KeyRow> = BTreeMap::new();
     for (index, data) in program.ops().iter().enumerate() {
         let keys = KeyDemand::of_op_with(program, &data.op, |map, baby_step| {
-            rotation_set(&shapes.rotations(map, &program.consts), baby_step)
+            BTreeSet::clone(&shapes.rotation_set(map, &program.consts, baby_step))
         });
         for (name, level) in names(&keys) {
             let row = note(&mut rows, name, level);

@@ -140,9 +140,7 @@ impl DiagonalRows {
         let (from, to) = (Scale::canonical(level), Scale::squared(level));
         let scale = match self.mask {
             None => PlaintextScale::Ratio { from, to },
-            Some(_) => {
-                PlaintextScale::BeforeMask { from, to, log2_mask: diagonal::log2_mask(params, level) }
-            }
+            Some(_) => PlaintextScale::BeforeMask { from, to, log2_mask: diagonal::log2_mask(params, level) },
         };
         let word_bytes = diagonal::word_bytes(params, level, self.mask.is_some());
         let encode = |diagonal: &[f64]| encoder.encode_compact(diagonal, level, scale, word_bytes);
@@ -263,8 +261,10 @@ impl Evaluator<'_> {
             let factors = match encoded {
                 Some(encoded) => &encoded.rows[start..end],
                 None => {
-                    made =
-                        part.iter().map(|row| rows.encode_row(row, encoder, level)).collect::<Result<_, _>>()?;
+                    made = part
+                        .iter()
+                        .map(|row| rows.encode_row(row, encoder, level))
+                        .collect::<Result<_, _>>()?;
                     &made
                 }
             };

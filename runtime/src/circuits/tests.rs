@@ -296,7 +296,8 @@ fn maps_between_several_vectors() {
 fn dense_layers_folded_or_not_and_placements() {
     let mut consts = ConstPool::default();
     let weight = consts.add(wave(&[10, 48], 2));
-    let input = Layout { shape: [12, 2, 2], gap: [2; 2], multiplex: 4, plane: [4, 4], period: 64, slots: 4096 };
+    let input =
+        Layout { shape: [12, 2, 2], gap: [2; 2], multiplex: 4, plane: [4, 4], period: 64, slots: 4096 };
     let map = LinearMap::new(LinearKind::Dense { weight }, input.clone(), Layout::dense([10, 1, 1], 4096));
     check_linear(literal(13, 3, 1, 45), &map, &consts, 8, 1);
     check_linear(literal(13, 3, 1, 45), &LinearMap { fold: 4, ..map }, &consts, 4, 2);

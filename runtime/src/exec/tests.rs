@@ -81,7 +81,8 @@ fn small_network(slots: usize, top: Level) -> Arc<Func<Ckks>> {
     let mut func: Func<Ckks> = Func::new("small-network");
     let x = func.add_input(CiphertextType::canonical(1, slots, top), None);
     let input = Layout::dense([1, 28, 28], slots);
-    let plane = Layout { shape: [4, 14, 14], gap: [2; 2], multiplex: 4, plane: [28, 28], period: 1024, slots };
+    let plane =
+        Layout { shape: [4, 14, 14], gap: [2; 2], multiplex: 4, plane: [28, 28], period: 1024, slots };
     let weight = func.add_const(wave(&[4, 1, 5, 5], 1, 0.15));
     let kind = LinearKind::Conv2d { weight, strides: [2; 2], pads: [2; 4], dilations: [1; 2], groups: 1 };
     let hidden = Layout::dense([32, 1, 1], slots);
