@@ -119,7 +119,7 @@ mod tests {
                     input: layout(channels[0], gap, period),
                     output: layout(channels[1], gap * stride, period),
                     fold: 1,
-                    regular: false,
+                    regular: None,
                 };
                 map.validate(&consts).unwrap();
                 let rotations = map.rotations(&consts);

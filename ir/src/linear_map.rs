@@ -114,8 +114,37 @@ pub struct LinearMap {
     /// [`LinearMap::fold_rotations`].
     pub fold: usize,
     /// Whether diagonals treat all pixels alike and read zeros beside the picture, instead of being
-    /// zero there: a convolution between layouts with borders ([`LinearMap::irregularity`]).
-    pub regular: bool,
+    /// zero there, and what becomes of the slots beside the picture of the result: a convolution
+    /// between layouts with borders ([`LinearMap::irregularity`]).
+    pub regular: Option<Beside>,
+}
+
+/// What a regular map leaves in slots that no element takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Beside {
+    /// Zeros, by a mask that shares the level with the diagonals: for levels of many bits
+    /// ([`crate::diagonal::log2_mask`]).
+    Zeros,
+    /// Whatever taps read from elements nearby. Nothing may read it before it is multiplied away.
+    Sums,
+}
+
+impl AsAttr for Beside {
+    fn to_attr(&self) -> Option<Attr> {
+        let word = match self {
+            Beside::Zeros => "zeros",
+            Beside::Sums => "sums",
+        };
+        Some(Attr::Word(word.into()))
+    }
+
+    fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
+        match attr {
+            Some(Attr::Word(word)) if word == "zeros" => Ok(Beside::Zeros),
+            Some(Attr::Word(word)) if word == "sums" => Ok(Beside::Sums),
+            _ => Err(AttrError("expected zeros or sums".into())),
+        }
+    }
 }
 
 impl AsAttr for LinearMap {
@@ -125,7 +154,7 @@ impl AsAttr for LinearMap {
             ("input", self.input.to_attr()),
             ("output", self.output.to_attr()),
             ("fold", (self.fold != 1).then_some(self.fold).to_attr()),
-            ("regular", self.regular.then_some(true).to_attr()),
+            ("regular", self.regular.to_attr()),
         ];
         let present = fields.into_iter().filter_map(|(name, attr)| Some((name.to_string(), attr?)));
         Some(Attr::Record(present.collect()))
@@ -138,7 +167,7 @@ impl AsAttr for LinearMap {
             input: fields.take("input")?,
             output: fields.take("output")?,
             fold: fields.take::<Option<usize>>("fold")?.unwrap_or(1),
-            regular: fields.take::<Option<bool>>("regular")?.unwrap_or(false),
+            regular: fields.take("regular")?,
         };
         fields.finish()?;
         Ok(map)
@@ -223,7 +252,7 @@ pub type Diagonals = BTreeMap<usize, Vec<f64>>;
 impl LinearMap {
     /// The map that fills every copy of its output by itself: `fold` is 1.
     pub fn new(kind: LinearKind, input: Layout, output: Layout) -> Self {
-        LinearMap { kind, input, output, fold: 1, regular: false }
+        LinearMap { kind, input, output, fold: 1, regular: None }
     }
 
     /// What completes a map with `fold` above 1: `for r in fold_rotations { y += rotate(y, r) }`,
@@ -326,7 +355,7 @@ impl LinearMap {
                 self.output.shape
             ));
         }
-        if let Some(reason) = self.irregularity(consts).filter(|_| self.regular) {
+        if let Some(reason) = self.irregularity(consts).filter(|_| self.regular.is_some()) {
             return Err(format!("the map is not regular: {reason}"));
         }
         Ok(())
@@ -444,7 +473,7 @@ impl LinearMap {
     /// Length of a diagonal before it repeats: the larger of the two periods, or the share of it
     /// that an image of a batch takes.
     pub fn diagonal_period(&self, consts: &ConstPool) -> usize {
-        if self.regular {
+        if self.regular.is_some() {
             return self.regular_period();
         }
         self.length() / self.images_per_vector(consts)
@@ -484,7 +513,8 @@ impl LinearMap {
     /// operand and result, if they fill whole vectors.
     fn images(&self, consts: &ConstPool) -> Option<(usize, usize)> {
         let LinearKind::Conv2d { weight, groups, .. } = &self.kind else { return None };
-        if *groups == 1 || self.regular || self.input.period != self.output.period || self.fold != 1 {
+        if *groups == 1 || self.regular.is_some() || self.input.period != self.output.period || self.fold != 1
+        {
             return None;
         }
         let (period, data) = (self.input.period, consts[*weight].data());
@@ -511,7 +541,7 @@ impl LinearMap {
     /// [`LinearMap::diagonal_period`] elements. Every copy of the output is filled. What a regular
     /// map leaves beside the picture has to be masked ([`LinearMap::mask`]).
     pub fn diagonals(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Diagonals> {
-        if self.regular {
+        if self.regular.is_some() {
             return self.regular_diagonals(consts);
         }
         let mut all: BTreeMap<(usize, usize), Vec<Option<Vec<f64>>>> = BTreeMap::new();
@@ -663,7 +693,7 @@ mod tests {
             input: Layout::dense([6, 9, 7], 1024),
             output: Layout { period: 1024, ..Layout::dense([6, 8, 3], 1024) },
             fold: 1,
-            regular: false,
+            regular: None,
         };
         check(&map, &consts);
 
@@ -680,7 +710,7 @@ mod tests {
             },
             output: Layout::dense([10, 1, 1], 256),
             fold: 1,
-            regular: false,
+            regular: None,
         };
         check(&map, &consts);
 
@@ -696,7 +726,7 @@ mod tests {
             },
             output: Layout::dense([20, 2, 2], 256),
             fold: 1,
-            regular: false,
+            regular: None,
         };
         check(&map, &consts);
     }
@@ -754,7 +784,7 @@ mod tests {
                 input: input.clone(),
                 output: Layout::dense([10, 1, 1], 512),
                 fold,
-                regular: false,
+                regular: None,
             };
             check(&map, &consts);
             assert_eq!(map.rotations(&consts)[&(0, 0)].len(), diagonals);
@@ -770,12 +800,12 @@ mod tests {
                     input: input.clone(),
                     output: output.clone(),
                     fold,
-                    regular: false,
+                    regular: None,
                 },
                 &consts,
             );
         }
-        let map = LinearMap { kind, input, output, fold: 8, regular: false };
+        let map = LinearMap { kind, input, output, fold: 8, regular: None };
         assert!(map.validate(&consts).unwrap_err().contains("fold 8"));
     }
 
@@ -789,7 +819,7 @@ mod tests {
             input: Layout::dense([4, 16, 16], 2048),
             output: Layout::dense([8, 9, 8], 2048),
             fold: 1,
-            regular: false,
+            regular: None,
         };
         assert!(map.validate(&consts).unwrap_err().contains("yields [8, 8, 8]"));
     }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Diagonals, LinearKind, LinearMap};
+use super::{Beside, Diagonals, LinearKind, LinearMap};
 use crate::layout::Layout;
 use crate::tensor::ConstPool;
 
@@ -61,12 +61,10 @@ impl LinearMap {
         }
     }
 
-    /// What the result of a regular map is multiplied by, slot by slot of a period: 1 where a pixel
-    /// is, 0 elsewhere. None where no tap leaves its pixel: what was zero stays zero.
+    /// What the result of a regular map with [`Beside::Zeros`] is multiplied by, slot by slot of a
+    /// period: 1 where a pixel is, 0 elsewhere.
     pub fn mask(&self, consts: &ConstPool) -> Option<Vec<f64>> {
-        let LinearKind::Conv2d { weight, pads, .. } = &self.kind else { return None };
-        let &[_, _, kh, kw] = consts[*weight].shape() else { return None };
-        if !self.regular || ([kh, kw] == [1, 1] && *pads == [0; 4]) {
+        if !self.is_masked(consts) {
             return None;
         }
         let Layout { shape: [_, height, width], gap, plane, period, .. } = self.output;
@@ -76,8 +74,14 @@ impl LinearMap {
 
     /// Whether [`LinearMap::mask`] is there.
     pub fn is_masked(&self, consts: &ConstPool) -> bool {
+        self.regular == Some(Beside::Zeros) && self.leaves_sums(consts)
+    }
+
+    /// Whether a regular map leaves sums beside the picture where nothing is done about it: where a
+    /// tap leaves its pixel. Elsewhere what was zero stays zero.
+    pub fn leaves_sums(&self, consts: &ConstPool) -> bool {
         let LinearKind::Conv2d { weight, pads, .. } = &self.kind else { return false };
-        self.regular && !(matches!(consts[*weight].shape(), [_, _, 1, 1]) && *pads == [0; 4])
+        !(matches!(consts[*weight].shape(), [_, _, 1, 1]) && *pads == [0; 4])
     }
 
     /// Calls `visit(output vector, slot below the period, input vector, rotation, weight)` for every
@@ -185,7 +189,7 @@ mod tests {
             let kind = conv(&mut consts, weight, stride, pads, groups);
             let mut map = LinearMap::new(kind, input, output);
             assert_eq!(map.irregularity(&consts), None);
-            map.regular = true;
+            map.regular = Some(Beside::Zeros);
             map.validate(&consts).unwrap();
             assert_eq!(map.diagonal_period(&consts), period);
             let elements: Vec<f64> = (0..map.input.elements()).map(|i| ((i * 31) % 97) as f64).collect();
@@ -221,7 +225,7 @@ mod tests {
         let kind = conv(&mut consts, [8, 4, 3, 3], 1, [1; 4], 1);
         let mut map = LinearMap::new(kind, layout([4, 14, 16], [1, 4]), layout([8, 14, 16], [1, 4]));
         assert!(map.irregularity(&consts).unwrap().contains("border"));
-        map.regular = true;
+        map.regular = Some(Beside::Zeros);
         assert!(map.validate(&consts).unwrap_err().contains("border"));
         let kind = conv(&mut consts, [8, 4, 3, 3], 2, [1; 4], 1);
         let map = LinearMap::new(kind, layout([4, 14, 15], [1, 4]), layout([8, 7, 8], [1, 4]));

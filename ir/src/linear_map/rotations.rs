@@ -12,7 +12,7 @@ impl LinearMap {
     /// made from. Far cheaper than [`LinearMap::diagonals`]; entries that cancel to zero still
     /// count.
     pub fn rotations(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Vec<usize>> {
-        if self.regular {
+        if self.regular.is_some() {
             return self.regular_rotations(consts);
         }
         let mut seen: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();

@@ -16,7 +16,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use fhec_ir::layout::Layout;
-use fhec_ir::linear_map::{LinearKind, LinearMap};
+use fhec_ir::linear_map::{Beside, LinearKind, LinearMap};
 use serde::{Deserialize, Serialize};
 
 use super::LowerError;
@@ -58,6 +58,9 @@ pub struct LayoutOptions {
     pub ring: RingShape,
     /// Limbs to price for.
     pub limbs: usize,
+    /// What regular maps leave beside pictures, if there may be any; sums are multiplied by ones and
+    /// zeros next.
+    pub beside: Option<Beside>,
 }
 
 impl LayoutOptions {
@@ -77,6 +80,7 @@ impl LayoutOptions {
             costs: CostTable::default(),
             ring,
             limbs: 12,
+            beside: Some(Beside::Sums),
         }
     }
 }
@@ -89,7 +93,7 @@ pub struct Layouts {
     /// Per step; 1 where the step is not linear.
     pub folds: Vec<usize>,
     /// Per step: whether it is a regular map ([`LinearMap::regular`]).
-    pub regular: Vec<bool>,
+    pub regular: Vec<Option<Beside>>,
     /// Per tensor: whether a regular map reads it, or a tensor that shares its layout, so that
     /// slots that no element takes have to hold zero.
     pub bordered: Vec<bool>,
@@ -116,13 +120,13 @@ pub fn choose_layout(program: &TensorProgram, options: &LayoutOptions) -> Result
     let layouts: Vec<Layout> =
         (0..program.tensors.len()).map(|tensor| by_class[search.class[tensor]].clone()).collect();
     let mut folds = vec![1; program.steps.len()];
-    let mut regular = vec![false; program.steps.len()];
+    let mut regular = vec![None; program.steps.len()];
     let mut read_regularly = vec![false; search.members.len()];
     for (index, (step, result)) in program.steps.iter().enumerate() {
         if let Step::Linear { x, kind } = step {
             let price = search.price(kind, &layouts[*x], &layouts[*result]);
             (folds[index], regular[index]) = (price.fold, price.regular);
-            read_regularly[search.class[*x]] |= price.regular;
+            read_regularly[search.class[*x]] |= price.regular.is_some();
         }
     }
     let bordered = search.class.iter().map(|&class| read_regularly[class]).collect();
@@ -182,7 +186,7 @@ struct Search<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Price {
     fold: usize,
-    regular: bool,
+    regular: Option<Beside>,
     seconds: f64,
 }
 
@@ -360,7 +364,8 @@ impl<'a> Search<'a> {
         let slots = self.options.slots;
         let [height, width] = [shape[1], shape[2]].map(|length| (length + border).next_power_of_two());
         let channels = slots / height.checked_mul(width)?;
-        if self.options.packing != Packing::Auto || channels == 0 || shape[0] < channels {
+        let allowed = self.options.packing == Packing::Auto && self.options.beside.is_some();
+        if !allowed || channels == 0 || shape[0] < channels {
             return None;
         }
         let plane = [height, width * channels];
@@ -500,10 +505,11 @@ impl<'a> Search<'a> {
 
     /// Whether a map between these layouts is regular.
     fn is_regular(&self, layouts: &[Layout]) -> bool {
-        self.edges.iter().any(|edge| {
-            let (input, output) = (layouts[edge.from].clone(), layouts[edge.to].clone());
-            LinearMap::new(edge.kind.clone(), input, output).irregularity(&self.program.consts).is_none()
-        })
+        self.options.beside.is_some()
+            && self.edges.iter().any(|edge| {
+                let (input, output) = (layouts[edge.from].clone(), layouts[edge.to].clone());
+                LinearMap::new(edge.kind.clone(), input, output).irregularity(&self.program.consts).is_none()
+            })
     }
 
     /// What a map costs at least, told without its rotations, which are slow to find where tensors
@@ -586,25 +592,25 @@ impl<'a> Search<'a> {
     fn computed(&self, kind: &LinearKind, input: &Layout, output: &Layout) -> Price {
         let consts = &self.program.consts;
         let mut map = LinearMap::new(kind.clone(), input.clone(), output.clone());
-        if map.irregularity(consts).is_none() {
+        if self.options.beside.is_some() && map.irregularity(consts).is_none() {
             // Of as many products as any other, and each of a fraction of the numbers.
-            map.regular = true;
+            map.regular = self.options.beside;
             let (_, counts) = cheapest_baby_step(
                 &map.rotations(consts),
                 input.period,
                 map.diagonal_period(consts),
                 &self.prices,
             );
-            let masks = if map.is_masked(consts) { counts.outputs as f64 * self.prices.mask } else { 0.0 };
+            let masks = if map.leaves_sums(consts) { counts.outputs as f64 * self.prices.mask } else { 0.0 };
             let seconds = self.prices.seconds(&counts, map.diagonal_period(consts)) + masks;
-            return Price { fold: 1, regular: true, seconds };
+            return Price { fold: 1, regular: map.regular, seconds };
         }
         let rotations = map.rotations(consts);
         let max_fold = (input.period / output.period).max(1);
         let diagonal = map.diagonal_period(consts);
         let (fold, seconds) =
             cheapest_fold(&rotations, (input.period, output.period), diagonal, max_fold, &self.prices);
-        Price { fold, regular: false, seconds }
+        Price { fold, regular: None, seconds }
     }
 
     fn kind_numbers(&self, kind: &LinearKind) -> Vec<usize> {

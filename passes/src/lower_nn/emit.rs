@@ -5,7 +5,7 @@ use fhec_ir::fact::{
     INPUT_LAYOUTS, INPUT_PERMUTATIONS, ONNX_NODES, OUTPUT_LAYOUTS, OUTPUT_PERMUTATIONS, QUANTISED,
 };
 use fhec_ir::func::Func;
-use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
+use fhec_ir::linear_map::{Beside, LinearKind, LinearMap, PlainTensor};
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::{Op, Packed, VectorType};
 use fhec_ir::permutation::Permutation;
@@ -68,8 +68,17 @@ pub(super) fn emit(
                 let fold = layouts.folds[index];
                 let map = LinearMap { kind, input, output, fold, regular: layouts.regular[index] };
                 let rotations = map.fold_rotations();
+                let ones = map.regular == Some(Beside::Sums) && map.leaves_sums(&func.consts);
                 let linear = Op::LinearMap { x: operand(*x)?, map };
-                let mut value = func.push_named(linear, name.filter(|_| fold == 1)).map_err(error)?;
+                let done = fold == 1 && !ones;
+                let mut value = func.push_named(linear, name.filter(|_| done)).map_err(error)?;
+                if ones {
+                    let [channels, ..] = program.tensors[*result].shape;
+                    let values = func.add_const(Tensor::from_fn([channels], |_| 1.0));
+                    let layout = layouts.layouts[*result].clone();
+                    let mask = Op::MulPlain { x: value, plain: PlainTensor { values, layout } };
+                    value = func.push_named(mask, name).map_err(error)?;
+                }
                 for (step, by) in rotations.enumerate() {
                     let rotated = func.push(Op::Rotate { x: value, steps: by as i64 }).map_err(error)?;
                     let last = 2 << step == fold;

@@ -20,6 +20,7 @@ use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::fact::{OUTPUT_FACTOR, WEIGHT_BYTES};
 use fhec_ir::func::Func;
+use fhec_ir::linear_map::Beside;
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
 use fhec_ir::params::Params;
@@ -191,6 +192,17 @@ pub fn search(
     })
 }
 
+/// What regular maps do about slots beside pictures in a ring. Levels between bootstraps have bits
+/// enough for diagonals and a mask from `N = 2^16` on: 40 and more, where those of `2^15` have 28
+/// and take a level for the mask. Below, programs have no bootstraps and not a level to spare.
+fn beside(log_n: u32) -> Option<Beside> {
+    match log_n {
+        0..15 => None,
+        15 => Some(Beside::Sums),
+        _ => Some(Beside::Zeros),
+    }
+}
+
 /// Lowers a network into the slots of a ring.
 fn in_slots(func: &Func<Nn>, log_n: u32, options: &SearchOptions) -> Result<InSlots, PassError> {
     let slots = options.fixed.as_ref().map_or(1 << (log_n - 1), |fixed| fixed.slots);
@@ -199,6 +211,7 @@ fn in_slots(func: &Func<Nn>, log_n: u32, options: &SearchOptions) -> Result<InSl
         packing: options.packing,
         costs: options.costs.clone(),
         ring: RingShape { log_n, special: 3, digit_limbs: 3, key_bits: 48, more_digits: 0 },
+        beside: beside(log_n),
         ..LayoutOptions::for_slots(slots)
     };
     let mut trail = Trail::new();

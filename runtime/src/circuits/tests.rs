@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fhec_ir::circuit_shape::LinearShape;
 use fhec_ir::diagonal::{self, Hoisting, MapCounts};
 use fhec_ir::layout::Layout;
-use fhec_ir::linear_map::{LinearKind, LinearMap};
+use fhec_ir::linear_map::{Beside, LinearKind, LinearMap};
 use fhec_ir::params::{Params, ParamsLiteral};
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::polynomial_shape::PolynomialShape;
@@ -194,7 +194,7 @@ fn regular_convolutions_share_a_level_with_their_mask() {
     ] {
         let kind = conv(&mut consts, weight, [stride; 2], pads, groups);
         let mut map = LinearMap::new(kind, input, output);
-        map.regular = true;
+        map.regular = Some(Beside::Zeros);
         for level in [1, 3] {
             check_linear(literal(13, 4, 2, 40), &map, &consts, baby_step, level);
         }
