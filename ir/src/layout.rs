@@ -3,13 +3,14 @@
 //! A tensor `[C, H, W]` is first laid out along one line of positions, plane after plane:
 //!
 //! ```text
-//! position(c, y, x) = (c / m) * PH * PW  +  (y * gh + (c mod m) / gw) * PW  +  x * gw + (c mod m) mod gw
+//! position(c, y, x) = (c / m) * PH * PW + (y * gh + (c mod m) / gw) * PW
+//!                                       + x * gw + (c mod m) mod gw
 //! ```
 //!
 //! with gap `gh x gw`, plane `PH x PW` and `m` channels multiplexed on each plane (`m = 1`, or up
-//! to `gh * gw`). The line is cut into pieces of `period` positions; piece `v` is vector `v`, and inside a
-//! vector of `slots` slots the piece repeats every `period` slots. Positions that no element takes
-//! hold zero. One formula covers the field's packings:
+//! to `gh * gw`). The line is cut into pieces of `period` positions; piece `v` is vector `v`, and
+//! inside a vector of `slots` slots the piece repeats every `period` slots. Positions that no
+//! element takes hold zero. One formula covers the field's packings:
 //!
 //! | packing | values |
 //! |---|---|

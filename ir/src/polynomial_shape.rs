@@ -16,7 +16,6 @@
 //! at 10 to 20 limbs; the result hardly depends on these numbers).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::params::Params;
 use crate::polynomial::Polynomial;
@@ -93,15 +92,25 @@ impl PolynomialShape {
             let terms = coefficients.iter().map(|&c| (0, c)).collect();
             return PolynomialShape { basis: Vec::new(), root: Node { products: Vec::new(), terms }, depth };
         };
-        let indices = BasisSearch { coefficients, degree: polynomial.degree(), depth }.cheapest();
-        PolynomialShape::on_basis(&indices, coefficients, depth, steps)
-    }
-
-    /// The scheme whose elements are among `indices`, which must be enough.
-    fn on_basis(indices: &BTreeSet<usize>, coefficients: &[f64], depth: u32, steps: u32) -> Self {
-        let mut search = Search { basis: indices, memo: HashMap::new() };
-        let root = search.build(coefficients.to_vec(), steps);
-        PolynomialShape { basis: needed_basis(&root, indices), root, depth }
+        let support = Support::of(coefficients);
+        let mut best: Option<(u32, PolynomialShape)> = None;
+        for indices in candidate_bases(polynomial.degree(), depth) {
+            let mut search = Search { basis: &indices, memo: HashMap::new() };
+            if search.node_cost(&support, steps).is_none() {
+                continue;
+            }
+            let root = search.build(coefficients.to_vec(), steps);
+            let basis = needed_basis(&root, &indices);
+            let shape = PolynomialShape { basis, root, depth };
+            let counts = shape.counts();
+            let cost = PRODUCT * counts.products as u32
+                + RESCALE * counts.rescales as u32
+                + RELINEARIZE * counts.relinearizations as u32;
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, shape));
+            }
+        }
+        best.map(|(_, shape)| shape).expect("splitting by powers of two alone always succeeds")
     }
 
     /// Operations in all.
@@ -175,54 +184,6 @@ impl PolynomialShape {
     }
 }
 
-/// Bases found so far, by support and depth: polynomials of a network have few supports, and the
-/// search among some hundred bases takes up to a second.
-static BASES: Mutex<BTreeMap<(Support, u32), Arc<BTreeSet<usize>>>> = Mutex::new(BTreeMap::new());
-
-/// Supports whose bases are kept.
-const MAX_BASES: usize = 1 << 10;
-
-/// The search for the cheapest basis, which depends on which coefficients there are, not on their
-/// values.
-struct BasisSearch<'c> {
-    coefficients: &'c [f64],
-    degree: usize,
-    depth: u32,
-}
-
-impl BasisSearch<'_> {
-    fn cheapest(&self) -> Arc<BTreeSet<usize>> {
-        let support = Support::of(self.coefficients);
-        let key = (support.clone(), self.depth);
-        let known = || BASES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(basis) = known().get(&key) {
-            return Arc::clone(basis);
-        }
-        let steps = self.depth.saturating_sub(1);
-        let mut best: Option<(u32, BTreeSet<usize>)> = None;
-        for indices in candidate_bases(self.degree, self.depth) {
-            let mut search = Search { basis: &indices, memo: HashMap::new() };
-            if search.node_cost(&support, steps).is_none() {
-                continue;
-            }
-            let counts = PolynomialShape::on_basis(&indices, self.coefficients, self.depth, steps).counts();
-            let cost = PRODUCT * counts.products as u32
-                + RESCALE * counts.rescales as u32
-                + RELINEARIZE * counts.relinearizations as u32;
-            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                best = Some((cost, indices));
-            }
-        }
-        let (_, basis) = best.expect("splitting by powers of two alone always succeeds");
-        let basis = Arc::new(basis);
-        let mut known = known();
-        if known.len() < MAX_BASES {
-            known.insert(key, Arc::clone(&basis));
-        }
-        basis
-    }
-}
-
 /// Sets of degrees to try as bases. Every set contains 1, and with `k` two elements that it is made
 /// from.
 fn candidate_bases(degree: usize, depth: u32) -> BTreeSet<BTreeSet<usize>> {
@@ -281,7 +242,7 @@ fn needed_basis(root: &Node, indices: &BTreeSet<usize>) -> Vec<BasisElement> {
 }
 
 /// Set of degrees with a coefficient, as bits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Support(Vec<u64>);
 
 impl Support {

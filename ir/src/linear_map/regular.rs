@@ -84,8 +84,8 @@ impl LinearMap {
         !(matches!(consts[*weight].shape(), [_, _, 1, 1]) && *pads == [0; 4])
     }
 
-    /// Calls `visit(output vector, slot below the period, input vector, rotation, weight)` for every
-    /// weight of a regular map that is not zero.
+    /// Calls `visit(output vector, slot below the period, input vector, rotation, weight)` for
+    /// every weight of a regular map that is not zero.
     fn for_each_regular_entry(
         &self,
         consts: &ConstPool,

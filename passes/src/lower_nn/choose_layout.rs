@@ -58,8 +58,8 @@ pub struct LayoutOptions {
     pub ring: RingShape,
     /// Limbs to price for.
     pub limbs: usize,
-    /// What regular maps leave beside pictures, if there may be any; sums are multiplied by ones and
-    /// zeros next.
+    /// What regular maps leave beside pictures, if there may be any; sums are multiplied by ones
+    /// and zeros next.
     pub beside: Option<Beside>,
 }
 

@@ -249,7 +249,9 @@ fn measure(func: &Func<Nn>, images: &[Vec<Tensor>]) -> Result<Vec<Range>, PassEr
             None => Ok(ranges),
         }
     };
-    let all: Result<Vec<Vec<Range>>, PassError> = images.par_iter().enumerate().map(one).collect();
+    // The error of the first image, whichever thread is first.
+    let all: Vec<Result<Vec<Range>, PassError>> = images.par_iter().enumerate().map(one).collect();
+    let all: Result<Vec<Vec<Range>>, PassError> = all.into_iter().collect();
     let mut all = all?.into_iter();
     let first = all.next().unwrap_or_default();
     Ok(all.fold(first, |a, b| a.iter().zip(b).map(|(a, b)| a.union(b)).collect()))

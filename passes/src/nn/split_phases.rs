@@ -107,8 +107,8 @@ fn apart(
     rewriter.func.push(Op::Reshape { x, shape })
 }
 
-/// The convolution of the phases: tap `k` of an axis with `pad` zeros before it is, `k - pad = s t +
-/// i` pixels on, in phase `i`, `t` pixels of it on.
+/// The convolution of the phases. Tap `k` of an axis with `pad` zeros before it is
+/// `k - pad = s t + i` pixels on: in phase `i`, `t` pixels of it on.
 fn smaller(rewriter: &mut Rewriter<Nn>, op: &Op, x: Value, phases: [usize; 2]) -> Result<Op, String> {
     let Op::Conv2d { weight, bias, strides, pads, .. } = *op else { return Err("no convolution".into()) };
     let weight = rewriter.func.consts[weight].clone();

@@ -272,7 +272,7 @@ impl Backend for Noisy {
             Hoisting::Single => model.key_switch(level, scale),
             Hoisting::Double => model.key_switch_product(level, scale),
         };
-        let masked = map.is_masked(&site.consts);
+        let masked = map.is_masked(site.consts);
         let log2_mask = if masked { diagonal::log2_mask(model.params(), level) } else { 0 };
         let mask = f64::from(log2_mask).exp2();
         let rounding = model.encoding_of_period(energy.period, squared / scale / mask);
