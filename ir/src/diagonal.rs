@@ -32,7 +32,8 @@ pub fn log2_mask(params: &Params, level: Level) -> u32 {
 /// Bytes of one coefficient of a diagonal for operands at `level`: 4 where weights up to 1 in size
 /// have coefficients below `2^31` for all practical purposes, else 8. (A coefficient is a mean of
 /// entries with signs: the scale is reached by no map that is not constant. One that does not fit
-/// takes 8 bytes regardless.) `masked`: whether a mask takes its part of the factor ([`log2_mask`]).
+/// takes 8 bytes regardless.) `masked`: whether a mask takes its part of the factor
+/// ([`log2_mask`]).
 pub fn word_bytes(params: &Params, level: Level, masked: bool) -> usize {
     let mask = if masked { f64::from(log2_mask(params, level)) } else { 0.0 };
     if log2_factor(params, level) - mask < 32.5 { 4 } else { 8 }

@@ -364,8 +364,7 @@ impl<'a> Search<'a> {
         let slots = self.options.slots;
         let [height, width] = [shape[1], shape[2]].map(|length| (length + border).next_power_of_two());
         let channels = slots / height.checked_mul(width)?;
-        let allowed = self.options.packing == Packing::Auto && self.options.beside.is_some();
-        if !allowed || channels == 0 || shape[0] < channels {
+        if !self.has_borders() || channels == 0 || shape[0] < channels {
             return None;
         }
         let plane = [height, width * channels];
@@ -374,6 +373,11 @@ impl<'a> Search<'a> {
         let tight = shape.iter().product::<usize>().div_ceil(slots);
         let few = layout.validate().is_ok() && 3 * layout.vectors() <= 4 * tight;
         few.then_some(layout)
+    }
+
+    /// Whether there may be planes with borders: packings that are asked for are those of others.
+    fn has_borders(&self) -> bool {
+        self.options.packing == Packing::Auto && self.options.beside.is_some()
     }
 
     /// How far the taps of convolutions that read or make a class reach beyond the picture, in
@@ -505,7 +509,7 @@ impl<'a> Search<'a> {
 
     /// Whether a map between these layouts is regular.
     fn is_regular(&self, layouts: &[Layout]) -> bool {
-        self.options.beside.is_some()
+        self.has_borders()
             && self.edges.iter().any(|edge| {
                 let (input, output) = (layouts[edge.from].clone(), layouts[edge.to].clone());
                 LinearMap::new(edge.kind.clone(), input, output).irregularity(&self.program.consts).is_none()
@@ -592,7 +596,7 @@ impl<'a> Search<'a> {
     fn computed(&self, kind: &LinearKind, input: &Layout, output: &Layout) -> Price {
         let consts = &self.program.consts;
         let mut map = LinearMap::new(kind.clone(), input.clone(), output.clone());
-        if self.options.beside.is_some() && map.irregularity(consts).is_none() {
+        if self.has_borders() && map.irregularity(consts).is_none() {
             // Of as many products as any other, and each of a fraction of the numbers.
             map.regular = self.options.beside;
             let (_, counts) = cheapest_baby_step(
