@@ -355,10 +355,10 @@ impl LinearMap {
                 self.output.shape
             ));
         }
-        if let Some(reason) = self.irregularity(consts).filter(|_| self.regular.is_some()) {
-            return Err(format!("the map is not regular: {reason}"));
+        match self.regular.and_then(|_| self.irregularity(consts)) {
+            Some(reason) => Err(format!("the map is not regular: {reason}")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Calls `visit(output element, input element, weight)` for every entry of the matrix, elements

@@ -37,14 +37,17 @@ impl LinearMap {
         if !numbers.iter().flatten().all(|number| number.is_power_of_two()) {
             return Some("planes and gaps have to be powers of two");
         }
-        if (0..2).any(|axis| input.gap[axis] * strides[axis] != output.gap[axis]) {
+        if (0..2).any(|axis| input.gap[axis].checked_mul(strides[axis]) != Some(output.gap[axis])) {
             return Some("strides have to turn the gap of the operand into that of the result");
         }
         for (axis, kernel) in [kh, kw].into_iter().enumerate() {
             let (inputs, outputs) = (input.shape[axis + 1], output.shape[axis + 1]);
-            let last = (outputs - 1) * strides[axis] + (kernel - 1) * dilations[axis];
-            let beyond = (last + 1).saturating_sub(pads[axis] + inputs).max(pads[axis]);
-            if (inputs + beyond) * input.gap[axis] > input.plane[axis] {
+            // Numbers of a file may be of any size.
+            let end = ((outputs - 1).saturating_mul(strides[axis]))
+                .saturating_add((kernel.saturating_sub(1)).saturating_mul(dilations[axis]))
+                .saturating_add(1);
+            let beyond = end.saturating_sub(pads[axis].saturating_add(inputs)).max(pads[axis]);
+            if inputs.saturating_add(beyond).saturating_mul(input.gap[axis]) > input.plane[axis] {
                 return Some("the border has to be as wide as the taps reach");
             }
         }
@@ -120,19 +123,19 @@ impl LinearMap {
 
     /// [`LinearMap::rotations`] of a regular map.
     pub(super) fn regular_rotations(&self, consts: &ConstPool) -> BTreeMap<(usize, usize), Vec<usize>> {
-        let (inputs, outputs) = (self.input.vectors(), self.output.vectors());
-        // By pair of vectors; a large layer has millions of entries.
-        let mut seen: Vec<Vec<bool>> = vec![Vec::new(); outputs * inputs];
+        // As many as the weight has numbers, millions in a large layer.
+        let mut entries = Vec::new();
         self.for_each_regular_entry(consts, |output, _, input, rotation, _| {
-            let flags = &mut seen[output * inputs + input];
-            if flags.is_empty() {
-                flags.resize(self.input.period, false);
-            }
-            flags[rotation] = true;
+            entries.push((output, input, rotation));
         });
-        let listed = |flags: Vec<bool>| (0..flags.len()).filter(|&rotation| flags[rotation]).collect();
-        let pairs = (0..outputs).flat_map(|output| (0..inputs).map(move |input| (output, input)));
-        pairs.zip(seen).filter(|(_, flags)| !flags.is_empty()).map(|(pair, f)| (pair, listed(f))).collect()
+        entries.sort_unstable();
+        entries.dedup();
+        let mut rotations: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        for of_pair in entries.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let (output, input, _) = of_pair[0];
+            rotations.insert((output, input), of_pair.iter().map(|entry| entry.2).collect());
+        }
+        rotations
     }
 
     /// [`LinearMap::diagonals`] of a regular map, before the mask.
