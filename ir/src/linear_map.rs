@@ -9,11 +9,11 @@ mod apply;
 mod plain_tensor;
 mod regular;
 mod rotations;
+mod text_form;
 
 use std::collections::BTreeMap;
 
 pub use self::plain_tensor::PlainTensor;
-use crate::attr::{AsAttr, Attr, AttrError, Fields};
 use crate::entity::Const;
 use crate::layout::{Layout, Place};
 use crate::nn::infer;
@@ -127,122 +127,6 @@ pub enum Beside {
     Zeros,
     /// Whatever taps read from elements nearby. Nothing may read it before it is multiplied away.
     Sums,
-}
-
-impl AsAttr for Beside {
-    fn to_attr(&self) -> Option<Attr> {
-        let word = match self {
-            Beside::Zeros => "zeros",
-            Beside::Sums => "sums",
-        };
-        Some(Attr::Word(word.into()))
-    }
-
-    fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
-        match attr {
-            Some(Attr::Word(word)) if word == "zeros" => Ok(Beside::Zeros),
-            Some(Attr::Word(word)) if word == "sums" => Ok(Beside::Sums),
-            _ => Err(AttrError("expected zeros or sums".into())),
-        }
-    }
-}
-
-impl AsAttr for LinearMap {
-    fn to_attr(&self) -> Option<Attr> {
-        let fields = [
-            ("kind", self.kind.to_attr()),
-            ("input", self.input.to_attr()),
-            ("output", self.output.to_attr()),
-            ("fold", (self.fold != 1).then_some(self.fold).to_attr()),
-            ("regular", self.regular.to_attr()),
-        ];
-        let present = fields.into_iter().filter_map(|(name, attr)| Some((name.to_string(), attr?)));
-        Some(Attr::Record(present.collect()))
-    }
-
-    fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
-        let mut fields = Fields::of(attr)?;
-        let map = LinearMap {
-            kind: fields.take("kind")?,
-            input: fields.take("input")?,
-            output: fields.take("output")?,
-            fold: fields.take::<Option<usize>>("fold")?.unwrap_or(1),
-            regular: fields.take("regular")?,
-        };
-        fields.finish()?;
-        Ok(map)
-    }
-}
-
-impl AsAttr for LinearKind {
-    fn to_attr(&self) -> Option<Attr> {
-        let mut fields = Vec::new();
-        let mut field =
-            |name: &str, attr: Option<Attr>| fields.extend(attr.map(|attr| (name.to_string(), attr)));
-        match self {
-            LinearKind::Conv2d { weight, strides, pads, dilations, groups } => {
-                field("conv2d", weight.to_attr());
-                field("strides", strides.to_attr());
-                field("pads", pads.to_attr());
-                field("dilations", dilations.to_attr());
-                field("groups", groups.to_attr());
-            }
-            LinearKind::Dense { weight } => field("dense", weight.to_attr()),
-            LinearKind::Place { channel_offset } => field("place", channel_offset.to_attr()),
-            LinearKind::ConvTranspose2d { weight, strides, pads, dilations, groups, output_padding } => {
-                field("conv_transpose2d", weight.to_attr());
-                field("strides", strides.to_attr());
-                field("pads", pads.to_attr());
-                field("dilations", dilations.to_attr());
-                field("groups", groups.to_attr());
-                field("output_padding", output_padding.to_attr());
-            }
-            LinearKind::AxisMatrices { axes, weights } => {
-                field("axes", axes.to_attr());
-                field("weights", weights.to_attr());
-            }
-            LinearKind::Transpose { shape, permutation } => {
-                field("transpose", shape.to_attr());
-                field("permutation", permutation.to_attr());
-            }
-        }
-        Some(Attr::Record(fields))
-    }
-
-    fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
-        let mut fields = Fields::of(attr)?;
-        let kind = if let Some(weight) = fields.take("conv2d")? {
-            LinearKind::Conv2d {
-                weight,
-                strides: fields.take("strides")?,
-                pads: fields.take("pads")?,
-                dilations: fields.take("dilations")?,
-                groups: fields.take("groups")?,
-            }
-        } else if let Some(weight) = fields.take("dense")? {
-            LinearKind::Dense { weight }
-        } else if let Some(channel_offset) = fields.take("place")? {
-            LinearKind::Place { channel_offset }
-        } else if let Some(weight) = fields.take("conv_transpose2d")? {
-            LinearKind::ConvTranspose2d {
-                weight,
-                strides: fields.take("strides")?,
-                pads: fields.take("pads")?,
-                dilations: fields.take("dilations")?,
-                groups: fields.take("groups")?,
-                output_padding: fields.take("output_padding")?,
-            }
-        } else if let Some(axes) = fields.take("axes")? {
-            LinearKind::AxisMatrices { axes, weights: fields.take("weights")? }
-        } else if let Some(shape) = fields.take("transpose")? {
-            LinearKind::Transpose { shape, permutation: fields.take("permutation")? }
-        } else {
-            let known = "conv2d, dense, place, conv_transpose2d, axes, transpose";
-            return Err(AttrError(format!("expected one of {known}")));
-        };
-        fields.finish()?;
-        Ok(kind)
-    }
 }
 
 /// Diagonals of one pair of vectors, keyed by rotation. Diagonal `d` multiplies the operand rotated
@@ -688,46 +572,26 @@ mod tests {
             dilations: [2, 1],
             groups: 3,
         };
-        let map = LinearMap {
+        let map = LinearMap::new(
             kind,
-            input: Layout::dense([6, 9, 7], 1024),
-            output: Layout { period: 1024, ..Layout::dense([6, 8, 3], 1024) },
-            fold: 1,
-            regular: None,
-        };
+            Layout::dense([6, 9, 7], 1024),
+            Layout { period: 1024, ..Layout::dense([6, 8, 3], 1024) },
+        );
         check(&map, &consts);
 
         let dense = consts.add(wave(&[10, 48], 2));
-        let map = LinearMap {
-            kind: LinearKind::Dense { weight: dense },
-            input: Layout {
-                shape: [12, 2, 2],
-                gap: [2; 2],
-                multiplex: 4,
-                plane: [4, 4],
-                period: 64,
-                slots: 256,
-            },
-            output: Layout::dense([10, 1, 1], 256),
-            fold: 1,
-            regular: None,
-        };
+        let map = LinearMap::new(
+            LinearKind::Dense { weight: dense },
+            Layout { shape: [12, 2, 2], gap: [2; 2], multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
+            Layout::dense([10, 1, 1], 256),
+        );
         check(&map, &consts);
 
-        let map = LinearMap {
-            kind: LinearKind::Place { channel_offset: 4 },
-            input: Layout {
-                shape: [12, 2, 2],
-                gap: [2; 2],
-                multiplex: 4,
-                plane: [4, 4],
-                period: 64,
-                slots: 256,
-            },
-            output: Layout::dense([20, 2, 2], 256),
-            fold: 1,
-            regular: None,
-        };
+        let map = LinearMap::new(
+            LinearKind::Place { channel_offset: 4 },
+            Layout { shape: [12, 2, 2], gap: [2; 2], multiplex: 4, plane: [4, 4], period: 64, slots: 256 },
+            Layout::dense([20, 2, 2], 256),
+        );
         check(&map, &consts);
     }
 
@@ -814,13 +678,7 @@ mod tests {
         let mut consts = ConstPool::default();
         let weight = consts.add(wave(&[8, 4, 3, 3], 1));
         let kind = LinearKind::Conv2d { weight, strides: [2, 2], pads: [1; 4], dilations: [1; 2], groups: 1 };
-        let map = LinearMap {
-            kind,
-            input: Layout::dense([4, 16, 16], 2048),
-            output: Layout::dense([8, 9, 8], 2048),
-            fold: 1,
-            regular: None,
-        };
+        let map = LinearMap::new(kind, Layout::dense([4, 16, 16], 2048), Layout::dense([8, 9, 8], 2048));
         assert!(map.validate(&consts).unwrap_err().contains("yields [8, 8, 8]"));
     }
 }
