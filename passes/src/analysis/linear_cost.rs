@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use fhec_ir::linear_map::LinearMap;
 use fhec_ir::params::LOG_N_RANGE;
+use fhec_ir::tensor::ConstPool;
 
 use super::cost::{CostTable, OpKind, RingShape};
 
@@ -98,6 +100,12 @@ impl LinearPrices {
 }
 
 impl LinearPrices {
+    /// Seconds of `map` with these counts, the mask of a regular one included.
+    pub fn of_map(&self, map: &LinearMap, consts: &ConstPool, counts: &LinearCounts) -> f64 {
+        let masks = if map.is_masked(consts) { counts.outputs } else { 0 };
+        self.seconds(counts, map.diagonal_period(consts)) + self.mask * masks as f64
+    }
+
     /// Seconds of a matrix of a bootstrap: double hoisting, with diagonals that are kept evaluated.
     pub fn evaluated(&self, counts: &LinearCounts) -> f64 {
         self.baby * counts.babies as f64
@@ -197,8 +205,8 @@ mod tests {
     use super::*;
     use fhec_ir::circuit_shape::LinearShape;
     use fhec_ir::layout::Layout;
-    use fhec_ir::linear_map::{LinearKind, LinearMap};
-    use fhec_ir::tensor::{ConstPool, Tensor};
+    use fhec_ir::linear_map::LinearKind;
+    use fhec_ir::tensor::Tensor;
 
     #[test]
     fn counts_are_those_of_the_circuit_and_folding_filters() {

@@ -152,9 +152,8 @@ impl<'a> OpCosts<'a> {
             packed::Op::LinearMap { map, .. } => {
                 let (counts, prices) = (shapes.counts(map, &func.consts), self.linear(level));
                 let rescale = |counts: &LinearCounts| counts.outputs as f64 * self.rescale(level, 2);
-                let period = map.diagonal_period(&func.consts);
-                let seconds =
-                    counts.iter().map(|(_, counts)| prices.seconds(counts, period) + rescale(counts));
+                let of_map = |counts| prices.of_map(map, &func.consts, counts);
+                let seconds = counts.iter().map(|(_, counts)| of_map(counts) + rescale(counts));
                 return seconds.fold(f64::INFINITY, f64::min);
             }
             packed::Op::Polynomial { polynomial, .. } => {
@@ -294,8 +293,9 @@ impl<'a> OpCosts<'a> {
         let result = func.ty(data.result);
         let each = match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
-                let counts = shapes.counts_at(map, &func.consts, *baby_step);
-                return self.linear(x.level).seconds(&counts, map.diagonal_period(&func.consts));
+                let (counts, prices) =
+                    (shapes.counts_at(map, &func.consts, *baby_step), self.linear(x.level));
+                return prices.of_map(map, &func.consts, &counts);
             }
             Op::Polynomial { polynomial, .. } => self.polynomial(&shapes.polynomial(polynomial), x.level),
             Op::Add { .. } | Op::Sub { .. } => self.at(OpKind::Add, x.level, result.size),
