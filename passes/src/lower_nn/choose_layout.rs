@@ -5,7 +5,7 @@
 //! | Requires | a [`TensorProgram`] |
 //! | Ensures  | operands of element-wise steps share a layout; every linear step has a fold |
 //! | Fails    | if a tensor cannot be laid out in the slots at all |
-//! | Method   | tensors tied by element-wise steps form classes; a first layout follows the network (the gap grows with strides on the planes of the input, allocated as they are, rounded up to powers of two, or with borders of zeros); then class after class takes the candidate that makes the linear maps around it cheapest, until nothing improves; the cheapest of the three starts wins |
+//! | Method   | tensors tied by element-wise steps form classes; a first layout follows the network (the gap grows with strides on the planes of the input, allocated as they are, rounded up to powers of two, or with borders of zeros); then class after class takes the candidate that makes the linear maps around it cheapest, until nothing improves; the cheapest of the three starts wins; where the one with borders has regular maps, it is the only one |
 //! | Tests    | `tests/filetests/lower_nn/choose_layout/`, `tests.rs` beside this file |
 //!
 //! Cost of a map: its rotations and diagonals at the best baby step and fold

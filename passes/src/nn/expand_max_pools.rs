@@ -6,7 +6,7 @@
 //! | Requires | a verified function |
 //! | Ensures  | the same function; no `max_pool` is left, but for those below |
 //! | Leaves   | windows of more than [`MOST_TAPS`] taps that are apart, over values that may be negative, with pads |
-//! | Method   | `max(a, b) = b + relu(a - b)`, in one of two ways. *Line by line*: windows of 2, 4, 8 taps and so on grow from each other along the width, then along the height; a window of 3 by 3 takes 4 ReLUs. All are made at every position, and the last ones only where the pool looks: ciphertexts keep their layout on the way. *Strided*, where a tensor takes many ciphertexts: along the height, pixel after pixel at the stride of the pool, then along the width; 4 ReLUs of a window of 3 by 3 too, two of half the tensor and two of a quarter. *Together*, where none of these can be: pair by pair at the stride of the pool, 8 ReLUs of a window of 3 by 3. A ReLU before it that nothing else reads comes after it then: `max` and ReLU commute, and a pool leaves fewer elements. What is compared is a convolution of the operand, one for `b` and one for `a - b`; what comes before them folds into both. Pads are zeros for a convolution, which is right where no value is negative. Elsewhere a matrix along height or width picks each pixel, and in place of a pad the nearest pixel of the window |
+//! | Method   | `max(a, b) = b + relu(a - b)`, in one of three ways. *Line by line*: windows of 2, 4, 8 taps and so on grow from each other along the width, then along the height; a window of 3 by 3 takes 4 ReLUs. All are made at every position, and the last ones only where the pool looks: ciphertexts keep their layout on the way. *Strided*, where a tensor takes many ciphertexts: along the height, pixel after pixel at the stride of the pool, then along the width; 4 ReLUs of a window of 3 by 3 too, two of half the tensor and two of a quarter. *Together*, where none of these can be: pair by pair at the stride of the pool, 8 ReLUs of a window of 3 by 3. A ReLU before it that nothing else reads comes after it then: `max` and ReLU commute, and a pool leaves fewer elements. What is compared is a convolution of the operand, one for `b` and one for `a - b`; what comes before them folds into both. Pads are zeros for a convolution, which is right where no value is negative. Elsewhere a matrix along height or width picks each pixel, and in place of a pad the nearest pixel of the window |
 //! | Tests    | below |
 
 use std::collections::BTreeSet;
@@ -208,26 +208,19 @@ impl<'f> Pool<'f> {
             let strides = along(self.strides[axis], 1);
             let [before, after] = [self.pads[axis], self.pads[axis + 2]].map(|pad| along(pad, 0));
             let (kernel, pads) = (along(self.kernel[axis], 1), [before[0], before[1], after[0], after[1]]);
+            let window = Window { channels: self.channels, kernel, strides, pads, dilations: [1, 1] };
             let x = value;
-            let sum = |rewriter: &mut Rewriter<Nn>, taps: &[(usize, f32)], name: Option<String>| {
-                let at = |index: usize| {
-                    let tap = taps.iter().find(|(tap, _)| *tap == index % self.kernel[axis]);
-                    tap.map_or(0.0, |(_, weight)| *weight)
-                };
-                let weight = Tensor::from_fn([self.channels, 1, kernel[0], kernel[1]], at);
-                let weight = rewriter.func.add_const(weight);
-                let (groups, dilations) = (self.channels, [1, 1]);
-                let op = Op::Conv2d { x, weight, bias: None, strides, pads, dilations, groups };
-                rewriter.func.push_named(op, name.as_deref())
-            };
             let last = self.kernel[axis] - 1;
-            value = sum(rewriter, &[(last, 1.0)], next_name("pixel"))?;
+            value = window.sum(rewriter, x, &[(last, 1.0)], next_name("pixel"))?;
             for tap in (0..last).rev() {
                 report.count("relu", 1);
                 let difference = match tap + 1 == last {
-                    true => sum(rewriter, &[(tap, 1.0), (last, -1.0)], next_name("difference"))?,
+                    true => {
+                        let taps = [(tap, 1.0), (last, -1.0)];
+                        window.sum(rewriter, x, &taps, next_name("difference"))?
+                    }
                     false => {
-                        let pixel = sum(rewriter, &[(tap, 1.0)], next_name("pixel"))?;
+                        let pixel = window.sum(rewriter, x, &[(tap, 1.0)], next_name("pixel"))?;
                         let op = Op::Sub { x: pixel, y: value };
                         rewriter.func.push_named(op, next_name("difference").as_deref())?
                     }
@@ -290,18 +283,35 @@ impl<'f> Pool<'f> {
             let op = Op::AxisMatrices { x: rewriter.get(self.x), axes: vec![2, 3], weights };
             return rewriter.func.push_named(op, name.as_deref());
         }
-        let taps = self.kernel[0] * self.kernel[1];
+        let &Pool { channels, kernel, strides, pads, dilations, .. } = self;
+        let x = rewriter.get(self.x);
+        Window { channels, kernel, strides, pads, dilations }.sum(rewriter, x, pixels, name)
+    }
+}
+
+/// A window that moves over every channel by itself.
+struct Window {
+    channels: usize,
+    kernel: [usize; 2],
+    strides: [usize; 2],
+    pads: [usize; 4],
+    dilations: [usize; 2],
+}
+
+impl Window {
+    /// The weighted sum of some pixels of the window, by their number in it; pads are zeros.
+    fn sum(
+        &self,
+        rewriter: &mut Rewriter<Nn>,
+        x: Value,
+        pixels: &[(usize, f32)],
+        name: Option<String>,
+    ) -> Result<Value, String> {
+        let &Window { channels, kernel, strides, pads, dilations } = self;
+        let taps = kernel[0] * kernel[1];
         let at = |index: usize| pixels.iter().find(|(tap, _)| *tap == index % taps).map_or(0.0, |(_, w)| *w);
-        let weight = Tensor::from_fn([self.channels, 1, self.kernel[0], self.kernel[1]], at);
-        let op = Op::Conv2d {
-            x: rewriter.get(self.x),
-            weight: rewriter.func.add_const(weight),
-            bias: None,
-            strides: self.strides,
-            pads: self.pads,
-            dilations: self.dilations,
-            groups: self.channels,
-        };
+        let weight = rewriter.func.add_const(Tensor::from_fn([channels, 1, kernel[0], kernel[1]], at));
+        let op = Op::Conv2d { x, weight, bias: None, strides, pads, dilations, groups: channels };
         rewriter.func.push_named(op, name.as_deref())
     }
 }
@@ -354,19 +364,11 @@ impl Pair {
             return rewriter.func.push_named(op, name.as_deref());
         }
         let along = |own: usize, other: usize| if axis == 0 { [own, other] } else { [other, own] };
-        let [height, width] = along(2, 1);
-        let weight = Tensor::from_fn([shape[1], 1, height, width], |index| weights[index % 2]);
         let [before, after] = pads.map(|pad| along(pad, 0));
-        let op = Op::Conv2d {
-            x,
-            weight: rewriter.func.add_const(weight),
-            bias: None,
-            strides,
-            pads: [before[0], before[1], after[0], after[1]],
-            dilations: along(apart, 1),
-            groups: shape[1],
-        };
-        rewriter.func.push_named(op, name.as_deref())
+        let pads = [before[0], before[1], after[0], after[1]];
+        let (channels, kernel, dilations) = (shape[1], along(2, 1), along(apart, 1));
+        let window = Window { channels, kernel, strides, pads, dilations };
+        window.sum(rewriter, x, &[(0, weights[0]), (1, weights[1])], name)
     }
 }
 
