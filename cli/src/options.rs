@@ -22,9 +22,11 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// What is asked of the passes. What is given here wins over the file.
 #[derive(clap::Args, Clone, Debug, Default)]
+#[command(group = clap::ArgGroup::new("relu").multiple(false))]
 pub struct OptionArgs {
     /// TOML file with options of a compile: names are those of the flags without the dashes, ReLUs
-    /// are `relu = { agreement = 99.5 }`, `{ depth = 6 }` or `{ alpha = 13.0 }`. Flags win over it
+    /// are `relu = { agreement = 99.5 }`, `{ depth = 6 }`, `{ alpha = 13.0 }` or
+    /// `{ degrees = [15, 27, 29] }`. Flags win over it
     #[arg(long, value_name = "FILE.toml")]
     options: Option<PathBuf>,
     #[arg(long, value_name = "BITS", help = security_help())]
@@ -32,7 +34,7 @@ pub struct OptionArgs {
     /// Follow a published program: its parameters, packing, activations, and placement of
     /// bootstraps. `lee2021` is the ResNet-20 of arXiv 2106.07229, with a softmax of the logits
     /// over 4 under encryption; see docs/lee2021.md
-    #[arg(long, value_enum, conflicts_with_all = ["agreement", "relu_depth", "relu_alpha", "packing"])]
+    #[arg(long, value_enum, conflicts_with_all = ["relu", "packing"])]
     preset: Option<Preset>,
     /// Evaluate a softmax under encryption: of the logits over 4, in place of one that the network
     /// ends with. Logits are kept for the client otherwise
@@ -40,14 +42,17 @@ pub struct OptionArgs {
     encrypt_softmax: bool,
     #[arg(long, value_name = "M", help = margin_help())]
     margin: Option<f64>,
-    #[arg(long, value_name = "P", requires = "calibration", help = agreement_help())]
+    #[arg(long, value_name = "P", requires = "calibration", group = "relu", help = agreement_help())]
     agreement: Option<f64>,
     /// Levels per ReLU: one polynomial of degree 2^D - 2, fitted to the calibration images, or
     /// minimax without
-    #[arg(long, value_name = "D", conflicts_with = "agreement")]
+    #[arg(long, value_name = "D", group = "relu")]
     relu_depth: Option<u32>,
-    #[arg(long, value_name = "A", conflicts_with_all = ["agreement", "relu_depth"], help = alpha_help())]
+    #[arg(long, value_name = "A", group = "relu", help = alpha_help())]
     relu_alpha: Option<f64>,
+    /// ReLUs are compositions for sign of these odd degrees: 15,27,29 are those of arXiv 2105.10879
+    #[arg(long, value_name = "D,D,...", group = "relu", value_delimiter = ',')]
+    relu_degrees: Option<Vec<usize>>,
     #[arg(long, value_enum, help = packing_help())]
     packing: Option<Packing>,
     #[arg(long, value_name = "N", conflicts_with = "preset", help = batch_help())]
@@ -72,15 +77,14 @@ impl OptionArgs {
     /// given among the limits.
     pub fn read(&self, max_ram: Option<ByteSize>) -> Result<CompileOptions> {
         let mut options = self.options.as_deref().map(read).transpose()?.unwrap_or_default();
-        let relu = match (self.agreement, self.relu_depth, self.relu_alpha) {
-            (Some(percent), ..) => Some(Relu::Agreement(percent)),
-            (_, Some(depth), _) => Some(Relu::Depth(depth)),
-            (.., Some(bits)) => Some(Relu::Alpha(bits)),
-            (None, None, None) => None,
-        };
+        let degrees = self.relu_degrees.clone().map(Relu::Degrees);
+        let relu = self.agreement.map(Relu::Agreement);
+        let relu = relu.or(self.relu_depth.map(Relu::Depth)).or(self.relu_alpha.map(Relu::Alpha)).or(degrees);
         options.security = self.security.or(options.security);
         options.preset = self.preset.or(options.preset);
-        options.relu = relu.unwrap_or(options.relu);
+        if let Some(relu) = relu {
+            options.relu = relu;
+        }
         options.margin = self.margin.unwrap_or(options.margin);
         options.packing = self.packing.unwrap_or(options.packing);
         options.batch = self.batch.or(options.batch);

@@ -158,7 +158,7 @@ pub fn from_file(path: &Path, preprocess: Preprocess, request: &Request) -> Resu
     };
     let ranges = ranges_file.map(|file| read_ranges(&file)).transpose()?;
     let beside = path.with_extension("activations.json");
-    let activations = match (&request.calibration, request.options.relu) {
+    let activations = match (&request.calibration, &request.options.relu) {
         (Calibration::BesideModel, Relu::Default) if beside.is_file() => Some(read_activations(&beside)?),
         _ => None,
     };

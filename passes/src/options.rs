@@ -33,7 +33,7 @@ pub const MAX_RAM: ByteSize = ByteSize(16 << 30);
 pub const MOST_IMAGES_IN_CHANNELS: usize = 32;
 
 /// How ReLU is approximated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Relu {
     /// With sample images, fitted so that [`AGREEMENT`] percent of them keep their class; with
@@ -43,6 +43,8 @@ pub enum Relu {
     Default,
     /// To this many bits.
     Alpha(f64),
+    /// By a composition for sign of these odd degrees, such as 15, 27 and 29 (arXiv 2105.10879).
+    Degrees(Vec<usize>),
     /// Fitted to sample images so that this share of images, in percent, keeps its class.
     Agreement(f64),
     /// One polynomial of this depth per activation, fitted to sample images, or minimax without.
@@ -185,14 +187,14 @@ impl CompileOptions {
         if self.preset.is_some() {
             return Fitting::Off;
         }
-        match (self.relu, known.activations) {
+        match (&self.relu, known.activations) {
             (Relu::Agreement(percent), _) => Fitting::Agreement(percent / 100.0),
-            (Relu::Depth(depth), _) => Fitting::Depth(depth),
+            (Relu::Depth(depth), _) => Fitting::Depth(*depth),
             (Relu::Default, Some(activations)) => Fitting::Known(activations.clone()),
             (Relu::Default, None) if matches!(known.source, Source::Images(_)) => {
                 Fitting::Agreement(AGREEMENT / 100.0)
             }
-            (Relu::Default | Relu::Alpha(_), _) => Fitting::Off,
+            (Relu::Default | Relu::Alpha(_) | Relu::Degrees(_), _) => Fitting::Off,
         }
     }
 
@@ -205,8 +207,9 @@ impl CompileOptions {
         };
         options.calibrate.margin = self.margin;
         options.fit.fitting = self.fitting(known);
-        options.approximate.relu = match self.relu {
-            Relu::Alpha(bits) => ReluMethod::Alpha(bits),
+        options.approximate.relu = match &self.relu {
+            Relu::Alpha(bits) => ReluMethod::Alpha(*bits),
+            Relu::Degrees(degrees) => ReluMethod::Degrees(degrees.clone()),
             _ => ReluMethod::Alpha(relu_precision::PREFERRED),
         };
         if let Some(preset) = self.preset {

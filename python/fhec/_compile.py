@@ -24,6 +24,7 @@ def compile(
     agreement: float | None = None,
     relu_depth: int | None = None,
     relu_alpha: float | None = None,
+    relu_degrees: Sequence[int] | None = None,
     preset: Literal["lee2021", "lee2021-stc-last"] | None = None,
     margin: float | None = None,
     encrypt_softmax: bool = False,
@@ -70,10 +71,11 @@ def compile(
             used, as `fhec compile` does.
         security: Bits of security; 128, or those of the preset.
         agreement: Share of images in percent that must keep their class with the fitted
-            activations; 99.5 with calibration images. One of `agreement`, `relu_depth` and
-            `relu_alpha` at most.
+            activations; 99.5 with calibration images. One of `agreement`, `relu_depth`,
+            `relu_alpha` and `relu_degrees` at most.
         relu_depth: Levels per ReLU.
         relu_alpha: Precision of ReLUs in bits.
+        relu_degrees: Odd degrees of a composition for sign, such as (15, 27, 29).
         preset: A published program to follow.
         margin: What measured ranges are multiplied with, at least 1.
         encrypt_softmax: Evaluate a softmax at the end under encryption.
@@ -116,7 +118,7 @@ def compile(
     options: dict[str, Any] = {
         "security": security,
         "preset": preset,
-        "relu": _relu(agreement, relu_depth, relu_alpha),
+        "relu": _relu(agreement, relu_depth, relu_alpha, relu_degrees),
         "margin": margin,
         "encrypt-softmax": encrypt_softmax,
         "packing": packing,
@@ -157,11 +159,18 @@ def load(program: str | os.PathLike[str] | bytes, *, min_security: int = 128) ->
     return Program(_native.Program.open(os.fspath(program), min_security))
 
 
-def _relu(agreement: float | None, depth: int | None, alpha: float | None) -> dict[str, float] | None:
-    given = {"agreement": agreement, "depth": depth, "alpha": alpha}
+def _relu(
+    agreement: float | None, depth: int | None, alpha: float | None, degrees: Sequence[int] | None
+) -> dict[str, Any] | None:
+    given = {
+        "agreement": agreement,
+        "depth": depth,
+        "alpha": alpha,
+        "degrees": None if degrees is None else list(degrees),
+    }
     asked = {key: value for key, value in given.items() if value is not None}
     if len(asked) > 1:
-        raise OptionError("agreement, relu_depth and relu_alpha exclude each other: give one of them")
+        raise OptionError("agreement, relu_depth, relu_alpha and relu_degrees exclude each other: give one")
     return asked or None
 
 

@@ -23,8 +23,8 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_every_option_of_a_compile_is_a_keyword() -> None:
     keywords = inspect.signature(fhec.compile).parameters
-    # The one option that is three keywords, of which one at most is given.
-    spelled = {"relu": {"agreement", "relu-depth", "relu-alpha"}}
+    # The one option that is several keywords, of which one at most is given.
+    spelled = {"relu": {"agreement", "relu-depth", "relu-alpha", "relu-degrees"}}
     for option in json.loads(_native.option_defaults()):
         for name in spelled.get(option, {option}):
             assert name.replace("-", "_") in keywords, option
@@ -34,6 +34,7 @@ OPTIONS = [
     ({}, []),
     ({"security": 192, "margin": 1.5}, ["--security", 192, "--margin", 1.5]),
     ({"packing": "channel", "batch": 2}, ["--packing", "channel", "--batch", 2]),
+    ({"relu_degrees": (7, 15)}, ["--relu-degrees", "7,15"]),
     (
         {"max_ram": "2GiB", "bootstrap_placement": "lazy"},
         ["--max-ram", "2GiB", "--bootstrap-placement", "lazy"],
