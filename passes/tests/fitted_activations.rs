@@ -96,6 +96,27 @@ fn residual() -> Func<Nn> {
     b.func
 }
 
+/// Convolutions with a clip, a hard swish and an ELU between them.
+fn with_corners() -> Func<Nn> {
+    let mut b = Builder { func: Func::new("corners"), random: Random(5) };
+    let x = b.func.add_input(TensorType::new([1, 3, 8, 8]), Some("image"));
+    let x = b.conv(x, [3, 8, 3, 1]);
+    let x = b.push(Op::Activation { x, function: Activation::clip(0.0, 0.25) });
+    let x = b.conv(x, [8, 8, 3, 1]);
+    let hard_swish = Activation::new(Activation::of_onnx("HardSwish").unwrap(), &[]).unwrap();
+    let x = b.push(Op::Activation { x, function: hard_swish });
+    let x = b.conv(x, [8, 12, 3, 2]);
+    let elu = Activation::new(Activation::of_onnx("Elu").unwrap(), &[0.3]).unwrap();
+    let x = b.push(Op::Activation { x, function: elu });
+    let x = b.push(Op::ReduceMean { x, axes: vec![2, 3], keep_dims: true });
+    let x = b.push(Op::Reshape { x, shape: vec![1, 12] });
+    let weight = Tensor::from_fn([5, 12], |_| b.random.next());
+    let weight = b.func.add_const(weight);
+    let logits = b.push(Op::Dense { x, weight, bias: None });
+    b.func.set_outputs(vec![logits]);
+    b.func
+}
+
 fn images(count: usize, seed: u64) -> Vec<Vec<Tensor>> {
     let mut random = Random(seed);
     (0..count).map(|_| vec![Tensor::from_fn([1, 3, 8, 8], |_| 2.0 * random.next())]).collect()
@@ -103,7 +124,7 @@ fn images(count: usize, seed: u64) -> Vec<Vec<Tensor>> {
 
 fn calibrated(func: &Func<Nn>, images: &[Vec<Tensor>]) -> (Ranges, Scaling) {
     let ranges = calibrate(func, &Source::Images(images), &calibrate::Options::default()).unwrap().0;
-    let factors = scaling(func, &ranges);
+    let factors = scaling(func, &ranges, &fitted_activations(func));
     (ranges, factors)
 }
 
@@ -148,9 +169,9 @@ fn equalised_channels_compute_the_same() {
         magnitudes.iter().fold(f64::INFINITY, |a, b| a.min(*b)) / largest
     };
     let after = channel_bounds(&equal, &samples, tail).unwrap();
-    assert!(spread(&magnitudes[operand.index()]) < 0.5);
-    assert!(spread(&after[operand.index()]) > 0.999);
-    let largest = after[operand.index()].iter().fold(0.0f64, |a, b| a.max(*b));
+    assert!(spread(&magnitudes[operand.index()].channels) < 0.5);
+    assert!(spread(&after[operand.index()].channels) > 0.999);
+    let largest = after[operand.index()].channels.iter().fold(0.0f64, |a, b| a.max(*b));
     let predicted = bounds_after(&magnitudes, &factors)[operand.index()].unwrap();
     assert!((predicted / largest - 1.0).abs() < 1e-5);
 }
@@ -186,6 +207,49 @@ fn fits_follow_the_network_at_no_cost() {
             let scaled = interp::nn::run(&stored, &stored_inputs(&stored, image).unwrap()).unwrap().remove(0);
             let close = |(a, b): (&f32, &f32)| (a - b * factor).abs() < 1e-3 * (1.0 + a.abs());
             assert!(plain.data().iter().zip(scaled.data()).all(close));
+        }
+    }
+}
+
+/// Whatever has a corner becomes one polynomial, on a domain that the operand alone decides.
+#[test]
+fn clips_gates_and_exponentials_are_fitted() {
+    let func = with_corners();
+    assert_eq!(fitted_activations(&func).len(), 3);
+    let samples = images(80, 1);
+    let test = images(80, 2);
+    let (ranges, factors) = calibrated(&func, &samples);
+    for value in fitted_activations(&func) {
+        let operand = func.ops().iter().find(|data| data.result == value).unwrap().op.operands()[0];
+        assert_eq!(factors.factor(operand), ranges.bound(operand));
+    }
+    let [coarse, fine] = [7, 31].map(|degree| {
+        let fits = fit_activations(&func, &samples, &factors, &[degree; 3], &Default::default()).unwrap();
+        let (approximated, _) = with_fits(&func, &ranges, &factors, fits);
+        assert_eq!(["poly", "mul", "clip"].map(|op| count(&approximated, op)), [3, 0, 0]);
+        judge(&func, &approximated, &test)
+    });
+    assert!(coarse.diverged == 0 && fine.diverged == 0);
+    assert!(fine.mean_difference < 0.7 * coarse.mean_difference, "{coarse:?}, {fine:?}");
+    let result = run(&func, &Source::Images(&samples), Fitting::Agreement(0.9)).unwrap();
+    let known = result.activations.unwrap();
+    let intervals = Source::Intervals(Range::new(-2.0, 2.0));
+    let again = run(&func, &intervals, Fitting::Known(known.clone())).unwrap();
+    assert_eq!(depths(&again.func), known.depths().collect::<Vec<_>>());
+    assert_eq!(count(&again.func, "mul"), 0);
+}
+
+/// The bound of a tensor whose channels are not scaled follows from the peaks of the tensor.
+#[test]
+fn a_tensor_reaches_less_far_than_its_largest_estimate() {
+    let func = with_corners();
+    let bounds = channel_bounds(&func, &images(40, 1), Tail::default()).unwrap();
+    let factors = vec![Vec::new(); func.value_count()];
+    for (value, (bounds, after)) in bounds.iter().zip(bounds_after(&bounds, &factors)).enumerate() {
+        let largest = bounds.channels.iter().copied().reduce(f64::max);
+        assert_eq!(after.is_some(), largest.is_some(), "value {value}");
+        if let (Some(after), Some(largest)) = (after, largest) {
+            assert!(after < largest && after == bounds.whole, "value {value}: {after} of {largest}");
         }
     }
 }

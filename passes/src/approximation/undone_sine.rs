@@ -120,7 +120,7 @@ fn distance_from_rectifier(polynomial: &Polynomial, x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::approximation::chebyshev::interpolant;
-    use crate::approximation::least_squares::{Form, Samples, fit_rectifier};
+    use crate::approximation::least_squares::{Form, Samples, fit_function};
 
     /// A ReLU fitted to values of a deviation of a quarter.
     fn fitted(degree: usize) -> Polynomial {
@@ -129,7 +129,7 @@ mod tests {
             let t = f64::from(i) / 4000.0;
             samples.add(t, t.max(0.0), (-t * t * 8.0).exp());
         }
-        let fit = fit_rectifier(&samples, 0.0, 1e-3, Form::EvenAndLinear, degree).unwrap();
+        let fit = fit_function(&samples, &|t| t.max(0.0), 1e-3, Form::EvenAndLinear, degree).unwrap();
         Polynomial::chebyshev(fit, [-1.0, 1.0]).unwrap()
     }
 

@@ -227,7 +227,11 @@ impl Pass<'_> {
     fn activation(&mut self, op: &Op, x: Value, result: Value) -> Result<Value, PassError> {
         let mut domain = self.scaling.factor(x);
         let target = self.scaling.factor(result);
-        let needed = activation_bound(op, x, self.ranges);
+        let fit = match &self.options.relu {
+            ReluMethod::Fitted { fits, .. } => fits.get(&result),
+            _ => None,
+        };
+        let needed = activation_bound(op, x, self.ranges, fit.is_some());
         let mut operand = self.rewriter.get(x);
         if needed > domain * (1.0 + 1e-9) {
             // The operand's factor is fixed, by an input for example: a product brings it into the
@@ -240,9 +244,7 @@ impl Pass<'_> {
                 self.old.value_name(x).map_or(x.to_string(), str::to_string)
             ));
         }
-        if let ReluMethod::Fitted { fits, .. } = &self.options.relu
-            && let Some(fit) = fits.get(&result)
-        {
+        if let Some(fit) = fit {
             return self.fitted(operand, domain, target, fit, result);
         }
         match op {

@@ -21,6 +21,7 @@ use fhec_ir::{
 };
 use rayon::prelude::*;
 
+use super::fit_activations::has_corner;
 use crate::{
     error::PassError,
     report::{Passed, Report},
@@ -28,8 +29,18 @@ use crate::{
 
 const PASS: &str = "equalize-channels";
 
-/// A number per channel (dimension 1), by value; empty where none is known.
-pub type ChannelBounds = Vec<Vec<f64>>;
+/// Bounds of a value, and of its channels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bounds {
+    /// One per channel (dimension 1); empty where none is known.
+    pub channels: Vec<f64>,
+    /// Of the value as a whole. Less than the largest of its channels': of many estimates from few
+    /// images the largest is too large.
+    pub whole: f64,
+}
+
+/// Bounds by value.
+pub type ChannelBounds = Vec<Bounds>;
 
 /// What the magnitudes of a channel are taken to stay below, from the largest of each image.
 ///
@@ -60,6 +71,13 @@ struct Peaks {
 }
 
 impl Peaks {
+    fn add(&mut self, largest: f64) {
+        self.count += 1.0;
+        self.sum += largest;
+        self.squares += largest * largest;
+        self.largest = self.largest.max(largest);
+    }
+
     fn bound(self, tail: Tail) -> f64 {
         let mean = self.sum / self.count;
         let deviation = (self.squares / self.count - mean * mean).max(0.0).sqrt();
@@ -71,7 +89,7 @@ impl Peaks {
     }
 }
 
-/// Bounds of the operands of rectifiers, from images.
+/// Bounds of the operands of activations that are fitted ([`has_corner`]), from images.
 pub fn channel_bounds(
     func: &Func<Nn>,
     images: &[Vec<Tensor>],
@@ -80,7 +98,7 @@ pub fn channel_bounds(
     let mut wanted = vec![false; func.value_count()];
     for data in func.ops() {
         if let Op::Activation { x, function } = data.op
-            && function.rectifier().is_some()
+            && has_corner(&function)
         {
             wanted[x.index()] = func.ty(x).shape.len() >= 2;
         }
@@ -114,18 +132,23 @@ pub fn channel_bounds(
     };
     let all: Result<Vec<Vec<Vec<f64>>>, PassError> = images.par_iter().enumerate().map(one).collect();
     let mut peaks: Vec<Vec<Peaks>> = vec![Vec::new(); func.value_count()];
+    let mut whole = vec![Peaks::default(); func.value_count()];
     for image in all? {
-        for (peaks, largest) in peaks.iter_mut().zip(image) {
+        for ((peaks, whole), largest) in peaks.iter_mut().zip(&mut whole).zip(image) {
             peaks.resize(largest.len(), Peaks::default());
-            for (peak, largest) in peaks.iter_mut().zip(largest) {
-                peak.count += 1.0;
-                peak.sum += largest;
-                peak.squares += largest * largest;
-                peak.largest = peak.largest.max(largest);
-            }
+            whole.add(largest.iter().copied().fold(0.0, f64::max));
+            peaks.iter_mut().zip(largest).for_each(|(peak, largest)| peak.add(largest));
         }
     }
-    Ok(peaks.iter().map(|peaks| peaks.iter().map(|peak| peak.bound(tail)).collect()).collect())
+    let bounds = |(peaks, whole): (&Vec<Peaks>, &Peaks)| {
+        // As likely to be exceeded as one of the channels' is.
+        let together = Tail { log_odds: tail.log_odds - (peaks.len().max(1) as f64).ln(), ..tail };
+        let channels: Vec<f64> = peaks.iter().map(|peak| peak.bound(tail)).collect();
+        let largest = channels.iter().copied().fold(0.0, f64::max);
+        let whole = if peaks.is_empty() { 0.0 } else { whole.bound(together).min(largest) };
+        Bounds { channels, whole }
+    };
+    Ok(peaks.iter().zip(&whole).map(bounds).collect())
 }
 
 /// What every channel of every value is divided by; empty where it is 1.
@@ -136,7 +159,7 @@ pub type ChannelFactors = Vec<Vec<f32>>;
 pub fn channel_factors(func: &Func<Nn>, bounds: &ChannelBounds, least: f64) -> ChannelFactors {
     let mut classes = Classes::of(func);
     let mut factors: ChannelFactors = vec![Vec::new(); func.value_count()];
-    for (index, bounds) in bounds.iter().enumerate() {
+    for (index, Bounds { channels: bounds, .. }) in bounds.iter().enumerate() {
         let class = classes.find(index);
         let top = bounds.iter().fold(0.0f64, |top, m| top.max(*m));
         if classes.pinned[class] || top == 0.0 {
@@ -245,9 +268,11 @@ impl Classes {
 
 /// Bounds of whole values whose channels are divided by `factors`.
 pub fn bounds_after(bounds: &ChannelBounds, factors: &ChannelFactors) -> Vec<Option<f64>> {
-    let one = |(bounds, factors): (&Vec<f64>, &Vec<f32>)| {
-        let factor = |c: usize| f64::from(factors.get(c).copied().unwrap_or(1.0));
-        bounds.iter().enumerate().map(|(c, bound)| bound / factor(c)).reduce(f64::max)
+    let one = |(bounds, factors): (&Bounds, &Vec<f32>)| {
+        if factors.is_empty() {
+            return (!bounds.channels.is_empty()).then_some(bounds.whole);
+        }
+        bounds.channels.iter().zip(factors).map(|(bound, factor)| bound / f64::from(*factor)).reduce(f64::max)
     };
     bounds.iter().zip(factors).map(one).collect()
 }
@@ -333,12 +358,9 @@ mod tests {
     #[test]
     fn bounds_follow_the_spread_of_peaks() {
         let peaks = |values: &[f64]| {
-            values.iter().fold(Peaks::default(), |p, v| Peaks {
-                count: p.count + 1.0,
-                sum: p.sum + v,
-                squares: p.squares + v * v,
-                largest: p.largest.max(*v),
-            })
+            let mut peaks = Peaks::default();
+            values.iter().for_each(|v| peaks.add(*v));
+            peaks
         };
         let tail = Tail::default();
         // All alike: the margin decides.

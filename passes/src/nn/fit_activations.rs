@@ -1,11 +1,11 @@
-//! Fit a polynomial to each ReLU, to the inputs that really occur.
+//! Fit a polynomial to each activation with a corner, to the inputs that really occur.
 //!
 //! | | |
 //! |---|---|
 //! | Stage    | nn, analysis only |
 //! | Requires | a function with exact activations, sample images, the factors of its values ([`super::scaling`]) |
-//! | Ensures  | a [`Fit`] for every `relu` and `leaky_relu`; the same images give the same bits, whatever the number of threads |
-//! | Leaves   | other activations, which count as exact here: [`approximate`](mod@super::approximate) makes them so to many bits |
+//! | Ensures  | a [`Fit`] for every activation with a corner (ReLU, leaky ReLU, clip, hard sigmoid, hard swish, ELU); the same images give the same bits, whatever the number of threads |
+//! | Leaves   | smooth activations, which count as exact here: [`approximate`](mod@super::approximate) makes them so to many bits |
 //! | Fails    | [`PassError::Option`], [`PassError::Calibration`], [`PassError::Approximation`], [`PassError::LeavesDomain`] |
 //! | Method   | every image is walked through the network twice at once, with exact and with approximated activations; a layer's polynomial is the least-squares map from what the *approximated* network feeds it to what the *exact* one outputs there, plus an even weight over the domain for tails; then a shift per channel makes means equal |
 //! | Tests    | `tests/filetests/nn/fit_activations/`, `passes/tests/fitted_activations.rs` |
@@ -21,7 +21,10 @@ use fhec_ir::{
     entity::Value,
     func::{Func, StageOp},
     interp::{self, InterpError},
-    nn::{Nn, Op},
+    nn::{
+        Activation, Nn, Op,
+        activation::{Clamp, Form},
+    },
     polynomial::Polynomial,
     tensor::Tensor,
 };
@@ -29,12 +32,14 @@ use rayon::prelude::*;
 
 use super::{
     agreement::{Agreement, Outputs, compare},
+    choose_degrees::degree_at,
     scaling::Scaling,
 };
 use crate::{
     approximation::{
+        ApproximationError,
         chebyshev::polynomial,
-        least_squares::{Form, Samples, fit_rectifier},
+        least_squares::{self, Samples, fit_function},
     },
     error::PassError,
 };
@@ -47,15 +52,15 @@ const PART: usize = 16;
 pub struct Options {
     /// Weight of the whole domain against that of the samples.
     pub tails: f64,
-    /// Which coefficients there are.
-    pub form: Form,
+    /// Which coefficients there are, of rectifiers; others have all.
+    pub form: least_squares::Form,
     /// Make the mean of each channel right.
     pub shift: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { tails: 1e-3, form: Form::EvenAndLinear, shift: true }
+        Options { tails: 1e-3, form: least_squares::Form::EvenAndLinear, shift: true }
     }
 }
 
@@ -71,12 +76,23 @@ pub struct Fit {
 /// Fits by the result of the activation.
 pub type Fits = BTreeMap<Value, Fit>;
 
-/// The activations that are fitted, in order: results of rectifiers (`relu`, `leaky_relu`) on
+/// Whether a function has a corner, which no polynomial is near to over a whole interval.
+pub fn has_corner(function: &Activation) -> bool {
+    match function.form() {
+        Form::Rectifier { .. } => true,
+        Form::Clamp(Clamp { low, high, .. }) | Form::Gate(Clamp { low, high, .. }) => {
+            low < high && (low.is_finite() || high.is_finite())
+        }
+        Form::Smooth(smooth) => smooth.rectifier != 0.0,
+    }
+}
+
+/// The activations that are fitted, in order: results of those [with a corner](has_corner) on
 /// tensors with channels.
 pub fn fitted_activations(func: &Func<Nn>) -> Vec<Value> {
     let fits = |op: &Op| {
         matches!(op, Op::Activation { x, function }
-            if function.rectifier().is_some() && func.ty(*x).shape.len() >= 2)
+            if has_corner(function) && func.ty(*x).shape.len() >= 2)
     };
     func.ops().iter().filter(|data| fits(&data.op)).map(|data| data.result).collect()
 }
@@ -117,6 +133,8 @@ pub struct Walk<'a> {
     fitted: Vec<State>,
     judged: Vec<State>,
     fits: Fits,
+    /// Activations that are behind: fitted or left exact.
+    behind: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -140,12 +158,43 @@ impl<'a> Walk<'a> {
             fitted: start(images),
             judged: start(judged),
             fits: Fits::new(),
+            behind: 0,
         })
     }
 
-    /// Activations that have no fit yet.
+    /// Activations that are still ahead.
     pub fn left(&self) -> usize {
-        self.activations.len() - self.fits.len()
+        self.activations.len() - self.behind
+    }
+
+    /// Goes on to the next activation.
+    ///
+    /// # Panics
+    /// If none is [left](Walk::left).
+    pub fn go_to_next(&mut self) {
+        let result = self.activations[self.behind];
+        while self.func.ops()[self.next].result != result {
+            self.step(None);
+        }
+    }
+
+    /// Goes on to the next activation and over it, and leaves it exact.
+    ///
+    /// # Panics
+    /// If none is [left](Walk::left).
+    pub fn skip_next(&mut self) {
+        self.go_to_next();
+        self.step(None);
+        self.behind += 1;
+    }
+
+    /// The mean square that a polynomial of the largest degree at `depth` is off by, which is where
+    /// the walk stands ([`Walk::go_to_next`]), its shifts left out.
+    pub fn residual_of_next(&self, depth: u32) -> Result<f64, PassError> {
+        let next = Next::new(self.func, self.next, self.scaling, self.options);
+        let samples = next.samples(&self.fitted)?;
+        let coefficients = next.fit(&samples, degree_at(depth, next.form()))?;
+        Ok(samples.mean_square(&coefficients) * next.bound * next.bound)
     }
 
     /// Goes on to the next activation, fits a polynomial of `degree` (2 to 511), and steps over it.
@@ -157,14 +206,30 @@ impl<'a> Walk<'a> {
             let reason = format!("{degree} is not between 2 and 511");
             return Err(PassError::Option { option: "degrees", reason });
         }
-        let result = self.activations[self.fits.len()];
-        while self.func.ops()[self.next].result != result {
-            self.step(None);
+        self.go_to_next();
+        let next = Next::new(self.func, self.next, self.scaling, self.options);
+        let polynomial = next.polynomial(&self.fitted, degree)?;
+        self.step(Some(&polynomial));
+        let result = self.activations[self.behind];
+        let mut shift = vec![0.0; self.func.ty(result).shape[1]];
+        if self.options.shift {
+            shift = self::shift(self.func, result, &self.fitted);
+            let states = self.fitted.par_iter_mut().chain(&mut self.judged);
+            states.for_each(|state| state.shift(result, &shift));
         }
-        let fit = fit_one(self.func, self.next, &self.fitted, self.scaling, degree, self.options)?;
-        self.step(Some(&fit));
-        self.fits.insert(result, fit);
+        self.fits.insert(result, Fit { polynomial, shift });
+        self.behind += 1;
         Ok(())
+    }
+
+    /// As [`Walk::fit_next`], with the largest degree at `depth` (2 to 9).
+    ///
+    /// # Panics
+    /// If none is [left](Walk::left).
+    pub fn fit_next_at(&mut self, depth: u32) -> Result<(), PassError> {
+        self.go_to_next();
+        let form = Next::new(self.func, self.next, self.scaling, self.options).form();
+        self.fit_next(degree_at(depth, form))
     }
 
     /// Goes on to the end, and says how well the judged images' first outputs agree.
@@ -172,10 +237,8 @@ impl<'a> Walk<'a> {
     /// # Panics
     /// If an activation is [left](Walk::left).
     pub fn finish(mut self) -> (Fits, Agreement) {
-        assert_eq!(self.left(), 0, "all activations have a fit");
-        while self.next < self.func.ops().len() {
-            self.step(None);
-        }
+        assert_eq!(self.left(), 0, "all activations are behind");
+        self.go_to_end();
         let Some(&output) = self.func.outputs().first() else { return (self.fits, Agreement::default()) };
         let outputs = |of: fn(&State) -> &[Option<Tensor>]| -> Vec<Vec<f32>> {
             self.judged.iter().map(|state| live(of(state), output).data().to_vec()).collect()
@@ -185,13 +248,33 @@ impl<'a> Walk<'a> {
         (self.fits, agreement)
     }
 
-    fn step(&mut self, fit: Option<&Fit>) {
+    /// Goes on to the end with the activations that are ahead exact, and says what first outputs of
+    /// the images that polynomials are fitted to moved by: the mean of squares.
+    pub fn squared_difference(mut self) -> f64 {
+        self.go_to_end();
+        let Some(&output) = self.func.outputs().first() else { return 0.0 };
+        let (mut sum, mut count) = (0.0, 0usize);
+        for state in &self.fitted {
+            let [exact, found] = [&state.exact, &state.approximated].map(|of| live(of, output).data());
+            sum += exact.iter().zip(found).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+            count += exact.len();
+        }
+        sum / count.max(1) as f64
+    }
+
+    fn go_to_end(&mut self) {
+        while self.next < self.func.ops().len() {
+            self.step(None);
+        }
+    }
+
+    fn step(&mut self, polynomial: Option<&Polynomial>) {
         let (func, index, last_uses) = (self.func, self.next, &self.last_uses);
         let operands = func.ops()[index].op.operands();
         let ended: Vec<Value> =
             operands.into_iter().filter(|value| last_uses[value.index()] == Some(index)).collect();
         let states = self.fitted.par_iter_mut().chain(&mut self.judged);
-        states.for_each(|state| state.step(func, index, fit, &ended));
+        states.for_each(|state| state.step(func, index, polynomial, &ended));
         self.next += 1;
     }
 }
@@ -243,18 +326,28 @@ impl State {
         State { approximated: exact.clone(), exact, scratch: Vec::new() }
     }
 
-    /// Does op `index` in both networks, and forgets the values in `ended`.
-    fn step(&mut self, func: &Func<Nn>, index: usize, fit: Option<&Fit>, ended: &[Value]) {
+    /// Does op `index` in both networks, in the second with a polynomial if there is one, and
+    /// forgets the values in `ended`.
+    fn step(&mut self, func: &Func<Nn>, index: usize, polynomial: Option<&Polynomial>, ended: &[Value]) {
         let data = &func.ops()[index];
-        for (values, fit) in [(&mut self.exact, None), (&mut self.approximated, fit)] {
+        for (values, polynomial) in [(&mut self.exact, None), (&mut self.approximated, polynomial)] {
             let operands: Vec<&Tensor> = data.op.operands().iter().map(|v| live(values, *v)).collect();
-            let result = match fit {
-                Some(fit) => apply(fit, operands[0]),
+            let result = match polynomial {
+                Some(polynomial) => interp::nn::eval_polynomial(operands[0], polynomial),
                 None => interp::nn::eval_op(func, data, &operands, &mut self.scratch),
             };
             values[data.result.index()] = Some(result);
             ended.iter().for_each(|value| values[value.index()] = None);
         }
+    }
+
+    /// Adds a number to each channel of the approximated `value`.
+    fn shift(&mut self, value: Value, shift: &[f32]) {
+        let y = live(&self.approximated, value);
+        let plane: usize = y.shape()[2..].iter().product();
+        let data = y.data();
+        let shifted = Tensor::from_fn(y.shape().to_vec(), |i| data[i] + shift[i / plane % shift.len()]);
+        self.approximated[value.index()] = Some(shifted);
     }
 }
 
@@ -262,77 +355,103 @@ fn live(values: &[Option<Tensor>], value: Value) -> &Tensor {
     values[value.index()].as_ref().expect("operands precede their uses and are kept until then")
 }
 
-/// `polynomial(x) + shift`.
-fn apply(fit: &Fit, x: &Tensor) -> Tensor {
-    let y = interp::nn::eval_polynomial(x, &fit.polynomial);
-    if fit.shift.iter().all(|shift| *shift == 0.0) {
-        return y;
-    }
-    let plane: usize = y.shape()[2..].iter().product();
-    let channels = fit.shift.len();
-    let data = y.data();
-    Tensor::from_fn(y.shape().to_vec(), |i| data[i] + fit.shift[i / plane % channels])
+/// The activation that comes next, whose operand all states hold.
+struct Next<'a> {
+    func: &'a Func<Nn>,
+    options: &'a Options,
+    x: Value,
+    result: Value,
+    function: Activation,
+    /// The polynomial's domain is \[-bound, bound\].
+    bound: f64,
 }
 
-/// The fit of the activation at op `index`, whose operand all states hold.
-fn fit_one(
-    func: &Func<Nn>,
-    index: usize,
-    states: &[State],
-    scaling: &Scaling,
-    degree: usize,
-    options: &Options,
-) -> Result<Fit, PassError> {
-    let data = &func.ops()[index];
-    let rectifier = match data.op {
-        Op::Activation { x, function } => function.rectifier().map(|negative| (x, negative)),
-        _ => None,
-    };
-    let (x, slope) = rectifier.expect("only rectifiers are fitted");
-    let bound = scaling.factor(x);
-    let rectify = |x: f32| f64::from(x).max(0.0) + slope * f64::from(x).min(0.0);
-    let count = |part: &[State]| {
-        let mut samples = Samples::default();
-        for state in part {
-            let pairs = live(&state.approximated, x).data().iter().zip(live(&state.exact, x).data());
-            pairs.for_each(|(&a, &e)| samples.add(f64::from(a) / bound, rectify(e) / bound, 1.0));
-        }
-        samples
-    };
-    let samples = in_parts(states, count, |all: &mut Samples, part| all.merge(&part));
-    let name = || func.value_name(data.result).map_or(data.result.to_string(), str::to_string);
-    if samples.outside() > 0 {
-        return Err(PassError::LeavesDomain { value: name(), count: samples.outside() });
+impl<'a> Next<'a> {
+    /// The one at op `index`.
+    fn new(func: &'a Func<Nn>, index: usize, scaling: &Scaling, options: &'a Options) -> Next<'a> {
+        let data = &func.ops()[index];
+        let Op::Activation { x, function } = data.op else { unreachable!("only activations are fitted") };
+        Next { func, options, x, result: data.result, function, bound: scaling.factor(x) }
     }
-    let failed = |source| PassError::Approximation { value: name(), source };
-    let coefficients = fit_rectifier(&samples, slope, options.tails, options.form, degree).map_err(failed)?;
-    // Rounded so that a file of them gives the same program; 24 bits are more than encryption
-    // keeps.
-    let scaled = coefficients.iter().map(|c| f64::from(*c as f32) * bound).collect();
-    let polynomial = polynomial(scaled, [-bound, bound]).map_err(failed)?;
-    let shape = &func.ty(x).shape;
+
+    fn name(&self) -> String {
+        self.func.value_name(self.result).map_or(self.result.to_string(), str::to_string)
+    }
+
+    fn failed(&self, source: ApproximationError) -> PassError {
+        PassError::Approximation { value: self.name(), source }
+    }
+
+    /// Which coefficients its polynomial has.
+    fn form(&self) -> least_squares::Form {
+        match self.function.rectifier() {
+            Some(_) => self.options.form,
+            None => least_squares::Form::Full,
+        }
+    }
+
+    fn exactly(&self, x: f32) -> f64 {
+        self.function.value(f64::from(x))
+    }
+
+    /// What the approximated network feeds it, and what the exact one outputs there, over the
+    /// bound.
+    fn samples(&self, states: &[State]) -> Result<Samples, PassError> {
+        let count = |part: &[State]| {
+            let mut samples = Samples::default();
+            for state in part {
+                let [found, exact] = [&state.approximated, &state.exact].map(|of| live(of, self.x).data());
+                let pairs = found.iter().zip(exact);
+                pairs.for_each(|(&a, &e)| {
+                    samples.add(f64::from(a) / self.bound, self.exactly(e) / self.bound, 1.0);
+                });
+            }
+            samples
+        };
+        let samples = in_parts(states, count, |all: &mut Samples, part| all.merge(&part));
+        match samples.outside() {
+            0 => Ok(samples),
+            count => Err(PassError::LeavesDomain { value: self.name(), count }),
+        }
+    }
+
+    /// The coefficients over \[-1, 1\].
+    fn fit(&self, samples: &Samples, degree: usize) -> Result<Vec<f64>, PassError> {
+        let exactly = |t: f64| self.function.value(t * self.bound) / self.bound;
+        fit_function(samples, &exactly, self.options.tails, self.form(), degree)
+            .map_err(|source| self.failed(source))
+    }
+
+    /// The fit of this degree.
+    fn polynomial(&self, states: &[State], degree: usize) -> Result<Polynomial, PassError> {
+        let coefficients = self.fit(&self.samples(states)?, degree)?;
+        // Rounded so that a file of them gives the same program; 24 bits are more than encryption
+        // keeps.
+        let scaled = coefficients.iter().map(|c| f64::from(*c as f32) * self.bound).collect();
+        polynomial(scaled, [-self.bound, self.bound]).map_err(|source| self.failed(source))
+    }
+}
+
+/// What is to be added to each channel of the approximated `value` to make its mean right.
+fn shift(func: &Func<Nn>, value: Value, states: &[State]) -> Vec<f32> {
+    let shape = &func.ty(value).shape;
     let channels = shape[1];
     let plane: usize = shape[2..].iter().product();
-    let mut shift = vec![0.0f32; channels];
-    if options.shift {
-        let differences = |part: &[State]| {
-            let mut sums = vec![0.0; channels];
-            for state in part {
-                let y = interp::nn::eval_polynomial(live(&state.approximated, x), &polynomial);
-                let exact = live(&state.exact, x).data();
-                for (i, (&e, &y)) in exact.iter().zip(y.data()).enumerate() {
-                    sums[i / plane % channels] += rectify(e) - f64::from(y);
-                }
+    let differences = |part: &[State]| {
+        let mut sums = vec![0.0; channels];
+        for state in part {
+            let [exact, found] = [&state.exact, &state.approximated].map(|of| live(of, value).data());
+            for (i, (&e, &y)) in exact.iter().zip(found).enumerate() {
+                sums[i / plane % channels] += f64::from(e) - f64::from(y);
             }
-            sums
-        };
-        let sums = in_parts(states, differences, |all: &mut Vec<f64>, part| {
-            all.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-        });
-        let elements = (states.len() * shape[0] * plane) as f64;
-        shift = sums.iter().map(|sum| (sum / elements) as f32).collect();
-    }
-    Ok(Fit { polynomial, shift })
+        }
+        sums
+    };
+    let sums = in_parts(states, differences, |all: &mut Vec<f64>, part| {
+        all.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    });
+    let elements = (states.len() * shape[0] * plane) as f64;
+    sums.iter().map(|sum| (sum / elements) as f32).collect()
 }
 
 /// `count` of parts of fixed size, in parallel, joined in order.

@@ -11,7 +11,7 @@ use super::{
     equalize_channels::{
         ChannelBounds, ChannelFactors, Tail, bounds_after, channel_bounds, channel_factors, equalize_channels,
     },
-    fit_activations::{self, Fits},
+    fit_activations::{self, Fits, fitted_activations},
     scaling::{Scaling, scaling},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub fn is_fitted_to(index: usize) -> bool {
     index % 5 < 2
 }
 
-/// Whether and how ReLUs are fitted.
+/// Whether and how activations with a corner are fitted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Fitting {
     /// They are not.
@@ -159,14 +159,17 @@ fn fit_within(
     wider: f64,
 ) -> Result<Prepared, PassError> {
     let mut bounds = bounds.clone();
-    bounds.iter_mut().flatten().for_each(|bound| *bound *= wider);
+    for bounds in &mut bounds {
+        bounds.whole *= wider;
+        bounds.channels.iter_mut().for_each(|bound| *bound *= wider);
+    }
     let channels = channel_factors(func, &bounds, options.least_factor);
     let Passed { func, report: equalized, .. } = equalize_channels(func, &channels)?;
     let (mut ranges, calibrated) = calibrate(&func, &Source::Images(images), calibration)?;
     for (index, bound) in bounds_after(&bounds, &channels).into_iter().enumerate() {
         bound.into_iter().for_each(|bound| ranges.set_bound(Value::new(index), bound));
     }
-    let factors = scaling(&func, &ranges);
+    let factors = scaling(&func, &ranges, &fitted_activations(&func));
     let (mut to_fit, mut to_judge) = (Vec::new(), Vec::new());
     for (index, image) in images.iter().take(MAX_IMAGES).enumerate() {
         let part = if is_fitted_to(index) { &mut to_fit } else { &mut to_judge };
@@ -205,7 +208,7 @@ fn in_words(fitted: usize, agreement: &Agreement, outputs: Outputs) -> String {
     let Agreement {
         images, agreeing, diverged, largest_difference, mean_difference, expected_changes, ..
     } = agreement;
-    let mut words = format!("ReLUs are polynomials fitted to {fitted} images");
+    let mut words = format!("activations with a corner are polynomials fitted to {fitted} images");
     let few = match images {
         0 => String::new(),
         1..FEW => format!("; a change on less than one image in {images} cannot be seen with so few"),
@@ -253,7 +256,7 @@ fn known(
             calibrate(&func, &Source::Table { ranges: &known, input: *input }, calibration)?
         }
     };
-    let factors = scaling(&func, &ranges);
+    let factors = scaling(&func, &ranges, &fitted_activations(&func));
     let fits = activations.fits(&func)?;
     let mut report = Report::new(PASS);
     for fit in fits.values() {
@@ -261,7 +264,7 @@ fn known(
     }
     let Activations { fitted_images, judged_images, agreeing_images, .. } = activations;
     report.note(format!(
-        "ReLUs are polynomials from a file, fitted to {fitted_images} images; on {judged_images} others {agreeing_images} kept their class"
+        "activations with a corner are polynomials from a file, fitted to {fitted_images} images; on {judged_images} others {agreeing_images} kept their class"
     ));
     let reports = vec![equalized, calibrated, report];
     Ok(Prepared { func, ranges, factors, channels, fits, activations: activations.clone(), reports })

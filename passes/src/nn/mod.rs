@@ -12,7 +12,7 @@
 //! | [`drop_idle_clips`](mod@drop_idle_clips) | leaves out the saturation of a quantised network where no sample reaches it |
 //! | [`calibrate`](mod@calibrate) | ranges of all values, from images or by interval arithmetic |
 //! | [`equalize_channels`](mod@equalize_channels) | channels of one size, so that a polynomial's interval suits them all |
-//! | [`fit_network`](mod@fit_network) | polynomials for ReLU, fitted to what occurs: [`fit_activations`](mod@fit_activations) for given degrees, [`choose_degrees`](mod@choose_degrees) for an agreement asked for, [`activations`](mod@activations) as a file |
+//! | [`fit_network`](mod@fit_network) | polynomials for activations with a corner, fitted to what occurs: [`fit_activations`](mod@fit_activations) for given degrees, [`choose_degrees`](mod@choose_degrees) for an agreement asked for, by the [`depth_errors`] of single activations, [`activations`](mod@activations) as a file |
 //! | [`approximate`](mod@approximate) | polynomials in place of activations |
 //! | [`normalize_ranges`](mod@normalize_ranges) | stored values in [-1, 1], every polynomial's domain exactly that |
 //!
@@ -26,6 +26,7 @@ pub mod approximate;
 pub mod calibrate;
 pub mod choose_degrees;
 pub mod collect_polynomials;
+pub mod depth_errors;
 pub mod drop_idle_clips;
 pub mod drop_softmax;
 pub mod equalize_channels;

@@ -46,8 +46,11 @@ pub fn is_activation(op: &Op) -> bool {
 }
 
 /// The magnitude that the operand of an activation may reach, what the activation subtracts from it
-/// included.
-pub fn activation_bound(op: &Op, x: Value, ranges: &Ranges) -> f64 {
+/// included. Where one polynomial takes its place it is `fitted`, and subtracts nothing.
+pub fn activation_bound(op: &Op, x: Value, ranges: &Ranges, fitted: bool) -> f64 {
+    if fitted {
+        return ranges.bound(x);
+    }
     let range = ranges.widened(x);
     let beyond = |shift: f64| {
         if shift.is_finite() { (range.min - shift).abs().max((range.max - shift).abs()) } else { 0.0 }
@@ -76,8 +79,9 @@ fn least_factor(form: &Form, domain: f64) -> f64 {
     }
 }
 
-/// Factors for all values of `func`.
-pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
+/// Factors for all values of `func`. The activations with the results `fitted` become one
+/// polynomial each.
+pub fn scaling(func: &Func<Nn>, ranges: &Ranges, fitted: &[Value]) -> Scaling {
     let mut classes = Classes { parent: (0..func.value_count()).collect() };
     let constants: Vec<bool> = constants(func);
     for pair in func.outputs().windows(2) {
@@ -128,7 +132,8 @@ pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
             op if is_activation(op) || matches!(op, Op::Poly { .. }) => {
                 let x = op.operands()[0];
                 let class = classes.find(x.index());
-                factors[class] = factors[class].max(activation_bound(op, x, ranges));
+                let bound = activation_bound(op, x, ranges, fitted.contains(&data.result));
+                factors[class] = factors[class].max(bound);
                 domain[class] = true;
             }
             _ => {}
@@ -145,8 +150,10 @@ pub fn scaling(func: &Func<Nn>, ranges: &Ranges) -> Scaling {
     // Factors of rectifiers are raised where nothing else depends on them.
     for data in func.ops() {
         if let Op::Activation { x, function } = &data.op {
+            // A clip is known to stay within its bounds where it is no sum of rectifiers.
+            let clip = matches!(function.form(), Form::Clamp(_)) && fitted.contains(&data.result);
             let [x, out] = [*x, data.result].map(|v| classes.find(v.index()));
-            if !pinned[out] && !domain[out] {
+            if !pinned[out] && !domain[out] && !clip {
                 factors[out] = factors[out].max(least_factor(&function.form(), factors[x]));
             }
         }

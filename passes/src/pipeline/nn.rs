@@ -117,7 +117,7 @@ pub fn run_nn<'a>(
             }
             let ranges =
                 runner.analysis(&func, |func| calibrate::calibrate(func, source, &options.calibrate))?;
-            let factors = scaling(&func, &ranges);
+            let factors = scaling(&func, &ranges, &[]);
             let channels = vec![Vec::new(); func.value_count()];
             (func, ranges, factors, channels, None)
         }
@@ -135,7 +135,7 @@ pub fn run_nn<'a>(
     func.set_fact(STORED_VALUES, &stored);
     func.remove_fact(STORED_ORDERS);
 
-    let ranges = range_rows(&exact, &ranges, source);
+    let ranges = range_rows(&exact, &ranges, &approximation.relu, source);
     let reference = Arc::unwrap_or_clone(reference);
     Ok(NnResult { reference, func, ranges, activations, reports: runner.finish() })
 }
@@ -166,7 +166,7 @@ fn folded(func: &Func<Nn>, options: &NnOptions, runner: &mut Runner<'_>) -> Resu
     Ok(folded)
 }
 
-/// Degree of ReLUs that cannot be fitted: parts of `clip`.
+/// Degree of ReLUs that cannot be fitted: those of tensors without channels.
 const WITHOUT_FIT: usize = 126;
 
 /// The largest even degree at `depth`.
@@ -202,7 +202,13 @@ fn stored_values(
 }
 
 /// What each activation's polynomial is made for.
-fn range_rows(func: &Func<Nn>, ranges: &calibrate::Ranges, source: &calibrate::Source<'_>) -> Vec<RangeRow> {
+fn range_rows(
+    func: &Func<Nn>,
+    ranges: &calibrate::Ranges,
+    relu: &ReluMethod,
+    source: &calibrate::Source<'_>,
+) -> Vec<RangeRow> {
+    let fitted = |value: Value| matches!(relu, ReluMethod::Fitted { fits, .. } if fits.contains_key(&value));
     let source = match source {
         calibrate::Source::Images(images) => format!("{} images", images.len()),
         calibrate::Source::Table { .. } => "file".to_string(),
@@ -216,7 +222,7 @@ fn range_rows(func: &Func<Nn>, ranges: &calibrate::Ranges, source: &calibrate::S
             value: func.value_name(x).map_or_else(|| x.to_string(), str::to_string),
             min: range.min,
             max: range.max,
-            bound: activation_bound(&data.op, x, ranges),
+            bound: activation_bound(&data.op, x, ranges, fitted(data.result)),
             source: source.clone(),
             activation: data.op.mnemonic().to_string(),
         }

@@ -26,7 +26,7 @@ use fhec_passes::nn::calibrate::{self, Range, Ranges, Source, calibrate};
 use fhec_passes::nn::collect_polynomials::collect_polynomials;
 use fhec_passes::nn::drop_softmax::drop_softmax;
 use fhec_passes::nn::equalize_channels::{Tail, channel_bounds, channel_factors, equalize_channels};
-use fhec_passes::nn::fit_activations::{self, fit_activations};
+use fhec_passes::nn::fit_activations::{self, fit_activations, fitted_activations};
 use fhec_passes::nn::move_transposes::move_transposes;
 use fhec_passes::nn::normalize_ranges::{normalize_ranges, stored_inputs};
 use fhec_passes::nn::scaling::{Scaling, scaling};
@@ -109,7 +109,7 @@ pub(super) fn fitted(case: &Case) -> Result<Outcome, Failure> {
     let before = case.program()?;
     let degrees: Vec<usize> = numbers("degrees", case.one("degrees").unwrap_or_default())?;
     let (ranges, _) = ranges(case, &before)?;
-    let factors = scaling(&before, &ranges);
+    let factors = scaling(&before, &ranges, &fitted_activations(&before));
     let options = fit_activations::Options::default();
     let fits = fit_activations(&before, &images(case, &before)?, &factors, &degrees, &options);
     let relu = ReluMethod::Fitted { fits: fits.map_err(Failure::refused)?, otherwise: 126 };
@@ -187,7 +187,7 @@ fn with_polynomials(case: &Case, func: &Func<Nn>) -> Result<(Passed<Nn>, Scaling
         };
     }
     let (ranges, _) = ranges(case, func)?;
-    approximate(func, &ranges, &scaling(func, &ranges), &options).map_err(Failure::refused)
+    approximate(func, &ranges, &scaling(func, &ranges, &[]), &options).map_err(Failure::refused)
 }
 
 fn outcome(after: &Passed<Nn>) -> Result<Outcome, Failure> {
