@@ -38,7 +38,8 @@ const ADMITTED: f64 = 1.25;
 /// Fits and how they were judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// Depth per activation, in the order of [`fitted_activations`].
+    /// Depth per activation, in the order of
+    /// [`fitted_activations`](super::fit_activations::fitted_activations).
     pub depths: Vec<u32>,
     /// The polynomials.
     pub fits: Fits,
