@@ -170,7 +170,9 @@ def _relu(
     }
     asked = {key: value for key, value in given.items() if value is not None}
     if len(asked) > 1:
-        raise OptionError("agreement, relu_depth, relu_alpha and relu_degrees exclude each other: give one")
+        raise OptionError(
+            "agreement, relu_depth, relu_alpha and relu_degrees exclude each other: give one of them"
+        )
     return asked or None
 
 
