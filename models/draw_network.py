@@ -1,6 +1,7 @@
-"""Draw a ResNet of torchvision's architecture (He et al. 2015; stride in the 3x3 convolution) for pictures of any size.
+"""Draw a network of torchvision's architecture for pictures of any size: a ResNet (He et al. 2015; stride in the 3x3
+convolution) or MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381, table 2).
 
-Usage: draw_resnet.py --depth 18 --size 224 --pictures DIR --out resnet18_224.onnx
+Usage: draw_network.py --network resnet18 --size 224 --pictures DIR --out resnet18_224.onnx
 
 Weights are drawn (He et al. 2015, arXiv 1502.01852), statistics of batch normalisation are those of the pictures, and the
 last layer is centred on them, so that pictures get different classes. Nothing is learned: time, memory and errors of an
@@ -15,6 +16,8 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 # What a block adds beside what it is added to. At 1 a drawn network is chaotic: a small change of the picture grows from
 # block to block, which it does not in trained ones.
 BRANCH = 0.3
+# MobileNetV2: how much wider a block is inside, its channels, how many there are, and the stride of the first.
+INVERTED = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
 
@@ -33,7 +36,7 @@ class Network:
 
     def weight(self, array):
         name = f"w{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+        self.weights.append(numpy_helper.from_array(np.asarray(array, np.float32, order="C"), name))
         return name
 
     def op(self, kind, inputs, weights=(), **attributes):
@@ -50,20 +53,35 @@ class Network:
         self.values[result], = session.run(None, {n: self.values[n] for n in inputs})
         return result
 
-    def conv(self, x, channels, kernel, stride=1, size=1.0):
-        inputs = self.values[x].shape[1]
+    def conv(self, x, channels, kernel, stride=1, size=1.0, groups=1):
+        inputs = self.values[x].shape[1] // groups
         weight = self.random.normal(0, (2 / (inputs * kernel**2)) ** 0.5, (channels, inputs, kernel, kernel))
-        x = self.op("Conv", [x], [weight], strides=[stride] * 2, pads=[kernel // 2] * 4, kernel_shape=[kernel] * 2)
+        x = self.op("Conv", [x], [weight], strides=[stride] * 2, pads=[kernel // 2] * 4,
+                    kernel_shape=[kernel] * 2, group=groups)
         mean, variance = self.values[x].mean((0, 2, 3)), self.values[x].var((0, 2, 3))
         scale, shift = size * self.random.uniform(0.7, 1.3, channels), self.random.normal(0, 0.2 * size, channels)
         return self.op("BatchNormalization", [x], [scale, shift, mean, variance], epsilon=1e-5)
 
+    def forget_all_but(self, x):
+        """Values of many pictures take gigabytes; those before a block are not needed after it."""
+        self.values = {x: self.values[x]}
+
     def relu(self, x):
         return self.op("Relu", [x])
 
+    def relu6(self, x):
+        return self.op("Clip", [x], [0.0, 6.0])
 
-def draw(inputs, depth, classes, seed):
-    net = Network(inputs, seed)
+    def classify(self, x, classes):
+        """The mean of each channel, and a last layer that is centred on the pictures."""
+        x = self.op("Flatten", [self.op("GlobalAveragePool", [x])])
+        features = self.values[x]
+        spread = features.std(0).mean() * features.shape[1] ** 0.5
+        weight = self.random.normal(0, 1, (classes, features.shape[1])) / spread
+        self.op("Gemm", [x], [weight, -(weight @ features.mean(0))], transB=1)
+
+
+def draw_resnet(net, depth):
     x = net.relu(net.conv("image", 64, 7, 2))
     x = net.op("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     for stage, blocks in enumerate(BLOCKS[depth]):
@@ -81,25 +99,40 @@ def draw(inputs, depth, classes, seed):
             if stride != 1 or net.values[x].shape[1] != outputs:
                 x = net.conv(x, outputs, 1, stride)
             x = net.relu(net.op("Add", [y, x]))
-    x = net.op("Flatten", [net.op("GlobalAveragePool", [x])])
-    features = net.values[x]
-    weight = net.random.normal(0, 1, (classes, features.shape[1])) / features.std(0).mean() / features.shape[1] ** 0.5
-    net.op("Gemm", [x], [weight, -(weight @ features.mean(0))], transB=1)
-    return net
+            net.forget_all_but(x)
+    return x
+
+
+def draw_mobilenet_v2(net):
+    x = net.relu6(net.conv("image", 32, 3, 2))
+    for expansion, channels, blocks, first_stride in INVERTED:
+        for block in range(blocks):
+            inputs = net.values[x].shape[1]
+            stride = 1 if block else first_stride
+            y = net.relu6(net.conv(x, expansion * inputs, 1)) if expansion > 1 else x
+            y = net.relu6(net.conv(y, expansion * inputs, 3, stride, groups=expansion * inputs))
+            kept = stride == 1 and inputs == channels
+            y = net.conv(y, channels, 1, size=BRANCH if kept else 1.0)
+            x = net.op("Add", [y, x]) if kept else y
+            net.forget_all_but(x)
+    return net.relu6(net.conv(x, 1280, 1))
 
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("--depth", type=int, default=18, choices=sorted(BLOCKS)); a.add_argument("--size", type=int, default=224)
+    networks = [f"resnet{depth}" for depth in BLOCKS] + ["mobilenet_v2"]
+    a.add_argument("--network", default="resnet18", choices=networks); a.add_argument("--size", type=int, default=224)
     a.add_argument("--classes", type=int, default=1000); a.add_argument("--seed", type=int, default=0)
     a.add_argument("--pictures", required=True, help="folder of pictures"); a.add_argument("--out", required=True)
     o = a.parse_args()
     paths = sorted(p for p in glob.glob(o.pictures + "/**/*", recursive=True) if p.lower().endswith((".png", ".jpg")))
-    net = draw(np.stack([picture(p, o.size) for p in paths]), o.depth, o.classes, o.seed)
+    net = Network(np.stack([picture(p, o.size) for p in paths]), o.seed)
+    last = draw_mobilenet_v2(net) if o.network == "mobilenet_v2" else draw_resnet(net, int(o.network[len("resnet"):]))
+    net.classify(last, o.classes)
     net.nodes[-1].output[0] = "logits"
     info = lambda name, shape: h.make_tensor_value_info(name, T.FLOAT, shape)
     inputs, outputs = info("image", ["batch", 3, o.size, o.size]), info("logits", ["batch", o.classes])
-    graph = h.make_graph(net.nodes, f"resnet{o.depth}", [inputs], [outputs], net.weights)
+    graph = h.make_graph(net.nodes, o.network, [inputs], [outputs], net.weights)
     model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     onnx.save(model, o.out)
