@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::args::{Checkpointing, Common};
 use super::output::Output;
 use super::prices::elsewhere;
+use super::verdict::tied;
 use super::{interrupt, progress};
 use fhec_compiler::build;
 use fhec_compiler::data::Dataset;
@@ -24,7 +25,9 @@ use fhec_compiler::error::RehearsalError;
 use fhec_compiler::layer_errors::{Inspector, LayerError};
 use fhec_compiler::memory::{human_bytes, peak_rss_bytes};
 use fhec_compiler::profile::{OpTime, Recorder, layer_seconds, write_trace};
-use fhec_compiler::program::{argmax, image_shape, open_images, reference_outputs, rounded};
+use fhec_compiler::program::{
+    argmax, image_shape, open_images, reference_outputs, rounded, tied_with_argmax,
+};
 use fhec_compiler::report::layer_errors::layer_errors;
 use fhec_compiler::report::measured::{MeasuredLayer, measured, measured_layers};
 use fhec_compiler::report::summary::human_seconds;
@@ -109,6 +112,9 @@ struct Report {
 struct ImageReport {
     index: usize,
     class: usize,
+    /// Other classes whose rounded logit is as large.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tied_classes: Vec<usize>,
     logits: Vec<f64>,
     reference_class: usize,
     reference_logits: Vec<f64>,
@@ -267,6 +273,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
             let report = ImageReport {
                 index,
                 class: argmax(&logits),
+                tied_classes: tied_with_argmax(&logits),
                 reference_class: argmax(&reference_logits),
                 label: images.labels().map(|labels| labels[index]),
                 logits,
@@ -421,12 +428,16 @@ fn table(program: &Program, source: &str, report: &ImageReport) -> String {
         let _ = writeln!(text, "encrypted answer: {:.2} s", report.seconds);
         return text;
     }
-    let verdict =
-        if report.class == report.reference_class { "the same class as" } else { "ANOTHER CLASS THAN" };
+    let verdict = match report.reference_class {
+        class if class == report.class => "the same class as",
+        class if report.tied_classes.contains(&class) => "of equal logit to the class of",
+        _ => "ANOTHER CLASS THAN",
+    };
     let _ = writeln!(
         text,
-        "encrypted answer: {} ({verdict} the plain network: {}), {:.2} s",
+        "encrypted answer: {}{} ({verdict} the plain network: {}), {:.2} s",
         program.interface.class_name(report.class),
+        tied(&program.interface, &report.tied_classes),
         program.interface.class_name(report.reference_class),
         report.seconds
     );

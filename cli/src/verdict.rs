@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use fhec_compiler::program::{argmax, rounded};
+use fhec_compiler::program::{argmax, rounded, tied_with_argmax};
 use fhec_compiler::save;
 use fhec_ir::program::{Ending, Interface, Port};
 use fhec_roles::Answer;
@@ -37,6 +37,9 @@ struct OutputValues {
 struct Verdict {
     class: usize,
     class_name: String,
+    /// Other classes whose rounded logit is as large.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tied_classes: Vec<usize>,
     /// Outputs after the first, without `--class-only`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     other_outputs: Vec<OutputValues>,
@@ -84,13 +87,15 @@ pub fn report(interface: &Interface, answer: &Answer, count: usize, shown: Shown
             let (name, shape) = (port.name.clone(), port.shape.clone());
             OutputValues { name, shape, values: of_image(values) }
         });
-        let each = answer.logits().len() / batch;
-        let class = argmax(&answer.logits()[image * each..][..each]);
+        // Of what is shown: a tie that hidden digits break would show something of them.
+        let logits = of_image(answer.logits());
+        let class = argmax(&logits);
         Verdict {
             class,
+            tied_classes: tied_with_argmax(&logits),
             class_name: interface.class_name(class),
             other_outputs: if shown.class_only { Vec::new() } else { others.collect() },
-            logits: (!shown.class_only).then(|| of_image(answer.logits())),
+            logits: (!shown.class_only).then_some(logits),
         }
     };
     let images: Vec<Verdict> = (0..count).map(verdict).collect();
@@ -120,6 +125,20 @@ pub fn outputs(interface: &Interface, report: &Report) -> Vec<save::Output> {
     interface.outputs.iter().enumerate().map(output).collect()
 }
 
+/// So many classes that share the largest logit are named.
+const MOST_TIED: usize = 5;
+
+/// What is said of classes that have the largest logit, too, where there are such.
+pub fn tied(interface: &Interface, classes: &[usize]) -> String {
+    let named = classes.iter().take(MOST_TIED).map(|&class| interface.class_name(class));
+    let more = (classes.len() > MOST_TIED).then(|| format!("{} more", classes.len() - MOST_TIED));
+    let names: Vec<String> = named.chain(more).collect();
+    match &names[..] {
+        [] => String::new(),
+        names => format!(", or as well, by the digits that are certain: {}", names.join(", ")),
+    }
+}
+
 /// Prints a report as text.
 pub fn print(interface: &Interface, report: &Report, shown: Shown, out: Output) -> Result<()> {
     let batch = interface.batch.images;
@@ -133,10 +152,13 @@ pub fn print(interface: &Interface, report: &Report, shown: Shown, out: Output) 
         Ending::LogSoftmax(_) => "log-probabilities",
     };
     let words = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<String>>().join(" ");
-    for (index, Verdict { class, class_name, logits, other_outputs }) in images.iter().enumerate() {
+    for (index, Verdict { class, class_name, tied_classes, logits, other_outputs }) in
+        images.iter().enumerate()
+    {
         let image = if batch > 1 { format!("image {index}: ") } else { String::new() };
         if first.is_class_list() || shown.class_only {
-            out.text(&format!("{image}class {class} ({class_name})\n"))?;
+            let tied = tied(interface, tied_classes);
+            out.text(&format!("{image}class {class} ({class_name}){tied}\n"))?;
         }
         if let Some(logits) = logits {
             out.text(&format!("{what} {}\n", words(logits)))?;

@@ -14,6 +14,12 @@ use crate::program::{argmax, reference_logits};
 use crate::simulator::Simulator;
 use fhec_ir::program::Program;
 
+/// Networks of many classes are judged by these many best ones, too.
+pub const TOP: usize = 5;
+
+/// With no more classes than these, what is among the [`TOP`] best says little.
+const FEW_CLASSES: usize = 10;
+
 /// One image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
@@ -43,6 +49,12 @@ impl Outcome {
     /// Whether the classes differ.
     pub fn differs(&self) -> bool {
         self.class() != self.reference_class()
+    }
+
+    /// Whether `class` is among the [`TOP`] largest of `logits`, equal ones in its favour.
+    fn is_top(logits: &[f64], class: usize) -> bool {
+        let own = logits.get(class).copied();
+        own.is_some_and(|own| logits.iter().filter(|&&logit| logit > own).count() < TOP)
     }
 
     /// By how much the plain network's largest logit exceeds the next.
@@ -133,6 +145,18 @@ pub struct Summary {
     pub reference_accuracy: Option<f64>,
     /// Of that.
     pub reference_accuracy_interval: Option<[f64; 2]>,
+    /// Share whose plain class is among the five largest logits; of lists of more than ten classes.
+    pub top5_agreement: Option<f64>,
+    /// Of that.
+    pub top5_agreement_interval: Option<[f64; 2]>,
+    /// Share whose true class is among the five largest logits, likewise.
+    pub top5_accuracy: Option<f64>,
+    /// Of that.
+    pub top5_accuracy_interval: Option<[f64; 2]>,
+    /// The same for the plain network.
+    pub reference_top5_accuracy: Option<f64>,
+    /// Of that.
+    pub reference_top5_accuracy_interval: Option<[f64; 2]>,
     /// Largest difference of any logit from the plain network's.
     pub max_logit_difference: f64,
     /// Mean difference.
@@ -222,6 +246,15 @@ pub fn summarise(program: &Program, outcomes: &[Outcome], seconds: f64) -> Summa
     };
     let share = |part: usize| part as f64 / count.max(1) as f64;
     let (accurate, reference_accurate) = (right(Outcome::class), right(Outcome::reference_class));
+    let many = classes && outcomes.iter().all(|outcome| outcome.logits.len() > FEW_CLASSES);
+    let top = |is_top: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|&outcome| is_top(outcome)).count();
+    let top_agreeing = many.then(|| top(&|image| Outcome::is_top(&image.logits, image.reference_class())));
+    let is_true = |logits: &[f64], label: Option<u32>| {
+        label.is_some_and(|label| Outcome::is_top(logits, label as usize))
+    };
+    let top_accurate = (many && labelled).then(|| top(&|image| is_true(&image.logits, image.label)));
+    let reference_top_accurate =
+        (many && labelled).then(|| top(&|image| is_true(&image.reference, image.label)));
     let differences =
         || outcomes.iter().flat_map(|o| o.logits.iter().zip(&o.reference).map(|(a, b)| (a - b).abs()));
     // A NaN must not vanish in a maximum.
@@ -239,6 +272,12 @@ pub fn summarise(program: &Program, outcomes: &[Outcome], seconds: f64) -> Summa
         accuracy_interval: accurate.map(|part| wilson(part, count)),
         reference_accuracy: reference_accurate.map(share),
         reference_accuracy_interval: reference_accurate.map(|part| wilson(part, count)),
+        top5_agreement: top_agreeing.map(share),
+        top5_agreement_interval: top_agreeing.map(|part| wilson(part, count)),
+        top5_accuracy: top_accurate.map(share),
+        top5_accuracy_interval: top_accurate.map(|part| wilson(part, count)),
+        reference_top5_accuracy: reference_top_accurate.map(share),
+        reference_top5_accuracy_interval: reference_top_accurate.map(|part| wilson(part, count)),
         max_logit_difference: worst,
         mean_logit_difference: differences().sum::<f64>() / differences().count().max(1) as f64,
         confusion: if classes { confusion(outcomes) } else { Vec::new() },
@@ -347,6 +386,14 @@ mod tests {
         assert_eq!(wilson(20, 20)[1], 1.0);
         assert!((wilson(20, 20)[0] - (1.0 - 0.1611)).abs() < 5e-5);
         assert_eq!(wilson(0, 0), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn the_five_best_count_classes_that_are_as_good() {
+        let logits = [1.0, 9.0, 8.0, 7.0, 7.0, 7.0, 2.0];
+        let best: Vec<usize> = (0..8).filter(|&class| Outcome::is_top(&logits, class)).collect();
+        assert_eq!(best, [1, 2, 3, 4, 5]);
+        assert!(!Outcome::is_top(&[f64::NAN; 3], 3));
     }
 
     #[test]

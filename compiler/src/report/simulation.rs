@@ -67,9 +67,22 @@ pub fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
             interval(bounds)
         );
         rows.push(("agreement", words));
+        if let (Some(share), Some(bounds)) = (summary.top5_agreement, summary.top5_agreement_interval) {
+            let words = format!(
+                "{} have the plain network's class among their five best (95 % confidence: {})",
+                percent(share),
+                interval(bounds)
+            );
+            rows.push(("top 5", words));
+        }
         rows.push(("accuracy", accuracy(summary.accuracy, summary.accuracy_interval)));
         let plain = accuracy(summary.reference_accuracy, summary.reference_accuracy_interval);
         rows.push(("plain network", plain));
+        if summary.top5_accuracy.is_some() {
+            let own = accuracy(summary.top5_accuracy, summary.top5_accuracy_interval);
+            let plain = accuracy(summary.reference_top5_accuracy, summary.reference_top5_accuracy_interval);
+            rows.extend([("true in top 5", own), ("plain, top 5", plain)]);
+        }
     }
     let decibels = match summary.signal_to_error_db {
         Some(decibels) if !summary.classes => format!("; {decibels:.0} dB"),

@@ -301,14 +301,37 @@ impl Interface {
     }
 
     /// The distance between two answers of the first output that can be told apart for certain: six
-    /// standard deviations of the error that was predicted, rounded up to a power of ten. The
-    /// prediction is not believed where it promises less than the rounding of one ciphertext.
+    /// standard deviations of the error that was predicted, rounded up to 1, 2 or 5 times a power
+    /// of ten. The prediction is not believed where it promises less than the rounding of one
+    /// ciphertext.
     pub fn certain_step(&self) -> f64 {
         let Port { ty, factor, ending, log2_error, .. } = self.output();
         let model = NoiseModel::new(&self.params, ty.slots);
         let rounding = model.division(2, self.params.scale(ty.scale).to_f64()).sqrt();
         let step = 6.0 * log2_error.exp2().max(rounding) * factor * ending.gain();
         // It may say anything, and rounding to infinity is no rounding.
-        if step.is_finite() && step > 0.0 { 10f64.powf(step.log10().ceil()) } else { 1.0 }
+        if step.is_finite() && step > 0.0 { round_number_above(step) } else { 1.0 }
+    }
+}
+
+/// The least of 1, 2 and 5 times the powers of ten that is not below `number`, which is positive.
+fn round_number_above(number: f64) -> f64 {
+    let decade = 10f64.powf(number.log10().floor());
+    let steps = [1.0, 2.0, 5.0].map(|digit| digit * decade);
+    steps.into_iter().find(|&step| number <= step).unwrap_or(10.0 * decade)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::round_number_above;
+
+    #[test]
+    fn steps_are_the_least_round_numbers_above() {
+        for (number, step) in
+            [(0.13, 0.2), (0.2, 0.2), (0.21, 0.5), (0.51, 1.0), (1.0, 1.0), (73.0, 100.0), (1.1e-5, 2e-5)]
+        {
+            let found = round_number_above(number);
+            assert!((found / step - 1.0).abs() < 1e-12 && found >= number, "{number}: {found}");
+        }
     }
 }
