@@ -57,8 +57,8 @@ pub(super) fn not_a_polynomial(op: &Op) -> String {
             lowerable()
         ),
         Op::ArgMax { .. } => format!(
-            "the largest class is left to the client where this is the last op and there is one list of classes; end the \
-             network before it; {}",
+            "the largest class is left to the client where nothing comes after it but reshapes; end the network before \
+             it; {}",
             lowerable()
         ),
         Op::MaxPool { .. } => format!(

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | Stage    | nn → nn |
 //! | Requires | a verified function |
-//! | Ensures  | no output is the result of a `softmax` or `log_softmax`, or of an `arg_max` of one list of classes, under whatever shape and order of dimensions; `meta output_endings` says what is left to the client: done to an output, it gives what the output was, or a list of classes whose largest is the class that it named |
-//! | Leaves   | an `arg_max` of several lists; a softmax whose lists a reshape afterwards takes apart |
+//! | Ensures  | no output is the result of a `softmax` or `log_softmax`, or of an `arg_max`, under whatever shape and order of dimensions; `meta output_endings` says what is left to the client: done to an output, it gives what the output was, or lists of classes whose largest are the classes that it named |
+//! | Leaves   | an `arg_max` of several lists whose classes a transpose moves afterwards; a softmax whose lists a reshape afterwards takes apart |
 //! | Method   | the client applies them after decryption, list by list; what moved the elements of the softmax moves those of its operand |
 //! | Tests    | `tests/filetests/nn/drop_softmax/` |
 
@@ -101,12 +101,23 @@ fn without(func: &mut Func<Nn>, output: Value, softmax: bool, report: &mut Repor
     moved.reverse();
     let name = func.value_name(output).map_or(output.to_string(), str::to_string);
     let (x, ending) = match op {
-        Op::ArgMax { x, axis, .. } if Lists::along(&func.ty(x).shape, axis) == Lists::One => {
+        Op::ArgMax { x, axis, .. } => {
+            let lists = Lists::along(&func.ty(x).shape, axis);
+            let is_transposed = moved.iter().any(|step| matches!(step, Moved::Transposed(_)));
+            if lists != Lists::One && is_transposed {
+                return (output, Ending::Nothing);
+            }
             report.count(op.mnemonic(), 1);
-            report.note(format!(
-                "the search for the largest class that makes output {name} is left to the client"
-            ));
-            // Of the shape of one class nothing is left.
+            report.note(match lists {
+                Lists::One => {
+                    format!("the search for the largest class that makes output {name} is left to the client")
+                }
+                Lists::Along(Dimension { length, .. }) => format!(
+                    "the search for the largest class that makes output {name} is left to the client: the answer has \
+                     the numbers of all {length} classes of each place"
+                ),
+            });
+            // Of the shape of the classes nothing is left.
             return without(func, x, softmax, report);
         }
         Op::Softmax { x, axis } if softmax => (x, lists_after(func, x, axis, &moved).map(Ending::Softmax)),

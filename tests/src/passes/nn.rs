@@ -19,7 +19,7 @@ use fhec_ir::fact::{INPUT_FACTORS, OUTPUT_ENDINGS, OUTPUT_FACTOR};
 use fhec_ir::func::Func;
 use fhec_ir::interp;
 use fhec_ir::nn::Nn;
-use fhec_ir::program::Ending;
+use fhec_ir::program::{Ending, Lists};
 use fhec_ir::tensor::Tensor;
 use fhec_passes::nn::approximate::{self, ReluMethod, SmoothMethod, approximate};
 use fhec_passes::nn::calibrate::{self, Range, Ranges, Source, calibrate};
@@ -45,6 +45,17 @@ pub(super) fn softmax_dropped(case: &Case) -> Result<Outcome, Failure> {
     for ([old, new], ending) in pairs.iter().zip(endings.iter().cycle()) {
         let numbers = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
         let (old, finished) = (numbers(old), ending.finish(&numbers(new)));
+        // Where each place named a class, so does the largest number of its list.
+        if let (Ending::Softmax(Lists::Along(classes)), true) = (ending, old.len() < finished.len()) {
+            let named = (0..classes.stride).map(|place| {
+                let list: Vec<f64> = finished[place..].iter().step_by(classes.stride).copied().collect();
+                (0..list.len()).fold(0, |best, i| if list[i] > list[best] { i } else { best }) as f64
+            });
+            if finished.len() != classes.length * classes.stride || !named.eq(old.iter().copied()) {
+                return Err(Failure::Broken("the largest number of a place moved".into()));
+            }
+            continue;
+        }
         // What named a class is what the class is largest of.
         if let ([class], [_, _, ..]) = (&old[..], &finished[..]) {
             if *class as usize != largest(new) {
