@@ -196,15 +196,16 @@ fn from_imported(
     known: (Option<BTreeMap<String, Range>>, Option<Activations>),
     request: &Request,
 ) -> Result<Built, CompileError> {
-    let Imported { func: network, notes, .. } = imported;
+    let Imported { func: network, input_limits, notes, .. } = imported;
     let start = Instant::now();
     let open = |file, shape| Dataset::open_for(file, shape, &preprocess);
     let images = match &request.calibration {
         Calibration::Images(file) => {
-            Some(calibration(model, &network, &preprocess, |shape| open(file, shape))?)
+            Some(calibration(model, &network, &input_limits, &preprocess, |shape| open(file, shape))?)
         }
         Calibration::Array(images) => {
-            Some(calibration(model, &network, &preprocess, |shape| Dataset::from_array(images, shape))?)
+            let open = |shape| Dataset::from_array(images, shape);
+            Some(calibration(model, &network, &input_limits, &preprocess, open)?)
         }
         Calibration::Ranges(_) | Calibration::BesideModel => None,
     };
@@ -238,10 +239,11 @@ pub fn calibrate(
     relu: Relu,
 ) -> Result<Calibrated, CompileError> {
     let (Relu::Agreement(_) | Relu::Depth(_)) = relu else { return Err(CompileError::NothingToFit) };
-    let (Imported { func: network, .. }, preprocess) = import(path, options, preprocess.clone())?;
+    let (Imported { func: network, input_limits, .. }, preprocess) =
+        import(path, options, preprocess.clone())?;
     let model = path.display().to_string();
     let open = |shape| Dataset::open_for(images, shape, &preprocess);
-    let images = calibration(&model, &network, &preprocess, open)?;
+    let images = calibration(&model, &network, &input_limits, &preprocess, open)?;
     let known = Source::Images(&images).into();
     let passes = CompileOptions { relu, ..CompileOptions::default() }.nn(&known);
     let result = run_nn(&network, &known.source, &passes, &mut |_, _| ())
@@ -356,19 +358,31 @@ fn identifier(name: &str) -> String {
     if word.starts_with(|c: char| c.is_ascii_alphabetic()) { word } else { format!("net_{word}") }
 }
 
-/// Images, opened for the shape of those that `network` takes, as its inputs. The network is the
-/// one in `model`.
+/// Images, opened for the shape of those that `network` takes, as its inputs, whose numbers have
+/// `limits`. The network is the one in `model`.
 fn calibration(
     model: &str,
     network: &Func<Nn>,
+    limits: &[Option<[i64; 2]>],
     preprocess: &Preprocess,
     open: impl FnOnce(ImageShape) -> Result<Dataset, DataError>,
 ) -> Result<Vec<Vec<Tensor>>, CompileError> {
     let unusable = |source: Cause| CompileError::Network { model: model.into(), source };
     let dataset = open(check_network(network, preprocess).map_err(|error| unusable(error.into()))?)?;
     let shape = &network.ty(network.inputs()[0]).shape;
+    // Of several inputs, whose numbers are one row, limits are not looked at.
+    let limits = match *limits {
+        [limits] => limits,
+        _ => None,
+    };
     let image = |index| {
-        let image = Tensor::new(shape.clone(), dataset.input(index, preprocess)?);
+        let numbers = dataset.input(index, preprocess)?;
+        if let Some([low, high]) = limits
+            && let Some(&number) = numbers.iter().find(|&&x| !(low as f32..=high as f32).contains(&x))
+        {
+            return Err(CompileError::InputLimits { model: model.into(), index, number, low, high });
+        }
+        let image = Tensor::new(shape.clone(), numbers);
         Ok(vec![image.map_err(|error| unusable(error.into()))?])
     };
     (0..dataset.len()).map(image).collect()

@@ -2,7 +2,10 @@
 
 mod onnx_models;
 
+use fhec_compiler::build::{self, Calibration, CompileError, Request};
+use fhec_compiler::data::ImageArray;
 use fhec_compiler::onnx::{self, ImportError, ImportOptions};
+use fhec_ir::program::Preprocess;
 use onnx_models::*;
 use onnx_protobuf::tensor_proto::{DataLocation, DataType};
 use onnx_protobuf::{ModelProto, StringStringEntryProto};
@@ -221,15 +224,52 @@ fn shapes_that_do_not_fit() {
     assert_says(&refusal(&m), &["input `x`", "dimension 2 (`open`) is open"]);
     m.graph.mut_or_insert_default().input[0] = value_info("x", DataType::BOOL, &[1, 1, 6, 6]);
     assert_says(&refusal(&m), &["input `x`", "BOOL"]);
-    // Bytes are numbers like others.
+    // Bytes are numbers like others, of their range.
+    assert_eq!(import(&small_network()).unwrap().input_limits, [None]);
     m.graph.mut_or_insert_default().input[0] = value_info("x", DataType::UINT8, &[1, 1, 6, 6]);
-    import(&m).unwrap();
+    assert_eq!(import(&m).unwrap().input_limits, [Some([0, 255])]);
     // A shape given by the caller fills what the model leaves open.
     m.graph.mut_or_insert_default().input[0] = value_info("x", DataType::FLOAT, &[0, 0, 0, 0]);
     let mut options = ImportOptions::default();
     options.input_shapes.insert("x".into(), vec![2, 1, 6, 6]);
     let imported = onnx::import_bytes(&m.write_to_bytes().unwrap(), None, &options).unwrap();
     assert_eq!(imported.func.ty(imported.func.outputs()[0]).shape, [2, 3]);
+}
+
+/// A batch that the file fixes, in a target of Reshape as well, is changed with the input's shape.
+#[test]
+fn another_batch_reaches_targets_of_reshape() {
+    let mut m = model(13, &[6, 2, 4, 4]);
+    store(&mut m, ints("target", &[2], &[6, -1]));
+    node(&mut m, "Reshape", &["x", "target"], &["y"]);
+    let bytes = m.write_to_bytes().unwrap();
+    let with = |shape: &[usize]| {
+        let mut options = ImportOptions::default();
+        options.input_shapes.insert("x".into(), shape.to_vec());
+        onnx::import_bytes(&bytes, None, &options).map(|m| m.func.ty(m.func.outputs()[0]).shape.clone())
+    };
+    assert_eq!(with(&[6, 2, 4, 4]).unwrap(), [6, 32]);
+    assert_eq!(with(&[1, 2, 4, 4]).unwrap(), [1, 32]);
+    // What fits as it stands is left as it is.
+    assert_eq!(with(&[3, 2, 4, 4]).unwrap(), [6, 16]);
+}
+
+#[test]
+fn samples_that_an_input_of_integers_cannot_hold() {
+    let mut m = small_network();
+    m.graph.mut_or_insert_default().input[0] = value_info("x", DataType::INT8, &[1, 1, 6, 6]);
+    let bytes = m.write_to_bytes().unwrap();
+    let compiled = |largest: f32| {
+        let numbers = (0..16 * 36).map(|i| if i == 500 { largest } else { (i % 100) as f32 }).collect();
+        let samples = ImageArray::values(vec![16, 1, 6, 6], numbers);
+        let calibration = Calibration::Array(samples);
+        let request = Request { calibration, ..Request::default() };
+        build::from_bytes(&bytes, "codes", Preprocess::default(), &request)
+    };
+    let error = compiled(200.0).map(|_| ()).unwrap_err();
+    assert!(matches!(error, CompileError::InputLimits { index: 13, low: -128, high: 127, .. }), "{error:?}");
+    assert_says(&error.to_string(), &["sample 13 holds 200", "codes", "-128 to 127", "--mean 128"]);
+    assert!(!matches!(compiled(127.0), Err(CompileError::InputLimits { .. })));
 }
 
 #[test]

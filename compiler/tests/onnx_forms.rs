@@ -299,3 +299,23 @@ fn rounding_is_left_out_or_refused() {
     node(&mut weights, "Mul", &["x", "rounded"], &["y"]);
     assert!(onnx::import_bytes(&weights.write_to_bytes().unwrap(), None, &options).is_ok());
 }
+
+/// Codes of probabilities end a step before 1. A softmax stays the last op all the same, and is
+/// left to the client; other numbers are saturated, and so are probabilities where codes end early.
+#[test]
+fn probabilities_are_not_saturated_a_step_before_one() {
+    let last = |scale: f32, op: &str| {
+        let mut m = model(13, &[1, 4]);
+        store(&mut m, floats("scale", &[], &[scale]));
+        node(&mut m, op, &["x"], &["p"]);
+        node(&mut m, "QuantizeLinear", &["p", "scale"], &["codes"]);
+        node(&mut m, "DequantizeLinear", &["codes", "scale"], &["y"]);
+        let imported = import(&m).unwrap();
+        let output = imported.func.outputs()[0];
+        let op = imported.func.ops().iter().find(|data| data.result == output).map(|data| data.op.clone());
+        op.unwrap().mnemonic()
+    };
+    assert_eq!(last(1.0 / 256.0, "Softmax"), "softmax");
+    assert_ne!(last(1.0 / 512.0, "Softmax"), "softmax");
+    assert_ne!(last(1.0 / 256.0, "Exp"), "exp");
+}

@@ -90,7 +90,9 @@ impl Kind {
 pub fn of_compile(error: CompileError) -> PyErr {
     let kind = match &error {
         CompileError::Import { .. } | CompileError::Network { .. } => Kind::Model,
-        CompileError::Images(_) | CompileError::Normalisation(_) => Kind::Data,
+        CompileError::Images(_) | CompileError::InputLimits { .. } | CompileError::Normalisation(_) => {
+            Kind::Data
+        }
         CompileError::NormalisationFile(_)
         | CompileError::File(_)
         | CompileError::Ranges { .. }

@@ -39,6 +39,23 @@ pub enum CompileError {
     /// Sample images: they cannot be read, or are of another shape than the network's input.
     #[error(transparent)]
     Images(#[from] DataError),
+    /// A sample image: the model says that it takes integers of another size.
+    #[error(
+        "sample {index} holds {number} after its normalisation, and {model} says that its input takes integers of {low} to {high}; give samples as \
+         the model takes them: pixels of 0 to 255 for integers of -128 to 127 with --scale 1 --mean 128"
+    )]
+    InputLimits {
+        /// The model.
+        model: String,
+        /// Of the sample.
+        index: usize,
+        /// The first number beyond them.
+        number: f32,
+        /// The least.
+        low: i64,
+        /// The largest.
+        high: i64,
+    },
     /// The normalisation: it does not fit the sample images.
     #[error(transparent)]
     Normalisation(#[from] PreprocessError),

@@ -44,6 +44,8 @@ pub(super) struct Emitter {
     pub notes: BTreeSet<String>,
     /// Whether values that are not rounded are an error.
     pub keep_rounding: bool,
+    /// The batch that the file fixes, and the one that was asked for.
+    pub batch: Option<[usize; 2]>,
     total: usize,
     folded: usize,
     work: u64,
@@ -58,6 +60,7 @@ impl Emitter {
             decoded: BTreeMap::new(),
             notes: BTreeSet::new(),
             keep_rounding: false,
+            batch: None,
             total: MAX_TOTAL,
             folded: MAX_FOLDED.saturating_add(stored.saturating_mul(2)),
             work: MAX_WORK,

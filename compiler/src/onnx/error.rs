@@ -139,7 +139,9 @@ pub enum ImportError {
         reason: String,
     },
     /// A model that would need more memory or time to import than any network does.
-    #[error("{node}: {reason}, which is beyond what is imported")]
+    #[error(
+        "{node}: {reason}, which is beyond what is imported; where the file fixes a batch, --input-shape gives another"
+    )]
     TooLarge {
         /// The node.
         node: NodeId,

@@ -19,7 +19,7 @@ use super::emit::{EmitError, Emitter};
 use super::error::{ImportError, NodeId};
 use super::literal::{Elements, Operand};
 use super::node::{Node, constant};
-use super::tensor::{TensorReader, data_type};
+use super::tensor::{TensorReader, data_type, integer_limits};
 use super::{ImportOptions, Imported, ops, patterns};
 
 /// Oldest supported version of the operator set.
@@ -43,11 +43,17 @@ pub(super) fn import(
     let mut emitter = Emitter::new(&func_name(&graph.name), size);
     emitter.keep_rounding = options.keep_rounding;
     let mut known: BTreeMap<&str, Operand> = BTreeMap::new();
-    let mut inputs = Vec::new();
+    let (mut inputs, mut input_limits) = (Vec::new(), Vec::new());
     let mut nodes: BTreeMap<String, NodeId> = BTreeMap::new();
     let given = given_shapes(&names, options)?;
     for input in names.inputs.iter() {
         let shape = input_shape(input, given.get(input.name.as_str()).copied())?;
+        let declared = input_shape(input, None).ok();
+        if let (Some(&[declared, ..]), &[given, ..]) = (declared.as_deref(), &shape[..])
+            && declared != given
+        {
+            emitter.batch = Some([declared, given]);
+        }
         let operand = emitter.input(&input.name, shape);
         let operand = operand.map_err(|error| match error {
             EmitError::Misfit(reason) | EmitError::TooLarge(reason) => input_error(input, reason),
@@ -55,6 +61,7 @@ pub(super) fn import(
         })?;
         known.insert(&input.name, operand);
         inputs.push(input.name.clone());
+        input_limits.push(limits_of(input));
     }
 
     for &index in &order {
@@ -109,7 +116,7 @@ pub(super) fn import(
     }
     let producer = format!("{} {}", model.producer_name, model.producer_version).trim().to_string();
     let notes = emitter.notes.into_iter().collect();
-    Ok(Imported { func, inputs, outputs: output_names, opset, producer, notes })
+    Ok(Imported { func, inputs, input_limits, outputs: output_names, opset, producer, notes })
 }
 
 /// Says which of `nodes`, by the tensors they compute, the values of `func` come from.
@@ -326,6 +333,12 @@ fn input_shape(input: &ValueInfoProto, given: Option<&[usize]>) -> Result<Vec<us
         dimensions.push(size.ok_or_else(open)?);
     }
     Ok(dimensions)
+}
+
+/// Least and largest number that an input of integers takes.
+fn limits_of(input: &ValueInfoProto) -> Option<[i64; 2]> {
+    let Some(type_proto::Value::TensorType(ty)) = input.type_.as_ref()?.value.as_ref() else { return None };
+    integer_limits(data_type(ty.elem_type).ok()?)
 }
 
 /// Gives `operand` the name of the output it is, unless it already has one.

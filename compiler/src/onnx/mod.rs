@@ -51,6 +51,8 @@ pub struct Imported {
     pub func: Func<Nn>,
     /// Names of the inputs, in order.
     pub inputs: Vec<String>,
+    /// Least and largest number of each input, where the model says that it takes integers.
+    pub input_limits: Vec<Option<[i64; 2]>>,
     /// Names of the outputs, in order.
     pub outputs: Vec<String>,
     /// Version of the operator set.

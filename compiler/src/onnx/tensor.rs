@@ -125,6 +125,21 @@ pub(super) fn is_float(ty: DataType) -> bool {
     matches!(ty, DataType::FLOAT | DataType::DOUBLE | DataType::FLOAT16 | DataType::BFLOAT16)
 }
 
+/// Least and largest number of an integer type. Numbers are stored in 64 bits with a sign.
+pub(super) fn integer_limits(ty: DataType) -> Option<[i64; 2]> {
+    Some(match ty {
+        DataType::INT64 => [i64::MIN, i64::MAX],
+        DataType::INT32 => [i32::MIN.into(), i32::MAX.into()],
+        DataType::INT16 => [i16::MIN.into(), i16::MAX.into()],
+        DataType::INT8 => [i8::MIN.into(), i8::MAX.into()],
+        DataType::UINT64 => [0, i64::MAX],
+        DataType::UINT32 => [0, u32::MAX.into()],
+        DataType::UINT16 => [0, u16::MAX.into()],
+        DataType::UINT8 => [0, u8::MAX.into()],
+        _ => return None,
+    })
+}
+
 /// Bytes of `count` elements in raw data.
 fn byte_count(count: usize, ty: DataType) -> Option<usize> {
     let width = match ty {

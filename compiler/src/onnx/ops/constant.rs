@@ -5,7 +5,7 @@ use onnx_protobuf::tensor_proto::DataType;
 use super::super::error::ImportError;
 use super::super::literal::{Elements, Literal, Operand, integer_count};
 use super::super::node::{Node, constant};
-use super::super::tensor::{data_type, is_float};
+use super::super::tensor::{data_type, integer_limits, is_float};
 
 type Outputs = Result<Vec<Operand>, ImportError>;
 
@@ -85,24 +85,14 @@ fn convert(elements: &Elements, to: DataType) -> Result<Elements, String> {
             Elements::Int(values) => Elements::Float(values.iter().map(|&v| v as f32).collect()),
         });
     }
-    let (low, high) = match to {
-        DataType::INT64 => (i64::MIN, i64::MAX),
-        DataType::INT32 => (i32::MIN.into(), i32::MAX.into()),
-        DataType::INT16 => (i16::MIN.into(), i16::MAX.into()),
-        DataType::INT8 => (i8::MIN.into(), i8::MAX.into()),
-        DataType::UINT64 => (0, i64::MAX),
-        DataType::UINT32 => (0, u32::MAX.into()),
-        DataType::UINT16 => (0, u16::MAX.into()),
-        DataType::UINT8 => (0, u8::MAX.into()),
-        DataType::BOOL => {
-            let truth: Vec<i64> = match elements {
-                Elements::Float(values) => values.iter().map(|&v| i64::from(v != 0.0)).collect(),
-                Elements::Int(values) => values.iter().map(|&v| i64::from(v != 0)).collect(),
-            };
-            return Ok(Elements::Int(truth));
-        }
-        other => return Err(format!("casts to {other:?} are not supported")),
-    };
+    if to == DataType::BOOL {
+        let truth: Vec<i64> = match elements {
+            Elements::Float(values) => values.iter().map(|&v| i64::from(v != 0.0)).collect(),
+            Elements::Int(values) => values.iter().map(|&v| i64::from(v != 0)).collect(),
+        };
+        return Ok(Elements::Int(truth));
+    }
+    let [low, high] = integer_limits(to).ok_or_else(|| format!("casts to {to:?} are not supported"))?;
     let truncated = |v: f32| v.is_finite().then(|| v.trunc() as i64).filter(|&t| t as f32 == v.trunc());
     let values: Option<Vec<i64>> = match elements {
         Elements::Float(values) => values.iter().map(|&v| truncated(v)).collect(),

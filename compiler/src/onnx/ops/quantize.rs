@@ -6,13 +6,16 @@
 //! a Relu, and saturation is that Relu. Ends that no calibration image reaches go when the network
 //! is compiled.
 
-use fhec_ir::nn::{Activation, Op, signs};
+use fhec_ir::entity::Value;
+use fhec_ir::func::Func;
+use fhec_ir::nn::{Activation, Nn, Op, signs};
 use fhec_ir::tensor::Tensor;
 use onnx_protobuf::tensor_proto::DataType;
 
 use super::super::error::ImportError;
 use super::super::literal::{Elements, Literal, Operand};
 use super::super::node::{Node, constant, scalar};
+use super::super::tensor::integer_limits;
 use super::{conv, linear, pool, softmax};
 
 type Outputs = Result<Vec<Operand>, ImportError>;
@@ -112,6 +115,14 @@ impl Code {
         let not_negative =
             matches!(&real, Operand::Variable(x) if signs::not_negative(&node.emitter.func)[x.index()]);
         let low = if not_negative && low <= 0.0 { f64::NEG_INFINITY } else { low };
+        // Probabilities end at 1, codes for them often one step before. As they are not rounded to
+        // steps, that one is left out, too: a softmax at the end stays the last op.
+        if low == f64::NEG_INFINITY
+            && high + f64::from(scale) >= 1.0
+            && matches!(&real, Operand::Variable(x) if is_probability(&node.emitter.func, *x))
+        {
+            return Ok(real);
+        }
         node.activation(&real, Activation::clip(low, high))
     }
 
@@ -133,15 +144,19 @@ impl Code {
     }
 }
 
-/// Least and largest number of a type.
-fn limits(ty: DataType) -> [f32; 2] {
-    match ty {
-        DataType::INT8 => [-128.0, 127.0],
-        DataType::UINT16 => [0.0, 65535.0],
-        DataType::INT16 => [-32768.0, 32767.0],
-        DataType::INT32 => [i32::MIN as f32, i32::MAX as f32],
-        _ => [0.0, 255.0],
+/// Whether the numbers are between 0 and 1 by how they are made.
+fn is_probability(func: &Func<Nn>, mut value: Value) -> bool {
+    loop {
+        match func.ops().iter().rev().find(|data| data.result == value).map(|data| &data.op) {
+            Some(Op::Reshape { x, .. } | Op::Transpose { x, .. }) => value = *x,
+            op => return matches!(op, Some(Op::Softmax { .. })),
+        }
     }
+}
+
+/// Least and largest code of a type; codes of 8 bits without a sign are what others are.
+fn limits(ty: DataType) -> [f32; 2] {
+    integer_limits(ty).unwrap_or([0, 255]).map(|limit| limit as f32)
 }
 
 fn operand(tensor: &Tensor) -> Operand {

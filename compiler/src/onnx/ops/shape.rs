@@ -11,8 +11,16 @@ pub(super) fn reshape(node: &mut Node<'_>) -> Outputs {
     let from = node.shape_of(&x);
     let target = node.ints(1, "shape")?;
     let literal_zero = node.flag("allowzero", false)?;
-    let shape = resolve(&from, &target, literal_zero).map_err(|reason| node.invalid(reason))?;
-    Ok(vec![node.reshape(&x, shape)?])
+    let shape = resolve(&from, &target, literal_zero);
+    // Exporters write the batch they were run with into targets, too.
+    let shape = shape.or_else(|misfit| match (&target[..], node.emitter.batch) {
+        ([first, rest @ ..], Some([declared, given])) if *first == declared as i64 => {
+            let target = [&[given as i64], rest].concat();
+            resolve(&from, &target, literal_zero).map_err(|_| misfit)
+        }
+        _ => Err(misfit),
+    });
+    Ok(vec![node.reshape(&x, shape.map_err(|reason| node.invalid(reason))?)?])
 }
 
 /// What `target` means for an operand of shape `from`: 0 copies a dimension, -1 is whatever

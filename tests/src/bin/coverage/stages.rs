@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fhec_compiler::build::{self, Calibration, Request};
+use fhec_compiler::data::ImageArray;
 use fhec_compiler::onnx::{self, ImportOptions};
 use fhec_compiler::simulator::Simulator;
 use fhec_ir::interp;
@@ -18,6 +19,9 @@ use crate::case::{Case, array};
 
 /// Inputs that are rehearsed.
 const REHEARSED: usize = 8;
+
+/// Outputs below this are none: errors are absolute then.
+const LEAST_OUTPUT: f64 = 1e-12;
 
 /// How far a model went. An absent number: it did not get there.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -56,6 +60,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Inputs of the class that was expected, of how many, where the output is a list of classes.
+    pub fn class_counts(&self) -> Option<(usize, usize)> {
+        self.classes.filter(|_| self.is_class_list)
+    }
+
     pub fn line(&self) -> String {
         serde_json::to_string(self).expect("numbers and words are JSON")
     }
@@ -83,7 +92,7 @@ pub fn run(case: &Case, limits: Limits, show: &mut dyn FnMut(&Row)) {
     show(&row);
 }
 
-fn stages(case: &Case, limits: Limits, row: &mut Row, show: &mut dyn FnMut(&Row)) -> Result<(), String> {
+fn stages(case: &Case, asked: Limits, row: &mut Row, show: &mut dyn FnMut(&Row)) -> Result<(), String> {
     let (inputs, expected) = (array(&case.inputs), array(&case.expected));
     let mut options = ImportOptions::default();
     let mut imported = onnx::import(&case.model);
@@ -109,15 +118,18 @@ fn stages(case: &Case, limits: Limits, row: &mut Row, show: &mut dyn FnMut(&Row)
     }
     let shapes: Vec<Vec<usize>> =
         imported.func.inputs().iter().map(|&input| imported.func.ty(input).shape.clone()).collect();
+    let limits = imported.input_limits.first().copied().flatten();
     let samples = match (&inputs, &shapes[..]) {
-        (Ok(inputs), [shape]) => samples(inputs, shape),
+        (Ok(inputs), [shape]) => samples(&within(inputs, limits), shape),
         _ => Vec::new(),
     };
     let answers = match &expected {
         Ok(expected) if !samples.is_empty() => parts(expected, samples.len()),
         _ => Vec::new(),
     };
-    let largest = answers.iter().flatten().fold(0.0f64, |m, x| m.max(f64::from(x.abs()))).max(1e-12);
+    let largest = answers.iter().flatten().fold(0.0f64, |m, x| m.max(f64::from(x.abs())));
+    // Errors are relative, of nothing to what a program of real numbers tells from it.
+    let largest = if largest < LEAST_OUTPUT { 1.0 } else { largest };
     let mut worst = None;
     for (sample, expected) in samples.iter().zip(&answers).take(REHEARSED) {
         let found = interp::nn::run(&imported.func, std::slice::from_ref(sample)).map_err(in_words)?;
@@ -128,7 +140,14 @@ fn stages(case: &Case, limits: Limits, row: &mut Row, show: &mut dyn FnMut(&Row)
     show(row);
 
     let start = Instant::now();
-    let program = compile(&case.model, &case.calibration, options, limits)?;
+    let calibration = match limits {
+        Some(_) => {
+            let inputs = within(&array(&case.calibration)?, limits);
+            Calibration::Array(ImageArray::values(inputs.shape().to_vec(), inputs.data().to_vec()))
+        }
+        None => Calibration::Images(case.calibration.clone()),
+    };
+    let program = compile(&case.model, calibration, options, asked)?;
     row.compile_seconds = Some(start.elapsed().as_secs_f64());
     let plan = &program.plan;
     let gib = plan.predicted_peak_bytes as f64 / (1u64 << 30) as f64;
@@ -149,8 +168,8 @@ fn stages(case: &Case, limits: Limits, row: &mut Row, show: &mut dyn FnMut(&Row)
     row.classes = (of > 0).then_some((same, of));
     show(row);
 
-    if program.plan.predicted_seconds < limits.seconds
-        && gib < limits.gib
+    if program.plan.predicted_seconds < asked.seconds
+        && gib < asked.gib
         && let (Some(sample), Some(expected)) = (samples.first(), answers.first())
     {
         let start = Instant::now();
@@ -173,14 +192,14 @@ fn stages(case: &Case, limits: Limits, row: &mut Row, show: &mut dyn FnMut(&Row)
 
 fn compile(
     model: &Path,
-    calibration: &Path,
+    calibration: Calibration,
     import: ImportOptions,
     limits: Limits,
 ) -> Result<Arc<Program>, String> {
     let max_ram = limits.asked.then(|| ByteSize((limits.gib * f64::from(1 << 30)) as u64));
     let request = Request {
         options: CompileOptions { max_ram, ..CompileOptions::default() },
-        calibration: Calibration::Images(calibration.into()),
+        calibration,
         import,
         notes: Vec::new(),
     };
@@ -208,6 +227,15 @@ fn samples(inputs: &Tensor, shape: &[usize]) -> Vec<Tensor> {
     let each: usize = shape.iter().product();
     let tensor = |chunk: &[f32]| Tensor::new(shape.to_vec(), chunk).ok();
     if each == 0 { Vec::new() } else { inputs.data().chunks_exact(each).filter_map(tensor).collect() }
+}
+
+/// The numbers of an array in the limits of an input of integers, as whoever made the expected
+/// outputs gave them to the model.
+fn within(inputs: &Tensor, limits: Option<[i64; 2]>) -> Tensor {
+    let Some([low, high]) = limits.map(|limits| limits.map(|limit| limit as f32)) else {
+        return inputs.clone();
+    };
+    Tensor::from_fn(inputs.shape(), |index| inputs.data()[index].clamp(low, high))
 }
 
 /// The numbers of an array in as many equal parts.

@@ -14,13 +14,13 @@ makes this page:
 
     cargo run --release -p fhec-tests --bin coverage -- CASES --encrypt 10 -o docs/coverage.md
 
-Errors are relative to the largest expected output, of eight inputs. *Clear* is the imported
-network in the clear, *simulated* the compiled program with modelled noise, *encrypted* one real run
-with its keys. Options are the defaults (128 bits); programs are fitted to the calibration inputs of
-the case, often a few dozen, which is what most errors come from. A model that is not done after the
-time it is given (`--seconds`) is counted by the stage it reached. Where outputs are no list of
-classes the column *classes* means little. A quantised model is read as the network of real numbers
-that it stands for, so it differs in the clear from the rounded answers that are expected.
+Errors are relative to the largest expected output, of eight inputs; where all outputs are 0 they
+are absolute. *Clear* is the imported network in the clear, *simulated* the compiled program with
+modelled noise, *encrypted* one real run with its keys. Options are the defaults (128 bits);
+programs are fitted to the calibration inputs of the case, often a few dozen, which is what most
+errors come from. A model that is not done after the time it is given (`--seconds`) is counted by
+the stage it reached. A quantised model is read as the network of real numbers that it stands for,
+so it differs in the clear from the rounded answers that are expected.
 ";
 
 /// The heading of the section on kinds, which stands at the end of the page.
@@ -83,22 +83,46 @@ fn before_kinds(page: &str) -> &str {
 
 /// The page of all rows and of cases `without` inputs; `note` says where and when they were made.
 pub fn page(cases: &Path, note: &str, rows: &[(Case, Row)], without: &[Case]) -> String {
-    let count = |keep: &dyn Fn(&Row) -> bool| rows.iter().filter(|(_, row)| keep(row)).count();
+    let folder = |case: &Case| {
+        let path = case.model.strip_prefix(cases).unwrap_or(&case.model);
+        path.iter().next().map(|first| first.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    let mut folders: Vec<String> = rows.iter().map(|(case, _)| folder(case)).collect();
+    folders.sort();
+    folders.dedup();
     let mut text = format!("{HEAD}\n");
     if !note.is_empty() {
         let _ = writeln!(text, "{note}\n");
     }
-    let _ = writeln!(text, "| of {} models | |\n|---|---|", rows.len());
-    for (what, number) in [
-        ("imported", count(&|row| row.imported)),
-        ("equal to onnxruntime in the clear (2^-13)", count(&|row| row.clear.is_some_and(|e| e < 1.3e-4))),
-        ("another answer in the clear", count(&|row| row.clear.is_some_and(|e| e >= 1.3e-4))),
-        ("compiled", count(&|row| row.plan.is_some())),
-        ("simulated with every class as expected", count(&|row| row.classes.is_some_and(|(a, b)| a == b))),
-        ("encrypted and accepted", count(&|row| row.encrypted.is_some() && !row.refused)),
-        ("encrypted and refused", count(&|row| row.refused)),
+    let counts = |keep: &dyn Fn(&Row) -> bool| {
+        let of_folder = |name: &String| {
+            let kept = rows.iter().filter(|(case, row)| folder(case) == *name && keep(row));
+            kept.count().to_string()
+        };
+        let all = rows.iter().filter(|(_, row)| keep(row)).count();
+        [vec![all.to_string()], folders.iter().map(of_folder).collect()].concat().join(" | ")
+    };
+    let _ = writeln!(text, "| | all | {} |\n|---|{}", folders.join(" | "), "---|".repeat(folders.len() + 1));
+    for (what, numbers) in [
+        ("models", counts(&|_| true)),
+        ("imported", counts(&|row| row.imported)),
+        ("equal to onnxruntime in the clear (2^-13)", counts(&|row| row.clear.is_some_and(|e| e < 1.3e-4))),
+        ("another answer in the clear", counts(&|row| row.clear.is_some_and(|e| e >= 1.3e-4))),
+        ("compiled", counts(&|row| row.plan.is_some())),
+        ("simulated", counts(&|row| row.simulated.is_some())),
+        (
+            "simulated within 2 % of the largest output",
+            counts(&|row| row.simulated.is_some_and(|e| e < 0.02)),
+        ),
+        ("simulated lists of classes", counts(&|row| row.class_counts().is_some())),
+        (
+            "of these, with every class as expected",
+            counts(&|row| row.class_counts().is_some_and(|(a, b)| a == b)),
+        ),
+        ("encrypted and accepted", counts(&|row| row.encrypted.is_some() && !row.refused)),
+        ("encrypted and refused", counts(&|row| row.refused)),
     ] {
-        let _ = writeln!(text, "| {what} | {number} |");
+        let _ = writeln!(text, "| {what} | {numbers} |");
     }
     let _ = writeln!(
         text,
@@ -110,7 +134,7 @@ pub fn page(cases: &Path, note: &str, rows: &[(Case, Row)], without: &[Case]) ->
         let plan = row.plan.map_or("| | | ".to_string(), |(log_n, boots, s, gib)| {
             format!("2^{log_n} | {boots} | {s:.1} | {gib:.1}")
         });
-        let classes = row.classes.map_or(String::new(), |(a, b)| format!("{a}/{b}"));
+        let classes = row.class_counts().map_or(String::new(), |(a, b)| format!("{a}/{b}"));
         let overflow = if row.overflows > 0 { " overflow" } else { "" };
         let refused = if row.refused { " refused" } else { "" };
         let ended = row.error.iter().chain(&row.stopped).cloned().collect::<Vec<_>>().join("; ");
