@@ -16,6 +16,7 @@
 //! at 10 to 20 limbs; the result hardly depends on these numbers).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::params::Params;
 use crate::polynomial::Polynomial;
@@ -64,6 +65,8 @@ pub struct OpCounts {
     pub relinearizations: usize,
     /// Rescalings of ciphertexts of size 2.
     pub rescales: usize,
+    /// Basis elements times coefficients, in sums.
+    pub terms: usize,
 }
 
 /// Evaluation scheme of one polynomial.
@@ -93,24 +96,10 @@ impl PolynomialShape {
             return PolynomialShape { basis: Vec::new(), root: Node { products: Vec::new(), terms }, depth };
         };
         let support = Support::of(coefficients);
-        let mut best: Option<(u32, PolynomialShape)> = None;
-        for indices in candidate_bases(polynomial.degree(), depth) {
-            let mut search = Search { basis: &indices, memo: HashMap::new() };
-            if search.node_cost(&support, steps).is_none() {
-                continue;
-            }
-            let root = search.build(coefficients.to_vec(), steps);
-            let basis = needed_basis(&root, &indices);
-            let shape = PolynomialShape { basis, root, depth };
-            let counts = shape.counts();
-            let cost = PRODUCT * counts.products as u32
-                + RESCALE * counts.rescales as u32
-                + RELINEARIZE * counts.relinearizations as u32;
-            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                best = Some((cost, shape));
-            }
-        }
-        best.map(|(_, shape)| shape).expect("splitting by powers of two alone always succeeds")
+        let indices = cheapest_basis(&support, polynomial.degree(), depth);
+        let root = Search::new(&indices, &support, steps).build(support, coefficients.to_vec(), steps);
+        let basis = needed_basis(&root, &indices);
+        PolynomialShape { basis, root, depth }
     }
 
     /// Operations in all.
@@ -119,6 +108,7 @@ impl PolynomialShape {
             products: sum.products + c.products,
             relinearizations: sum.relinearizations + c.relinearizations,
             rescales: sum.rescales + c.rescales,
+            terms: sum.terms + c.terms,
         })
     }
 
@@ -136,6 +126,7 @@ impl PolynomialShape {
             counts[depth].products += node.products.len();
             counts[depth].relinearizations += usize::from(!node.products.is_empty());
             counts[depth].rescales += 1;
+            counts[depth].terms += node.terms.iter().filter(|&&(k, _)| k > 0).count();
             for product in &node.products {
                 visit(&product.quotient, depth - 1, counts);
             }
@@ -203,6 +194,51 @@ fn candidate_bases(degree: usize, depth: u32) -> BTreeSet<BTreeSet<usize>> {
     candidates
 }
 
+/// Bases by support and depth: a network has dozens of polynomials of a few kinds, and a search for
+/// one of degree 511 takes a third of a second.
+static BASES: Mutex<BTreeMap<(Support, u32), Arc<BTreeSet<usize>>>> = Mutex::new(BTreeMap::new());
+
+/// So many kinds are remembered: files may hold any number.
+const MOST_BASES: usize = 1 << 10;
+
+/// The basis of the cheapest scheme for polynomials with coefficients of these degrees, whatever
+/// they are: what cancels by chance is not looked at, so all of one kind have one basis.
+fn cheapest_basis(support: &Support, degree: usize, depth: u32) -> Arc<BTreeSet<usize>> {
+    let key = (support.clone(), depth);
+    // A panic leaves a map of whole entries.
+    let bases = || BASES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = bases().get(&key) {
+        return known.clone();
+    }
+    let steps = depth - 1;
+    let mut coefficients = vec![0.0; degree + 1];
+    support.iter().for_each(|k| coefficients[k] = 1.0 + (k as f64 + 1.0).sqrt().fract());
+    let mut best: Option<(u32, BTreeSet<usize>)> = None;
+    for indices in candidate_bases(degree, depth) {
+        let mut search = Search::new(&indices, support, steps);
+        if search.node_cost(support, steps).is_none() {
+            continue;
+        }
+        let root = search.build(support.clone(), coefficients.clone(), steps);
+        let basis = needed_basis(&root, &indices);
+        let counts = PolynomialShape { basis, root, depth }.counts();
+        let cost = PRODUCT * counts.products as u32
+            + RESCALE * counts.rescales as u32
+            + RELINEARIZE * counts.relinearizations as u32;
+        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+            best = Some((cost, indices));
+        }
+    }
+    let (_, indices) = best.expect("splitting by powers of two alone always succeeds");
+    let indices = Arc::new(indices);
+    let mut bases = bases();
+    if bases.len() >= MOST_BASES {
+        bases.clear();
+    }
+    bases.insert(key, indices.clone());
+    indices
+}
+
 fn insert_closed(basis: &mut BTreeSet<usize>, index: usize) {
     if index > 1 && factors(basis, index).is_none() {
         insert_closed(basis, index / 2);
@@ -242,7 +278,7 @@ fn needed_basis(root: &Node, indices: &BTreeSet<usize>) -> Vec<BasisElement> {
 }
 
 /// Set of degrees with a coefficient, as bits.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Support(Vec<u64>);
 
 impl Support {
@@ -260,13 +296,21 @@ impl Support {
         self.0[k / 64] &= !(1 << (k % 64));
     }
 
+    fn has(&self, k: usize) -> bool {
+        self.0.get(k / 64).is_some_and(|word| word >> (k % 64) & 1 == 1)
+    }
+
+    fn is_within(&self, other: &Support) -> bool {
+        self.0.iter().zip(&other.0).all(|(own, other)| own & !other == 0)
+    }
+
     fn top(&self) -> Option<usize> {
         let word = self.0.iter().rposition(|&word| word != 0)?;
         Some(64 * word + 63 - self.0[word].leading_zeros() as usize)
     }
 
     fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..64 * self.0.len()).filter(|k| self.0[k / 64] >> (k % 64) & 1 == 1)
+        (0..64 * self.0.len()).filter(|&k| self.has(k))
     }
 
     /// Supports of quotient and remainder of the division by `T_giant`, without cancellation.
@@ -312,16 +356,26 @@ enum Step {
 /// Dynamic programming over `(support, level)` for one basis.
 struct Search<'a> {
     basis: &'a BTreeSet<usize>,
+    /// By depth: the elements that are there, and 0, the constant.
+    ready: Vec<Support>,
     memo: HashMap<(Support, u32), Option<(u32, Step)>>,
 }
 
-impl Search<'_> {
-    fn ready(&self, k: usize, depth: u32) -> bool {
-        k == 0 || self.basis.contains(&k) && basis_depth(k) <= depth
+impl<'a> Search<'a> {
+    /// For nodes of coefficients no higher than `support` has, up to `steps` levels below the
+    /// operand.
+    fn new(basis: &'a BTreeSet<usize>, support: &Support, steps: u32) -> Self {
+        let at = |depth: u32| {
+            let mut ready = Support(vec![0; support.0.len()]);
+            let there = basis.iter().filter(|&&k| k / 64 < support.0.len() && basis_depth(k) <= depth);
+            there.chain([&0]).for_each(|&k| ready.insert(k));
+            ready
+        };
+        Search { basis, ready: (0..=steps).map(at).collect(), memo: HashMap::new() }
     }
 
     fn is_leaf(&self, support: &Support, depth: u32) -> bool {
-        support.iter().all(|k| self.ready(k, depth))
+        support.is_within(&self.ready[depth as usize])
     }
 
     /// Cost of a node summed up `depth` levels below the operand, rescaling included.
@@ -348,7 +402,7 @@ impl Search<'_> {
                 best = Some((cost, step));
             }
         };
-        if self.ready(top, depth) {
+        if self.ready[depth as usize].has(top) {
             let mut rest = support.clone();
             rest.remove(top);
             offer(self.content(&rest, depth).map(|(cost, _)| cost), Step::Peel);
@@ -372,10 +426,10 @@ impl Search<'_> {
         best
     }
 
-    fn build(&mut self, mut coefficients: Vec<f64>, depth: u32) -> Node {
+    /// The node of these coefficients. Decisions follow the support, as the search did, whatever
+    /// cancels.
+    fn build(&mut self, mut support: Support, mut coefficients: Vec<f64>, depth: u32) -> Node {
         let mut node = Node::default();
-        // Decisions follow the support without cancellation, as the search did.
-        let mut support = Support::of(&coefficients);
         loop {
             let (_, step) = self.content(&support, depth).expect("only feasible nodes are built");
             match step {
@@ -387,9 +441,10 @@ impl Search<'_> {
                 }
                 Step::Split(giant) => {
                     let (quotient, rest) = divide(coefficients, giant);
-                    (_, support) = support.divide(giant);
-                    node.products.push(Product { giant, quotient: self.build(quotient, depth - 1) });
-                    coefficients = rest;
+                    let (quotient_support, rest_support) = support.divide(giant);
+                    let quotient = self.build(quotient_support, quotient, depth - 1);
+                    node.products.push(Product { giant, quotient });
+                    (support, coefficients) = (rest_support, rest);
                 }
             }
         }
@@ -472,7 +527,9 @@ mod tests {
         ];
         for (degree, [products, relinearizations, rescales], literature) in expected {
             let counts = PolynomialShape::new(&polynomial(degree, |k| k % 2 == 1)).counts();
-            assert_eq!(counts, OpCounts { products, relinearizations, rescales }, "degree {degree}");
+            let terms = counts.terms;
+            assert_eq!(counts, OpCounts { products, relinearizations, rescales, terms }, "degree {degree}");
+            assert!((1..=degree.div_ceil(2)).contains(&terms), "degree {degree}: {terms} terms");
             assert!(relinearizations <= literature && (degree < 7 || relinearizations < literature));
         }
     }
