@@ -33,7 +33,7 @@ use super::{
     calibrate::{Range, Ranges},
     fit_activations::{Fit, Fits},
     scaling::{Scaling, activation_bound, is_activation},
-    softmax::SoftmaxNames,
+    softmax::{Scheme, SoftmaxNames},
 };
 use crate::{
     approximation::{
@@ -254,7 +254,16 @@ impl Pass<'_> {
                 }
                 self.function(function, operand, domain, target, self.ranges.widened(x), result)
             }
-            Op::Softmax { .. } => self.softmax(operand, domain, target, result),
+            Op::Softmax { .. } => {
+                // Logits at the end have no range that everybody's pictures keep.
+                let is_inside = !self.old.outputs().contains(&result) && self.ranges.measured(x);
+                let classes = self.old.ty(result).shape.iter().product();
+                let scheme = match is_inside {
+                    true => Scheme::of_range(self.ranges.widened(x), classes),
+                    false => Scheme::PUBLISHED,
+                };
+                self.softmax(operand, domain, target, scheme, result)
+            }
             other => Err(malformed(format!("{} is no activation", other.mnemonic()))),
         }
     }

@@ -11,6 +11,10 @@
 //!   ten classes and operands of mean 0 makes `y` at least 10^-3 and the error at most 3 10^-4, the
 //!   same for all classes.
 //!
+//! That is made for logits of any network. In the middle of a network whose operands were measured,
+//! a [`Scheme`] follows from their range: `exp(z - c)`, so that no sum leaves (0, 1], and as many
+//! rounds as the smallest sum needs.
+//!
 //! The paper divides its logits by 64 before the polynomial and squares four times: a softmax of
 //! the logits over [`TEMPERATURE`], which [`append_softmax`] adds to a network, so that the plain
 //! network is the same function.
@@ -25,6 +29,7 @@ use fhec_ir::polynomial::Polynomial;
 use fhec_ir::record_attr;
 use fhec_ir::tensor::Tensor;
 
+use super::calibrate::Range;
 use crate::approximation::ApproximationError;
 use crate::approximation::chebyshev::interpolant;
 
@@ -44,6 +49,55 @@ pub const OPERAND_BOUND: f64 = 16.0;
 pub const MAX_OPERAND_BOUND: f64 = 64.0;
 /// What logits are divided by in the softmax that is added to a network.
 pub const TEMPERATURE: f64 = 4.0;
+
+/// What a softmax under encryption is made of, beside its polynomial.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scheme {
+    /// What is subtracted from the operand.
+    pub shift: f64,
+    /// The largest exponential, shifted.
+    pub largest_exponential: f64,
+    /// What the sum of exponentials is multiplied by: then it is in (0, 2).
+    pub sum_scale: f64,
+    /// Rounds of the iteration for the inverse.
+    pub rounds: usize,
+    /// Largest inverse of the scaled sum that is expected.
+    pub inverse_bound: f64,
+}
+
+impl Scheme {
+    /// That of arXiv 2106.07229.
+    pub const PUBLISHED: Scheme = Scheme {
+        shift: 0.0,
+        largest_exponential: 2.0 / SUM_SCALE,
+        sum_scale: SUM_SCALE,
+        rounds: ITERATIONS,
+        inverse_bound: INVERSE_BOUND,
+    };
+
+    /// That of `classes` operands within `range`, whose mean is not below 0, or where most of the
+    /// range is below, not below its middle.
+    pub fn of_range(range: Range, classes: usize) -> Scheme {
+        // All of them as large as any: a sum of 1. Up to 2, beyond the range, it is still inverted.
+        let shift = range.max + (classes as f64).ln();
+        let mean = range.min.max(((range.min + range.max) / 2.0).min(0.0));
+        let smallest_sum = classes as f64 * (mean - shift).exp();
+        // Then the error of the inverse, `(1 - y)^(2^(rounds + 1))`, is below 2^-10.
+        let rounds = ((7.0 / smallest_sum).log2().ceil() - 1.0).clamp(FEWEST_ROUNDS, MOST_ROUNDS);
+        Scheme {
+            shift,
+            largest_exponential: (range.max - shift).exp(),
+            sum_scale: 1.0,
+            rounds: rounds as usize,
+            inverse_bound: (2.0 / smallest_sum).min((rounds + 1.0).exp2()),
+        }
+    }
+}
+
+/// Rounds of the iteration for the inverse where the range of operands says how many it takes.
+const FEWEST_ROUNDS: f64 = 2.0;
+/// Sums so small that they need more are inverted to less than they should be.
+const MOST_ROUNDS: f64 = 16.0;
 
 /// Names of the values that a softmax under encryption begins, goes through and ends with: `meta
 /// softmax` of a program.
@@ -178,6 +232,48 @@ pub fn is_row(shape: &[usize]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The iteration, as the circuit does it, on lists of the range: exact to 2^-9 where their mean
+    /// is what was assumed, and no sum leaves (0, 2), so nothing grows without bound.
+    #[test]
+    fn schemes_of_ranges_invert_every_sum() {
+        let ranges =
+            [(-1.0, 3.5), (-8.0, 8.0), (2.0, 5.0), (-12.0, 1.0), (-0.1, 0.1), (-3.0, -1.0), (0.0, 14.0)];
+        for (min, max) in ranges {
+            for classes in [2, 3, 10, 100] {
+                let scheme = Scheme::of_range(Range::new(min, max), classes);
+                assert!((2.0..=16.0).contains(&(scheme.rounds as f64)));
+                for one in 0..=4 {
+                    // One is the largest, or between; the others are equal.
+                    let first = min + (max - min) * f64::from(one) / 4.0;
+                    for other in [min, (min + max) / 2.0, max] {
+                        let z: Vec<f64> = (0..classes).map(|i| if i == 0 { first } else { other }).collect();
+                        let e: Vec<f64> = z.iter().map(|z| (z - scheme.shift).exp()).collect();
+                        assert!(e.iter().all(|&e| e <= scheme.largest_exponential * (1.0 + 1e-12)));
+                        let y = scheme.sum_scale * e.iter().sum::<f64>();
+                        assert!(y > 0.0 && y <= 1.0 + 1e-12, "{y}");
+                        let (mut a, mut b) = (2.0 - y, 1.0 - y);
+                        for _ in 0..scheme.rounds {
+                            b *= b;
+                            a += a * b;
+                        }
+                        assert!(
+                            a <= scheme.inverse_bound * 1.01 || y < 2.0 / scheme.inverse_bound,
+                            "{a} {scheme:?}"
+                        );
+                        let mean = z.iter().sum::<f64>() / classes as f64;
+                        if mean >= min.max(((min + max) / 2.0).min(0.0)) && scheme.rounds < 16 {
+                            assert!(
+                                (a * y - 1.0).abs() < 2f64.powi(-9),
+                                "[{min}, {max}] {classes} {z:?}: {}",
+                                a * y
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_polynomial_is_the_least_squares_one() {
