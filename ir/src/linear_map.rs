@@ -14,6 +14,7 @@ mod text_form;
 use std::collections::BTreeMap;
 
 pub use self::plain_tensor::PlainTensor;
+pub use self::regular::CONSTANT_ROWS;
 use crate::entity::Const;
 use crate::layout::{Layout, Place};
 use crate::nn::infer;

@@ -14,6 +14,10 @@ use super::{Beside, Diagonals, LinearKind, LinearMap};
 use crate::layout::Layout;
 use crate::tensor::ConstPool;
 
+/// Results of a map of constants that are summed up together: operands come from memory once for
+/// all of them.
+pub const CONSTANT_ROWS: usize = 8;
+
 impl LinearMap {
     /// Why this map cannot be [`LinearMap::regular`]: the layouts do not repeat alike, or their
     /// planes have no borders as wide as the taps reach.
@@ -62,6 +66,13 @@ impl LinearMap {
             [1, columns] => columns.max(2),
             [rows, _] => rows * self.output.plane[1],
         }
+    }
+
+    /// Whether all diagonals are constants and nothing is rotated: of maps of every slot by itself,
+    /// and of regular maps of one channel per vector whose tap does not leave its pixel.
+    pub fn is_of_constants(&self, consts: &ConstPool) -> bool {
+        let channels = [&self.input, &self.output].map(|layout| layout.gap);
+        self.is_slotwise() || self.regular.is_some() && channels == [[1; 2]; 2] && !self.leaves_sums(consts)
     }
 
     /// What the result of a regular map with [`Beside::Zeros`] is multiplied by, slot by slot of a

@@ -85,8 +85,7 @@ impl LinearPrices {
         let [extended, chain] = self.diagonal[log_gap.min(self.diagonal.len() - 1)];
         let diagonals = counts.diagonals as f64;
         if period == 1 {
-            // Constants: products of residues, and nothing else.
-            return self.constant * diagonals;
+            return self.constants(counts);
         }
         let double =
             self.baby * counts.babies as f64 + self.giant * counts.giants as f64 + extended * diagonals;
@@ -100,8 +99,16 @@ impl LinearPrices {
 }
 
 impl LinearPrices {
+    /// Seconds of a map of constants with these counts: products of residues, and nothing else.
+    fn constants(&self, counts: &LinearCounts) -> f64 {
+        self.constant * counts.diagonals as f64
+    }
+
     /// Seconds of `map` with these counts, the mask of a regular one included.
     pub fn of_map(&self, map: &LinearMap, consts: &ConstPool, counts: &LinearCounts) -> f64 {
+        if map.is_of_constants(consts) {
+            return self.constants(counts);
+        }
         let masks = if map.is_masked(consts) { counts.outputs } else { 0 };
         self.seconds(counts, map.diagonal_period(consts)) + self.mask * masks as f64
     }

@@ -28,7 +28,7 @@ pub fn live_bytes(func: &Func<Ckks>, costs: &OpCosts, shapes: &mut CircuitShapes
     // Sums of constants are rescaled one by one: all of them are never there.
     let rescaled_at_once = |data: &OpData<Ckks>, next: Option<&OpData<Ckks>>| {
         let next = next.filter(|next| matches!(next.op, Op::Rescale { x } if x == data.result))?;
-        let constants = matches!(&data.op, Op::LinearMap { map, .. } if map.is_slotwise());
+        let constants = matches!(&data.op, Op::LinearMap { map, .. } if map.is_of_constants(&func.consts));
         (constants && use_counts[data.result.index()] == 1).then_some(next.result)
     };
     let mut summed = None;

@@ -5,7 +5,7 @@ use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::diagonal::{self, Hoisting, MapCounts, WORKING_BYTES};
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, OpData, StageOp};
-use fhec_ir::linear_map::LinearMap;
+use fhec_ir::linear_map::{CONSTANT_ROWS, LinearMap};
 use fhec_ir::packed::{self, Packed};
 use fhec_ir::packing::residue_bits;
 use fhec_ir::params::Params;
@@ -132,6 +132,7 @@ impl<'a> OpCosts<'a> {
             count.products as f64 * (self.at(OpKind::Mul, level, 2) + self.at(OpKind::Add, level, 3))
                 + count.relinearizations as f64 * self.key_switch(level)
                 + count.rescales as f64 * self.rescale(level, 2)
+                + count.terms as f64 * self.costs.constant_product(self.ring(level), self.limbs(level))
         };
         let copies = shape.copies(self.params, level).into_iter();
         let copies: f64 = copies.map(|(_, to)| self.rescale(to + 1, 2)).sum();
@@ -330,9 +331,10 @@ impl<'a> OpCosts<'a> {
         // Digits of one polynomial over all primes.
         let digits = self.params.digits(x.level).len() as u64 * extended / 2;
         match &data.op {
-            // One sum per thread, replaced by its rescaled result.
-            Op::LinearMap { map, .. } if map.is_slotwise() => {
-                self.costs.threads as u64 * self.ring.ciphertext_bytes(2, limbs)
+            // A few sums, replaced by their rescaled results.
+            Op::LinearMap { map, .. } if map.is_of_constants(&func.consts) => {
+                let rows = map.output.vectors().min(CONSTANT_ROWS) as u64;
+                rows * self.ring.ciphertext_bytes(2, limbs)
             }
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = shapes.counts_at(map, &func.consts, *baby_step);
@@ -384,6 +386,8 @@ impl<'a> OpCosts<'a> {
         let Some(&operand) = data.op.operands().first() else { return 0 };
         let x = func.ty(operand);
         match &data.op {
+            // They are kept as numbers.
+            Op::LinearMap { map, .. } if map.is_of_constants(&func.consts) => 0,
             Op::LinearMap { map, baby_step, .. } => {
                 let counts = shapes.counts_at(map, &func.consts, *baby_step);
                 let (period, masked) = (map.diagonal_period(&func.consts), map.is_masked(&func.consts));

@@ -605,8 +605,9 @@ impl<'a> Search<'a> {
                 map.diagonal_period(consts),
                 &self.prices,
             );
-            let masks = if map.leaves_sums(consts) { counts.outputs as f64 * self.prices.mask } else { 0.0 };
-            let seconds = self.prices.seconds(&counts, map.diagonal_period(consts)) + masks;
+            // A mask of its own follows where the map has none.
+            let masks = if map.leaves_sums(consts) && !map.is_masked(consts) { counts.outputs } else { 0 };
+            let seconds = self.prices.of_map(&map, consts, &counts) + masks as f64 * self.prices.mask;
             return Price { fold: 1, regular: map.regular, seconds };
         }
         let rotations = map.rotations(consts);

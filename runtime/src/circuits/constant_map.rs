@@ -1,14 +1,16 @@
-//! Linear maps whose diagonals are constants: one pixel per ciphertext, nothing is rotated.
+//! Linear maps whose diagonals are constants: one pixel per ciphertext, or one channel and a tap of
+//! one pixel. Nothing is rotated.
 //!
 //! `y_o = sum_i w_(o, i) x_i` with numbers `w`, which cost one product of residues each and no
 //! transform. The general circuit ([`super::linear_transform`]) would decompose every operand.
 
-use fhec_ir::linear_map::LinearMap;
+use fhec_ir::linear_map::{CONSTANT_ROWS, LinearMap};
 use fhec_ir::scale::Scale;
 use fhec_ir::tensor::ConstPool;
 use num_bigint::BigInt;
 use rayon::prelude::*;
 
+use crate::ckks::eval::combine::Combination;
 use crate::ckks::{Evaluator, PlaintextScale};
 use crate::error::EvalError;
 use crate::rlwe::Ciphertext;
@@ -23,7 +25,7 @@ pub struct ConstantMap {
 impl ConstantMap {
     /// `map`, if all its diagonals are constants.
     pub fn of(map: &LinearMap, consts: &ConstPool) -> Option<Self> {
-        if !map.is_slotwise() {
+        if !map.is_of_constants(consts) {
             return None;
         }
         let mut rows = vec![Vec::new(); map.output.vectors()];
@@ -36,7 +38,7 @@ impl ConstantMap {
 
 impl Evaluator<'_> {
     /// The map on a bundle of canonical ciphertexts of one level; every result is put through
-    /// `then`, before the next is made on its thread.
+    /// `then`, a few at a time.
     ///
     /// *Level*: kept. *Scale*: `D_l` to `D_l^2`. *Size*: 2. *Cost*: a product of residues per
     /// constant and limb.
@@ -53,16 +55,22 @@ impl Evaluator<'_> {
         let (level, squared) = (first.level(), Scale::squared(first.level()));
         let ratio = PlaintextScale::Ratio { from: Scale::canonical(level), to: squared };
         let ratio = ratio.exact(self.context().params());
-        let sum = |row: &Vec<(usize, f64)>| {
+        let combination = |row: &Vec<(usize, f64)>| {
             let term = |&(input, constant): &(usize, f64)| {
                 Ok((&inputs[input], self.scaled_integer(constant, &ratio)?))
             };
-            let mut terms = row.iter().map(term).collect::<Result<Vec<_>, EvalError>>()?;
-            if terms.is_empty() {
-                terms.push((first, BigInt::ZERO));
+            let mut sources = row.iter().map(term).collect::<Result<Vec<_>, EvalError>>()?;
+            if sources.is_empty() {
+                sources.push((first, BigInt::ZERO));
             }
-            then(self.combine(level, squared, &terms, &BigInt::ZERO)?)
+            Ok(Combination { sources, constant: BigInt::ZERO })
         };
-        map.rows.par_iter().map(sum).collect()
+        let mut results = Vec::with_capacity(map.rows.len());
+        for rows in map.rows.chunks(CONSTANT_ROWS) {
+            let combinations = rows.iter().map(combination).collect::<Result<Vec<_>, EvalError>>()?;
+            let sums = self.combine_all(level, squared, &combinations)?;
+            results.extend(sums.into_par_iter().map(&then).collect::<Result<Vec<_>, EvalError>>()?);
+        }
+        Ok(results)
     }
 }

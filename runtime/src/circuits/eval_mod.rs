@@ -13,6 +13,7 @@ use fhec_ir::scale::{ExactScale, Level, Scale};
 use num_bigint::BigInt;
 
 use crate::ckks::Evaluator;
+use crate::ckks::eval::combine::Combination;
 use crate::error::EvalError;
 use crate::rlwe::Ciphertext;
 
@@ -98,8 +99,11 @@ impl Evaluator<'_> {
         let scale: &ExactScale = self.context().params().canonical_scale(level);
         let constant = self.scaled_integer(-square, &scale.mul(scale))?;
         let product = self.square_integers(c)?;
-        let doubled =
-            self.combine(level, Scale::squared(level), &[(&product, BigInt::from(2))], &constant)?;
+        let doubled = self.combine(
+            level,
+            Scale::squared(level),
+            &Combination { sources: vec![(&product, BigInt::from(2))], constant },
+        )?;
         self.relinearize_rescale(&doubled)
     }
 }

@@ -11,14 +11,16 @@
 //! ciphertexts here, slots with modelled errors in [`crate::exec`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use fhec_ir::params::Params;
-use fhec_ir::polynomial_shape::{BasisElement, Node, PolynomialShape, basis_depth};
+use fhec_ir::polynomial_shape::{BasisElement, Node, PolynomialShape, Product, basis_depth};
 use fhec_ir::scale::{ExactScale, Level, Scale};
 use num_bigint::BigUint;
 use num_traits::One;
 
 use crate::ckks::Evaluator;
+use crate::ckks::eval::combine::Combination;
 use crate::error::EvalError;
 use crate::parallel;
 use crate::rlwe::Ciphertext;
@@ -51,6 +53,12 @@ pub trait Arithmetic: Sync {
         constant: f64,
     ) -> Result<Self::Value, EvalError>;
 
+    /// [`Self::sum`] of each of several sums at one level, of much the same values.
+    fn sums(&self, level: Level, sums: &[Sum<'_, Self::Value>]) -> Result<Vec<Self::Value>, EvalError> {
+        let sum = |Sum { scale, terms, constant }: &Sum<'_, _>| self.sum(level, scale, terms, *constant);
+        parallel::map(sums, sum).into_iter().collect()
+    }
+
     /// Relinearises what needs it and rescales from `level` to the level below, where the scale is
     /// `scale`. The label is different for every rescaling of one polynomial, and the same in every
     /// evaluation.
@@ -73,6 +81,28 @@ pub struct Term<'a, V> {
     pub ratio: ExactScale,
 }
 
+/// A sum to be made.
+pub struct Sum<'a, V> {
+    /// Its scale.
+    pub scale: ExactScale,
+    /// At least one.
+    pub terms: Vec<Term<'a, V>>,
+    /// What is added.
+    pub constant: f64,
+}
+
+/// A node of the scheme, in its place in the chain.
+struct Place<'s> {
+    node: &'s Node,
+    /// Of the sum, before it is rescaled.
+    scale: ExactScale,
+    /// Of the result.
+    target: ExactScale,
+    label: u64,
+    /// Where the quotients are among the places one level up.
+    quotients: Range<usize>,
+}
+
 /// What copies of basis elements add to the elements' labels, per level: above all degrees of basis
 /// elements.
 const COPY: u64 = 1 << 12;
@@ -89,8 +119,8 @@ struct Scaled<V> {
 /// The polynomial of `shape` at `input`, a canonical value at `level`. The result is canonical,
 /// `shape.depth` levels lower.
 ///
-/// *Cost*: [`PolynomialShape::counts`]. Elements of equal depth, and quotients of one node, are
-/// computed side by side.
+/// *Cost*: [`PolynomialShape::counts`]. Elements of equal depth, and nodes of equal depth, are
+/// computed side by side: what nodes take of basis elements is read from memory once for all.
 ///
 /// # Errors
 /// [`EvalError::LevelTooLow`] if there are not enough levels, and those of the operations.
@@ -122,7 +152,7 @@ pub fn evaluate<A: Arithmetic>(
         walk.basis.extend(made.into_iter().collect::<Result<Vec<_>, EvalError>>()?);
         walk.copy(&copies, depth)?;
     }
-    walk.node(&shape.root, depth - 1, params.canonical_scale(out), ROOT)
+    walk.root(&shape.root, depth - 1, params.canonical_scale(out))
 }
 
 struct Walk<'a, A: Arithmetic> {
@@ -193,41 +223,105 @@ impl<A: Arithmetic> Walk<'_, A> {
         Ok(Scaled { value, scale })
     }
 
-    /// The node, summed up `depth` levels below the operand and rescaled, at scale `target`.
-    fn node(
-        &self,
-        node: &Node,
-        depth: Level,
-        target: &ExactScale,
-        label: u64,
-    ) -> Result<A::Value, EvalError> {
-        let level = self.level - depth;
-        let scale = target.mul(&self.params.rescale_divisor(level));
-        let products = parallel::map(node.products.iter().enumerate(), |(number, product)| {
-            let (giant, giant_scale) = self.element_at(product.giant, level);
-            let target = quotient(&scale, giant_scale);
-            let label = label.wrapping_mul(MAX_PRODUCTS).wrapping_add(number as u64);
-            let factor = self.node(&product.quotient, depth - 1, &target, label)?;
-            self.arithmetic.mul(&factor, giant, level)
-        });
-        let products = products.into_iter().collect::<Result<Vec<A::Value>, EvalError>>()?;
-        let one = || ExactScale::power_of_two(0);
-        let mut terms: Vec<Term<'_, A::Value>> =
-            products.iter().map(|value| Term { value, coefficient: 1.0, ratio: one() }).collect();
-        let mut constant = 0.0;
-        for &(k, coefficient) in &node.terms {
-            match k {
-                0 => constant = coefficient,
-                _ => terms.push(self.term(k, coefficient, level, &scale)),
-            }
+    /// The root, summed up `depth` levels below the operand and rescaled, at scale `target`.
+    fn root(&self, root: &Node, depth: Level, target: &ExactScale) -> Result<A::Value, EvalError> {
+        let places = self.places(root, depth, target);
+        let mut quotients = Vec::new();
+        for (depth, places) in places.iter().enumerate() {
+            quotients = self.nodes(places, depth as Level, &quotients)?;
         }
-        if terms.is_empty() {
-            // Coefficients cancelled: the node is a constant, and still must be a ciphertext.
-            terms.push(self.term(1, 0.0, level, &scale));
-        }
-        let sum = self.arithmetic.sum(level, &scale, &terms, constant)?;
-        self.arithmetic.rescale(sum, level, target, label)
+        Ok(quotients.pop().expect("the root is in the last place"))
     }
+
+    /// The nodes below a root, itself included, by how many levels below the operand they are
+    /// summed up. Scales follow from that of the root.
+    fn places<'s>(&self, root: &'s Node, depth: Level, target: &ExactScale) -> Vec<Vec<Place<'s>>> {
+        let place = |node, depth: Level, target: ExactScale, label| {
+            let scale = target.mul(&self.params.rescale_divisor(self.level - depth));
+            Place { node, scale, target, label, quotients: 0..0 }
+        };
+        let mut by_depth = vec![vec![place(root, depth, target.clone(), ROOT)]];
+        for depth in (0..depth).rev() {
+            let mut quotients = Vec::new();
+            for above in by_depth.last_mut().into_iter().flatten() {
+                let start = quotients.len();
+                for (number, product) in above.node.products.iter().enumerate() {
+                    let (_, giant_scale) = self.element(product.giant);
+                    let label = above.label.wrapping_mul(MAX_PRODUCTS).wrapping_add(number as u64);
+                    quotients.push(place(
+                        &product.quotient,
+                        depth,
+                        quotient(&above.scale, giant_scale),
+                        label,
+                    ));
+                }
+                above.quotients = start..quotients.len();
+            }
+            by_depth.push(quotients);
+        }
+        by_depth.reverse();
+        by_depth
+    }
+
+    /// The nodes at `places`, summed up `depth` levels below the operand and rescaled; `quotients`
+    /// are the values of the nodes one level up.
+    fn nodes(
+        &self,
+        places: &[Place<'_>],
+        depth: Level,
+        quotients: &[A::Value],
+    ) -> Result<Vec<A::Value>, EvalError> {
+        let level = self.level - depth;
+        let terms: Vec<Option<Sum<'_, A::Value>>> =
+            places.iter().map(|place| self.terms(place, level)).collect();
+        let has_terms: Vec<bool> = terms.iter().map(Option::is_some).collect();
+        let terms: Vec<Sum<'_, A::Value>> = terms.into_iter().flatten().collect();
+        let mut sums = self.arithmetic.sums(level, &terms)?.into_iter();
+        let with_sums =
+            places.iter().zip(has_terms).map(|(place, has)| (place, has.then(|| sums.next()).flatten()));
+        let with_sums: Vec<(&Place<'_>, Option<A::Value>)> = with_sums.collect();
+        let node = |(place, sum): (&Place<'_>, Option<A::Value>)| {
+            let Place { node, scale, target, label, quotients: range } = place;
+            let factors = node.products.iter().zip(&quotients[range.clone()]).collect::<Vec<_>>();
+            let product = |(product, quotient): (&Product, &A::Value)| {
+                let (giant, _) = self.element_at(product.giant, level);
+                self.arithmetic.mul(quotient, giant, level)
+            };
+            let products =
+                parallel::map(factors, product).into_iter().collect::<Result<Vec<_>, EvalError>>()?;
+            let sum = match sum {
+                Some(sum) if products.is_empty() => sum,
+                sum => {
+                    let one = |value| Term { value, coefficient: 1.0, ratio: ExactScale::power_of_two(0) };
+                    // Without terms of basis elements, the constant is still to come.
+                    let constant = if sum.is_some() { 0.0 } else { constant_of(node) };
+                    let terms: Vec<Term<'_, A::Value>> = products.iter().chain(&sum).map(one).collect();
+                    self.arithmetic.sum(level, scale, &terms, constant)?
+                }
+            };
+            self.arithmetic.rescale(sum, level, target, *label)
+        };
+        parallel::map(with_sums, node).into_iter().collect()
+    }
+
+    /// What a node takes of basis elements, and its constant beside them; `None` where it is a sum
+    /// of products alone.
+    fn terms(&self, place: &Place<'_>, level: Level) -> Option<Sum<'_, A::Value>> {
+        let Place { node, scale, .. } = place;
+        let terms = node.terms.iter().filter(|&&(k, _)| k > 0);
+        let mut terms: Vec<_> =
+            terms.map(|&(k, coefficient)| self.term(k, coefficient, level, scale)).collect();
+        if terms.is_empty() && node.products.is_empty() {
+            // Coefficients cancelled: the node is a constant, and still must be a ciphertext.
+            terms.push(self.term(1, 0.0, level, scale));
+        }
+        (!terms.is_empty()).then(|| Sum { scale: scale.clone(), terms, constant: constant_of(node) })
+    }
+}
+
+/// The constant that a node adds.
+fn constant_of(node: &Node) -> f64 {
+    node.terms.iter().find(|&&(k, _)| k == 0).map_or(0.0, |&(_, coefficient)| coefficient)
 }
 
 /// On ciphertexts, the names of scales say only where a value stands in the chain; the walk knows
@@ -256,10 +350,13 @@ impl Arithmetic for Evaluator<'_> {
         terms: &[Term<'_, Ciphertext>],
         constant: f64,
     ) -> Result<Ciphertext, EvalError> {
-        let sources: Result<Vec<_>, EvalError> =
-            terms.iter().map(|t| Ok((t.value, self.scaled_integer(t.coefficient, &t.ratio)?))).collect();
-        let constant = self.scaled_integer(constant, scale)?;
-        self.combine(level, Scale::squared(level), &sources?, &constant)
+        self.combine(level, Scale::squared(level), &self.combination(scale, terms, constant)?)
+    }
+
+    fn sums(&self, level: Level, sums: &[Sum<'_, Ciphertext>]) -> Result<Vec<Ciphertext>, EvalError> {
+        let combinations = sums.iter().map(|sum| self.combination(&sum.scale, &sum.terms, sum.constant));
+        let combinations = combinations.collect::<Result<Vec<_>, EvalError>>()?;
+        self.combine_all(level, Scale::squared(level), &combinations)
     }
 
     fn rescale(&self, sum: Ciphertext, _: Level, _: &ExactScale, _: u64) -> Result<Ciphertext, EvalError> {
@@ -271,6 +368,20 @@ impl Arithmetic for Evaluator<'_> {
 }
 
 impl Evaluator<'_> {
+    /// A sum of terms, in integers.
+    fn combination<'c>(
+        &self,
+        scale: &ExactScale,
+        terms: &[Term<'c, Ciphertext>],
+        constant: f64,
+    ) -> Result<Combination<'c>, EvalError> {
+        let source = |term: &Term<'c, Ciphertext>| {
+            Ok((term.value, self.scaled_integer(term.coefficient, &term.ratio)?))
+        };
+        let sources = terms.iter().map(source).collect::<Result<Vec<_>, EvalError>>()?;
+        Ok(Combination { sources, constant: self.scaled_integer(constant, scale)? })
+    }
+
     /// The polynomial of `shape` of a canonical ciphertext whose slots are in `[-1, 1]`:
     /// [`evaluate`].
     ///

@@ -538,6 +538,59 @@ fn images_of_a_batch_share_diagonals() {
     assert_eq!((map.blocks(&consts), map.diagonal_period(&consts)), (1, 4096));
 }
 
+/// One channel per ciphertext and a tap of one pixel: a regular map is one of constants, and does
+/// what the general circuit does.
+#[test]
+fn regular_maps_of_one_channel_per_vector_are_of_constants() {
+    let mut consts = ConstPool::default();
+    let layout = |channels| Layout {
+        shape: [channels, 30, 30],
+        gap: [1; 2],
+        multiplex: 1,
+        plane: [32, 32],
+        period: 1024,
+        slots: 4096,
+    };
+    let mut map = LinearMap::new(conv(&mut consts, [12, 3, 1, 1], [1; 2], [0; 4], 1), layout(3), layout(12));
+    let literal = literal(13, 4, 2, 40);
+    let (level, name) = (3, literal.name.clone());
+    map.regular = Some(Beside::Zeros);
+    map.validate(&consts).unwrap();
+    let setup = Setup::new(literal, [], level);
+    let (context, evaluator) = (&setup.context, Evaluator::new(&setup.context, &setup.keys));
+    let elements: Vec<f64> = wave(&[2700], 5).data().iter().map(|&x| f64::from(x)).collect();
+    let packed = map.input.pack(&elements);
+    let bundle = setup.encrypt(&packed, level);
+    let constants = ConstantMap::of(&map, &consts).expect("it is of constants");
+    let found = evaluator.constant_map(&bundle, &constants, |sum| evaluator.rescale(&sum)).unwrap();
+    let rows = DiagonalRows::new(&map, &consts, 1);
+    let sums = evaluator.linear_map_extended(&bundle, &rows, None, &FactorEncoder::new(context)).unwrap();
+    let general: Vec<Ciphertext> =
+        sums.iter().map(|sum| evaluator.divide_special_rescale(sum).unwrap()).collect();
+    let expected: Vec<Complex> =
+        map.apply(&consts, &packed).into_iter().flatten().map(Complex::from).collect();
+    let weights = map.diagonals(&consts).into_values().flat_map(|d| d.into_values().map(|d| d[0] * d[0]));
+    let energy = weights.sum::<f64>() / 12.0;
+    let canonical = Scale::canonical(level);
+    let fresh = noise::encoding(context, canonical) + noise::secret_key_encryption(context, canonical);
+    let variance = fresh * energy + noise::division(context, Scale::canonical(level - 1));
+    let (found, general) = (setup.decrypt(&found), setup.decrypt(&general));
+    noise::assert_errors(&name, &found, &expected, variance);
+    // With a rounding for each diagonal that is encoded, and a mask, more.
+    let apart = found.iter().zip(&general).map(|(a, b)| (a.re - b.re).hypot(a.im - b.im)).fold(0.0, f64::max);
+    assert!(apart < 64.0 * variance.sqrt(), "{apart:e} {:e}", variance.sqrt());
+    // Several channels per vector, taps beside their pixel, and strides are no such maps.
+    let several =
+        Layout { gap: [1, 4], multiplex: 4, plane: [32, 128], period: 4096, slots: 4096, ..layout(4) };
+    let kind = conv(&mut consts, [4, 4, 1, 1], [1; 2], [0; 4], 1);
+    let mut other = LinearMap::new(kind, several.clone(), several);
+    other.regular = Some(Beside::Zeros);
+    assert!(ConstantMap::of(&other, &consts).is_none());
+    let mut wide = LinearMap::new(conv(&mut consts, [3, 3, 3, 3], [1; 2], [1; 4], 1), layout(3), layout(3));
+    wide.regular = Some(Beside::Sums);
+    assert!(ConstantMap::of(&wide, &consts).is_none());
+}
+
 /// One pixel per ciphertext: nothing is rotated, so no key is there, and every slot is an image of
 /// its own.
 #[test]

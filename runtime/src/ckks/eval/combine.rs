@@ -8,8 +8,59 @@ use super::mul::{constant_residues, scaled_integer};
 use super::{Evaluator, check_keys, check_size};
 use crate::error::EvalError;
 use crate::kernels;
-use crate::ring::{Poly, Work};
+use crate::ring::{Basis, Context, Poly, Work};
 use crate::rlwe::Ciphertext;
+
+/// A linear combination of ciphertexts: `sum_i factors_i sources_i + constant`.
+#[derive(Clone, Debug)]
+pub struct Combination<'c> {
+    /// Ciphertexts, at least one, and what they are multiplied by.
+    pub sources: Vec<(&'c Ciphertext, BigInt)>,
+    /// What is added.
+    pub constant: BigInt,
+}
+
+/// Words of the sources that stay in the second cache while all combinations are made of them.
+const SOURCE_WORDS: usize = 1 << 16;
+
+/// Words of one source at a time, at least: less is no stream.
+const LEAST_SPAN: usize = 256;
+
+/// A combination whose numbers are residues, and the ciphertext to come.
+struct Residues<'c> {
+    polys: Vec<Poly>,
+    /// Polynomials of the sources by index in these, each with the number of its factor.
+    terms: Vec<Vec<(&'c Poly, usize)>>,
+    factors: Vec<Vec<u64>>,
+    constant: Vec<u64>,
+    slots: usize,
+}
+
+impl Residues<'_> {
+    /// The span from `start` on of one limb of polynomial `index`.
+    fn sum(
+        &self,
+        context: &Context,
+        (basis, limb): (Basis, usize),
+        index: usize,
+        start: usize,
+        out: &mut [u64],
+    ) {
+        let (isa, prime) = (context.isa(), basis.chain_prime(limb));
+        let modulus = context.modulus(prime);
+        let terms = &self.terms[index];
+        let spans: Vec<&[u64]> =
+            terms.iter().map(|(poly, _)| &poly.limb_in(basis, limb)[start..][..out.len()]).collect();
+        let factors: Vec<u64> =
+            terms.iter().map(|&(_, factor)| modulus.to_montgomery(self.factors[factor][prime])).collect();
+        let bits = vec![modulus.bits(); spans.len()];
+        kernels::basis_convert(isa, out, &spans, &bits, &factors, modulus);
+        if index == 0 && self.constant[prime] != 0 {
+            // A constant polynomial has the same value at every point.
+            kernels::add_scalar_assign(isa, out, self.constant[prime], modulus);
+        }
+    }
+}
 
 impl Evaluator<'_> {
     /// `sum_i factors_i sources_i + constant`, over the primes of `level`, as integers: scales are
@@ -24,11 +75,88 @@ impl Evaluator<'_> {
         &self,
         level: Level,
         scale: Scale,
-        sources: &[(&Ciphertext, BigInt)],
-        constant: &BigInt,
+        combination: &Combination<'_>,
     ) -> Result<Ciphertext, EvalError> {
+        let (first, _) = combination.sources.first().expect("a combination has a source");
+        let context = self.context;
+        let basis = context.basis_at(first.polys()[0].basis(), first.level(), level);
+        let mut residues = self.residues(level, (basis, first), combination)?;
+        let mut polys = std::mem::take(&mut residues.polys);
+        for (index, out) in polys.iter_mut().enumerate() {
+            let work = if residues.terms[index].len() < 4 { Work::Light } else { Work::Heavy };
+            context.each_limb(work, [out.data_mut()], |limb, [out]| {
+                residues.sum(context, (basis, limb), index, 0, out);
+            });
+        }
+        Ok(Ciphertext::new(polys, level, scale, residues.slots, first.key()))
+    }
+
+    /// [`Self::combine`] of combinations of much the same ciphertexts: what of these comes from
+    /// memory is used for all results before the next part comes. The results are all there at a
+    /// time.
+    ///
+    /// # Panics
+    /// If one has no source.
+    pub fn combine_all(
+        &self,
+        level: Level,
+        scale: Scale,
+        combinations: &[Combination<'_>],
+    ) -> Result<Vec<Ciphertext>, EvalError> {
+        let (first, rest) = match combinations {
+            [] => return Ok(Vec::new()),
+            [one] => return Ok(vec![self.combine(level, scale, one)?]),
+            [first, ..] => (first, combinations),
+        };
+        let (first, _) = first.sources.first().expect("a combination has a source");
+        let context = self.context;
+        let basis = context.basis_at(first.polys()[0].basis(), first.level(), level);
+        let rows = rest.iter().map(|combination| self.residues(level, (basis, first), combination));
+        let mut rows = rows.collect::<Result<Vec<Residues<'_>>, EvalError>>()?;
+        let degree = context.ring_degree();
+        let most = combinations.iter().map(|combination| combination.sources.len()).max().unwrap_or(1);
+        // A power of two, as the degree is.
+        let span = 1 << (SOURCE_WORDS / most).max(LEAST_SPAN).min(degree).ilog2();
+        let mut made: Vec<Vec<Poly>> = rows.iter_mut().map(|row| std::mem::take(&mut row.polys)).collect();
+        let mut places: Vec<(usize, usize, &mut Poly)> = Vec::new();
+        for (row, polys) in made.iter_mut().enumerate() {
+            places.extend(polys.iter_mut().enumerate().map(|(index, poly)| (index, row, poly)));
+        }
+        // All that is made of the first halves comes first.
+        places.sort_by_key(|&(index, row, _)| (index, row));
+        let (places, outputs): (Vec<(usize, usize)>, Vec<&mut [u64]>) =
+            places.into_iter().map(|(index, row, poly)| ((index, row), poly.data_mut())).unzip();
+        context.each_group(1, outputs, |limbs, mut outputs| {
+            for (within, limb) in limbs.enumerate() {
+                let mut from = 0;
+                for of_index in places.chunk_by(|a, b| a.0 == b.0) {
+                    let outputs = &mut outputs[from..][..of_index.len()];
+                    from += of_index.len();
+                    for start in (0..degree).step_by(span) {
+                        for (&(index, row), out) in of_index.iter().zip(outputs.iter_mut()) {
+                            let out = &mut out[within * degree + start..][..span];
+                            rows[row].sum(context, (basis, limb), index, start, out);
+                        }
+                    }
+                }
+            }
+        });
+        let ciphertext = |(polys, row): (Vec<Poly>, &Residues<'_>)| {
+            Ciphertext::new(polys, level, scale, row.slots, first.key())
+        };
+        Ok(made.into_iter().zip(&rows).map(ciphertext).collect())
+    }
+
+    /// What [`Self::combine`] works with, checked; `first` is the ciphertext that the others have
+    /// to fit.
+    fn residues<'c>(
+        &self,
+        level: Level,
+        (basis, first): (Basis, &Ciphertext),
+        combination: &Combination<'c>,
+    ) -> Result<Residues<'c>, EvalError> {
         let op = "combine";
-        let (first, _) = sources.first().expect("a combination has a source");
+        let Combination { sources, constant } = combination;
         for (source, factor) in sources {
             check_keys(op, first.key(), source.key())?;
             self.check_nested(op, source.level(), level)?;
@@ -36,36 +164,18 @@ impl Evaluator<'_> {
         }
         self.check_constant(constant, level)?;
         let context = self.context;
-        let basis = context.basis_at(first.polys()[0].basis(), first.level(), level);
-        let factors: Vec<Vec<u64>> =
-            sources.iter().map(|(_, factor)| constant_residues(context, factor)).collect();
-        let constant = constant_residues(context, constant);
         let size = sources.iter().map(|(source, _)| source.size()).max().unwrap_or(2);
-        let mut polys: Vec<Poly> =
-            (0..size).map(|_| Poly::arbitrary(context, basis, first.polys()[0].domain())).collect();
-        for (index, out) in polys.iter_mut().enumerate() {
-            let present: Vec<(&Poly, &Vec<u64>)> = sources
-                .iter()
-                .zip(&factors)
-                .filter_map(|((source, _), factor)| Some((source.polys().get(index)?, factor)))
-                .collect();
-            let work = if present.len() < 4 { Work::Light } else { Work::Heavy };
-            context.each_limb(work, [out.data_mut()], |limb, [out]| {
-                let (isa, prime) = (context.isa(), basis.chain_prime(limb));
-                let modulus = context.modulus(prime);
-                let limbs: Vec<&[u64]> = present.iter().map(|(poly, _)| poly.limb_in(basis, limb)).collect();
-                let factors: Vec<u64> =
-                    present.iter().map(|(_, factor)| modulus.to_montgomery(factor[prime])).collect();
-                let bits = vec![modulus.bits(); limbs.len()];
-                kernels::basis_convert(isa, out, &limbs, &bits, &factors, modulus);
-                if index == 0 && constant[prime] != 0 {
-                    // A constant polynomial has the same value at every point.
-                    kernels::add_scalar_assign(isa, out, constant[prime], modulus);
-                }
-            });
-        }
-        let slots = sources.iter().map(|(source, _)| source.slots()).max().unwrap_or(1);
-        Ok(Ciphertext::new(polys, level, scale, slots, first.key()))
+        let terms = |index: usize| {
+            let polys = sources.iter().enumerate();
+            polys.filter_map(|(number, (source, _))| Some((source.polys().get(index)?, number))).collect()
+        };
+        Ok(Residues {
+            polys: (0..size).map(|_| Poly::arbitrary(context, basis, first.polys()[0].domain())).collect(),
+            terms: (0..size).map(terms).collect(),
+            factors: sources.iter().map(|(_, factor)| constant_residues(context, factor)).collect(),
+            constant: constant_residues(context, constant),
+            slots: sources.iter().map(|(source, _)| source.slots()).max().unwrap_or(1),
+        })
     }
 
     /// `a b` over the primes of `level`, which nests in both levels, without copies of operands

@@ -422,6 +422,10 @@ impl<'p> Products<'p> {
             let mut tile = |row: usize, offset: usize| {
                 let [out0, out1] = &mut outputs[2 * row..][..2] else { unreachable!("halves come in pairs") };
                 let (at, columns) = (start + offset, &columns[row]);
+                if accumulate && columns.is_empty() {
+                    // Of a grouped convolution, an operand is in few rows.
+                    return;
+                }
                 let factors = &factors[(firsts[row] * stride + (at >> log_repeat)).min(factors.len())..];
                 kernels::tile_products(
                     context.isa(),

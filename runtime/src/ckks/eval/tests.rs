@@ -7,6 +7,7 @@ use fhec_ir::params::{FixedScale, Params, ParamsLiteral, Secret};
 use fhec_ir::scale::Scale;
 
 use super::*;
+use crate::ckks::eval::combine::Combination;
 use crate::ckks::{Complex, Encoder, Encoding, Encryptor, FactorEncoder, Plaintext};
 use crate::ring::Seed;
 use crate::rlwe::{KeyRequest, PublicKey, SwitchingKeyKind};
@@ -479,11 +480,46 @@ fn operands_that_do_not_fit_are_refused() {
     let f = Fixture::new(packed_literal(12), &[]);
     let (eval, encoder) = (f.evaluator(), Encoder::new(&f.context));
     let (a, low) = (f.encrypt(&z, 3), f.encrypt(&z, 2));
-    let refused = eval.combine(2, Scale::canonical(2), &[(&a, 1.into())], &0.into());
+    let refused = eval.combine(
+        2,
+        Scale::canonical(2),
+        &Combination { sources: vec![(&a, 1.into())], constant: 0.into() },
+    );
     assert_eq!(refused.unwrap_err(), EvalError::NotNested { op: "combine", from: 3, to: 2 });
     assert!(matches!(eval.product_at(2, &low, &a), Err(EvalError::NotNested { op: "product", .. })));
     let plain = encoder.encode(&[1.0], Encoding::factor(3)).unwrap();
     assert!(matches!(eval.mul_plain(&low, &plain), Err(EvalError::NotNested { op: "mul_plain", .. })));
     let plain = encoder.encode(&[1.0], Encoding::message(3)).unwrap();
-    assert!(matches!(eval.add_plain(&low, &plain), Err(EvalError::NotNested { op: "add_plain", .. })));
+    assert!(matches!(eval.add_plain(&low, &plain), Err(EvalError::LevelTooLow { op: "add_plain", .. })));
+}
+
+/// Combinations of much the same ciphertexts, made together, are those that are made one by one, to
+/// the last bit: few sources and many, of other levels and sizes, with constants and without.
+#[test]
+fn combinations_made_together_are_those_made_one_by_one() {
+    let f = Fixture::new(literal(13, 5, 2, 40), &[]);
+    let eval = f.evaluator();
+    let z = random_slots(1 << 12, 7);
+    let high: Vec<Ciphertext> = (0..70).map(|_| f.encrypt(&z, 4)).collect();
+    let (low, product) = (f.encrypt(&z, 3), eval.mul(&high[0], &high[1]).unwrap());
+    fn combination<'c>(sources: &[&'c Ciphertext], constant: i64) -> Combination<'c> {
+        let factors = (0i64..).map(|i| (7919 * i - 20_000).into());
+        Combination { sources: sources.iter().copied().zip(factors).collect(), constant: constant.into() }
+    }
+    let all: Vec<&Ciphertext> = high.iter().chain([&low]).collect();
+    let combinations = [
+        combination(&all, 12_345),
+        combination(&all[..1], 0),
+        combination(&all[3..20], -5),
+        combination(&[&low, &product, &high[9]], 1),
+    ];
+    let (level, scale) = (3, Scale::squared(3));
+    let together = eval.combine_all(level, scale, &combinations).unwrap();
+    assert_eq!(together.iter().map(Ciphertext::size).collect::<Vec<_>>(), [2, 2, 2, 3]);
+    for (found, combination) in together.iter().zip(&combinations) {
+        assert_eq!(*found, eval.combine(level, scale, combination).unwrap());
+    }
+    assert_eq!(eval.combine_all(level, scale, &[]).unwrap(), []);
+    let above = [combination(&all, 0), combination(&[&low], 0)];
+    assert!(matches!(eval.combine_all(4, Scale::squared(4), &above), Err(EvalError::LevelTooLow { .. })));
 }
