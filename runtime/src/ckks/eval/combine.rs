@@ -103,15 +103,15 @@ impl Evaluator<'_> {
         scale: Scale,
         combinations: &[Combination<'_>],
     ) -> Result<Vec<Ciphertext>, EvalError> {
-        let (first, rest) = match combinations {
+        let first = match combinations {
             [] => return Ok(Vec::new()),
             [one] => return Ok(vec![self.combine(level, scale, one)?]),
-            [first, ..] => (first, combinations),
+            [first, ..] => first,
         };
         let (first, _) = first.sources.first().expect("a combination has a source");
         let context = self.context;
         let basis = context.basis_at(first.polys()[0].basis(), first.level(), level);
-        let rows = rest.iter().map(|combination| self.residues(level, (basis, first), combination));
+        let rows = combinations.iter().map(|combination| self.residues(level, (basis, first), combination));
         let mut rows = rows.collect::<Result<Vec<Residues<'_>>, EvalError>>()?;
         let degree = context.ring_degree();
         let most = combinations.iter().map(|combination| combination.sources.len()).max().unwrap_or(1);
