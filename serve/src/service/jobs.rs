@@ -14,6 +14,7 @@ mod turns;
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 pub(super) use job::{Job, Record};
 use register::Register;
@@ -58,9 +59,9 @@ impl Jobs {
                     if let Some(key) = job.record.idempotency {
                         inner.idempotency.insert((Arc::clone(&job.principal), key), Some(job.id.clone()));
                     }
-                    match job.state().is_final() {
-                        true => inner.keep(job),
-                        false => waiting.push(job),
+                    match job.ended_at() {
+                        Some(at) => inner.keep(job, at),
+                        None => waiting.push(job),
                     }
                 }
                 Err(error) => {
@@ -205,27 +206,30 @@ impl Jobs {
     /// Cancels a job that is not finished; deletes one that is.
     pub(super) fn delete(&self, principal: &Arc<str>, id: &str) -> Result<(), Problem> {
         let job = self.get(principal, id)?;
-        if job.end_without_answer(JobState::Cancelled, None).map_err(of_disk)? {
+        let settle = |at| self.has_ended(&job, at);
+        if job.end_without_answer(JobState::Cancelled, None, settle).map_err(of_disk)? {
             job.cancel();
-            self.has_ended(&job);
+            self.forget_surplus(principal);
             return Ok(());
         }
         self.forget(&job).map_err(internal)
     }
 
-    /// A job has just ended: it is one of the finished ones, and the oldest of too many goes.
-    fn has_ended(&self, job: &Job) {
-        let surplus = {
-            let mut inner = self.inner();
-            inner.queue.remove(&job.principal, &job.id);
-            inner.left.remove(&job.id);
-            inner.release(&job.principal);
-            if let Some(job) = inner.unfinished.remove(&job.id) {
-                inner.keep(job);
-            }
-            self.changed.notify_all();
-            inner.surplus(&job.principal, self.kept_per_principal)
-        };
+    /// A job has ended, and nobody knows it yet: it is one of the finished ones.
+    fn has_ended(&self, job: &Job, at: SystemTime) {
+        let mut inner = self.inner();
+        inner.queue.remove(&job.principal, &job.id);
+        inner.left.remove(&job.id);
+        inner.release(&job.principal);
+        if let Some(job) = inner.unfinished.remove(&job.id) {
+            inner.keep(job, at);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Of too many finished jobs of `principal` the oldest go.
+    fn forget_surplus(&self, principal: &Arc<str>) {
+        let surplus = self.inner().surplus(principal, self.kept_per_principal);
         self.forget_all(&surplus);
     }
 

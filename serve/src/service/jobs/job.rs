@@ -81,7 +81,7 @@ pub(in crate::service) struct Job {
     /// `None` where the program is not served any more.
     pub(in crate::service) model: Option<Arc<Model>>,
     control: Control,
-    /// Held while the end is written, so that there is one. Until then the keys stay.
+    /// Held until the end is written and told, so that there is one. Keys stay while there is none.
     end: Mutex<Option<KeyUse>>,
     progress: watch::Sender<Progress>,
 }
@@ -267,21 +267,36 @@ impl Job {
     }
 
     /// Writes how the job ended with `write`, unless it has ended already. Whether it had not.
-    fn end(&self, progress: Progress, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<bool> {
+    ///
+    /// Its owner is told last: whoever sees the end can delete the keys and submit another job.
+    /// `settle` gives back what the job holds beside its keys; it gets the time of the end.
+    fn end(
+        &self,
+        progress: Progress,
+        write: impl FnOnce(&Path) -> io::Result<()>,
+        settle: impl FnOnce(SystemTime),
+    ) -> io::Result<bool> {
         let mut keys = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         if self.state().is_final() {
             return Ok(false);
         }
         write(&self.folder)?;
         remove_inputs(&self.folder);
-        let finished = Some(SystemTime::now());
-        self.progress.send_replace(Progress { finished, ..progress });
+        let finished = SystemTime::now();
         *keys = None;
+        settle(finished);
+        self.progress.send_replace(Progress { finished: Some(finished), ..progress });
         Ok(true)
     }
 
     /// It has an answer, if it has not ended already. Whether it had not.
-    pub(super) fn end_with_answer(&self, answer: &[u8], receipt: Receipt, seconds: f64) -> io::Result<bool> {
+    pub(super) fn end_with_answer(
+        &self,
+        answer: &[u8],
+        receipt: Receipt,
+        seconds: f64,
+        settle: impl FnOnce(SystemTime),
+    ) -> io::Result<bool> {
         let done = Done { receipt, seconds };
         let progress = Progress {
             state: JobState::Done,
@@ -289,17 +304,23 @@ impl Job {
             layer: None,
             ..self.progress.borrow().clone()
         };
-        self.end(progress, |folder| {
+        let write = |folder: &Path| {
             folder::write_json(&folder.join(DONE), &done)?;
             folder::write(&folder.join(ANSWER), answer)
-        })
+        };
+        self.end(progress, write, settle)
     }
 
     /// The job has failed or was cancelled. Whether it had not ended already.
-    pub(super) fn end_without_answer(&self, state: JobState, problem: Option<Problem>) -> io::Result<bool> {
+    pub(super) fn end_without_answer(
+        &self,
+        state: JobState,
+        problem: Option<Problem>,
+        settle: impl FnOnce(SystemTime),
+    ) -> io::Result<bool> {
         let ended = Ended { state, problem: problem.clone() };
         let progress = Progress { state, problem, ..self.progress.borrow().clone() };
-        self.end(progress, |folder| folder::write_json(&folder.join(ENDED), &ended))
+        self.end(progress, |folder| folder::write_json(&folder.join(ENDED), &ended), settle)
     }
 }
 

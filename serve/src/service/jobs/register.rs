@@ -55,11 +55,9 @@ impl Register {
         }
     }
 
-    /// Keeps a job that has ended, unless it was deleted meanwhile.
-    pub(super) fn keep(&mut self, job: Arc<Job>) {
-        if let Some(at) = job.ended_at()
-            && self.jobs.contains_key(&job.id)
-        {
+    /// Keeps a job that has ended `at` this time, unless it was deleted meanwhile.
+    pub(super) fn keep(&mut self, job: Arc<Job>, at: SystemTime) {
+        if self.jobs.contains_key(&job.id) {
             let own = self.finished.entry(Arc::clone(&job.principal)).or_default();
             own.insert((at, job.id.clone()), job);
         }

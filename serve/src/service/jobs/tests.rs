@@ -136,3 +136,20 @@ fn keys_stay_while_a_job_needs_them() {
     assert_eq!(store.get(&name).unwrap_err().code, Code::NotFound);
     assert!(store.reserve(&name).is_err() && store.touch(&name).is_err() && store.delete(&name).is_err());
 }
+
+#[test]
+fn an_end_is_told_when_nothing_is_held_any_more() {
+    let State { _folder, keys: store, jobs, .. } = state(0, |options| options.jobs_per_principal = 1);
+    let job = jobs.next().unwrap();
+    let name = ("alice".into(), keys());
+    assert_eq!(jobs.check_room(&name.0, 1.0).unwrap_err().code, Code::TooManyJobs);
+    let settle = |at| {
+        jobs.has_ended(&job, at);
+        // Whoever is told now finds room for another job, and no job that needs the keys.
+        assert_eq!(job.state(), JobState::Running);
+        jobs.check_room(&name.0, 1.0).unwrap();
+        store.delete(&name).unwrap();
+    };
+    assert!(job.end_without_answer(JobState::Failed, None, settle).unwrap());
+    assert_eq!(job.state(), JobState::Failed);
+}

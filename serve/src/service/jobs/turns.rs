@@ -43,17 +43,17 @@ impl Jobs {
         receipt: Receipt,
         seconds: f64,
     ) -> io::Result<bool> {
-        let counts = job.end_with_answer(answer, receipt, seconds)?;
+        let counts = job.end_with_answer(answer, receipt, seconds, |at| self.has_ended(job, at))?;
         if counts {
-            self.has_ended(job);
+            self.forget_surplus(&job.principal);
         }
         Ok(counts)
     }
 
     /// A lane, or the deadline, says that there will be no answer.
     pub(in crate::service) fn failed(&self, job: &Job, problem: Problem) {
-        match job.end_without_answer(JobState::Failed, Some(problem)) {
-            Ok(true) => self.has_ended(job),
+        match job.end_without_answer(JobState::Failed, Some(problem), |at| self.has_ended(job, at)) {
+            Ok(true) => self.forget_surplus(&job.principal),
             Ok(false) => {}
             // It is tried again in a moment.
             Err(error) => tracing::error!(target: "fhec::serve", "the end of a job is not kept: {error}"),
