@@ -218,8 +218,9 @@ impl BootstrapNoise {
         if let Some(Mixed { real, imaginary }) = self.mixed {
             return (message, self.phases.sum() + self.per_message_square * power + real + imaginary);
         }
-        let results =
-            || self.integers.iter().map(|i| (self.reduction.apply(message, f64::from(i.integer)), i));
+        let mut reduced = vec![message; self.integers.len()];
+        self.reduction.apply_all(&mut reduced, |index| f64::from(self.integers[index].integer));
+        let results = || reduced.iter().zip(&self.integers);
         let mean: f64 = results().map(|(y, i)| i.probability * y).sum();
         let variance = results().map(|(y, i)| i.probability * ((y - mean).powi(2) + self.variance(i, power)));
         (mean, variance.sum())

@@ -80,14 +80,13 @@ impl Elimination {
     /// The least sum and values that have it; `None` if every choice is forbidden. Of equally good
     /// values the smallest is taken, so the result is the same every time.
     pub fn minimize(mut self) -> Result<Option<(f64, Vec<usize>)>, TooEntangled> {
-        self.check_work()?;
-        let mut rest: Vec<usize> = (0..self.domains.len()).collect();
+        let turns = self.turns()?;
+        if self.domains.contains(&0) {
+            return Ok(None);
+        }
         let (mut order, mut total) = (Vec::new(), 0.0);
-        while !rest.is_empty() {
-            let fewest = rest.iter().enumerate().map(|(i, &v)| (self.neighbours(v).len(), i)).min();
-            let (_, index) = fewest.expect("there are variables left");
-            let variable = rest.remove(index);
-            let (eliminated, cost) = self.eliminate(variable)?;
+        for (variable, scope) in turns {
+            let (eliminated, cost) = self.eliminate(variable, scope);
             match cost.scope.is_empty() {
                 true => total += cost.table[0],
                 false => self.costs.push(cost),
@@ -105,9 +104,12 @@ impl Elimination {
         Ok(Some((total, values)))
     }
 
-    /// Errs if tables would be too large, or all of them too much work: known from who neighbours
-    /// whom, before any is made.
-    fn check_work(&self) -> Result<(), TooEntangled> {
+    /// The variables in the order in which they are eliminated, each with its neighbours then, those
+    /// with few first: known from who neighbours whom, before any table is made.
+    ///
+    /// # Errors
+    /// If tables would be too large, or all of them too much work.
+    fn turns(&self) -> Result<Vec<(usize, Vec<usize>)>, TooEntangled> {
         let mut rest: Vec<usize> = (0..self.domains.len()).collect();
         let mut neighbours = vec![BTreeSet::new(); rest.len()];
         for (&a, &b) in
@@ -117,7 +119,7 @@ impl Elimination {
                 neighbours[a].insert(b);
             }
         }
-        let (mut work, mut most) = (0usize, 0);
+        let (mut turns, mut work, mut most) = (Vec::with_capacity(rest.len()), 0usize, 0);
         while let Some((_, index)) = rest.iter().enumerate().map(|(i, &v)| (neighbours[v].len(), i)).min() {
             let variable = rest.remove(index);
             let scope = std::mem::take(&mut neighbours[variable]);
@@ -133,24 +135,14 @@ impl Elimination {
                 neighbours[a].remove(&variable);
                 neighbours[a].extend(scope.iter().filter(|&&b| b != a));
             }
+            turns.push((variable, scope.into_iter().collect()));
         }
-        Ok(())
+        Ok(turns)
     }
 
-    fn neighbours(&self, variable: usize) -> Vec<usize> {
-        let with = self.costs.iter().filter(|cost| cost.scope.contains(&variable));
-        let mut all: Vec<usize> = with.flat_map(|cost| cost.scope.iter().copied()).collect();
-        all.sort_unstable();
-        all.dedup();
-        all.retain(|&v| v != variable);
-        all
-    }
-
-    fn eliminate(&mut self, variable: usize) -> Result<(Eliminated, Cost), TooEntangled> {
-        let scope = self.neighbours(variable);
-        let size = scope.iter().try_fold(1usize, |size, &v| size.checked_mul(self.domains[v]));
-        let size =
-            size.filter(|&size| size <= MAX_TABLE).ok_or(TooEntangled { variables: scope.len() + 1 })?;
+    /// Replaces all costs of `variable` by one of its neighbours, which are `scope`.
+    fn eliminate(&mut self, variable: usize, scope: Vec<usize>) -> (Eliminated, Cost) {
+        let size = scope.iter().map(|&v| self.domains[v]).product();
         let (with, without) =
             std::mem::take(&mut self.costs).into_iter().partition(|cost| cost.scope.contains(&variable));
         self.costs = without;
@@ -166,7 +158,7 @@ impl Elimination {
         }
         let domains: Vec<usize> = scope.iter().map(|&v| self.domains[v]).collect();
         let (table, best) = pulp::Arch::new().dispatch(Minima { domains, own, size, inner, outer });
-        Ok((Eliminated { variable, scope: scope.clone(), best }, Cost { scope, table }))
+        (Eliminated { variable, scope: scope.clone(), best }, Cost { scope, table })
     }
 
     /// A cost as rows over `variable`, found by the values of the variables of `scope`.
@@ -353,6 +345,10 @@ mod tests {
             }
         }
         assert!(matches!(knot.minimize(), Err(TooEntangled { .. })));
+        let mut none = Elimination::default();
+        let (x, y) = (none.variable(0), none.variable(3));
+        none.pair(x, y, |_, _| 0.0);
+        assert_eq!(none.minimize(), Ok(None));
         let mut never = Elimination::default();
         let x = never.variable(3);
         never.unary(x, |_| f64::INFINITY);

@@ -86,7 +86,14 @@ pub fn minimax(problem: &Problem<'_>) -> Result<Minimax, ApproximationError> {
     let settled = match short.settled {
         Settled::Level => Some((short.reference, short.error)),
         Settled::Floor | Settled::No => {
-            let middle = Exchange::<Big>::new(problem, BASE_BITS).run(problem.first_reference())?;
+            let middle = Exchange::<Big>::new(problem, BASE_BITS);
+            // Where doubles end at their unit, their peaks are near, and steps of long numbers dear.
+            let near = match short.settled {
+                Settled::Floor => Some(middle.run(short.reference)?),
+                Settled::Level | Settled::No => None,
+            };
+            let near = near.filter(|near| near.settled == Settled::Level);
+            let middle = near.map_or_else(|| middle.run(problem.first_reference()), Ok)?;
             (middle.settled == Settled::Level).then_some((middle.reference, middle.error))
         }
     };

@@ -139,7 +139,7 @@ pub fn place_bootstraps(
             return Err(PlaceBootstrapsError::TooDeep { op: data.op.mnemonic(), value, needed, levels });
         }
     }
-    let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap, shapes) };
+    let prices = Prices::new(func, costs, bootstrap, shapes);
     let avoided = avoided(func, bootstrap, costs, shapes);
     if method != BootstrapPlacement::Optimal && !avoided.is_empty() {
         return Err(PlaceBootstrapsError::Bent);
@@ -258,7 +258,7 @@ fn place_avoiding(
 ) -> Option<(Placement, f64)> {
     let window = Window { bottom: bootstrap.input_level(), top: bootstrap.output_level };
     let live = live(func);
-    let prices = Prices { func, costs, bootstrap: costs.bootstraps(bootstrap, shapes) };
+    let prices = Prices::new(func, costs, bootstrap, shapes);
     let mut states = optimal(func, &live, window, avoided, &prices, shapes).ok()?;
     tighten(func, &live, &mut states, &BTreeMap::new(), window);
     let seconds = prices.of_placement(&live, &states, shapes);
@@ -285,9 +285,21 @@ struct Prices<'a> {
     costs: &'a OpCosts<'a>,
     /// By the level of the result.
     bootstrap: Vec<BootstrapSeconds>,
+    /// Of a level drop, by the level of the result.
+    drop: Vec<f64>,
 }
 
-impl Prices<'_> {
+impl<'a> Prices<'a> {
+    fn new(
+        func: &'a Func<Packed>,
+        costs: &'a OpCosts<'a>,
+        bootstrap: &BootstrapParams,
+        shapes: &mut CircuitShapes,
+    ) -> Self {
+        let drop = (0..bootstrap.output_level).map(|level| costs.level_drop(level)).collect();
+        Prices { func, costs, bootstrap: costs.bootstraps(bootstrap, shapes), drop }
+    }
+
     /// Seconds of `value` in `state`: of the op that makes it, by `op_seconds` of its operands'
     /// level, of its bootstraps, and of bringing outputs to level 0.
     fn unary(&self, value: Value, state: State, op_seconds: f64) -> f64 {
@@ -300,7 +312,7 @@ impl Prices<'_> {
 
     /// Seconds of bringing a ciphertext from one level to another.
     fn drop(&self, from: Level, to: Level) -> f64 {
-        if from > to { self.costs.level_drop(to) } else { 0.0 }
+        if from > to { self.drop[usize::from(to)] } else { 0.0 }
     }
 
     /// Seconds of using `value`, in `state`, as an operand at `level`.
@@ -356,7 +368,8 @@ fn optimal(
     }
 }
 
-/// One variable per value, whose states are those of the `domain`, one cost per value and per use.
+/// One variable per value, whose states are those of the `domain` that it can have; one cost per
+/// value and per use.
 fn optimal_over(
     func: &Func<Packed>,
     live: &[bool],
@@ -366,53 +379,52 @@ fn optimal_over(
     prices: &Prices,
     shapes: &mut CircuitShapes,
 ) -> Result<Vec<State>, PlaceBootstrapsError> {
+    let nowhere = PlaceBootstrapsError::Nowhere { levels: window.top - window.bottom };
     let mut model = Elimination::default();
-    let mut variables = vec![None; func.value_count()];
-    let mut variable = |model: &mut Elimination, value: Value| {
-        variables[value.index()] = Some(model.variable(domain.len()));
-        variables[value.index()]
+    // The variable of each value, and the states that its numbers stand for.
+    let mut variables: Vec<Option<(usize, Vec<State>)>> = vec![None; func.value_count()];
+    // What a value can never be is no number: tables grow with the cube of how many there are.
+    let mut variable = |value: Value, seconds: &mut dyn FnMut(State) -> Option<f64>| {
+        let can_be = domain.iter().filter(|state| state.refreshed.is_none() || !avoided.contains(&value));
+        let priced = can_be.filter_map(|&state| Some((state, seconds(state)?)));
+        let (states, seconds): (Vec<State>, Vec<f64>) =
+            priced.filter(|(_, seconds)| seconds.is_finite()).unzip();
+        let index = model.variable(states.len());
+        model.unary(index, |number| seconds[number]);
+        variables[value.index()] = Some((index, states));
     };
-    let allowed = |value: Value, state: State| state.refreshed.is_none() || !avoided.contains(&value);
     for &input in func.inputs().iter().filter(|input| live[input.index()]) {
-        let Some(index) = variable(&mut model, input) else { continue };
-        model.unary(index, |state| {
-            let state = domain[state];
-            if allowed(input, state) { prices.unary(input, state, 0.0) } else { f64::INFINITY }
-        });
+        variable(input, &mut |state| Some(prices.unary(input, state, 0.0)));
     }
     let mut pairs = Vec::new();
     for data in func.ops().iter().filter(|data| live[data.result.index()]) {
-        let Some(index) = variable(&mut model, data.result) else { continue };
         let (used, lowest) = (levels_used(&data.op) as Level, window.lowest(&data.op));
-        let runs_at = |state: State| Some(state.level + used).filter(|&level| level <= window.top);
-        let by_level: Vec<f64> = (0..=window.top)
-            .map(|level| match level.checked_sub(used) {
-                Some(result) if result >= lowest => {
-                    prices.costs.packed_seconds(func, &data.op, level, shapes)
-                }
-                _ => f64::INFINITY,
+        let by_level: Vec<Option<f64>> = (0..=window.top)
+            .map(|level| {
+                level.checked_sub(used).filter(|result| *result >= lowest)?;
+                Some(prices.costs.packed_seconds(func, &data.op, level, shapes))
             })
             .collect();
-        model.unary(index, |state| {
-            let state = domain[state];
-            match runs_at(state).filter(|_| allowed(data.result, state)) {
-                Some(level) => prices.unary(data.result, state, by_level[usize::from(level)]),
-                None => f64::INFINITY,
-            }
+        variable(data.result, &mut |state| {
+            let seconds = by_level.get(usize::from(state.level + used)).copied().flatten()?;
+            Some(prices.unary(data.result, state, seconds))
         });
         pairs.extend(distinct(&data.op).into_iter().map(|operand| (operand, data.result, used)));
     }
     for (operand, result, used) in pairs {
-        let (Some(a), Some(b)) = (variables[operand.index()], variables[result.index()]) else { continue };
-        model.pair(a, b, |from, to| {
-            let (from, level) = (domain[from], domain[to].level + used);
+        let (Some((a, of_a)), Some((b, of_b))) = (&variables[operand.index()], &variables[result.index()])
+        else {
+            continue;
+        };
+        model.pair(*a, *b, |from, to| {
+            let (from, level) = (of_a[from], of_b[to].level + used);
             if from.reaches(level) { prices.operand(operand, from, level) } else { f64::INFINITY }
         });
     }
-    let Some((_, values)) = model.minimize()? else {
-        return Err(PlaceBootstrapsError::Nowhere { levels: window.top - window.bottom });
+    let (_, values) = model.minimize()?.ok_or(nowhere)?;
+    let state = |variable: &Option<(usize, Vec<State>)>| {
+        variable.as_ref().map_or(State::default(), |(index, states)| states[values[*index]])
     };
-    let state = |variable: &Option<usize>| variable.map_or(State::default(), |v| domain[values[v]]);
     Ok(variables.iter().map(state).collect())
 }
 

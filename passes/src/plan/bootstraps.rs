@@ -7,6 +7,7 @@ use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, OpData, StageOp};
 use fhec_ir::packed::Packed;
 use fhec_ir::plan::{Alternative, BootstrapRow, Need};
+use rayon::prelude::*;
 
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::CostTable;
@@ -20,15 +21,16 @@ use fhec_ir::layers::Layers;
 pub(super) fn bootstrap_rows(scheduled: &Scheduled, layers: &Layers, costs: &CostTable) -> Vec<BootstrapRow> {
     let Some(placed) = &scheduled.placed else { return Vec::new() };
     let Scheduled { program, estimate, .. } = scheduled;
-    let mut other_places = OtherPlaces::new(scheduled, placed, costs);
+    let other_places = OtherPlaces::new(scheduled, placed, costs);
     let users = users(program);
     // Rules are followed, not improved. What is too entangled to be placed is so without a value,
     // too, and a search that gives up does not show that there is no other placement.
     let sought = placed.placement.rules.is_empty() && placed.placement.approximate.is_none();
+    let found = if sought { other_places.all() } else { BTreeMap::new() };
     let row = |&(op, value): &(usize, Value)| {
         let data = &program.ops()[op];
         let (x, result) = (program.ty(data.op.operands()[0]), program.ty(data.result));
-        let [without_value, without_layer] = if sought { other_places.of(value) } else { [None, None] };
+        let without = |values: BTreeSet<Value>| found.get(&values).cloned().flatten();
         BootstrapRow {
             op,
             value: other_places.name(value),
@@ -40,8 +42,8 @@ pub(super) fn bootstrap_rows(scheduled: &Scheduled, layers: &Layers, costs: &Cos
             needed_by: needs(program, &users, data.result, layers),
             seconds: estimate.op_seconds[op],
             alternatives_sought: sought,
-            without_value,
-            without_layer,
+            without_value: without(BTreeSet::from([value])),
+            without_layer: without(other_places.of_layer(value)),
         }
     };
     placed.sites.iter().map(row).collect()
@@ -108,8 +110,6 @@ struct OtherPlaces<'a> {
     shapes: CircuitShapes,
     layers: Layers,
     definitions: Vec<Option<usize>>,
-    /// Placements without any value of a layer.
-    known: BTreeMap<usize, Option<Alternative>>,
 }
 
 impl<'a> OtherPlaces<'a> {
@@ -123,32 +123,36 @@ impl<'a> OtherPlaces<'a> {
             shapes,
             layers: Layers::of(&scheduled.packed),
             definitions: scheduled.packed.definitions(),
-            known: BTreeMap::new(),
         }
     }
 
-    /// Without refreshing `value`, and without refreshing any value of its layer.
-    fn of(&mut self, value: Value) -> [Option<Alternative>; 2] {
-        let own = self.best_without(&BTreeSet::from([value]));
-        let Some(op) = self.definitions[value.index()] else { return [own.clone(), own] };
-        let layer = self.layers.of_op[op];
-        if !self.known.contains_key(&layer) {
-            let of_layer = self.packed.ops().iter().zip(&self.layers.of_op);
-            let values =
-                of_layer.filter(|(_, of_op)| **of_op == layer).map(|(data, _)| data.result).collect();
-            let found = self.best_without(&values);
-            self.known.insert(layer, found);
-        }
-        [own, self.known[&layer].clone()]
+    /// Values that are not to be refreshed, each refreshed one alone and each layer with one, with
+    /// the best placement then.
+    fn all(&self) -> BTreeMap<BTreeSet<Value>, Option<Alternative>> {
+        let refreshed = self.placed.sites.iter().map(|&(_, value)| value);
+        let sets: BTreeSet<BTreeSet<Value>> =
+            refreshed.flat_map(|value| [BTreeSet::from([value]), self.of_layer(value)]).collect();
+        let best = |shapes: &mut CircuitShapes, avoided: BTreeSet<Value>| {
+            let found = self.best_without(&avoided, shapes);
+            (avoided, found)
+        };
+        sets.into_par_iter().map_init(|| self.shapes.clone(), best).collect()
     }
 
-    fn best_without(&mut self, avoided: &BTreeSet<Value>) -> Option<Alternative> {
+    /// All values of the layer of `value`; itself alone where it has none.
+    fn of_layer(&self, value: Value) -> BTreeSet<Value> {
+        let Some(op) = self.definitions[value.index()] else { return BTreeSet::from([value]) };
+        let all = self.packed.ops().iter().zip(&self.layers.of_op);
+        all.filter(|(_, layer)| **layer == self.layers.of_op[op]).map(|(data, _)| data.result).collect()
+    }
+
+    fn best_without(&self, avoided: &BTreeSet<Value>, shapes: &mut CircuitShapes) -> Option<Alternative> {
         let (placement, seconds) = place_bootstraps_without(
             self.packed,
             &self.placed.bootstrap,
             avoided,
             &self.costs,
-            &mut self.shapes,
+            shapes,
         )?;
         let refreshed = placement.refresh_order(self.packed);
         let chosen: BTreeSet<Value> = self.placed.sites.iter().map(|&(_, value)| value).collect();
