@@ -12,9 +12,11 @@ use fhec_ir::program::Interface;
 use fhec_roles::core_dumps::keep_secrets_from_core_dumps;
 use fhec_roles::files::{self, Access};
 use fhec_roles::{Client, context, exchange};
+use fhec_runtime::ring::Context;
 use fhec_serve::api::{Job, JobState, Model};
-use fhec_serve::digest::Digest;
-use fhec_serve::remote::{Connection, Home, Identity, Remote, Settings, Traffic};
+use fhec_serve::remote::{
+    Answered, Connection, Home, Identity, Remote, RemoteSession, Settings, Traffic,
+};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -153,7 +155,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
         Command::Keygen { model } => {
             keep_secrets_from_core_dumps();
             let mut ready = Ready::of(&remote, &home()?, model, common, out)?;
-            ready.upload(&remote, common, out)?;
+            ready.session(&remote, common, out)?;
             out.json(&ready.steps)
         }
         Command::Classify(what) => {
@@ -253,8 +255,8 @@ fn state(job: &Job) -> String {
 struct Ready {
     model: Model,
     interface: Arc<Interface>,
+    context: Arc<Context>,
     folder: PathBuf,
-    keys: Digest,
     steps: Steps,
 }
 
@@ -280,24 +282,27 @@ impl Ready {
             keygen::make(&interface, &folder, None, common, out)?;
             steps.keygen_seconds = begun.elapsed().as_secs_f64();
         }
-        let keys = Home::keys_digest(&folder)?;
-        Ok(Ready { model, interface, folder, keys, steps })
+        let context = context(&interface)?;
+        Ok(Ready { model, interface, context, folder, steps })
     }
 
     /// Uploads the keys where the service does not have them.
-    fn upload(&mut self, remote: &Remote, common: &Common, out: Output) -> Result<()> {
-        if self.model.keys.contains(&self.keys) {
-            return Ok(());
-        }
+    fn session(&mut self, remote: &Remote, common: &Common, out: Output) -> Result<RemoteSession> {
+        let Ready { model, interface, context, folder, .. } = self;
         let begun = Instant::now();
-        let path = Home::evaluation_keys(&self.folder);
-        let length = exchange::evaluation_key_bytes(&self.folder).unwrap_or(0);
-        out.text(&format!("the service lacks the keys: uploading {}\n", human_bytes(length)))?;
+        let length = exchange::evaluation_key_bytes(folder).unwrap_or(0);
+        let lacking = !model.keys.contains(&Home::keys_digest(folder)?);
+        if lacking {
+            out.text(&format!("the service lacks the keys: uploading {}\n", human_bytes(length)))?;
+        }
         let bar = progress::bar(common, "uploading", usize::try_from(length).unwrap_or(usize::MAX));
-        remote.upload(&self.model.name, &path, self.keys, &mut |there, _| bar.set_position(there))?;
+        let mut tell = |there, _| bar.set_position(there);
+        let session = RemoteSession::open(remote, model, interface, context, folder, &mut tell)?;
         bar.finish_and_clear();
-        self.steps.upload_seconds = begun.elapsed().as_secs_f64();
-        Ok(())
+        if lacking {
+            self.steps.upload_seconds = begun.elapsed().as_secs_f64();
+        }
+        Ok(session)
     }
 }
 
@@ -305,27 +310,21 @@ fn classify(remote: &Remote, home: &Home, args: &ClassifyArgs, common: &Common, 
     let mut ready = Ready::of(remote, home, &args.model, common, out)?;
     // Before minutes are spent on an upload: the image may be none of this model.
     let image = args.which.of(&args.input, &ready.interface)?;
-    ready.upload(remote, common, out)?;
-    let Ready { model, interface, folder, keys, mut steps } = ready;
+    let session = ready.session(remote, common, out)?;
+    let Ready { interface, context, folder, mut steps, .. } = ready;
 
     let begun = Instant::now();
     common.require_memory("encrypting", bundle_bytes(&interface.params, &interface.input.ty))?;
-    let context = context(&interface)?;
     let client = Client::new(&interface, &context, exchange::read_secret_key(&folder, &context)?);
     let encrypted = exchange::seeded_ciphertexts_to_bytes(&context, &client.encrypt_seeded(&image.numbers)?);
     steps.encrypt_seconds = begun.elapsed().as_secs_f64();
 
     let begun = Instant::now();
     let deadline = args.deadline.map(NonZeroU64::get);
-    let job = remote.submit(&model.name, keys, &encrypted, deadline, &random_name()?)?;
-    tracing::info!(target: "fhec::remote", job = job.id, "sent {}", human_bytes(encrypted.len() as u64));
-    let bar = progress::bar(common, "evaluating", job.ops);
-    let job = remote.wait(&job.id, &mut |job| show(&bar, job))?;
+    let bar = progress::bar(common, "evaluating", 0);
+    let answered = session.evaluate(remote, &encrypted, deadline, &mut |job| show(&bar, job))?;
     bar.finish_and_clear();
-    let sent = Digest::of(&encrypted);
-    // What the service says of its answers is no reason to take more than there can be.
-    let limit = exchange::most_bundle_bytes(&context, &interface.answer_types()).min(model.answer_max_bytes);
-    let (answer, receipt) = remote.answer(&job, model.program, keys, sent, limit)?;
+    let Answered { answer, receipt, job } = answered;
     steps.answer_seconds = begun.elapsed().as_secs_f64();
     steps.evaluation_seconds = job.seconds;
     if let Some(kept) = &args.keep {
@@ -354,17 +353,11 @@ fn classify(remote: &Remote, home: &Home, args: &ClassifyArgs, common: &Common, 
 }
 
 fn show(bar: &ProgressBar, job: &Job) {
+    bar.set_length(job.ops as u64);
     bar.set_position(job.ops_done as u64);
     if let Some(layer) = &job.layer {
         bar.set_message(shown(layer));
     }
-}
-
-/// A name that nobody else chooses.
-fn random_name() -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).context("the system gives no random numbers")?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Writes what was exchanged into `folder`.

@@ -62,6 +62,7 @@ pub use fhec_roles::{
 };
 pub use fhec_roles::{answers, core_dumps};
 pub use fhec_runtime::EvalError;
+pub use fhec_runtime::error::Stop;
 pub use fhec_runtime::exec::{Control, ExecError, Observer, ProgramKeys};
 pub use fhec_runtime::ring::Context;
 

@@ -7,7 +7,7 @@
     program.run(x_test[:1])                  # keys, encryption, evaluation, decryption
 
 Client and server apart: `Client` makes keys, encrypts and decrypts; `Server` evaluates with public
-keys alone. Errors are below `FhecError`. What is logged goes to the logger `fhec`.
+keys alone. `RemoteServer` is a service elsewhere. Errors are below `FhecError`. What is logged goes to the logger `fhec`.
 """
 
 from fhec import errors
@@ -39,10 +39,12 @@ from fhec.errors import (
     OptionError,
     OutOfMemory,
     ProgramError,
+    RemoteError,
     SecurityError,
 )
 from fhec.plan import Plan
 from fhec.program import Program
+from fhec.remote import RemoteServer, RemoteSession
 from fhec.server import Server, Session
 from fhec.simulation import Simulation
 
@@ -70,6 +72,9 @@ __all__ = [
     "Plan",
     "Program",
     "ProgramError",
+    "RemoteError",
+    "RemoteServer",
+    "RemoteSession",
     "SecurityError",
     "Server",
     "Session",

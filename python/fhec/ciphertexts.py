@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from typing import final
+from typing import Any, final
 
 from fhec.errors import CiphertextError, FileError
 
@@ -18,14 +18,16 @@ class Ciphertexts:
     What is in it is checked by whoever uses it.
     """
 
-    __slots__ = ("_data", "images")
+    __slots__ = ("_data", "images", "receipt")
 
-    def __init__(self, data: bytes, images: int | None = None) -> None:
+    def __init__(self, data: bytes, images: int | None = None, receipt: dict[str, Any] | None = None) -> None:
         if not data.startswith(b"FHEB"):
             raise CiphertextError("these bytes are no ciphertexts of fhec: they do not start with FHEB")
         self._data = bytes(data)
         #: How many images it is of; `None` where nobody says: then as many as the program takes.
         self.images = images
+        #: What a service says that it has computed this answer of (`fhec verify` checks it).
+        self.receipt = receipt
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], images: int | None = None) -> "Ciphertexts":

@@ -38,6 +38,16 @@ class Answer:
         return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
 
     @property
+    def tied_classes(self) -> list[list[int]]:
+        """Per image, the other classes that have the same number as the class: which of them is the
+        plain network's cannot be told from the digits that are certain.
+        """
+        best = self.logits.max(axis=1, keepdims=True)
+        equal = self.logits == best
+        equal[np.arange(len(equal)), self.classes] = False
+        return [[int(index) for index in np.flatnonzero(row)] for row in equal]
+
+    @property
     def class_names(self) -> list[str]:
         """Names of the classes, or their numbers."""
         names = self.interface.classes
@@ -90,6 +100,12 @@ class Client:
     def key_id(self) -> str:
         """Name of the secret key."""
         return self._native.key_id
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of the keys, if they are in files."""
+        folder = self._native.folder
+        return None if folder is None else os.fspath(folder)
 
     def evaluation_keys(self, *, check_memory: bool = True) -> EvaluationKeys:
         """The keys that the server needs: read from the folder, or made. They are public."""

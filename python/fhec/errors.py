@@ -63,3 +63,12 @@ class OutOfMemory(FhecError, MemoryError):
 
 class AnswerRefused(FhecError):
     """An answer that decrypts to noise. Do not tell the server."""
+
+
+class RemoteError(FhecError):
+    """A service that cannot be reached, or that refuses."""
+
+    #: Why it refuses, as `docs/serving.md` lists it, such as `too_many_jobs`; `None` where it did not.
+    code: str | None = None
+    #: Seconds after which it is worth another try, if the service says so.
+    retry_after: int | None = None

@@ -4,8 +4,10 @@ use std::error::Error;
 
 use fhec::exchange::ExchangeError;
 use fhec::{
-    CompileError, ExecError, InterfaceError, OpenError, PassError, ProgramError, RehearsalError, RoleError,
+    CompileError, ExecError, InterfaceError, OpenError, PassError, ProgramError, RehearsalError, RoleError, Stop,
 };
+use fhec_serve::api::Code;
+use fhec_serve::remote::RemoteError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -44,6 +46,8 @@ pub enum Kind {
     Memory,
     /// An answer that decrypts to noise.
     Refused,
+    /// A service.
+    Remote,
 }
 
 impl Kind {
@@ -65,6 +69,7 @@ impl Kind {
             Kind::Deadline => "DeadlineExceeded",
             Kind::Memory => "OutOfMemory",
             Kind::Refused => "AnswerRefused",
+            Kind::Remote => "RemoteError",
         }
     }
 
@@ -190,4 +195,39 @@ pub fn of_exchange(error: ExchangeError, kind: Kind) -> PyErr {
         | ExchangeError::Bundle { .. } => kind,
     };
     kind.of(&error)
+}
+
+/// Why work was ended from outside.
+pub fn of_stop(stop: Stop) -> PyErr {
+    match stop {
+        Stop::Cancelled => Kind::Cancelled.of(&stop),
+        Stop::Deadline { .. } => Kind::Deadline.of(&stop),
+    }
+}
+
+/// What a service says, or the way to it. A refusal has its code, and when to come back.
+pub fn of_remote(py: Python<'_>, error: RemoteError) -> PyErr {
+    let kind = match &error {
+        RemoteError::Address { .. } | RemoteError::Tls { .. } | RemoteError::NoHome => Kind::Option,
+        RemoteError::Interface { source, .. } => of_program_kind(source),
+        RemoteError::File(_) | RemoteError::Home { .. } => Kind::File,
+        RemoteError::Cancelled => Kind::Cancelled,
+        RemoteError::Stopped(stop) => return of_stop(*stop),
+        RemoteError::Refused(problem) if problem.code == Code::DeadlineExceeded => Kind::Deadline,
+        RemoteError::Refused(problem) if problem.code == Code::ImageRefused => Kind::Ciphertext,
+        _ => Kind::Remote,
+    };
+    let exception = kind.of(&error);
+    if let RemoteError::Refused(problem) = &error
+        && kind == Kind::Remote
+    {
+        let value = exception.value(py);
+        let set = value
+            .setattr("code", problem.code.name())
+            .and_then(|()| value.setattr("retry_after", problem.retry_after));
+        if let Err(error) = set {
+            return error;
+        }
+    }
+    exception
 }

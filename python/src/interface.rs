@@ -148,8 +148,14 @@ impl Interface {
     }
 }
 
+impl From<Arc<fhec::Interface>> for Interface {
+    fn from(inner: Arc<fhec::Interface>) -> Self {
+        Interface { inner, context: OnceLock::new() }
+    }
+}
+
 impl From<fhec::Interface> for Interface {
     fn from(interface: fhec::Interface) -> Self {
-        Interface { inner: Arc::new(interface), context: OnceLock::new() }
+        Arc::new(interface).into()
     }
 }

@@ -7,6 +7,7 @@
 //! | `program`, `interface` | a compiled program; what a client needs of it |
 //! | `client` | keys, encryption, decryption |
 //! | `server`, `session` | a program made ready; one client's keys on it |
+//! | `remote` | a service over the network, as its client sees it |
 //! | `evaluation_keys` | the keys that a server needs |
 //! | `control` | ends evaluations |
 //! | `images`, `numbers` | arrays that come in, and go out |
@@ -28,6 +29,7 @@ mod interface;
 mod logging;
 mod numbers;
 mod program;
+mod remote;
 mod server;
 mod session;
 mod threads;
@@ -54,6 +56,8 @@ mod _native {
     use super::numbers::wilson;
     #[pymodule_export]
     use super::program::Program;
+    #[pymodule_export]
+    use super::remote::{Remote, RemoteSession};
     #[pymodule_export]
     use super::server::Server;
     #[pymodule_export]

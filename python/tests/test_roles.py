@@ -35,6 +35,12 @@ def test_numbers_are_rounded_to_what_is_certain(client, session, digits) -> None
     np.testing.assert_allclose(rounded / step, np.round(rounded / step), atol=1e-6)
 
 
+def test_classes_that_cannot_be_told_apart_are_named(program) -> None:
+    logits = np.array([[1.0, 3.0, 3.0, 0.0], [2.0, 1.0, 0.0, -1.0]])
+    answer = fhec.Answer({"logits": logits}, program.interface)
+    assert list(answer.classes) == [1, 0] and answer.tied_classes == [[2], []]
+
+
 def test_encryptions_of_one_image_differ_and_evaluations_of_one_ciphertext_do_not(
     client, session, digits
 ) -> None:

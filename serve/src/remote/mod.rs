@@ -1,21 +1,32 @@
 //! The client of a service: it knows interfaces and never a model's weights.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `connection` | requests, TLS, streams of events |
+//! | `home` | what a client keeps of services on its disk |
+//! | `session` | a client's keys at a service: image in, answer out |
 
 mod connection;
 mod home;
+mod session;
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fhec_ir::program::ProgramError;
 use fhec_roles::files::FileError;
+use fhec_runtime::error::Stop;
+use fhec_runtime::exec::Control;
 use thiserror::Error;
 
 pub use connection::{Connection, Identity, Settings, Traffic};
 pub use home::Home;
+pub use session::{Answered, RemoteSession};
 
 use crate::api::{self, AnnounceKeys, Code, IDEMPOTENCY_KEY, Job, KeyState, Keys, Model, Problem};
 use crate::api::{UPLOAD_DIGEST, UPLOAD_OFFSET};
@@ -48,6 +59,10 @@ pub enum RemoteError {
     OtherReceipt(&'static str),
     #[error("the job was cancelled")]
     Cancelled,
+    #[error("ended from here: {0}")]
+    Stopped(Stop),
+    #[error("the service has another program under the name {model} by now: open it again")]
+    Replaced { model: String },
     #[error(transparent)]
     File(#[from] FileError),
     #[error("the folder {} cannot be used: {source}", .path.display())]
@@ -122,40 +137,45 @@ impl Trial {
     }
 }
 
-/// Does `work` until it succeeds, or fails for good, or has not got on for `patience`.
-fn persist_while_it_gets_on<T>(
-    patience: Duration,
-    mut work: impl FnMut(&mut Trial) -> Result<T, RemoteError>,
-) -> Result<T, RemoteError> {
-    let mut trial = Trial::new(patience);
-    loop {
-        match work(&mut trial) {
-            Ok(done) => return Ok(done),
-            Err(error) => trial.wait(error)?,
-        }
-    }
-}
-
-/// Does `work` until it succeeds, or fails for good, or has failed for `patience`.
-fn persist<T>(
-    patience: Duration,
-    mut work: impl FnMut() -> Result<T, RemoteError>,
-) -> Result<T, RemoteError> {
-    persist_while_it_gets_on(patience, |_| work())
-}
-
 /// A service, as its client sees it. What is safe to repeat is repeated while the service cannot be
 /// reached or has too much to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Remote {
-    connection: Connection,
+    connection: Arc<Connection>,
     patience: Duration,
+    control: Control,
 }
 
 impl Remote {
     /// A service that is waited for up to `patience`.
     pub fn new(connection: Connection, patience: Duration) -> Self {
-        Remote { connection, patience }
+        Remote { connection: Arc::new(connection), patience, control: Control::default() }
+    }
+
+    /// The same service, over the same connection. `control` ends what is asked of it: between two
+    /// tries, two chunks of an upload, or two events of a job. What the service does goes on.
+    pub fn under(&self, control: Control) -> Self {
+        Remote { control, ..self.clone() }
+    }
+
+    /// Does `work` until it succeeds, or fails for good, or has not got on for the patience.
+    fn persist_while_it_gets_on<T>(
+        &self,
+        mut work: impl FnMut(&mut Trial) -> Result<T, RemoteError>,
+    ) -> Result<T, RemoteError> {
+        let mut trial = Trial::new(self.patience);
+        loop {
+            self.control.check().map_err(RemoteError::Stopped)?;
+            match work(&mut trial) {
+                Ok(done) => return Ok(done),
+                Err(error) => trial.wait(error)?,
+            }
+        }
+    }
+
+    /// Does `work` until it succeeds, or fails for good, or has failed for the patience.
+    fn persist<T>(&self, mut work: impl FnMut() -> Result<T, RemoteError>) -> Result<T, RemoteError> {
+        self.persist_while_it_gets_on(|_| work())
     }
 
     /// Bytes of bodies that have gone each way.
@@ -164,7 +184,7 @@ impl Remote {
     }
 
     fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, RemoteError> {
-        persist(self.patience, || self.connection.json("GET", path, &[], &[]))
+        self.persist(|| self.connection.json("GET", path, &[], &[]))
     }
 
     /// All models.
@@ -181,7 +201,7 @@ impl Remote {
     pub fn interface(&self, model: &Model) -> Result<Vec<u8>, RemoteError> {
         let path = format!("/v1/models/{}/interface", escaped(&model.name));
         let limit = model.interface_bytes.min(home::MAX_INTERFACE_BYTES);
-        persist(self.patience, || self.connection.bytes("GET", &path, &[], &[], limit))
+        self.persist(|| self.connection.bytes("GET", &path, &[], &[], limit))
     }
 
     /// The caller's keys.
@@ -192,7 +212,7 @@ impl Remote {
     /// Deletes keys.
     pub fn delete_keys(&self, keys: &str) -> Result<(), RemoteError> {
         let path = format!("/v1/keys/{}", escaped(keys));
-        persist(self.patience, || self.connection.bytes("DELETE", &path, &[], &[], 0)).map(drop)
+        self.persist(|| self.connection.bytes("DELETE", &path, &[], &[], 0)).map(drop)
     }
 
     /// Uploads the key file at `path`, whose digest is `keys`, or what is missing of it. `progress`
@@ -214,7 +234,7 @@ impl Remote {
             let json = [("content-type", "application/json")];
             self.connection.json::<Keys>("POST", "/v1/keys", &json, &announcement)
         };
-        let mut there = persist(self.patience, announce)?;
+        let mut there = self.persist(announce)?;
         let mut chunk = Vec::new();
         let mut trial = Trial::new(self.patience);
         // A service that goes back and forth does not get on.
@@ -227,6 +247,7 @@ impl Remote {
                     there.offset
                 )));
             }
+            self.control.check().map_err(RemoteError::Stopped)?;
             progress(there.offset, length);
             if there.offset > furthest {
                 furthest = there.offset;
@@ -251,13 +272,13 @@ impl Remote {
                 }
                 Err(RemoteError::Refused(problem)) if problem.code == Code::WrongOffset => {
                     self.go_round(&mut trial)?;
-                    there = persist(self.patience, announce)?;
+                    there = self.persist(announce)?;
                 }
                 Err(error) => {
                     trial.wait(error)?;
                     // A slow line gets smaller chunks, a broken one costs less.
                     most = (most / 2).max(LEAST_CHUNK);
-                    there = persist(self.patience, announce)?;
+                    there = self.persist(announce)?;
                 }
             }
         }
@@ -286,7 +307,7 @@ impl Remote {
         let deadline = deadline.map_or(String::new(), |seconds| format!("&deadline={seconds}"));
         let path = format!("/v1/models/{}/jobs?keys={keys}{deadline}", escaped(model));
         let headers = [("content-type", "application/octet-stream"), (IDEMPOTENCY_KEY, idempotency_key)];
-        persist(self.patience, || self.connection.json("POST", &path, &headers, image))
+        self.persist(|| self.connection.json("POST", &path, &headers, image))
     }
 
     /// Waits until a job is finished, however long it takes: patience ends where nothing has been
@@ -294,10 +315,11 @@ impl Remote {
     pub fn wait(&self, id: &str, progress: &mut dyn FnMut(&Job)) -> Result<Job, RemoteError> {
         let path = format!("/v1/jobs/{}/events", escaped(id));
         let mut last = None;
-        persist_while_it_gets_on(self.patience, |trial| {
+        self.persist_while_it_gets_on(|trial| {
             self.connection.events(&path, &mut |text| {
                 let job: Job =
                     serde_json::from_str(text).map_err(|error| RemoteError::Answer(error.to_string()))?;
+                self.control.check().map_err(RemoteError::Stopped)?;
                 trial.gets_on();
                 progress(&job);
                 let finished = job.state.is_final();
@@ -329,7 +351,7 @@ impl Remote {
             _ => {}
         }
         let path = format!("/v1/jobs/{}", escaped(&job.id));
-        let answer = persist(self.patience, || {
+        let answer = self.persist(|| {
             self.connection.bytes("GET", &format!("{path}/answer"), &[], &[], limit)
         })?;
         let receipt: Receipt = self.get(&format!("{path}/receipt"))?;
@@ -353,7 +375,7 @@ impl Remote {
     /// Cancels a job that is not finished, deletes one that is.
     pub fn delete_job(&self, id: &str) -> Result<(), RemoteError> {
         let path = format!("/v1/jobs/{}", escaped(id));
-        persist(self.patience, || self.connection.bytes("DELETE", &path, &[], &[], 0)).map(drop)
+        self.persist(|| self.connection.bytes("DELETE", &path, &[], &[], 0)).map(drop)
     }
 }
 
