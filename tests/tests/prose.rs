@@ -232,7 +232,7 @@ fn checks_find_faults() {
     let readme = root().join("README.md");
     assert_eq!(broken(&readme, "docs/plan.md"), None);
     assert_eq!(broken(&readme, "docs/plan.md#five-ideas"), None);
-    assert_eq!(broken(&readme, "#licence"), None);
+    assert_eq!(broken(&readme, "#your-own-network"), None);
     assert_eq!(broken(&readme, "docs/absent.md"), Some("does not exist"));
     assert_eq!(broken(&readme, "docs/plan.md#absent"), Some("has no such heading"));
     assert_eq!(broken(&readme, "/docs/plan.md"), Some("is no relative path"));
