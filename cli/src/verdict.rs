@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use fhec_compiler::program::{argmax, rounded, tied_with_argmax};
 use fhec_compiler::save;
-use fhec_ir::program::{Ending, Interface, Port};
+use fhec_ir::program::{Affine, Ending, Interface, Port};
 use fhec_roles::Answer;
 use fhec_roles::answers::{advised_answers, count_answer};
 use serde::Serialize;
@@ -148,8 +148,9 @@ pub fn print(interface: &Interface, report: &Report, shown: Shown, out: Output) 
     let what = match first.ending {
         Ending::Nothing if !first.is_class_list() => "values",
         Ending::Nothing => "logits",
-        Ending::Softmax(_) => "probabilities",
-        Ending::LogSoftmax(_) => "log-probabilities",
+        ending if ending.then() != Affine::IDENTITY => "values",
+        Ending::Softmax(..) => "probabilities",
+        Ending::LogSoftmax(..) => "log-probabilities",
     };
     let words = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<String>>().join(" ");
     for (index, Verdict { class, class_name, tied_classes, logits, other_outputs }) in

@@ -4,11 +4,16 @@
 mod onnx_models;
 
 use fhec_compiler::onnx::{self, ImportOptions};
+use fhec_ir::fact::OUTPUT_ENDINGS;
 use fhec_ir::func::StageOp;
+use fhec_ir::interp;
+use fhec_ir::program::{Affine, Ending, Lists};
+use fhec_ir::tensor::Tensor;
 use fhec_ir::text::print_func;
+use fhec_passes::nn::drop_softmax::drop_softmax;
 use onnx_models::*;
 use onnx_protobuf::tensor_proto::{DataLocation, DataType};
-use onnx_protobuf::{ModelProto, StringStringEntryProto};
+use onnx_protobuf::{ModelProto, StringStringEntryProto, TensorProto};
 use protobuf::Message;
 
 /// Mnemonics of the imported ops.
@@ -318,4 +323,27 @@ fn probabilities_are_not_saturated_a_step_before_one() {
     assert_eq!(last(1.0 / 256.0, "Softmax"), "softmax");
     assert_ne!(last(1.0 / 512.0, "Softmax"), "softmax");
     assert_ne!(last(1.0 / 256.0, "Exp"), "exp");
+}
+
+/// A network of 8 bits answers in codes. What is saturated nowhere is an affine map of the softmax.
+#[test]
+fn codes_of_probabilities_are_probabilities_scaled() {
+    let mut m = model(13, &[1, 4]);
+    store(&mut m, floats("scale", &[], &[1.0 / 256.0]));
+    let zero = TensorProto { data_type: DataType::INT8 as i32, ..bytes("zero", &[], &[-128]) };
+    store(&mut m, zero);
+    node(&mut m, "Softmax", &["x"], &["p"]);
+    node(&mut m, "QuantizeLinear", &["p", "scale", "zero"], &["y"]);
+    let imported = import(&m).unwrap();
+    let x = Tensor::new([1, 4], vec![1.0, -2.0, 0.5, 3.0]).unwrap();
+    let codes = interp::nn::run(&imported.func, std::slice::from_ref(&x)).unwrap();
+    let dropped = drop_softmax(&imported.func).func;
+    let logits = interp::nn::run(&dropped, std::slice::from_ref(&x)).unwrap();
+    assert_eq!(logits[0].data(), x.data());
+    let endings = dropped.fact(OUTPUT_ENDINGS).unwrap().expect("something is left to the client");
+    assert_eq!(endings, [Ending::Softmax(Lists::One, Affine { scale: 256.0, offset: -128.0 })]);
+    let finished = endings[0].finish(&logits[0].data().iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+    for (finished, code) in finished.iter().zip(codes[0].data()) {
+        assert!((finished - f64::from(*code)).abs() < 1e-4, "{code}: {finished}");
+    }
 }

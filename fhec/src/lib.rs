@@ -50,7 +50,7 @@
 #![forbid(unsafe_code)]
 
 pub use fhec_ir::plan::Plan;
-pub use fhec_ir::program::{Dimension, Ending, InputLayout, Lists};
+pub use fhec_ir::program::{Affine, Dimension, Ending, InputLayout, Lists};
 pub use fhec_ir::program::{
     Interface, InterfaceError, Port, Preprocess, PreprocessError, Program, ProgramError, ProgramId,
 };

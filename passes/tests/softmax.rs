@@ -90,6 +90,34 @@ fn probabilities_are_those_of_the_exact_softmax() {
     }
 }
 
+/// What makes codes of the probabilities goes with the softmax that made them.
+#[test]
+fn a_softmax_under_codes_is_replaced() {
+    let network = |last: &str| -> Func<Nn> {
+        let text = format!(
+            "func nn codes {{
+              const @0 : f32[] = [-256.0]
+              input %0 : f32[1, 4] \"logits\"
+              %1 = softmax(%0) {{axis=1}}
+              %2 = constant() {{value=@0}}
+              %3 = mul(%1, %2)
+              %4 = add(%3, %2)
+              return {last}
+            }}"
+        );
+        parse_func(&text, &ConstSource::default()).unwrap()
+    };
+    let logits = Tensor::new([1, 4], vec![1.0, -2.0, 0.5, 3.0]).unwrap();
+    let [of_codes, of_probabilities] = ["%4", "%1"].map(|last| {
+        let mut network = network(last);
+        assert_eq!(append_softmax(&mut network).unwrap().0, "logits");
+        nn::run(&network, std::slice::from_ref(&logits)).unwrap().remove(0)
+    });
+    assert_eq!(of_codes, of_probabilities);
+    let sum: f32 = logits.data().iter().map(|x| (x / 4.0).exp()).sum();
+    assert!((of_codes.data()[3] - 0.75f32.exp() / sum).abs() < 1e-6);
+}
+
 #[test]
 fn networks_without_one_list_of_classes_have_no_softmax() {
     let text = "func nn image { input %0 : f32[1, 3, 4, 4] %1 = relu(%0) return %1 }";

@@ -132,9 +132,10 @@ class Interface:
         """Whether the network's input has its channels last."""
 
     @property
-    def outputs(self) -> list[tuple[str, list[int], bool, str]]:
+    def outputs(self) -> list[tuple[str, list[int], bool, str, tuple[float, float]]]:
         """Per output its name, the shape for one image, whether it is a list of classes, and what
-        the client does at the end: `nothing`, `softmax` or `log_softmax`.
+        the client does at the end: `nothing`, `softmax` or `log_softmax`, then the scale that it
+        multiplies each number with and the offset that it adds.
         """
 
     @property

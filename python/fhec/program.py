@@ -177,11 +177,12 @@ class Program:
 
 def probabilities(numbers: NDArray[np.float64], interface: Interface) -> NDArray[np.float64]:
     """Numbers of the first output as probabilities of classes."""
-    _, shape, classes, ending = interface.outputs[0]
+    _, shape, classes, ending, (scale, offset) = interface.outputs[0]
     if not classes:
         raise OptionError(
             f"the first output, of shape {shape}, is no list of classes: it has no probabilities"
         )
+    numbers = (numbers - offset) / scale
     if ending == "softmax":
         return numbers
     # Of logarithms of probabilities a softmax is the probabilities.

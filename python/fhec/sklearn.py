@@ -31,7 +31,7 @@ class FhecClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def classes_(self) -> NDArray[Any]:
         """The classes `[classes]`."""
-        _, shape, _, _ = self.program.interface.outputs[0]
+        _, shape, *_ = self.program.interface.outputs[0]
         count = int(np.prod(shape))
         names = np.arange(count) if self.classes is None else np.asarray(self.classes)
         if names.shape != (count,):

@@ -13,6 +13,9 @@ use crate::threads::install;
 // Python shows defaults of signatures, and of constants it would show their names.
 const _: () = assert!(fhec::DEFAULT_FLOOR == 128);
 
+/// Name, shape, whether it is a list of classes, what the client does at the end, scale and offset.
+type Output = (String, Vec<usize>, bool, &'static str, (f64, f64));
+
 /// What a client needs of a program: no weights, no layers.
 #[pyclass(frozen, module = "fhec")]
 pub struct Interface {
@@ -85,11 +88,14 @@ impl Interface {
     }
 
     /// Per output its name, the shape for one image, whether it is a list of classes, and what the
-    /// client does at the end: `nothing`, `softmax` or `log_softmax`.
+    /// client does at the end: `nothing`, `softmax` or `log_softmax`, then the scale that it
+    /// multiplies each number with and the offset that it adds.
     #[getter]
-    fn outputs(&self) -> Vec<(String, Vec<usize>, bool, &'static str)> {
+    fn outputs(&self) -> Vec<Output> {
         let output = |port: &fhec::Port| {
-            (port.name.clone(), port.shape.clone(), port.is_class_list(), port.ending.name())
+            let fhec::Affine { scale, offset } = port.ending.then();
+            let (name, shape) = (port.name.clone(), port.shape.clone());
+            (name, shape, port.is_class_list(), port.ending.name(), (scale, offset))
         };
         self.inner.outputs.iter().map(output).collect()
     }

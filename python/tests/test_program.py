@@ -5,6 +5,7 @@ import json
 import pickle
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 import fhec
 from fhec import _native
+from fhec.program import probabilities as _probabilities
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -147,6 +149,14 @@ def test_simulations_compare_with_the_plain_network_and_with_labels(program, dig
     exact = program.simulate(images, noise=False)
     assert exact.max_logit_difference < simulation.max_logit_difference
     assert "agreement" in repr(simulation) and simulation._repr_html_().startswith("<table")
+
+
+def test_probabilities_are_those_that_codes_stand_for() -> None:
+    probabilities = np.array([[0.25, 0.5, 0.25], [1.0, 0.0, 0.0]])
+    for ending, numbers in [("softmax", probabilities), ("log_softmax", np.log(probabilities + 1e-30))]:
+        output = ("codes", [1, 3], True, ending, (256.0, -128.0))
+        found = _probabilities(256.0 * numbers - 128.0, SimpleNamespace(outputs=[output]))
+        np.testing.assert_allclose(found, probabilities, atol=1e-12)
 
 
 def test_modes_classes_and_probabilities(program, digits) -> None:

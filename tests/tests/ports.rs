@@ -1,6 +1,6 @@
 //! What goes in and what comes out, under encryption: inputs as large as raw pixels, an activation
 //! on the input itself, outputs whose spare slots do not hold zero, several of them, a softmax at
-//! each place of a map.
+//! each place of a map, codes of probabilities.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use fhec_compiler::simulator::Simulator;
 use fhec_ir::func::Func;
 use fhec_ir::interp;
 use fhec_ir::nn::Nn;
-use fhec_ir::program::{Dimension, Ending, InterfaceError, Lists, Preprocess, Program};
+use fhec_ir::program::{Affine, Dimension, Ending, InterfaceError, Lists, Preprocess, Program};
 use fhec_ir::tensor::Tensor;
 use fhec_ir::text::{ConstSource, parse_func};
 use fhec_passes::compile::compile;
@@ -17,12 +17,13 @@ use fhec_passes::nn::calibrate::Source;
 use fhec_passes::options::CompileOptions;
 use fhec_roles::{Client, Server, context};
 
-/// A rectifier on the input, and three outputs: probabilities of a sigmoid, which is one half at
-/// zero, numbers, and a map with a softmax over four classes at each place, classes last. Weights
-/// bring pixels of 0 to 255 to the sizes that a network has.
+/// A rectifier on the input, and four outputs: probabilities of a sigmoid, which is one half at
+/// zero, numbers, a map with a softmax over four classes at each place, classes last, and codes of
+/// 8 bits of a softmax. Weights bring pixels of 0 to 255 to the sizes that a network has.
 const NETWORK: &str = r#"func nn ports {
     const @0 : f32[6, 64] = random(1) const @1 : f32[4, 64] = random(2) const @2 : f32[] = [0.02]
     const @3 : f32[1, 1, 8, 8] = random(3) const @4 : f32[] = [100.0]
+    const @5 : f32[] = [0.00390625] const @6 : f32[] = [-128.0]
     input %0 : f32[1, 1, 8, 8] "image"
     %1 = relu(%0) "bright"
     %2 = reshape(%1) {shape=[1, 64]}
@@ -34,7 +35,12 @@ const NETWORK: &str = r#"func nn ports {
     %8 = reshape(%4) {shape=[1, 4, 2, 8]}
     %9 = softmax(%8) {axis=1} "classes"
     %10 = transpose(%9) {permutation=[0, 2, 3, 1]} "map"
-    return %6, %7, %10
+    %11 = softmax(%7) {axis=1}
+    %12 = constant() {value=@5}
+    %13 = div(%11, %12)
+    %14 = constant() {value=@6}
+    %15 = add(%13, %14) "codes"
+    return %6, %7, %10, %15
 }"#;
 
 /// Images of -64 to 191.
@@ -49,7 +55,7 @@ fn program(network: &Func<Nn>) -> Arc<Program> {
     let compiled = compile(network, &Source::Images(&samples).into(), &options, &mut |_, _| ());
     let compiled = compiled.expect("it compiles");
     let rows = &compiled.plan.outputs;
-    assert_eq!(rows.iter().map(|row| row.classes).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(rows.iter().map(|row| row.classes).collect::<Vec<_>>(), [true, true, false, true]);
     assert!(
         rows.iter().all(|row| row.judged_images == 24 && row.signal_to_error_db > Some(20.0)),
         "{rows:?}"
@@ -68,11 +74,16 @@ fn large_inputs_and_several_outputs_are_answered() {
     assert!((191.0..400.0).contains(&interface.input.factor), "{}", interface.input.factor);
     assert_eq!(
         interface.outputs.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(),
-        ["probabilities", "numbers", "map"]
+        ["probabilities", "numbers", "map", "codes"]
     );
-    let [probabilities, numbers, map] = &interface.outputs[..] else { panic!("there are three outputs") };
+    let [probabilities, numbers, map, codes] = &interface.outputs[..] else {
+        panic!("there are four outputs")
+    };
     let classes = Dimension { length: 4, stride: 1 };
-    assert_eq!((map.ending, &map.shape[..]), (Ending::Softmax(Lists::Along(classes)), &[1, 2, 8, 4][..]));
+    let at_each_place = Ending::Softmax(Lists::Along(classes), Affine::IDENTITY);
+    assert_eq!((map.ending, &map.shape[..]), (at_each_place, &[1, 2, 8, 4][..]));
+    let then = Affine { scale: 256.0, offset: -128.0 };
+    assert_eq!(codes.ending, Ending::Softmax(Lists::One, then));
     assert!((probabilities.spare * probabilities.factor - 0.5).abs() < 1e-2, "{}", probabilities.spare);
     assert!(numbers.spare.abs() < 1e-6, "{}", numbers.spare);
 
@@ -106,7 +117,7 @@ fn large_inputs_and_several_outputs_are_answered() {
     let session = server.session(client.evaluation_keys().expect("keys are made"));
     let encrypted = client.encrypt(image[0].data()).expect("it encrypts");
     let answer = session.expect("the keys are enough").evaluate(encrypted).expect("it evaluates");
-    assert_eq!(answer.len(), 3);
+    assert_eq!(answer.len(), 4);
     let decrypted = client.decrypt(&answer).expect("it decrypts");
     assert!(!decrypted.overflow, "{decrypted:?}");
     close(&decrypted.outputs);

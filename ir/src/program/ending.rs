@@ -1,19 +1,20 @@
 //! What is left of a network to whoever decrypts: a softmax over a list of classes, say, which
 //! under encryption would cost levels and precision and which tells a client no more.
 
-use crate::attr::{AsAttr, Attr, AttrError};
+use super::affine::Affine;
+use crate::attr::{AsAttr, Attr, AttrError, Fields};
 use crate::record_attr;
 
 /// The last step of a network, over the elements of an output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Ending {
     /// Nothing is left to do.
     #[default]
     Nothing,
-    /// `exp(x) / sum exp(x)`, the sum over one of these lists.
-    Softmax(Lists),
+    /// `exp(x) / sum exp(x)`, the sum over one of these lists; then this becomes of each number.
+    Softmax(Lists, Affine),
     /// `x - log sum exp(x)`, likewise.
-    LogSoftmax(Lists),
+    LogSoftmax(Lists, Affine),
 }
 
 /// Which elements of an output are a list of classes.
@@ -93,14 +94,14 @@ impl Ending {
     pub fn name(self) -> &'static str {
         match self {
             Ending::Nothing => "nothing",
-            Ending::Softmax(_) => "softmax",
-            Ending::LogSoftmax(_) => "log_softmax",
+            Ending::Softmax(..) => "softmax",
+            Ending::LogSoftmax(..) => "log_softmax",
         }
     }
 
-    /// The one of this name, over these lists.
-    pub fn named(name: &str, lists: Lists) -> Option<Self> {
-        let all = [Ending::Nothing, Ending::Softmax(lists), Ending::LogSoftmax(lists)];
+    /// The one of this name, over these lists, with this done to each number then.
+    pub fn named(name: &str, lists: Lists, then: Affine) -> Option<Self> {
+        let all = [Ending::Nothing, Ending::Softmax(lists, then), Ending::LogSoftmax(lists, then)];
         all.into_iter().find(|ending| ending.name() == name)
     }
 
@@ -108,38 +109,57 @@ impl Ending {
     pub fn lists(self) -> Lists {
         match self {
             Ending::Nothing => Lists::One,
-            Ending::Softmax(lists) | Ending::LogSoftmax(lists) => lists,
+            Ending::Softmax(lists, _) | Ending::LogSoftmax(lists, _) => lists,
         }
     }
 
-    /// Errs unless an output of this many elements holds its lists.
+    /// What becomes of each number at the very end.
+    pub fn then(self) -> Affine {
+        match self {
+            Ending::Nothing => Affine::IDENTITY,
+            Ending::Softmax(_, then) | Ending::LogSoftmax(_, then) => then,
+        }
+    }
+
+    /// Errs unless an output of this many elements holds its lists, and the largest number of a
+    /// list stays the largest.
     pub fn check(self, elements: usize) -> Result<(), String> {
-        match self.lists() {
-            Lists::Along(dimension) if !dimension.fits(elements) => {
-                let Dimension { length, stride } = dimension;
-                Err(format!("its {} is over {length} elements, {stride} apart, of {elements}", self.name()))
+        if let Lists::Along(dimension) = self.lists()
+            && !dimension.fits(elements)
+        {
+            let Dimension { length, stride } = dimension;
+            return Err(format!(
+                "its {} is over {length} elements, {stride} apart, of {elements}",
+                self.name()
+            ));
+        }
+        match self.then() {
+            then if then.keeps_order() => Ok(()),
+            Affine { scale, offset } => {
+                Err(format!("its {} is scaled by {scale}, plus {offset}", self.name()))
             }
-            _ => Ok(()),
         }
     }
 
     /// Bound on the error of its result over that of its elements: derivatives of a softmax by one
     /// element add up to `2 p (1 - p)`, those of its logarithm to `2 (1 - p)`.
     pub fn gain(self) -> f64 {
-        match self {
+        let gain = match self {
             Ending::Nothing => 1.0,
-            Ending::Softmax(_) => 0.5,
-            Ending::LogSoftmax(_) => 2.0,
-        }
+            Ending::Softmax(..) => 0.5,
+            Ending::LogSoftmax(..) => 2.0,
+        };
+        gain * self.then().scale
     }
 
     /// Does it to the elements of one image, row-major.
     pub fn finish(self, elements: &[f64]) -> Vec<f64> {
-        match self {
-            Ending::Nothing => elements.to_vec(),
-            Ending::Softmax(lists) => lists.map(elements, softmax),
-            Ending::LogSoftmax(lists) => lists.map(elements, log_softmax),
-        }
+        let (lists, of_list, then): (_, fn(&[f64]) -> Vec<f64>, _) = match self {
+            Ending::Nothing => return elements.to_vec(),
+            Ending::Softmax(lists, then) => (lists, softmax, then),
+            Ending::LogSoftmax(lists, then) => (lists, log_softmax, then),
+        };
+        lists.map(elements, of_list).into_iter().map(|number| then.apply(number)).collect()
     }
 }
 
@@ -159,30 +179,41 @@ fn log_softmax(list: &[f64]) -> Vec<f64> {
     list.iter().map(|x| x - largest - sum.ln()).collect()
 }
 
-/// A word where it runs over all elements; `{ending=softmax, along={length=2, stride=144}}`
-/// otherwise.
+/// A word where it runs over all elements and nothing becomes of the numbers; otherwise
+/// `{ending=softmax, along={length=2, stride=144}, then={scale=256.0, offset=-128.0}}`, one of the
+/// last two left out where it says nothing.
 impl AsAttr for Ending {
     fn to_attr(&self) -> Option<Attr> {
+        let along = match self.lists() {
+            Lists::One => None,
+            Lists::Along(dimension) => Some(dimension),
+        };
+        let then = Some(self.then()).filter(|then| *then != Affine::IDENTITY);
         let word = Attr::Word(self.name().into());
-        let Lists::Along(dimension) = self.lists() else { return Some(word) };
-        Some(Attr::Record(vec![("ending".into(), word), ("along".into(), dimension.to_attr()?)]))
+        if along.is_none() && then.is_none() {
+            return Some(word);
+        }
+        let fields = [("ending", Some(word)), ("along", along.to_attr()), ("then", then.to_attr())];
+        let fields = fields.into_iter().filter_map(|(name, attr)| Some((name.to_string(), attr?)));
+        Some(Attr::Record(fields.collect()))
     }
 
     fn from_attr(attr: Option<&Attr>) -> Result<Self, AttrError> {
         let attr = attr.ok_or_else(|| AttrError("the field is missing".into()))?;
-        let (word, lists) = match attr {
+        let (name, along, then) = match attr {
+            Attr::Word(name) => (name, None, None),
             Attr::Record(fields) => match &fields[..] {
-                [(ending, word), (along, dimension)] if ending == "ending" && along == "along" => {
-                    (word, Lists::Along(Dimension::from_attr(Some(dimension))?))
+                [(ending, Attr::Word(name)), rest @ ..] if ending == "ending" => {
+                    let mut rest = Fields::new(rest);
+                    let (along, then) = (rest.take("along")?, rest.take("then")?);
+                    rest.finish()?;
+                    (name, along, then)
                 }
                 _ => return Err(AttrError::expected("the ending of a network", attr)),
             },
-            word => (word, Lists::One),
+            _ => return Err(AttrError::expected("the ending of a network", attr)),
         };
-        let known = match word {
-            Attr::Word(name) => Ending::named(name, lists),
-            _ => None,
-        };
+        let known = Ending::named(name, along.map_or(Lists::One, Lists::Along), then.unwrap_or_default());
         known.ok_or_else(|| AttrError::expected("the ending of a network", attr))
     }
 }
@@ -191,7 +222,11 @@ impl AsAttr for Ending {
 mod tests {
     use super::*;
 
-    const ALL: [Ending; 3] = [Ending::Nothing, Ending::Softmax(Lists::One), Ending::LogSoftmax(Lists::One)];
+    const ALL: [Ending; 3] = [
+        Ending::Nothing,
+        Ending::Softmax(Lists::One, Affine::IDENTITY),
+        Ending::LogSoftmax(Lists::One, Affine::IDENTITY),
+    ];
 
     #[test]
     fn endings_are_those_of_networks() {
@@ -222,7 +257,8 @@ mod tests {
         assert_eq!(lists, Lists::Along(Dimension { length: 2, stride: 6 }));
         let first: Vec<f64> = (0..12).map(|i| f64::from(i * i % 7)).collect();
         let last: Vec<f64> = (0..12).map(|i| first[i % 2 * 6 + i / 2]).collect();
-        for end in [Ending::Softmax, Ending::LogSoftmax] {
+        for ending in [Ending::Softmax, Ending::LogSoftmax] {
+            let end = |lists| ending(lists, Affine::IDENTITY);
             let found = end(lists).finish(&first);
             let other = end(Lists::along(&[1, 2, 3, 2], 3)).finish(&last);
             for place in 0..6 {
@@ -240,13 +276,36 @@ mod tests {
 
     #[test]
     fn lists_that_do_not_fit_are_refused() {
-        let along = |length, stride| Ending::Softmax(Lists::Along(Dimension { length, stride }));
-        assert!(along(2, 6).check(24).is_ok() && Ending::Softmax(Lists::One).check(7).is_ok());
+        let along =
+            |length, stride| Ending::Softmax(Lists::Along(Dimension { length, stride }), Affine::IDENTITY);
+        assert!(along(2, 6).check(24).is_ok() && ALL.iter().all(|ending| ending.check(7).is_ok()));
         for wrong in [along(0, 6), along(2, 0), along(2, 5), along(usize::MAX, 2), along(24, 2)] {
             assert!(wrong.check(24).unwrap_err().contains("softmax"), "{wrong:?}");
             assert_eq!(wrong.finish(&[1.0, 2.0, 3.0]).len(), 3);
         }
-        let attr = Attr::Record(vec![("ending".into(), Attr::Word("softmax".into()))]);
-        assert!(Ending::from_attr(Some(&attr)).is_err());
+        let word = ("ending".to_string(), Attr::Word("softmax".into()));
+        for more in ["along", "then", "ending"] {
+            let attr = Attr::Record(vec![word.clone(), (more.into(), Attr::Int(2))]);
+            assert!(Ending::from_attr(Some(&attr)).is_err(), "{more}");
+        }
+    }
+
+    #[test]
+    fn numbers_become_codes_at_the_very_end() {
+        let then = Affine { scale: 256.0, offset: -128.0 };
+        let lists = Lists::along(&[1, 2, 3], 1);
+        for ending in [Ending::Softmax, Ending::LogSoftmax] {
+            for lists in [Lists::One, lists] {
+                let (plain, codes) = (ending(lists, Affine::IDENTITY), ending(lists, then));
+                let x = [1.0, 3.0, 2.0, -1.0, 0.0, 0.5];
+                let expected: Vec<f64> = plain.finish(&x).iter().map(|p| 256.0 * p - 128.0).collect();
+                assert_eq!(codes.finish(&x), expected);
+                assert_eq!(codes.gain(), 256.0 * plain.gain());
+                assert_eq!(Ending::from_attr(codes.to_attr().as_ref()), Ok(codes));
+                codes.check(6).unwrap();
+            }
+            let falling = ending(Lists::One, Affine { scale: -256.0, offset: 0.0 });
+            assert!(falling.check(6).unwrap_err().contains("scaled by -256"), "{falling:?}");
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! [`mod@file`] writes them into one file, each as a section of its own, so that a reader of one
 //! never parses the others.
 
+mod affine;
 mod ending;
 pub mod file;
 mod interface;
@@ -44,6 +45,7 @@ use crate::verify::VerifyErrors;
 #[cfg(test)]
 mod tests;
 
+pub use affine::Affine;
 pub use ending::{Dimension, Ending, Lists};
 pub use interface::{Interface, InterfaceError, Port, ProgramId};
 pub use preprocess::{InputLayout, PictureFit, Preprocess, PreprocessError};

@@ -209,7 +209,7 @@ fn parts_that_do_not_belong_together_are_errors() {
 #[test]
 fn ports_that_describe_no_bundle_are_errors() {
     type Change = fn(&mut PortMessage);
-    let changes: [(Change, &str); 12] = [
+    let changes: [(Change, &str); 16] = [
         (|port| port.layout.clear(), "description of an input or output"),
         (|port| port.layout[8] = 128, "vectors of 128 slots"),
         (|port| port.layout[3] = 0, "gap"),
@@ -225,6 +225,11 @@ fn ports_that_describe_no_bundle_are_errors() {
         (|port| port.spare = f64::INFINITY, "where no element is"),
         // Nothing is above a threshold that is no number.
         (|port| port.log2_error = f64::NAN, "an error of 2^NaN"),
+        (|port| port.ending = 3, "ending of an output"),
+        (|port| port.ending_then = vec![1.0], "ending of an output"),
+        // The largest class would be the smallest, or none.
+        (|port| (port.ending, port.ending_then) = (1, vec![-1.0, 0.0]), "softmax is scaled by -1"),
+        (|port| (port.ending, port.ending_then) = (2, vec![1.0, f64::NAN]), "plus NaN"),
     ];
     for (change, part) in changes {
         refused(changed(|p| change(p.interface.input.as_mut().unwrap())), part);
@@ -241,6 +246,26 @@ fn ports_that_describe_no_bundle_are_errors() {
     refused(changed(|p| p.interface.images = 0), "no image");
     refused(changed(|p| p.interface.images = 7), "7 images do not fit");
     refused(changed(|p| p.interface.preprocess = "{\"scale\": 0.0}".into()), "normalisation cannot be read");
+}
+
+#[test]
+fn codes_of_probabilities_are_made_by_clients() {
+    let plain = program().interface;
+    let codes = changed(|p| {
+        (p.interface.outputs[0].ending, p.interface.outputs[0].ending_then) = (1, vec![256.0, -128.0]);
+    });
+    let codes = codes.unwrap().interface;
+    assert_eq!(Interface::from_bytes(&codes.to_bytes(), 98).unwrap(), codes);
+    let slots = vec![(0..4096).map(|x| f64::from(x % 7) / 4.0).collect()];
+    let answer = |interface: &Interface| interface.unpack(interface.output(), &slots).unwrap();
+    let exponentials: Vec<f64> = answer(&plain).iter().map(|x| x.exp()).collect();
+    let sum: f64 = exponentials.iter().sum();
+    for (code, exponential) in answer(&codes).iter().zip(&exponentials) {
+        assert!((code - (256.0 * exponential / sum - 128.0)).abs() < 1e-9, "{code}");
+    }
+    // Numbers as large are as much less certain; an error of a logit is halved in a probability.
+    let ratio = codes.certain_step() / plain.certain_step();
+    assert!((50.0..=250.0).contains(&ratio), "{ratio}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ProgramError;
+use super::affine::Affine;
 use super::ending::{Dimension, Ending, Lists};
 use super::interface::{Interface, Port, ProgramId};
 use super::preprocess::Preprocess;
@@ -81,6 +82,9 @@ pub struct PortMessage {
     /// Length and stride of the dimension that it runs along; empty where it is all elements.
     #[prost(uint64, repeated, tag = "9")]
     pub ending_along: Vec<u64>,
+    /// Scale and offset of what becomes of each number then; empty where it stays.
+    #[prost(double, repeated, tag = "10")]
+    pub ending_then: Vec<f64>,
     /// Shape of the permutation, then its axes; empty for none.
     #[prost(uint64, repeated, tag = "15")]
     pub permutation: Vec<u64>,
@@ -207,6 +211,10 @@ impl From<&Port> for PortMessage {
                 Lists::One => Vec::new(),
                 Lists::Along(Dimension { length, stride }) => vec![length as u64, stride as u64],
             },
+            ending_then: match ending.then() {
+                Affine::IDENTITY => Vec::new(),
+                Affine { scale, offset } => vec![scale, offset],
+            },
             permutation: permutation
                 .iter()
                 .flat_map(|Permutation { shape, axes }| shape.iter().chain(axes))
@@ -225,7 +233,12 @@ fn ending(message: &PortMessage) -> Option<Ending> {
         [length, stride] => Lists::Along(Dimension { length: size(length), stride: size(stride) }),
         _ => return None,
     };
-    Ending::named(ENDINGS.get(message.ending as usize)?, lists)
+    let then = match message.ending_then[..] {
+        [] => Affine::IDENTITY,
+        [scale, offset] => Affine { scale, offset },
+        _ => return None,
+    };
+    Ending::named(ENDINGS.get(message.ending as usize)?, lists, then)
 }
 
 /// Numbers of a file that do not fit where they go are as large as they can be: nothing takes them.

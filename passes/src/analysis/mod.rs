@@ -8,4 +8,5 @@ pub mod linear_cost;
 pub mod live_bytes;
 pub mod mul_depth;
 pub mod noise;
+pub mod number_maps;
 pub mod op_cost;

@@ -1,11 +1,12 @@
-//! Drop a softmax, its logarithm or a search for the largest class at the very end of a network.
+//! Drop a softmax, its logarithm or a search for the largest class at the very end of a network,
+//! and what makes codes of its numbers.
 //!
 //! | | |
 //! |---|---|
 //! | Stage    | nn → nn |
 //! | Requires | a verified function |
-//! | Ensures  | no output is the result of a `softmax` or `log_softmax`, or of an `arg_max`, under whatever shape and order of dimensions; `meta output_endings` says what is left to the client: done to an output, it gives what the output was, or lists of classes whose largest are the classes that it named |
-//! | Leaves   | an `arg_max` of several lists whose classes a transpose moves afterwards; a softmax whose lists a reshape afterwards takes apart |
+//! | Ensures  | no output is the result of a `softmax` or `log_softmax`, or of an `arg_max`, under whatever shape and order of dimensions, with whatever becomes of every number alike; `meta output_endings` says what is left to the client: done to an output, it gives what the output was, or lists of classes whose largest are the classes that it named |
+//! | Leaves   | an `arg_max` of several lists whose classes a transpose moves afterwards; a softmax whose lists a reshape afterwards takes apart, or whose largest number is not the largest afterwards |
 //! | Method   | the client applies them after decryption, list by list; what moved the elements of the softmax moves those of its operand |
 //! | Tests    | `tests/filetests/nn/drop_softmax/` |
 
@@ -14,11 +15,11 @@ use fhec_ir::{
     fact::OUTPUT_ENDINGS,
     func::{Func, Rewriter, StageOp},
     nn::{Nn, Op},
-    program::{Dimension, Ending, Lists},
+    program::{Affine, Dimension, Ending, Lists},
 };
 
 use crate::{
-    analysis::def_use::live,
+    analysis::{def_use::live, number_maps::number_map},
     report::{Passed, Report},
 };
 
@@ -81,7 +82,7 @@ impl Moved {
 /// What is left of the output `value` of `func`, which may get reshapes and transposes more, and
 /// what is left to the client. Without `softmax` only searches for the largest class are dropped.
 fn without(func: &mut Func<Nn>, output: Value, softmax: bool, report: &mut Report) -> (Value, Ending) {
-    let (mut value, mut moved) = (output, Vec::new());
+    let (mut value, mut moved, mut then) = (output, Vec::new(), Affine::IDENTITY);
     let op = loop {
         let definition = func.definitions()[value.index()].map(|index| func.ops()[index].op.clone());
         match definition {
@@ -94,7 +95,13 @@ fn without(func: &mut Func<Nn>, output: Value, softmax: bool, report: &mut Repor
                 moved.push(Moved::Transposed(permutation));
                 value = x;
             }
-            Some(op) => break op,
+            Some(op) => match number_map(func, value) {
+                Some((x, map)) => {
+                    moved.push(Moved::Reshaped(func.ty(value).shape.clone()));
+                    (value, then) = (x, then.after(map));
+                }
+                None => break op,
+            },
             None => return (output, Ending::Nothing),
         }
     };
@@ -104,7 +111,7 @@ fn without(func: &mut Func<Nn>, output: Value, softmax: bool, report: &mut Repor
         Op::ArgMax { x, axis, .. } => {
             let lists = Lists::along(&func.ty(x).shape, axis);
             let is_transposed = moved.iter().any(|step| matches!(step, Moved::Transposed(_)));
-            if lists != Lists::One && is_transposed {
+            if then != Affine::IDENTITY || lists != Lists::One && is_transposed {
                 return (output, Ending::Nothing);
             }
             report.count(op.mnemonic(), 1);
@@ -120,20 +127,25 @@ fn without(func: &mut Func<Nn>, output: Value, softmax: bool, report: &mut Repor
             // Of the shape of the classes nothing is left.
             return without(func, x, softmax, report);
         }
-        Op::Softmax { x, axis } if softmax => (x, lists_after(func, x, axis, &moved).map(Ending::Softmax)),
-        Op::LogSoftmax { x, axis } if softmax => {
-            (x, lists_after(func, x, axis, &moved).map(Ending::LogSoftmax))
+        Op::Softmax { x, axis } if softmax && then.keeps_order() => {
+            (x, lists_after(func, x, axis, &moved).map(|lists| Ending::Softmax(lists, then)))
+        }
+        Op::LogSoftmax { x, axis } if softmax && then.keeps_order() => {
+            (x, lists_after(func, x, axis, &moved).map(|lists| Ending::LogSoftmax(lists, then)))
         }
         _ => return (output, Ending::Nothing),
     };
     let Some(ending) = ending else { return (output, Ending::Nothing) };
     report.count(op.mnemonic(), 1);
+    let codes = if then == Affine::IDENTITY { "" } else { ", with what becomes of its numbers" };
     report.note(match ending.lists() {
         Lists::One => format!(
-            "the softmax that makes output {name} is left to the client: it does not change which class is largest"
+            "the softmax that makes output {name} is left to the client{codes}: it does not change which class is \
+             largest"
         ),
         Lists::Along(Dimension { length, .. }) => format!(
-            "the softmax that makes output {name} is left to the client, for each of its lists of {length} classes"
+            "the softmax that makes output {name} is left to the client{codes}, for each of its lists of {length} \
+             classes"
         ),
     });
     let value = moved.iter().fold(x, |x, moved| moved.apply(func, x));

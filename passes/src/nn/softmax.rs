@@ -30,6 +30,7 @@ use fhec_ir::record_attr;
 use fhec_ir::tensor::Tensor;
 
 use super::calibrate::Range;
+use crate::analysis::number_maps::number_map;
 use crate::approximation::ApproximationError;
 use crate::approximation::chebyshev::interpolant;
 
@@ -198,7 +199,8 @@ fn legendre_moments(f: impl Fn(f64) -> f64, degree: usize) -> Vec<f64> {
 }
 
 /// A softmax of the only output over [`TEMPERATURE`] at the end of a network, in place of one that
-/// is there. Returns the names of the old output and of what the softmax is taken of.
+/// is there, whatever becomes of its numbers. Returns the names of the old output and of what the
+/// softmax is taken of.
 ///
 /// # Errors
 /// If the network has several outputs, or one that is no list of classes.
@@ -206,7 +208,11 @@ pub fn append_softmax(func: &mut Func<Nn>) -> Result<(String, String), String> {
     let &[mut logits] = func.outputs() else {
         return Err("a softmax needs a network with one output".into());
     };
-    let definition = func.ops().iter().find(|data| data.result == logits).map(|data| data.op.clone());
+    let mut numbers = logits;
+    while let Some((x, _)) = number_map(func, numbers) {
+        numbers = x;
+    }
+    let definition = func.ops().iter().find(|data| data.result == numbers).map(|data| data.op.clone());
     if let Some(op @ Op::Softmax { .. }) = definition {
         logits = op.operands()[0];
     }
