@@ -22,10 +22,8 @@ fn polynomial(depth: u32) -> String {
 /// Every state of every value, the definition; `avoided` are not refreshed.
 fn brute_force(func: &Func<Packed>, set: &BootstrapSet, avoided: &BTreeSet<Value>, costs: &OpCosts) -> f64 {
     let window = Window { bottom: set.bootstrap.input_level(), top: set.bootstrap.output_level };
-    let prices =
-        Prices { func, costs, bootstrap: costs.bootstraps(&set.bootstrap, &mut CircuitShapes::default()) };
-    let live = live(func);
     let mut shapes = CircuitShapes::default();
+    let (prices, live) = (Prices::new(func, costs, &set.bootstrap, &mut shapes), live(func));
     let (domain, values) = (window.states(MOST_STATES[0]), func.value_count());
     let count = domain.len();
     let mut best = f64::INFINITY;
@@ -86,8 +84,8 @@ fn optimal_matches_all_placements_of_small_graphs() {
         assert!(lazy.1 >= placed.1 * (1.0 - 1e-9) && lazy.1.is_finite());
         // What bounds an approximate placement is below the least, and the best lazy one above it.
         let window = Window { bottom: set.bootstrap.input_level(), top: set.bootstrap.output_level };
-        let bootstrap = costs.bootstraps(&set.bootstrap, &mut shapes);
-        let (prices, live) = (Prices { func: &func, costs: &costs, bootstrap }, live(&func));
+        let prices = Prices::new(&func, &costs, &set.bootstrap, &mut shapes);
+        let live = live(&func);
         let least = least_seconds(&func, &live, window, &prices, &mut shapes);
         assert!(least > 0.0 && least <= expected * (1.0 + 1e-9), "{body}: {least} against {expected}");
         let (_, best) = best_lazy(&func, &live, window, &prices, &mut shapes);
