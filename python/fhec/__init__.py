@@ -7,7 +7,8 @@
     program.run(x_test[:1])                  # keys, encryption, evaluation, decryption
 
 Client and server apart: `Client` makes keys, encrypts and decrypts; `Server` evaluates with public
-keys alone. `RemoteServer` is a service elsewhere. Errors are below `FhecError`. What is logged goes to the logger `fhec`.
+keys alone. `RemoteServer` is a service elsewhere. Errors are below `FhecError`. What is logged goes
+to the logger `fhec`.
 """
 
 from fhec import errors

@@ -41,8 +41,8 @@ pub enum CompileError {
     Images(#[from] DataError),
     /// A sample image: the model says that it takes integers of another size.
     #[error(
-        "sample {index} holds {number} after its normalisation, and {model} says that its input takes integers of {low} to {high}; give samples as \
-         the model takes them: pixels of 0 to 255 for integers of -128 to 127 with --scale 1 --mean 128"
+        "sample {index} holds {number}, and {model} says that its input takes integers of {low} to {high}; give floats of that range, or pixels \
+         that their normalisation brings there: --scale 1 --mean 128 --std 1 takes pixels of 0 to 255 to -128 to 127"
     )]
     InputLimits {
         /// The model.
