@@ -11,10 +11,12 @@
 //! [`mod@file`] writes them into one file, each as a section of its own, so that a reader of one
 //! never parses the others.
 
+mod compression;
 mod ending;
 pub mod file;
 mod interface;
 mod limits;
+mod picture;
 mod preprocess;
 pub mod wire;
 
@@ -46,6 +48,7 @@ mod tests;
 
 pub use ending::{Dimension, Ending, Lists};
 pub use interface::{Interface, InterfaceError, Port, ProgramId};
+pub use picture::luma;
 pub use preprocess::{InputLayout, PictureFit, Preprocess, PreprocessError};
 
 /// A compiled program. Its parts fit one another: [`Program::new`] and the reader of files see to
