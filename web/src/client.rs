@@ -7,7 +7,9 @@ use fhec_roles::{Client as Role, context};
 use fhec_runtime::exec::KeyRecords;
 use fhec_runtime::ring::Context;
 use fhec_runtime::rlwe::SecretKey;
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::wasm_bindgen;
+use zeroize::Zeroizing;
 
 use crate::WebError;
 use crate::answer::Answer;
@@ -44,17 +46,19 @@ impl Client {
 
     /// A client with the secret key of a file `secret.key`.
     #[wasm_bindgen(js_name = fromSecretKey)]
-    pub fn from_secret_key(interface: &Interface, bytes: &[u8]) -> Result<Client, WebError> {
+    pub fn from_secret_key(interface: &Interface, bytes: Vec<u8>) -> Result<Client, WebError> {
+        let bytes = Zeroizing::new(bytes);
         let context = context_of(interface)?;
-        let secret = SecretKey::from_bytes(&context, bytes).map_err(WebError::SecretKey)?;
+        let secret = SecretKey::from_bytes(&context, &bytes).map_err(WebError::SecretKey)?;
         Client::new(Role::new(&interface.known, &context, secret), context)
     }
 
     /// The secret key as `secret.key` has it. Whoever has these bytes reads every answer: overwrite
     /// them when they are not needed any more.
     #[wasm_bindgen(js_name = secretKey)]
-    pub fn secret_key(&self) -> Vec<u8> {
-        self.role.secret().to_bytes(&self.context).to_vec()
+    pub fn secret_key(&self) -> Uint8Array {
+        // Not as a vector: what wasm-bindgen copies from, it frees without wiping it.
+        Uint8Array::from(&self.role.secret().to_bytes(&self.context)[..])
     }
 
     /// Public name of the secret key: 32 hexadecimal digits.

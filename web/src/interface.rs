@@ -60,7 +60,9 @@ impl Interface {
     /// Numbers of an answer are multiples of this: the digits below are not certain.
     #[wasm_bindgen(getter, js_name = certainStep)]
     pub fn certain_step(&self) -> f64 {
-        self.known.certain_step()
+        let step = self.known.certain_step();
+        // Through text: a power of ten times 2 or 5 has digits that nobody wants to read.
+        format!("{step:.0e}").parse().unwrap_or(step)
     }
 
     /// What the numbers of an answer are: `logits`, `values`, `probabilities` or

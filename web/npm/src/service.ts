@@ -210,13 +210,15 @@ export class Service {
         furthest = there.offset;
         trial.getsOn();
       }
-      const chunk = await file.blob.slice(there.offset, there.offset + most).arrayBuffer();
+      // Sent as a blob: browsers take ten times as long for the same bytes from memory.
+      const chunk = file.blob.slice(there.offset, there.offset + most);
+      const digest = blake3(new Uint8Array(await chunk.arrayBuffer()));
       const request: RequestInit = {
         method: "PATCH",
         headers: {
           "content-type": "application/octet-stream",
           "upload-offset": String(there.offset),
-          "upload-digest": blake3(new Uint8Array(chunk)),
+          "upload-digest": digest,
         },
         body: chunk,
         signal: signal ?? null,
@@ -252,7 +254,7 @@ export class Service {
         "content-type": "application/octet-stream",
         "idempotency-key": options.idempotencyKey ?? randomName(),
       },
-      body: image as Uint8Array<ArrayBuffer>,
+      body: new Blob([image as Uint8Array<ArrayBuffer>]),
       signal: options.signal ?? null,
     };
     const path = `/v1/models/${encodeURIComponent(model)}/jobs?${query}`;
