@@ -30,6 +30,7 @@ cargo run --quiet --locked --manifest-path web/bind/Cargo.toml --target-dir "$ta
 web/node_modules/.bin/wasm-opt -O3 --strip-debug --strip-producers web/npm/wasm/fhec_web_bg.wasm -o web/npm/wasm/fhec_web_bg.wasm
 
 web/node_modules/.bin/tsc --project web/npm
+cp LICENSE web/npm/
 mkdir -p web/dist/client
 cp -r web/npm/dist web/npm/wasm web/dist/client/
 cp web/demo/*.html web/demo/*.css web/dist/

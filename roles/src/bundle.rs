@@ -60,8 +60,8 @@ pub(crate) fn put_bundle<C>(
     })
 }
 
-/// Reads a bundle, of which the program says that it is of type `ty`; whoever has received `bytes` has limited them
-/// ([`most_bundle_bytes`]).
+/// Reads a bundle, of which the program says that it is of type `ty`; whoever has received `bytes`
+/// has limited them ([`most_bundle_bytes`]).
 pub fn ciphertexts_from_bytes(
     bytes: &[u8],
     context: &Context,

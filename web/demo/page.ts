@@ -1,7 +1,8 @@
 // The page: fetches an interface, makes keys or takes them from files, encrypts a picture, sends it,
 // shows how it is evaluated, and decrypts the answer.
 
-import { Client, Interface, Service, ServiceError, blake3, load, makeKeys, readKeyFile } from "./client/dist/index.js";
+import { Client, Interface, Service, ServiceError } from "./client/dist/index.js";
+import { blake3, load, makeKeys, readKeyFile } from "./client/dist/index.js";
 import type { Job, KeyFile, Model } from "./client/dist/index.js";
 import { bar, bytes, drawn, element, mark, show, since } from "./dom.js";
 import { draw, pixels } from "./pictures.js";
@@ -16,6 +17,8 @@ interface Work {
   client?: Client;
   /** Digest of the keys at the service. */
   keys?: string;
+  /** Ends what is done for it when another model is chosen. */
+  ended: AbortController;
 }
 
 let service: Service;
@@ -30,6 +33,8 @@ async function step(run: () => Promise<void>): Promise<void> {
   try {
     await run();
   } catch (thrown) {
+    // Of a model that is not looked at any more.
+    if (thrown instanceof DOMException && thrown.name === "AbortError") return;
     error.textContent = thrown instanceof Error ? thrown.message : String(thrown);
     error.hidden = false;
     error.scrollIntoView({ block: "nearest" });
@@ -61,7 +66,8 @@ async function connect(token?: string): Promise<void> {
 async function choose(models: Model[], name: string): Promise<void> {
   const model = models.find((model) => model.name === name);
   if (model === undefined) throw new Error("the service has no model");
-  turn++;
+  const mine = ++turn;
+  work?.ended.abort();
   work?.client?.free();
   work?.known.free();
   work = undefined;
@@ -69,12 +75,13 @@ async function choose(models: Model[], name: string): Promise<void> {
   show(true, "keys-choice");
   for (const id of ["connect", "keys", "picture", "evaluation", "answer"]) mark(id, false);
   const file = await service.interface(name);
+  if (mine !== turn) return;
   const known = new Interface(file, MIN_SECURITY);
   if (known.program !== model.program) {
     known.free();
     throw new Error("the service sent the interface of another program: do not use it");
   }
-  work = { model, file, known };
+  work = { model, file, known, ended: new AbortController() };
   const shape = known.imageShape;
   const facts: [string, string][] = [
     ["Network", known.name],
@@ -137,15 +144,17 @@ async function generate(): Promise<void> {
   await drawn();
   try {
     const begun = performance.now();
+    of.client?.free();
     of.client = Client.generate(of.known);
     const file = await makeKeys(of.client, of.file, MIN_SECURITY, {
+      signal: of.ended.signal,
       onKey: ({ made, count, bytes: size }) =>
         bar("made", made, count, `${made} of ${count} records, ${bytes(size)}, ${since(begun)}`),
     });
     await upload(of, file);
     ready(`A new secret key, ${of.client.keyId.slice(0, 12)}.`, file);
   } catch (error) {
-    show(true, "keys-choice");
+    if (work === of) show(true, "keys-choice");
     throw error;
   }
 }
@@ -153,8 +162,10 @@ async function generate(): Promise<void> {
 async function upload(of: Work, file: KeyFile): Promise<void> {
   const begun = performance.now();
   await service.uploadKeys(of.model.name, file, {
+    signal: of.ended.signal,
     onBytes: (done, all) => bar("uploaded", done, all, `${bytes(done)} of ${bytes(all)}, ${since(begun)}`),
   });
+  of.ended.signal.throwIfAborted();
   of.keys = file.digest;
 }
 
@@ -166,6 +177,7 @@ async function read(files: File[]): Promise<void> {
   const evaluation = files.find((file) => file.name.endsWith(".keys"));
   if (secret === undefined) throw new Error("choose secret.key, and evaluation.keys beside it");
   const secretKey = new Uint8Array(await secret.arrayBuffer());
+  of.client?.free();
   of.client = Client.fromSecretKey(of.known, secretKey);
   secretKey.fill(0);
   if (evaluation === undefined) {
@@ -179,11 +191,13 @@ async function read(files: File[]): Promise<void> {
   show(false, "keys-choice");
   show(true, "keys-progress");
   try {
-    const file = await readKeyFile(evaluation, (done, all) => bar("made", done, all, `read from the file, ${bytes(all)}`));
+    const file = await readKeyFile(evaluation, (done, all) =>
+      bar("made", done, all, `read from the file, ${bytes(all)}`),
+    );
     await upload(of, file);
     ready(`Secret key ${of.client.keyId.slice(0, 12)}, from a file.`);
   } catch (error) {
-    show(true, "keys-choice");
+    if (work === of) show(true, "keys-choice");
     throw error;
   }
 }
@@ -216,8 +230,10 @@ async function classify(file: Blob): Promise<void> {
   const image = of.client.encrypt(new Uint8Array(data.data.buffer), data.width, data.height);
   const took = since(begun);
   draw(image, element("sent", "canvas"));
-  element("seen-text", "figcaption").textContent = `What the network takes: ${data.width} × ${data.height} pixels`;
-  element("sent-text", "figcaption").textContent = `What is sent: ${bytes(image.length)} of ciphertext, encrypted in ${took}`;
+  element("seen-text", "figcaption").textContent =
+    `What the network takes: ${data.width} × ${data.height} pixels`;
+  element("sent-text", "figcaption").textContent =
+    `What is sent: ${bytes(image.length)} of ciphertext, encrypted in ${took}`;
   show(true, "pair");
   mark("picture", true);
 
@@ -227,9 +243,10 @@ async function classify(file: Blob): Promise<void> {
   const job = await submit(of, image);
   const passed: string[] = [];
   show(true, "evaluation");
-  const last = await service.wait(job.id, (job) => {
+  const told = (job: Job) => {
     if (mine === turn) evaluation(job, passed, begun);
-  });
+  };
+  const last = await service.wait(job.id, told, of.ended.signal);
   const sent = { program: of.known.program, keys: of.keys ?? "", image: blake3(image) };
   const { answer, receipt } = await service.answer(last, sent, of.client.answerMaxBytes);
   if (mine !== turn) return;
@@ -314,7 +331,11 @@ function listen(): void {
   element("save-secret", "button").onclick = save;
   element("make-keys", "button").onclick = () => void step(generate);
   const keyFiles = element("key-files", "input");
-  keyFiles.onchange = () => void step(() => read(Array.from(keyFiles.files ?? [])));
+  keyFiles.onchange = () => {
+    const files = Array.from(keyFiles.files ?? []);
+    keyFiles.value = "";
+    if (files.length > 0) void step(() => read(files));
+  };
   const file = element("picture-file", "input");
   const take = (picture: File | undefined) => {
     if (picture !== undefined) void step(() => classify(picture));

@@ -45,8 +45,8 @@ pub enum WebError {
     NoPictures,
     #[error("the program takes pictures of {channels} channels; only 1 and 3 can be made of pixels")]
     Channels { channels: usize },
-    #[error("the program takes pictures of {} x {} pixels, this one has {} x {}", .expected[0], .expected[1], .found[0], .found[1])]
-    PictureSize { expected: [usize; 2], found: [usize; 2] },
+    #[error("the program takes pictures of {expected} pixels, this one has {found}")]
+    PictureSize { expected: String, found: String },
     #[error("{width} x {height} pixels of 1, 3 or 4 bytes were expected, found {bytes} bytes")]
     PixelBytes { width: usize, height: usize, bytes: usize },
     #[error("there is no record {index}: the key file has {count}")]

@@ -18,7 +18,8 @@ pub(crate) fn input(
         return Err(WebError::Channels { channels });
     }
     if [columns, rows] != [width, height] {
-        return Err(WebError::PictureSize { expected: [columns, rows], found: [width, height] });
+        let (expected, found) = (format!("{columns} x {rows}"), format!("{width} x {height}"));
+        return Err(WebError::PictureSize { expected, found });
     }
     let mut planes = planes(channels, pixels, width, height)?;
     interface.preprocess.apply(shape, &mut planes)?;

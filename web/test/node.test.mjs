@@ -5,7 +5,8 @@ import { readFileSync, writeFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { Client, Hasher, Interface, Service, ServiceError, blake3, load, makeKeys, wasmUrl } from "../npm/dist/index.js";
+import { Client, Hasher, Interface, Service, ServiceError } from "../npm/dist/index.js";
+import { blake3, load, makeKeys, wasmUrl } from "../npm/dist/index.js";
 import { folder, png, root, run, serve } from "./place.mjs";
 
 await load(readFileSync(wasmUrl));

@@ -1,5 +1,5 @@
-//! Sections of files are compressed with zstd: with its own library, and for WebAssembly, where that
-//! needs a C compiler, with one in Rust. Both read what the other wrote.
+//! Sections of files are compressed with zstd: with its own library, and for WebAssembly, where
+//! that needs a C compiler, with one in Rust. Both read what the other wrote.
 
 use std::io::{self, Read};
 

@@ -74,7 +74,12 @@ class Assembly {
 const pause = () => new Promise((resolve) => setTimeout(resolve, 0));
 
 /** Makes records on one worker until `next` has no more. */
-function work(task: KeyTask, next: () => number | undefined, done: Assembly, ended: AbortSignal): Promise<void> {
+function work(
+  task: KeyTask,
+  next: () => number | undefined,
+  done: Assembly,
+  ended: AbortSignal,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL("./key_worker.js", import.meta.url), { type: "module" });
     const settle = (error?: unknown) => {

@@ -348,7 +348,8 @@ async function limited(response: Response, limit: number): Promise<Uint8Array> {
 /** The data of server-sent events, of which each has one line. */
 async function* events(response: Response): AsyncGenerator<string> {
   if (response.body === null) return;
-  const reader = response.body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+  const decoder = new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>;
+  const reader = response.body.pipeThrough(decoder).getReader();
   let rest = "";
   try {
     for (;;) {
