@@ -11,6 +11,7 @@ use super::verdict::{self, Shown};
 use fhec_compiler::memory::bundle_bytes;
 use fhec_compiler::save;
 use fhec_roles::core_dumps::keep_secrets_from_core_dumps;
+use fhec_roles::verdict::REFUSED;
 use fhec_roles::{Client, context, exchange};
 
 /// Decrypt a program's answer
@@ -61,11 +62,7 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     if answer.overflow {
         // The same words whatever was wrong, and no numbers: they would tell the sender about the
         // key.
-        bail!(
-            "{} is refused: it is no answer of this program that these keys can read, or a value left its range; \
-             do not tell the server (docs/threat-model.md)",
-            args.answer.display()
-        );
+        bail!("{} is refused: {REFUSED}", args.answer.display());
     }
     let report = verdict::report(&interface, &answer, count, args.shown, common);
     if let Some(path) = &args.save {

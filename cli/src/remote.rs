@@ -11,6 +11,7 @@ use fhec_compiler::memory::{bundle_bytes, human_bytes};
 use fhec_ir::program::Interface;
 use fhec_roles::core_dumps::keep_secrets_from_core_dumps;
 use fhec_roles::files::{self, Access};
+use fhec_roles::verdict::REFUSED;
 use fhec_roles::{Client, context, exchange};
 use fhec_runtime::ring::Context;
 use fhec_serve::api::{Job, JobState, Model};
@@ -338,10 +339,7 @@ fn classify(remote: &Remote, home: &Home, args: &ClassifyArgs, common: &Common, 
     verdict::count_and_advise(&folder, &interface)?;
     let answer = client.decrypt(&answer)?;
     if answer.overflow {
-        bail!(
-            "the answer is refused: it is no answer of this program that these keys can read, or a value left its range; \
-             do not tell the service (docs/threat-model.md)"
-        );
+        bail!("the answer is refused: {REFUSED}");
     }
     steps.decrypt_seconds = begun.elapsed().as_secs_f64();
     let Traffic { sent, received } = remote.traffic();

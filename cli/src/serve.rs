@@ -84,6 +84,10 @@ struct ServeArgs {
     /// Sign receipts with this key (Ed25519, PEM; `openssl genpkey -algorithm ed25519` makes one)
     #[arg(long, value_name = "FILE")]
     receipt_key: Option<PathBuf>,
+    /// Offer browsers the page in this folder (`web/build.sh`) at /demo/: pictures are encrypted
+    /// there, and answers decrypted
+    #[arg(long, value_name = "DIR")]
+    demo: Option<PathBuf>,
     /// Something in front of the service does TLS
     #[arg(long)]
     behind_proxy: bool,
@@ -206,6 +210,7 @@ fn options(args: &ServeArgs, common: &Common) -> Result<Options> {
     options.grace = Duration::from_secs(args.grace);
     (options.chunk_bytes, options.connections) = (args.chunk.0, args.connections.get());
     options.receipt_key = args.receipt_key.clone();
+    options.demo = args.demo.clone();
     options.body_time = Duration::from_secs(args.body_time.get());
     options.patience = Duration::from_secs(args.patience.get());
     Ok(options)

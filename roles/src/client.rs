@@ -7,7 +7,7 @@ use fhec_ir::func::StageType;
 use fhec_ir::interp::Bundle;
 use fhec_ir::program::Interface;
 use fhec_runtime::ckks::{Decryptor, Encoder, Encoding, Encryptor, Plaintext};
-use fhec_runtime::exec::ProgramKeys;
+use fhec_runtime::exec::{KeyRecords, ProgramKeys};
 use fhec_runtime::ring::{Context, Seed};
 use fhec_runtime::rlwe::{Ciphertext, PublicKey, SecretKey, SeededCiphertext};
 use zeroize::Zeroize;
@@ -99,6 +99,16 @@ impl Client {
     pub fn evaluation_keys(&self) -> Result<ProgramKeys, RoleError> {
         let needed = &self.interface.keys;
         Ok(ProgramKeys::generate_needed(&self.context, &self.secret, &Seed::random()?, needed)?)
+    }
+
+    /// Which records the file of [`Client::evaluation_keys`] has, to be made one by one.
+    pub fn key_records(&self) -> Result<KeyRecords, RoleError> {
+        Ok(KeyRecords::new(&self.context, &self.interface.keys)?)
+    }
+
+    /// Record number `index` of them; `None` behind the last one.
+    pub fn key_record(&self, records: &KeyRecords, index: usize) -> Result<Option<Vec<u8>>, RoleError> {
+        Ok(records.record(&self.context, &self.secret, &Seed::random()?, index)?)
     }
 
     /// Encrypts an image: preprocessed, `[c][y][x]`. For programs of a batch as many as it has or

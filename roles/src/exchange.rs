@@ -11,7 +11,7 @@
 //! parameters and a checksum; what does not fit is refused with a reason.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fhec_ir::ckks::CiphertextType;
@@ -23,6 +23,11 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::key_folder::refuse_unfinished;
+pub use crate::bundle::{
+    BundleError, answer_from_bytes, ciphertexts_from_bytes, ciphertexts_to_bytes, most_bundle_bytes,
+    seeded_ciphertexts_to_bytes,
+};
+use crate::bundle::{FromBytes, parse_bundle, put_bundle};
 use crate::files::{self, Access, FileError};
 
 pub(super) const SECRET: &str = "secret.key";
@@ -30,12 +35,6 @@ pub(super) const PUBLIC: &str = "public.key";
 pub(super) const EVALUATION: &str = "evaluation.keys";
 /// Secret and public keys are smaller: a public key is one polynomial, of 128 primes at most.
 const MAX_KEY_BYTES: u64 = 256 << 20;
-const BUNDLE_MAGIC: &[u8; 4] = b"FHEB";
-/// Magic and number of ciphertexts.
-const BUNDLE_HEADER: u64 = 12;
-/// The length before each ciphertext.
-const BUNDLE_LENGTH: u64 = 8;
-
 /// Why a key or ciphertext file is of no use.
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
@@ -63,22 +62,6 @@ pub enum ExchangeError {
     Read { path: PathBuf, source: ReadError },
     #[error("{}: {reason}", .path.display())]
     Bundle { path: PathBuf, reason: String },
-}
-
-/// Why bytes are no bundle of ciphertexts of a program.
-#[derive(Debug, Error)]
-#[allow(missing_docs)]
-pub enum BundleError {
-    #[error("this is no ciphertext file of fhec")]
-    Magic,
-    #[error("the ciphertext file is truncated")]
-    Truncated,
-    #[error("the ciphertext file has trailing bytes")]
-    Trailing,
-    #[error("the program works on {expected} ciphertexts here, the file has {found}")]
-    Count { expected: u64, found: u64 },
-    #[error(transparent)]
-    Ciphertext(#[from] FormatError),
 }
 
 impl BundleError {
@@ -219,38 +202,12 @@ pub fn write_seeded_ciphertexts(
     write_bundle(path, bundle, |ciphertext| ciphertext.to_bytes(context))
 }
 
-/// What [`write_ciphertexts`] writes, in memory.
-pub fn ciphertexts_to_bytes(context: &Context, bundle: &[Ciphertext]) -> Vec<u8> {
-    in_memory(bundle, |ciphertext| ciphertext.to_bytes(context))
-}
-
-/// What [`write_seeded_ciphertexts`] writes, in memory.
-pub fn seeded_ciphertexts_to_bytes(context: &Context, bundle: &[SeededCiphertext]) -> Vec<u8> {
-    in_memory(bundle, |ciphertext| ciphertext.to_bytes(context))
-}
-
 fn write_bundle<C>(
     path: &Path,
     bundle: &[C],
     to_bytes: impl Fn(&C) -> Vec<u8>,
 ) -> Result<u64, ExchangeError> {
     Ok(files::write_atomically(path, Access::Ordinary, |writer| put_bundle(writer, bundle, to_bytes))?)
-}
-
-fn in_memory<C>(bundle: &[C], to_bytes: impl Fn(&C) -> Vec<u8>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    put_bundle(&mut bytes, bundle, to_bytes).expect("a vector takes all bytes");
-    bytes
-}
-
-fn put_bundle<C>(writer: &mut dyn Write, bundle: &[C], to_bytes: impl Fn(&C) -> Vec<u8>) -> io::Result<()> {
-    writer.write_all(BUNDLE_MAGIC)?;
-    writer.write_all(&(bundle.len() as u64).to_le_bytes())?;
-    bundle.iter().try_for_each(|ciphertext| {
-        let bytes = to_bytes(ciphertext);
-        writer.write_all(&(bytes.len() as u64).to_le_bytes())?;
-        writer.write_all(&bytes)
-    })
 }
 
 /// Reads a bundle of ciphertexts, of which the program says that it is of type `ty`: a file that is
@@ -274,37 +231,6 @@ pub fn read_answer(
     read_bundle(path, context, types, Ciphertext::from_full_bytes)
 }
 
-/// [`read_ciphertexts`] from memory; whoever has received `bytes` has limited them
-/// ([`most_bundle_bytes`]).
-pub fn ciphertexts_from_bytes(
-    bytes: &[u8],
-    context: &Context,
-    ty: &CiphertextType,
-) -> Result<Vec<Ciphertext>, BundleError> {
-    parse_bundle(bytes, context, std::slice::from_ref(ty), Ciphertext::from_bytes)
-}
-
-/// [`read_answer`] from memory, likewise.
-pub fn answer_from_bytes(
-    bytes: &[u8],
-    context: &Context,
-    types: &[CiphertextType],
-) -> Result<Vec<Ciphertext>, BundleError> {
-    parse_bundle(bytes, context, types, Ciphertext::from_full_bytes)
-}
-
-/// Most bytes that a bundle of ciphertexts of these types has.
-pub fn most_bundle_bytes(context: &Context, types: &[CiphertextType]) -> u64 {
-    let most = |ty: &CiphertextType| {
-        let each = Ciphertext::max_bytes(context, ty) as u64 + BUNDLE_LENGTH;
-        (ty.vectors as u64).saturating_mul(each)
-    };
-    types.iter().map(most).fold(BUNDLE_HEADER, u64::saturating_add)
-}
-
-/// Reads one ciphertext.
-type FromBytes = fn(&Context, &[u8]) -> Result<Ciphertext, FormatError>;
-
 fn read_bundle(
     path: &Path,
     context: &Context,
@@ -313,28 +239,4 @@ fn read_bundle(
 ) -> Result<Vec<Ciphertext>, ExchangeError> {
     let bytes = files::read(path, most_bundle_bytes(context, types))?;
     parse_bundle(&bytes, context, types, from_bytes).map_err(|error| error.in_file(path))
-}
-
-fn parse_bundle(
-    bytes: &[u8],
-    context: &Context,
-    types: &[CiphertextType],
-    from_bytes: FromBytes,
-) -> Result<Vec<Ciphertext>, BundleError> {
-    let rest = bytes.strip_prefix(BUNDLE_MAGIC).ok_or(BundleError::Magic)?;
-    let (count, mut rest) = rest.split_first_chunk().ok_or(BundleError::Truncated)?;
-    let expected: u64 = types.iter().map(|ty| ty.vectors as u64).sum();
-    let found = u64::from_le_bytes(*count);
-    if found != expected {
-        return Err(BundleError::Count { expected, found });
-    }
-    let mut bundle = Vec::new();
-    for _ in 0..found {
-        let (length, tail) = rest.split_first_chunk().ok_or(BundleError::Truncated)?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| BundleError::Truncated)?;
-        let (ciphertext, tail) = tail.split_at_checked(length).ok_or(BundleError::Truncated)?;
-        bundle.push(from_bytes(context, ciphertext)?);
-        rest = tail;
-    }
-    if rest.is_empty() { Ok(bundle) } else { Err(BundleError::Trailing) }
 }

@@ -5,12 +5,16 @@
 //! |---|---|
 //! | `client` | [`Client`], the holder of the secret key: makes keys, encrypts images, decrypts answers |
 //! | `server` | [`Server`], a program made ready, and [`Session`], one client's keys on it |
+//! | [`bundle`] | ciphertexts as bytes |
 //! | [`exchange`] | files that client and server exchange |
 //! | `key_folder` | [`KeyFolder`], the folder that keys are written into |
+//! | [`verdict`] | what a decrypted answer says |
 //! | [`checkpoint`] | what an evaluation that takes long leaves behind |
 //! | [`answers`] | how many answers a key has decrypted, and after how many new keys are advised |
 //! | [`files`] | files that are either whole or not there |
 //! | [`core_dumps`] | secrets stay out of them |
+//!
+//! WebAssembly has no files: what needs them is not there (`docs/browser.md`).
 //!
 //! A server never has anything that depends on the secret key but the public evaluation keys and
 //! ciphertexts.
@@ -18,13 +22,20 @@
 #![forbid(unsafe_code)]
 
 pub mod answers;
+pub mod bundle;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod checkpoint;
 mod client;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod core_dumps;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod exchange;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod files;
+#[cfg(not(target_arch = "wasm32"))]
 mod key_folder;
 mod server;
+pub mod verdict;
 
 use std::sync::Arc;
 
@@ -33,6 +44,7 @@ use fhec_runtime::ring::{Context, ContextError};
 use thiserror::Error;
 
 pub use client::{Answer, Client, encrypt_with_public_key};
+#[cfg(not(target_arch = "wasm32"))]
 pub use key_folder::KeyFolder;
 pub use server::{Progress, Server, Session};
 

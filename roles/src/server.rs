@@ -14,7 +14,7 @@ use super::client::check_bundle;
 
 /// Bytes that encoded diagonals may keep between images where the program does not name fewer:
 /// enough for any network without bootstraps.
-const CACHE_BYTES: usize = 4 << 30;
+const CACHE_BYTES: usize = u32::MAX as usize;
 
 /// A program made ready for any number of clients: nothing of it depends on a key.
 #[derive(Clone, Debug)]

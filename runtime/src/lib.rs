@@ -16,6 +16,16 @@ pub mod circuits;
 pub mod ckks;
 pub mod error;
 pub mod exec;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_mut,
+        unused_variables,
+        reason = "what other instruction sets need"
+    )
+)]
 pub mod kernels;
 pub mod names;
 pub mod parallel;

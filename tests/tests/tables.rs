@@ -112,6 +112,11 @@ fn versions_and_dates_are_the_same_everywhere() {
     let (manifest, citation) = (read("Cargo.toml"), read("CITATION.cff"));
     let version = value(&manifest, "version = ");
     assert_eq!(value(&citation, "version: "), version, "CITATION.cff and Cargo.toml");
+    let package = read("web/npm/package.json");
+    assert!(package.contains(&format!("\"version\": \"{version}\"")), "web/npm/package.json");
+    // What binds a module has to be of the version that the module was made with.
+    let bindgen = value(&manifest, "wasm-bindgen = ");
+    assert_eq!(value(&read("web/bind/Cargo.toml"), "wasm-bindgen-cli-support = "), bindgen);
     let release = format!("{version} - {}", value(&citation, "date-released: "));
     assert_eq!(value(&read("CHANGELOG.md"), &format!("## {version}")), &release[version.len() + 1..]);
     let toolchain = read("rust-toolchain.toml");
@@ -164,6 +169,7 @@ fn crates_stand_on_what_they_may_use() {
         ("cli", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime", "fhec-serve"]),
         ("fhec", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
         ("python", &["fhec", "fhec-cli"]),
+        ("web", &["fhec-ir", "fhec-roles", "fhec-runtime"]),
     ];
     for (member, expected) in arrows {
         assert_eq!(of(member, &|name| name.starts_with("fhec")), expected, "{member}");

@@ -6,6 +6,7 @@
 
 use std::io::Cursor;
 
+use fhec_ir::program::luma;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
@@ -34,7 +35,7 @@ pub(super) fn pixels(bytes: &[u8], expected: ImageShape, fit: PictureFit) -> Res
     // picture.
     let (found_width, found_height) = decoder.dimensions();
     let found = [found_width as usize, found_height as usize];
-    let scaled = scaled(found, fit);
+    let scaled = fit.scaled(found);
     let cut = fit.crop.map_or(scaled, |side| [side as usize; 2]);
     if cut != [width, height] || cut[0] > scaled[0] || cut[1] > scaled[1] {
         return Err(Problem::PictureSize { found, fitted: cut, scaled, expected: [width, height] });
@@ -46,7 +47,7 @@ pub(super) fn pixels(bytes: &[u8], expected: ImageShape, fit: PictureFit) -> Res
         picture = picture.resize_exact(width, height, FilterType::Triangle);
     }
     if cut != scaled {
-        let [left, top] = [0, 1].map(|axis| middle(scaled[axis], cut[axis]) as u32);
+        let [left, top] = [0, 1].map(|axis| PictureFit::middle(scaled[axis], cut[axis]) as u32);
         picture = picture.crop_imm(left, top, width as u32, height as u32);
     }
     Ok(match (channels, picture.color().has_color()) {
@@ -54,31 +55,6 @@ pub(super) fn pixels(bytes: &[u8], expected: ImageShape, fit: PictureFit) -> Res
         (1, true) => picture.into_rgb8().pixels().map(|p| luma(p.0)).collect(),
         _ => planes(&picture.into_rgb8().into_raw()),
     })
-}
-
-/// Width and height once the shorter side is as long as asked, the longer one rounded down as
-/// torchvision does.
-fn scaled([width, height]: [usize; 2], fit: PictureFit) -> [usize; 2] {
-    let Some(short) = fit.resize.map(|pixels| pixels as usize) else { return [width, height] };
-    if width <= height {
-        [short, (short * height / width.max(1)).min(PictureFit::LARGEST as usize)]
-    } else {
-        [(short * width / height.max(1)).min(PictureFit::LARGEST as usize), short]
-    }
-}
-
-/// Where the middle `cut` of `length` pixels begin: half of what is left, an odd half rounded to
-/// even, as torchvision does.
-fn middle(length: usize, cut: usize) -> usize {
-    let left = length - cut;
-    let half = left / 2;
-    half + usize::from(left % 2 == 1 && half % 2 == 1)
-}
-
-/// 0.299 R + 0.587 G + 0.114 B, rounded; the weights are 16-bit fixed point and sum to 2^16.
-fn luma([r, g, b]: [u8; 3]) -> u8 {
-    let sum = 19_595 * u32::from(r) + 38_470 * u32::from(g) + 7_471 * u32::from(b) + (1 << 15);
-    (sum >> 16) as u8
 }
 
 /// Interleaved red, green, blue to one plane after another.
@@ -89,23 +65,6 @@ fn planes(rgb: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn luma_is_exact_at_the_ends_and_weighs_green_most() {
-        assert_eq!([luma([0; 3]), luma([255; 3])], [0, 255]);
-        assert_eq!([luma([255, 0, 0]), luma([0, 255, 0]), luma([0, 0, 255])], [76, 150, 29]);
-    }
-
-    #[test]
-    fn sizes_are_those_of_torchvision() {
-        let fit = |resize| PictureFit { resize: Some(resize), crop: None };
-        // int(256 * 500 / 375), int(256 * 640 / 427)
-        assert_eq!(scaled([500, 375], fit(256)), [341, 256]);
-        assert_eq!(scaled([427, 640], fit(256)), [256, 383]);
-        assert_eq!(scaled([10, 20], PictureFit::default()), [10, 20]);
-        // round((341 - 224) / 2) = round(58.5) = 58, round(59.5) = 60
-        assert_eq!([middle(341, 224), middle(343, 224), middle(256, 224)], [58, 60, 16]);
-    }
 
     #[test]
     fn planes_separate_the_channels() {

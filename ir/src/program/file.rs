@@ -24,6 +24,7 @@ use std::io::Read;
 
 use prost::Message as _;
 
+use super::compression;
 use super::interface::{Interface, ProgramId};
 use super::wire::{InterfaceMessage, TensorMessage};
 use super::{Program, ProgramError, limits};
@@ -49,7 +50,6 @@ const MAX_SECTION_BYTES: u64 = 2 << 30;
 const SMALL_SECTION_BYTES: u64 = 128 << 20;
 /// Weights shrink hardly at all, functions and plans to a tenth.
 const MAX_RATIO: u64 = 100;
-const COMPRESSION_LEVEL: i32 = 9;
 
 /// A part of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,13 +105,8 @@ impl FuncMessage {
 
 /// A file of these sections, given in the order of their kinds, before compression.
 fn sealed(sections: &[(Section, Vec<u8>)]) -> Vec<u8> {
-    let compressed: Vec<(Section, Vec<u8>)> = sections
-        .iter()
-        .map(|(section, bytes)| {
-            let bytes = zstd::bulk::compress(bytes, COMPRESSION_LEVEL);
-            (*section, bytes.expect("compressing into memory cannot fail"))
-        })
-        .collect();
+    let compressed: Vec<(Section, Vec<u8>)> =
+        sections.iter().map(|(section, bytes)| (*section, compression::compress(bytes))).collect();
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     bytes.extend_from_slice(&(sections.len() as u32).to_le_bytes());
@@ -190,7 +185,7 @@ impl<'a> Sections<'a> {
         }
         let limit = SMALL_SECTION_BYTES.max(MAX_RATIO * content.len() as u64).min(MAX_SECTION_BYTES);
         let mut bytes = Vec::new();
-        let decoder = zstd::stream::read::Decoder::new(*content).map_err(ProgramError::Decompress)?;
+        let decoder = compression::decoder(content).map_err(ProgramError::Decompress)?;
         decoder.take(limit + 1).read_to_end(&mut bytes).map_err(ProgramError::Decompress)?;
         if bytes.len() as u64 > limit {
             return Err(ProgramError::TooLarge { limit });

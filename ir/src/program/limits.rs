@@ -18,7 +18,7 @@ const MAX_OPS: usize = 1 << 18;
 /// more vectors.
 const MAX_VALUE_SLOTS: usize = 1 << 27;
 /// Bound on the slots of all values of a program together.
-const MAX_SLOTS: usize = 1 << 36;
+const MAX_SLOTS: u64 = 1 << 36;
 /// Bound on the elements of all values of a plain network together, 8 GiB as `f32`.
 const MAX_ELEMENTS: usize = 1 << 31;
 
@@ -30,11 +30,11 @@ fn values<S: Stage>(func: &Func<S>) -> impl Iterator<Item = Value> + '_ {
 /// Errs if `func` declares more than any program has, or holds what it does not use.
 pub(super) fn check_schedule(func: &Func<Ckks>) -> Result<(), String> {
     check_ops(func)?;
-    let mut sum = 0usize;
+    let mut sum = 0u64;
     for value in values(func) {
         let ty = func.ty(value);
         let slots = ty.vectors.saturating_mul(ty.slots);
-        sum = sum.saturating_add(slots);
+        sum = sum.saturating_add(slots as u64);
         if slots == 0 || slots > MAX_VALUE_SLOTS || sum > MAX_SLOTS {
             return Err(format!("{value} has {} vectors of {} slots", ty.vectors, ty.slots));
         }

@@ -12,10 +12,12 @@
 //! never parses the others.
 
 mod affine;
+mod compression;
 mod ending;
 pub mod file;
 mod interface;
 mod limits;
+mod picture;
 mod preprocess;
 pub mod wire;
 
@@ -48,6 +50,7 @@ mod tests;
 pub use affine::Affine;
 pub use ending::{Dimension, Ending, Lists};
 pub use interface::{Interface, InterfaceError, Port, ProgramId};
+pub use picture::luma;
 pub use preprocess::{InputLayout, PictureFit, Preprocess, PreprocessError};
 
 /// A compiled program. Its parts fit one another: [`Program::new`] and the reader of files see to

@@ -50,7 +50,7 @@ pub use control::Control;
 pub use error::ExecError;
 pub use fhec_ir::noise::EncryptionKind;
 pub use fhec_ir::program::ProgramId;
-pub use keys::{ArrivingKeys, KeysError, ProgramKeys, ReadError};
+pub use keys::{ArrivingKeys, KeyRecords, KeysError, ProgramKeys, ReadError};
 pub use noisy::{Noisy, Simulation};
 pub use observer::Observer;
 pub use overflow::Overflow;

@@ -41,7 +41,8 @@ impl Tiles {
             (MIN_LOG_N..=MAX_LOG_N).contains(&log_n),
             "tiles of degree 2^{log_n}, which has no transform"
         );
-        assert!(sources > 0 && sources <= 1 << 32, "tiles of {sources} sources");
+        let most = u64::from(u32::MAX) + 1;
+        assert!(sources > 0 && sources as u64 <= most, "tiles of {sources} sources");
         let block = (1usize << (WORDS / sources).max(1).ilog2()).min(MAX_BLOCK);
         let (rows, degree) = (1 << log_rows(log_n), 1usize << log_n);
         Tiles { log_n, sources, columns: (block / rows).clamp(Self::COLUMNS, degree / rows) }

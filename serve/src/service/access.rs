@@ -63,17 +63,18 @@ pub(super) fn check(options: &Options) -> Result<(), ServiceError> {
 pub(super) enum Doors {
     Tokens { path: PathBuf, tokens: RwLock<Tokens> },
     Certificates,
-    Anybody,
+    Anybody { page: bool },
 }
 
 impl Doors {
-    pub(super) fn open(access: &Access) -> Result<Self, ServiceError> {
+    /// With `page`, the service has a page of its own, whose requests are those of its user.
+    pub(super) fn open(access: &Access, page: bool) -> Result<Self, ServiceError> {
         Ok(match access {
             Access::Tokens(path) => {
                 Doors::Tokens { path: path.clone(), tokens: RwLock::new(Tokens::open(path)?) }
             }
             Access::Certificates => Doors::Certificates,
-            Access::Anybody => Doors::Anybody,
+            Access::Anybody => Doors::Anybody { page },
         })
     }
 
@@ -108,19 +109,24 @@ impl Doors {
                 let name = name.ok_or_else(|| unauthorized("connect with a certificate"))?;
                 Ok(Principal { name, operator: false })
             }
-            Doors::Anybody => {
+            Doors::Anybody { page } => {
                 // A page in a browser on this machine is not its user: it names its origin, or
                 // another host that leads here.
-                let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
-                let host = match host.rsplit_once(':') {
+                let address = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+                let host = match address.rsplit_once(':') {
                     Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) => name,
-                    _ => host,
+                    _ => address,
                 };
                 let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
                 // Browsers say of every request whose page it is of: of another one's, or none's.
                 let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
                 let foreign = !matches!(site, None | Some(b"none" | b"same-origin"));
-                if headers.contains_key(header::ORIGIN) || foreign || !local {
+                // The service's own page has the service's address for an origin, port included.
+                let stranger = headers.get(header::ORIGIN).is_some_and(|origin| {
+                    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+                    !(*page && origin.is_some_and(|(_, origin)| origin == address))
+                });
+                if stranger || foreign || !local {
                     return Err(unauthorized("without tokens only programs on this machine are answered"));
                 }
                 Ok(Principal { name: ANYBODY.into(), operator: true })

@@ -58,6 +58,8 @@ pub enum ServiceError {
     StateBusy(PathBuf),
     #[error("the state in {} cannot be used: {source}", .path.display())]
     State { path: PathBuf, source: io::Error },
+    #[error("the page in {} cannot be served: {reason}", .path.display())]
+    Demo { path: PathBuf, reason: String },
     #[error(transparent)]
     File(#[from] FileError),
     #[error("cannot listen at {address}: {source}")]

@@ -6,6 +6,7 @@
 
 mod access;
 mod catalogue;
+mod demo;
 mod errors;
 mod folder;
 mod handlers;
@@ -33,6 +34,7 @@ use tokio::net::TcpListener;
 
 use access::Doors;
 use catalogue::Catalogue;
+use demo::Demo;
 pub use errors::ServiceError;
 use folder::StateFolder;
 use jobs::Jobs;
@@ -116,6 +118,8 @@ pub struct Options {
     pub body_time: Duration,
     /// Private key that receipts are signed with: Ed25519, PKCS #8 as PEM.
     pub receipt_key: Option<PathBuf>,
+    /// Folder of a page that is offered to browsers at `/demo/`.
+    pub demo: Option<PathBuf>,
 }
 
 impl Options {
@@ -146,6 +150,7 @@ impl Options {
             patience: Duration::from_secs(15),
             body_time: Duration::from_secs(120),
             receipt_key: None,
+            demo: None,
         }
     }
 }
@@ -168,6 +173,7 @@ pub(crate) struct Service {
     bodies: Shares,
     streams: Shares,
     receipt_key: Option<SigningKey>,
+    demo: Option<Demo>,
     draining: AtomicBool,
     /// Set when nothing more comes: streams of events end.
     ended: tokio::sync::watch::Sender<bool>,
@@ -196,7 +202,8 @@ impl Bound {
         access::check(&options)?;
         let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
         let receipt_key = options.receipt_key.as_deref().map(SigningKey::open).transpose()?;
-        let doors = Doors::open(&options.access)?;
+        let demo = options.demo.as_deref().map(Demo::read).transpose()?;
+        let doors = Doors::open(&options.access, demo.is_some())?;
         let catalogue = Catalogue::new(models)?;
         let folder = StateFolder::claim(&options.state)?;
         let keys = KeyStore::open(&folder, &catalogue, &options)?;
@@ -216,6 +223,7 @@ impl Bound {
             bodies: Shares::new(BODIES, BODIES_OF_ONE),
             streams: Shares::new(usize::MAX, STREAMS_OF_ONE),
             receipt_key,
+            demo,
             draining: AtomicBool::new(false),
             ended: tokio::sync::watch::Sender::new(false),
         };

@@ -10,11 +10,13 @@ use axum::routing::{delete, get, patch, post};
 
 use super::Service;
 use super::access::authenticate;
+use super::demo::Demo;
 use super::errors::{for_protocol, not_found};
 use super::handlers::{inference, jobs, keys, models, operations};
 use crate::api::{Code, Problem};
 
-/// All routes: method, path, and whether a principal is needed.
+/// All routes: method, path, and whether a principal is needed. A page (`Options::demo`) has its
+/// own.
 pub const ROUTES: [(&str, &str, bool); 24] = [
     ("get", "/v1/models", true),
     ("get", "/v1/models/{model}", true),
@@ -67,8 +69,10 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
         .route("/v2/health/live", get(operations::live))
         .route("/v2/health/ready", get(operations::ready))
         .route("/openapi.json", get(operations::description));
+    let page = service.demo.clone().map_or_else(Router::new, Demo::routes);
     known
         .merge(open)
+        .merge(page)
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "see /openapi.json for what there is")

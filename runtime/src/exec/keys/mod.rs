@@ -2,10 +2,12 @@
 
 mod arriving;
 mod file;
+mod records;
 mod source;
 
 pub use arriving::{ArrivingKeys, most_file_bytes};
 pub use file::ReadError;
+pub use records::KeyRecords;
 
 use fhec_ir::bootstrap::ProgramBootstrapError;
 use fhec_ir::ckks::Ckks;

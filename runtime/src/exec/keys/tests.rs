@@ -8,10 +8,10 @@ use fhec_ir::func::Func;
 use fhec_ir::key_demand::{self, Encapsulation};
 use fhec_ir::params::Secret;
 
-use super::{ArrivingKeys, KeysError, ProgramKeys, ReadError, most_file_bytes};
+use super::{ArrivingKeys, KeyRecords, KeysError, ProgramKeys, ReadError, most_file_bytes};
 use crate::circuits::mod_raise::EncapsulationKeys;
 use crate::ckks::{Encoder, Encoding, Encryptor};
-use crate::error::FormatError;
+use crate::error::{EvalError, FormatError};
 use crate::exec::{Control, ExecError, Prepared, Session};
 use crate::ring::{Context, Seed};
 use crate::rlwe::wire::frame::{Header, Kind, seal};
@@ -140,6 +140,35 @@ fn a_file_gives_the_same_keys_back() {
             keys.write(&rig.context, &mut again).unwrap();
             assert!(again == bytes);
         }
+    }
+}
+
+#[test]
+fn records_made_one_by_one_are_the_file() {
+    for ephemeral in [true, false] {
+        let Rig { context, secret, program, .. } = Rig::new(ephemeral);
+        let mut needed = key_demand::KeyDemand::of(&program, context.params()).unwrap();
+        let records = KeyRecords::new(&context, &needed).unwrap();
+        let seed = Seed::from_bytes([23; 32]);
+        let record = |index| records.record(&context, &secret, &seed, index).unwrap();
+        // In any order.
+        let mut made: Vec<Vec<u8>> = (0..records.count()).rev().map(|index| record(index).unwrap()).collect();
+        made.reverse();
+        let mut file = Vec::new();
+        let keys = ProgramKeys::generate_needed(&context, &secret, &seed, &needed).unwrap();
+        keys.write(&context, &mut file).unwrap();
+        assert!(made.concat() == file);
+        assert!(record(records.count()).is_none() && record(records.count() + 1).is_none());
+        // Of another seed each, they are keys all the same.
+        let other = records.record(&context, &secret, &Seed::from_bytes([24; 32]), 1).unwrap().unwrap();
+        assert!(other != made[1]);
+        made[1] = other;
+        ProgramKeys::from_bytes(&context, &made.concat()).unwrap();
+        needed.relinearization = Some(context.params().top_level() + 1);
+        assert!(matches!(
+            KeyRecords::new(&context, &needed),
+            Err(KeysError::Eval(EvalError::LevelTooHigh { .. }))
+        ));
     }
 }
 
