@@ -15,9 +15,7 @@ use fhec_roles::verdict::REFUSED;
 use fhec_roles::{Client, context, exchange};
 use fhec_runtime::ring::Context;
 use fhec_serve::api::{Job, JobState, Model};
-use fhec_serve::remote::{
-    Answered, Connection, Home, Identity, Remote, RemoteSession, Settings, Traffic,
-};
+use fhec_serve::remote::{Answered, Connection, Home, Identity, Remote, RemoteSession, Settings, Traffic};
 use indicatif::ProgressBar;
 use serde::Serialize;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use fhec_compiler::program::{argmax, rounded, tied_with_argmax};
 use fhec_compiler::save;
-use fhec_ir::program::{Affine, Ending, Interface, Port};
+use fhec_ir::program::{Interface, Port};
 use fhec_roles::Answer;
 use fhec_roles::answers::{advised_answers, count_answer};
 use serde::Serialize;
@@ -145,13 +145,7 @@ pub fn print(interface: &Interface, report: &Report, shown: Shown, out: Output) 
     let one = std::slice::from_ref(&report.first);
     let images = if batch > 1 { &report.images[..] } else { one };
     let first = interface.output();
-    let what = match first.ending {
-        Ending::Nothing if !first.is_class_list() => "values",
-        Ending::Nothing => "logits",
-        ending if ending.then() != Affine::IDENTITY => "values",
-        Ending::Softmax(..) => "probabilities",
-        Ending::LogSoftmax(..) => "log-probabilities",
-    };
+    let what = first.numbers();
     let words = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<String>>().join(" ");
     for (index, Verdict { class, class_name, tied_classes, logits, other_outputs }) in
         images.iter().enumerate()

@@ -60,7 +60,7 @@ pub use fhec_roles::{
     Answer, Client, KeyFolder, Progress, RoleError, Server, Session, checkpoint, context,
     encrypt_with_public_key, exchange,
 };
-pub use fhec_roles::{answers, core_dumps};
+pub use fhec_roles::{answers, core_dumps, verdict};
 pub use fhec_runtime::EvalError;
 pub use fhec_runtime::error::Stop;
 pub use fhec_runtime::exec::{Control, ExecError, Observer, ProgramKeys};

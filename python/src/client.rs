@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fhec::answers::{advised_answers, count_answer};
 use fhec::exchange::{self, ExchangeError};
+use fhec::verdict::REFUSED;
 use fhec::{Context, KeyFolder, ProgramKeys, RoleError, rounded};
 use numpy::PyArray2;
 use pyo3::prelude::*;
@@ -211,10 +212,7 @@ impl Client {
             work::run(py, None, Progress::none(), move || client.decrypt(&bundle))?.map_err(of_role)?;
         if answer.overflow {
             // The same words whatever was wrong, and no numbers.
-            return Err(Kind::Refused.says(
-                "the answer is refused: it is no answer of this program that these keys can read, or a value \
-                 left its range; do not tell the server (docs/threat-model.md)",
-            ));
+            return Err(Kind::Refused.says(format!("the answer is refused: {REFUSED}")));
         }
         let step = (!raw).then(|| interface.certain_step());
         let shown = |value: &f64| step.map_or(*value, |step| rounded(*value, step));

@@ -4,7 +4,8 @@ use std::error::Error;
 
 use fhec::exchange::ExchangeError;
 use fhec::{
-    CompileError, ExecError, InterfaceError, OpenError, PassError, ProgramError, RehearsalError, RoleError, Stop,
+    CompileError, ExecError, InterfaceError, OpenError, PassError, ProgramError, RehearsalError, RoleError,
+    Stop,
 };
 use fhec_serve::api::Code;
 use fhec_serve::remote::RemoteError;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fhec_ir::program::{Ending, PictureFit};
+use fhec_ir::program::PictureFit;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::WebError;
@@ -69,14 +69,7 @@ impl Interface {
     /// `log-probabilities`.
     #[wasm_bindgen(getter)]
     pub fn numbers(&self) -> String {
-        let output = self.known.output();
-        let name = match output.ending {
-            Ending::Nothing if !output.is_class_list() => "values",
-            Ending::Nothing => "logits",
-            Ending::Softmax(_) => "probabilities",
-            Ending::LogSoftmax(_) => "log-probabilities",
-        };
-        name.to_string()
+        self.known.output().numbers().to_string()
     }
 
     /// Number of keys that a server needs.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::affine::Affine;
 use super::ending::Ending;
 use super::preprocess::{Preprocess, PreprocessError};
 use crate::batch::{Batch, BatchError};
@@ -132,6 +133,18 @@ impl Port {
     /// Whether the tensor of one image is a list of classes, by its shape.
     pub fn is_class_list(&self) -> bool {
         is_class_list(&self.shape)
+    }
+
+    /// What its numbers are, in a word for people: `logits`, `values`, `probabilities` or
+    /// `log-probabilities`.
+    pub fn numbers(&self) -> &'static str {
+        match self.ending {
+            Ending::Nothing if !self.is_class_list() => "values",
+            Ending::Nothing => "logits",
+            ending if ending.then() != Affine::IDENTITY => "values",
+            Ending::Softmax(..) => "probabilities",
+            Ending::LogSoftmax(..) => "log-probabilities",
+        }
     }
 
     fn check(&self, port: &'static str, params: &Params, batch: &Batch) -> Result<(), InterfaceError> {
