@@ -147,13 +147,8 @@ impl<'a> OtherPlaces<'a> {
     }
 
     fn best_without(&self, avoided: &BTreeSet<Value>, shapes: &mut CircuitShapes) -> Option<Alternative> {
-        let (placement, seconds) = place_bootstraps_without(
-            self.packed,
-            &self.placed.bootstrap,
-            avoided,
-            &self.costs,
-            shapes,
-        )?;
+        let (placement, seconds) =
+            place_bootstraps_without(self.packed, &self.placed.bootstrap, avoided, &self.costs, shapes)?;
         let refreshed = placement.refresh_order(self.packed);
         let chosen: BTreeSet<Value> = self.placed.sites.iter().map(|&(_, value)| value).collect();
         let new = refreshed.iter().filter(|value| !chosen.contains(value));

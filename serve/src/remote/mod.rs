@@ -351,9 +351,8 @@ impl Remote {
             _ => {}
         }
         let path = format!("/v1/jobs/{}", escaped(&job.id));
-        let answer = self.persist(|| {
-            self.connection.bytes("GET", &format!("{path}/answer"), &[], &[], limit)
-        })?;
+        let answer =
+            self.persist(|| self.connection.bytes("GET", &format!("{path}/answer"), &[], &[], limit))?;
         let receipt: Receipt = self.get(&format!("{path}/receipt"))?;
         let parts = [
             (Part::Program, program, "program"),

@@ -84,8 +84,7 @@ impl RemoteSession {
         progress(&job);
         let job = remote.wait(&job.id, progress)?;
         let sent = Digest::of(image);
-        let (answer, receipt) =
-            remote.answer(&job, self.program, self.keys, sent, self.most_answer_bytes)?;
+        let (answer, receipt) = remote.answer(&job, self.program, self.keys, sent, self.most_answer_bytes)?;
         Ok(Answered { answer, receipt, job })
     }
 }

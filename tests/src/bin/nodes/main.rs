@@ -33,7 +33,8 @@ fn rows(program: &Program) -> String {
     for gigabits in GIGABITS {
         let network = Network::of_gigabits(gigabits);
         let runs = MACHINES.map(|machines| on_machines(program, machines, network));
-        let cell = |run: &share::Run| format!("{:.1} ({:.0} %)", run.seconds, 100.0 * run.transfer / run.seconds);
+        let cell =
+            |run: &share::Run| format!("{:.1} ({:.0} %)", run.seconds, 100.0 * run.transfer / run.seconds);
         let cells: Vec<String> = runs.iter().map(cell).collect();
         let sent = runs.iter().map(|run| run.received_bytes).max().unwrap_or(0);
         text += &format!(

@@ -78,7 +78,8 @@ pub fn on_machines(program: &Program, machines: usize, network: Network) -> Run 
                     let busiest = grid.parts(&rotations).map(|part| seconds(&part)).fold(0.0, f64::max);
                     let (fetched, added) = grid.exchanged(&rotations);
                     let received = fetched * bytes(&x) + added * bytes(result);
-                    let transfer = network.seconds(fetched * bytes(&x)) + network.seconds(added * bytes(result));
+                    let transfer =
+                        network.seconds(fetched * bytes(&x)) + network.seconds(added * bytes(result));
                     let share = if whole > 0.0 { busiest / whole } else { 1.0 };
                     Run { seconds: row.seconds * share + transfer, transfer, received_bytes: received }
                 });
