@@ -7,8 +7,10 @@ not outlive an actor's restart.
 """
 
 import logging
+import math
 import os
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,7 @@ def map_batches(
     processors: float = 1,
     batch_size: int = 8,
     sort: bool = True,
+    resources: Mapping[str, float] | None = None,
     evaluator: type[Evaluator] = Evaluator,
     **arguments: Any,
 ) -> Any:
@@ -122,8 +125,10 @@ def map_batches(
         actors: How many, or the least and the most. One per machine is best.
         processors: Of each; all that a machine has is best, but one in the cluster, which reads and
             sorts.
-        batch_size: Rows that an actor gets at a time.
+        batch_size: Rows that an actor gets at a time, and that are tried again where it dies.
         sort: Bring the rows of a client together, so that an actor reads keys once.
+        resources: Custom resources of Ray that each actor takes of its machine. Where machines that
+            evaluate have one of some name, each gets one actor, and others get none.
         evaluator: A class to take in place of `Evaluator`.
         arguments: More for the evaluator, such as `max_key_bytes`.
     """
@@ -133,6 +138,9 @@ def map_batches(
         raise OptionError(f"batch_size={batch_size}: a batch has one row or more")
     if sort:
         dataset = dataset.sort(KEY)
+    # An actor gets a block at a time, however many batches are in it, and after a sort a client's
+    # rows are one block: without this, no more actors had work than there are clients.
+    dataset = dataset.repartition(target_num_rows_per_block=batch_size)
     least, most = actors if isinstance(actors, tuple) else (actors, actors)
     there = ray.cluster_resources().get("CPU", 0) if ray.is_initialized() else 0
     if 0 < there < least * processors + 1:
@@ -150,6 +158,7 @@ def map_batches(
         fn_constructor_kwargs=arguments,
         compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
         num_cpus=processors,
+        resources=dict(resources or {}),
         batch_size=batch_size,
     )
 
@@ -221,4 +230,5 @@ def _assigned_processors() -> int | None:
     if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
         return None
     processors = ray.get_runtime_context().get_assigned_resources().get("CPU", 0)
-    return int(processors) or None
+    # A share of one is one thread; none assigned is no limit.
+    return math.ceil(processors) or None

@@ -1,11 +1,13 @@
 """Answers on a local cluster of Ray."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MODEL
+from conftest import MODEL, ROOT
 
 import fhec
 import fhec.ray
@@ -88,6 +90,18 @@ def test_keys_not_asked_for_longest_go_first(shared) -> None:
     assert list(evaluator._sessions) == ["bob"]
 
 
+def test_nodes_of_a_cluster_answer_and_one_whose_worker_is_killed_goes_on() -> None:
+    """The benchmark, with few images: it checks each answer, where actors are, and what was begun
+    again. It comes before the cluster below.
+    """
+    pytest.importorskip("ray", reason="pip install 'fhec[ray]'")
+    bench = ROOT / "python" / "benches" / "ray_cluster.py"
+    words = [sys.executable, bench, MODEL, "--count", "28", "--batch", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("28 of 28 right") == 3
+
+
 @pytest.fixture(scope="module")
 def cluster():
     ray = pytest.importorskip("ray", reason="pip install 'fhec[ray]'")
@@ -121,6 +135,55 @@ def test_a_data_set_is_answered(cluster, shared, rows, clients, program, digits)
     dataset = cluster.data.from_items(rows)
     answers = fhec.ray.map_batches(dataset, shared / "net.fhec", shared / "keys", actors=2, batch_size=2)
     check(answers.take_all(), rows, clients, program, digits)
+
+
+def meeting() -> type[Evaluator]:
+    """An evaluator whose batches wait until two processes have one. A class of its own, as above."""
+
+    class Meeting(Evaluator):
+        def __init__(self, *arguments, place: str, **keywords) -> None:
+            super().__init__(*arguments, **keywords)
+            self._place = Path(place)
+
+        def __call__(self, batch):
+            import time
+
+            (self._place / str(os.getpid())).touch()
+            end = time.monotonic() + 60
+            while len(list(self._place.iterdir())) < 2 and time.monotonic() < end:
+                time.sleep(0.05)
+            return super().__call__(batch)
+
+    return Meeting
+
+
+def test_images_of_one_client_go_to_all_actors(
+    cluster, shared, rows, clients, program, digits, tmp_path
+) -> None:
+    one = [row | {"id": index} for index, row in enumerate(row for row in rows if row["key"] == "ann")]
+    answers = fhec.ray.map_batches(
+        cluster.data.from_items(one),
+        shared / "net.fhec",
+        shared / "keys",
+        actors=2,
+        batch_size=2,
+        evaluator=meeting(),
+        place=str(tmp_path),
+    )
+    images = digits[0][:8:2], digits[1][:8:2]
+    check(answers.take_all(), one, clients, program, images)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_threads_are_the_processors_that_ray_has_assigned(cluster) -> None:
+    class Actor:
+        def processors(self) -> int | None:
+            return fhec.ray._assigned_processors()
+
+    for asked, threads in [(2, 2), (1, 1), (0.5, 1), (0, None)]:
+        actor = cluster.remote(num_cpus=asked)(Actor).remote()
+        assert cluster.get(actor.processors.remote()) == threads
+        cluster.kill(actor)
 
 
 def test_a_worker_that_dies_is_replaced_and_every_row_comes_out_once(
