@@ -179,7 +179,7 @@ fn what_is_too_entangled_is_placed_within_a_bound() {
     let costs = OpCosts::new(&set.params, &table);
     let three = polynomial(3);
     let mut body = "input %0 : vec<1, 16384> ".to_string();
-    let branches: Vec<usize> = (1..=9).collect();
+    let branches: Vec<usize> = (1..=16).collect();
     for value in &branches {
         body += &format!("%{value} = polynomial(%0) {three} ");
     }
@@ -196,7 +196,7 @@ fn what_is_too_entangled_is_placed_within_a_bound() {
     let mut shapes = CircuitShapes::default();
     let (placement, seconds) =
         place_bootstraps(&func, &set.bootstrap, BootstrapPlacement::Optimal, &costs, &mut shapes).unwrap();
-    let approximate = placement.approximate.clone().expect("no table holds the states of nine values");
+    let approximate = placement.approximate.clone().expect("no table holds the states of sixteen values");
     assert!(approximate.bound >= 1.0 && approximate.bound < 100.0, "{}", approximate.bound);
     assert!(seconds.is_finite());
     for data in func.ops() {

@@ -490,7 +490,7 @@ fn operands_that_do_not_fit_are_refused() {
     let plain = encoder.encode(&[1.0], Encoding::factor(3)).unwrap();
     assert!(matches!(eval.mul_plain(&low, &plain), Err(EvalError::NotNested { op: "mul_plain", .. })));
     let plain = encoder.encode(&[1.0], Encoding::message(3)).unwrap();
-    assert!(matches!(eval.add_plain(&low, &plain), Err(EvalError::LevelTooLow { op: "add_plain", .. })));
+    assert!(matches!(eval.add_plain(&low, &plain), Err(EvalError::NotNested { op: "add_plain", .. })));
 }
 
 /// Combinations of much the same ciphertexts, made together, are those that are made one by one, to
