@@ -1,6 +1,6 @@
-//! Work that takes long, without the interpreter's lock: on the pool, or on a thread of its own where
-//! it waits for others. The calling thread waits, asks for signals, tells of progress and hands out
-//! what was logged.
+//! Work that takes long, without the interpreter's lock: on the pool, or on a thread of its own
+//! where it waits for others. The calling thread waits, asks for signals, tells of progress and
+//! hands out what was logged.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -168,7 +168,7 @@ fn crates_stand_on_what_they_may_use() {
         ("compiler", &["fhec-ir", "fhec-models", "fhec-passes", "fhec-roles", "fhec-runtime"]),
         ("cli", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime", "fhec-serve"]),
         ("fhec", &["fhec-compiler", "fhec-ir", "fhec-passes", "fhec-roles", "fhec-runtime"]),
-        ("python", &["fhec", "fhec-cli"]),
+        ("python", &["fhec", "fhec-cli", "fhec-serve"]),
         ("web", &["fhec-ir", "fhec-roles", "fhec-runtime"]),
     ];
     for (member, expected) in arrows {

@@ -104,8 +104,8 @@ impl Elimination {
         Ok(Some((total, values)))
     }
 
-    /// The variables in the order in which they are eliminated, each with its neighbours then, those
-    /// with few first: known from who neighbours whom, before any table is made.
+    /// The variables in the order in which they are eliminated, each with its neighbours then,
+    /// those with few first: known from who neighbours whom, before any table is made.
     ///
     /// # Errors
     /// If tables would be too large, or all of them too much work.

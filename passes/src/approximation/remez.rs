@@ -87,7 +87,7 @@ pub fn minimax(problem: &Problem<'_>) -> Result<Minimax, ApproximationError> {
         Settled::Level => Some((short.reference, short.error)),
         Settled::Floor | Settled::No => {
             let middle = Exchange::<Big>::new(problem, BASE_BITS);
-            // Where doubles end at their unit, their peaks are near, and steps of long numbers dear.
+            // Where doubles end at their unit, their peaks are near; long numbers are dear.
             let near = match short.settled {
                 Settled::Floor => Some(middle.run(short.reference)?),
                 Settled::Level | Settled::No => None,
