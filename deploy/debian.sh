@@ -21,7 +21,7 @@ mkdir -p "$made/completions"
 for shell in bash zsh fish; do
     "$fhec" completions "$shell" >"$made/completions/$shell"
 done
-cargo deb -p fhec-cli --no-build --output "$made/"
+cargo deb -p fhec-cli --no-build --strip --output "$made/"
 
 package=$(echo "$made"/*.deb)
 place=$(mktemp -d)
@@ -31,6 +31,6 @@ dpkg-deb -x "$package" "$place"
 for file in share/man/man1/fhec-compile.1.gz share/bash-completion/completions/fhec share/doc/fhec/copyright; do
     [[ -s "$place/usr/$file" ]] || { echo "the package lacks usr/$file" >&2; exit 1; }
 done
-"$place/usr/bin/fhec" run --input models/digits/digit_7_a.png models/mnist_cnn_deg3.onnx | grep -q 7
+"$place/usr/bin/fhec" run --input models/digits/digit_7_a.png models/mnist_cnn_deg3.onnx | grep "^encrypted answer: 7"
 ls -l "$package"
 dpkg-deb -f "$package"
