@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("svg")
 matplotlib.rcParams |= {
@@ -64,10 +65,11 @@ def networks(folder: Path) -> None:
     measured = [float(row["measured"]) for row in table]
     axes.barh(names, measured, color=OURS, height=0.6, label="measured")
     for index, (row, value) in enumerate(zip(table, measured, strict=True)):
-        predicted = float(row["predicted"])
+        # Empty where no prediction is of the build that was measured.
+        predicted = float(row["predicted"] or "nan")
         axes.plot(predicted, index, "|", color="black", markersize=16, label="" if index else "predicted")
         text = f"{value:,.0f} s, {row['gibibytes']} GiB, {row['machine']}"
-        axes.text(max(value, predicted) * 1.15, index, text, va="center")
+        axes.text(np.nanmax([value, predicted]) * 1.15, index, text, va="center")
     axes.set_xscale("log")
     axes.set_xlim(1, 1e4)
     axes.set_xlabel("seconds for one picture, two cores (logarithmic)")
