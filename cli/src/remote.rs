@@ -203,13 +203,14 @@ fn models(remote: &Remote, out: Output) -> Result<()> {
     for model in models {
         let keys = if model.keys.is_empty() { "no keys of yours" } else { "has your keys" };
         out.text(&format!(
-            "{}: {} bits of security, about {:.1} s, keys up to {}, image up to {}, {} in the queue, {keys}\n",
+            "{}: {} bits of security, about {:.1} s, keys up to {}, image up to {}, {} in the queue, {:.0} s to wait, {keys}\n",
             model.name,
             model.security_bits,
-            model.predicted_seconds,
+            model.expected_seconds,
             human_bytes(model.key_file_max_bytes),
             human_bytes(model.input_max_bytes),
-            model.queued
+            model.queued,
+            model.wait_seconds
         ))?;
     }
     Ok(())

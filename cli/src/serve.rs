@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
+use fhec_compiler::memory::rss_bytes;
 use fhec_ir::program::Program;
 use fhec_passes::options::ByteSize;
 use fhec_serve::service::{Access, Bound, Options, TlsFiles};
@@ -21,7 +22,7 @@ use super::output::Output;
 ///
 /// Clients upload keys, send encrypted images and fetch encrypted answers (`fhec remote`). The
 /// service has public keys and ciphertexts alone. docs/serving.md has endpoints, sizes and
-/// operations. SIGTERM ends it without a loss, SIGHUP reads the tokens again.
+/// operations. SIGTERM ends it without a loss, SIGHUP reads tokens and programs again.
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -107,6 +108,9 @@ struct ServeArgs {
     /// Bytes of key files of one principal
     #[arg(long, value_name = "SIZE", default_value = "4GiB")]
     keys_per_principal: ByteSize,
+    /// Core-seconds of evaluation that one principal may use within an hour [default: no limit]
+    #[arg(long, value_name = "N")]
+    core_seconds_per_hour: Option<NonZeroU64>,
     /// Days after which keys are deleted that nobody has used or touched
     #[arg(long, value_name = "DAYS", default_value = "30")]
     keys_live: NonZeroU64,
@@ -143,7 +147,7 @@ struct Started {
 pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     match args.command {
         Some(Command::Token(args)) => token(&args, common),
-        None => serve(&args.serve, common),
+        None => serve(args.serve, common),
     }
 }
 
@@ -158,26 +162,57 @@ fn token(args: &TokenArgs, common: &Common) -> Result<()> {
     out.text(&format!("{token}\n"))
 }
 
-fn serve(args: &ServeArgs, common: &Common) -> Result<()> {
-    let mut models = Vec::new();
-    for path in programs(&args.programs)? {
-        models.push((model_name(&path)?, Arc::new(common.open(&path)?.as_ref().clone().without_reference())));
-    }
-    let memory = models.iter().map(|(_, program): &(String, Arc<Program>)| program.plan.predicted_peak_bytes);
-    common.require_memory("serving the largest of these programs", memory.max().unwrap_or(0))?;
-    let names = models.iter().map(|(name, _)| name.clone()).collect();
-    let bound = Bound::new(models, options(args, common)?)?;
+fn serve(args: ServeArgs, common: &Common) -> Result<()> {
+    let programs = models(&args.programs, args.lanes, 0, common)?;
+    let names = programs.iter().map(|(name, _)| name.clone()).collect();
+    let bound = Bound::new(programs, options(&args, common)?)?;
     let out = Output::new(common.json);
     let address = bound.address().context("the service has no address")?.to_string();
     let started = Started { address, models: names };
+    let of_now = common.clone();
+    let read = move || {
+        // What the service has it can use again.
+        let held = rss_bytes().unwrap_or(0);
+        models(&args.programs, args.lanes, held, &of_now).map_err(|error| format!("{error:#}"))
+    };
     // Nobody may be there to read it: the service runs all the same.
-    bound.run(|| {
+    bound.run(Arc::new(read), || {
         let line = format!("serving {} at {}\n", started.models.join(", "), started.address);
         if let Err(error) = out.json(&started).and_then(|()| out.text(&line)) {
             tracing::warn!("{error:#}");
         }
     })?;
     Ok(())
+}
+
+/// The programs to serve by name, if there is memory for all of them beside the `held` bytes that
+/// this process has.
+fn models(
+    paths: &[PathBuf],
+    lanes: NonZeroUsize,
+    held: u64,
+    common: &Common,
+) -> Result<Vec<(String, Arc<Program>)>> {
+    let mut models = Vec::new();
+    for path in programs(paths)? {
+        models.push((model_name(&path)?, Arc::new(common.open(&path)?.as_ref().clone().without_reference())));
+    }
+    let needed = memory(models.iter().map(|(_, program)| &**program), lanes);
+    common.require_memory("serving these programs", needed.saturating_sub(held))?;
+    Ok(models)
+}
+
+/// Bytes that programs take when all of them have been used: each keeps its encoded weights, each
+/// lane works on one of them, and one client's keys are there. More keys stay as long as there is
+/// room for them.
+fn memory<'a>(programs: impl Iterator<Item = &'a Program>, lanes: NonZeroUsize) -> u64 {
+    let (mut weights, mut keys, mut working) = (0, 0, 0);
+    for Program { plan, .. } in programs {
+        weights += plan.resident_bytes.saturating_sub(plan.key_bytes);
+        keys = keys.max(plan.key_bytes);
+        working = working.max(plan.predicted_peak_bytes.saturating_sub(plan.resident_bytes));
+    }
+    weights + keys + working * lanes.get() as u64
 }
 
 fn options(args: &ServeArgs, common: &Common) -> Result<Options> {
@@ -204,6 +239,7 @@ fn options(args: &ServeArgs, common: &Common) -> Result<Options> {
     options.threads = common.threads.map_or(share, NonZeroUsize::get);
     (options.queue, options.jobs_per_principal) = (args.queue.get(), args.jobs_per_principal.get());
     (options.key_memory, options.keys_per_principal) = (args.key_memory.0, args.keys_per_principal.0);
+    options.core_seconds_per_hour = args.core_seconds_per_hour.map(NonZeroU64::get);
     options.keys_live = Duration::from_secs(args.keys_live.get().saturating_mul(24 * 3600));
     options.jobs_live = Duration::from_secs(args.jobs_live.get().saturating_mul(3600));
     options.checkpoint_interval = Duration::from_secs(args.checkpoint_interval);

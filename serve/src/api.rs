@@ -37,8 +37,12 @@ pub struct Model {
     pub keys: Vec<Digest>,
     /// Seconds for one evaluation, as the plan predicts them.
     pub predicted_seconds: f64,
+    /// The same as late evaluations took here; what the plan predicts before there was one.
+    pub expected_seconds: f64,
     /// Jobs of all callers that wait for a lane.
     pub queued: usize,
+    /// Seconds until a lane begins with a job that the caller sends now, as far as is known.
+    pub wait_seconds: f64,
 }
 
 /// All models.
@@ -248,6 +252,8 @@ codes! {
     IdempotencyConflict = 422, "idempotency_conflict", "The idempotency key is of another job";
     /// The caller has as many jobs in the queue as it may have.
     TooManyJobs = 429, "too_many_jobs", "The caller has too many jobs";
+    /// The caller has used its processor time.
+    QuotaUsed = 429, "quota_used", "The caller's processor time is used";
     /// Something went wrong on the server.
     Internal = 500, "internal", "The server has failed";
     /// The evaluation ended with an error.

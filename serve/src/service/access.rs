@@ -79,7 +79,7 @@ impl Doors {
     }
 
     /// Reads the file of tokens again. What cannot be read of it lets nobody in.
-    fn reload(&self) {
+    pub(super) fn reload(&self) {
         let Doors::Tokens { path, tokens } = self else { return };
         let (new, errors) = Tokens::reopen(path);
         *tokens.write().unwrap_or_else(PoisonError::into_inner) = new;
@@ -155,21 +155,4 @@ pub(super) async fn authenticate(
             Err(problem)
         }
     }
-}
-
-/// Reads tokens again whenever the process gets SIGHUP.
-pub(super) fn reload_on_signal(service: Arc<Service>) {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut hangup) = signal(SignalKind::hangup()) {
-            tokio::spawn(async move {
-                while hangup.recv().await.is_some() {
-                    service.doors.reload();
-                }
-            });
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = service;
 }

@@ -1,7 +1,7 @@
 //! The models that are served.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fhec_ir::ckks::CiphertextType;
 use fhec_ir::layers::Layers;
@@ -28,7 +28,12 @@ pub(super) struct Model {
     pub(super) input_max_bytes: u64,
     pub(super) answer_max_bytes: u64,
     pub(super) layers: Layers,
+    /// Seconds of late evaluations here, once there was one.
+    measured: Mutex<Option<f64>>,
 }
+
+/// What the last evaluation counts for, beside those before.
+const NEWEST: f64 = 0.25;
 
 impl Model {
     fn new(name: String, program: &Arc<Program>) -> Result<Self, ServiceError> {
@@ -49,6 +54,7 @@ impl Model {
             input_max_bytes: most(&[interface.input.ty]),
             answer_max_bytes: most(&interface.answer_types()),
             layers: Layers::of(&program.schedule),
+            measured: Mutex::new(None),
             interface_digest: Digest::of(&bytes),
             interface: bytes.into(),
             name,
@@ -66,10 +72,33 @@ impl Model {
     pub(super) fn ops(&self) -> usize {
         self.program().schedule.ops().len()
     }
+
+    /// An evaluation has taken so long.
+    pub(super) fn took(&self, seconds: f64) {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        *measured = Some(measured.map_or(seconds, |before| before + NEWEST * (seconds - before)));
+    }
+
+    /// Seconds that an evaluation takes: as late ones took here, or as the plan predicts.
+    pub(super) fn expected_seconds(&self) -> f64 {
+        let measured = *self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.unwrap_or(self.program().plan.predicted_seconds)
+    }
 }
 
-/// All models, by name.
-pub(super) struct Catalogue(BTreeMap<String, Arc<Model>>);
+type Models = BTreeMap<String, Arc<Model>>;
+
+/// All models, by name. Others may take their place while the service runs: who has a model keeps
+/// it.
+pub(super) struct Catalogue(RwLock<Arc<Models>>);
+
+/// What is different after [`Catalogue::replace`].
+pub(super) struct Replaced {
+    /// Programs that were not served before.
+    pub(super) new: BTreeSet<Digest>,
+    /// Names whose program is gone, or another one.
+    pub(super) gone: Vec<String>,
+}
 
 fn is_name(name: &str) -> bool {
     let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
@@ -80,33 +109,66 @@ impl Catalogue {
     /// Without a model.
     #[cfg(test)]
     pub(super) fn empty() -> Self {
-        Catalogue(BTreeMap::new())
+        Catalogue(RwLock::default())
     }
 
     pub(super) fn new(programs: Vec<(String, Arc<Program>)>) -> Result<Self, ServiceError> {
-        let mut models = BTreeMap::new();
-        for (name, program) in programs {
-            if !is_name(&name) {
-                return Err(ServiceError::ModelName(name));
-            }
-            if models.contains_key(&name) {
-                return Err(ServiceError::SameName(name));
-            }
-            models.insert(name.clone(), Arc::new(Model::new(name, &program)?));
-        }
-        if models.is_empty() { Err(ServiceError::NoModel) } else { Ok(Catalogue(models)) }
+        Ok(Catalogue(RwLock::new(Arc::new(models(programs, &Models::new())?))))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<Model>> {
-        self.0.get(name)
+    fn models(&self) -> Arc<Models> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Arc<Model>> {
+        self.models().get(name).cloned()
     }
 
     /// A model of this program.
-    pub(super) fn of_program(&self, program: &Digest) -> Option<&Arc<Model>> {
-        self.0.values().find(|model| model.program == *program)
+    pub(super) fn of_program(&self, program: &Digest) -> Option<Arc<Model>> {
+        self.models().values().find(|model| model.program == *program).cloned()
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Model>> {
-        self.0.values()
+    pub(super) fn all(&self) -> Vec<Arc<Model>> {
+        self.models().values().cloned().collect()
     }
+
+    /// Serves these programs from now on. A model whose name and program stay is the same one, with
+    /// the weights that it has encoded.
+    ///
+    /// # Errors
+    /// As at the start; then all stays as it is.
+    pub(super) fn replace(&self, programs: Vec<(String, Arc<Program>)>) -> Result<Replaced, ServiceError> {
+        let before = self.models();
+        let after = Arc::new(models(programs, &before)?);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&after);
+        let programs = |models: &Models| models.values().map(|model| model.program).collect::<BTreeSet<_>>();
+        let is_gone = |(name, model): &(&String, &Arc<Model>)| {
+            after.get(*name).is_none_or(|now| now.program != model.program)
+        };
+        Ok(Replaced {
+            new: &programs(&after) - &programs(&before),
+            gone: before.iter().filter(is_gone).map(|(name, _)| name.clone()).collect(),
+        })
+    }
+}
+
+/// Makes programs ready, but for those that are in `known`.
+fn models(programs: Vec<(String, Arc<Program>)>, known: &Models) -> Result<Models, ServiceError> {
+    let mut models = Models::new();
+    for (name, program) in programs {
+        if !is_name(&name) {
+            return Err(ServiceError::ModelName(name));
+        }
+        if models.contains_key(&name) {
+            return Err(ServiceError::SameName(name));
+        }
+        let same = known.get(&name).filter(|model| model.program == program.interface.program.into());
+        let model = match same {
+            Some(model) => Arc::clone(model),
+            None => Arc::new(Model::new(name.clone(), &program)?),
+        };
+        models.insert(name, model);
+    }
+    if models.is_empty() { Err(ServiceError::NoModel) } else { Ok(models) }
 }

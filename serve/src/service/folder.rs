@@ -6,6 +6,7 @@
 //! | `principals/P/keys/K/announced.json` | program, length, and once they are whole the key's name |
 //! | `principals/P/keys/K/evaluation.keys.part` | chunks that have arrived |
 //! | `principals/P/keys/K/evaluation.keys` | the keys, whole and checked |
+//! | `principals/P/spent.json` | processor time that was used lately |
 //! | `principals/P/keys/K/used` | its time is when they were last used |
 //! | `principals/P/jobs/J/job.json`, `image.ct` | a job; both appear at once |
 //! | `principals/P/jobs/J/checkpoint` | where its evaluation is |
@@ -49,12 +50,16 @@ impl StateFolder {
         }
     }
 
-    /// Folder of a principal's things of a kind, made if need be. `principal` is a name by
-    /// [`crate::tokens::is_name`].
+    /// Folder of a principal, made if need be. `principal` is a name by [`crate::tokens::is_name`].
+    pub(super) fn of_principal(&self, principal: &str) -> io::Result<PathBuf> {
+        let path = self.principals.join(principal);
+        make_private(&path)?;
+        Ok(path)
+    }
+
+    /// Folder of a principal's things of a kind, made if need be.
     pub(super) fn of(&self, principal: &str, kind: &str) -> io::Result<PathBuf> {
-        let of_principal = self.principals.join(principal);
-        make_private(&of_principal)?;
-        let path = of_principal.join(kind);
+        let path = self.of_principal(principal)?.join(kind);
         make_private(&path)?;
         Ok(path)
     }

@@ -2,10 +2,12 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | `admission` | which jobs are accepted |
 //! | `job` | one job: its folder, how far it is, and its one end |
 //! | `register` | all jobs as they are known in memory |
 //! | `turns` | what lanes and time do with them |
 
+mod admission;
 mod job;
 mod register;
 #[cfg(test)]
@@ -24,6 +26,7 @@ use super::catalogue::{Catalogue, Model};
 use super::errors::{ServiceError, internal, not_found, of_disk};
 use super::folder::{self, StateFolder};
 use super::keys::{KeyStore, KeyUse};
+use super::spending::Spending;
 use crate::api::{self, Code, JobState, Problem};
 
 const KIND: &str = "jobs";
@@ -38,6 +41,9 @@ pub(super) struct Jobs {
     jobs_per_principal: usize,
     kept_per_principal: usize,
     lanes: usize,
+    /// Of a lane.
+    threads: usize,
+    spending: Spending,
 }
 
 impl Jobs {
@@ -91,6 +97,8 @@ impl Jobs {
             jobs_per_principal: options.jobs_per_principal,
             kept_per_principal: options.kept_per_principal,
             lanes: options.lanes,
+            threads: options.threads,
+            spending: Spending::new(folder, options.core_seconds_per_hour),
         })
     }
 
@@ -122,32 +130,6 @@ impl Jobs {
         own.iter().map(|job| job.shown()).collect()
     }
 
-    /// Errs where a job of `principal` would not be accepted: before its image is read.
-    pub(super) fn check_room(&self, principal: &Arc<str>, predicted_seconds: f64) -> Result<(), Problem> {
-        self.room(&self.inner(), principal, predicted_seconds)
-    }
-
-    fn room(&self, inner: &Register, principal: &Arc<str>, predicted_seconds: f64) -> Result<(), Problem> {
-        let wait = |jobs: usize| {
-            (predicted_seconds * jobs as f64 / self.lanes as f64).ceil().clamp(1.0, 3600.0) as u64
-        };
-        if inner.held {
-            return Err(
-                Problem::new(Code::Draining, "the server is about to end; send it again soon").retry_after(5)
-            );
-        }
-        let own = inner.active.get(principal).copied().unwrap_or(0);
-        if own >= self.jobs_per_principal {
-            let detail = format!("{own} of your jobs are not finished, and no more are allowed");
-            return Err(Problem::new(Code::TooManyJobs, detail).retry_after(wait(1)));
-        }
-        if inner.queue.len() >= self.queue {
-            let detail = "the queue is full; send it again later";
-            return Err(Problem::new(Code::Overloaded, detail).retry_after(wait(1 + inner.queue.len() / 4)));
-        }
-        Ok(())
-    }
-
     /// Accepts a job: it is on disk when this returns. `true` if it is new; with the same
     /// idempotency key it is the one from before.
     pub(super) fn submit(
@@ -159,7 +141,7 @@ impl Jobs {
         image: &[u8],
     ) -> Result<(Arc<Job>, bool), Problem> {
         let key = record.idempotency.map(|key| (Arc::clone(principal), key));
-        let predicted = model.program().plan.predicted_seconds;
+        let deadline = record.seconds_left();
         {
             let mut inner = self.inner();
             if let Some(found) = key.as_ref().and_then(|key| inner.idempotency.get(key)) {
@@ -172,7 +154,7 @@ impl Jobs {
                 }
                 return Ok((Arc::clone(job), false));
             }
-            self.room(&inner, principal, predicted)?;
+            self.room(&inner, principal, model.expected_seconds(), deadline)?;
             *inner.active.entry(Arc::clone(principal)).or_default() += 1;
             if let Some(key) = &key {
                 inner.idempotency.insert(key.clone(), None);

@@ -3,7 +3,7 @@
 //! A set belongs to the principal who has uploaded it and to one program. Two principals with the
 //! same file have two sets: neither learns of the other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
@@ -363,7 +363,7 @@ impl KeyStore {
             return Err(wrong_offset(at));
         }
         let checked = checked.and_then(|()| match whole {
-            true => self.finish(name, model, &path, &announced, &appending.arriving, file),
+            true => self.finish(name, &model, &path, &announced, &appending.arriving, file),
             false => Ok(()),
         });
         match checked {
@@ -569,6 +569,25 @@ impl KeyStore {
                 Err(problem) => tracing::debug!(target: "fhec::serve", "{}", problem.detail),
             }
         }
+    }
+
+    /// Uploads of programs that are served again begin to be checked again, from their first byte.
+    pub(super) fn check_again(&self, catalogue: &Catalogue, programs: &BTreeSet<Digest>) {
+        for entry in self.entries().values_mut() {
+            let (State::Uploading { arriving: Some(arriving), .. }, Some(model)) =
+                (&mut entry.state, catalogue.of_program(&entry.announced.program))
+            else {
+                continue;
+            };
+            if programs.contains(&model.program) {
+                *arriving = ArrivingKeys::new(&model.program().interface.keys);
+            }
+        }
+    }
+
+    /// Sets of keys in memory.
+    pub(super) fn resident_sets(&self) -> usize {
+        self.resident.len()
     }
 
     /// Bytes of keys in memory.

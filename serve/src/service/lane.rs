@@ -37,7 +37,9 @@ pub(super) fn start(service: &Arc<Service>) -> Result<Vec<JoinHandle<()>>, Servi
 
 fn work(service: &Service, pool: &ThreadPool) {
     while let Some(job) = service.jobs.next() {
-        let outcome = catch_unwind(AssertUnwindSafe(|| pool.install(|| evaluate(service, &job))));
+        let mut time = LaneTime { service, job: &job, begun: Some(Instant::now()) };
+        let outcome = catch_unwind(AssertUnwindSafe(|| pool.install(|| evaluate(service, &job, &mut time))));
+        time.count();
         let outcome = outcome.unwrap_or_else(|_| Err(Stopped::Failed(internal("an evaluation panicked"))));
         let name = match outcome {
             Ok(seconds) => {
@@ -54,6 +56,23 @@ fn work(service: &Service, pool: &ThreadPool) {
         service.metrics.job_left(name);
         tracing::info!(target: "fhec::serve", job = job.id, model = job.record.model, outcome = name, "job");
         service.jobs.left(&job);
+    }
+}
+
+/// Time of a lane that a job has used and that is not counted yet.
+struct LaneTime<'a> {
+    service: &'a Service,
+    job: &'a Job,
+    begun: Option<Instant>,
+}
+
+impl LaneTime<'_> {
+    /// Counts it, once. That is before the job's end is told: whoever sees the end is told the same
+    /// of the quota from then on.
+    fn count(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            self.service.jobs.spend(self.job, begun.elapsed().as_secs_f64());
+        }
     }
 }
 
@@ -76,6 +95,28 @@ struct Layers<'a> {
     job: &'a Job,
     model: &'a Model,
     told: Instant,
+    /// When the op began that runs.
+    begun: Instant,
+    /// The layer of that op.
+    running: Option<usize>,
+    /// By layer.
+    seconds: Vec<f64>,
+}
+
+impl<'a> Layers<'a> {
+    fn new(job: &'a Job, model: &'a Model) -> Self {
+        let (now, seconds) = (Instant::now(), vec![0.0; model.layers.names.len()]);
+        Layers { job, model, told: now, begun: now, running: None, seconds }
+    }
+
+    /// Another op runs, or none.
+    fn turn(&mut self, layer: Option<usize>) {
+        let now = Instant::now();
+        if let Some(running) = self.running {
+            self.seconds[running] += (now - self.begun).as_secs_f64();
+        }
+        (self.begun, self.running) = (now, layer);
+    }
 }
 
 /// Owners are told no more often.
@@ -83,6 +124,7 @@ const TELL_EVERY: Duration = Duration::from_millis(50);
 
 impl Observer for Layers<'_> {
     fn op_started(&mut self, index: usize) {
+        self.turn(self.model.layers.of_op.get(index).copied());
         if self.told.elapsed() >= TELL_EVERY || index == 0 {
             self.told = Instant::now();
             self.job.reached(index, self.model.layers.of_op.get(index).copied());
@@ -113,7 +155,7 @@ impl Witness<Vec<Ciphertext>> for UntilEnd<'_, '_> {
 }
 
 /// Evaluates a job and keeps its answer. Returns the seconds of evaluation.
-fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
+fn evaluate(service: &Service, job: &Job, time: &mut LaneTime<'_>) -> Result<f64, Stopped> {
     let gone = || Problem::new(Code::ModelGone, "the program of this job is not served any more");
     let model = job.model.as_ref().ok_or_else(gone)?;
     let (context, program) = (&model.context, model.program());
@@ -145,7 +187,7 @@ fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
             Default::default()
         }
     };
-    let mut layers = Layers { job, model, told: Instant::now() };
+    let mut layers = Layers::new(job, model);
     let mut until_end = UntilEnd { checkpoints: &mut checkpoints, ops: model.ops() };
     let answer = session.evaluate_from(image, known, &job.control(), &mut layers, &mut until_end);
     let answer = match answer {
@@ -154,7 +196,10 @@ fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
         Err(RoleError::Exec(ExecError::DeadlineExceeded { .. })) => return Err(overdue().into()),
         Err(error) => return Err(refused(&error).into()),
     };
+    layers.turn(None);
+    service.metrics.layers(model, &layers.seconds);
     let seconds = checkpoints.seconds();
+    model.took(seconds);
     let answer = exchange::ciphertexts_to_bytes(context, &answer);
     let receipt = Receipt {
         version: receipt::VERSION,
@@ -169,6 +214,7 @@ fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
         Some(key) => receipt.signed(key),
         None => receipt,
     };
+    time.count();
     match service.jobs.answered(job, &answer, receipt, seconds) {
         Ok(true) => Ok(seconds),
         Ok(false) => Err(Stopped::Left),

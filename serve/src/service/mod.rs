@@ -17,9 +17,11 @@ mod listener;
 mod metrics;
 pub mod openapi;
 mod queue;
+mod reload;
 mod resident;
 mod routes;
 mod shares;
+mod spending;
 mod strangers;
 mod tls;
 
@@ -40,6 +42,7 @@ use folder::StateFolder;
 use jobs::Jobs;
 use keys::KeyStore;
 use metrics::Metrics;
+pub use reload::ReadPrograms;
 pub use routes::ROUTES;
 use shares::Shares;
 
@@ -97,6 +100,8 @@ pub struct Options {
     pub key_sets_per_principal: usize,
     /// Bytes of key files of one principal.
     pub keys_per_principal: u64,
+    /// Core-seconds of evaluation that one principal may use within an hour; no limit if `None`.
+    pub core_seconds_per_hour: Option<u64>,
     /// Keys that nobody has used or touched for so long are deleted.
     pub keys_live: Duration,
     /// Finished jobs are deleted after so long.
@@ -140,6 +145,7 @@ impl Options {
             kept_per_principal: 256,
             key_sets_per_principal: 64,
             keys_per_principal: 4 << 30,
+            core_seconds_per_hour: None,
             keys_live: Duration::from_secs(30 * DAY),
             jobs_live: Duration::from_secs(DAY),
             uploads_live: Duration::from_secs(DAY),
@@ -213,6 +219,7 @@ impl Bound {
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|source| ServiceError::Listen { address, source })?;
         let metrics = Metrics::new();
+        metrics.predicted(&catalogue.all());
         let service = Service {
             options,
             catalogue,
@@ -237,8 +244,9 @@ impl Bound {
 
     /// Answers requests until the process is told to end (SIGTERM or SIGINT). Evaluations that run
     /// then get some time to end, and leave a checkpoint if they do not. `started` is called once
-    /// requests are answered and signals are heard.
-    pub fn run(self, started: impl FnOnce()) -> Result<(), ServiceError> {
+    /// requests are answered and signals are heard. At SIGHUP tokens are read again, and what
+    /// `programs` reads is served from then on.
+    pub fn run(self, programs: Arc<ReadPrograms>, started: impl FnOnce()) -> Result<(), ServiceError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(ServiceError::Threads)?;
         let service = self.service;
@@ -248,7 +256,7 @@ impl Bound {
             let sweeper = tokio::spawn(sweep(Arc::clone(&service)));
             let router = routes::router(&service);
             let signals = Signals::listen().map_err(ServiceError::Threads)?;
-            access::reload_on_signal(Arc::clone(&service));
+            reload::on_signal(Arc::clone(&service), programs);
             let drain = drain(Arc::clone(&service), signals);
             started();
             listener::serve(listener, self.tls, router, &service.options, drain).await;

@@ -42,6 +42,18 @@ impl<P: Clone + Eq + Hash, T: PartialEq> FairQueue<P, T> {
         Some(item)
     }
 
+    /// What goes before an item that `owner` pushes now.
+    pub(super) fn before(&self, owner: &P) -> Vec<&T> {
+        let own = self.items.get(owner).map_or(0, VecDeque::len);
+        // Where it has no turn yet, it gets the last one.
+        let turn = self.turns.iter().position(|other| other == owner).unwrap_or(self.turns.len());
+        let most = |at: usize| if at < turn { own + 1 } else { own };
+        let of = |(at, other)| {
+            self.items.get(other).into_iter().flat_map(move |items| items.iter().take(most(at)))
+        };
+        self.turns.iter().enumerate().flat_map(of).collect()
+    }
+
     /// Takes an item out; whether it was there.
     pub(super) fn remove(&mut self, owner: &P, item: &T) -> bool {
         let Some(own) = self.items.get_mut(owner) else { return false };
@@ -69,6 +81,18 @@ mod tests {
         queue.push("c", 20);
         assert!(queue.remove(&"a", &2) && !queue.remove(&"a", &2) && !queue.remove(&"d", &1));
         assert_eq!(queue.len(), 5);
+        // What goes before an item is what does when it is there.
+        for owner in ["a", "b", "c", "d"] {
+            let mut with =
+                FairQueue { items: queue.items.clone(), turns: queue.turns.clone(), len: queue.len };
+            let mut before: Vec<i32> = queue.before(&owner).into_iter().copied().collect();
+            with.push(owner, 99);
+            let mut popped: Vec<i32> =
+                std::iter::from_fn(|| with.pop()).take_while(|item| *item != 99).collect();
+            before.sort();
+            popped.sort();
+            assert_eq!(before, popped, "{owner}");
+        }
         let rest: Vec<i32> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(rest, [10, 1, 20, 11, 3]);
         queue.push("a", 5);

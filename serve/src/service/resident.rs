@@ -38,6 +38,10 @@ impl<K: Clone + Eq + Hash, V> Resident<K, V> {
         self.inner().held.contains_key(key)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.inner().held.len()
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.inner().bytes
     }

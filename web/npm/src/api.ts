@@ -12,8 +12,12 @@ export interface Model {
   /** The caller's keys for this program that are here and whole. */
   keys: string[];
   predicted_seconds: number;
+  /** The same as late evaluations took there. */
+  expected_seconds: number;
   /** Jobs of all callers that wait. */
   queued: number;
+  /** Seconds until a job that is sent now is begun. */
+  wait_seconds: number;
 }
 
 /** A caller's keys. */

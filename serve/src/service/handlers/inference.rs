@@ -188,7 +188,7 @@ pub(crate) async fn infer(
     let json_length = json_length.filter(|&length| length <= MAX_JSON_BYTES);
     // Such a job is its connection's, and goes with it.
     let once = || bad("a job that is waited for has no idempotency key: send it without, or to /v1");
-    let known = service.catalogue.get(&model).cloned().ok_or_else(not_found);
+    let known = service.catalogue.get(&model).ok_or_else(not_found);
     let known = if headers.contains_key(IDEMPOTENCY_KEY) { known.and(Err(once())) } else { known };
     let binary = || bad("send the ciphertext as binary data, with inference-header-content-length");
     let checked = known.and_then(|known| Ok((known, json_length.ok_or_else(binary)?)));

@@ -62,7 +62,7 @@ pub(super) fn accept(
     idempotency_key: Option<&HeaderValue>,
 ) -> Result<Accepted, Problem> {
     let bad = |detail: String| Problem::new(Code::BadRequest, detail);
-    let model = Arc::clone(service.catalogue.get(model).ok_or_else(not_found)?);
+    let model = service.catalogue.get(model).ok_or_else(not_found)?;
     let keys: Digest = keys.parse().map_err(|_| not_found())?;
     let idempotency = match idempotency_key {
         None => None,
@@ -78,7 +78,8 @@ pub(super) fn accept(
     }
     // A job that was accepted before is answered whatever the queue is like.
     if idempotency.is_none() {
-        service.jobs.check_room(&principal.name, model.program().plan.predicted_seconds)?;
+        let deadline = deadline.map(|seconds| seconds as f64);
+        service.jobs.check_room(&principal.name, model.expected_seconds(), deadline)?;
     }
     Ok(Accepted { model, keys, owned, deadline, idempotency })
 }
@@ -96,7 +97,8 @@ pub(super) fn accept(
         (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 429, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 504, body = Problem, content_type = "application/problem+json")
     )
 )]
 pub(crate) async fn submit(

@@ -51,7 +51,7 @@ pub(crate) async fn announce(
     let name = (Arc::clone(&principal.name), announced.keys);
     blocking(move || {
         let model = service.catalogue.get(&announced.model).ok_or_else(not_found)?;
-        let (keys, new) = service.keys.announce(&name, model, announced.length, &service.options)?;
+        let (keys, new) = service.keys.announce(&name, &model, announced.length, &service.options)?;
         Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(keys)))
     })
     .await

@@ -25,7 +25,9 @@ fn shown(service: &Service, principal: &Principal, model: &catalogue::Model) -> 
         answer_max_bytes: model.answer_max_bytes,
         keys: service.keys.whole_of(&principal.name, &model.program),
         predicted_seconds: model.program().plan.predicted_seconds,
+        expected_seconds: model.expected_seconds(),
         queued: service.jobs.queued(),
+        wait_seconds: service.jobs.wait_seconds(&principal.name),
     }
 }
 
@@ -37,7 +39,7 @@ pub(crate) async fn list(
     State(service): State<Arc<Service>>,
     Extension(principal): Extension<Principal>,
 ) -> Json<Models> {
-    let models = service.catalogue.all().map(|model| shown(&service, &principal, model)).collect();
+    let models = service.catalogue.all().iter().map(|model| shown(&service, &principal, model)).collect();
     Json(Models { models })
 }
 
@@ -51,7 +53,7 @@ pub(crate) async fn get(
     Path(model): Path<String>,
 ) -> Result<Json<Model>, Problem> {
     let model = service.catalogue.get(&model).ok_or_else(not_found)?;
-    Ok(Json(shown(&service, &principal, model)))
+    Ok(Json(shown(&service, &principal, &model)))
 }
 
 /// The client's part of the program: no weights, no layers

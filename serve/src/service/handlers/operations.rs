@@ -11,6 +11,7 @@ use utoipa::openapi::OpenApi;
 use crate::api::Problem;
 use crate::service::access::Principal;
 use crate::service::errors::not_found;
+use crate::service::metrics::Now;
 use crate::service::{Service, openapi};
 
 /// Whether the process answers
@@ -40,7 +41,12 @@ pub(crate) async fn metrics(
         return Err(not_found());
     }
     let (jobs, keys) = (&service.jobs, &service.keys);
-    let text = service.metrics.text(jobs.queued(), jobs.running(), keys.resident_bytes());
+    let text = service.metrics.text(&Now {
+        queued: jobs.queued(),
+        running: jobs.running(),
+        resident_bytes: keys.resident_bytes(),
+        resident_sets: keys.resident_sets(),
+    });
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

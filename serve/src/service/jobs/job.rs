@@ -40,6 +40,13 @@ pub(in crate::service) struct Record {
     pub(in crate::service) idempotency: Option<Digest>,
 }
 
+impl Record {
+    /// Seconds until the deadline; 0 after it.
+    pub(super) fn seconds_left(&self) -> Option<f64> {
+        self.deadline.map(|deadline| deadline.saturating_sub(now()) as f64 / 1000.0)
+    }
+}
+
 /// Written before the answer: with it the job is done.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Done {
@@ -150,7 +157,7 @@ impl Job {
             principal,
             folder: path.to_owned(),
             record,
-            model: model.cloned(),
+            model,
             control: Control::default(),
             end: Mutex::new(None),
             progress: watch::Sender::new(progress),
@@ -203,7 +210,7 @@ impl Job {
 
     /// Ends the evaluation at its owner's word, at the deadline, or when the service ends.
     pub(in crate::service) fn control(&self) -> Control {
-        let left = self.record.deadline.map(|deadline| Duration::from_millis(deadline.saturating_sub(now())));
+        let left = self.record.seconds_left().map(Duration::from_secs_f64);
         match left.and_then(|left| Instant::now().checked_add(left)) {
             Some(deadline) => self.control.clone().with_deadline(deadline),
             None => self.control.clone(),
@@ -235,6 +242,13 @@ impl Job {
     pub(super) fn ended_at(&self) -> Option<SystemTime> {
         let progress = self.progress.borrow();
         progress.state.is_final().then(|| progress.finished.unwrap_or(UNIX_EPOCH))
+    }
+
+    /// Seconds that lanes need for what is left of it, as far as is known.
+    pub(super) fn seconds_left(&self) -> f64 {
+        let Some(model) = &self.model else { return 0.0 };
+        let done = self.progress.borrow().ops_done as f64 / model.ops().max(1) as f64;
+        model.expected_seconds() * (1.0 - done).max(0.0)
     }
 
     pub(super) fn is_overdue(&self) -> bool {

@@ -142,14 +142,33 @@ fn an_end_is_told_when_nothing_is_held_any_more() {
     let State { _folder, keys: store, jobs, .. } = state(0, |options| options.jobs_per_principal = 1);
     let job = jobs.next().unwrap();
     let name = ("alice".into(), keys());
-    assert_eq!(jobs.check_room(&name.0, 1.0).unwrap_err().code, Code::TooManyJobs);
+    assert_eq!(jobs.check_room(&name.0, 1.0, None).unwrap_err().code, Code::TooManyJobs);
     let settle = |at| {
         jobs.has_ended(&job, at);
         // Whoever is told now finds room for another job, and no job that needs the keys.
         assert_eq!(job.state(), JobState::Running);
-        jobs.check_room(&name.0, 1.0).unwrap();
+        jobs.check_room(&name.0, 1.0, None).unwrap();
         store.delete(&name).unwrap();
     };
     assert!(job.end_without_answer(JobState::Failed, None, settle).unwrap());
     assert_eq!(job.state(), JobState::Failed);
+}
+
+#[test]
+fn jobs_that_would_be_too_late_are_not_accepted() {
+    let State { _folder, jobs, .. } = state(0, |options| {
+        (options.lanes, options.threads, options.core_seconds_per_hour) = (1, 2, Some(100));
+    });
+    let alice: Arc<str> = "alice".into();
+    let code = |takes, deadline| jobs.check_room(&alice, takes, deadline).map_err(|problem| problem.code);
+    assert_eq!(code(5.0, None), Ok(()));
+    assert_eq!(code(5.0, Some(6.0)), Ok(()));
+    assert_eq!(code(5.0, Some(4.0)), Err(Code::DeadlineExceeded));
+    // Each second of a lane is two of cores.
+    let job = jobs.get(&alice, &format!("{:032}", 0)).unwrap();
+    jobs.spend(&job, 49.0);
+    assert_eq!(code(5.0, None), Ok(()));
+    jobs.spend(&job, 2.0);
+    assert_eq!(code(5.0, None), Err(Code::QuotaUsed));
+    jobs.check_room(&"bob".into(), 5.0, None).unwrap();
 }
