@@ -1,7 +1,9 @@
 """Draw a network of torchvision's architecture for pictures of any size: a ResNet (He et al. 2015; stride in the 3x3
-convolution) or MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381, table 2).
+convolution) or MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381, table 2). Or a ResNet for CIFAR-10 (He et al. 2015,
+section 4.2, option A: shortcuts take every other pixel and are padded with channels of zeros).
 
 Usage: draw_network.py --network resnet18 --size 224 --pictures DIR --out resnet18_224.onnx
+       draw_network.py --network resnet110_cifar --pictures test_batch.bin --classes 10 --out resnet110.onnx
 
 Weights are drawn (He et al. 2015, arXiv 1502.01852), statistics of batch normalisation are those of the pictures, and the
 last layer is centred on them, so that pictures get different classes. Nothing is learned: time, memory and errors of an
@@ -13,6 +15,7 @@ from onnx import TensorProto as T, helper as h, numpy_helper
 from PIL import Image
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+CIFAR_DEPTHS = (20, 32, 44, 56, 110)
 # What a block adds beside what it is added to. At 1 a drawn network is chaotic: a small change of the picture grows from
 # block to block, which it does not in trained ones.
 BRANCH = 0.3
@@ -36,7 +39,9 @@ class Network:
 
     def weight(self, array):
         name = f"w{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.asarray(array, np.float32, order="C"), name))
+        array = np.asarray(array, order="C")
+        kind = np.int64 if array.dtype.kind == "i" else np.float32
+        self.weights.append(numpy_helper.from_array(array.astype(kind), name))
         return name
 
     def op(self, kind, inputs, weights=(), **attributes):
@@ -103,6 +108,21 @@ def draw_resnet(net, depth):
     return x
 
 
+def draw_cifar_resnet(net, depth):
+    x = net.relu(net.conv("image", 16, 3))
+    for stage in range(3):
+        for block in range((depth - 2) // 6):
+            channels, stride = 16 << stage, 2 if stage and not block else 1
+            y = net.relu(net.conv(x, channels, 3, stride))
+            y = net.conv(y, channels, 3, size=BRANCH)
+            if stride != 1:
+                x = net.op("Slice", [x], [[0, 0], [32, 32], [2, 3], [2, 2]])
+                x = net.op("Pad", [x], [[0, channels // 4, 0, 0, 0, channels // 4, 0, 0]])
+            x = net.relu(net.op("Add", [y, x]))
+            net.forget_all_but(x)
+    return x
+
+
 def draw_mobilenet_v2(net):
     x = net.relu6(net.conv("image", 32, 3, 2))
     for expansion, channels, blocks, first_stride in INVERTED:
@@ -120,14 +140,26 @@ def draw_mobilenet_v2(net):
 
 def main():
     a = argparse.ArgumentParser()
-    networks = [f"resnet{depth}" for depth in BLOCKS] + ["mobilenet_v2"]
-    a.add_argument("--network", default="resnet18", choices=networks); a.add_argument("--size", type=int, default=224)
+    networks = [f"resnet{depth}" for depth in BLOCKS] + ["mobilenet_v2"] + [f"resnet{n}_cifar" for n in CIFAR_DEPTHS]
+    a.add_argument("--network", default="resnet18", choices=networks)
+    a.add_argument("--size", type=int, help="of a picture's side; 224, or 32 of CIFAR-10")
     a.add_argument("--classes", type=int, default=1000); a.add_argument("--seed", type=int, default=0)
-    a.add_argument("--pictures", required=True, help="folder of pictures"); a.add_argument("--out", required=True)
+    a.add_argument("--pictures", required=True, help="folder of pictures, or a batch of CIFAR-10"); a.add_argument("--out", required=True)
     o = a.parse_args()
-    paths = sorted(p for p in glob.glob(o.pictures + "/**/*", recursive=True) if p.lower().endswith((".png", ".jpg")))
-    net = Network(np.stack([picture(p, o.size) for p in paths]), o.seed)
-    last = draw_mobilenet_v2(net) if o.network == "mobilenet_v2" else draw_resnet(net, int(o.network[len("resnet"):]))
+    size = o.size = o.size or (32 if o.network.endswith("_cifar") else 224)
+    if o.pictures.endswith(".bin"):
+        rows = np.fromfile(o.pictures, np.uint8).reshape(-1, 3073)[:500, 1:].reshape(-1, 3, 32, 32) / np.float32(255)
+        images = (rows - MEAN[:, None, None]) / STD[:, None, None]
+    else:
+        found = glob.glob(o.pictures + "/**/*", recursive=True)
+        images = np.stack([picture(p, size) for p in sorted(found) if p.lower().endswith((".png", ".jpg"))])
+    net = Network(images, o.seed)
+    if o.network == "mobilenet_v2":
+        last = draw_mobilenet_v2(net)
+    elif o.network.endswith("_cifar"):
+        last = draw_cifar_resnet(net, int(o.network[len("resnet"):-len("_cifar")]))
+    else:
+        last = draw_resnet(net, int(o.network[len("resnet"):]))
     net.classify(last, o.classes)
     net.nodes[-1].output[0] = "logits"
     info = lambda name, shape: h.make_tensor_value_info(name, T.FLOAT, shape)
@@ -137,7 +169,7 @@ def main():
     onnx.checker.check_model(model)
     onnx.save(model, o.out)
     logits = net.values[f"t{net.count - 1}"]
-    print(f"{len(paths)} pictures, {len(set(logits.argmax(1)))} classes, largest logit {abs(logits).max():.2f}")
+    print(f"{len(images)} pictures, {len(set(logits.argmax(1)))} classes, largest logit {abs(logits).max():.2f}")
 
 
 if __name__ == "__main__":
