@@ -55,7 +55,10 @@ use std::io::{IsTerminal, Write, stderr};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use fhec_serve::service::SPANS;
 use timings::Timings;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -198,6 +201,9 @@ fn start_logging(common: &Common, more: u8, timings: bool) {
     };
     // FHEC_LOG takes tracing's filter directives, e.g. `fhec_passes=debug`.
     let filter = EnvFilter::try_from_env("FHEC_LOG").unwrap_or_else(|_| EnvFilter::new(directives));
+    // Spans of a service are for traces: in the log they would stand before its lines.
+    let no_spans = filter_fn(|metadata| !(metadata.is_span() && metadata.target() == SPANS));
+    let filter = filter.and(no_spans.with_max_level_hint(LevelFilter::TRACE));
     // Escapes are for people, and not for those who turn colours off (no-color.org).
     let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // A second call (in tests) keeps the first subscriber.

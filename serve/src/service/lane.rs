@@ -12,11 +12,12 @@ use fhec_roles::{RoleError, exchange, files};
 use fhec_runtime::exec::{ExecError, Observer, Witness};
 use fhec_runtime::rlwe::Ciphertext;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use tracing::Span;
 
-use super::Service;
 use super::catalogue::Model;
 use super::errors::{ServiceError, internal};
 use super::jobs::{Job, overdue};
+use super::{Service, spans};
 use crate::api::{Code, Problem};
 use crate::digest::Digest;
 use crate::receipt::{self, Receipt};
@@ -37,20 +38,28 @@ pub(super) fn start(service: &Arc<Service>) -> Result<Vec<JoinHandle<()>>, Servi
 
 fn work(service: &Service, pool: &ThreadPool) {
     while let Some(job) = service.jobs.next() {
-        let outcome = catch_unwind(AssertUnwindSafe(|| pool.install(|| evaluate(service, &job))));
+        let predicted = job.model.as_ref().map(|model| model.program().plan.predicted_seconds);
+        let span = spans::evaluation(&job.record.model, predicted);
+        if let (Some(contexts), Some(trace)) = (service.options.trace_contexts, &job.record.trace) {
+            (contexts.join)(&span, trace);
+        }
+        let turn = || pool.install(|| span.in_scope(|| evaluate(service, &job, &span)));
+        let outcome = catch_unwind(AssertUnwindSafe(turn));
         let outcome = outcome.unwrap_or_else(|_| Err(Stopped::Failed(internal("an evaluation panicked"))));
-        let name = match outcome {
+        let (name, seconds, failed) = match outcome {
             Ok(seconds) => {
                 service.metrics.evaluated(&job.record.model, seconds);
-                "done"
+                ("done", Some(seconds), false)
             }
             Err(Stopped::Failed(problem)) => {
                 let name = problem.code.name();
                 service.jobs.failed(&job, problem);
-                name
+                (name, None, true)
             }
-            Err(Stopped::Left) => "left",
+            Err(Stopped::Left) => ("left", None, false),
         };
+        spans::ended(&span, name, seconds, failed);
+        drop(span);
         service.metrics.job_left(name);
         tracing::info!(target: "fhec::serve", job = job.id, model = job.record.model, outcome = name, "job");
         service.jobs.left(&job);
@@ -71,11 +80,30 @@ impl From<Problem> for Stopped {
     }
 }
 
-/// Tells the owner of a job which layer runs.
+/// Tells the owner of a job which layer runs, and has a span for each.
 struct Layers<'a> {
     job: &'a Job,
     model: &'a Model,
     told: Instant,
+    turn: &'a Span,
+    /// The layer that runs, and its span.
+    runs: Option<(usize, Span)>,
+}
+
+impl<'a> Layers<'a> {
+    fn new(job: &'a Job, model: &'a Model, turn: &'a Span) -> Self {
+        Layers { job, model, told: Instant::now(), turn, runs: None }
+    }
+
+    /// A layer ends where an op of another one begins.
+    fn enter(&mut self, layer: Option<usize>) {
+        if self.runs.as_ref().map(|(layer, _)| *layer) != layer {
+            // Ends before the next begins.
+            self.runs = None;
+            let names = &self.model.layers.names;
+            self.runs = layer.map(|layer| (layer, spans::layer(self.turn, &names[layer])));
+        }
+    }
 }
 
 /// Owners are told no more often.
@@ -83,9 +111,11 @@ const TELL_EVERY: Duration = Duration::from_millis(50);
 
 impl Observer for Layers<'_> {
     fn op_started(&mut self, index: usize) {
+        let layer = self.model.layers.of_op.get(index).copied();
+        self.enter(layer);
         if self.told.elapsed() >= TELL_EVERY || index == 0 {
             self.told = Instant::now();
-            self.job.reached(index, self.model.layers.of_op.get(index).copied());
+            self.job.reached(index, layer);
         }
     }
 }
@@ -112,8 +142,8 @@ impl Witness<Vec<Ciphertext>> for UntilEnd<'_, '_> {
     }
 }
 
-/// Evaluates a job and keeps its answer. Returns the seconds of evaluation.
-fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
+/// Evaluates a job and keeps its answer. Returns the seconds of evaluation. `turn` is the span.
+fn evaluate(service: &Service, job: &Arc<Job>, turn: &Span) -> Result<f64, Stopped> {
     let gone = || Problem::new(Code::ModelGone, "the program of this job is not served any more");
     let model = job.model.as_ref().ok_or_else(gone)?;
     let (context, program) = (&model.context, model.program());
@@ -135,6 +165,7 @@ fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
         Ok(None) => Default::default(),
         Ok(Some(checkpoint)) => {
             service.metrics.job_resumed();
+            spans::resumed(turn);
             job.reached(checkpoint.next, model.layers.of_op.get(checkpoint.next).copied());
             checkpoint.values
         }
@@ -145,9 +176,10 @@ fn evaluate(service: &Service, job: &Arc<Job>) -> Result<f64, Stopped> {
             Default::default()
         }
     };
-    let mut layers = Layers { job, model, told: Instant::now() };
+    let mut layers = Layers::new(job, model, turn);
     let mut until_end = UntilEnd { checkpoints: &mut checkpoints, ops: model.ops() };
     let answer = session.evaluate_from(image, known, &job.control(), &mut layers, &mut until_end);
+    layers.enter(None);
     let answer = match answer {
         Ok(answer) => answer,
         Err(RoleError::Exec(ExecError::Cancelled { .. })) => return Err(Stopped::Left),

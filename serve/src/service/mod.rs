@@ -20,6 +20,7 @@ mod queue;
 mod resident;
 mod routes;
 mod shares;
+mod spans;
 mod strangers;
 mod tls;
 
@@ -42,6 +43,7 @@ use keys::KeyStore;
 use metrics::Metrics;
 pub use routes::ROUTES;
 use shares::Shares;
+pub use spans::{SPANS, TraceContexts};
 
 use crate::receipt::SigningKey;
 
@@ -120,6 +122,8 @@ pub struct Options {
     pub receipt_key: Option<PathBuf>,
     /// Folder of a page that is offered to browsers at `/demo/`.
     pub demo: Option<PathBuf>,
+    /// How traces go on, where spans are exported.
+    pub trace_contexts: Option<TraceContexts>,
 }
 
 impl Options {
@@ -151,6 +155,7 @@ impl Options {
             body_time: Duration::from_secs(120),
             receipt_key: None,
             demo: None,
+            trace_contexts: None,
         }
     }
 }
