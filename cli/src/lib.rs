@@ -13,6 +13,7 @@
 //! | `bench` | measuring bootstraps, and what operations cost |
 //! | `args`, `options`, `gates`, `images`, `normalisation`, `prices`, `quantities` | arguments that several subcommands share |
 //! | `output`, `verdict`, `progress`, `timings`, `exit`, `interrupt` | what goes out, how a command ends, and when |
+//! | `traces` | spans of the service, for a collector (feature `otlp`) |
 
 #![forbid(unsafe_code)]
 
@@ -46,6 +47,7 @@ mod serve;
 mod server;
 mod simulate;
 mod timings;
+mod traces;
 mod verdict;
 mod verify;
 mod version;
@@ -57,6 +59,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use fhec_serve::service::SPANS;
 use timings::Timings;
+use traces::Traces;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -159,7 +162,9 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     let timings = matches!(&command, Command::Compile(args) if args.wants_timings());
     // A service tells what it does.
     let more = u8::from(matches!(command, Command::Serve(_)));
-    start_logging(&common, more, timings);
+    // What is on its way leaves when this is dropped, so at the end of the command.
+    let traces = matches!(&command, Command::Serve(args) if args.serves()).then(Traces::begin);
+    start_logging(&common, more, timings, traces.as_ref());
     if let Some(threads) = common.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads.get())
@@ -190,7 +195,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn start_logging(common: &Common, more: u8, timings: bool) {
+fn start_logging(common: &Common, more: u8, timings: bool, traces: Option<&Traces>) {
     // Libraries tell what they do on the last level only.
     let directives = match (common.quiet, common.verbose.saturating_add(more)) {
         (true, _) => "error",
@@ -213,5 +218,9 @@ fn start_logging(common: &Common, more: u8, timings: bool) {
         .with_target(false)
         .with_filter(filter);
     let timings = timings.then(|| Timings::new().with_filter(EnvFilter::new("off,fhec=debug")));
-    let _ = tracing_subscriber::registry().with(log).with(timings).try_init();
+    let export = traces.and_then(Traces::layer);
+    let _ = tracing_subscriber::registry().with(log).with(timings).with(export).try_init();
+    if let Some(traces) = traces {
+        traces.tell();
+    }
 }
