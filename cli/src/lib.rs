@@ -13,6 +13,7 @@
 //! | `bench` | measuring bootstraps, and what operations cost |
 //! | `args`, `options`, `gates`, `images`, `normalisation`, `prices`, `quantities` | arguments that several subcommands share |
 //! | `output`, `verdict`, `progress`, `timings`, `exit`, `interrupt` | what goes out, how a command ends, and when |
+//! | `traces` | spans of the service, for a collector (feature `otlp`) |
 
 #![forbid(unsafe_code)]
 
@@ -46,6 +47,7 @@ mod serve;
 mod server;
 mod simulate;
 mod timings;
+mod traces;
 mod verdict;
 mod verify;
 mod version;
@@ -55,7 +57,11 @@ use std::io::{IsTerminal, Write, stderr};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use fhec_serve::service::SPANS;
 use timings::Timings;
+use traces::Traces;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -156,7 +162,9 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     let timings = matches!(&command, Command::Compile(args) if args.wants_timings());
     // A service tells what it does.
     let more = u8::from(matches!(command, Command::Serve(_)));
-    start_logging(&common, more, timings);
+    // What is on its way leaves when this is dropped, so at the end of the command.
+    let traces = matches!(&command, Command::Serve(args) if args.serves()).then(Traces::begin);
+    start_logging(&common, more, timings, traces.as_ref());
     if let Some(threads) = common.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads.get())
@@ -187,7 +195,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn start_logging(common: &Common, more: u8, timings: bool) {
+fn start_logging(common: &Common, more: u8, timings: bool, traces: Option<&Traces>) {
     // Libraries tell what they do on the last level only.
     let directives = match (common.quiet, common.verbose.saturating_add(more)) {
         (true, _) => "error",
@@ -198,6 +206,9 @@ fn start_logging(common: &Common, more: u8, timings: bool) {
     };
     // FHEC_LOG takes tracing's filter directives, e.g. `fhec_passes=debug`.
     let filter = EnvFilter::try_from_env("FHEC_LOG").unwrap_or_else(|_| EnvFilter::new(directives));
+    // Spans of a service are for traces: in the log they would stand before its lines.
+    let no_spans = filter_fn(|metadata| !(metadata.is_span() && metadata.target() == SPANS));
+    let filter = filter.and(no_spans.with_max_level_hint(LevelFilter::TRACE));
     // Escapes are for people, and not for those who turn colours off (no-color.org).
     let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // A second call (in tests) keeps the first subscriber.
@@ -207,5 +218,9 @@ fn start_logging(common: &Common, more: u8, timings: bool) {
         .with_target(false)
         .with_filter(filter);
     let timings = timings.then(|| Timings::new().with_filter(EnvFilter::new("off,fhec=debug")));
-    let _ = tracing_subscriber::registry().with(log).with(timings).try_init();
+    let export = traces.and_then(Traces::layer);
+    let _ = tracing_subscriber::registry().with(log).with(timings).with(export).try_init();
+    if let Some(traces) = traces {
+        traces.tell();
+    }
 }

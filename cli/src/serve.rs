@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::args::Common;
 use super::output::Output;
+use super::traces;
 
 /// Serve compiled programs over HTTP
 ///
@@ -30,6 +31,13 @@ pub struct Args {
     command: Option<Command>,
     #[command(flatten)]
     serve: ServeArgs,
+}
+
+impl Args {
+    /// Whether a service runs, and not a command of its operator.
+    pub(super) fn serves(&self) -> bool {
+        self.command.is_none()
+    }
 }
 
 #[derive(Subcommand, Debug)]
@@ -247,6 +255,7 @@ fn options(args: &ServeArgs, common: &Common) -> Result<Options> {
     (options.chunk_bytes, options.connections) = (args.chunk.0, args.connections.get());
     options.receipt_key = args.receipt_key.clone();
     options.demo = args.demo.clone();
+    options.trace_contexts = traces::CONTEXTS;
     options.body_time = Duration::from_secs(args.body_time.get());
     options.patience = Duration::from_secs(args.patience.get());
     Ok(options)

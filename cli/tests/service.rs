@@ -259,3 +259,31 @@ fn services_start_only_where_it_is_safe() {
     assert!(output.output().expect("fhec runs").status.success());
     drop(served);
 }
+
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn a_service_without_export_says_so_where_traces_are_asked_for() {
+    let errors = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
+        command.args(arguments).envs(variables.iter().copied());
+        String::from_utf8(command.output().expect("fhec runs").stderr).expect("text")
+    };
+    let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+    let nothing_to_serve = ["serve", "/nonexistent", "--no-auth"];
+    let warned = errors(&nothing_to_serve, &[collector]);
+    assert_eq!(warned.matches("OTEL_EXPORTER_OTLP_ENDPOINT is set").count(), 1, "{warned}");
+    assert!(warned.contains("`--features otlp`"), "{warned}");
+    let of_traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:4318/v1/traces");
+    let warned = errors(&nothing_to_serve, &[of_traces]);
+    assert_eq!(warned.matches("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set").count(), 1, "{warned}");
+    for (arguments, variables) in [
+        (&nothing_to_serve[..], &[][..]),
+        (&nothing_to_serve, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]),
+        (&nothing_to_serve, &[collector, ("OTEL_SDK_DISABLED", "true")]),
+        (&["serve", "token", "a b", "--tokens", "/nonexistent/tokens"], &[collector]),
+        (&["inspect", "/nonexistent"], &[collector]),
+    ] {
+        let errors = errors(arguments, variables);
+        assert!(errors.starts_with("error:") && !errors.contains("OTEL"), "{arguments:?}: {errors}");
+    }
+}

@@ -7,9 +7,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tracing::Span;
 
 use super::errors::ServiceError;
 use super::handlers::discard;
+use super::spans::TRACEPARENT;
 use super::strangers::Stranger;
 use super::{Access, Options, Service};
 use crate::api::{Code, Problem};
@@ -146,6 +148,11 @@ pub(super) async fn authenticate(
         Ok(principal) => {
             if let Some(stranger) = &peer.stranger {
                 stranger.is_known();
+            }
+            // Strangers have no say in what is traced.
+            let context = request.headers().get(TRACEPARENT).and_then(|context| context.to_str().ok());
+            if let (Some(contexts), Some(context)) = (service.options.trace_contexts, context) {
+                (contexts.join)(&Span::current(), context);
             }
             request.extensions_mut().insert(principal);
             Ok(next.run(request).await)

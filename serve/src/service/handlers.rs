@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use tracing::Span;
 
 use super::Service;
 use super::access::Principal;
@@ -99,9 +100,11 @@ fn too_slow(time: Duration) -> Problem {
     Problem::new(Code::BodyTooSlow, format!("nothing came for {time:?}, or not all: send smaller parts"))
 }
 
-/// Does what may wait for the disk or compute on a thread for that.
+/// Does what may wait for the disk or compute on a thread for that, in the span of the request.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(internal(error)))
+    let span = Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+    done.unwrap_or_else(|error| Err(internal(error)))
 }

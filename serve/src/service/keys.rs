@@ -18,6 +18,7 @@ use super::catalogue::{Catalogue, Model};
 use super::errors::{ServiceError, internal, not_found, of_disk};
 use super::folder::{self, StateFolder};
 use super::resident::Resident;
+use super::spans;
 use crate::api::{Code, KeyState, Keys, Problem};
 use crate::digest::Digest;
 
@@ -349,7 +350,9 @@ impl KeyStore {
             }
         };
         let whole = end == announced.length;
-        let checked = appending.arriving.check(&model.context, &file).map_err(|error| refused(&error));
+        let span = spans::chunk(&model.name, bytes.len() as u64);
+        let checked = span.in_scope(|| appending.arriving.check(&model.context, &file));
+        let checked = checked.map_err(|error| refused(&error));
         let good = appending.arriving.checked_bytes();
         if let Err(Problem { code: Code::KeysRefused, .. }) = &checked
             && good < appending.inherited
@@ -435,6 +438,8 @@ impl KeyStore {
     /// Reads all keys of a file, and checks that the program needs no others. One file at a time:
     /// keys take a lot of memory.
     fn read(&self, model: &Model, file: &File) -> Result<Arc<ProgramKeys>, Problem> {
+        let bytes = file.metadata().map_err(internal)?.len();
+        let _reading = spans::keys(&model.name, bytes).entered();
         let loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         loader.install(|| {
             let keys = ProgramKeys::read(&model.context, file).map_err(|error| refused(&error))?;

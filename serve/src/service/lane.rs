@@ -4,19 +4,20 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fhec_ir::entity::Value;
 use fhec_roles::checkpoint::{Checkpoints, Identity};
 use fhec_roles::{RoleError, exchange, files};
-use fhec_runtime::exec::{ExecError, Observer, Witness};
+use fhec_runtime::exec::{ExecError, Witness};
 use fhec_runtime::rlwe::Ciphertext;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use tracing::Span;
 
-use super::Service;
-use super::catalogue::Model;
 use super::errors::{ServiceError, internal};
 use super::jobs::{Job, overdue};
+use super::layers::LayerWatch;
+use super::{Service, spans};
 use crate::api::{Code, Problem};
 use crate::digest::Digest;
 use crate::receipt::{self, Receipt};
@@ -38,21 +39,29 @@ pub(super) fn start(service: &Arc<Service>) -> Result<Vec<JoinHandle<()>>, Servi
 fn work(service: &Service, pool: &ThreadPool) {
     while let Some(job) = service.jobs.next() {
         let mut time = LaneTime { service, job: &job, begun: Some(Instant::now()) };
-        let outcome = catch_unwind(AssertUnwindSafe(|| pool.install(|| evaluate(service, &job, &mut time))));
+        let predicted = job.model.as_ref().map(|model| model.program().plan.predicted_seconds);
+        let span = spans::evaluation(&job.record.model, predicted);
+        if let (Some(contexts), Some(trace)) = (service.options.trace_contexts, &job.record.trace) {
+            (contexts.join)(&span, trace);
+        }
+        let turn = || pool.install(|| span.in_scope(|| evaluate(service, &job, &span, &mut time)));
+        let outcome = catch_unwind(AssertUnwindSafe(turn));
         time.count();
         let outcome = outcome.unwrap_or_else(|_| Err(Stopped::Failed(internal("an evaluation panicked"))));
-        let name = match outcome {
+        let (name, seconds, failed) = match outcome {
             Ok(seconds) => {
                 service.metrics.evaluated(&job.record.model, seconds);
-                "done"
+                ("done", Some(seconds), false)
             }
             Err(Stopped::Failed(problem)) => {
                 let name = problem.code.name();
                 service.jobs.failed(&job, problem);
-                name
+                (name, None, true)
             }
-            Err(Stopped::Left) => "left",
+            Err(Stopped::Left) => ("left", None, false),
         };
+        spans::ended(&span, name, seconds, failed);
+        drop(span);
         service.metrics.job_left(name);
         tracing::info!(target: "fhec::serve", job = job.id, model = job.record.model, outcome = name, "job");
         service.jobs.left(&job);
@@ -90,48 +99,6 @@ impl From<Problem> for Stopped {
     }
 }
 
-/// Tells the owner of a job which layer runs.
-struct Layers<'a> {
-    job: &'a Job,
-    model: &'a Model,
-    told: Instant,
-    /// When the op began that runs.
-    begun: Instant,
-    /// The layer of that op.
-    running: Option<usize>,
-    /// By layer.
-    seconds: Vec<f64>,
-}
-
-impl<'a> Layers<'a> {
-    fn new(job: &'a Job, model: &'a Model) -> Self {
-        let (now, seconds) = (Instant::now(), vec![0.0; model.layers.names.len()]);
-        Layers { job, model, told: now, begun: now, running: None, seconds }
-    }
-
-    /// Another op runs, or none.
-    fn turn(&mut self, layer: Option<usize>) {
-        let now = Instant::now();
-        if let Some(running) = self.running {
-            self.seconds[running] += (now - self.begun).as_secs_f64();
-        }
-        (self.begun, self.running) = (now, layer);
-    }
-}
-
-/// Owners are told no more often.
-const TELL_EVERY: Duration = Duration::from_millis(50);
-
-impl Observer for Layers<'_> {
-    fn op_started(&mut self, index: usize) {
-        self.turn(self.model.layers.of_op.get(index).copied());
-        if self.told.elapsed() >= TELL_EVERY || index == 0 {
-            self.told = Instant::now();
-            self.job.reached(index, self.model.layers.of_op.get(index).copied());
-        }
-    }
-}
-
 /// Checkpoints but the one at the end of the program: the answer is kept right after it.
 struct UntilEnd<'a, 'c> {
     checkpoints: &'a mut Checkpoints<'c>,
@@ -154,8 +121,8 @@ impl Witness<Vec<Ciphertext>> for UntilEnd<'_, '_> {
     }
 }
 
-/// Evaluates a job and keeps its answer. Returns the seconds of evaluation.
-fn evaluate(service: &Service, job: &Job, time: &mut LaneTime<'_>) -> Result<f64, Stopped> {
+/// Evaluates a job and keeps its answer. Returns the seconds of evaluation. `turn` is the span.
+fn evaluate(service: &Service, job: &Job, turn: &Span, time: &mut LaneTime<'_>) -> Result<f64, Stopped> {
     let gone = || Problem::new(Code::ModelGone, "the program of this job is not served any more");
     let model = job.model.as_ref().ok_or_else(gone)?;
     let (context, program) = (&model.context, model.program());
@@ -177,6 +144,7 @@ fn evaluate(service: &Service, job: &Job, time: &mut LaneTime<'_>) -> Result<f64
         Ok(None) => Default::default(),
         Ok(Some(checkpoint)) => {
             service.metrics.job_resumed();
+            spans::resumed(turn);
             job.reached(checkpoint.next, model.layers.of_op.get(checkpoint.next).copied());
             checkpoint.values
         }
@@ -187,17 +155,17 @@ fn evaluate(service: &Service, job: &Job, time: &mut LaneTime<'_>) -> Result<f64
             Default::default()
         }
     };
-    let mut layers = Layers::new(job, model);
+    let mut layers = LayerWatch::new(job, model, turn);
     let mut until_end = UntilEnd { checkpoints: &mut checkpoints, ops: model.ops() };
     let answer = session.evaluate_from(image, known, &job.control(), &mut layers, &mut until_end);
+    layers.enter(None);
     let answer = match answer {
         Ok(answer) => answer,
         Err(RoleError::Exec(ExecError::Cancelled { .. })) => return Err(Stopped::Left),
         Err(RoleError::Exec(ExecError::DeadlineExceeded { .. })) => return Err(overdue().into()),
         Err(error) => return Err(refused(&error).into()),
     };
-    layers.turn(None);
-    service.metrics.layers(model, &layers.seconds);
+    service.metrics.layers(model, layers.seconds());
     let seconds = checkpoints.seconds();
     model.took(seconds);
     let answer = exchange::ciphertexts_to_bytes(context, &answer);

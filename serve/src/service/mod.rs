@@ -13,6 +13,7 @@ mod handlers;
 mod jobs;
 mod keys;
 mod lane;
+mod layers;
 mod listener;
 mod metrics;
 pub mod openapi;
@@ -21,6 +22,7 @@ mod reload;
 mod resident;
 mod routes;
 mod shares;
+mod spans;
 mod spending;
 mod strangers;
 mod tls;
@@ -45,6 +47,7 @@ use metrics::Metrics;
 pub use reload::ReadPrograms;
 pub use routes::ROUTES;
 use shares::Shares;
+pub use spans::{SPANS, TraceContexts};
 
 use crate::receipt::SigningKey;
 
@@ -125,6 +128,8 @@ pub struct Options {
     pub receipt_key: Option<PathBuf>,
     /// Folder of a page that is offered to browsers at `/demo/`.
     pub demo: Option<PathBuf>,
+    /// How traces go on, where spans are exported.
+    pub trace_contexts: Option<TraceContexts>,
 }
 
 impl Options {
@@ -157,6 +162,7 @@ impl Options {
             body_time: Duration::from_secs(120),
             receipt_key: None,
             demo: None,
+            trace_contexts: None,
         }
     }
 }

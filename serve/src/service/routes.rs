@@ -7,12 +7,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
+use tracing::Instrument;
 
-use super::Service;
 use super::access::authenticate;
 use super::demo::Demo;
 use super::errors::{for_protocol, not_found};
 use super::handlers::{inference, jobs, keys, models, operations};
+use super::{Service, spans};
 use crate::api::{Code, Problem};
 
 /// All routes: method, path, and whether a principal is needed. A page (`Options::demo`) has its
@@ -98,7 +99,8 @@ async fn as_problems(request: Request, next: Next) -> Response {
     Problem::new(code.copied().unwrap_or(Code::BadRequest), "the request cannot be read").into_response()
 }
 
-/// Counts requests by route and status. Paths are not logged: they hold names of keys and jobs.
+/// Counts requests by route and status, and has a span for each. Paths are neither logged nor
+/// traced: they hold names of keys and jobs.
 async fn count(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let route = route.unwrap_or_else(|| "none".into());
@@ -106,8 +108,10 @@ async fn count(State(service): State<Arc<Service>>, request: Request, next: Next
     // Methods that nobody knows are not counted apart: anybody can make up any number of them.
     let known = matches!(&method[..], "GET" | "POST" | "PATCH" | "DELETE" | "HEAD");
     let method = if known { method } else { "other".into() };
-    let response = next.run(request).await;
+    let span = spans::request(&method, &route);
+    let response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
+    spans::answered(&span, status, response.extensions().get::<Problem>());
     tracing::debug!(target: "fhec::serve", method, route, status, "request");
     service.metrics.answered(&route, &method, status);
     response

@@ -14,6 +14,7 @@ use axum::{Extension, Json};
 use fhec_roles::exchange;
 use futures_util::{Stream, stream};
 use serde::Deserialize;
+use tracing::Span;
 
 use super::{blocking, body, or_discard};
 use crate::api::{self, Code, IDEMPOTENCY_KEY, Problem};
@@ -150,6 +151,7 @@ pub(super) fn take(
         submitted: now,
         deadline: deadline.map(|seconds| now + 1000 * seconds),
         idempotency,
+        trace: service.options.trace_contexts.and_then(|contexts| (contexts.of)(&Span::current())),
     };
     // Their time to live begins again, also for the next process.
     service.keys.touch(&(Arc::clone(&principal.name), keys))?;

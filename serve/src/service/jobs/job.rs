@@ -38,6 +38,9 @@ pub(in crate::service) struct Record {
     pub(in crate::service) deadline: Option<u64>,
     /// Hash of the caller's idempotency key.
     pub(in crate::service) idempotency: Option<Digest>,
+    /// Trace context of the request that sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::service) trace: Option<String>,
 }
 
 impl Record {

@@ -43,6 +43,7 @@ fn state(ended: u64, change: impl FnOnce(&mut Options)) -> State {
             submitted: i,
             deadline: None,
             idempotency: None,
+            trace: None,
         };
         write(&format!("jobs/{i:032}/job.json"), serde_json::to_string(&record).unwrap());
         write(&format!("jobs/{i:032}/image.ct"), "x".into());
