@@ -194,7 +194,8 @@ fn start_logging(common: &Common, more: u8, timings: bool) {
         (false, 0) => "warn",
         (false, 1) => "warn,fhec=info",
         (false, 2) => "warn,fhec=debug",
-        (false, _) => "trace",
+        // Addresses of requests to a bucket are signed, and ureq tells all of them at that level.
+        (false, _) => "trace,ureq=debug",
     };
     // FHEC_LOG takes tracing's filter directives, e.g. `fhec_passes=debug`.
     let filter = EnvFilter::try_from_env("FHEC_LOG").unwrap_or_else(|_| EnvFilter::new(directives));

@@ -7,21 +7,30 @@
 //! |---|---|
 //! | `upload` | keys come in chunks, and become whole |
 //! | `load` | whole keys come into memory |
+//! | `shared` | a bucket has whole keys, too: what is found and fetched there |
+//! | `keeper` | what happens to the bucket, and to the disk, while nobody waits for it |
 
+mod keeper;
 mod load;
+mod shared;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fhec_runtime::exec::{ArrivingKeys, ProgramKeys};
 use serde::{Deserialize, Serialize};
 
+use shared::Shared;
+
 use super::Options;
+use super::bucket::Counts;
 use super::catalogue::Catalogue;
 use super::errors::{ServiceError, internal, not_found};
 use super::folder::{self, StateFolder};
@@ -34,6 +43,8 @@ const ANNOUNCED: &str = "announced.json";
 const PART: &str = "evaluation.keys.part";
 const WHOLE: &str = "evaluation.keys";
 const USED: &str = "used";
+/// Says which bucket has the keys. Its time is when their entry there was written last.
+const STORED: &str = "stored";
 
 /// Whose and which.
 pub(super) type Name = (Arc<str>, Digest);
@@ -58,39 +69,39 @@ enum State {
     },
     Whole {
         used: SystemTime,
+        place: Place,
     },
-    /// Its folder is being made or deleted: nobody else may.
+    /// It is being made or deleted: nobody else may.
     Changing,
 }
 
+/// Where whole keys are: in one of two places at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// Their file is on the disk of this service.
+    here: bool,
+    /// They are in the bucket; when their entry there was written last, as far as is known.
+    stored: Option<SystemTime>,
+}
+
 struct Entry {
+    /// Where they are on the disk, or would be.
     folder: PathBuf,
     announced: Announced,
     state: State,
-    /// Jobs that are not finished, and those that are about to be accepted.
-    uses: usize,
+    /// Held by jobs that are not finished, and those that are about to be accepted.
+    uses: Arc<()>,
 }
 
-type Entries = Mutex<HashMap<Name, Entry>>;
-
-fn locked(entries: &Entries) -> MutexGuard<'_, HashMap<Name, Entry>> {
-    entries.lock().unwrap_or_else(PoisonError::into_inner)
+impl Entry {
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.uses) > 1
+    }
 }
 
 /// Keys are not deleted while this is there.
 pub(super) struct KeyUse {
-    entries: Weak<Entries>,
-    name: Name,
-}
-
-impl Drop for KeyUse {
-    fn drop(&mut self) {
-        if let Some(entries) = self.entries.upgrade()
-            && let Some(entry) = locked(&entries).get_mut(&self.name)
-        {
-            entry.uses -= 1;
-        }
-    }
+    _held: Arc<()>,
 }
 
 /// Whole keys, for a job.
@@ -104,11 +115,13 @@ pub(super) struct WholeKeys {
 /// All sets of all principals.
 pub(super) struct KeyStore {
     folder: StateFolder,
-    /// Locked for moments only: nobody waits for the disk with it.
-    entries: Arc<Entries>,
+    /// Locked for moments only: nobody waits for the disk, or the bucket, with it.
+    entries: Mutex<HashMap<Name, Entry>>,
     resident: Resident<Name, ProgramKeys>,
     /// Reads keys: one set at a time.
     loader: Mutex<rayon::ThreadPool>,
+    /// The bucket, if there is one.
+    shared: Option<Shared>,
     chunk_bytes: u64,
     keys_live: Duration,
     uploads_live: Duration,
@@ -127,10 +140,12 @@ impl KeyStore {
         options: &Options,
     ) -> Result<Self, ServiceError> {
         let error = |source| ServiceError::State { path: options.state.clone(), source };
+        let shared = options.key_bucket.clone().map(|bucket| Shared::new(bucket, options));
+        let place = shared.as_ref().map(Shared::place);
         let mut entries = HashMap::new();
         for (principal, path, name) in folder.all(KIND).map_err(error)? {
             let Ok(keys) = name.parse::<Digest>() else { continue };
-            match entry(&path, catalogue) {
+            match entry(&path, catalogue, place.as_deref()) {
                 Ok(entry) => {
                     entries.insert((Arc::from(principal), keys), entry);
                 }
@@ -146,9 +161,10 @@ impl KeyStore {
             .build()?;
         Ok(KeyStore {
             folder: folder.clone(),
-            entries: Arc::new(Mutex::new(entries)),
+            entries: Mutex::new(entries),
             resident: Resident::new(options.key_memory),
             loader: Mutex::new(loader),
+            shared,
             chunk_bytes: options.chunk_bytes,
             keys_live: options.keys_live,
             uploads_live: options.uploads_live,
@@ -156,7 +172,7 @@ impl KeyStore {
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
-        locked(&self.entries)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the owner sees; nothing while the set is being made or deleted.
@@ -165,7 +181,7 @@ impl KeyStore {
             State::Uploading { offset, touched, .. } => {
                 (KeyState::Uploading, *offset, *touched, self.uploads_live)
             }
-            State::Whole { used } => (KeyState::Whole, entry.announced.length, *used, self.keys_live),
+            State::Whole { used, .. } => (KeyState::Whole, entry.announced.length, *used, self.keys_live),
             State::Changing => return None,
         };
         Some(Keys {
@@ -180,7 +196,7 @@ impl KeyStore {
         })
     }
 
-    /// What `principal` has, or what there is of one set.
+    /// What `principal` has, as far as it is known here: [`KeyStore::refresh`] asks the bucket.
     pub(super) fn list(&self, principal: &Arc<str>) -> Vec<Keys> {
         let entries = self.entries();
         let own = entries.iter().filter(|((owner, _), _)| owner == principal);
@@ -189,17 +205,19 @@ impl KeyStore {
         list
     }
 
+    /// What there is of one set, as far as it is known here: [`KeyStore::look_up`] asks the bucket.
     pub(super) fn get(&self, name: &Name) -> Result<Keys, Problem> {
         let entries = self.entries();
         entries.get(name).and_then(|entry| self.shown(name, entry)).ok_or_else(not_found)
     }
 
-    /// The whole keys of this name, for a job: they stay until its end. Does not wait for the disk.
+    /// The whole keys of this name, for a job: they stay until its end. Waits neither for the disk
+    /// nor for the bucket.
     pub(super) fn reserve(&self, name: &Name) -> Result<WholeKeys, Problem> {
         let mut entries = self.entries();
         let entry = entries.get_mut(name).ok_or_else(not_found)?;
         let used = match &mut entry.state {
-            State::Whole { used } => used,
+            State::Whole { used, .. } => used,
             State::Uploading { .. } => {
                 return Err(Problem::new(Code::KeysNotWhole, "upload the rest of the keys first"));
             }
@@ -207,12 +225,11 @@ impl KeyStore {
         };
         let key = entry.announced.key.clone().ok_or_else(|| internal("whole keys without a name"))?;
         *used = SystemTime::now();
-        entry.uses += 1;
-        let reserved = KeyUse { entries: Arc::downgrade(&self.entries), name: name.clone() };
+        let reserved = KeyUse { _held: Arc::clone(&entry.uses) };
         Ok(WholeKeys { program: entry.announced.program, key, reserved })
     }
 
-    /// Keys of `principal` for a program that are whole.
+    /// Keys of `principal` for a program that are whole, as far as it is known here.
     pub(super) fn whole_of(&self, principal: &Arc<str>, program: &Digest) -> Vec<Digest> {
         let entries = self.entries();
         let own = entries.iter().filter(|((owner, _), entry)| {
@@ -227,22 +244,34 @@ impl KeyStore {
 
     /// Starts their time to live again.
     pub(super) fn touch(&self, name: &Name) -> Result<(), Problem> {
+        self.look_up(name)?;
         let folder = {
             let mut entries = self.entries();
             let entry = entries.get_mut(name).ok_or_else(not_found)?;
-            match &mut entry.state {
-                State::Uploading { touched, .. } => *touched = SystemTime::now(),
-                State::Whole { used } => *used = SystemTime::now(),
+            let here = match &mut entry.state {
+                State::Uploading { touched, .. } => {
+                    *touched = SystemTime::now();
+                    true
+                }
+                // Of its entry in the bucket the keeper takes care.
+                State::Whole { used, place } => {
+                    *used = SystemTime::now();
+                    place.here
+                }
                 State::Changing => return Err(not_found()),
-            }
-            entry.folder.clone()
+            };
+            here.then(|| entry.folder.clone())
         };
-        touch(&folder);
+        if let Some(folder) = folder {
+            touch(&folder);
+        }
         Ok(())
     }
 
-    /// Deletes a set that no job uses.
+    /// Deletes a set that no job uses: whole keys in the bucket first. Where it cannot be reached,
+    /// nothing is deleted.
     pub(super) fn delete(&self, name: &Name) -> Result<(), Problem> {
+        self.look_up(name)?;
         let (folder, state) = {
             let mut entries = self.entries();
             let entry = entries.get_mut(name).ok_or_else(not_found)?;
@@ -252,36 +281,45 @@ impl KeyStore {
                     let detail = "a chunk of these keys is being checked";
                     return Err(Problem::new(Code::Busy, detail).retry_after(1));
                 }
-                _ if entry.uses > 0 => {
+                _ if entry.is_used() => {
                     let detail = "jobs that are not finished use these keys: cancel them first";
                     return Err(Problem::new(Code::KeysInUse, detail));
                 }
                 _ => {}
             }
-            self.resident.remove(name);
             (entry.folder.clone(), std::mem::replace(&mut entry.state, State::Changing))
         };
-        let removed = folder::remove(&folder);
+        let unshared = match (&self.shared, &state) {
+            (Some(shared), State::Whole { .. }) => shared.remove(name).map_err(|_| shared::away()),
+            _ => Ok(()),
+        };
+        let removed = unshared.and_then(|()| {
+            self.resident.remove(name);
+            folder::remove(&folder).map_err(internal)
+        });
         let mut entries = self.entries();
-        match entries.get_mut(name) {
+        match (&removed, entries.get_mut(name)) {
             // Still there as it was.
-            Some(entry) if removed.is_err() && folder.is_dir() => entry.state = state,
+            (Err(problem), Some(entry)) if problem.code == Code::StoreAway || folder.is_dir() => {
+                entry.state = state;
+            }
             _ => drop(entries.remove(name)),
         }
-        removed.map_err(internal)
+        removed
     }
 
-    /// Deletes what nobody has used for long and no job uses now.
+    /// Deletes what nobody has used for long and no job uses now. Of whole keys in a bucket the
+    /// keeper takes care: other services may use them.
     pub(super) fn sweep(&self, options: &Options) {
         let old: Vec<Name> = {
             let entries = self.entries();
             let is_old = |entry: &Entry| {
                 let (touched, live) = match &entry.state {
                     State::Uploading { touched, .. } => (touched, options.uploads_live),
-                    State::Whole { used } => (used, options.keys_live),
-                    State::Changing => return false,
+                    State::Whole { used, .. } if self.shared.is_none() => (used, options.keys_live),
+                    State::Whole { .. } | State::Changing => return false,
                 };
-                entry.uses == 0 && touched.elapsed().is_ok_and(|age| age > live)
+                !entry.is_used() && touched.elapsed().is_ok_and(|age| age > live)
             };
             entries.iter().filter(|(_, entry)| is_old(entry)).map(|(name, _)| name.clone()).collect()
         };
@@ -302,20 +340,38 @@ impl KeyStore {
     pub(super) fn resident_bytes(&self) -> u64 {
         self.resident.bytes()
     }
+
+    /// What operators watch of the bucket.
+    pub(super) fn bucket_counts(&self) -> Option<&Counts> {
+        self.shared.as_ref().map(Shared::counts)
+    }
 }
 
-/// The entry of a folder.
-fn entry(path: &Path, catalogue: &Catalogue) -> io::Result<Entry> {
+/// The entry of a folder; `bucket` is the place that keys are stored in now.
+fn entry(path: &Path, catalogue: &Catalogue, bucket: Option<&str>) -> io::Result<Entry> {
     let announced: Announced = folder::read_json(&path.join(ANNOUNCED))?;
     let modified = |name: &str| fs::metadata(path.join(name)).and_then(|file| file.modified());
-    let state = match (path.join(WHOLE).is_file(), &announced.key) {
-        (true, Some(_)) => State::Whole { used: modified(USED).or_else(|_| modified(WHOLE))? },
+    let stored = fs::read_to_string(path.join(STORED)).ok();
+    let stored = stored.filter(|stored| Some(&stored[..]) == bucket).and_then(|_| modified(STORED).ok());
+    let here = path.join(WHOLE).is_file();
+    let state = match (here, &announced.key) {
+        (true, Some(_)) => {
+            let used = modified(USED).or_else(|_| modified(WHOLE))?;
+            State::Whole { used, place: Place { here, stored } }
+        }
+        // Its file is lost, and the bucket has it.
+        (false, Some(_)) if stored.is_some() => {
+            let used = modified(USED).or_else(|_| modified(ANNOUNCED))?;
+            State::Whole { used, place: Place { here, stored } }
+        }
         (true, None) => return Err(io::Error::other("keys without a name")),
         (false, _) => {
             let part = fs::metadata(path.join(PART));
             // A killed process may have written a part of a chunk: its bytes are right as far as
             // they go. If they are not, after a power cut, the check of their record says so.
             let offset = part.as_ref().map_or(0, fs::Metadata::len);
+            // An upload becomes whole here first, whatever was stored before.
+            let _ = fs::remove_file(path.join(STORED));
             let touched = part.and_then(|part| part.modified()).or_else(|_| modified(ANNOUNCED))?;
             if offset >= announced.length {
                 // All there and not checked yet: the last byte is to come again.
@@ -330,7 +386,7 @@ fn entry(path: &Path, catalogue: &Catalogue) -> io::Result<Entry> {
             State::Uploading { offset, arriving, touched, inherited: offset }
         }
     };
-    Ok(Entry { folder: path.to_owned(), announced, state, uses: 0 })
+    Ok(Entry { folder: path.to_owned(), announced, state, uses: Arc::default() })
 }
 
 /// Keeps the time of the last use where a restart finds it. Losing it loses nothing but time to

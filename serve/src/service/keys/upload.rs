@@ -1,6 +1,6 @@
 //! Uploads: keys come in chunks, are checked as they arrive, and get their name at the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::Seek;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,36 @@ use std::time::SystemTime;
 use fhec_runtime::exec::ArrivingKeys;
 
 use super::load::refused;
-use super::{ANNOUNCED, Announced, Entry, KIND, KeyStore, Name, PART, State, USED, WHOLE, key_name};
+use super::{ANNOUNCED, Announced, Entry, KIND, KeyStore, Name, PART, Place, State, USED, WHOLE, key_name};
 use crate::api::{Code, Keys, Problem};
 use crate::digest::Digest;
 use crate::service::Options;
 use crate::service::catalogue::{Catalogue, Model};
 use crate::service::errors::{internal, not_found, of_disk};
 use crate::service::folder;
+
+/// Errs where another set of `length` bytes would be more than `principal` may have.
+pub(super) fn check_room(
+    entries: &HashMap<Name, Entry>,
+    principal: &Arc<str>,
+    length: u64,
+    options: &Options,
+) -> Result<(), Problem> {
+    let own = || entries.iter().filter(|((owner, _), _)| owner == principal);
+    let (sets, most) = (own().count(), options.key_sets_per_principal);
+    if sets >= most {
+        let detail = format!("{sets} sets of keys are here and {most} are allowed: delete some first");
+        return Err(Problem::new(Code::NoRoom, detail));
+    }
+    let quota = options.keys_per_principal;
+    // Lengths from a bucket may be anything.
+    let taken = own().map(|(_, entry)| entry.announced.length).fold(0, u64::saturating_add);
+    if taken.saturating_add(length) > quota {
+        let detail = format!("{taken} bytes of keys are here and {quota} are allowed: delete some first");
+        return Err(Problem::new(Code::NoRoom, detail));
+    }
+    Ok(())
+}
 
 /// A chunk that is worked on: however that ends, the next one can come.
 struct Appending<'a> {
@@ -86,6 +109,9 @@ impl KeyStore {
             ));
         }
         let announced = Announced { program: model.program, length, key: None };
+        // Where the bucket cannot be reached, what is known counts.
+        self.refresh(&name.0);
+        let _ = self.look_up(name);
         let mut entries = self.entries();
         if let Some(entry) = entries.get(name) {
             if (entry.announced.program, entry.announced.length) != (model.program, length) {
@@ -95,23 +121,14 @@ impl KeyStore {
             let changing = || Problem::new(Code::Busy, "these keys are made or deleted now").retry_after(1);
             return Ok((self.shown(name, entry).ok_or_else(changing)?, false));
         }
-        let own = || entries.iter().filter(|((owner, _), _)| *owner == name.0);
-        let (sets, most) = (own().count(), options.key_sets_per_principal);
-        if sets >= most {
-            let detail = format!("{sets} sets of keys are here and {most} are allowed: delete some first");
-            return Err(Problem::new(Code::NoRoom, detail));
-        }
-        let quota = options.keys_per_principal;
-        let taken: u64 = own().map(|(_, entry)| entry.announced.length).sum();
-        if taken.saturating_add(length) > quota {
-            return Err(Problem::new(
-                Code::NoRoom,
-                format!("{taken} bytes of keys are here and {quota} are allowed: delete some first"),
-            ));
-        }
+        check_room(&entries, &name.0, length, options)?;
         // It counts from now on; its folder is made while others go on.
-        let entry =
-            Entry { folder: PathBuf::new(), announced: announced.clone(), state: State::Changing, uses: 0 };
+        let entry = Entry {
+            folder: PathBuf::new(),
+            announced: announced.clone(),
+            state: State::Changing,
+            uses: Arc::default(),
+        };
         entries.insert(name.clone(), entry);
         drop(entries);
         let fill = |path: &Path| folder::write_json(&path.join(ANNOUNCED), &announced);
@@ -124,7 +141,7 @@ impl KeyStore {
         })?;
         let arriving = Some(ArrivingKeys::new(&model.program().interface.keys));
         let state = State::Uploading { offset: 0, arriving, touched: SystemTime::now(), inherited: 0 };
-        let entry = Entry { folder, announced, state, uses: 0 };
+        let entry = Entry { folder, announced, state, uses: Arc::default() };
         let shown = self.shown(name, &entry).ok_or_else(not_found)?;
         entries.insert(name.clone(), entry);
         Ok((shown, true))
@@ -205,8 +222,12 @@ impl KeyStore {
                 appending.is_over = true;
                 let entry = entries.get_mut(name).ok_or_else(not_found)?;
                 entry.announced.key = appending.arriving.id().map(key_name);
-                entry.state = State::Whole { used: SystemTime::now() };
-                self.shown(name, entry).ok_or_else(not_found)
+                let place = Place { here: true, stored: None };
+                entry.state = State::Whole { used: SystemTime::now(), place };
+                let shown = self.shown(name, entry).ok_or_else(not_found);
+                drop(entries);
+                self.wake_keeper();
+                shown
             }
             Ok(()) => {
                 appending.goes_on_at(end);
