@@ -124,7 +124,7 @@ enum Command {
     Encrypt(encrypt::Args),
     Eval(eval::Args),
     Decrypt(decrypt::Args),
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Remote(remote::Args),
     Verify(verify::Args),
     Bench(bench::Args),
@@ -185,7 +185,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Encrypt(args) => encrypt::execute(args, &common),
         Command::Eval(args) => eval::execute(args, &common),
         Command::Decrypt(args) => decrypt::execute(args, &common),
-        Command::Serve(args) => serve::execute(args, &common),
+        Command::Serve(args) => serve::execute(*args, &common),
         Command::Remote(args) => remote::execute(args, &common),
         Command::Verify(args) => verify::execute(args, &common),
         Command::Bench(args) => bench::execute(args, &common),
@@ -202,7 +202,8 @@ fn start_logging(common: &Common, more: u8, timings: bool, traces: Option<&Trace
         (false, 0) => "warn",
         (false, 1) => "warn,fhec=info",
         (false, 2) => "warn,fhec=debug",
-        (false, _) => "trace",
+        // Addresses of requests to a bucket are signed, and ureq tells all of them at that level.
+        (false, _) => "trace,ureq=debug",
     };
     // FHEC_LOG takes tracing's filter directives, e.g. `fhec_passes=debug`.
     let filter = EnvFilter::try_from_env("FHEC_LOG").unwrap_or_else(|_| EnvFilter::new(directives));

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use fhec_compiler::memory::rss_bytes;
 use fhec_ir::program::Program;
 use fhec_passes::options::ByteSize;
-use fhec_serve::service::{Access, Bound, Options, TlsFiles};
+use fhec_serve::service::{Access, Bound, KeyBucket, Options, TlsFiles};
 use fhec_serve::tokens;
 use serde::Serialize;
 
@@ -119,6 +119,14 @@ struct ServeArgs {
     /// Core-seconds of evaluation that one principal may use within an hour [default: no limit]
     #[arg(long, value_name = "N")]
     core_seconds_per_hour: Option<NonZeroU64>,
+    /// Keep whole keys in a bucket of an S3-compatible store, too, for this service and others with
+    /// the same bucket; AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION and
+    /// AWS_ENDPOINT_URL say who and where
+    #[arg(long, value_name = "s3://BUCKET[/PREFIX]")]
+    key_bucket: Option<String>,
+    /// Whole keys on disk; what was used longest ago goes first, once the bucket has it
+    #[arg(long, value_name = "SIZE", requires = "key_bucket")]
+    key_disk: Option<ByteSize>,
     /// Days after which keys are deleted that nobody has used or touched
     #[arg(long, value_name = "DAYS", default_value = "30")]
     keys_live: NonZeroU64,
@@ -248,6 +256,8 @@ fn options(args: &ServeArgs, common: &Common) -> Result<Options> {
     (options.queue, options.jobs_per_principal) = (args.queue.get(), args.jobs_per_principal.get());
     (options.key_memory, options.keys_per_principal) = (args.key_memory.0, args.keys_per_principal.0);
     options.core_seconds_per_hour = args.core_seconds_per_hour.map(NonZeroU64::get);
+    options.key_bucket = args.key_bucket.as_deref().map(KeyBucket::from_environment).transpose()?;
+    options.key_disk = args.key_disk.map(|size| size.0);
     options.keys_live = Duration::from_secs(args.keys_live.get().saturating_mul(24 * 3600));
     options.jobs_live = Duration::from_secs(args.jobs_live.get().saturating_mul(3600));
     options.checkpoint_interval = Duration::from_secs(args.checkpoint_interval);

@@ -50,13 +50,16 @@ prepare() {
     "$fhec" serve token watcher --operator --tokens "$place/tokens" >"$place/watcher.token"
 }
 
-# Starts the service with these options; `address` is where it listens.
+# Starts the service with these options; `address` is where it listens. Another one beside it has
+# another `state`.
 serve() {
-    "$fhec" serve "$place/models" --tokens "$place/tokens" --state "$place/state" --listen 127.0.0.1:0 "$@" \
-        >"$place/serve.out" 2>"$place/serve.err" &
+    local name=${state:-state} listen=(--listen 127.0.0.1:0)
+    [[ " $* " == *" --listen "* ]] && listen=()
+    "$fhec" serve "$place/models" --tokens "$place/tokens" --state "$place/$name" "${listen[@]}" "$@" \
+        >"$place/$name.out" 2>"$place/$name.err" &
     started+=($!)
-    until_it grep -q 'serving .* at ' "$place/serve.out"
-    address=$(sed 's/.* at //' "$place/serve.out")
+    until_it grep -q 'serving .* at ' "$place/$name.out"
+    address=$(sed 's/.* at //' "$place/$name.out")
 }
 
 # A port that nothing listens at.

@@ -262,6 +262,8 @@ codes! {
     Overloaded = 503, "overloaded", "The server has too much to do";
     /// The server is about to end.
     Draining = 503, "draining", "The server is about to end";
+    /// The store that keys are kept in, too, cannot be reached.
+    StoreAway = 503, "store_away", "The store of keys cannot be reached";
     /// The job's deadline has passed.
     DeadlineExceeded = 504, "deadline_exceeded", "The deadline has passed";
     /// The program of the job is not served any more.

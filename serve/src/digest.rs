@@ -28,7 +28,12 @@ impl Digest {
     pub fn of_reader(reader: impl Read) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(reader)?;
-        Ok(Digest(hasher.finalize().into()))
+        Ok(Digest::of_hasher(&hasher))
+    }
+
+    /// Of all that `hasher` was given.
+    pub(crate) fn of_hasher(hasher: &blake3::Hasher) -> Self {
+        Digest(hasher.finalize().into())
     }
 
     /// The bytes.

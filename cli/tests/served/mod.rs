@@ -61,7 +61,13 @@ impl Place {
 
     /// A service with these arguments beside its program and its state.
     pub fn serve(&self, arguments: &[&str]) -> Served {
-        Served::start(&[&[&self.path("models")[..], "--state", &self.path("state")], arguments].concat())
+        self.serve_in(&[], arguments)
+    }
+
+    /// The same with the command `around`, which becomes the service: `env` with variables, say.
+    pub fn serve_in(&self, around: &[&str], arguments: &[&str]) -> Served {
+        let (models, state) = (self.path("models"), self.path("state"));
+        Served::start_in(around, &[&[&models[..], "--state", &state], arguments].concat())
     }
 
     /// A service whose state is a disk of its own with so many bytes: a tmpfs, in a namespace of
@@ -99,10 +105,6 @@ pub struct Served {
 }
 
 impl Served {
-    fn start(arguments: &[&str]) -> Self {
-        Served::start_in(&[], arguments)
-    }
-
     /// With the command `around`, which becomes the service.
     fn start_in(around: &[&str], arguments: &[&str]) -> Self {
         let scheme = if arguments.contains(&"--tls-cert") { "https" } else { "http" };

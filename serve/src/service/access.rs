@@ -48,6 +48,9 @@ pub(super) fn check(options: &Options) -> Result<(), ServiceError> {
     at_least("the number of jobs of a principal", options.jobs_per_principal as u64, 1)?;
     at_least("the size of a chunk", options.chunk_bytes, 1 << 12)?;
     at_least("the number of connections", options.connections as u64, 1)?;
+    if options.key_disk.is_some() && options.key_bucket.is_none() {
+        return Err(ServiceError::DiskWithoutBucket);
+    }
     let loopback = options.listen.ip().is_loopback();
     let authority = options.tls.as_ref().is_some_and(|tls| tls.client_authority.is_some());
     match options.access {

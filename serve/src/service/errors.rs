@@ -12,6 +12,7 @@ use fhec_roles::files::FileError;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::bucket::BucketError;
 use crate::api::{Code, Problem};
 use crate::receipt::KeyError;
 use crate::tokens::TokenError;
@@ -50,6 +51,10 @@ pub enum ServiceError {
     TooLittle { what: &'static str, least: u64 },
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    #[error("a budget for keys on disk (--key-disk) needs a bucket that has the others: --key-bucket")]
+    DiskWithoutBucket,
     #[error(transparent)]
     ReceiptKey(#[from] KeyError),
     #[error("{}: {reason}", .path.display())]

@@ -8,6 +8,7 @@
 //! | `principals/P/keys/K/evaluation.keys` | the keys, whole and checked |
 //! | `principals/P/spent.json` | processor time that was used lately |
 //! | `principals/P/keys/K/used` | its time is when they were last used |
+//! | `principals/P/keys/K/stored` | which bucket has the keys, too |
 //! | `principals/P/jobs/J/job.json`, `image.ct` | a job; both appear at once |
 //! | `principals/P/jobs/J/checkpoint` | where its evaluation is |
 //! | `principals/P/jobs/J/done.json`, `answer.ct` | receipt and time; it is done if there is an answer |
@@ -62,6 +63,12 @@ impl StateFolder {
         let path = self.of_principal(principal)?.join(kind);
         make_private(&path)?;
         Ok(path)
+    }
+
+    /// Where a principal's thing of a kind is, or would be. `principal` and `name` are names as for
+    /// [`StateFolder::of`].
+    pub(super) fn path(&self, principal: &str, kind: &str, name: &str) -> PathBuf {
+        self.principals.join(principal).join(kind).join(name)
     }
 
     /// Names of principals and the folders of their things of a kind, with the names of these. What

@@ -134,7 +134,12 @@ fn evaluate(service: &Service, job: &Job, turn: &Span, time: &mut LaneTime<'_>) 
     let image = exchange::ciphertexts_from_bytes(&bytes, context, &program.interface.input.ty);
     let image = image.map_err(|error| Problem::new(Code::ImageRefused, error.to_string()))?;
     let name = (Arc::clone(&job.principal), job.record.keys);
-    let keys = service.keys.load(&name, model, || service.metrics.keys_loaded())?;
+    let keys = match service.keys.load(&name, model, || service.metrics.keys_loaded()) {
+        Ok(keys) => keys,
+        // The bucket comes back, or the disk has room again: the job is not lost for that.
+        Err(Problem { code: Code::StoreAway | Code::NoRoom, .. }) => return Err(Stopped::Left),
+        Err(problem) => return Err(problem.into()),
+    };
     let identity = Identity::new(program.interface.program, keys.id(), context, &image);
     let session = model.server.session(keys).map_err(|error| refused(&error))?;
     let interval = service.options.checkpoint_interval;

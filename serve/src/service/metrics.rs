@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::bucket::Counts;
 use super::catalogue::Model;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -102,6 +103,19 @@ impl Metrics {
         registry.register_with_unit("keys_resident", "Keys in memory", Unit::Bytes, metrics.resident.clone());
         registry.register("key_sets_resident", "Sets of keys in memory", metrics.resident_sets.clone());
         Metrics { registry, ..metrics }
+    }
+
+    /// Those of a bucket, which counts by itself.
+    pub(super) fn add_bucket(&mut self, counts: &Counts) {
+        let registry = &mut self.registry;
+        let help = "Sets of keys that were copied to the bucket";
+        registry.register("bucket_stores", help, counts.stored.clone());
+        let help = "Sets of keys that came from the bucket to the disk";
+        registry.register("bucket_fetches", help, counts.fetched.clone());
+        let help = "Requests to the bucket that failed";
+        registry.register("bucket_failures", help, counts.failures.clone());
+        let help = "Sets of keys that are not in the bucket yet";
+        registry.register("bucket_waiting", help, counts.waiting.clone());
     }
 
     pub(super) fn answered(&self, route: &str, method: &str, status: u16) {

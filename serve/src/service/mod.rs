@@ -1,10 +1,12 @@
 //! The server.
 //!
-//! Three kinds of threads: the reactor's (tokio), which move bytes; *lanes*, each with a pool of
-//! its own, which evaluate; and one loader with a pool of its own, which reads keys. What has to
-//! outlive the process is plain files (`folder`); which files are there is the state.
+//! Four kinds of threads: the reactor's (tokio), which move bytes; *lanes*, each with a pool of
+//! its own, which evaluate; one loader with a pool of its own, which reads keys; and, where there
+//! is a bucket, a keeper, which copies keys to it. What has to outlive the process is plain files
+//! (`folder`); which files are there is the state.
 
 mod access;
+mod bucket;
 mod catalogue;
 mod demo;
 mod errors;
@@ -37,6 +39,7 @@ use fhec_ir::program::Program;
 use tokio::net::TcpListener;
 
 use access::Doors;
+pub use bucket::{BucketError, KeyBucket};
 use catalogue::Catalogue;
 use demo::Demo;
 pub use errors::ServiceError;
@@ -105,6 +108,11 @@ pub struct Options {
     pub keys_per_principal: u64,
     /// Core-seconds of evaluation that one principal may use within an hour; no limit if `None`.
     pub core_seconds_per_hour: Option<u64>,
+    /// Where whole keys are kept beside the state, for this service and others with the same
+    /// bucket.
+    pub key_bucket: Option<KeyBucket>,
+    /// Bytes of whole keys on disk; what was used longest ago goes first, if the bucket has it.
+    pub key_disk: Option<u64>,
     /// Keys that nobody has used or touched for so long are deleted.
     pub keys_live: Duration,
     /// Finished jobs are deleted after so long.
@@ -151,6 +159,8 @@ impl Options {
             key_sets_per_principal: 64,
             keys_per_principal: 4 << 30,
             core_seconds_per_hour: None,
+            key_bucket: None,
+            key_disk: None,
             keys_live: Duration::from_secs(30 * DAY),
             jobs_live: Duration::from_secs(DAY),
             uploads_live: Duration::from_secs(DAY),
@@ -224,8 +234,11 @@ impl Bound {
         let listener = std::net::TcpListener::bind(address)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|source| ServiceError::Listen { address, source })?;
-        let metrics = Metrics::new();
+        let mut metrics = Metrics::new();
         metrics.predicted(&catalogue.all());
+        if let Some(counts) = keys.bucket_counts() {
+            metrics.add_bucket(counts);
+        }
         let service = Service {
             options,
             catalogue,
@@ -257,6 +270,12 @@ impl Bound {
         let runtime = runtime.map_err(ServiceError::Threads)?;
         let service = self.service;
         let lanes = lane::start(&service)?;
+        if service.keys.bucket_counts().is_some() {
+            let service = Arc::clone(&service);
+            let keeper = std::thread::Builder::new().name("keeper".into());
+            // What is not in the bucket when the process ends is stored after the next start.
+            keeper.spawn(move || service.keys.keep()).map_err(ServiceError::Threads)?;
+        }
         let served: Result<(), ServiceError> = runtime.block_on(async {
             let listener = TcpListener::from_std(self.listener).map_err(ServiceError::Threads)?;
             let sweeper = tokio::spawn(sweep(Arc::clone(&service)));
@@ -270,6 +289,7 @@ impl Bound {
             Ok(())
         });
         service.jobs.close();
+        service.keys.close();
         lanes.into_iter().for_each(|lane| {
             let _ = lane.join();
         });
@@ -284,7 +304,10 @@ async fn drain(service: Arc<Service>, signals: Signals) {
     tracing::info!(target: "fhec::serve", "ending: no new jobs, running ones have {:?}", service.options.grace);
     service.draining.store(true, Ordering::Relaxed);
     let waiting = Arc::clone(&service);
+    let storing = Arc::clone(&service);
+    let stored = tokio::task::spawn_blocking(move || storing.keys.drain(storing.options.grace));
     let _ = tokio::task::spawn_blocking(move || waiting.jobs.drain(waiting.options.grace)).await;
+    let _ = stored.await;
     service.ended.send_replace(true);
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::jobs::{accept, take};
+use super::keys::look_up;
 use super::{blocking, body, or_discard};
 use crate::api::{Code, IDEMPOTENCY_KEY, JobState, Problem};
 use crate::service::Service;
@@ -213,6 +214,7 @@ pub(crate) async fn infer(
         .ok_or_else(|| bad("an element has its length first"))?;
 
     let Parameters { keys, deadline } = &request.parameters;
+    look_up(&service, &principal, keys).await?;
     let accepted = accept(&service, &principal, &model, keys, *deadline, None)?;
     let taking = Arc::clone(&service);
     // Made where the job is: the caller may go away at any moment.

@@ -16,6 +16,7 @@ use futures_util::{Stream, stream};
 use serde::Deserialize;
 use tracing::Span;
 
+use super::keys::look_up;
 use super::{blocking, body, or_discard};
 use crate::api::{self, Code, IDEMPOTENCY_KEY, Problem};
 use crate::digest::Digest;
@@ -111,9 +112,12 @@ pub(crate) async fn submit(
     content: Body,
 ) -> Result<Response, Problem> {
     let query = query.map_err(|error| Problem::new(Code::BadRequest, error.body_text()));
-    let accepted = query.and_then(|Query(Submission { keys, deadline })| {
+    let accepted = async {
+        let Query(Submission { keys, deadline }) = query?;
+        look_up(&service, &principal, &keys).await?;
         accept(&service, &principal, &model, &keys, deadline, headers.get(IDEMPOTENCY_KEY))
-    });
+    };
+    let accepted = accepted.await;
     let (accepted, content) = or_discard(&service, accepted, content).await?;
     let bytes = body(&service, &principal, content, accepted.model.input_max_bytes).await?;
     blocking(move || {

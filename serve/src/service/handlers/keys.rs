@@ -23,13 +23,41 @@ fn name(principal: &Principal, keys: &str) -> Result<Name, Problem> {
     Ok((Arc::clone(&principal.name), keys.parse().map_err(|_| not_found())?))
 }
 
+/// The name of a principal's keys, which are known from now on if they are in the bucket.
+pub(super) async fn look_up(
+    service: &Arc<Service>,
+    principal: &Principal,
+    keys: &str,
+) -> Result<Name, Problem> {
+    let name = name(principal, keys)?;
+    if service.keys.knows(&name) {
+        return Ok(name);
+    }
+    let service = Arc::clone(service);
+    blocking(move || service.keys.look_up(&name).map(|()| name)).await
+}
+
+/// The same for all keys of a principal. Where the bucket is away, what is known is enough.
+pub(super) async fn refresh(service: &Arc<Service>, principal: &Principal) -> Result<(), Problem> {
+    if service.keys.is_fresh(&principal.name) {
+        return Ok(());
+    }
+    let (service, name) = (Arc::clone(service), Arc::clone(&principal.name));
+    blocking(move || {
+        service.keys.refresh(&name);
+        Ok(())
+    })
+    .await
+}
+
 /// The caller's keys
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", responses((status = 200, body = KeyList)))]
 pub(crate) async fn list(
     State(service): State<Arc<Service>>,
     Extension(principal): Extension<Principal>,
-) -> Json<KeyList> {
-    Json(KeyList { keys: service.keys.list(&principal.name) })
+) -> Result<Json<KeyList>, Problem> {
+    refresh(&service, &principal).await?;
+    Ok(Json(KeyList { keys: service.keys.list(&principal.name) }))
 }
 
 /// Announces a key file; says where its upload is if it was announced before
@@ -66,7 +94,8 @@ pub(crate) async fn get(
     Extension(principal): Extension<Principal>,
     Path(keys): Path<String>,
 ) -> Result<Json<Keys>, Problem> {
-    Ok(Json(service.keys.get(&name(&principal, &keys)?)?))
+    let name = look_up(&service, &principal, &keys).await?;
+    Ok(Json(service.keys.get(&name)?))
 }
 
 /// Name of the keys, offset and digest of a chunk.

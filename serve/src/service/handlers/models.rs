@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
+use super::keys::refresh;
 use crate::api::{Model, Models, Problem};
 use crate::service::Service;
 use crate::service::access::Principal;
@@ -38,9 +39,10 @@ fn shown(service: &Service, principal: &Principal, model: &catalogue::Model) -> 
 pub(crate) async fn list(
     State(service): State<Arc<Service>>,
     Extension(principal): Extension<Principal>,
-) -> Json<Models> {
+) -> Result<Json<Models>, Problem> {
+    refresh(&service, &principal).await?;
     let models = service.catalogue.all().iter().map(|model| shown(&service, &principal, model)).collect();
-    Json(Models { models })
+    Ok(Json(Models { models }))
 }
 
 /// One model: sizes, the caller's keys, predicted time, length of the queue
@@ -53,6 +55,7 @@ pub(crate) async fn get(
     Path(model): Path<String>,
 ) -> Result<Json<Model>, Problem> {
     let model = service.catalogue.get(&model).ok_or_else(not_found)?;
+    refresh(&service, &principal).await?;
     Ok(Json(shown(&service, &principal, &model)))
 }
 
