@@ -1,5 +1,5 @@
-//! What happens to the bucket, and to the disk, while nobody waits for it: keys are stored, times of
-//! use are written, the disk is kept within its budget, what nobody has used for long is deleted.
+//! What happens to bucket and disk while nobody waits for it: keys are stored, times of use are
+//! written, the disk is kept within its budget, what nobody has used for long is deleted.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;

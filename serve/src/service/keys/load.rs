@@ -49,8 +49,8 @@ impl KeyStore {
         Ok((self.fetch(name, most)?, announced))
     }
 
-    /// The keys in memory; read where they are not, which takes a second or two for a ResNet-20, and
-    /// longer where they have to be fetched. `loaded` is told that they were.
+    /// The keys in memory; read where they are not, which takes a second or two for a ResNet-20,
+    /// and longer where they have to be fetched. `loaded` is told that they were.
     pub(in crate::service) fn load(
         &self,
         name: &Name,
