@@ -331,6 +331,11 @@ impl KeyStore {
         }
     }
 
+    /// Whether keys are in memory.
+    pub(super) fn is_resident(&self, name: &Name) -> bool {
+        self.resident.has(name)
+    }
+
     /// Sets of keys in memory.
     pub(super) fn resident_sets(&self) -> usize {
         self.resident.len()

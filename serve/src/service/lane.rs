@@ -37,7 +37,8 @@ pub(super) fn start(service: &Arc<Service>) -> Result<Vec<JoinHandle<()>>, Servi
 }
 
 fn work(service: &Service, pool: &ThreadPool) {
-    while let Some(job) = service.jobs.next() {
+    let ready = |job: &Job| service.keys.is_resident(&(Arc::clone(&job.principal), job.record.keys));
+    while let Some(job) = service.jobs.next(ready) {
         let mut time = LaneTime { service, job: &job, begun: Some(Instant::now()) };
         let predicted = job.model.as_ref().map(|model| model.program().plan.predicted_seconds);
         let span = spans::evaluation(&job.record.model, predicted);

@@ -3,18 +3,23 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
+/// How often the next owner is passed over for those whose items are preferred.
+const MOST_PASSED: usize = 3;
+
 /// Each owner's items in the order they came; owners in turns.
 #[derive(Debug)]
 pub(super) struct FairQueue<P, T> {
     items: HashMap<P, VecDeque<T>>,
     /// Owners that have items, the next one first.
     turns: VecDeque<P>,
+    /// How often the first of these was passed over.
+    passed: usize,
     len: usize,
 }
 
 impl<P: Clone + Eq + Hash, T: PartialEq> FairQueue<P, T> {
     pub(super) fn new() -> Self {
-        FairQueue { items: HashMap::new(), turns: VecDeque::new(), len: 0 }
+        FairQueue { items: HashMap::new(), turns: VecDeque::new(), passed: 0, len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -30,8 +35,17 @@ impl<P: Clone + Eq + Hash, T: PartialEq> FairQueue<P, T> {
         self.len += 1;
     }
 
-    pub(super) fn pop(&mut self) -> Option<T> {
-        let owner = self.turns.pop_front()?;
+    /// The next item: of the owner whose turn it is, or of the first one whose next item is
+    /// preferred, unless the former was passed over too often.
+    pub(super) fn pop(&mut self, mut is_preferred: impl FnMut(&T) -> bool) -> Option<T> {
+        let mut next_of = |owner: &P| self.items.get(owner)?.front().map(&mut is_preferred);
+        let preferred = match self.passed < MOST_PASSED {
+            true => self.turns.iter().position(|owner| next_of(owner) == Some(true)),
+            false => None,
+        };
+        let at = preferred.unwrap_or(0);
+        self.passed = if at == 0 { 0 } else { self.passed + 1 };
+        let owner = self.turns.remove(at)?;
         let own = self.items.get_mut(&owner)?;
         let item = own.pop_front()?;
         self.len -= 1;
@@ -42,7 +56,7 @@ impl<P: Clone + Eq + Hash, T: PartialEq> FairQueue<P, T> {
         Some(item)
     }
 
-    /// What goes before an item that `owner` pushes now.
+    /// What goes before an item that `owner` pushes now, where nothing is preferred.
     pub(super) fn before(&self, owner: &P) -> Vec<&T> {
         let own = self.items.get(owner).map_or(0, VecDeque::len);
         // Where it has no turn yet, it gets the last one.
@@ -62,6 +76,9 @@ impl<P: Clone + Eq + Hash, T: PartialEq> FairQueue<P, T> {
         self.len -= 1;
         if own.is_empty() {
             self.items.remove(owner);
+            if self.turns.front() == Some(owner) {
+                self.passed = 0;
+            }
             self.turns.retain(|other| other != owner);
         }
         true
@@ -77,26 +94,41 @@ mod tests {
         let mut queue = FairQueue::new();
         (0..4).for_each(|i| queue.push("a", i));
         (10..12).for_each(|i| queue.push("b", i));
-        assert_eq!(queue.pop(), Some(0));
+        assert_eq!(queue.pop(|_| false), Some(0));
         queue.push("c", 20);
         assert!(queue.remove(&"a", &2) && !queue.remove(&"a", &2) && !queue.remove(&"d", &1));
         assert_eq!(queue.len(), 5);
         // What goes before an item is what does when it is there.
         for owner in ["a", "b", "c", "d"] {
-            let mut with =
-                FairQueue { items: queue.items.clone(), turns: queue.turns.clone(), len: queue.len };
+            let (items, turns) = (queue.items.clone(), queue.turns.clone());
+            let mut with = FairQueue { items, turns, passed: 0, len: queue.len };
             let mut before: Vec<i32> = queue.before(&owner).into_iter().copied().collect();
             with.push(owner, 99);
             let mut popped: Vec<i32> =
-                std::iter::from_fn(|| with.pop()).take_while(|item| *item != 99).collect();
+                std::iter::from_fn(|| with.pop(|_| false)).take_while(|item| *item != 99).collect();
             before.sort();
             popped.sort();
             assert_eq!(before, popped, "{owner}");
         }
-        let rest: Vec<i32> = std::iter::from_fn(|| queue.pop()).collect();
+        let rest: Vec<i32> = std::iter::from_fn(|| queue.pop(|_| false)).collect();
         assert_eq!(rest, [10, 1, 20, 11, 3]);
         queue.push("a", 5);
         assert!(queue.remove(&"a", &5));
-        assert_eq!((queue.pop(), queue.len()), (None, 0));
+        assert_eq!((queue.pop(|_| false), queue.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_is_preferred_passes_others_over_for_a_while() {
+        let mut queue = FairQueue::new();
+        (0..3).for_each(|i| queue.push("a", i));
+        (10..20).for_each(|i| queue.push("b", i));
+        (20..23).for_each(|i| queue.push("c", i));
+        let of_b = |item: &i32| (10..20).contains(item);
+        let popped: Vec<i32> = (0..9).filter_map(|_| queue.pop(of_b)).collect();
+        // The first one waits for three of the second; what is not preferred takes turns.
+        assert_eq!(popped, [10, 11, 12, 0, 13, 14, 15, 20, 16]);
+        // Nobody else is there to be passed over.
+        let rest: Vec<i32> = std::iter::from_fn(|| queue.pop(of_b)).collect();
+        assert_eq!(rest, [17, 18, 1, 19, 21, 2, 22]);
     }
 }

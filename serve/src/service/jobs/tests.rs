@@ -81,7 +81,7 @@ fn of_too_many_finished_jobs_the_oldest_go() {
 #[test]
 fn a_job_that_cannot_end_is_tried_again() {
     let State { _folder, jobs, keys: store, .. } = state(0, |_| ());
-    let job = jobs.next().unwrap();
+    let job = jobs.next(|_| false).unwrap();
     assert_eq!((jobs.running(), jobs.queued(), job.state()), (1, 0, JobState::Running));
     // As a full disk: nothing can be written where the job is.
     let aside = job.folder.with_file_name("aside");
@@ -109,7 +109,7 @@ fn a_job_that_cannot_end_is_tried_again() {
     assert_eq!(store.delete(&name).unwrap_err().code, Code::KeysInUse);
     fs::remove_file(&job.folder).unwrap();
     fs::rename(&aside, &job.folder).unwrap();
-    let job = jobs.next().unwrap();
+    let job = jobs.next(|_| false).unwrap();
     assert!(jobs.answered(&job, b"answer", receipt, 1.0).unwrap());
     jobs.left(&job);
     jobs.queue_again(Duration::ZERO);
@@ -141,7 +141,7 @@ fn keys_stay_while_a_job_needs_them() {
 #[test]
 fn an_end_is_told_when_nothing_is_held_any_more() {
     let State { _folder, keys: store, jobs, .. } = state(0, |options| options.jobs_per_principal = 1);
-    let job = jobs.next().unwrap();
+    let job = jobs.next(|_| false).unwrap();
     let name = ("alice".into(), keys());
     assert_eq!(jobs.check_room(&name.0, 1.0, None).unwrap_err().code, Code::TooManyJobs);
     let settle = |at| {

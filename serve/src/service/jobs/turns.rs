@@ -14,14 +14,17 @@ use crate::receipt::Receipt;
 const LEFT_FOR: Duration = Duration::from_secs(10);
 
 impl Jobs {
-    /// The next job for a lane; waits for one. `None` when lanes are to end.
-    pub(in crate::service) fn next(&self) -> Option<Arc<Job>> {
+    /// The next job for a lane; waits for one. `None` when lanes are to end. For a while, jobs go
+    /// first that are `ready`: those whose keys need not be read.
+    pub(in crate::service) fn next(&self, ready: impl Fn(&Job) -> bool) -> Option<Arc<Job>> {
         let mut inner = self.inner();
         loop {
             if inner.closed {
                 return None;
             }
-            let id = if inner.held { None } else { inner.queue.pop() };
+            let Register { queue, jobs, held, .. } = &mut *inner;
+            let is_ready = |id: &String| jobs.get(id).is_some_and(|job| ready(job));
+            let id = if *held { None } else { queue.pop(is_ready) };
             if let Some(job) = id.and_then(|id| inner.jobs.get(&id).cloned()) {
                 // Cancelled between its end and its way out of the queue.
                 if job.state().is_final() {
