@@ -29,15 +29,15 @@ classify() {
 end() {
     local service=${started[-1]} begin=$SECONDS
     kill "$service"
-    wait "$service" || fail "the service ended with an error: $(cat "$place/serve.err")"
+    wait "$service" || fail "the service ended with an error: $(cat "$place/state.err")"
     ((SECONDS - begin <= 15)) || fail "the end took $((SECONDS - begin)) s"
-    rm "$place/serve.out"
+    rm "$place/state.out"
 }
 
 receiver receive kept
 export OTEL_EXPORTER_OTLP_ENDPOINT=$endpoint OTEL_EXPORTER_OTLP_HEADERS=x-check=seven OTEL_SERVICE_NAME=checked
 serve -v
-grep -q 'exports no traces' "$place/serve.err" && fail "$fhec has no export: cargo build -p fhec-cli --features otlp"
+grep -q 'exports no traces' "$place/state.err" && fail "$fhec has no export: cargo build -p fhec-cli --features otlp"
 classify 7_a
 # A client's trace goes on in the service; that of a stranger does not.
 trace() {
@@ -47,8 +47,8 @@ trace() {
 trace 4bf92f3577b34da6a3ce929d0e0e4736 --header "authorization: Bearer $(cat "$place/alice.token")"
 trace 11111111111111111111111111111111
 end
-grep -q 'request.*/v1/keys' "$place/serve.err" || fail "the log has no requests"
-grep -qE 'request\{|evaluation\{' "$place/serve.err" && fail "spans are in the log"
+grep -q 'request.*/v1/keys' "$place/state.err" || fail "the log has no requests"
+grep -qE 'request\{|evaluation\{' "$place/state.err" && fail "spans are in the log"
 "$fhec" inspect "$place/mnist.fhec" --json >"$place/plan.json"
 "$python" "$otlp" check "$place/kept" "$place/plan.json" "$(cat "$place/alice.token")" alice
 
@@ -58,15 +58,15 @@ export OTEL_EXPORTER_OTLP_ENDPOINT=$endpoint
 serve
 classify 3_a
 end
-grep -q 'the last traces may be lost' "$place/serve.err" || fail "no word of a silent collector"
+grep -q 'the last traces may be lost' "$place/state.err" || fail "no word of a silent collector"
 OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:$(free_port)
 serve
 classify 7_a
 end
-[[ $(grep -c 'the collector does not take them' "$place/serve.err") == 1 ]] || fail "not one word of an absent collector"
+[[ $(grep -c 'the collector does not take them' "$place/state.err") == 1 ]] || fail "not one word of an absent collector"
 # A collector that makes no sense keeps no service from starting.
 OTEL_EXPORTER_OTLP_ENDPOINT='no address'
 serve
 end
-grep -q 'traces go nowhere' "$place/serve.err" || fail "no word of an address that is none"
+grep -q 'traces go nowhere' "$place/state.err" || fail "no word of an address that is none"
 echo "passed: otlp"
