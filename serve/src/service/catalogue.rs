@@ -84,6 +84,12 @@ impl Model {
         let measured = *self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         measured.unwrap_or(self.program().plan.predicted_seconds)
     }
+
+    /// The least that an evaluation is expected to take. Jobs are refused by this alone: a slow
+    /// hour would else refuse all that could show that it is over.
+    pub(super) fn least_seconds(&self) -> f64 {
+        self.expected_seconds().min(self.program().plan.predicted_seconds)
+    }
 }
 
 type Models = BTreeMap<String, Arc<Model>>;

@@ -154,7 +154,7 @@ impl Jobs {
                 }
                 return Ok((Arc::clone(job), false));
             }
-            self.room(&inner, principal, model.expected_seconds(), deadline)?;
+            self.room(&inner, principal, model.least_seconds(), deadline)?;
             *inner.active.entry(Arc::clone(principal)).or_default() += 1;
             if let Some(key) = &key {
                 inner.idempotency.insert(key.clone(), None);

@@ -81,7 +81,7 @@ pub(super) fn accept(
     // A job that was accepted before is answered whatever the queue is like.
     if idempotency.is_none() {
         let deadline = deadline.map(|seconds| seconds as f64);
-        service.jobs.check_room(&principal.name, model.expected_seconds(), deadline)?;
+        service.jobs.check_room(&principal.name, model.least_seconds(), deadline)?;
     }
     Ok(Accepted { model, keys, owned, deadline, idempotency })
 }
