@@ -18,8 +18,9 @@ const TOLERANCE: f64 = 1.0 / 2048.0;
 /// A value that is meant to be zero.
 const ZERO: f64 = 1e-9;
 
-/// Points that a polynomial is compared at: four to a wiggle of degree 127.
-const POINTS: usize = 1 << 9;
+/// Points that a polynomial is made of and compared at, for each of its wiggles: with fewer it is
+/// right at the points and steep between them.
+const POINTS_PER_WIGGLE: usize = 4;
 
 /// The polynomial that is to a bent message what `polynomial`, over `[-1, 1]`, is to the message;
 /// none of the same depth if there is none that is near enough.
@@ -29,9 +30,10 @@ pub fn undo_sine(polynomial: &Polynomial, curve: SineCurve) -> Option<Polynomial
         return None;
     }
     let spread = Spread::of(polynomial);
-    let points: Vec<_> = (0..POINTS)
-        .map(|i| {
-            let s = (PI * (2 * i + 1) as f64 / (2 * POINTS) as f64).cos();
+    let nodes = nodes(polynomial);
+    let points: Vec<_> = nodes
+        .iter()
+        .map(|&s| {
             // Messages end at 1, bent ones a little below: what is beyond is kept where it was.
             let message = curve.invert(s).clamp(-1.0, 1.0);
             // As many points as a node of Chebyshev's stands for.
@@ -44,19 +46,28 @@ pub fn undo_sine(polynomial: &Polynomial, curve: SineCurve) -> Option<Polynomial
         bent[0] -= Polynomial::chebyshev(bent.clone(), [-1.0, 1.0]).ok()?.eval(0.0);
     }
     let bent = Polynomial::chebyshev(bent, [-1.0, 1.0]).ok()?;
-    let at = |i: usize| 2.0 * i as f64 / POINTS as f64 - 1.0;
     let change = |x: f64| (bent.eval(curve.apply(x)) - polynomial.eval(x)).abs();
-    let most = |of: &dyn Fn(f64) -> f64| (0..=POINTS).map(|i| of(at(i))).fold(0.0, f64::max);
+    // Where a wiggle that was made at the nodes is largest is between them.
+    let between = nodes.windows(2).map(|pair| pair[0].midpoint(pair[1]));
+    let looked_at: Vec<f64> = nodes.iter().copied().chain(between).chain([-1.0, 0.0, 1.0]).collect();
+    let most = |of: &dyn Fn(f64) -> f64| looked_at.iter().map(|&x| of(x)).fold(0.0, f64::max);
     let largest = most(&|x| polynomial.eval(x).abs());
     let near = match spread {
         Spread::Bell => {
-            let own = spread.mean(&|x| distance_from_rectifier(polynomial, x).powi(2)).sqrt();
-            let changed = spread.mean(&|x| change(x).powi(2)).sqrt();
+            let mean = |f: &dyn Fn(f64) -> f64| spread.mean(nodes.len(), f);
+            let own = mean(&|x| distance_from_rectifier(polynomial, x).powi(2)).sqrt();
+            let changed = mean(&|x| change(x).powi(2)).sqrt();
             changed <= (own / 2.0).max(TOLERANCE * largest) && most(&change) <= largest / 16.0
         }
         Spread::Even => most(&change) <= TOLERANCE * largest,
     };
     (bent.depth() <= depth && near).then_some(bent)
+}
+
+/// Chebyshev's nodes, as many as the polynomial needs.
+fn nodes(polynomial: &Polynomial) -> Vec<f64> {
+    let count = POINTS_PER_WIGGLE * (polynomial.degree() + 1).next_power_of_two().max(128);
+    (0..count).map(|i| (PI * (2 * i + 1) as f64 / (2 * count) as f64).cos()).collect()
 }
 
 /// Coefficients that may differ from zero: those of `polynomial` and, if it has odd ones, the cubic
@@ -96,9 +107,9 @@ impl Spread {
         }
     }
 
-    /// The mean of `f` over messages.
-    fn mean(self, f: &dyn Fn(f64) -> f64) -> f64 {
-        let points = (0..=POINTS).map(|i| 2.0 * i as f64 / POINTS as f64 - 1.0);
+    /// The mean of `f` over messages, at so many of them.
+    fn mean(self, count: usize, f: &dyn Fn(f64) -> f64) -> f64 {
+        let points = (0..=count).map(|i| 2.0 * i as f64 / count as f64 - 1.0);
         let (mut sum, mut weights) = (0.0, 0.0);
         for x in points {
             let weight = self.density(x);
@@ -146,7 +157,14 @@ mod tests {
     #[test]
     fn fitted_rectifiers_undo_sines() {
         // Few coefficients follow a little only.
-        let degrees = [(14, &[5, 9][..]), (30, &[5, 9]), (62, &[4, 5, 9]), (126, &[4, 5, 9])];
+        let degrees = [
+            (14, &[5, 9][..]),
+            (30, &[5, 9]),
+            (62, &[4, 5, 9]),
+            (126, &[4, 5, 9]),
+            (254, &[5, 9]),
+            (510, &[5, 9]),
+        ];
         for (degree, log_ratios) in degrees {
             let fit = fitted(degree);
             let relu = |x: f64| x.max(0.0);
@@ -164,8 +182,18 @@ mod tests {
                     own.log2()
                 );
                 assert!(error < 1.05 * own + 1e-6, "degree {degree}, ratio 2^{log_ratio}");
-                // It stays tame where no message is.
+                // It stays tame where no message is, and is no steeper than the fit.
                 assert!((-100..=100).all(|i| bent.eval(f64::from(i) / 100.0).abs() < 1.25));
+                let slope = |p: &Polynomial, x: f64| (p.eval(x + 1e-7) - p.eval(x - 1e-7)) / 2e-7;
+                let steepest = |p: &Polynomial| {
+                    let points = (-3000..=3000).map(|i| f64::from(i) / 3100.0);
+                    points.map(|x| slope(p, x).abs()).fold(0.0, f64::max)
+                };
+                let (own_slope, slope) = (steepest(&fit), steepest(&bent));
+                assert!(
+                    slope < 3.0 * own_slope,
+                    "degree {degree}, ratio 2^{log_ratio}: {slope}, was {own_slope}"
+                );
                 let odd = bent.coefficients().iter().skip(5).step_by(2).all(|&c| c == 0.0);
                 assert!(odd && bent.coefficients()[3] != 0.0);
             }
