@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use fhec_ir::ckks::Ckks;
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
-use fhec_ir::plan::OutputRow;
+use fhec_ir::params::Params;
+use fhec_ir::plan::{OutputRow, Plan};
 use fhec_ir::program::{Program, ProgramError};
 use fhec_ir::tensor::Tensor;
 use fhec_models::Network;
@@ -19,7 +21,7 @@ use fhec_passes::error::PassError;
 use fhec_passes::nn::activations::Activations;
 use fhec_passes::nn::calibrate::{Range, Source};
 use fhec_passes::nn::join_inputs::join_inputs;
-use fhec_passes::options::{CompileOptions, Knowledge, Relu};
+use fhec_passes::options::{CompileOptions, Knowledge, NoiseProbe, Relu};
 use fhec_passes::pipeline::run_nn;
 use fhec_passes::report::Passed;
 use serde::Deserialize;
@@ -30,7 +32,7 @@ use crate::activation_ranges::{ActivationRanges, activation_ranges};
 use crate::data::{DataError, Dataset, ImageArray, ImageShape, Preprocess, preprocess};
 use crate::onnx::{self, ImportOptions, Imported};
 use crate::program::check_network;
-use crate::rehearsal::rehearse;
+use crate::rehearsal::{moved_by_noise, rehearse};
 use fhec_roles::files::{self, Access};
 
 /// Files of ranges and of fitted activations are a few lines per activation.
@@ -303,7 +305,15 @@ fn build(
         (None, Some(ranges)) => Source::Table { ranges, input },
         (None, None) => Source::Intervals(input),
     };
-    let knowledge = Knowledge { source, activations: known.activations.as_ref() };
+    let images = known.images.as_deref().unwrap_or_default();
+    let noise = |program: &Func<Ckks>, params: &Params| {
+        let plan = Plan::bare(program.ops().len());
+        let program =
+            Program::new(program.clone(), params.clone(), network.clone(), plan, preprocess.clone());
+        moved_by_noise(&Arc::new(program.ok()?), images)
+    };
+    let noise = Some(NoiseProbe(&noise));
+    let knowledge = Knowledge { source, activations: known.activations.as_ref(), noise };
     let compiled = compile(&network, &knowledge, &request.options, &mut |_, _| ())
         .map_err(|error| CompileError::of_passes(model.clone(), error))?;
     let program = program(&compiled, preprocess, &request.notes);
@@ -314,15 +324,16 @@ fn build(
     let mut program = Arc::new(program);
     if let Some(images) = &known.images {
         let start = Instant::now();
-        let rows = rehearse(&program, images).map_err(|source| {
+        let rehearsal = rehearse(&program, images).map_err(|source| {
             let what = "the program that was made cannot be rehearsed";
             CompileError::Broken { model: model.clone(), what, source: source.into() }
         })?;
         tracing::debug!(step = "rehearse", seconds = start.elapsed().as_secs_f64(), "program rehearsed");
         if !request.options.allow_inaccurate {
-            rows.iter().try_for_each(|row| not_lost(&model, row))?;
+            rehearsal.outputs.iter().try_for_each(|row| not_lost(&model, row))?;
         }
-        Arc::make_mut(&mut program).plan.outputs = rows;
+        let plan = &mut Arc::make_mut(&mut program).plan;
+        (plan.outputs, plan.agreement) = (rehearsal.outputs, rehearsal.agreement);
     }
     Ok(Built { program, compiled })
 }
@@ -407,15 +418,14 @@ fn read_activations(path: &Path) -> Result<Activations, CompileError> {
 /// # Errors
 /// If the file cannot be written.
 pub fn write_activations(path: &Path, activations: &Activations) -> Result<(), CompileError> {
-    let Activations { fitted_images, judged_images, agreeing_images, tolerated_error, activations } =
-        activations;
-    let tolerated = tolerated_error.map_or(String::new(), |error| format!("\"tolerated_error\": {error}, "));
-    let rows: Result<Vec<String>, _> = activations.iter().map(serde_json::to_string).collect();
-    let rows = rows.map_err(|source| CompileError::Activations { path: path.into(), source })?;
-    let text = format!(
-        "{{\"fitted_images\": {fitted_images}, \"judged_images\": {judged_images}, \"agreeing_images\": {agreeing_images}, {tolerated}\"activations\": [\n{}\n]}}\n",
-        rows.join(",\n")
-    );
+    let malformed = |source| CompileError::Activations { path: path.into(), source };
+    let rows: Result<Vec<String>, _> = activations.activations.iter().map(serde_json::to_string).collect();
+    let rows = rows.map_err(malformed)?;
+    let head = Activations { activations: Vec::new(), ..activations.clone() };
+    let head = serde_json::to_string(&head).map_err(malformed)?;
+    // The list comes last.
+    let head = head.trim_end_matches("]}");
+    let text = format!("{head}\n{}\n]}}\n", rows.join(",\n"));
     files::write_atomically(path, Access::Ordinary, |out| out.write_all(text.as_bytes()))?;
     Ok(())
 }

@@ -108,7 +108,7 @@ fn compiled(
     // A scale that is asked for may be one that noise drowns answers at.
     let allow_inaccurate = scale.is_some();
     let options = CompileOptions { relu, log_scale: scale, allow_inaccurate, ..CompileOptions::default() };
-    let knowledge = Knowledge { source, activations: known.as_ref() };
+    let knowledge = Knowledge { source, activations: known.as_ref(), noise: None };
     let compiled = compile(network, &knowledge, &options, &mut |_, _| ()).expect("it compiles");
     let preprocess = Preprocess::default();
     let made = Program::new(compiled.program, compiled.params, network.clone(), compiled.plan, preprocess);

@@ -7,6 +7,7 @@
 
 mod bootstrap;
 mod check;
+mod fit;
 mod key;
 mod layer;
 mod output;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::printable::make_printable;
 
 pub use bootstrap::{Accounting, AccountingRow, Alternative, BootstrapRow, Need, PlacementRow};
+pub use fit::FitRow;
 pub use key::{KeyKind, KeyRow};
 pub use layer::LayerRow;
 pub use output::OutputRow;
@@ -123,6 +125,10 @@ pub struct Plan {
     pub ops: Vec<OpRow>,
     /// Parameter sets that were considered, the chosen one among them.
     pub considered: Vec<Considered>,
+    /// Fits that were considered, none of them slower and less exact than another; none where
+    /// nothing was fitted.
+    #[serde(default)]
+    pub fits: Vec<FitRow>,
     /// Per pass: what it did.
     pub passes: Vec<PassRow>,
     /// Warnings and remarks for the user.
@@ -143,6 +149,16 @@ pub struct Agreement {
     pub judged_images: usize,
     /// Of those, how many kept their class.
     pub agreeing_images: usize,
+    /// Share of other images that is expected to keep its class with the noise of encryption, as it
+    /// was simulated or else predicted; `None` where it is not known.
+    #[serde(default)]
+    pub expected: Option<f64>,
+    /// Judged images that the program itself was run on, on slots with modelled noise.
+    #[serde(default)]
+    pub simulated_images: usize,
+    /// Of those, how many kept their class.
+    #[serde(default)]
+    pub simulated_agreeing: usize,
 }
 
 impl Agreement {
@@ -253,6 +269,10 @@ pub struct Considered {
     /// Bootstraps, counted per ciphertext.
     #[serde(default)]
     pub bootstraps: usize,
+    /// Share of other images that is expected to keep its class, with approximations and the
+    /// predicted noise; `None` where it is not known.
+    #[serde(default)]
+    pub agreement: Option<f64>,
     /// `chosen`, or why not.
     pub verdict: String,
 }

@@ -1,6 +1,7 @@
 //! From a network as imported to a scheduled program with its plan: the passes on networks
 //! ([`crate::pipeline::nn`]), then the search for parameters ([`crate::search`]).
 
+mod alternatives;
 mod attempt;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::Packed;
 use fhec_ir::params::Params;
-use fhec_ir::plan::{OutputRow, Plan};
+use fhec_ir::plan::{Agreement, OutputRow, Plan};
 
 use self::attempt::{Attempt, Attempts, noise};
 use crate::error::PassError;
@@ -22,7 +23,7 @@ use crate::nn::calibrate::{Range, Source};
 use crate::nn::drop_softmax::without_arg_max;
 use crate::nn::fit_network::Fitting;
 use crate::nn::softmax::{TEMPERATURE, append_softmax};
-use crate::options::{CompileOptions, Knowledge};
+use crate::options::{CompileOptions, Knowledge, Relu};
 use crate::pipeline::{After, NnResult, Snapshot, StageName};
 use crate::report::Report;
 use crate::search::relu_precision;
@@ -63,7 +64,8 @@ impl Compiled {
 
 /// Compiles `network`. `after` is shown the program after every pass, by the pass's name: of
 /// parameters that are searched, the passes of the best ones; where ReLUs become less precise
-/// because levels are short, the passes on networks once for each precision.
+/// because levels are short, the passes on networks once for each precision; where other fits are
+/// taken than those first made, the passes of the search once more.
 ///
 /// # Errors
 /// [`PassError::Option`] for options that contradict each other or the network,
@@ -85,9 +87,11 @@ pub fn compile(
         }
     }
     let mut nn = options.nn(&known);
-    let schedule = options.search()?;
+    let mut schedule = options.search()?;
+    schedule.params.agreement_asked = matches!(options.relu, Relu::Agreement(_));
     let mut lowered_from = None;
-    let attempts = Attempts { network: &network, source: &known.source, options, search: &schedule };
+    let attempts =
+        Attempts { network: &network, source: &known.source, noise: known.noise, options, search: &schedule };
     let attempt = match options.searches_relu_precision(&nn) {
         false => attempts.attempt(&nn, after)?,
         true => {
@@ -99,13 +103,19 @@ pub fn compile(
             result
         }
     };
+    let (attempt, fits) = match nn.fit.fitting {
+        Fitting::Agreement(target) => alternatives::best_of(&attempts, attempt, target, after)?,
+        _ => (attempt, Vec::new()),
+    };
+    let expected = fits.iter().find(|row| row.chosen).map(|row| row.agreement);
     let Attempt { result, judgement, scheduled, note } = attempt;
-    let NnResult { reference, func, ranges, activations, reports } = result;
+    let NnResult { reference, func, ranges, activations, reports, .. } = result;
     let security = options.security().bits();
     let start = Instant::now();
     let mut plan = crate::plan::plan(&scheduled, &network, security, &options.costs, ranges, &reports)?;
     tracing::debug!(step = "plan", seconds = start.elapsed().as_secs_f64(), "plan made");
-    plan.agreement = activations.as_ref().map(Activations::agreement);
+    plan.agreement = activations.as_ref().map(|fitted| Agreement { expected, ..fitted.agreement() });
+    plan.fits = fits;
     plan.outputs = judgement.rows(&noise(&scheduled));
     let poor: Vec<String> = plan.outputs.iter().filter(|row| row.is_poor()).map(poor).collect();
     plan.notes.extend(note.into_iter().chain(poor));

@@ -3,8 +3,12 @@
 mod byte_size;
 mod security_level;
 
+use std::fmt;
 use std::num::NonZeroUsize;
 
+use fhec_ir::ckks::Ckks;
+use fhec_ir::func::Func;
+use fhec_ir::params::Params;
 use serde::{Deserialize, Serialize};
 
 pub use byte_size::ByteSize;
@@ -123,11 +127,24 @@ pub struct Knowledge<'a> {
     /// Polynomials that were fitted to its activations before. They are taken unless the options
     /// ask for other ones.
     pub activations: Option<&'a Activations>,
+    /// Who can say what the noise of a program does; without, predictions do.
+    pub noise: Option<NoiseProbe<'a>>,
+}
+
+/// Says what the noise of encryption moves the difference of the two largest outputs of a program
+/// by, on average over images, in the network's units; `None` if that is not known.
+#[derive(Clone, Copy)]
+pub struct NoiseProbe<'a>(pub &'a (dyn Fn(&Func<Ckks>, &Params) -> Option<f64> + Sync));
+
+impl fmt::Debug for NoiseProbe<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NoiseProbe")
+    }
 }
 
 impl<'a> From<Source<'a>> for Knowledge<'a> {
     fn from(source: Source<'a>) -> Self {
-        Knowledge { source, activations: None }
+        Knowledge { source, activations: None, noise: None }
     }
 }
 
@@ -195,6 +212,16 @@ impl CompileOptions {
                 Fitting::Agreement(AGREEMENT / 100.0)
             }
             (Relu::Default | Relu::Alpha(_) | Relu::Degrees(_), _) => Fitting::Off,
+        }
+    }
+
+    /// The share of images, from 0 to 1, that is to keep its class where activations are fitted to
+    /// images; `None` where something else decides.
+    pub fn agreement(&self) -> Option<f64> {
+        match self.relu {
+            Relu::Agreement(percent) => Some(percent / 100.0),
+            Relu::Default if self.preset.is_none() => Some(AGREEMENT / 100.0),
+            Relu::Default | Relu::Alpha(_) | Relu::Degrees(_) | Relu::Depth(_) => None,
         }
     }
 
@@ -315,7 +342,7 @@ mod tests {
     fn images_and_known_activations_decide_what_relus_become() {
         let fitted: Activations = serde_json::from_str(NONE_FITTED).unwrap();
         let fitting = |relu: Relu, source: &Source<'_>, activations| {
-            let known = Knowledge { source: source.clone(), activations };
+            let known = Knowledge { source: source.clone(), activations, noise: None };
             CompileOptions { relu, ..CompileOptions::default() }.nn(&known).fit.fitting
         };
         let images = Source::Images(&[]);

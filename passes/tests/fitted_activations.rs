@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use fhec_ir::ckks::Ckks;
 use fhec_ir::fact::OUTPUT_FACTOR;
+use fhec_ir::noise::EncryptionKind;
+use fhec_ir::params::Params;
 use fhec_ir::{
     entity::Value,
     func::{Func, StageOp},
@@ -13,7 +16,9 @@ use fhec_ir::{
     verify::verify,
 };
 use fhec_passes::{
+    analysis::{circuit_shapes::CircuitShapes, noise::noise},
     approximation::least_squares::Form,
+    compile::compile,
     error::PassError,
     nn::{
         activations::Activations,
@@ -26,6 +31,7 @@ use fhec_passes::{
         normalize_ranges::{normalize_ranges, stored_inputs},
         scaling::{Scaling, scaling},
     },
+    options::{CompileOptions, Knowledge, NoiseProbe, Relu},
     pipeline::{NnOptions, NnResult, run_nn},
     report::Passed,
 };
@@ -377,6 +383,59 @@ fn the_least_depth_is_chosen() {
             assert!(!agreement(&lower.func, factor).reaches(target));
         }
     }
+}
+
+/// Other fits are offered beside the one that was asked for, and each is a whole network.
+#[test]
+fn coarser_fits_are_networks_with_fewer_levels_that_agree_less() {
+    let func = residual();
+    let samples = images(200, 1);
+    let result = run(&func, &Source::Images(&samples), Fitting::Agreement(0.99)).unwrap();
+    let changes = |fitted: &Activations| fitted.class_changes.unwrap().approximated;
+    let own = result.activations.unwrap();
+    let levels = |fitted: &Activations| fitted.depths().sum::<u32>();
+    let coarser: Vec<_> =
+        result.others.iter().filter(|other| levels(&other.activations) < levels(&own)).collect();
+    assert!(!coarser.is_empty());
+    let mut last = changes(&own);
+    for other in coarser {
+        assert_eq!(other.activations.depths().collect::<Vec<_>>(), depths(&other.func));
+        assert!(changes(&other.activations) > last);
+        last = changes(&other.activations);
+    }
+}
+
+/// Noise that takes more than was predicted is answered with more precise parameters; none that
+/// takes less.
+#[test]
+fn simulated_noise_decides_how_precise_a_program_is() {
+    let func = residual();
+    let samples = images(200, 1);
+    let options = CompileOptions { relu: Relu::Agreement(99.0), ..CompileOptions::default() };
+    let compiled = |times: f64| {
+        let noise = |program: &Func<Ckks>, params: &Params| {
+            let mut shapes = CircuitShapes::default();
+            let kind = EncryptionKind::PublicKey;
+            let predicted = noise(program, params, kind, &mut shapes)[program.outputs()[0].index()].stddev;
+            let factor = program.fact(OUTPUT_FACTOR).unwrap();
+            Some(times * predicted * factor * std::f64::consts::FRAC_2_SQRT_PI)
+        };
+        let known = Knowledge { noise: Some(NoiseProbe(&noise)), ..Source::Images(&samples).into() };
+        let compiled = compile(&func, &known, &options, &mut |_, _| ()).unwrap();
+        let plan = compiled.plan;
+        assert_eq!(plan.fits.iter().filter(|row| row.chosen).count(), 1);
+        let chosen = plan.fits.iter().find(|row| row.chosen).unwrap();
+        assert_eq!(plan.agreement.unwrap().expected, Some(chosen.agreement));
+        assert_eq!((chosen.seconds, chosen.log_n), (plan.predicted_seconds, plan.log_n));
+        assert!(plan.fits.is_sorted_by(|a, b| a.agreement >= b.agreement));
+        (chosen.agreement, plan.predicted_log2_error)
+    };
+    let (agreement, error) = compiled(1.0);
+    assert!(agreement >= 0.99, "{agreement}");
+    let (agreement_of_less, error_of_less) = compiled(0.5);
+    assert!(agreement_of_less >= agreement && error_of_less == error);
+    let (agreement_of_more, error_of_more) = compiled(16.0);
+    assert!(agreement_of_more >= 0.99 && error_of_more <= error, "{agreement_of_more}, 2^{error_of_more}");
 }
 
 /// A compile without images from what one with images found.

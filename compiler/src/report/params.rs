@@ -31,12 +31,46 @@ pub fn chain(program: &Program) -> String {
     text
 }
 
-/// The parameter sets that were looked at, and why one was chosen.
+/// The parameter sets that were looked at, and why one was chosen; and other fits of activations,
+/// where there are any.
 pub fn considered(plan: &Plan) -> String {
-    format!("\nparameter sets considered\n{}", table(plan).text())
+    let sets = format!("\nparameter sets considered\n{}", table(plan).text());
+    match plan.fits.is_empty() {
+        true => sets,
+        false => format!("{sets}\nfits of activations, each with its best set\n{}", fits(plan).text()),
+    }
 }
 
-/// The rows.
+/// What of other images is expected to keep its class, in percent.
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// Rows of fits: none is slower and agrees less than another.
+pub fn fits(plan: &Plan) -> Table {
+    let titles = ["depths", "levels", "agree", "seconds", "memory", "boot", "log N", "log QP", "<verdict"];
+    let mut table = Table::new(&titles);
+    for fit in &plan.fits {
+        let depths = match fit.least_depth == fit.most_depth {
+            true => fit.most_depth.to_string(),
+            false => format!("{} to {}", fit.least_depth, fit.most_depth),
+        };
+        table.row([
+            depths,
+            fit.levels.to_string(),
+            percent(fit.agreement),
+            format!("{:.2}", fit.seconds),
+            human_bytes(fit.peak_bytes),
+            fit.bootstraps.to_string(),
+            fit.log_n.to_string(),
+            format!("{:.1}", fit.log_qp),
+            if fit.chosen { "chosen".into() } else { String::new() },
+        ]);
+    }
+    table
+}
+
+/// Rows of parameter sets: what of other images is expected to agree is that of the fits chosen.
 pub fn table(plan: &Plan) -> Table {
     let titles = [
         "log N",
@@ -48,6 +82,7 @@ pub fn table(plan: &Plan) -> Table {
         "seconds",
         "keys",
         "memory",
+        "agree",
         "<verdict",
         "<bootstrap",
     ];
@@ -63,6 +98,7 @@ pub fn table(plan: &Plan) -> Table {
             format!("{:.2}", set.seconds),
             human_bytes(set.key_bytes),
             human_bytes(set.peak_bytes),
+            set.agreement.map_or("-".into(), percent),
             set.verdict.clone(),
             set.bootstrap.clone(),
         ]);

@@ -141,11 +141,16 @@ fn output(row: &OutputRow) -> String {
 
 fn agreement(plan: &Plan) -> String {
     match &plan.agreement {
-        Some(agreement) => format!(
-            "{:.2} % of {} sample images keep their class under the approximated activations",
-            100.0 * agreement.share(),
-            agreement.judged_images
-        ),
+        Some(agreement) => {
+            let expected = agreement.expected.map_or(String::new(), |share| {
+                format!("; {:.2} % of others are expected to, with the noise of encryption", 100.0 * share)
+            });
+            format!(
+                "{:.2} % of {} sample images keep their class under the approximated activations{expected}",
+                100.0 * agreement.share(),
+                agreement.judged_images
+            )
+        }
         None => "not measured when compiled; `fhec simulate` measures it".into(),
     }
 }

@@ -22,6 +22,7 @@ use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::ExactScale;
 use thiserror::Error;
 
+use crate::nn::agreement::ClassChanges;
 use crate::options::SecurityLevel;
 use fhec_ir::security::{self, SecurityError};
 
@@ -64,6 +65,13 @@ pub struct ParamOptions {
     /// The error that the worst output may have, in the network's units, as sample images have
     /// shown.
     pub tolerated_error: Option<f64>,
+    /// What to expect of the classes of other images, as sample images have shown.
+    pub class_changes: Option<ClassChanges>,
+    /// How many times as large noise is in outputs as is predicted, as simulation has shown.
+    pub noise_factor: f64,
+    /// Whether an agreement was asked for, so that a set which lacks a little precision for it is
+    /// taken only where none has it.
+    pub agreement_asked: bool,
     /// Fixes the scale instead of searching it.
     pub log_scale: Option<u32>,
     /// Outputs are at most `2^output_bits` in absolute value.
@@ -82,6 +90,9 @@ impl Default for ParamOptions {
             secret: Secret::UniformTernary,
             precision_bits: None,
             tolerated_error: None,
+            class_changes: None,
+            noise_factor: 1.0,
+            agreement_asked: false,
             log_scale: None,
             output_bits: 0,
             ram: None,

@@ -13,12 +13,13 @@ use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;
 
 use crate::error::PassError;
+use crate::nn::activations::Activations;
 use crate::nn::approximate::ReluMethod;
 use crate::nn::calibrate::Source;
 use crate::nn::fit_network::Fitting;
 use crate::nn::output_errors::Judgement;
 use crate::nn::softmax::SoftmaxNames;
-use crate::options::{CompileOptions, Relu};
+use crate::options::{CompileOptions, NoiseProbe, Relu};
 use crate::pipeline::{After, NnOptions, NnResult, run_nn};
 use crate::search::relu_precision::{LEAST, PREFERRED, shallower_helps};
 use crate::search::{Scheduled, SearchOptions, search};
@@ -27,6 +28,7 @@ use crate::search::{Scheduled, SearchOptions, search};
 pub(super) struct Attempts<'a> {
     pub network: &'a Func<Nn>,
     pub source: &'a Source<'a>,
+    pub noise: Option<NoiseProbe<'a>>,
     pub options: &'a CompileOptions,
     pub search: &'a SearchOptions,
 }
@@ -73,10 +75,7 @@ impl Attempts<'_> {
     fn approximated(&self, nn: &NnOptions, after: &mut After<'_>) -> Result<Approximated, PassError> {
         let result = run_nn(self.network, self.source, nn, &mut *after)?;
         let start = Instant::now();
-        let judgement = match self.source {
-            Source::Images(images) => Judgement::of(self.network, &result.reference, &result.func, images)?,
-            Source::Table { .. } | Source::Intervals(_) => Judgement::default(),
-        };
+        let judgement = self.judged(&result.reference, &result.func)?;
         tracing::debug!(step = "judge-outputs", seconds = start.elapsed().as_secs_f64(), "outputs judged");
         Ok(Approximated { result, judgement, note: None })
     }
@@ -111,17 +110,39 @@ impl Attempts<'_> {
 
     fn scheduled(&self, approximated: Approximated, after: &mut After<'_>) -> Result<Attempt, PassError> {
         let Approximated { result, judgement, note } = approximated;
-        let check = |deviations: &[f64]| match self.options.allow_inaccurate {
-            true => Ok(()),
-            false => judgement.check(deviations),
-        };
-        check(&[])?;
-        let mut options = self.search.clone();
-        options.params.tolerated_error =
-            result.activations.as_ref().and_then(|activations| activations.tolerated_error);
-        let scheduled = search(&result.func, &options, after)?;
-        check(&noise(&scheduled))?;
+        self.check(&judgement, &[])?;
+        let scheduled = self.searched(&result.func, result.activations.as_ref(), 1.0, after)?;
+        self.check(&judgement, &noise(&scheduled))?;
         Ok(Attempt { result, judgement, scheduled, note })
+    }
+
+    /// Refuses what is wrong by more than it is, unless that is allowed.
+    pub fn check(&self, judgement: &Judgement, deviations: &[f64]) -> Result<(), PassError> {
+        if self.options.allow_inaccurate { Ok(()) } else { judgement.check(deviations) }
+    }
+
+    /// The program of `func`, whose polynomials are `activations` where they are fitted; noise is
+    /// `noise_factor` times what is predicted.
+    pub fn searched(
+        &self,
+        func: &Func<Nn>,
+        activations: Option<&Activations>,
+        noise_factor: f64,
+        after: &mut After<'_>,
+    ) -> Result<Scheduled, PassError> {
+        let mut options = self.search.clone();
+        options.params.tolerated_error = activations.and_then(|fitted| fitted.tolerated_error);
+        options.params.class_changes = activations.and_then(|fitted| fitted.class_changes);
+        options.params.noise_factor = noise_factor;
+        search(func, &options, after)
+    }
+
+    /// What the outputs of `func` are beside those of `reference`.
+    pub fn judged(&self, reference: &Func<Nn>, func: &Func<Nn>) -> Result<Judgement, PassError> {
+        match self.source {
+            Source::Images(images) => Judgement::of(self.network, reference, func, images),
+            Source::Table { .. } | Source::Intervals(_) => Ok(Judgement::default()),
+        }
     }
 }
 

@@ -15,8 +15,9 @@ use fhec_ir::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    agreement::Agreement,
+    agreement::{ClassChanges, Outputs},
     calibrate::Range,
+    choose_degrees::Choice,
     equalize_channels::{ChannelFactors, share_factors},
     fit_activations::{Fit, Fits, fitted_activations},
     scaling::Scaling,
@@ -37,6 +38,9 @@ pub struct Activations {
     /// ([`Agreement::tolerated_error`]), if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerated_error: Option<f64>,
+    /// What to expect of the classes of other images, where outputs are classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_changes: Option<ClassChanges>,
     /// The polynomials, in the order of the network.
     pub activations: Vec<Activation>,
 }
@@ -71,15 +75,14 @@ fn operand(func: &Func<Nn>, result: Value) -> Value {
 }
 
 impl Activations {
-    /// Of `func`, whose channels were divided by `factors` before `fits` were made.
+    /// Of `func`, whose channels were divided by `factors` before `choice` was made; `target` (0 to
+    /// 1) of other images are to keep their class.
     pub fn new(
         func: &Func<Nn>,
         factors: &ChannelFactors,
         scaling: &Scaling,
-        fits: &Fits,
-        fitted_images: usize,
-        agreement: &Agreement,
-        tolerated_error: Option<f64>,
+        choice: &Choice,
+        target: f64,
     ) -> Activations {
         let row = |(&result, fit): (&Value, &Fit)| {
             let x = operand(func, result);
@@ -93,11 +96,15 @@ impl Activations {
                 shift: fit.shift.clone(),
             }
         };
+        let Choice { fits, fitted_images, agreement, .. } = choice;
+        let (outputs, first) = (Outputs::of(func), func.outputs().first());
+        let elements = first.map_or(0, |&output| func.ty(output).shape.iter().product());
         Activations {
-            fitted_images,
+            fitted_images: *fitted_images,
             judged_images: agreement.images,
             agreeing_images: agreement.agreeing,
-            tolerated_error,
+            tolerated_error: agreement.tolerated_error(target, outputs, elements),
+            class_changes: agreement.class_changes(outputs),
             activations: fits.iter().map(row).collect(),
         }
     }
@@ -105,7 +112,12 @@ impl Activations {
     /// What the polynomials were judged by.
     pub fn agreement(&self) -> fhec_ir::plan::Agreement {
         let Activations { fitted_images, judged_images, agreeing_images, .. } = *self;
-        fhec_ir::plan::Agreement { fitted_images, judged_images, agreeing_images }
+        fhec_ir::plan::Agreement {
+            fitted_images,
+            judged_images,
+            agreeing_images,
+            ..fhec_ir::plan::Agreement::default()
+        }
     }
 
     /// Levels that each polynomial takes.
@@ -125,6 +137,9 @@ impl Activations {
         }
         if self.tolerated_error.is_some_and(|error| !(error.is_finite() && error > 0.0)) {
             return refuse(&func.name, "the error that is tolerated is not positive".into());
+        }
+        if self.class_changes.is_some_and(|changes| !changes.is_sound()) {
+            return refuse(&func.name, "no share of images can change as is said".into());
         }
         let mut seen = BTreeSet::new();
         for (&value, row) in values.iter().zip(&self.activations) {

@@ -13,6 +13,9 @@
 //! either sign, the share is `mean |error of the difference| / m`. The density is an assumption on
 //! the safe side: of the ResNet-20 in docs/benchmarks.md, with sample images from the training set
 //! and 0.5 % admitted, 0.30 % of 5,000 simulated test images changed.
+//!
+//! Encryption adds its noise. Errors of both kinds are independent, so their squares add up, and
+//! the noise may take what approximations leave of what is admitted.
 
 use fhec_ir::{
     func::Func,
@@ -21,6 +24,7 @@ use fhec_ir::{
     tensor::{Tensor, is_class_list},
 };
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::PassError;
 
@@ -41,6 +45,9 @@ pub struct Agreement {
     pub mean_difference: f64,
     /// The share of other images that may change their class, from 0 to 1; see the [module](self).
     pub expected_changes: f64,
+    /// What the difference of an image's two largest outputs moves by, on average; 0 where outputs
+    /// are no classes.
+    pub moved: f64,
     /// How far numbers of the first network are apart: the median difference of the two largest
     /// outputs; the largest output where they are no classes; 0 if there is none.
     pub spread: f64,
@@ -62,23 +69,68 @@ impl Agreement {
     }
 
     /// The error that encryption may add to the worst of `count` outputs, in their units, where a
-    /// share of `target` images is to agree: a quarter of what changes classes, by the rule of the
-    /// [module](self), as often as approximations do, or may; a quarter of [`CLOSE`] where outputs
-    /// are no classes. `None` if nothing is known.
+    /// share of `target` images is to agree: what changes as many classes as approximations leave
+    /// of what is admitted, by the rule of the [module](self), and at least a quarter of it; a
+    /// quarter of [`CLOSE`] where outputs are no classes. `None` if nothing is known.
     pub fn tolerated_error(&self, target: f64, outputs: Outputs, count: usize) -> Option<f64> {
-        /// Beside what approximations do.
-        const SHARE: f64 = 0.25;
         let error = match outputs {
-            Outputs::Values => SHARE * CLOSE * self.spread,
+            Outputs::Values => NOISE * CLOSE * self.spread,
             Outputs::Classes => {
-                let changes = SHARE * (1.0 - target).max(self.expected_changes);
-                // The difference of two outputs with errors of deviation 1 has an error of 2 /
-                // sqrt(pi) on average.
-                let deviation = changes * self.spread / (2.0 / std::f64::consts::PI.sqrt());
+                let admitted = (1.0 - target).max(self.expected_changes);
+                let left = (admitted * admitted - self.expected_changes * self.expected_changes).sqrt();
+                let deviation = left.max(NOISE * admitted) * self.spread / MEAN_DIFFERENCE;
                 deviation * (2.0 * (2.0 * count.max(1) as f64).ln()).sqrt()
             }
         };
         Some(error).filter(|error| error.is_finite() && *error > 0.0)
+    }
+
+    /// Of networks whose outputs are classes: what is to be expected of other images. `None` if
+    /// nothing is known.
+    pub fn class_changes(&self, outputs: Outputs) -> Option<ClassChanges> {
+        let known = outputs == Outputs::Classes && self.spread > 0.0 && self.spread.is_finite();
+        known.then_some(ClassChanges { approximated: self.expected_changes, spread: self.spread })
+    }
+}
+
+/// What of the admitted changes is left to the noise of encryption at least.
+const NOISE: f64 = 0.25;
+
+/// The difference of two outputs with errors of deviation 1 has an error of `2 / sqrt(pi)` on
+/// average.
+const MEAN_DIFFERENCE: f64 = std::f64::consts::FRAC_2_SQRT_PI;
+
+/// The share of other images that approximations may change, where `target` of them are to keep
+/// their class, from 0 to 1, with the noise of encryption.
+pub fn changes_by_approximations(target: f64) -> f64 {
+    (1.0 - target) * (1.0 - NOISE * NOISE).sqrt()
+}
+
+/// What to expect of the classes of other images; see the [module](self).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassChanges {
+    /// The share that approximations may change, from 0 to 1.
+    pub approximated: f64,
+    /// The median difference of the two largest outputs.
+    pub spread: f64,
+}
+
+impl ClassChanges {
+    /// The share that may change, from 0 to 1, if noise of this deviation is added to every output.
+    pub fn with_noise(&self, deviation: f64) -> f64 {
+        self.approximated.hypot(MEAN_DIFFERENCE * deviation / self.spread).min(1.0)
+    }
+
+    /// The deviation of independent errors of all outputs that move the difference of two of them by
+    /// `moved` on average.
+    pub fn deviation_that_moves(moved: f64) -> f64 {
+        moved / MEAN_DIFFERENCE
+    }
+
+    /// Whether both are what they are said to be: a file may say anything.
+    pub(crate) fn is_sound(&self) -> bool {
+        (0.0..=1.0).contains(&self.approximated) && self.spread > 0.0 && self.spread.is_finite()
     }
 }
 
@@ -154,6 +206,7 @@ pub fn compare(exact: &[Vec<f32>], approximated: &[Vec<f32>], outputs: Outputs) 
     if let Some(&median) = gaps.get(gaps.len() / 2) {
         agreement.spread = median;
         let mean = moved / gaps.len() as f64;
+        agreement.moved = mean;
         agreement.expected_changes = if mean < median { mean / median } else { 1.0 };
     }
     agreement
@@ -203,10 +256,18 @@ mod tests {
     #[test]
     fn errors_are_tolerated_that_change_few_classes() {
         let one = Agreement { images: 100, agreeing: 100, spread: 8.0, ..Agreement::default() };
+        let tolerated = |expected_changes: f64| {
+            let one = Agreement { expected_changes, ..one };
+            let error = one.tolerated_error(0.995, Outputs::Classes, 10).unwrap();
+            let deviation = error / (2.0 * 20f64.ln()).sqrt();
+            (error, deviation * 2.0 / std::f64::consts::PI.sqrt())
+        };
         // 0.125 % of the median difference of 8 is 0.01, that of two errors of deviation 0.0089.
-        let error = one.tolerated_error(0.995, Outputs::Classes, 10).unwrap();
-        let deviation = error / (2.0 * 20f64.ln()).sqrt();
-        assert!((deviation * 2.0 / std::f64::consts::PI.sqrt() - 0.01).abs() < 1e-12, "{deviation}");
+        let (error, difference) = tolerated(0.005);
+        assert!((difference - 0.01).abs() < 1e-12, "{difference}");
+        // What approximations leave is the noise's: 0.4 % beside 0.3 %, and all of it.
+        assert!((tolerated(0.003).1 - 0.032).abs() < 1e-12);
+        assert!((tolerated(0.0).1 - 0.04).abs() < 1e-12);
         // Where approximations change more than was admitted, errors may add a quarter to that.
         let coarse = Agreement { expected_changes: 0.02, ..one };
         let more = coarse.tolerated_error(0.995, Outputs::Classes, 10).unwrap();
@@ -217,6 +278,19 @@ mod tests {
         let exact = [vec![1.0, 3.0], vec![5.0, 0.0], vec![0.0, 3.5]];
         assert_eq!(compare(&exact, &exact, Outputs::Classes).spread, 3.5);
         assert_eq!(compare(&exact, &exact, Outputs::Values).spread, 5.0);
+    }
+
+    #[test]
+    fn noise_and_approximations_together_change_what_is_admitted() {
+        let changes = changes_by_approximations(0.995);
+        let one = Agreement { spread: 8.0, expected_changes: changes, ..Agreement::default() };
+        let error = one.tolerated_error(0.995, Outputs::Classes, 10).unwrap();
+        let deviation = error / (2.0 * 20f64.ln()).sqrt();
+        let expected = one.class_changes(Outputs::Classes).unwrap();
+        assert!((expected.with_noise(deviation) - 0.005).abs() < 1e-12);
+        assert_eq!((expected.with_noise(0.0), expected.with_noise(1e9)), (changes, 1.0));
+        assert_eq!(one.class_changes(Outputs::Values), None);
+        assert_eq!(Agreement::default().class_changes(Outputs::Classes), None);
     }
 
     #[test]

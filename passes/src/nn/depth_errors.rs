@@ -44,10 +44,10 @@ impl DepthErrors {
         self.errors.iter().zip(depths).map(|(errors, &depth)| errors[at(depth)]).sum()
     }
 
-    /// Activations in the order in which a level more, from the least depth on up to `deepest`,
-    /// takes most from the error; each as often as it is raised.
-    pub fn raises(&self, deepest: u32) -> Vec<usize> {
-        let mut depths = vec![*DEPTHS.start(); self.errors.len()];
+    /// Activations in the order in which a level more, from depth `from` on up to `deepest`, takes
+    /// most from the error; each as often as it is raised.
+    pub fn raises(&self, from: u32, deepest: u32) -> Vec<usize> {
+        let mut depths = vec![from; self.errors.len()];
         let gain = |depths: &[u32], index: usize| {
             let errors = &self.errors[index];
             errors[at(depths[index])] - errors[at(depths[index] + 1)]
@@ -83,11 +83,12 @@ mod tests {
     fn what_counts_most_is_raised_first() {
         let row = |weight: f64| DEPTHS.map(|depth| weight * 0.25f64.powi(depth as i32)).collect();
         let errors = DepthErrors { errors: vec![row(1.0), row(17.0), row(0.9)] };
-        let raises = errors.raises(5);
+        let raises = errors.raises(3, 5);
         assert_eq!(raises, [1, 1, 0, 2, 0, 2]);
         assert_eq!(raised(3, &raises[..3]), [4, 5, 3]);
         let together = errors.together(&[4, 5, 3]);
         assert!((together - (1.0 / 256.0 + 17.0 / 1024.0 + 0.9 / 64.0)).abs() < 1e-15);
-        assert!(errors.raises(3).is_empty());
+        assert_eq!(errors.raises(5, 6), [1, 0, 2]);
+        assert!(errors.raises(3, 3).is_empty());
     }
 }

@@ -7,7 +7,7 @@
 //! | Ensures  | a [`Fit`] for every activation with a corner (ReLU, leaky ReLU, clip, hard sigmoid, hard swish, ELU); the same images give the same bits, whatever the number of threads |
 //! | Leaves   | smooth activations, which count as exact here: [`approximate`](mod@super::approximate) makes them so to many bits |
 //! | Fails    | [`PassError::Option`], [`PassError::Calibration`], [`PassError::Approximation`], [`PassError::LeavesDomain`] |
-//! | Method   | every image is walked through the network twice at once, with exact and with approximated activations; a layer's polynomial is the least-squares map from what the *approximated* network feeds it to what the *exact* one outputs there, plus an even weight over the domain for tails; then a shift per channel makes means equal |
+//! | Method   | every image that is fitted to is walked through the network twice at once, with exact and with approximated activations; a layer's polynomial is the least-squares map from what the *approximated* network feeds it to what the *exact* one outputs there, plus an even weight over the domain for tails; then a shift per channel makes means equal |
 //! | Tests    | `tests/filetests/nn/fit_activations/`, `passes/tests/fitted_activations.rs` |
 //!
 //! Fitting in order lets a layer make good a part of what the layers before it did wrong. The shift
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use fhec_ir::{
     entity::Value,
     func::{Func, StageOp},
-    interp::{self, InterpError},
+    interp,
     nn::{
         Activation, Nn, Op,
         activation::{Clamp, Form},
@@ -33,6 +33,7 @@ use rayon::prelude::*;
 use super::{
     agreement::{Agreement, Outputs, compare},
     choose_degrees::degree_at,
+    sample_images::SampleImages,
     scaling::Scaling,
 };
 use crate::{
@@ -106,7 +107,7 @@ pub fn fit_activations(
     degrees: &[usize],
     options: &Options,
 ) -> Result<Fits, PassError> {
-    let mut walk = Walk::new(func, images, &[], scaling, options)?;
+    let mut walk = Walk::new(func, &SampleImages::to_fit(func, images)?, scaling, options)?;
     if degrees.len() != walk.activations.len() {
         let reason = format!("{} degrees for {} activations", degrees.len(), walk.activations.len());
         return Err(PassError::Option { option: "degrees", reason });
@@ -132,22 +133,28 @@ pub struct Walk<'a> {
     /// Images that polynomials are fitted to, and images that only go along.
     fitted: Vec<State>,
     judged: Vec<State>,
+    /// What the exact network answers on the latter.
+    answers: Vec<Vec<f32>>,
     fits: Fits,
     /// Activations that are behind: fitted or left exact.
     behind: usize,
 }
 
 impl<'a> Walk<'a> {
-    /// Starts with `images` to fit to and images to be `judged` by, if any.
+    /// Starts with the images of `func` in `samples`.
+    ///
+    /// # Errors
+    /// [`PassError::Option`] if there is none to fit to, or the weight of tails is no weight.
     pub fn new(
         func: &'a Func<Nn>,
-        images: &[Vec<Tensor>],
-        judged: &[Vec<Tensor>],
+        samples: &SampleImages,
         scaling: &'a Scaling,
         options: &'a Options,
     ) -> Result<Walk<'a>, PassError> {
-        check(func, images, judged, options)?;
-        let start = |images: &[Vec<Tensor>]| images.iter().map(|image| State::new(func, image)).collect();
+        check(samples, options)?;
+        let start = |images: &[Vec<Tensor>], exact: bool| {
+            images.iter().map(|image| State::new(func, image, exact)).collect()
+        };
         Ok(Walk {
             func,
             scaling,
@@ -155,8 +162,9 @@ impl<'a> Walk<'a> {
             activations: fitted_activations(func),
             last_uses: func.last_uses(),
             next: 0,
-            fitted: start(images),
-            judged: start(judged),
+            fitted: start(&samples.fitted, true),
+            judged: start(&samples.judged, false),
+            answers: samples.answers.clone(),
             fits: Fits::new(),
             behind: 0,
         })
@@ -165,6 +173,11 @@ impl<'a> Walk<'a> {
     /// Activations that are still ahead.
     pub fn left(&self) -> usize {
         self.activations.len() - self.behind
+    }
+
+    /// Images that polynomials are fitted to.
+    pub fn fitted_images(&self) -> usize {
+        self.fitted.len()
     }
 
     /// Goes on to the next activation.
@@ -240,11 +253,9 @@ impl<'a> Walk<'a> {
         assert_eq!(self.left(), 0, "all activations are behind");
         self.go_to_end();
         let Some(&output) = self.func.outputs().first() else { return (self.fits, Agreement::default()) };
-        let outputs = |of: fn(&State) -> &[Option<Tensor>]| -> Vec<Vec<f32>> {
-            self.judged.iter().map(|state| live(of(state), output).data().to_vec()).collect()
-        };
-        let (exact, approximated) = (outputs(|state| &state.exact), outputs(|state| &state.approximated));
-        let agreement = compare(&exact, &approximated, Outputs::of(self.func));
+        let answer = |state: &State| live(&state.approximated, output).data().to_vec();
+        let found: Vec<Vec<f32>> = self.judged.iter().map(answer).collect();
+        let agreement = compare(&self.answers, &found, Outputs::of(self.func));
         (self.fits, agreement)
     }
 
@@ -255,7 +266,7 @@ impl<'a> Walk<'a> {
         let Some(&output) = self.func.outputs().first() else { return 0.0 };
         let (mut sum, mut count) = (0.0, 0usize);
         for state in &self.fitted {
-            let [exact, found] = [&state.exact, &state.approximated].map(|of| live(of, output).data());
+            let [exact, found] = [state.exact(), &state.approximated].map(|of| live(of, output).data());
             sum += exact.iter().zip(found).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
             count += exact.len();
         }
@@ -279,31 +290,13 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn check(
-    func: &Func<Nn>,
-    images: &[Vec<Tensor>],
-    judged: &[Vec<Tensor>],
-    options: &Options,
-) -> Result<(), PassError> {
+fn check(samples: &SampleImages, options: &Options) -> Result<(), PassError> {
     let refuse = |option, reason: String| Err(PassError::Option { option, reason });
     if !(options.tails > 0.0 && options.tails.is_finite()) {
         return refuse("tails", format!("{} is not positive", options.tails));
     }
-    if images.is_empty() {
+    if samples.fitted.is_empty() {
         return refuse("calibration", "there is no image to fit to".into());
-    }
-    interp::nn::check_ops(func)?;
-    for image in images.iter().chain(judged) {
-        if image.len() != func.inputs().len() {
-            let (expected, found) = (func.inputs().len(), image.len());
-            return Err(InterpError::InputCount { expected, found }.into());
-        }
-        for (tensor, &input) in image.iter().zip(func.inputs()) {
-            let (expected, found) = (func.ty(input).shape.clone(), tensor.shape().to_vec());
-            if expected != found {
-                return Err(InterpError::InputShape { input, expected, found }.into());
-            }
-        }
     }
     Ok(())
 }
@@ -311,26 +304,33 @@ fn check(
 /// One image on its way through the network.
 #[derive(Clone)]
 struct State {
-    /// Live values by index: with exact activations, and with approximated ones.
-    exact: Vec<Option<Tensor>>,
+    /// Live values by index: with exact activations, where they are wanted, and with approximated
+    /// ones.
+    exact: Option<Vec<Option<Tensor>>>,
     approximated: Vec<Option<Tensor>>,
     scratch: Vec<f32>,
 }
 
 impl State {
-    fn new(func: &Func<Nn>, image: &[Tensor]) -> State {
-        let mut exact = vec![None; func.value_count()];
+    fn new(func: &Func<Nn>, image: &[Tensor], exact: bool) -> State {
+        let mut values = vec![None; func.value_count()];
         for (tensor, &input) in image.iter().zip(func.inputs()) {
-            exact[input.index()] = Some(tensor.clone());
+            values[input.index()] = Some(tensor.clone());
         }
-        State { approximated: exact.clone(), exact, scratch: Vec::new() }
+        State { exact: exact.then(|| values.clone()), approximated: values, scratch: Vec::new() }
     }
 
-    /// Does op `index` in both networks, in the second with a polynomial if there is one, and
-    /// forgets the values in `ended`.
+    /// Live values of the exact network.
+    fn exact(&self) -> &[Option<Tensor>] {
+        self.exact.as_deref().expect("images that are fitted to go through both networks")
+    }
+
+    /// Does op `index` in each network, in the approximated one with a polynomial if there is one,
+    /// and forgets the values in `ended`.
     fn step(&mut self, func: &Func<Nn>, index: usize, polynomial: Option<&Polynomial>, ended: &[Value]) {
         let data = &func.ops()[index];
-        for (values, polynomial) in [(&mut self.exact, None), (&mut self.approximated, polynomial)] {
+        let exact = self.exact.as_mut().map(|values| (values, None));
+        for (values, polynomial) in exact.into_iter().chain([(&mut self.approximated, polynomial)]) {
             let operands: Vec<&Tensor> = data.op.operands().iter().map(|v| live(values, *v)).collect();
             let result = match polynomial {
                 Some(polynomial) => interp::nn::eval_polynomial(operands[0], polynomial),
@@ -400,7 +400,8 @@ impl<'a> Next<'a> {
         let count = |part: &[State]| {
             let mut samples = Samples::default();
             for state in part {
-                let [found, exact] = [&state.approximated, &state.exact].map(|of| live(of, self.x).data());
+                let [found, exact] =
+                    [&state.approximated[..], state.exact()].map(|of| live(of, self.x).data());
                 let pairs = found.iter().zip(exact);
                 pairs.for_each(|(&a, &e)| {
                     samples.add(f64::from(a) / self.bound, self.exactly(e) / self.bound, 1.0);
@@ -440,7 +441,7 @@ fn shift(func: &Func<Nn>, value: Value, states: &[State]) -> Vec<f32> {
     let differences = |part: &[State]| {
         let mut sums = vec![0.0; channels];
         for state in part {
-            let [exact, found] = [&state.exact, &state.approximated].map(|of| live(of, value).data());
+            let [exact, found] = [state.exact(), &state.approximated].map(|of| live(of, value).data());
             for (i, (&e, &y)) in exact.iter().zip(found).enumerate() {
                 sums[i / plane % channels] += f64::from(e) - f64::from(y);
             }

@@ -7,11 +7,12 @@ use super::{
     activations::Activations,
     agreement::{Agreement, Outputs},
     calibrate::{self, Ranges, Source, calibrate},
-    choose_degrees::{choose_degrees, uniform_depth},
+    choose_degrees::{Choice, Choices, choose_degrees, uniform_depth},
     equalize_channels::{
         ChannelBounds, ChannelFactors, Tail, bounds_after, channel_bounds, channel_factors, equalize_channels,
     },
     fit_activations::{self, Fits, fitted_activations},
+    sample_images::SampleImages,
     scaling::{Scaling, scaling},
 };
 use crate::{
@@ -24,17 +25,6 @@ const PASS: &str = "fit-activations";
 
 /// With fewer images to judge by, the report says what they cannot show.
 const FEW: usize = 200;
-
-/// Images that fits are made and judged with; ranges are measured on all there are. A few hundred
-/// give the same polynomials.
-const MAX_IMAGES: usize = 2_000;
-
-/// Whether polynomials are fitted to the sample image with this index; by the others they are
-/// judged. Two of five are, so that an agreement of 99.5 % can be told from one of 99 % with a
-/// thousand images.
-pub fn is_fitted_to(index: usize) -> bool {
-    index % 5 < 2
-}
 
 /// Whether and how activations with a corner are fitted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,6 +65,15 @@ impl Default for Options {
     }
 }
 
+/// Polynomials of all activations.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// By the activation's result.
+    pub fits: Fits,
+    /// The same as data.
+    pub activations: Activations,
+}
+
 /// A network that is ready for [`approximate`](mod@super::approximate).
 #[derive(Clone, Debug)]
 pub struct Prepared {
@@ -87,9 +86,9 @@ pub struct Prepared {
     /// What channels of its values were divided by before that.
     pub channels: ChannelFactors,
     /// For its activations.
-    pub fits: Fits,
-    /// The same as data.
-    pub activations: Activations,
+    pub fitted: Fitted,
+    /// What else may take their place: [`Choices::others`].
+    pub others: Vec<Fitted>,
     /// What was done, pass by pass.
     pub reports: Vec<Report>,
 }
@@ -170,16 +169,13 @@ fn fit_within(
         bound.into_iter().for_each(|bound| ranges.set_bound(Value::new(index), bound));
     }
     let factors = scaling(&func, &ranges, &fitted_activations(&func));
-    let (mut to_fit, mut to_judge) = (Vec::new(), Vec::new());
-    for (index, image) in images.iter().take(MAX_IMAGES).enumerate() {
-        let part = if is_fitted_to(index) { &mut to_fit } else { &mut to_judge };
-        part.push(image.clone());
-    }
-    // A single image has to do for both.
-    let judged = if to_judge.is_empty() { &to_fit } else { &to_judge };
-    let choice = match options.fitting {
-        Fitting::Agreement(target) => choose_degrees(&func, &to_fit, judged, &factors, target, &options.fit)?,
-        Fitting::Depth(depth) => uniform_depth(&func, &to_fit, judged, &factors, depth, &options.fit)?,
+    let samples = SampleImages::new(&func, images)?;
+    let Choices { best: choice, others } = match options.fitting {
+        Fitting::Agreement(target) => choose_degrees(&func, &samples, &factors, target, &options.fit)?,
+        Fitting::Depth(depth) => {
+            let best = uniform_depth(&func, &samples, &factors, depth, &options.fit)?;
+            Choices { best, others: Vec::new() }
+        }
         Fitting::Off | Fitting::Known(_) => unreachable!("the caller looks at these"),
     };
     let mut report = Report::new(PASS);
@@ -189,19 +185,20 @@ fn fit_within(
     for depth in &choice.depths {
         report.count(&format!("depth {depth}"), 1);
     }
-    report.note(in_words(to_fit.len(), &choice.agreement, Outputs::of(&func)));
+    report.note(in_words(choice.fitted_images, &choice.agreement, Outputs::of(&func)));
     if let Fitting::Agreement(target) = options.fitting
         && !choice.agreement.reaches(target)
     {
         report.note(format!("{:.2} % were asked for; no depth that is tried reaches that", target * 100.0));
     }
     let target = if let Fitting::Agreement(target) = options.fitting { target } else { AGREEMENT / 100.0 };
-    let outputs = func.outputs().first().map_or(0, |&output| func.ty(output).shape.iter().product());
-    let tolerated = choice.agreement.tolerated_error(target, Outputs::of(&func), outputs);
-    let (fits, agreement) = (&choice.fits, &choice.agreement);
-    let activations = Activations::new(&func, &channels, &factors, fits, to_fit.len(), agreement, tolerated);
+    let fitted = |choice: Choice| {
+        let activations = Activations::new(&func, &channels, &factors, &choice, target);
+        Fitted { fits: choice.fits, activations }
+    };
+    let (fitted, others) = (fitted(choice), others.into_iter().map(fitted).collect());
     let reports = vec![equalized, calibrated, report];
-    Ok(Prepared { func, ranges, factors, channels, fits: choice.fits, activations, reports })
+    Ok(Prepared { func, ranges, factors, channels, fitted, others, reports })
 }
 
 fn in_words(fitted: usize, agreement: &Agreement, outputs: Outputs) -> String {
@@ -267,5 +264,6 @@ fn known(
         "activations with a corner are polynomials from a file, fitted to {fitted_images} images; on {judged_images} others {agreeing_images} kept their class"
     ));
     let reports = vec![equalized, calibrated, report];
-    Ok(Prepared { func, ranges, factors, channels, fits, activations: activations.clone(), reports })
+    let fitted = Fitted { fits, activations: activations.clone() };
+    Ok(Prepared { func, ranges, factors, channels, fitted, others: Vec::new(), reports })
 }

@@ -12,7 +12,7 @@
 //! | [`drop_idle_clips`](mod@drop_idle_clips) | leaves out the saturation of a quantised network where no sample reaches it |
 //! | [`calibrate`](mod@calibrate) | ranges of all values, from images or by interval arithmetic |
 //! | [`equalize_channels`](mod@equalize_channels) | channels of one size, so that a polynomial's interval suits them all |
-//! | [`fit_network`](mod@fit_network) | polynomials for activations with a corner, fitted to what occurs: [`fit_activations`](mod@fit_activations) for given degrees, [`choose_degrees`](mod@choose_degrees) for an agreement asked for, by the [`depth_errors`] of single activations, [`activations`](mod@activations) as a file |
+//! | [`fit_network`](mod@fit_network) | polynomials for activations with a corner, fitted to what occurs: [`fit_activations`](mod@fit_activations) for given degrees, [`choose_degrees`](mod@choose_degrees) for an agreement asked for, by the [`depth_errors`] of single activations on [`sample_images`], [`activations`](mod@activations) as a file |
 //! | [`approximate`](mod@approximate) | polynomials in place of activations |
 //! | [`normalize_ranges`](mod@normalize_ranges) | stored values in [-1, 1], every polynomial's domain exactly that |
 //!
@@ -37,6 +37,7 @@ pub mod join_inputs;
 pub mod move_transposes;
 pub mod normalize_ranges;
 pub mod output_errors;
+pub mod sample_images;
 pub mod scaling;
 pub mod simplify;
 pub mod softmax;

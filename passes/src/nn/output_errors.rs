@@ -21,7 +21,7 @@ use fhec_ir::{
 };
 use rayon::prelude::*;
 
-use super::{fit_network::is_fitted_to, normalize_ranges::stored_inputs};
+use super::{normalize_ranges::stored_inputs, sample_images::is_fitted_to};
 use crate::error::PassError;
 
 /// Images that are compared at most: ratios of energies are known from few.

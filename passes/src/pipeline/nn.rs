@@ -26,7 +26,7 @@ use crate::{
         drop_softmax::drop_softmax,
         equalize_channels::ChannelFactors,
         expand_max_pools::expand_max_pools,
-        fit_network::{self, Fitting, Outcome, Prepared, fit_network},
+        fit_network::{self, Fitted, Fitting, Outcome, Prepared, fit_network},
         move_transposes::move_transposes,
         normalize_ranges::normalize_ranges,
         scaling::{Scaling, activation_bound, is_activation, scaling},
@@ -70,8 +70,19 @@ pub struct NnResult {
     pub ranges: Vec<RangeRow>,
     /// Fitted polynomials, if there are any.
     pub activations: Option<Activations>,
+    /// What else `func` and its polynomials may be: finer and coarser.
+    pub others: Vec<Alternative>,
     /// One per pass, in order.
     pub reports: Vec<Report>,
+}
+
+/// A network with other fits.
+#[derive(Clone, Debug)]
+pub struct Alternative {
+    /// As [`NnResult::func`].
+    pub func: Func<Nn>,
+    /// Its polynomials.
+    pub activations: Activations,
 }
 
 /// Takes a network as imported to one that `lower` understands.
@@ -102,12 +113,14 @@ pub fn run_nn<'a>(
     let start = Instant::now();
     let prepared = fit_network(&func, source, &options.calibrate, &options.fit)?;
     let mut approximation = options.approximate.clone();
+    let mut others = Vec::new();
     let (exact, ranges, factors, channels, activations) = match prepared {
         Outcome::Fitted(prepared) => {
-            let Prepared { func, ranges, factors, channels, fits, activations, reports } = *prepared;
+            let Prepared { func, ranges, factors, channels, fitted, others: more, reports } = *prepared;
             runner.together(reports, start, &func);
-            approximation.relu = ReluMethod::Fitted { fits, otherwise: WITHOUT_FIT };
-            (Arc::new(func), ranges, factors, channels, Some(activations))
+            approximation.relu = ReluMethod::Fitted { fits: fitted.fits, otherwise: WITHOUT_FIT };
+            others = more;
+            (Arc::new(func), ranges, factors, channels, Some(fitted.activations))
         }
         unfitted => {
             if let Outcome::GivenUp(report) = unfitted {
@@ -123,21 +136,50 @@ pub fn run_nn<'a>(
         }
     };
 
-    let mut new_factors = factors.clone();
-    let func = runner.pass(&exact, |func| {
-        let (passed, scaling) = approximate::approximate(func, &ranges, &factors, &approximation)?;
-        new_factors = scaling;
-        Ok(passed)
-    })?;
-    let orders: Vec<StoredOrder> = func.fact(STORED_ORDERS).unwrap_or_default().unwrap_or_default();
-    let stored = stored_values(&func, &new_factors, &exact, &channels, &orders);
-    let mut func = Arc::unwrap_or_clone(runner.pass(&func, |func| normalize_ranges(func, &new_factors))?);
-    func.set_fact(STORED_VALUES, &stored);
-    func.remove_fact(STORED_ORDERS);
-
+    let ready = Ready { exact: &exact, ranges: &ranges, factors: &factors, channels: &channels };
+    let func = ready.approximated(&approximation, &mut runner)?;
+    let other = |fitted: Fitted| {
+        let relu = ReluMethod::Fitted { fits: fitted.fits, otherwise: WITHOUT_FIT };
+        let approximation = approximate::Options { relu, ..options.approximate.clone() };
+        let mut unseen = |_: &'static str, _| ();
+        let mut runner = Runner::new(options.verify_each, &mut unseen);
+        let func = ready.approximated(&approximation, &mut runner)?;
+        Ok(Alternative { func, activations: fitted.activations })
+    };
+    let others = others.into_iter().map(other).collect::<Result<Vec<_>, PassError>>()?;
     let ranges = range_rows(&exact, &ranges, &approximation.relu, source);
     let reference = Arc::unwrap_or_clone(reference);
-    Ok(NnResult { reference, func, ranges, activations, reports: runner.finish() })
+    Ok(NnResult { reference, func, ranges, activations, others, reports: runner.finish() })
+}
+
+/// A network whose activations may become polynomials.
+struct Ready<'a> {
+    exact: &'a Arc<Func<Nn>>,
+    ranges: &'a calibrate::Ranges,
+    factors: &'a Scaling,
+    channels: &'a ChannelFactors,
+}
+
+impl Ready<'_> {
+    /// The network of linear ops and polynomials on stored values.
+    fn approximated(
+        &self,
+        approximation: &approximate::Options,
+        runner: &mut Runner<'_>,
+    ) -> Result<Func<Nn>, PassError> {
+        let mut factors = self.factors.clone();
+        let func = runner.pass(self.exact, |func| {
+            let (passed, scaling) = approximate::approximate(func, self.ranges, self.factors, approximation)?;
+            factors = scaling;
+            Ok(passed)
+        })?;
+        let orders: Vec<StoredOrder> = func.fact(STORED_ORDERS).unwrap_or_default().unwrap_or_default();
+        let stored = stored_values(&func, &factors, self.exact, self.channels, &orders);
+        let mut func = Arc::unwrap_or_clone(runner.pass(&func, |func| normalize_ranges(func, &factors))?);
+        func.set_fact(STORED_VALUES, &stored);
+        func.remove_fact(STORED_ORDERS);
+        Ok(func)
+    }
 }
 
 /// The network with its activations still in place, folded as far as it goes: what a look at a

@@ -154,8 +154,9 @@ impl Search<'_> {
             None => Arc::new(in_slots(self.func, log_n, self.options)?),
         };
         let least = most_levels_used(&in_slots.result.func) as Level;
-        let undone = self.options.bootstrap_placement == BootstrapPlacement::Optimal
-            && self.verdicts.wanted <= UNDONE_BITS;
+        // How much noise there is changes nothing about how near polynomials are.
+        let wanted = self.verdicts.wanted - self.options.params.noise_factor.log2();
+        let undone = self.options.bootstrap_placement == BootstrapPlacement::Optimal && wanted <= UNDONE_BITS;
         let families = [(undone, Sine::Undone), (true, Sine::Straight)].into_iter();
         let families = families.filter(|(tried, _)| *tried).map(|(_, sine)| {
             let recipes = choose_bootstrap_params::recipes(log_n, least, sine, &self.options.params)?;

@@ -26,6 +26,7 @@ use fhec_ir::packed::Packed;
 use fhec_ir::params::Params;
 use fhec_ir::plan::Considered;
 
+pub(crate) use self::verdicts::SAME_TIME;
 use self::verdicts::{Fitting, NoneFits, Verdicts};
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::{CostTable, RingShape};
@@ -265,7 +266,7 @@ impl<'a> Search<'a> {
         // What is tolerated is known of the outputs, not of a softmax's operand.
         let tolerated = asked.tolerated_error.filter(|_| softmax.is_none());
         let factor = softmax.map_or_else(outputs, |names| names.operand_factor);
-        let error = tolerated.map_or(error, |tolerated| tolerated / exacter);
+        let error = tolerated.map_or(error, |tolerated| tolerated / exacter / asked.noise_factor);
         asked.precision_bits.unwrap_or((factor / error).log2().max(LEAST_WANTED_BITS))
     }
 
@@ -302,6 +303,7 @@ impl<'a> Search<'a> {
                     key_bytes: built.estimate.key_bytes,
                     peak_bytes: built.estimate.peak_bytes,
                     bootstraps: bootstraps(&built.result.func),
+                    agreement: self.agreement(&built),
                     ..row
                 };
                 Ok(self.verdicts.judge(candidate, built, row, ram))
@@ -313,6 +315,13 @@ impl<'a> Search<'a> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The share of other images that is expected to keep its class; `None` if that is not known.
+    fn agreement(&self, built: &Built) -> Option<f64> {
+        let ParamOptions { class_changes, noise_factor, .. } = self.options.params;
+        let deviation = deviation_of_logits(&built.result.func, &built.estimate)? * noise_factor;
+        Some(1.0 - class_changes?.with_noise(deviation))
     }
 
     /// The program for one set.
@@ -386,8 +395,16 @@ fn row(candidate: &Candidate) -> Considered {
     }
 }
 
+/// The predicted deviation of the noise in the first output, in the network's units; `None` where
+/// it is a softmax.
+pub(crate) fn deviation_of_logits(program: &Func<Ckks>, estimate: &Estimate) -> Option<f64> {
+    let logits = program.outputs().first().filter(|_| SoftmaxNames::of(program).is_none())?;
+    let factor = program.fact(OUTPUT_FACTOR).unwrap_or(1.0);
+    Some(estimate.noise[logits.index()].stddev * factor)
+}
+
 /// How many ciphertexts a program refreshes.
-fn bootstraps(program: &Func<Ckks>) -> usize {
+pub(crate) fn bootstraps(program: &Func<Ckks>) -> usize {
     let bootstraps = program.ops().iter().filter(|data| matches!(data.op, Op::Bootstrap { .. }));
     bootstraps.map(|data| program.ty(data.result).vectors).sum()
 }

@@ -270,7 +270,7 @@ fn a_bit_of_precision_counts_as_a_quarter_of_the_time() {
     let mut search = Search::of(&network, &options).unwrap();
     search.without_bootstraps().unwrap();
     let (built, candidate, _) = search.chosen().unwrap();
-    let chosen = |sets: &[(f64, f64)], precision_bits: Option<f64>| {
+    let chosen_of = |sets: &[(f64, f64)], asked: &ParamOptions| {
         let mut verdicts = Verdicts::default();
         verdicts.wanted = 10.0;
         for &(seconds, bits) in sets {
@@ -278,13 +278,20 @@ fn a_bit_of_precision_counts_as_a_quarter_of_the_time() {
             (built.estimate.seconds, built.estimate.error_bits_worst) = (seconds, bits);
             verdicts.judge(candidate.clone(), built, row(&candidate), None);
         }
-        let taken = verdicts.choose(&ParamOptions { precision_bits, ..ParamOptions::default() }, 5);
+        let taken = verdicts.choose(asked, 5);
         let Ok(taken) = taken else { panic!("there is a set") };
         let remark = verdicts.remark(&taken);
         let rows = verdicts.considered.iter().filter(|row| row.verdict == Considered::CHOSEN);
         assert_eq!(rows.count(), 1);
         (taken.built.estimate.seconds, remark)
     };
+    let chosen = |sets: &[(f64, f64)], precision_bits: Option<f64>| {
+        chosen_of(sets, &ParamOptions { precision_bits, ..ParamOptions::default() })
+    };
+    // An agreement that was asked for is kept.
+    let asked = ParamOptions { agreement_asked: true, ..ParamOptions::default() };
+    assert_eq!(chosen_of(&[(1.0, 9.5), (1.2, 10.5)], &asked), (1.2, None));
+    assert_eq!(chosen_of(&[(1.0, 9.5), (1.2, 9.7)], &asked).0, 1.0);
     // A bit is worth a quarter of the time: half a bit an eighth.
     assert_eq!(chosen(&[(1.0, 9.5), (1.1, 10.5)], None), (1.1, None));
     let (seconds, remark) = chosen(&[(1.0, 9.5), (1.2, 10.5)], None);
@@ -323,13 +330,17 @@ fn a_chain_that_holds_the_program_is_compared_with_bootstraps() {
 #[test]
 fn tolerated_errors_are_kept() {
     let network = lenet(14);
-    let bits = |tolerated_error: Option<f64>| {
-        let params = ParamOptions { tolerated_error, ..ParamOptions::default() };
+    let bits_with = |tolerated_error: Option<f64>, noise_factor: f64| {
+        let params = ParamOptions { tolerated_error, noise_factor, ..ParamOptions::default() };
         let options = SearchOptions { params, ..SearchOptions::default() };
         search(&network, &options, &mut |_, _| ()).unwrap().estimate.error_bits_worst
     };
+    let bits = |tolerated_error| bits_with(tolerated_error, 1.0);
     let found = bits(Some(1e-6));
     // Outputs are stored over 8.
     assert!(found >= (8.0 * EXACTER / 1e-6).log2(), "2^-{found}");
     assert!(found > bits(None) + 1.0, "2^-{found}");
+    // Noise that is larger than predicted has to be predicted to be smaller.
+    let factored = bits_with(Some(8e-6), 8.0);
+    assert!(factored >= (8.0 * EXACTER / 1e-6).log2(), "2^-{factored}");
 }

@@ -8,7 +8,7 @@ use crate::pipeline::ckks::Candidate;
 
 /// By how much predicted times may differ and say nothing: of sets as fast as that, the most
 /// precise is chosen.
-pub(super) const SAME_TIME: f64 = 0.01;
+pub(crate) const SAME_TIME: f64 = 0.01;
 
 /// Bits of precision that a set may lack where no precision was asked for.
 const LACKING: f64 = 1.5;
@@ -156,7 +156,8 @@ impl Verdicts {
         let best = std::mem::take(&mut self.best).into_iter();
         let best = best.min_by(|a, b| b.bits.total_cmp(&a.bits).then(a.seconds().total_cmp(&b.seconds())));
         if let Some(chosen) = best {
-            if let Some(nearly) = self.nearly.take().filter(|_| asked.precision_bits.is_none())
+            let bendable = asked.precision_bits.is_none() && !asked.agreement_asked;
+            if let Some(nearly) = self.nearly.take().filter(|_| bendable)
                 && self.worth(&nearly) < chosen.seconds()
             {
                 return Ok(self.taken(nearly));
