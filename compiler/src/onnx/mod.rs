@@ -11,6 +11,7 @@
 //! | `wire` | is this a serialized model at all? bounds on hostile input |
 //! | `tensor` | stored tensors, external data |
 //! | `graph` | which nodes are needed, in which order |
+//! | `ends` | where the network ends, if not at the model's outputs |
 //! | `node` | inputs and attributes of one node |
 //! | `ops` | the table of operators and their translations, one file per family |
 //! | `emit` | ops of the nn stage; constants are folded by the interpreter |
@@ -31,6 +32,7 @@ use onnx_protobuf::ModelProto;
 use protobuf::Message;
 
 mod emit;
+mod ends;
 mod error;
 mod graph;
 mod literal;
@@ -72,6 +74,9 @@ pub struct ImportOptions {
     /// Shapes of inputs, by name, for dimensions that the model leaves open or to fix another
     /// batch. The empty name stands for the only input.
     pub input_shapes: BTreeMap<String, Vec<usize>>,
+    /// Tensors that the network ends at, in place of the model's outputs; empty for these. Nodes
+    /// and inputs that only others need are left out.
+    pub end_at: Vec<String>,
     /// Refuse quantised networks, whose values are compiled without their rounding to steps.
     pub keep_rounding: bool,
 }
