@@ -347,3 +347,25 @@ fn codes_of_probabilities_are_probabilities_scaled() {
         assert!((finished - f64::from(*code)).abs() < 1e-4, "{code}: {finished}");
     }
 }
+
+/// Segmentations of tf2onnx end in positions as integers.
+#[test]
+fn what_is_an_integer_already_becomes_another_one() {
+    let segmentation = |classes: i64, to: DataType| {
+        let mut m = model(13, &[1, classes, 1, 2]);
+        attr(node(&mut m, "ArgMax", &["x"], &["c"]), "axis", Value::Int(1));
+        attr(node(&mut m, "Transpose", &["c"], &["t"]), "perm", Value::Ints(vec![0, 3, 1, 2]));
+        attr(node(&mut m, "Cast", &["t"], &["y"]), "to", Value::Int(to as i64));
+        m
+    };
+    let m = segmentation(3, DataType::INT32);
+    assert_eq!(run(&m, &[0.0, 5.0, 1.0, 6.0, 2.0, 4.0]), (vec![1, 2, 1, 1], vec![2.0, 1.0]));
+    assert!(import(&segmentation(256, DataType::UINT8)).is_ok());
+    let message = import(&segmentation(257, DataType::UINT8)).unwrap_err().to_string();
+    assert!(message.contains("a cast of the network's values to UINT8"), "{message}");
+    let mut bytes = model(13, &[1, 2]);
+    attr(node(&mut bytes, "Cast", &["x"], &["y"]), "to", Value::Int(DataType::INT32 as i64));
+    assert!(import(&bytes).is_err());
+    bytes.graph.mut_or_insert_default().input[0] = value_info("x", DataType::UINT8, &[1, 2]);
+    assert_eq!(run(&bytes, &[3.0, 255.0]).1, [3.0, 255.0]);
+}

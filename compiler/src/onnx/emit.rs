@@ -40,6 +40,8 @@ pub(super) struct Emitter {
     constants: BTreeMap<Const, Value>,
     /// What codes of a quantised model stand for.
     decoded: BTreeMap<Value, (Operand, Code)>,
+    /// Least and largest number of inputs that are integers.
+    pub limits: BTreeMap<Value, [i64; 2]>,
     /// What the import has to say.
     pub notes: BTreeSet<String>,
     /// Whether values that are not rounded are an error.
@@ -58,6 +60,7 @@ impl Emitter {
             func: Func::new(name),
             constants: BTreeMap::new(),
             decoded: BTreeMap::new(),
+            limits: BTreeMap::new(),
             notes: BTreeSet::new(),
             keep_rounding: false,
             batch: None,
@@ -124,6 +127,23 @@ impl Emitter {
         self.constants.insert(id, value);
         self.take_value(value)?;
         Ok(value)
+    }
+
+    /// Least and largest number of a value whose elements are integers, as far as that can be told:
+    /// an input of integers or positions of largest elements, in whatever order and shape.
+    pub fn integers(&self, mut value: Value) -> Option<[i64; 2]> {
+        let definitions = self.func.definitions();
+        loop {
+            let Some(index) = definitions[value.index()] else { return self.limits.get(&value).copied() };
+            value = match self.func.ops()[index].op {
+                Op::Reshape { x, .. } | Op::Transpose { x, .. } | Op::Slice { x, .. } => x,
+                Op::ArgMax { x, axis, .. } => {
+                    let last = self.func.ty(x).shape[axis].saturating_sub(1);
+                    return Some([0, i64::try_from(last).ok()?]);
+                }
+                _ => return None,
+            };
+        }
     }
 
     /// The number that the codes stand for, and how, if they are made from it.

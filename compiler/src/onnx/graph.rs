@@ -63,9 +63,13 @@ pub(super) fn import(
             EmitError::Misfit(reason) | EmitError::TooLarge(reason) => input_error(input, reason),
             EmitError::NotFinite { .. } => unreachable!("an input has no data"),
         })?;
+        let limits = limits_of(input);
+        if let (Operand::Variable(value), Some(limits)) = (&operand, limits) {
+            emitter.limits.insert(*value, limits);
+        }
         known.insert(&input.name, operand);
         inputs.push(input.name.clone());
-        input_limits.push(limits_of(input));
+        input_limits.push(limits);
     }
 
     if inputs.is_empty()
