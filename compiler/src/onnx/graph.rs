@@ -125,7 +125,15 @@ pub(super) fn import(
         output_names.push(name.to_string());
     }
     emitter.func.set_outputs(outputs);
-    let mut func = patterns::tidy(&emitter.func);
+    let tidied = patterns::tidy(&emitter.func, &emitter.decisions);
+    let mut func = tidied.map_err(|value| {
+        let node = emitter.func.value_name(value).and_then(|name| names.producer(name));
+        let decision = emitter.decisions.remove(&value).expect("it is one of these");
+        match node {
+            Some(index) => ends::advise(decision.error, graph, &names, &order, index),
+            None => decision.error,
+        }
+    })?;
     set_origins(&mut func, &nodes);
     if emitter.has_codes() {
         func.set_fact(QUANTISED, &Some(true));

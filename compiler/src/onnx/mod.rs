@@ -16,7 +16,8 @@
 //! | `ops` | the table of operators and their translations, one file per family |
 //! | `emit` | ops of the nn stage; constants are folded by the interpreter |
 //! | `literal` | constants and the shape arithmetic of exporters |
-//! | `patterns` | several nodes that are one activation |
+//! | `composed` | several nodes that are one activation |
+//! | `patterns` | what is tidied when all nodes are translated |
 //!
 //! Opsets [`OLDEST_OPSET`] to [`NEWEST_OPSET`]. A dynamic batch dimension becomes 1. Input is not
 //! trusted: every failure is an [`ImportError`], nothing is allocated from a declared size alone,
@@ -31,6 +32,7 @@ use fhec_roles::files;
 use onnx_protobuf::ModelProto;
 use protobuf::Message;
 
+mod composed;
 mod emit;
 mod ends;
 mod error;
