@@ -118,6 +118,10 @@ pub struct Import {
     /// one of several inputs
     #[arg(long, value_name = "SHAPE")]
     input_shape: Vec<InputShape>,
+    /// End the network at this tensor of the model in place of its outputs; may be given several
+    /// times. What comes after it is left to you
+    #[arg(long, value_name = "TENSOR")]
+    end_at: Vec<String>,
     /// Refuse a quantised model: its values are compiled as real numbers, saturated but not rounded
     /// to steps
     #[arg(long)]
@@ -127,7 +131,11 @@ pub struct Import {
 impl Import {
     /// The same for the importer.
     pub fn options(&self) -> Result<ImportOptions> {
-        let mut options = ImportOptions { keep_rounding: self.keep_rounding, ..ImportOptions::default() };
+        let mut options = ImportOptions {
+            end_at: self.end_at.clone(),
+            keep_rounding: self.keep_rounding,
+            ..ImportOptions::default()
+        };
         for InputShape { name, shape } in &self.input_shape {
             let other = options.input_shapes.insert(name.clone(), shape.clone());
             ensure!(other.is_none(), "--input-shape is given twice for the same input");

@@ -340,7 +340,8 @@ fn saved(interface: &Interface, images: &[ImageReport]) -> Vec<save::Output> {
             Some(other) => image.other_outputs[other].values.clone(),
         };
         let values = answered().flat_map(of_image).collect();
-        save::Output { name: port.name.clone(), shape: port.shape.clone(), values }
+        let classes = port.ending.classes_of_places();
+        save::Output { name: port.name.clone(), shape: port.shape.clone(), classes, values }
     };
     interface.outputs.iter().enumerate().map(output).collect()
 }

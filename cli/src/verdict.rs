@@ -120,7 +120,8 @@ pub fn outputs(interface: &Interface, report: &Report) -> Vec<save::Output> {
             Some(other) => image.other_outputs[other].values.clone(),
         };
         let (name, shape) = (port.name.clone(), port.shape.clone());
-        save::Output { name, shape, values: images.iter().flat_map(of_image).collect() }
+        let classes = port.ending.classes_of_places();
+        save::Output { name, shape, classes, values: images.iter().flat_map(of_image).collect() }
     };
     interface.outputs.iter().enumerate().map(output).collect()
 }

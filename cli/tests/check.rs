@@ -39,3 +39,14 @@ fn what_is_no_model_is_refused_as_by_a_compile() {
     assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
     assert!(error.starts_with("error: cannot import") && error.contains("resnet20.toml"), "{error}");
 }
+
+#[test]
+fn a_network_ends_where_it_is_told_to() {
+    let checked = |end: &str| fhec(&["check", &model("mnist_cnn_deg3.onnx"), "--json", "--end-at", end]);
+    let output = checked("/Flatten_output_0");
+    let check: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(check["outputs"][0]["name"], "/Flatten_output_0");
+    assert_eq!(check["outputs"][0]["shape"], serde_json::json!([1, 490]));
+    let error = String::from_utf8(checked("flat").stderr).expect("it is text");
+    assert!(error.contains("cannot end at `flat`") && error.contains("`logits`"), "{error}");
+}

@@ -9,7 +9,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use fhec_ir::program::{InputLayout, Preprocess};
+use fhec_ir::program::{Dimension, InputLayout, Preprocess};
 use fhec_roles::files::{self, Access, FileError};
 use image::{ExtendedColorType, ImageFormat};
 use ndarray::{ArrayD, IxDyn};
@@ -23,6 +23,8 @@ pub struct Output {
     pub name: String,
     /// Its shape, for one input.
     pub shape: Vec<usize>,
+    /// The dimension along which numbers are those of the classes of one pixel, if that is known.
+    pub classes: Option<Dimension>,
     /// As many numbers as the shape has, for each input.
     pub values: Vec<f64>,
 }
@@ -78,8 +80,8 @@ pub fn check_path(path: &Path) -> Result<(), SaveError> {
 }
 
 /// Writes `outputs`, the first of which counts, as the ending of `path` says. Pixels are made from
-/// numbers by undoing `preprocess`; where an output has more channels than a picture, each pixel is
-/// its channel of the largest number, as grey.
+/// numbers by undoing `preprocess`; where the channels are classes, and where there are more than a
+/// picture has, each pixel is its channel of the largest number, as grey.
 ///
 /// # Errors
 /// [`SaveError`]; nothing is written then.
@@ -139,8 +141,13 @@ struct Picture {
 fn picture(output: &Output, preprocess: &Preprocess) -> Result<Picture, SaveError> {
     let none = || SaveError::NoPicture { shape: output.shape.clone() };
     let &[1, second, third, last] = &output.shape[..] else { return Err(none()) };
-    // Outputs have their channels where inputs have them.
-    let layout = preprocess.input_layout();
+    let layout = match output.classes.and_then(|classes| classes.axis_in(&output.shape)) {
+        Some(1) => InputLayout::Nchw,
+        Some(3) => InputLayout::Nhwc,
+        Some(_) => return Err(none()),
+        // Outputs have their channels where inputs have them.
+        None => preprocess.input_layout(),
+    };
     let [channels, height, width] = layout.image([1, second, third, last]);
     if output.inputs() != 1 || channels == 0 {
         return Err(none());
@@ -149,9 +156,10 @@ fn picture(output: &Output, preprocess: &Preprocess) -> Result<Picture, SaveErro
         InputLayout::Nchw => output.values[c * height * width + pixel],
         InputLayout::Nhwc => output.values[pixel * channels + c],
     };
-    let colour = if channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+    let is_picture = output.classes.is_none() && matches!(channels, 1 | 3);
+    let colour = if is_picture && channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
     let pixels = (0..height * width).flat_map(|pixel| -> Vec<u8> {
-        if channels == 1 || channels == 3 {
+        if is_picture {
             return (0..channels).map(|c| preprocess.pixel(c, at(c, pixel))).collect();
         }
         let largest = |best: usize, c: usize| if at(c, pixel) > at(best, pixel) { c } else { best };
@@ -170,7 +178,7 @@ mod tests {
     use super::*;
 
     fn output(name: &str, shape: &[usize], values: Vec<f64>) -> Output {
-        Output { name: name.into(), shape: shape.into(), values }
+        Output { name: name.into(), shape: shape.into(), classes: None, values }
     }
 
     #[test]
@@ -214,6 +222,19 @@ mod tests {
         let classes = output("y", &[1, 4, 1, 2], vec![0.0, 1.0, 5.0, 1.0, 0.0, 2.0, 0.0, 9.0]);
         save(&path, &[classes], &Preprocess::default()).unwrap();
         assert_eq!(image::open(&path).unwrap().into_luma8().into_raw(), [1, 3]);
+        // Three classes of two pixels are no colours, wherever they are.
+        let numbers = vec![0.0, 1.0, 5.0, 1.0, 0.0, 2.0];
+        let (first, last) = (vec![1, 3, 1, 2], vec![1, 1, 2, 3]);
+        for (shape, axis, expected) in [(first, 1, [1, 2]), (last, 3, [2, 2])] {
+            let classes = Some(Dimension::of(&shape, axis));
+            let output = Output { classes, ..output("y", &shape, numbers.clone()) };
+            save(&path, &[output], &Preprocess::default()).unwrap();
+            let picture = image::open(&path).unwrap();
+            assert_eq!(
+                (picture.color(), picture.into_luma8().into_raw()),
+                (image::ColorType::L8, expected.to_vec())
+            );
+        }
         for (shape, values) in [(vec![1, 6], normalised), (vec![1, 1, 1, 2], vec![0.0; 4])] {
             let error = save(&path, &[output("y", &shape, values)], &Preprocess::default()).unwrap_err();
             assert!(matches!(error, SaveError::NoPicture { .. }), "{error}");

@@ -108,7 +108,11 @@ fn run(
     }
     let bytes = model.write_to_bytes().unwrap();
     let imported = onnx::import_bytes(&bytes, None, &ImportOptions::default()).map_err(|e| match e {
-        ImportError::Unsupported { what, .. } if what.contains("depends on the network's input") => {
+        ImportError::Unsupported { what, .. }
+            if ["depends on the network's input", "a decision about"]
+                .iter()
+                .any(|part| what.contains(part)) =>
+        {
             "not constant".to_string()
         }
         other => other.to_string(),

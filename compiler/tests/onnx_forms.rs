@@ -347,3 +347,98 @@ fn codes_of_probabilities_are_probabilities_scaled() {
         assert!((finished - f64::from(*code)).abs() < 1e-4, "{code}: {finished}");
     }
 }
+
+/// What PyTorch, JAX and Keras make of an activation that is written with a comparison.
+#[test]
+fn comparisons_that_are_part_of_an_activation_go_into_it() {
+    let x = [-2.0, -0.5, 0.0, 0.5, 3.0];
+    let start = || {
+        let mut m = model(13, &[1, 5]);
+        store(&mut m, floats("zero", &[], &[0.0]));
+        store(&mut m, floats("slope", &[], &[0.25]));
+        m
+    };
+    let leaky = [-0.5, -0.125, 0.0, 0.5, 3.0];
+    for (comparison, leak_first) in
+        [("Greater", false), ("GreaterOrEqual", false), ("Less", true), ("LessOrEqual", true)]
+    {
+        let mut m = start();
+        node(&mut m, comparison, &["x", "zero"], &["decided"]);
+        node(&mut m, "Mul", &["x", "slope"], &["leak"]);
+        let [first, second] = if leak_first { ["leak", "x"] } else { ["x", "leak"] };
+        node(&mut m, "Where", &["decided", first, second], &["y"]);
+        assert_eq!((ops(&m), run(&m, &x).1), (vec!["leaky_relu"], leaky.to_vec()), "{comparison}");
+    }
+    // A mask.
+    let mut m = start();
+    node(&mut m, "Less", &["zero", "x"], &["decided"]);
+    attr(node(&mut m, "Cast", &["decided"], &["mask"]), "to", Value::Int(DataType::FLOAT as i64));
+    node(&mut m, "Mul", &["mask", "x"], &["y"]);
+    assert_eq!((ops(&m), run(&m, &x).1), (vec!["relu"], vec![0.0, 0.0, 0.0, 0.5, 3.0]));
+    // An ELU, whose exponential overflows where it is not taken.
+    let mut m = start();
+    store(&mut m, floats("one", &[], &[1.0]));
+    node(&mut m, "Greater", &["x", "zero"], &["decided"]);
+    node(&mut m, "Exp", &["x"], &["e"]);
+    node(&mut m, "Sub", &["e", "one"], &["below"]);
+    node(&mut m, "Where", &["decided", "x", "below"], &["y"]);
+    assert_eq!(ops(&m), ["elu"]);
+    // A bound.
+    let mut m = start();
+    node(&mut m, "Less", &["x", "slope"], &["decided"]);
+    node(&mut m, "Where", &["decided", "slope", "x"], &["y"]);
+    assert_eq!((ops(&m), run(&m, &x).1), (vec!["clip"], vec![0.25, 0.25, 0.25, 0.5, 3.0]));
+    let mut m = model(13, &[1, 5]);
+    attr(node(&mut m, "ThresholdedRelu", &["x"], &["y"]), "alpha", Value::Float(0.0));
+    assert_eq!(ops(&m), ["relu"]);
+}
+
+#[test]
+fn comparisons_that_jump_are_refused() {
+    let refused = |m: &ModelProto, parts: [&str; 2]| {
+        let message = import(m).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| message.contains(part)) && message.contains("a jump"), "{message}");
+    };
+    let mut m = model(13, &[1, 5]);
+    store(&mut m, floats("one", &[], &[1.0]));
+    node(&mut m, "Greater", &["x", "one"], &["decided"]);
+    attr(node(&mut m, "Cast", &["decided"], &["mask"]), "to", Value::Int(DataType::FLOAT as i64));
+    node(&mut m, "Mul", &["mask", "x"], &["y"]);
+    refused(&m, ["`Greater_0` (Greater", "a decision about the network's values"]);
+    let mut m = model(13, &[1, 5]);
+    node(&mut m, "ThresholdedRelu", &["x"], &["y"]);
+    refused(&m, ["`ThresholdedRelu_0`", "a threshold other than 0"]);
+    // Nothing needs it.
+    let mut m = model(13, &[1, 5]);
+    node(&mut m, "Greater", &["x", "x"], &["decided"]);
+    node(&mut m, "Relu", &["x"], &["y"]);
+    assert_eq!(ops(&m), ["relu"]);
+    // Of constants it is a number.
+    let mut m = model(13, &[1, 2]);
+    store(&mut m, floats("c", &[2], &[0.5, 2.0]));
+    node(&mut m, "ThresholdedRelu", &["c"], &["d"]);
+    node(&mut m, "Add", &["x", "d"], &["y"]);
+    assert_eq!(run(&m, &[0.0, 0.0]).1, [0.0, 2.0]);
+}
+
+/// Segmentations of tf2onnx end in positions as integers.
+#[test]
+fn what_is_an_integer_already_becomes_another_one() {
+    let segmentation = |classes: i64, to: DataType| {
+        let mut m = model(13, &[1, classes, 1, 2]);
+        attr(node(&mut m, "ArgMax", &["x"], &["c"]), "axis", Value::Int(1));
+        attr(node(&mut m, "Transpose", &["c"], &["t"]), "perm", Value::Ints(vec![0, 3, 1, 2]));
+        attr(node(&mut m, "Cast", &["t"], &["y"]), "to", Value::Int(to as i64));
+        m
+    };
+    let m = segmentation(3, DataType::INT32);
+    assert_eq!(run(&m, &[0.0, 5.0, 1.0, 6.0, 2.0, 4.0]), (vec![1, 2, 1, 1], vec![2.0, 1.0]));
+    assert!(import(&segmentation(256, DataType::UINT8)).is_ok());
+    let message = import(&segmentation(257, DataType::UINT8)).unwrap_err().to_string();
+    assert!(message.contains("a cast of the network's values to UINT8"), "{message}");
+    let mut bytes = model(13, &[1, 2]);
+    attr(node(&mut bytes, "Cast", &["x"], &["y"]), "to", Value::Int(DataType::INT32 as i64));
+    assert!(import(&bytes).is_err());
+    bytes.graph.mut_or_insert_default().input[0] = value_info("x", DataType::UINT8, &[1, 2]);
+    assert_eq!(run(&bytes, &[3.0, 255.0]).1, [3.0, 255.0]);
+}

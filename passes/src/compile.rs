@@ -15,7 +15,7 @@ use fhec_ir::packed::Packed;
 use fhec_ir::params::Params;
 use fhec_ir::plan::{Agreement, OutputRow, Plan};
 
-use self::attempt::{Attempt, Attempts, noise};
+use self::attempt::{Attempt, Attempts};
 use crate::error::PassError;
 use crate::nn::activations::Activations;
 use crate::nn::approximate::ReluMethod;
@@ -116,7 +116,7 @@ pub fn compile(
     tracing::debug!(step = "plan", seconds = start.elapsed().as_secs_f64(), "plan made");
     plan.agreement = activations.as_ref().map(|fitted| Agreement { expected, ..fitted.agreement() });
     plan.fits = fits;
-    plan.outputs = judgement.rows(&noise(&scheduled));
+    plan.outputs = judgement.rows();
     let poor: Vec<String> = plan.outputs.iter().filter(|row| row.is_poor()).map(poor).collect();
     plan.notes.extend(note.into_iter().chain(poor));
     if let Some(bits) = lowered_from {

@@ -44,6 +44,33 @@ const DENOISER: &str = r#"func nn denoiser {
     return %9
 }"#;
 
+/// A square, as a small difference of large numbers, three times. Errors of these numbers are the
+/// same, which a prediction does not see.
+const CANCELLING: &str = r#"func nn cancelling {
+    const @0 : f32[] = [300.0] const @1 : f32[] = [600.0] const @2 : f32[] = [90000.0]
+    input %0 : f32[1, 16] "picture"
+    %1 = constant() {value=@0}
+    %2 = add(%0, %1) "shifted"
+    %3 = mul(%2, %2) "large"
+    %4 = constant() {value=@1}
+    %5 = mul(%0, %4) "slope"
+    %6 = sub(%3, %5) "difference"
+    %7 = constant() {value=@2}
+    %8 = sub(%6, %7) "square"
+    %9 = add(%8, %1)
+    %10 = mul(%9, %9)
+    %11 = mul(%8, %4)
+    %12 = sub(%10, %11)
+    %13 = sub(%12, %7) "fourth"
+    %14 = add(%13, %1)
+    %15 = mul(%14, %14)
+    %16 = mul(%13, %4)
+    %17 = sub(%15, %16)
+    %18 = sub(%17, %7) "eighth"
+    %19 = reshape(%18) {shape=[1, 1, 4, 4]} "map"
+    return %19
+}"#;
+
 fn compiled(network: &str, options: &CompileOptions) -> Result<Compiled, PassError> {
     let network: Func<Nn> = parse_func(network, &ConstSource::default()).expect("it is a network");
     let number =
@@ -81,4 +108,15 @@ fn a_program_that_is_wrong_by_more_than_it_says_is_refused() {
     let allowed = compiled(MAP, &CompileOptions { allow_inaccurate: true, ..coarse }).unwrap();
     assert!(allowed.plan.outputs[0].is_lost());
     assert!(allowed.plan.notes.iter().any(|note| note.contains("far from that of the plain network")));
+}
+
+/// Predictions bound what many steep polynomials make of noise: what noise takes from an output is
+/// seen by who runs the program.
+#[test]
+fn a_predicted_noise_refuses_nothing() {
+    let noisy = CompileOptions { log_scale: Some(26), ..CompileOptions::default() };
+    let compiled = compiled(CANCELLING, &noisy).unwrap();
+    let deviation = compiled.plan.predicted_log2_error;
+    assert!(deviation > 0.0, "{deviation}");
+    assert!(compiled.plan.outputs[0].signal_to_error_db > Some(20.0), "{:?}", compiled.plan.outputs);
 }

@@ -47,6 +47,7 @@ def compile(
     crop: int | None = None,
     keep_rounding: bool = False,
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    end_at: str | Sequence[str] = (),
     example_input: Any = None,
     calibration_images: int = 512,
     ranges: str | os.PathLike[str] | None = None,
@@ -97,6 +98,7 @@ def compile(
             that is then cut from their middle.
         keep_rounding: Refuse a quantised model instead of leaving its rounding out.
         input_shape: Shape of the input, for models that leave dimensions open; by name for several.
+        end_at: Tensors of the model that the network ends at, in place of the model's outputs.
         example_input: A batch that a torch module takes, for its export. Without, the first
             calibration image is taken.
         calibration_images: Most images that are taken from an iterable.
@@ -142,7 +144,7 @@ def compile(
         images,
         None if ranges is None else os.fspath(ranges),
         None if costs is None else os.fspath(costs),
-        (_shapes(input_shape), keep_rounding),
+        (_shapes(input_shape), [end_at] if isinstance(end_at, str) else list(end_at), keep_rounding),
         (max_latency, max_bootstraps, min_agreement),
     )
     return Program(program)

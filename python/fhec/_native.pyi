@@ -42,7 +42,7 @@ def compile(
     calibration: _Images | None,
     ranges: _Path | None,
     costs: str | None,
-    import_: tuple[Mapping[str, Sequence[int]], bool],
+    import_: tuple[Mapping[str, Sequence[int]], Sequence[str], bool],
     limits: tuple[float | None, int | None, float | None],
 ) -> Program: ...
 def command_line(arguments: Sequence[str]) -> int: ...

@@ -43,7 +43,7 @@ pub fn compile(
     calibration: Option<Images<'_>>,
     ranges: Option<PathBuf>,
     costs: Option<String>,
-    import_: (BTreeMap<String, Vec<usize>>, bool),
+    import_: (BTreeMap<String, Vec<usize>>, Vec<String>, bool),
     limits: (Option<f64>, Option<usize>, Option<f64>),
 ) -> PyResult<Program> {
     let options: CompileOptions = serde_json::from_str(options).map_err(|error| Kind::Option.of(&error))?;
@@ -65,8 +65,8 @@ pub fn compile(
     let options = CompileOptions { costs, ..options };
     let (max_seconds, max_bootstraps, min_agreement) = limits;
     let gates = Gates { max_seconds, max_bootstraps, min_agreement };
-    let (input_shapes, keep_rounding) = import_;
-    let import = ImportOptions { input_shapes, keep_rounding };
+    let (input_shapes, end_at, keep_rounding) = import_;
+    let import = ImportOptions { input_shapes, end_at, keep_rounding };
     let unknown = (!known).then(|| fhec::NO_NORMALISATION.to_string());
     let notes = unknown.into_iter().chain(note).collect();
     let request = Request { options, calibration, import, notes };

@@ -46,6 +46,7 @@ OPTIONS = [
         {"input_layout": "nchw", "input_shape": [1, 1, 28, 28]},
         ["--input-layout", "nchw", "--input-shape", "1,1,28,28"],
     ),
+    ({"end_at": "/Flatten_output_0"}, ["--end-at", "/Flatten_output_0"]),
 ]
 
 

@@ -9,6 +9,7 @@ use fhec_ir::interp;
 use fhec_ir::nn::{Nn, Op, TensorType};
 use fhec_ir::tensor::{Tensor, element_count};
 
+use super::error::ImportError;
 use super::literal::{Literal, Operand};
 use super::ops::Code;
 
@@ -35,11 +36,24 @@ pub(super) enum EmitError {
     NotFinite { tensor: String, position: usize, value: f32 },
 }
 
+/// A comparison of the network's values.
+pub(super) struct Decision {
+    /// Whether it holds of two numbers.
+    pub holds: fn(f64, f64) -> bool,
+    /// What to say where it is no part of an activation.
+    pub error: ImportError,
+}
+
 pub(super) struct Emitter {
     pub func: Func<Nn>,
     constants: BTreeMap<Const, Value>,
     /// What codes of a quantised model stand for.
     decoded: BTreeMap<Value, (Operand, Code)>,
+    /// Values that are 1 where a comparison of the network's values holds, and 0 elsewhere; their
+    /// ops are differences, which stand for them until they are a part of an activation.
+    pub decisions: BTreeMap<Value, Decision>,
+    /// Least and largest number of inputs that are integers.
+    pub limits: BTreeMap<Value, [i64; 2]>,
     /// What the import has to say.
     pub notes: BTreeSet<String>,
     /// Whether values that are not rounded are an error.
@@ -58,6 +72,8 @@ impl Emitter {
             func: Func::new(name),
             constants: BTreeMap::new(),
             decoded: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+            limits: BTreeMap::new(),
             notes: BTreeSet::new(),
             keep_rounding: false,
             batch: None,
@@ -124,6 +140,26 @@ impl Emitter {
         self.constants.insert(id, value);
         self.take_value(value)?;
         Ok(value)
+    }
+
+    /// Least and largest number of a value whose elements are integers, as far as that can be told:
+    /// an input of integers or positions of largest elements, in whatever order and shape.
+    pub fn integers(&self, mut value: Value) -> Option<[i64; 2]> {
+        let definitions = self.func.definitions();
+        loop {
+            if self.decisions.contains_key(&value) {
+                return Some([0, 1]);
+            }
+            let Some(index) = definitions[value.index()] else { return self.limits.get(&value).copied() };
+            value = match self.func.ops()[index].op {
+                Op::Reshape { x, .. } | Op::Transpose { x, .. } | Op::Slice { x, .. } => x,
+                Op::ArgMax { x, axis, .. } => {
+                    let last = self.func.ty(x).shape[axis].saturating_sub(1);
+                    return Some([0, i64::try_from(last).ok()?]);
+                }
+                _ => return None,
+            };
+        }
     }
 
     /// The number that the codes stand for, and how, if they are made from it.

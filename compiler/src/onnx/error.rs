@@ -89,6 +89,14 @@ pub enum ImportError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A tensor that the network is to end at, and cannot.
+    #[error("the network cannot end at `{name}`: {reason}")]
+    End {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A stored tensor that cannot be read.
     #[error("tensor `{name}`: {reason}")]
     Tensor {
@@ -148,4 +156,17 @@ pub enum ImportError {
         /// What grows too large.
         reason: String,
     },
+}
+
+impl ImportError {
+    /// With one more thing that can be done about it, where it is about a node that is beyond what
+    /// is supported.
+    pub(super) fn with_remedy(mut self, remedy: &str) -> Self {
+        if let ImportError::UnsupportedOp { hint: other, .. }
+        | ImportError::Unsupported { instead: other, .. } = &mut self
+        {
+            *other = format!("{other}; {remedy}");
+        }
+        self
+    }
 }

@@ -20,7 +20,7 @@ use super::error::{ImportError, NodeId};
 use super::literal::{Elements, Operand};
 use super::node::{Node, constant};
 use super::tensor::{TensorReader, data_type, integer_limits};
-use super::{ImportOptions, Imported, ops, patterns};
+use super::{ImportOptions, Imported, ends, ops, patterns};
 
 /// Oldest supported version of the operator set.
 pub const OLDEST_OPSET: i64 = 6;
@@ -38,7 +38,8 @@ pub(super) fn import(
     let graph = model.graph.get_or_default();
     let opset = opset(model)?;
     let names = Names::of(graph)?;
-    let order = order(graph, &names, opset)?;
+    let ends = ends::ends(graph, &names, options)?;
+    let order = order(graph, &names, &ends, opset)?;
 
     let mut emitter = Emitter::new(&func_name(&graph.name), size);
     emitter.keep_rounding = options.keep_rounding;
@@ -46,7 +47,10 @@ pub(super) fn import(
     let (mut inputs, mut input_limits) = (Vec::new(), Vec::new());
     let mut nodes: BTreeMap<String, NodeId> = BTreeMap::new();
     let given = given_shapes(&names, options)?;
-    for input in names.inputs.iter() {
+    // Where a network ends earlier, it takes what is needed up to there.
+    let needed = (!options.end_at.is_empty()).then(|| ends::needed(graph, &order, &ends));
+    let is_needed = |name: &str| needed.as_ref().is_none_or(|needed| needed.contains(name));
+    for input in names.inputs.iter().filter(|input| is_needed(&input.name)) {
         let shape = input_shape(input, given.get(input.name.as_str()).copied())?;
         let declared = input_shape(input, None).ok();
         if let (Some(&[declared, ..]), &[given, ..]) = (declared.as_deref(), &shape[..])
@@ -59,9 +63,20 @@ pub(super) fn import(
             EmitError::Misfit(reason) | EmitError::TooLarge(reason) => input_error(input, reason),
             EmitError::NotFinite { .. } => unreachable!("an input has no data"),
         })?;
+        let limits = limits_of(input);
+        if let (Operand::Variable(value), Some(limits)) = (&operand, limits) {
+            emitter.limits.insert(*value, limits);
+        }
         known.insert(&input.name, operand);
         inputs.push(input.name.clone());
-        input_limits.push(limits_of(input));
+        input_limits.push(limits);
+    }
+
+    if inputs.is_empty()
+        && let Some(name) = options.end_at.first()
+    {
+        let reason = "it depends on no input of the model".into();
+        return Err(ImportError::End { name: name.clone(), reason });
     }
 
     for &index in &order {
@@ -76,12 +91,13 @@ pub(super) fn import(
         }
         let outputs = proto.output.iter().filter(|name| !name.is_empty());
         nodes.extend(outputs.map(|name| (name.clone(), id.clone())));
-        let handler = ops::find(proto, &id)?;
+        let earlier = |error| ends::advise(error, graph, &names, &order, index);
+        let handler = ops::find(proto, &id).map_err(earlier)?;
         let types = proto.input.iter().map(|name| names.stored_type(graph, name)).collect();
         let before = emitter.func.value_count();
         let mut node = Node::new(id.clone(), proto, operands, types, &mut emitter, reader)?;
-        let results = handler(&mut node)?;
-        node.check_attributes()?;
+        let results = handler(&mut node).map_err(earlier)?;
+        node.check_attributes().map_err(earlier)?;
         for (name, result) in proto.output.iter().zip(results) {
             if !name.is_empty() {
                 known.insert(name, named(result, name, &mut emitter));
@@ -100,16 +116,24 @@ pub(super) fn import(
 
     let mut outputs = Vec::new();
     let mut output_names = Vec::new();
-    for output in &graph.output {
+    for &name in &ends {
         let user = || "the model's output list".to_string();
-        let operand = names.operand(&output.name, &mut known, reader, &mut emitter, user)?;
-        let operand = named(as_floats(operand, &output.name)?, &output.name, &mut emitter);
-        let value = emitter.materialize(&operand).map_err(|error| output_error(error, &output.name))?;
+        let operand = names.operand(name, &mut known, reader, &mut emitter, user)?;
+        let operand = named(as_floats(operand, name)?, name, &mut emitter);
+        let value = emitter.materialize(&operand).map_err(|error| output_error(error, name))?;
         outputs.push(value);
-        output_names.push(output.name.clone());
+        output_names.push(name.to_string());
     }
     emitter.func.set_outputs(outputs);
-    let mut func = patterns::tidy(&emitter.func);
+    let tidied = patterns::tidy(&emitter.func, &emitter.decisions);
+    let mut func = tidied.map_err(|value| {
+        let node = emitter.func.value_name(value).and_then(|name| names.producer(name));
+        let decision = emitter.decisions.remove(&value).expect("it is one of these");
+        match node {
+            Some(index) => ends::advise(decision.error, graph, &names, &order, index),
+            None => decision.error,
+        }
+    })?;
     set_origins(&mut func, &nodes);
     if emitter.has_codes() {
         func.set_fact(QUANTISED, &Some(true));
@@ -155,7 +179,7 @@ fn node_id(proto: &NodeProto, opset: i64) -> NodeId {
 }
 
 /// Who defines which name.
-struct Names<'a> {
+pub(super) struct Names<'a> {
     /// Inputs that are not initializers with a default, in order.
     inputs: Vec<&'a ValueInfoProto>,
     initializers: BTreeMap<&'a str, &'a TensorProto>,
@@ -190,6 +214,11 @@ impl<'a> Names<'a> {
             }
         }
         Ok(Names { inputs, initializers, producers })
+    }
+
+    /// The node that computes `name`, if one does.
+    pub fn producer(&self, name: &str) -> Option<usize> {
+        self.producers.get(name).copied()
     }
 
     /// The type of the stored tensor `name`, an initializer or a constant.
@@ -234,25 +263,27 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The nodes that the outputs need, each after those it needs: in the order of the file where that
-/// is such an order, which ONNX asks for.
-fn order(graph: &GraphProto, names: &Names<'_>, opset: i64) -> Result<Vec<usize>, ImportError> {
-    if graph.output.is_empty() {
-        return Err(ImportError::Graph { reason: "there is no output".into() });
-    }
-    let producer = |name: &String| names.producers.get(name.as_str()).map(|&index| NodeIndex::new(index));
+/// The nodes that the ends need, each after those it needs: in the order of the file where that is
+/// such an order, which ONNX asks for.
+fn order(
+    graph: &GraphProto,
+    names: &Names<'_>,
+    ends: &[&str],
+    opset: i64,
+) -> Result<Vec<usize>, ImportError> {
+    let producer = |name: &str| names.producer(name).map(NodeIndex::new);
     let mut uses: DiGraph<(), ()> = DiGraph::with_capacity(graph.node.len(), graph.node.len());
     graph.node.iter().for_each(|_| {
         uses.add_node(());
     });
     for (user, node) in graph.node.iter().enumerate() {
-        node.input.iter().filter_map(producer).for_each(|made| {
+        node.input.iter().filter_map(|name| producer(name)).for_each(|made| {
             uses.add_edge(made, NodeIndex::new(user), ());
         });
     }
     let backwards = Reversed(&uses);
     let mut search = Dfs::empty(backwards);
-    search.stack.extend(graph.output.iter().filter_map(|output| producer(&output.name)));
+    search.stack.extend(ends.iter().filter_map(|name| producer(name)));
     while search.next(backwards).is_some() {}
     let needed = NodeFiltered(&uses, search.discovered);
     if needed.edge_references().all(|edge| edge.source() < edge.target()) {
@@ -411,11 +442,8 @@ mod tests {
             node.output = vec![output.to_string()];
             graph.node.push(node);
         }
-        let mut output = ValueInfoProto::new();
-        output.name = "y".into();
-        graph.output.push(output);
         let names = Names::of(&graph).unwrap();
-        order(&graph, &names, NEWEST_OPSET).map_err(|error| match error {
+        order(&graph, &names, &["y"], NEWEST_OPSET).map_err(|error| match error {
             ImportError::Cycle { node } => node.name,
             other => panic!("{other}"),
         })

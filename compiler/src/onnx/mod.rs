@@ -11,11 +11,13 @@
 //! | `wire` | is this a serialized model at all? bounds on hostile input |
 //! | `tensor` | stored tensors, external data |
 //! | `graph` | which nodes are needed, in which order |
+//! | `ends` | where the network ends, if not at the model's outputs |
 //! | `node` | inputs and attributes of one node |
 //! | `ops` | the table of operators and their translations, one file per family |
 //! | `emit` | ops of the nn stage; constants are folded by the interpreter |
 //! | `literal` | constants and the shape arithmetic of exporters |
-//! | `patterns` | several nodes that are one activation |
+//! | `composed` | several nodes that are one activation |
+//! | `patterns` | what is tidied when all nodes are translated |
 //!
 //! Opsets [`OLDEST_OPSET`] to [`NEWEST_OPSET`]. A dynamic batch dimension becomes 1. Input is not
 //! trusted: every failure is an [`ImportError`], nothing is allocated from a declared size alone,
@@ -30,7 +32,9 @@ use fhec_roles::files;
 use onnx_protobuf::ModelProto;
 use protobuf::Message;
 
+mod composed;
 mod emit;
+mod ends;
 mod error;
 mod graph;
 mod literal;
@@ -72,6 +76,9 @@ pub struct ImportOptions {
     /// Shapes of inputs, by name, for dimensions that the model leaves open or to fix another
     /// batch. The empty name stands for the only input.
     pub input_shapes: BTreeMap<String, Vec<usize>>,
+    /// Tensors that the network ends at, in place of the model's outputs; empty for these. Nodes
+    /// and inputs that only others need are left out.
+    pub end_at: Vec<String>,
     /// Refuse quantised networks, whose values are compiled without their rounding to steps.
     pub keep_rounding: bool,
 }

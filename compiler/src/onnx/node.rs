@@ -11,7 +11,7 @@ use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::{AttributeProto, NodeProto};
 
-use super::emit::{EmitError, Emitter, weight};
+use super::emit::{Decision, EmitError, Emitter, weight};
 use super::error::{ImportError, NodeId};
 use super::literal::{Literal, Operand};
 use super::tensor::TensorReader;
@@ -323,6 +323,31 @@ impl<'a> Node<'a> {
     /// `function` of every element.
     pub fn activation(&mut self, x: &Operand, function: Activation) -> Result<Operand, ImportError> {
         self.emit(&[x], |_, v| Op::Activation { x: v[0], function })
+    }
+
+    /// 1 where `holds` of the elements of `x` and `y`, 0 elsewhere: a jump, for which there is a
+    /// polynomial only as a part of an activation without one. Otherwise the error is that `what`
+    /// is not supported.
+    pub fn decision(
+        &mut self,
+        [x, y]: [&Operand; 2],
+        holds: fn(f64, f64) -> bool,
+        what: &str,
+    ) -> Result<Operand, ImportError> {
+        let error = self.unsupported(
+            what,
+            "it is a jump, which no polynomial is near to; use Relu, Clip or Sigmoid, or fold constants before \
+             (onnx-simplifier) if it only computes shapes",
+        );
+        let floats = |operand: &Operand| match operand {
+            Operand::Constant(literal) => constant(literal.to_floats()),
+            Operand::Variable(_) => operand.clone(),
+        };
+        let decided = self.sub(&floats(x), &floats(y))?;
+        if let Operand::Variable(value) = decided {
+            self.emitter.decisions.insert(value, Decision { holds, error });
+        }
+        Ok(decided)
     }
 
     /// A matrix `[M, K]` along each of some dimensions.

@@ -1,17 +1,23 @@
-//! After all nodes are translated: several ops that are one activation, and ops that nothing needs.
+//! After all nodes are translated: several ops that are one activation ([`super::composed`]), and
+//! ops that nothing needs.
 
 use fhec_ir::attr::Attr;
 use fhec_ir::entity::{Const, Value};
-use fhec_ir::func::{Func, OpData, StageOp};
-use fhec_ir::nn::{Activation, Nn, Op};
+use fhec_ir::func::{Func, StageOp};
+use fhec_ir::nn::{Nn, Op};
 
 use std::collections::BTreeMap;
 
-/// `x * sigmoid(x)` becomes `silu(x)`; then everything the outputs do not need is dropped,
-/// constants too.
-pub(super) fn tidy(func: &Func<Nn>) -> Func<Nn> {
-    let definitions = func.definitions();
-    let ops: Vec<Op> = func.ops().iter().map(|data| silu(func, &definitions, data)).collect();
+use super::composed;
+use super::emit::Decision;
+
+/// Ops that together are one activation become it, `x * sigmoid(x)` for example `silu(x)`; then
+/// everything the outputs do not need is dropped, constants too.
+///
+/// # Errors
+/// A decision that is needed still: it is no part of an activation.
+pub(super) fn tidy(func: &Func<Nn>, decisions: &BTreeMap<Value, Decision>) -> Result<Func<Nn>, Value> {
+    let ops = composed::recognise(func, decisions);
 
     let mut needed = vec![false; func.value_count()];
     func.outputs().iter().for_each(|output| needed[output.index()] = true);
@@ -19,6 +25,10 @@ pub(super) fn tidy(func: &Func<Nn>) -> Func<Nn> {
         if needed[data.result.index()] {
             op.operands().iter().for_each(|operand| needed[operand.index()] = true);
         }
+    }
+
+    if let Some(&decision) = decisions.keys().find(|value| needed[value.index()]) {
+        return Err(decision);
     }
 
     let mut new = Func::new(func.name.clone());
@@ -36,20 +46,7 @@ pub(super) fn tidy(func: &Func<Nn>) -> Func<Nn> {
         map.insert(data.result, result);
     }
     new.set_outputs(func.outputs().iter().map(|output| map[output]).collect());
-    new
-}
-
-fn silu(func: &Func<Nn>, definitions: &[Option<usize>], data: &OpData<Nn>) -> Op {
-    let Op::Mul { x, y } = data.op else { return data.op.clone() };
-    let is_sigmoid_of = |gate: Value, of: Value| {
-        let definition = definitions[gate.index()].map(|index| &func.ops()[index].op);
-        definition == Some(&Op::Activation { x: of, function: Activation::SIGMOID })
-    };
-    match (is_sigmoid_of(y, x), is_sigmoid_of(x, y)) {
-        (true, _) => Op::Activation { x, function: Activation::SILU },
-        (_, true) => Op::Activation { x: y, function: Activation::SILU },
-        _ => data.op.clone(),
-    }
+    Ok(new)
 }
 
 fn with_consts(attr: Attr, f: &mut impl FnMut(Const) -> Const) -> Attr {
@@ -63,7 +60,7 @@ fn with_consts(attr: Attr, f: &mut impl FnMut(Const) -> Const) -> Attr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fhec_ir::nn::TensorType;
+    use fhec_ir::nn::{Activation, TensorType};
     use fhec_ir::tensor::Tensor;
     use fhec_ir::text::print_func;
 
@@ -92,6 +89,6 @@ mod tests {
   return %5
 }
 ";
-        assert_eq!(print_func(&tidy(&func)), expected);
+        assert_eq!(print_func(&tidy(&func, &BTreeMap::new()).unwrap()), expected);
     }
 }

@@ -15,6 +15,9 @@ pub enum Ending {
     Softmax(Lists, Affine),
     /// `x - log sum exp(x)`, likewise.
     LogSoftmax(Lists, Affine),
+    /// The place of the largest number of each of these lists is what the network names. The
+    /// numbers themselves stay as they are: they say how sure it is, too.
+    ArgMax(Lists),
 }
 
 /// Which elements of an output are a list of classes.
@@ -96,27 +99,41 @@ impl Ending {
             Ending::Nothing => "nothing",
             Ending::Softmax(..) => "softmax",
             Ending::LogSoftmax(..) => "log_softmax",
+            Ending::ArgMax(_) => "arg_max",
         }
     }
 
     /// The one of this name, over these lists, with this done to each number then.
     pub fn named(name: &str, lists: Lists, then: Affine) -> Option<Self> {
-        let all = [Ending::Nothing, Ending::Softmax(lists, then), Ending::LogSoftmax(lists, then)];
+        let all = [
+            Ending::Nothing,
+            Ending::Softmax(lists, then),
+            Ending::LogSoftmax(lists, then),
+            Ending::ArgMax(lists),
+        ];
         all.into_iter().find(|ending| ending.name() == name)
+    }
+
+    /// The dimension along which its numbers are classes of one place each, if there is one.
+    pub fn classes_of_places(self) -> Option<Dimension> {
+        match self.lists() {
+            Lists::One => None,
+            Lists::Along(dimension) => Some(dimension),
+        }
     }
 
     /// What it runs over.
     pub fn lists(self) -> Lists {
         match self {
             Ending::Nothing => Lists::One,
-            Ending::Softmax(lists, _) | Ending::LogSoftmax(lists, _) => lists,
+            Ending::Softmax(lists, _) | Ending::LogSoftmax(lists, _) | Ending::ArgMax(lists) => lists,
         }
     }
 
     /// What becomes of each number at the very end.
     pub fn then(self) -> Affine {
         match self {
-            Ending::Nothing => Affine::IDENTITY,
+            Ending::Nothing | Ending::ArgMax(_) => Affine::IDENTITY,
             Ending::Softmax(_, then) | Ending::LogSoftmax(_, then) => then,
         }
     }
@@ -145,7 +162,7 @@ impl Ending {
     /// element add up to `2 p (1 - p)`, those of its logarithm to `2 (1 - p)`.
     pub fn gain(self) -> f64 {
         let gain = match self {
-            Ending::Nothing => 1.0,
+            Ending::Nothing | Ending::ArgMax(_) => 1.0,
             Ending::Softmax(..) => 0.5,
             Ending::LogSoftmax(..) => 2.0,
         };
@@ -155,7 +172,7 @@ impl Ending {
     /// Does it to the elements of one image, row-major.
     pub fn finish(self, elements: &[f64]) -> Vec<f64> {
         let (lists, of_list, then): (_, fn(&[f64]) -> Vec<f64>, _) = match self {
-            Ending::Nothing => return elements.to_vec(),
+            Ending::Nothing | Ending::ArgMax(_) => return elements.to_vec(),
             Ending::Softmax(lists, then) => (lists, softmax, then),
             Ending::LogSoftmax(lists, then) => (lists, log_softmax, then),
         };
@@ -222,10 +239,11 @@ impl AsAttr for Ending {
 mod tests {
     use super::*;
 
-    const ALL: [Ending; 3] = [
+    const ALL: [Ending; 4] = [
         Ending::Nothing,
         Ending::Softmax(Lists::One, Affine::IDENTITY),
         Ending::LogSoftmax(Lists::One, Affine::IDENTITY),
+        Ending::ArgMax(Lists::One),
     ];
 
     #[test]
@@ -236,8 +254,8 @@ mod tests {
         let close = |found: Vec<f64>, expected: [f64; 3]| {
             found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15)
         };
-        let [nothing, softmax, log_softmax] = ALL;
-        assert_eq!(nothing.finish(&x), x);
+        let [nothing, softmax, log_softmax, arg_max] = ALL;
+        assert_eq!((nothing.finish(&x), arg_max.finish(&x)), (x.to_vec(), x.to_vec()));
         assert!(close(softmax.finish(&x), e.map(|e| e / sum)));
         assert!(close(log_softmax.finish(&x), e.map(|e| (e / sum).ln())));
         // Large numbers are no infinities.
@@ -269,6 +287,10 @@ mod tests {
             let attr = end(lists).to_attr();
             assert_eq!(Ending::from_attr(attr.as_ref()), Ok(end(lists)));
         }
+        let named = Ending::ArgMax(lists);
+        assert_eq!((named.finish(&first), named.gain()), (first.clone(), 1.0));
+        assert_eq!(Ending::from_attr(named.to_attr().as_ref()), Ok(named));
+        assert_eq!(named.classes_of_places(), Some(Dimension { length: 2, stride: 6 }));
         assert_eq!(Lists::along(&[1, 1, 12, 1], 2), Lists::One);
         let dimension = Dimension::of(&[1, 2, 2, 3], 1);
         assert_eq!((dimension.axis_in(&[2, 6]), dimension.axis_in(&[4, 3])), (Some(0), None));

@@ -140,7 +140,7 @@ impl Port {
     pub fn numbers(&self) -> &'static str {
         match self.ending {
             Ending::Nothing if !self.is_class_list() => "values",
-            Ending::Nothing => "logits",
+            Ending::Nothing | Ending::ArgMax(_) => "logits",
             ending if ending.then() != Affine::IDENTITY => "values",
             Ending::Softmax(..) => "probabilities",
             Ending::LogSoftmax(..) => "log-probabilities",

@@ -225,7 +225,7 @@ fn ports_that_describe_no_bundle_are_errors() {
         (|port| port.spare = f64::INFINITY, "where no element is"),
         // Nothing is above a threshold that is no number.
         (|port| port.log2_error = f64::NAN, "an error of 2^NaN"),
-        (|port| port.ending = 3, "ending of an output"),
+        (|port| port.ending = 4, "ending of an output"),
         (|port| port.ending_then = vec![1.0], "ending of an output"),
         // The largest class would be the smallest, or none.
         (|port| (port.ending, port.ending_then) = (1, vec![-1.0, 0.0]), "softmax is scaled by -1"),

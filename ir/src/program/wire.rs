@@ -225,7 +225,7 @@ impl From<&Port> for PortMessage {
 }
 
 /// Names of endings by their number in a file.
-const ENDINGS: [&str; 3] = ["nothing", "softmax", "log_softmax"];
+const ENDINGS: [&str; 4] = ["nothing", "softmax", "log_softmax", "arg_max"];
 
 fn ending(message: &PortMessage) -> Option<Ending> {
     let lists = match message.ending_along[..] {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use fhec_ir::plan::FitRow;
 use rayon::prelude::*;
 
-use super::attempt::{Attempt, Attempts, noise};
+use super::attempt::{Attempt, Attempts};
 use crate::error::PassError;
 use crate::nn::activations::Activations;
 use crate::nn::agreement::ClassChanges;
@@ -54,7 +54,6 @@ pub(super) fn best_of(
             break;
         }
         let scheduled = attempts.searched(&attempt.result.func, Some(&fitted), factor, after)?;
-        attempts.check(&attempt.judgement, &noise(&scheduled))?;
         let found = noise_factor(attempts, &scheduled).unwrap_or(factor);
         let Some(other) = row(&scheduled, &fitted, found) else { break };
         let better = other.agreement > own.agreement;
@@ -75,9 +74,8 @@ pub(super) fn best_of(
     if let Some(index) = tried[best].1 {
         let other = attempt.result.others.swap_remove(index);
         let judgement = attempts.judged(&attempt.result.reference, &other.func)?;
-        attempts.check(&judgement, &[])?;
+        attempts.check(&judgement)?;
         attempt.scheduled = attempts.searched(&other.func, Some(&other.activations), factor, after)?;
-        attempts.check(&judgement, &noise(&attempt.scheduled))?;
         attempt.judgement = judgement;
         attempt.result.func = other.func;
         attempt.result.activations = Some(other.activations);

@@ -18,7 +18,6 @@ use crate::nn::approximate::ReluMethod;
 use crate::nn::calibrate::Source;
 use crate::nn::fit_network::Fitting;
 use crate::nn::output_errors::Judgement;
-use crate::nn::softmax::SoftmaxNames;
 use crate::options::{CompileOptions, NoiseProbe, Relu};
 use crate::pipeline::{After, NnOptions, NnResult, run_nn};
 use crate::search::relu_precision::{LEAST, PREFERRED, shallower_helps};
@@ -110,15 +109,14 @@ impl Attempts<'_> {
 
     fn scheduled(&self, approximated: Approximated, after: &mut After<'_>) -> Result<Attempt, PassError> {
         let Approximated { result, judgement, note } = approximated;
-        self.check(&judgement, &[])?;
+        self.check(&judgement)?;
         let scheduled = self.searched(&result.func, result.activations.as_ref(), 1.0, after)?;
-        self.check(&judgement, &noise(&scheduled))?;
         Ok(Attempt { result, judgement, scheduled, note })
     }
 
     /// Refuses what is wrong by more than it is, unless that is allowed.
-    pub fn check(&self, judgement: &Judgement, deviations: &[f64]) -> Result<(), PassError> {
-        if self.options.allow_inaccurate { Ok(()) } else { judgement.check(deviations) }
+    pub fn check(&self, judgement: &Judgement) -> Result<(), PassError> {
+        if self.options.allow_inaccurate { Ok(()) } else { judgement.check() }
     }
 
     /// The program of `func`, whose polynomials are `activations` where they are fitted; noise is
@@ -144,14 +142,4 @@ impl Attempts<'_> {
             Source::Table { .. } | Source::Intervals(_) => Ok(Judgement::default()),
         }
     }
-}
-
-/// Predicted deviations of the noise in stored outputs, one per output; none of a softmax, where
-/// they depend on the image.
-pub(super) fn noise(scheduled: &Scheduled) -> Vec<f64> {
-    let Scheduled { program, estimate, .. } = scheduled;
-    if SoftmaxNames::of(program).is_some() {
-        return Vec::new();
-    }
-    program.outputs().iter().map(|output| estimate.noise[output.index()].stddev).collect()
 }

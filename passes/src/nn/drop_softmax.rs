@@ -29,7 +29,14 @@ pub fn drop_softmax(func: &Func<Nn>) -> Passed<Nn> {
     let mut report = Report::new("drop-softmax");
     let mut result = func.clone();
     let outputs = func.outputs().iter().map(|&output| without(&mut result, output, true, &mut report));
-    let (outputs, endings): (Vec<Value>, Vec<Ending>) = outputs.unzip();
+    let (outputs, mut endings): (Vec<Value>, Vec<Ending>) = outputs.unzip();
+    // What was dropped before stays dropped.
+    let before = func.fact(OUTPUT_ENDINGS).ok().flatten().unwrap_or_default();
+    for (ending, before) in endings.iter_mut().zip(before) {
+        if *ending == Ending::Nothing {
+            *ending = before;
+        }
+    }
     result.set_outputs(outputs);
     if endings.iter().any(|ending| *ending != Ending::Nothing) {
         result.set_fact(OUTPUT_ENDINGS, &Some(endings));
@@ -43,9 +50,12 @@ pub fn drop_softmax(func: &Func<Nn>) -> Passed<Nn> {
 pub fn without_arg_max(func: &Func<Nn>) -> Func<Nn> {
     let mut result = func.clone();
     let mut report = Report::new("drop-arg-max");
-    let outputs = func.outputs().iter().map(|&output| without(&mut result, output, false, &mut report).0);
-    let outputs = outputs.collect();
+    let outputs = func.outputs().iter().map(|&output| without(&mut result, output, false, &mut report));
+    let (outputs, endings): (Vec<Value>, Vec<Ending>) = outputs.unzip();
     result.set_outputs(outputs);
+    if endings.iter().any(|ending| *ending != Ending::Nothing) {
+        result.set_fact(OUTPUT_ENDINGS, &Some(endings));
+    }
     let live = live(&result);
     let mut rewriter = Rewriter::same_stage(&result);
     for data in result.ops().iter().filter(|data| live[data.result.index()]) {
@@ -125,7 +135,10 @@ fn without(func: &mut Func<Nn>, output: Value, softmax: bool, report: &mut Repor
                 ),
             });
             // Of the shape of the classes nothing is left.
-            return without(func, x, softmax, report);
+            return match without(func, x, softmax, report) {
+                (value, Ending::Nothing) if lists != Lists::One => (value, Ending::ArgMax(lists)),
+                below => below,
+            };
         }
         Op::Softmax { x, axis } if softmax && then.keeps_order() => {
             (x, lists_after(func, x, axis, &moved).map(|lists| Ending::Softmax(lists, then)))

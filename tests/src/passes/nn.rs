@@ -46,7 +46,9 @@ pub(super) fn softmax_dropped(case: &Case) -> Result<Outcome, Failure> {
         let numbers = |tensor: &Tensor| tensor.data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
         let (old, finished) = (numbers(old), ending.finish(&numbers(new)));
         // Where each place named a class, so does the largest number of its list.
-        if let (Ending::Softmax(Lists::Along(classes), _), true) = (ending, old.len() < finished.len()) {
+        if let (Ending::Softmax(Lists::Along(classes), _) | Ending::ArgMax(Lists::Along(classes)), true) =
+            (ending, old.len() < finished.len())
+        {
             let named = (0..classes.stride).map(|place| {
                 let list: Vec<f64> = finished[place..].iter().step_by(classes.stride).copied().collect();
                 (0..list.len()).fold(0, |best, i| if list[i] > list[best] { i } else { best }) as f64

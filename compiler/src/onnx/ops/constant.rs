@@ -58,21 +58,28 @@ pub(super) fn constant_of_shape(node: &mut Node<'_>) -> Outputs {
     Ok(vec![constant(Literal { name: String::new(), shape, elements })])
 }
 
-/// Constants change their type. Variables are `f32` whatever the model calls them.
+/// Constants change their type. Variables are `f32` whatever the model calls them, and those that
+/// are integers already stay as they are.
 pub(super) fn cast(node: &mut Node<'_>) -> Outputs {
     node.ignore(&["saturate", "round_mode"]);
     let to = node.int("to")?.ok_or_else(|| node.invalid("the target type is missing"))?;
     let to = i32::try_from(to).map_err(|_| node.invalid(format!("unknown element type {to}")))?;
     let to = data_type(to).map_err(|reason| node.invalid(reason))?;
     let x = node.input(0)?;
-    let Operand::Constant(literal) = &x else {
-        return match is_float(to) {
-            true => Ok(vec![x]),
-            false => Err(node.unsupported(
-                format!("a cast of the network's values to {to:?}"),
-                "only constants may become integers",
-            )),
-        };
+    let literal = match &x {
+        Operand::Constant(literal) => literal,
+        Operand::Variable(value) => {
+            let within = |[low, high]: [i64; 2]| {
+                integer_limits(to).is_some_and(|[least, most]| least <= low && high <= most)
+            };
+            return match is_float(to) || node.emitter.integers(*value).is_some_and(within) {
+                true => Ok(vec![x]),
+                false => Err(node.unsupported(
+                    format!("a cast of the network's values to {to:?}"),
+                    "only constants may become integers",
+                )),
+            };
+        }
     };
     let elements = convert(&literal.elements, to).map_err(|reason| node.invalid(reason))?;
     Ok(vec![constant(Literal { name: String::new(), shape: literal.shape.clone(), elements })])

@@ -1,12 +1,17 @@
-//! Comparisons, choices and roundings: of constants, which exporters compute shapes and masks with.
+//! Comparisons, choices and roundings: of constants, which exporters compute shapes and masks with,
+//! and comparisons of the network's values that are a part of an activation, such as `Where(x > 0,
+//! x, 0.1 x)`.
 
 use fhec_ir::nn::infer;
 
 use super::super::error::ImportError;
 use super::super::literal::{Elements, Literal, Operand, broadcast_indices, integer_count};
-use super::super::node::{Node, constant};
+use super::super::node::{Node, constant, scalar};
 
 type Outputs = Result<Vec<Operand>, ImportError>;
+
+/// What is refused where it is no part of an activation.
+const DECISION: &str = "a decision about the network's values";
 
 pub(super) fn equal(node: &mut Node<'_>) -> Outputs {
     compare(node, |a, b| a == b)
@@ -29,11 +34,11 @@ pub(super) fn less_or_equal(node: &mut Node<'_>) -> Outputs {
 }
 
 pub(super) fn and(node: &mut Node<'_>) -> Outputs {
-    compare(node, |a, b| a != 0.0 && b != 0.0)
+    of_constants(node, |a, b| a != 0.0 && b != 0.0)
 }
 
 pub(super) fn or(node: &mut Node<'_>) -> Outputs {
-    compare(node, |a, b| a != 0.0 || b != 0.0)
+    of_constants(node, |a, b| a != 0.0 || b != 0.0)
 }
 
 pub(super) fn not(node: &mut Node<'_>) -> Outputs {
@@ -52,7 +57,7 @@ fn known(node: &Node<'_>, index: usize) -> Result<std::rc::Rc<Literal>, ImportEr
     match node.input(index)? {
         Operand::Constant(literal) => Ok(literal),
         Operand::Variable(_) => Err(node.unsupported(
-            "a decision about the network's values",
+            DECISION,
             "it is a jump, which no polynomial is near to; use Relu, Clip or Sigmoid, or fold constants before \
              (onnx-simplifier) if it only computes shapes",
         )),
@@ -68,6 +73,27 @@ fn numbers(literal: &Literal) -> Vec<f64> {
 }
 
 fn compare(node: &mut Node<'_>, f: fn(f64, f64) -> bool) -> Outputs {
+    match (node.input(0)?, node.input(1)?) {
+        (Operand::Constant(_), Operand::Constant(_)) => of_constants(node, f),
+        (x, y) => Ok(vec![node.decision([&x, &y], f, DECISION)?]),
+    }
+}
+
+/// `x` where `x` is larger than a threshold, 0 elsewhere.
+pub(super) fn thresholded_relu(node: &mut Node<'_>) -> Outputs {
+    let x = node.input(0)?;
+    let alpha = node.number_or("alpha", 1.0)?;
+    if let Operand::Constant(literal) = &x {
+        let above = numbers(literal).into_iter().map(|x| if x > alpha { x as f32 } else { 0.0 }).collect();
+        let (name, shape) = (String::new(), literal.shape.clone());
+        return Ok(vec![constant(Literal { name, shape, elements: Elements::Float(above) })]);
+    }
+    let alpha = scalar(alpha);
+    let above = node.decision([&x, &alpha], |x, alpha| x > alpha, "a threshold other than 0")?;
+    Ok(vec![node.mul(&x, &above)?])
+}
+
+fn of_constants(node: &mut Node<'_>, f: fn(f64, f64) -> bool) -> Outputs {
     let (a, b) = (known(node, 0)?, known(node, 1)?);
     let shape = infer::broadcast(&a.shape, &b.shape).map_err(|reason| node.invalid(reason))?;
     integer_count(&shape).map_err(|reason| node.invalid(reason))?;
@@ -77,8 +103,18 @@ fn compare(node: &mut Node<'_>, f: fn(f64, f64) -> bool) -> Outputs {
     Ok(vec![constant(Literal { name: String::new(), shape, elements: Elements::Int(truth) })])
 }
 
-/// `x` where the condition, a constant, holds, `y` elsewhere.
+/// `x` where the condition holds, a constant or a comparison, `y` elsewhere.
 pub(super) fn choose(node: &mut Node<'_>) -> Outputs {
+    if let Operand::Variable(value) = node.input(0)?
+        && node.emitter.decisions.contains_key(&value)
+    {
+        let (x, y) = (node.input(1)?, node.input(2)?);
+        // Of whatever is not taken nothing is left, however large it is.
+        let holds = Operand::Variable(value);
+        let fails = node.sub(&scalar(1.0), &holds)?;
+        let (x, y) = (node.mul(&x, &holds)?, node.mul(&y, &fails)?);
+        return Ok(vec![node.add(&x, &y)?]);
+    }
     let (condition, x, y) = (known(node, 0)?, node.input(1)?, node.input(2)?);
     let holds: Vec<bool> = numbers(&condition).iter().map(|&c| c != 0.0).collect();
     let mut shape = condition.shape.clone();

@@ -118,6 +118,7 @@ const TABLE: &[(&str, Handler)] = &[
     ("Sub", arithmetic::sub),
     ("Sum", arithmetic::sum),
     ("Swish", activation::swish),
+    ("ThresholdedRelu", logic::thresholded_relu),
     ("Tile", movement::tile),
     ("Transpose", movement::transpose),
     ("Unsqueeze", shape::unsqueeze),
@@ -142,7 +143,7 @@ const ONNXRUNTIME: &[(&str, Handler)] = &[
 /// What to do instead of an unsupported operator.
 const HINTS: &[(&[&str], &str)] = &[
     (
-        &["ThresholdedRelu", "Shrink", "Hardmax", "Sign"],
+        &["Shrink", "Hardmax", "Sign"],
         "it jumps, which no polynomial is near to; train with Relu, LeakyRelu, Tanh or Swish",
     ),
     (&["GlobalLpPool", "LpPool"], "use AveragePool or MaxPool"),
