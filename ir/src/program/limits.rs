@@ -1,11 +1,14 @@
 //! What a program of a file may declare. A few bytes can name any number, so sizes are bounded as a
 //! whole before anything is made of them, and what a program does not use it may not hold.
 
+use std::collections::BTreeSet;
+
 use crate::bootstrap::BootstrapParams;
 use crate::ckks::{Ckks, Op};
 use crate::entity::Value;
 use crate::func::{Func, Stage};
 use crate::nn::Nn;
+use crate::slot_mask::MOST_MASKS;
 use crate::tensor::element_count;
 
 /// Bound on the text of one program, in bytes. A ResNet-20 has about 0.1 MiB.
@@ -47,6 +50,14 @@ pub(super) fn check_schedule(func: &Func<Ckks>) -> Result<(), String> {
     let refreshed = |slots: usize| {
         func.ops().iter().any(|data| matches!(data.op, Op::Bootstrap { x, .. } if func.ty(x).slots == slots))
     };
+    let masks = func.ops().iter().filter_map(|data| match data.op {
+        Op::Bootstrap { mask, .. } => mask,
+        _ => None,
+    });
+    let masks = masks.collect::<BTreeSet<_>>().len();
+    if masks > MOST_MASKS {
+        return Err(format!("its bootstraps have {masks} masks, more than {MOST_MASKS}"));
+    }
     // Of slots that the ring lacks: refused where bootstraps are compared with parameters.
     let slots = |bootstrap: &BootstrapParams| 1usize.checked_shl(bootstrap.log_slots);
     match bootstraps.iter().find(|bootstrap| slots(bootstrap).is_some_and(|slots| !refreshed(slots))) {

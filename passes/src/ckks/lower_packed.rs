@@ -136,7 +136,7 @@ impl Step<'_> {
             new = match self.refreshed.get(&value) {
                 Some(&known) => known,
                 None => {
-                    let made = self.rewriter.func.push(Op::Bootstrap { x: new, level, sine: None })?;
+                    let made = self.rewriter.func.push(Op::Bootstrap { x: new, level, sine: None, mask: None })?;
                     self.refreshed.insert(value, made);
                     made
                 }

@@ -347,7 +347,7 @@ fn within_memory(sets: Vec<(Recipe, BootstrapSet)>, options: &SearchOptions) -> 
         let mut keys = KeyDemand::default();
         keys.bootstrap(&set.bootstrap, &set.params);
         keys.bytes(&set.params)
-            + OpCosts::new(&set.params, &options.costs).bootstrap_bytes(&set.bootstrap, false)
+            + OpCosts::new(&set.params, &options.costs).bootstrap_bytes(&set.bootstrap, &BTreeMap::from([(None, false)]))
     };
     let bytes: Vec<u64> = sets.iter().map(bytes).collect();
     let least = bytes.iter().copied().min();
