@@ -83,3 +83,28 @@ fn check_ops<S: Stage>(func: &Func<S>) -> Result<(), String> {
         ops => Err(format!("it has {ops} ops, more than {MAX_OPS}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ckks::CiphertextType;
+    use crate::slot_mask::SlotMask;
+
+    /// Each mask has matrices of its own, which a few bytes could ask for many times.
+    #[test]
+    fn masks_are_few() {
+        for (masks, fits) in [(MOST_MASKS, true), (MOST_MASKS + 1, false)] {
+            let mut func = Func::<Ckks>::new("masks");
+            let x = func.add_input(CiphertextType::canonical(1, 64, 2), None);
+            let refreshed = (1..=2 * masks).map(|number| {
+                let mask = Some(SlotMask { area: [1, number.div_ceil(2)], plane: [1, 64] });
+                func.push(Op::Bootstrap { x, level: 2, sine: None, mask }).unwrap()
+            });
+            let refreshed = refreshed.collect();
+            func.set_outputs(refreshed);
+            let found = check_schedule(&func);
+            assert_eq!(found.is_ok(), fits, "{found:?}");
+            assert!(fits || found.unwrap_err().contains("masks"));
+        }
+    }
+}
