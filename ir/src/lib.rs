@@ -17,6 +17,7 @@
 //! | [`layout`], [`linear_map`] | where tensors sit in slots, and maps between such places |
 //! | [`permutation`] | orders of the elements of a tensor |
 //! | [`batch`] | several images in one run |
+//! | [`slot_mask`] | which slots of a plane belong to its picture |
 //! | [`spare`] | what slots hold that no element takes |
 //! | [`layers`] | which layer of the network an op belongs to |
 //! | [`layer_values`] | which values of a program stand for the network's, and how they are stored |
@@ -69,6 +70,7 @@ pub mod printable;
 pub mod program;
 pub mod scale;
 pub mod security;
+pub mod slot_mask;
 pub mod spare;
 pub mod tensor;
 pub mod text;

@@ -97,7 +97,7 @@ pub fn estimate(
     let key_bytes = keys.bytes(params);
     let plaintext_bytes: u64 = op_plaintext_bytes.iter().sum();
     let matrices =
-        |bootstrap: &BootstrapParams| prices.bootstrap_bytes(bootstrap, bootstrap.pairs_in(func, params));
+        |bootstrap: &BootstrapParams| prices.bootstrap_bytes(bootstrap, &bootstrap.masks_in(func, params));
     let matrix_bytes: u64 = bootstraps.iter().map(matrices).sum();
     // What ops had in the making rests until it is used again.
     let resting = live.peak.min(params.resting_bytes() as u64);

@@ -7,6 +7,7 @@ use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::func::Func;
 use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::Params;
+use fhec_ir::slot_mask::SlotMask;
 use fhec_passes::analysis::circuit_shapes::CircuitShapes;
 use fhec_passes::analysis::noise::noise;
 use fhec_passes::bootstrap::sets;
@@ -40,32 +41,40 @@ fn bits(errors: impl Iterator<Item = f64>) -> [f64; 2] {
 /// sample to the next.
 #[test]
 fn encrypted_simulated_and_predicted_errors_agree() {
-    errors_agree(Order::SlotsToCoeffsFirst, 0.8, 1);
+    errors_agree(Order::SlotsToCoeffsFirst, 0.8, 1, None);
 }
 
 /// Two ciphertexts refreshed together, as real and imaginary part of one, have the errors that each
 /// has alone.
 #[test]
 fn errors_of_pairs_are_those_of_single_ciphertexts() {
-    errors_agree(Order::SlotsToCoeffsFirst, 0.8, 2);
+    errors_agree(Order::SlotsToCoeffsFirst, 0.8, 2, None);
+}
+
+/// Two ciphertexts of pictures on planes with borders: what is beside them becomes zero, and errors
+/// are those without a mask, there as well.
+#[test]
+fn errors_of_masked_messages_agree() {
+    let mask = SlotMask { area: [112, 112], plane: [128, 128] };
+    errors_agree(Order::SlotsToCoeffsFirst, 0.8, 2, Some(mask));
 }
 
 /// The same with slots to coefficients last. Every slot is a sum over all coefficients there, so
 /// errors are normal ones everywhere, and the largest are alike.
 #[test]
 fn errors_agree_with_slots_to_coefficients_last() {
-    errors_agree(Order::SlotsToCoeffsLast, 0.0, 1);
+    errors_agree(Order::SlotsToCoeffsLast, 0.0, 1, None);
 }
 
 /// `tails`: by how many bits the largest encrypted error is expected to be above the largest
-/// simulated one; `vectors`: how many ciphertexts are refreshed.
-fn errors_agree(order: Order, tails: f64, vectors: usize) {
+/// simulated one; `vectors`: how many ciphertexts are refreshed; `mask`: what is kept of them.
+fn errors_agree(order: Order, tails: f64, vectors: usize, mask: Option<SlotMask>) {
     let set = sets::recipe("n15-128").unwrap().with_order(order).build().unwrap();
     let bootstrap = set.bootstrap.clone();
     let (slots, from, to) = (bootstrap.slots(), bootstrap.input_level() + 1, bootstrap.output_level - 1);
     let mut func: Func<Ckks> = Func::new("refresh");
     let x = func.add_input(CiphertextType::canonical(vectors, slots, from), None);
-    let y = func.push(Op::Bootstrap { x, level: to, sine: None }).unwrap();
+    let y = func.push(Op::Bootstrap { x, level: to, sine: None, mask }).unwrap();
     func.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut func, &vec![bootstrap.clone()]);
 
@@ -83,7 +92,7 @@ fn errors_agree(order: Order, tails: f64, vectors: usize) {
     let (encoder, decryptor) = (Encoder::new(&context), Decryptor::new(&context, &secret));
     let mut encryptor = Encryptor::with_secret_key(&context, &secret, seed);
     let simulation = Simulation::new(&func, &set.params);
-    let model = BootstrapNoise::new(&bootstrap, &set.params, from, to).unwrap();
+    let model = BootstrapNoise::masking(&bootstrap, mask, &set.params, from, to).unwrap();
 
     for size in [1.0, 0.001] {
         // The second one is another message: what leaks from one to the other shows.
@@ -100,11 +109,14 @@ fn errors_agree(order: Order, tails: f64, vectors: usize) {
         let ty = func.ty(func.inputs()[0]);
         let input = run.encrypt(0, ty, messages.clone(), EncryptionKind::SecretKey);
         let simulated = execute(&run, vec![input], &mut ()).unwrap().remove(0).concat();
-        let message = messages.concat();
+        let mut message = messages.concat();
+        if let Some(mask) = mask {
+            mask.apply(&mut message);
+        }
 
         let against = |slots: &[f64]| bits(slots.iter().zip(&message).map(|(y, m)| y - m));
         let ([measured, worst], [simulated, simulated_worst]) = (against(&found), against(&simulated));
-        let power = size * size / 3.0;
+        let power = message.iter().map(|m| m * m).sum::<f64>() / message.len() as f64;
         let [predicted, _] = bits(message.iter().map(|&m| model.mean_absolute_error(m, power)));
         let report = format!(
             "messages up to {size}: encrypted {measured:.2} / {worst:.2} bits, simulated {simulated:.2} / {simulated_worst:.2}, predicted {predicted:.2}"
@@ -137,7 +149,8 @@ fn undone_by_readers(func: &Func<Ckks>, bootstrap: &BootstrapParams, params: &Pa
     let (ty, level) = (func.ty(func.inputs()[0]), func.ty(func.outputs()[0]).level);
     let x = undone.add_input(*ty, None);
     let sine = bootstrap.sine_curve(params).map(SineCurve::ratio);
-    let y = undone.push(Op::Bootstrap { x, level, sine }).unwrap();
+    let Op::Bootstrap { mask, .. } = func.ops()[0].op else { panic!("it refreshes") };
+    let y = undone.push(Op::Bootstrap { x, level, sine, mask }).unwrap();
     undone.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut undone, &vec![bootstrap.clone()]);
     undone

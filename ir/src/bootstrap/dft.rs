@@ -7,6 +7,7 @@
 //! `2^(high-low)` multiples modulo `n`.
 
 use crate::record_attr;
+use crate::slot_mask::SlotMask;
 
 /// One matrix of a transform: how many levels of butterflies it covers and how it is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +36,8 @@ pub struct DftMatrix {
     pub baby_steps: u32,
     /// Whether slot 0 of the operand counts half. For a matrix that starts at level 0.
     pub halves_first: bool,
+    /// Slots of the operand that count; the others are taken for zero.
+    pub mask: Option<SlotMask>,
 }
 
 impl DftMatrix {
@@ -59,12 +62,13 @@ impl DftMatrix {
         self.wrap((self.first() + index as i64) * self.stride() as i64)
     }
 
-    /// Period of diagonal `index`: that of the largest block, but of all slots where one entry is
-    /// halved.
+    /// Period of diagonal `index`: that of the largest block or of the mask, but of all slots where
+    /// one entry is halved.
     pub fn period(&self, index: usize) -> usize {
         // Slot 0 is on the main diagonal and on those that turn to the right.
         let halved = self.halves_first && self.first() + index as i64 <= 0;
-        1 << if halved { self.log_slots } else { self.high }
+        let period = 1 << if halved { self.log_slots } else { self.high };
+        self.mask.map_or(period, |mask| period.max(mask.period()))
     }
 
     /// Periods of all diagonals, in their order.

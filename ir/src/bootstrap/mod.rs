@@ -70,12 +70,13 @@ use thiserror::Error;
 
 use crate::attr::{AsAttr, Attr, AttrError};
 use crate::ckks::{Ckks, Op};
-use crate::func::{Func, OpData};
+use crate::func::Func;
 use crate::params::{Params, Secret};
 use crate::polynomial::Polynomial;
 use crate::prime_set::Exchange;
 use crate::record_attr;
 use crate::scale::{ExactScale, Level};
+use crate::slot_mask::SlotMask;
 
 pub use dft::{DftMatrix, DftStep};
 pub use program::ProgramBootstrapError;
@@ -304,6 +305,7 @@ impl BootstrapParams {
                     inverse: true,
                     baby_steps: step.baby_steps,
                     halves_first: false,
+                    mask: None,
                 };
                 high = low;
                 (matrix, self.raised_level() - below)
@@ -326,6 +328,7 @@ impl BootstrapParams {
                     inverse: false,
                     baby_steps: step.baby_steps,
                     halves_first: low == 0 && self.order == Order::SlotsToCoeffsLast,
+                    mask: None,
                 };
                 low = high;
                 (matrix, self.slots_to_coeffs_level() - index as Level)
@@ -333,24 +336,43 @@ impl BootstrapParams {
             .collect()
     }
 
+    /// [`Self::slots_to_coeffs_matrices`] of a product with `mask`, where they come first.
+    ///
+    /// A matrix that covers the butterflies below `high` keeps to blocks of `2^high` slots, so
+    /// whatever is the same throughout such blocks may be done before or after it. Rows and columns
+    /// of the mask are each left to the last matrix that can do them: its diagonals are the longest
+    /// anyway.
+    pub fn masking_matrices(&self, mask: Option<SlotMask>) -> Vec<(DftMatrix, Level)> {
+        let mut matrices = self.slots_to_coeffs_matrices();
+        for factor in mask.iter().flat_map(SlotMask::factors) {
+            let can = |matrix: &DftMatrix| 1 << matrix.low <= factor.block();
+            if let Some((matrix, _)) = matrices.iter_mut().rev().find(|(matrix, _)| can(matrix)) {
+                // Of two factors in one matrix the product is the whole mask.
+                matrix.mask = if matrix.mask.is_some() { mask } else { Some(factor) };
+            }
+        }
+        matrices
+    }
+
+    /// What the bootstraps of `program` with as many slots mask, and whether any with that mask
+    /// takes ciphertexts in pairs: one set of matrices each, and one more for pairs.
+    pub fn masks_in(&self, program: &Func<Ckks>, params: &Params) -> BTreeMap<Option<SlotMask>, bool> {
+        let mut masks = BTreeMap::new();
+        for data in program.ops() {
+            let Op::Bootstrap { x, mask, .. } = data.op else { continue };
+            let ty = program.ty(x);
+            if ty.slots == self.slots() {
+                *masks.entry(mask).or_default() |= ty.vectors > 1 && self.takes_pairs(params);
+            }
+        }
+        masks
+    }
+
     /// Whether two ciphertexts can be refreshed together, as real and imaginary part of one until
     /// the sine: where all slots are in use. Sparse bootstraps, which the 2021 program does one by
     /// one, are not.
     pub fn takes_pairs(&self, params: &Params) -> bool {
         self.order == Order::SlotsToCoeffsFirst && self.slots() == params.slots()
-    }
-
-    /// Whether `program` has several of its ciphertexts refreshed at a time, and they are taken in
-    /// pairs.
-    pub fn pairs_in(&self, program: &Func<Ckks>, params: &Params) -> bool {
-        let several = |data: &OpData<Ckks>| match data.op {
-            Op::Bootstrap { x, .. } => {
-                let ty = program.ty(x);
-                ty.vectors > 1 && ty.slots == self.slots()
-            }
-            _ => false,
-        };
-        self.takes_pairs(params) && program.ops().iter().any(several)
     }
 
     /// Whether the first matrix of coefficients to slots is applied by keys from the ephemeral

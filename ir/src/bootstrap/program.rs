@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{BootstrapError, BootstrapParams, SineCurve};
+use super::{BootstrapError, BootstrapParams, Order, SineCurve};
 use crate::attr::AttrError;
 use crate::ckks::{Ckks, Op};
 use crate::fact::BOOTSTRAPS;
@@ -31,6 +31,9 @@ pub enum ProgramBootstrapError {
         /// What the bootstrap does; 0 for no sine that could be undone.
         expected: f64,
     },
+    /// Zeros have to be there before coefficients are reduced.
+    #[error("a bootstrap of the program masks slots, which one with slots to coefficients last cannot do")]
+    Mask,
     /// Which of two is meant is not clear.
     #[error("the program has two bootstraps of {slots} slots")]
     Twice {
@@ -62,9 +65,16 @@ impl BootstrapParams {
                 return Err(ProgramBootstrapError::Twice { slots: bootstrap.slots() });
             }
             for data in program.ops() {
-                let Op::Bootstrap { x, sine: Some(found), .. } = data.op else { continue };
+                let Op::Bootstrap { x, sine, mask, .. } = data.op else { continue };
+                if program.ty(x).slots != bootstrap.slots() {
+                    continue;
+                }
+                if mask.is_some() && bootstrap.order == Order::SlotsToCoeffsLast {
+                    return Err(ProgramBootstrapError::Mask);
+                }
+                let Some(found) = sine else { continue };
                 let expected = bootstrap.sine_curve(params).map_or(0.0, SineCurve::ratio);
-                if program.ty(x).slots == bootstrap.slots() && found != expected {
+                if found != expected {
                     return Err(ProgramBootstrapError::Sine { found, expected });
                 }
             }

@@ -171,6 +171,7 @@ fn every_diagonal_is_reached_by_a_baby_and_giant_steps() {
                         inverse: false,
                         baby_steps: 1 << log_baby,
                         halves_first: false,
+                        mask: None,
                     };
                     let babies = matrix.baby_rotations();
                     let (slots, giant) = (1usize << log_slots, matrix.giant_rotation());
@@ -261,13 +262,66 @@ fn the_printed_form_reads_back() {
     assert_eq!(BootstrapParams::from_attr(Some(&attr)).unwrap(), last());
 }
 
+/// Rows and columns of a mask go to the last matrix that leaves their blocks together.
+#[test]
+fn masks_are_factors_of_the_last_matrices_that_can_do_them() {
+    let b = bootstrap();
+    let mask = |area, plane| SlotMask { area, plane };
+    let of = |mask: SlotMask| -> Vec<Option<SlotMask>> {
+        mask.validate(b.slots()).unwrap();
+        b.masking_matrices(Some(mask)).iter().map(|(matrix, _)| matrix.mask).collect()
+    };
+    assert_eq!(b.masking_matrices(None), b.slots_to_coeffs_matrices());
+    // The first matrix keeps to blocks of 32 slots.
+    let both = mask([28, 56], [32, 64]);
+    let (rows, columns) = (mask([28, 64], [32, 64]), mask([32, 56], [32, 64]));
+    assert_eq!(of(both), [Some(columns), Some(rows)]);
+    let periods =
+        |mask, index: usize| -> Vec<usize> { b.masking_matrices(mask)[index].0.periods().collect() };
+    assert_eq!(periods(Some(both), 0), vec![64; 63]);
+    assert_eq!(periods(Some(both), 1), periods(None, 1));
+    assert_eq!(of(mask([28, 32], [32, 64])), [None, Some(mask([28, 32], [32, 64]))]);
+    assert_eq!(of(mask([3, 3], [4, 4])), [Some(mask([3, 3], [4, 4])), None]);
+    assert_eq!(of(mask([4, 4], [4, 4])), [None, None]);
+}
+
+#[test]
+fn masks_of_programs_are_checked() {
+    use crate::text::{ConstSource, parse_func, print_func};
+    let mask = SlotMask { area: [28, 56], plane: [32, 64] };
+    let program = |masks: &[Option<SlotMask>], bootstrap: BootstrapParams| {
+        let mut program = Func::<Ckks>::new("refresh");
+        let x = program.add_input(CiphertextType::canonical(2, 2048, 2), None);
+        let refreshed =
+            masks.iter().map(|&mask| program.push(Op::Bootstrap { x, level: 4, sine: None, mask }).unwrap());
+        let refreshed = refreshed.collect();
+        program.set_outputs(refreshed);
+        BootstrapParams::set_in_program(&mut program, &vec![bootstrap]);
+        program
+    };
+    let params = params();
+    let masked = program(&[None, Some(mask)], bootstrap());
+    let parsed: Func<Ckks> = parse_func(&print_func(&masked), &ConstSource::default()).unwrap();
+    assert_eq!(print_func(&parsed), print_func(&masked));
+    assert!(print_func(&masked).contains("mask={area=[28, 56], plane=[32, 64]}"));
+    let found = BootstrapParams::checked_of_program(&parsed, &params).unwrap();
+    let pairs = found[0].takes_pairs(&params);
+    assert_eq!(found[0].masks_in(&parsed, &params), BTreeMap::from([(None, pairs), (Some(mask), pairs)]));
+    let last = program(&[Some(mask)], BootstrapParams { output_level: 4, ..last() });
+    assert_eq!(BootstrapParams::checked_of_program(&last, &params), Err(ProgramBootstrapError::Mask));
+    // Planes of other sizes than the slots allow are no masks of theirs.
+    let mut wide = Func::<Ckks>::new("wide");
+    let x = wide.add_input(CiphertextType::canonical(1, 16, 2), None);
+    assert!(wide.push(Op::Bootstrap { x, level: 4, sine: None, mask: Some(mask) }).is_err());
+}
+
 #[test]
 fn programs_carry_their_bootstraps_as_text() {
     use crate::text::{ConstSource, parse_func, print_func};
     let mut program = Func::<Ckks>::new("refresh");
     assert!(BootstrapParams::of_program(&program).unwrap().is_empty());
     let x = program.add_input(CiphertextType::canonical(1, 2048, 2), None);
-    let y = program.push(Op::Bootstrap { x, level: 6, sine: None }).unwrap();
+    let y = program.push(Op::Bootstrap { x, level: 6, sine: None, mask: None }).unwrap();
     program.set_outputs(vec![y]);
     let list = vec![bootstrap(), BootstrapParams { log_slots: 10, ..bootstrap() }];
     BootstrapParams::set_in_program(&mut program, &list);
@@ -281,7 +335,7 @@ fn the_keys_of_a_program_include_those_of_its_bootstraps() {
     let mut program = Func::<Ckks>::new("refresh");
     let x = program.add_input(CiphertextType::canonical(1, 1024, 2), None);
     let y = program.push(Op::Rotate { x, steps: 8 }).unwrap();
-    let z = program.push(Op::Bootstrap { x: y, level: 6, sine: None }).unwrap();
+    let z = program.push(Op::Bootstrap { x: y, level: 6, sine: None, mask: None }).unwrap();
     let z = program.push(Op::Rotate { x: z, steps: 3 }).unwrap();
     program.set_outputs(vec![z]);
     let few = BootstrapParams {

@@ -21,6 +21,7 @@ use crate::linear_map::{LinearMap, PlainTensor};
 use crate::op_table::op_table;
 use crate::polynomial::Polynomial;
 use crate::scale::{Level, Scale};
+use crate::slot_mask::SlotMask;
 
 /// The ckks stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +147,8 @@ op_table! {
         /// sin(2 pi x / rho)` ([`crate::bootstrap::SineCurve`]) because all who read it undo the
         /// sine; none where it is meant to be `x`.
         sine: Option<f64>,
+        /// The slots that are refreshed; all others become zero. None where all are.
+        mask: Option<SlotMask>,
     }
     }
 }
@@ -255,10 +258,11 @@ impl Stage for Ckks {
                 }
                 Ok(CiphertextType::canonical(x.vectors, x.slots, *level))
             }
-            Op::Bootstrap { level, sine, .. } => {
+            Op::Bootstrap { level, sine, mask, .. } => {
                 canonical("bootstrap")?;
                 size_two("bootstrap")?;
                 sine.map(SineCurve::new).transpose().map_err(|error| error.to_string())?;
+                mask.map_or(Ok(()), |mask| mask.validate(x.slots))?;
                 Ok(CiphertextType::canonical(x.vectors, x.slots, *level))
             }
         }

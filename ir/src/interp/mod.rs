@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::entity::Value;
 
-pub use slots::{Bundle, eval_ckks, run_ckks, run_packed};
+pub use slots::{Bundle, eval_ckks, eval_packed, refresh, run_ckks, run_packed};
 
 /// Why a program cannot be run on the given inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

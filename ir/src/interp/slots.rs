@@ -1,7 +1,7 @@
 //! Cleartext meaning of the packed and ckks stages: bundles of vectors of `f64` slots.
 //!
 //! Level, scale and size do not change what a program means, so `rescale`, `relinearize`,
-//! `level_drop` and `bootstrap` are the identity here.
+//! `level_drop` are the identity here, and so is a `bootstrap` without a sine and a mask.
 
 use super::InterpError;
 use crate::bootstrap::SineCurve;
@@ -10,6 +10,7 @@ use crate::entity::Value;
 use crate::func::{Func, Stage, StageOp};
 use crate::packed::{self, Packed};
 use crate::polynomial::Polynomial;
+use crate::slot_mask::SlotMask;
 use crate::tensor::ConstPool;
 
 /// The vectors of a bundle.
@@ -87,7 +88,27 @@ fn evaluate(x: &Bundle, polynomial: &Polynomial) -> Bundle {
     result
 }
 
-fn eval_packed(op: &packed::Op, operands: &[&Bundle], consts: &ConstPool) -> Bundle {
+/// Meaning of a bootstrap: what is not kept becomes zero, and all is bent by the sine, if it is
+/// meant to be.
+///
+/// # Panics
+/// If there is no sine of that message ratio; those of verified programs are.
+pub fn refresh(x: &mut Bundle, sine: Option<f64>, mask: Option<SlotMask>) {
+    if let Some(mask) = mask {
+        x.iter_mut().for_each(|vector| mask.apply(vector));
+    }
+    match sine.map(SineCurve::new) {
+        None => {}
+        Some(Ok(curve)) => x.iter_mut().flatten().for_each(|slot| *slot = curve.apply(*slot)),
+        Some(Err(error)) => panic!("a verified program: {error}"),
+    }
+}
+
+/// Meaning of one op.
+///
+/// # Panics
+/// If operands are missing or do not fit the op; those of a verified function do.
+pub fn eval_packed(op: &packed::Op, operands: &[&Bundle], consts: &ConstPool) -> Bundle {
     let x = operands[0];
     match op {
         packed::Op::LinearMap { map, .. } => map.apply(consts, x),
@@ -121,14 +142,14 @@ pub fn eval_ckks(op: &ckks::Op, operands: &[&Bundle], consts: &ConstPool) -> Bun
         ckks::Op::MulScalar { factor, .. } => map(x, |slot| slot * factor),
         ckks::Op::AddScalar { offset, .. } => map(x, |slot| slot + offset),
         ckks::Op::Rotate { steps, .. } => rotate(x, *steps),
-        ckks::Op::Bootstrap { sine: Some(ratio), .. } => match SineCurve::new(*ratio) {
-            Ok(curve) => map(x, |slot| curve.apply(slot)),
-            Err(error) => panic!("a verified program: {error}"),
-        },
+        ckks::Op::Bootstrap { sine, mask, .. } => {
+            let mut refreshed = x.clone();
+            refresh(&mut refreshed, *sine, *mask);
+            refreshed
+        }
         ckks::Op::Conjugate { .. }
         | ckks::Op::Relinearize { .. }
         | ckks::Op::Rescale { .. }
-        | ckks::Op::LevelDrop { .. }
-        | ckks::Op::Bootstrap { .. } => x.clone(),
+        | ckks::Op::LevelDrop { .. } => x.clone(),
     }
 }

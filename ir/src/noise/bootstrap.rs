@@ -63,6 +63,7 @@ use crate::params::Params;
 use crate::polynomial::Polynomial;
 use crate::polynomial_shape::PolynomialShape;
 use crate::scale::{Level, Scale};
+use crate::slot_mask::SlotMask;
 
 /// The errors of one bootstrap between two levels.
 #[derive(Clone, Debug)]
@@ -123,19 +124,20 @@ pub struct IntegerNoise {
 }
 
 impl BootstrapNoise {
-    /// Of that one among `bootstraps` that serves `slots` slots: what a `bootstrap` op means.
+    /// Of that one among `bootstraps` that serves `slots` slots, where it keeps those of `mask`:
+    /// what a `bootstrap` op means.
     ///
     /// # Errors
     /// If there is none, and as [`Self::new`].
     pub fn of_slots(
         bootstraps: &[BootstrapParams],
         params: &Params,
-        slots: usize,
+        (slots, mask): (usize, Option<SlotMask>),
         from: Level,
         to: Level,
     ) -> Result<Self, BootstrapError> {
         let found = bootstraps.iter().find(|b| b.log_slots < usize::BITS && b.slots() == slots);
-        BootstrapNoise::new(found.ok_or(BootstrapError::Missing { slots })?, params, from, to)
+        BootstrapNoise::masking(found.ok_or(BootstrapError::Missing { slots })?, mask, params, from, to)
     }
 
     /// Of `bootstrap`, from operands at level `from` to results at level `to`.
@@ -144,6 +146,21 @@ impl BootstrapNoise {
     /// If the bootstrap does not fit `params` or the levels.
     pub fn new(
         bootstrap: &BootstrapParams,
+        params: &Params,
+        from: Level,
+        to: Level,
+    ) -> Result<Self, BootstrapError> {
+        Self::masking(bootstrap, None, params, from, to)
+    }
+
+    /// The same where the bootstrap keeps the slots of `mask` alone: of these, and of what it makes
+    /// zero.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn masking(
+        bootstrap: &BootstrapParams,
+        mask: Option<SlotMask>,
         params: &Params,
         from: Level,
         to: Level,
@@ -158,6 +175,7 @@ impl BootstrapNoise {
         let model = model.exchanged(bootstrap.exchange(params, to));
         let parts = Parts {
             bootstrap,
+            mask,
             model,
             reached: bootstrap.reached_level(params, to),
             reduction: Reduction::new(bootstrap, params),
@@ -262,6 +280,8 @@ fn mean_absolute(mean: f64, deviation: f64) -> f64 {
 
 struct Parts<'a> {
     bootstrap: &'a BootstrapParams,
+    /// Slots of the operand that are kept, if not all.
+    mask: Option<SlotMask>,
     model: NoiseModel<'a>,
     /// Level of the sine's result, by its primes.
     reached: Level,
@@ -337,7 +357,7 @@ impl Parts<'_> {
 
     fn slots_to_coeffs(&self) -> (f64, f64) {
         let b = self.bootstrap;
-        let (added, per_energy) = self.transform(&b.slots_to_coeffs_matrices(), 1.0, false);
+        let (added, per_energy) = self.transform(&b.masking_matrices(self.mask), 1.0, false);
         match b.order {
             Order::SlotsToCoeffsFirst => (added / self.slots(), per_energy / self.slots()),
             Order::SlotsToCoeffsLast => {

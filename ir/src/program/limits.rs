@@ -1,11 +1,14 @@
 //! What a program of a file may declare. A few bytes can name any number, so sizes are bounded as a
 //! whole before anything is made of them, and what a program does not use it may not hold.
 
+use std::collections::BTreeSet;
+
 use crate::bootstrap::BootstrapParams;
 use crate::ckks::{Ckks, Op};
 use crate::entity::Value;
 use crate::func::{Func, Stage};
 use crate::nn::Nn;
+use crate::slot_mask::MOST_MASKS;
 use crate::tensor::element_count;
 
 /// Bound on the text of one program, in bytes. A ResNet-20 has about 0.1 MiB.
@@ -47,6 +50,14 @@ pub(super) fn check_schedule(func: &Func<Ckks>) -> Result<(), String> {
     let refreshed = |slots: usize| {
         func.ops().iter().any(|data| matches!(data.op, Op::Bootstrap { x, .. } if func.ty(x).slots == slots))
     };
+    let masks = func.ops().iter().filter_map(|data| match data.op {
+        Op::Bootstrap { mask, .. } => mask,
+        _ => None,
+    });
+    let masks = masks.collect::<BTreeSet<_>>().len();
+    if masks > MOST_MASKS {
+        return Err(format!("its bootstraps have {masks} masks, more than {MOST_MASKS}"));
+    }
     // Of slots that the ring lacks: refused where bootstraps are compared with parameters.
     let slots = |bootstrap: &BootstrapParams| 1usize.checked_shl(bootstrap.log_slots);
     match bootstraps.iter().find(|bootstrap| slots(bootstrap).is_some_and(|slots| !refreshed(slots))) {
@@ -70,5 +81,30 @@ fn check_ops<S: Stage>(func: &Func<S>) -> Result<(), String> {
     match func.ops().len() {
         0..=MAX_OPS => Ok(()),
         ops => Err(format!("it has {ops} ops, more than {MAX_OPS}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ckks::CiphertextType;
+    use crate::slot_mask::SlotMask;
+
+    /// Each mask has matrices of its own, which a few bytes could ask for many times.
+    #[test]
+    fn masks_are_few() {
+        for (masks, fits) in [(MOST_MASKS, true), (MOST_MASKS + 1, false)] {
+            let mut func = Func::<Ckks>::new("masks");
+            let x = func.add_input(CiphertextType::canonical(1, 64, 2), None);
+            let refreshed = (1..=2 * masks).map(|number| {
+                let mask = Some(SlotMask { area: [1, number.div_ceil(2)], plane: [1, 64] });
+                func.push(Op::Bootstrap { x, level: 2, sine: None, mask }).unwrap()
+            });
+            let refreshed = refreshed.collect();
+            func.set_outputs(refreshed);
+            let found = check_schedule(&func);
+            assert_eq!(found.is_ok(), fits, "{found:?}");
+            assert!(fits || found.unwrap_err().contains("masks"));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! How many levels each value of a packed function needs: the longest way to an output, in
 //! rescalings.
 
-use fhec_ir::func::{Func, StageOp};
+use fhec_ir::func::{Func, OpData, StageOp};
 use fhec_ir::packed::{Op, Packed};
 
 /// Levels that an op uses up.
@@ -21,6 +21,10 @@ pub fn levels_used(op: &Op) -> u32 {
 /// Per value the levels between it and the outputs, the lowest level it can be computed at; `None`
 /// for values that no output depends on.
 pub fn levels_needed(func: &Func<Packed>) -> Vec<Option<u32>> {
+    levels_needed_by(func, |data| levels_used(&data.op))
+}
+
+fn levels_needed_by(func: &Func<Packed>, used: impl Fn(&OpData<Packed>) -> u32) -> Vec<Option<u32>> {
     let mut needed = vec![None; func.value_count()];
     for output in func.outputs() {
         needed[output.index()] = Some(0);
@@ -28,7 +32,7 @@ pub fn levels_needed(func: &Func<Packed>) -> Vec<Option<u32>> {
     for data in func.ops().iter().rev() {
         let Some(result) = needed[data.result.index()] else { continue };
         for operand in data.op.operands() {
-            let here = result + levels_used(&data.op);
+            let here = result + used(data);
             let slot: &mut Option<u32> = &mut needed[operand.index()];
             *slot = Some(slot.unwrap_or(0).max(here));
         }
@@ -38,7 +42,12 @@ pub fn levels_needed(func: &Func<Packed>) -> Vec<Option<u32>> {
 
 /// Multiplicative depth of the whole function.
 pub fn mul_depth(func: &Func<Packed>) -> u32 {
-    levels_needed(func).into_iter().flatten().max().unwrap_or(0)
+    mul_depth_by(func, |data| levels_used(&data.op))
+}
+
+/// [`mul_depth`] where ops use up as many levels as `used` says.
+pub fn mul_depth_by(func: &Func<Packed>, used: impl Fn(&OpData<Packed>) -> u32) -> u32 {
+    levels_needed_by(func, used).into_iter().flatten().max().unwrap_or(0)
 }
 
 #[cfg(test)]

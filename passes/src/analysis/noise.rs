@@ -26,6 +26,7 @@ use fhec_ir::noise::polynomial::{PolynomialAt, PolynomialNoise};
 use fhec_ir::noise::{EncryptionKind, NoiseModel};
 use fhec_ir::params::Params;
 use fhec_ir::scale::{Level, Scale};
+use fhec_ir::slot_mask::SlotMask;
 use fhec_ir::tensor::ConstPool;
 
 use super::circuit_shapes::CircuitShapes;
@@ -152,7 +153,7 @@ pub fn noise(
     // A program without its bootstraps, or with ones that do not fit, cannot be run: there is
     // nothing to predict, and every backend says what is wrong.
     let bootstraps = BootstrapParams::of_program(func).unwrap_or_default();
-    let mut refreshes: HashMap<(usize, Level, Level), Option<BootstrapNoise>> = HashMap::new();
+    let mut refreshes: HashMap<(Refreshed, Level, Level), Option<BootstrapNoise>> = HashMap::new();
     let mut values = vec![Sampled::spread(0.0, 1, 0.0); func.value_count()];
     let magnitude = if func.has_fact(INPUT_FACTORS) { INPUT_MAGNITUDE } else { 1.0 };
     for &input in func.inputs() {
@@ -217,8 +218,8 @@ pub fn noise(
             }
             Op::Rescale { .. } => x.plus(model.division(operand.size, model.scale(result.scale))),
             Op::LevelDrop { .. } => x.plus(model.division(2, model.scale(result.scale))),
-            Op::Bootstrap { sine, .. } => {
-                let slots = operand.slots;
+            Op::Bootstrap { sine, mask, .. } => {
+                let slots = (operand.slots, *mask);
                 let refresh = refreshes.entry((slots, level, result.level)).or_insert_with(|| {
                     BootstrapNoise::of_slots(&bootstraps, params, slots, level, result.level).ok()
                 });
@@ -229,6 +230,9 @@ pub fn noise(
     }
     values.iter().map(Sampled::noise).collect()
 }
+
+/// The number of slots that are refreshed, and which of them are kept.
+type Refreshed = (usize, Option<SlotMask>);
 
 /// Scale of what operands at `level` are multiplied with.
 fn factor_scale(model: &NoiseModel<'_>, level: Level) -> f64 {

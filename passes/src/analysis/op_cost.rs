@@ -1,5 +1,7 @@
 //! Seconds and working memory of one ckks op.
 
+use std::collections::BTreeMap;
+
 use fhec_ir::bootstrap::{BootstrapParams, DftMatrix, Order};
 use fhec_ir::ckks::{Ckks, Op};
 use fhec_ir::diagonal::{self, Hoisting, MapCounts, WORKING_BYTES};
@@ -12,6 +14,7 @@ use fhec_ir::params::Params;
 use fhec_ir::polynomial_shape::{OpCounts, PolynomialShape};
 use fhec_ir::prime_set::{Exchange, PrimeSet};
 use fhec_ir::scale::Level;
+use fhec_ir::slot_mask::SlotMask;
 
 use super::circuit_shapes::CircuitShapes;
 use super::cost::{CostTable, OpKind, RingShape};
@@ -197,18 +200,24 @@ impl<'a> OpCosts<'a> {
         (0..=bootstrap.output_level).map(seconds).collect()
     }
 
-    /// Bytes of its encoded matrices, each diagonal at the size of its period; with those for
-    /// pairs, or without.
-    pub fn bootstrap_bytes(&self, bootstrap: &BootstrapParams, with_pairs: bool) -> u64 {
-        let matrices =
-            bootstrap.coeffs_to_slots_matrices().into_iter().chain(bootstrap.slots_to_coeffs_matrices());
+    /// Bytes of its encoded matrices, each diagonal at the size of its period, for every one of
+    /// `masks` and for pairs where they are taken ([`BootstrapParams::masks_in`]).
+    pub fn bootstrap_bytes(
+        &self,
+        bootstrap: &BootstrapParams,
+        masks: &BTreeMap<Option<SlotMask>, bool>,
+    ) -> u64 {
         let bytes = |(matrix, level): (DftMatrix, Level)| {
             let evaluations: usize =
                 matrix.periods().map(|period| diagonal::evaluations(self.params, period)).sum();
             (evaluations * residue_bits(self.params, self.params.key_limbs(level)) / 8) as u64
         };
-        let pairs = if with_pairs { bootstrap.slots_to_coeffs_matrices() } else { Vec::new() };
-        matrices.chain(pairs).map(bytes).sum()
+        let of_mask = |(mask, pairs): (&Option<SlotMask>, &bool)| {
+            let once: u64 = bootstrap.masking_matrices(*mask).into_iter().map(bytes).sum();
+            once * (1 + u64::from(*pairs))
+        };
+        let to_slots: u64 = bootstrap.coeffs_to_slots_matrices().into_iter().map(bytes).sum();
+        to_slots + masks.iter().map(of_mask).sum::<u64>()
     }
 
     /// Seconds of a bootstrap of one ciphertext to level `to` by phase, under the names that

@@ -80,11 +80,11 @@ pub fn absorb_sines(
     for data in func.ops() {
         let name = func.value_name(data.result);
         let op = match &data.op {
-            Op::Bootstrap { x, level, .. } => {
+            Op::Bootstrap { x, level, mask, .. } => {
                 all += 1;
                 let sine = bent.get(&data.result).map(|curve| curve.ratio());
                 count += usize::from(sine.is_some());
-                Some(Op::Bootstrap { x: rewriter.get(*x), level: *level, sine })
+                Some(Op::Bootstrap { x: rewriter.get(*x), level: *level, sine, mask: *mask })
             }
             Op::Polynomial { x, polynomial } => {
                 let curve = bent.get(x);

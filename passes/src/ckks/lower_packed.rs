@@ -14,18 +14,18 @@ use std::collections::BTreeMap;
 
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::entity::Value;
-use fhec_ir::func::{Func, Rewriter};
+use fhec_ir::func::{Func, Rewriter, StageOp};
 use fhec_ir::packed::{self, Packed};
 use fhec_ir::params::Params;
 use fhec_ir::scale::Level;
+use fhec_ir::slot_mask::SlotMask;
 use thiserror::Error;
 
 use super::match_scales::Matcher;
-use super::placement::Placement;
+use super::placement::{Placement, slot_mask};
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::CostTable;
 use crate::analysis::linear_cost::cheapest_of;
-use crate::analysis::mul_depth::levels_used;
 use crate::analysis::op_cost::OpCosts;
 
 /// Why a packed program has no ckks form under the given parameters.
@@ -64,7 +64,7 @@ pub fn lower_packed(
     let prices = OpCosts::new(params, costs);
     let mut rewriter = Rewriter::<Packed, Ckks>::new(func);
     let mut matcher = Matcher::default();
-    let mut refreshed = BTreeMap::new();
+    let (mut refreshed, mut masks) = (BTreeMap::new(), BTreeMap::new());
     for &input in func.inputs() {
         let ty = func.ty(input);
         if ty.slots > params.slots() {
@@ -77,18 +77,23 @@ pub fn lower_packed(
     }
     for data in func.ops() {
         let Some(below) = placement.level[data.result.index()] else { continue };
-        let level = below + levels_used(&data.op) as Level;
+        let level = below + placement.levels_used(data);
         let name = func.value_name(data.result);
         let mut step = Step {
             placement,
             rewriter: &mut rewriter,
             matcher: &mut matcher,
             refreshed: &mut refreshed,
+            masks: &mut masks,
             level,
             name,
         };
-        let new = step.lower(&data.op, &prices, shapes).map_err(|reason| LowerPackedError::Op {
-            op: fhec_ir::func::StageOp::mnemonic(&data.op).into(),
+        let lowered = match slot_mask(func, &data.op).filter(|_| placement.masked.contains(&data.result)) {
+            Some(mask) => step.left_to_bootstrap(&data.op, data.result, mask),
+            None => step.lower(&data.op, &prices, shapes),
+        };
+        let new = lowered.map_err(|reason| LowerPackedError::Op {
+            op: data.op.mnemonic().into(),
             value: name.map_or_else(|| data.result.to_string(), str::to_string),
             reason,
         })?;
@@ -100,6 +105,7 @@ pub fn lower_packed(
             rewriter: &mut rewriter,
             matcher: &mut matcher,
             refreshed: &mut refreshed,
+            masks: &mut masks,
             level: 0,
             name: None,
         };
@@ -123,6 +129,8 @@ struct Step<'a> {
     matcher: &'a mut Matcher,
     /// Results of bootstraps, by old value.
     refreshed: &'a mut BTreeMap<Value, Value>,
+    /// What bootstraps mask, by old value.
+    masks: &'a mut BTreeMap<Value, SlotMask>,
     /// Where the op's operands have to be.
     level: Level,
     name: Option<&'a str>,
@@ -136,13 +144,25 @@ impl Step<'_> {
             new = match self.refreshed.get(&value) {
                 Some(&known) => known,
                 None => {
-                    let made = self.rewriter.func.push(Op::Bootstrap { x: new, level, sine: None })?;
+                    let mask = self.masks.get(&value).copied();
+                    let made = self.rewriter.func.push(Op::Bootstrap { x: new, level, sine: None, mask })?;
                     self.refreshed.insert(value, made);
                     made
                 }
             };
         }
         self.matcher.bring(&mut self.rewriter.func, new, self.level)
+    }
+
+    /// A mask that the bootstrap of its `result` applies: the result is the operand until then.
+    fn left_to_bootstrap(&mut self, op: &packed::Op, result: Value, mask: SlotMask) -> Result<Value, String> {
+        self.masks.insert(result, mask);
+        let [operand] = op.operands()[..] else { return Err("a mask has one operand".into()) };
+        // A bootstrap brings its operand to the level it needs by itself.
+        match self.placement.reads_refreshed(operand, self.level) {
+            true => self.operand(operand),
+            false => Ok(self.rewriter.get(operand)),
+        }
     }
 
     fn push(&mut self, op: Op) -> Result<Value, String> {

@@ -6,7 +6,7 @@
 //! | Requires | a packed program for the ring's slots; no unused ops |
 //! | Ensures  | a [`Placement`]: operands of every op reach its level, products of ciphertexts stay in the application's levels, refreshed values are at the bootstrap's input level or above; outputs reach level 0 |
 //! | Fails    | [`PlaceBootstrapsError`] |
-//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly (above 80 states per value, or 32 where branches are so entangled that it would take more than about a second, targets are tried at every second, fourth, ... level), by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs); where the bootstrap bends what it refreshes, only values that polynomials alone read are refreshed ([`super::absorb_sines`]). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
+//! | Method   | *optimal*: least predicted seconds over all (op, level, refreshed or not, to which level), exactly (above 80 states per value, or 32 where branches are so entangled that it would take more than about a second, targets are tried at every second, fourth, ... level), by [`Elimination`]: in a chain that is a shortest path, and residual branches are solved inside out (as Orion does for branches that nest, arXiv 2311.03470; here for all graphs); where the bootstrap bends what it refreshes, only values that polynomials alone read are refreshed ([`super::absorb_sines`]); a mask takes no level where its result is read refreshed alone, as the bootstrap does it then ([`Placement::masked`]). *lazy*: forward, at the highest levels, a bootstrap only where an operand has no level left. *lee2021*: by named rules ([`rules`]) |
 //! | Tests    | `tests/filetests/ckks/place_bootstraps/`, unit tests below |
 //!
 //! The costs of an op and of a bootstrap fall with its level, that of a bootstrap much less: so ops
@@ -21,21 +21,22 @@ pub mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fhec_ir::bootstrap::BootstrapParams;
+use fhec_ir::bootstrap::{BootstrapParams, Order};
 use fhec_ir::entity::Value;
 use fhec_ir::func::{Func, OpData, StageOp};
 use fhec_ir::packed::{Op, Packed};
 use fhec_ir::scale::Level;
+use fhec_ir::slot_mask::{MOST_MASKS, SlotMask};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::rules::Rule;
 use super::absorb_sines::{bent_by, unabsorbing};
-use super::placement::{Approximate, Placement};
+use super::placement::{Approximate, Placement, slot_mask};
 use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::def_use::live;
 use crate::analysis::elimination::{Elimination, TooEntangled};
-use crate::analysis::mul_depth::{levels_used, mul_depth};
+use crate::analysis::mul_depth::{levels_used, mul_depth_by};
 use crate::analysis::op_cost::{BootstrapSeconds, OpCosts};
 
 /// How bootstraps are placed.
@@ -108,9 +109,11 @@ impl Window {
             let of_level = |level: Level| {
                 let targets = level.saturating_add(1)..=self.top;
                 let targets = targets.rev().step_by(step).filter(move |_| level >= self.bottom);
-                std::iter::once(None)
-                    .chain(targets.map(Some))
-                    .map(move |refreshed| State { level, refreshed })
+                std::iter::once(None).chain(targets.map(Some)).map(move |refreshed| State {
+                    level,
+                    refreshed,
+                    masked: false,
+                })
             };
             (0..=self.top).flat_map(of_level).collect()
         };
@@ -141,16 +144,17 @@ pub fn place_bootstraps(
     }
     let prices = Prices::new(func, costs, bootstrap, shapes);
     let avoided = avoided(func, bootstrap, costs, shapes);
+    let masks = maskable(func, &live, bootstrap);
     if method != BootstrapPlacement::Optimal && !avoided.is_empty() {
         return Err(PlaceBootstrapsError::Bent);
     }
     let mut approximate = None;
     let (mut states, rules) = match method {
         BootstrapPlacement::Optimal => {
-            let states = match optimal(func, &live, window, &avoided, &prices, shapes) {
+            let states = match optimal(func, &live, window, (&avoided, &masks), &prices, shapes) {
                 Err(PlaceBootstrapsError::Entangled(reason)) if avoided.is_empty() => {
                     let (states, seconds) = best_lazy(func, &live, window, &prices, shapes);
-                    let bound = seconds / least_seconds(func, &live, window, &prices, shapes);
+                    let bound = seconds / least_seconds(func, &live, window, &masks, &prices, shapes);
                     approximate = Some(Approximate { reason: reason.to_string(), bound });
                     states
                 }
@@ -176,6 +180,20 @@ fn avoided(
 ) -> BTreeSet<Value> {
     let curve = bent_by(bootstrap, costs.params());
     curve.map(|curve| unabsorbing(func, curve, shapes)).unwrap_or_default()
+}
+
+/// Results of masks that the bootstraps that follow can do: slots to coefficients first, and few
+/// different masks.
+pub(crate) fn maskable(func: &Func<Packed>, live: &[bool], bootstrap: &BootstrapParams) -> BTreeSet<Value> {
+    let ops = func.ops().iter().filter(|data| live[data.result.index()]);
+    let of_slots = ops.filter(|data| func.ty(data.result).slots == bootstrap.slots());
+    let masks: BTreeMap<Value, SlotMask> =
+        of_slots.filter_map(|data| Some((data.result, slot_mask(func, &data.op)?))).collect();
+    let different = masks.values().collect::<BTreeSet<_>>().len();
+    if bootstrap.order == Order::SlotsToCoeffsLast || different > MOST_MASKS {
+        return BTreeSet::new();
+    }
+    masks.into_keys().collect()
 }
 
 /// The lazy placement with the least predicted seconds, over all levels that bootstraps may lead
@@ -206,11 +224,13 @@ fn least_seconds(
     func: &Func<Packed>,
     live: &[bool],
     window: Window,
+    masks: &BTreeSet<Value>,
     prices: &Prices,
     shapes: &mut CircuitShapes,
 ) -> f64 {
     let mut seconds = 0.0;
-    for data in func.ops().iter().filter(|data| live[data.result.index()]) {
+    let unmasked = |data: &&OpData<Packed>| live[data.result.index()] && !masks.contains(&data.result);
+    for data in func.ops().iter().filter(unmasked) {
         let used = levels_used(&data.op) as Level;
         let lowest = window.lowest(&data.op) + used;
         let at =
@@ -219,7 +239,11 @@ fn least_seconds(
         seconds += if cheapest.is_finite() { cheapest } else { 0.0 };
     }
     let levels = window.top - window.bottom;
-    let beyond = mul_depth(func).saturating_sub(u32::from(window.top));
+    let used = |data: &OpData<Packed>| match masks.contains(&data.result) {
+        true => 0,
+        false => levels_used(&data.op),
+    };
+    let beyond = mul_depth_by(func, used).saturating_sub(u32::from(window.top));
     let bootstraps = beyond.div_ceil(u32::from(levels).max(1));
     let each = prices.bootstrap[usize::from(window.bottom)..=usize::from(window.top)].iter();
     let each = each.map(|seconds| seconds.of(1)).fold(f64::INFINITY, f64::min);
@@ -259,7 +283,8 @@ fn place_avoiding(
     let window = Window { bottom: bootstrap.input_level(), top: bootstrap.output_level };
     let live = live(func);
     let prices = Prices::new(func, costs, bootstrap, shapes);
-    let mut states = optimal(func, &live, window, avoided, &prices, shapes).ok()?;
+    let masks = maskable(func, &live, bootstrap);
+    let mut states = optimal(func, &live, window, (avoided, &masks), &prices, shapes).ok()?;
     tighten(func, &live, &mut states, &BTreeMap::new(), window);
     let seconds = prices.of_placement(&live, &states, shapes);
     Some((placement(&live, states, BTreeMap::new()), seconds))
@@ -270,12 +295,20 @@ fn place_avoiding(
 struct State {
     level: Level,
     refreshed: Option<Level>,
+    /// Of the result of a mask: that it is left to the bootstrap, and `level` is that of the
+    /// operand.
+    masked: bool,
 }
 
 impl State {
     /// Whether it can be an operand at `level`.
     fn reaches(self, level: Level) -> bool {
-        level <= self.level || self.refreshed.is_some_and(|target| level <= target)
+        level <= self.level && !self.masked || self.refreshed.is_some_and(|target| level <= target)
+    }
+
+    /// Levels between the operands of `op` and its result in this state.
+    fn used(self, op: &Op) -> Level {
+        if self.masked { 0 } else { levels_used(op) as Level }
     }
 }
 
@@ -318,7 +351,8 @@ impl<'a> Prices<'a> {
     /// Seconds of using `value`, in `state`, as an operand at `level`.
     fn operand(&self, value: Value, state: State, level: Level) -> f64 {
         // A refreshed value is brought to the level wanted by its bootstrap.
-        let drop = if level <= state.level { self.drop(state.level, level) } else { 0.0 };
+        let as_it_is = level <= state.level && !state.masked;
+        let drop = if as_it_is { self.drop(state.level, level) } else { 0.0 };
         self.func.ty(value).vectors as f64 * drop
     }
 
@@ -329,6 +363,10 @@ impl<'a> Prices<'a> {
         }
         for data in self.func.ops().iter().filter(|data| live[data.result.index()]) {
             let state = states[data.result.index()];
+            if state.masked {
+                sum += self.unary(data.result, state, 0.0);
+                continue;
+            }
             let level = state.level + levels_used(&data.op) as Level;
             let seconds = self.costs.packed_seconds(self.func, &data.op, level, shapes);
             sum += self.unary(data.result, state, seconds);
@@ -349,20 +387,20 @@ fn distinct(op: &Op) -> Vec<Value> {
 /// Most states of a value: where branches depend on each other so that these are too many, fewer.
 const MOST_STATES: [usize; 2] = [80, 32];
 
-/// The least cost where values that are `avoided` are not refreshed, over as many states as is no
-/// endless work.
+/// The least cost where values that are `avoided` are not refreshed, and bootstraps may do `masks`,
+/// over as many states as is no endless work.
 fn optimal(
     func: &Func<Packed>,
     live: &[bool],
     window: Window,
-    avoided: &BTreeSet<Value>,
+    (avoided, masks): (&BTreeSet<Value>, &BTreeSet<Value>),
     prices: &Prices,
     shapes: &mut CircuitShapes,
 ) -> Result<Vec<State>, PlaceBootstrapsError> {
     let [most, fewer] = MOST_STATES.map(|most| window.states(most));
-    match optimal_over(func, live, window, &most, avoided, prices, shapes) {
+    match optimal_over(func, live, window, &most, (avoided, masks), prices, shapes) {
         Err(PlaceBootstrapsError::Entangled(_)) if fewer.len() < most.len() => {
-            optimal_over(func, live, window, &fewer, avoided, prices, shapes)
+            optimal_over(func, live, window, &fewer, (avoided, masks), prices, shapes)
         }
         other => other,
     }
@@ -375,7 +413,7 @@ fn optimal_over(
     live: &[bool],
     window: Window,
     domain: &[State],
-    avoided: &BTreeSet<Value>,
+    (avoided, masks): (&BTreeSet<Value>, &BTreeSet<Value>),
     prices: &Prices,
     shapes: &mut CircuitShapes,
 ) -> Result<Vec<State>, PlaceBootstrapsError> {
@@ -385,8 +423,12 @@ fn optimal_over(
     let mut variables: Vec<Option<(usize, Vec<State>)>> = vec![None; func.value_count()];
     // What a value can never be is no number: tables grow with the cube of how many there are.
     let mut variable = |value: Value, seconds: &mut dyn FnMut(State) -> Option<f64>| {
-        let can_be = domain.iter().filter(|state| state.refreshed.is_none() || !avoided.contains(&value));
-        let priced = can_be.filter_map(|&state| Some((state, seconds(state)?)));
+        let of_bootstrap = domain.iter().filter(|state| state.level == window.bottom);
+        let of_bootstrap = of_bootstrap.filter(|state| state.refreshed.is_some() && masks.contains(&value));
+        let of_bootstrap = of_bootstrap.map(|&state| State { masked: true, ..state });
+        let all = domain.iter().copied().chain(of_bootstrap);
+        let can_be = all.filter(|state| state.refreshed.is_none() || !avoided.contains(&value));
+        let priced = can_be.filter_map(|state| Some((state, seconds(state)?)));
         let (states, seconds): (Vec<State>, Vec<f64>) =
             priced.filter(|(_, seconds)| seconds.is_finite()).unzip();
         let index = model.variable(states.len());
@@ -406,19 +448,29 @@ fn optimal_over(
             })
             .collect();
         variable(data.result, &mut |state| {
+            if state.masked {
+                return Some(prices.unary(data.result, state, 0.0));
+            }
             let seconds = by_level.get(usize::from(state.level + used)).copied().flatten()?;
             Some(prices.unary(data.result, state, seconds))
         });
-        pairs.extend(distinct(&data.op).into_iter().map(|operand| (operand, data.result, used)));
+        pairs.extend(distinct(&data.op).into_iter().map(|operand| (operand, data)));
     }
-    for (operand, result, used) in pairs {
-        let (Some((a, of_a)), Some((b, of_b))) = (&variables[operand.index()], &variables[result.index()])
+    for (operand, data) in pairs {
+        let (Some((a, of_a)), Some((b, of_b))) =
+            (&variables[operand.index()], &variables[data.result.index()])
         else {
             continue;
         };
         model.pair(*a, *b, |from, to| {
-            let (from, level) = (of_a[from], of_b[to].level + used);
-            if from.reaches(level) { prices.operand(operand, from, level) } else { f64::INFINITY }
+            let (from, to) = (of_a[from], of_b[to]);
+            let level = to.level + to.used(&data.op);
+            match (from.reaches(level), to.masked) {
+                (false, _) => f64::INFINITY,
+                // The price of a bootstrap holds for operands at any level.
+                (true, true) => 0.0,
+                (true, false) => prices.operand(operand, from, level),
+            }
         });
     }
     let (_, values) = model.minimize()?.ok_or(nowhere)?;
@@ -430,7 +482,7 @@ fn optimal_over(
 
 /// Every op as high as its operands are; operands that have too few levels left are refreshed.
 fn lazy(func: &Func<Packed>, live: &[bool], window: Window) -> Vec<State> {
-    let fresh = State { level: window.top, refreshed: None };
+    let fresh = State { level: window.top, ..State::default() };
     forward(func, live, window, fresh, |_| false, |_, _| ())
 }
 
@@ -460,7 +512,8 @@ fn forward(
         }
         let level = operands.iter().map(|operand| available(states[operand.index()])).min();
         let level = level.unwrap_or(window.top) - used;
-        states[data.result.index()] = State { level, refreshed: always(data.result).then_some(window.top) };
+        let refreshed = always(data.result).then_some(window.top);
+        states[data.result.index()] = State { level, refreshed, masked: false };
     }
     states
 }
@@ -476,13 +529,19 @@ fn tighten(
 ) {
     let mut refreshed = vec![None; states.len()];
     for data in func.ops().iter().filter(|data| live[data.result.index()]) {
-        let level = states[data.result.index()].level + levels_used(&data.op) as Level;
+        let state = states[data.result.index()];
+        let level = state.level + state.used(&data.op);
         for operand in data.op.operands() {
-            if level > states[operand.index()].level {
+            let from = states[operand.index()];
+            if level > from.level || from.masked {
                 let target: &mut Option<Level> = &mut refreshed[operand.index()];
-                *target = Some(level.max(target.unwrap_or(0)));
+                *target = Some(level.max(target.unwrap_or(window.bottom + 1)));
             }
         }
+    }
+    let masked_outputs = func.outputs().iter().filter(|output| states[output.index()].masked);
+    for output in masked_outputs {
+        refreshed[output.index()].get_or_insert(window.bottom + 1);
     }
     for (value, _) in rules.iter().filter(|(_, rule)| rule.always()) {
         refreshed[value.index()] = Some(window.top);
@@ -493,7 +552,9 @@ fn tighten(
 fn placement(live: &[bool], states: Vec<State>, rules: BTreeMap<Value, Rule>) -> Placement {
     let level = states.iter().zip(live).map(|(state, live)| live.then_some(state.level)).collect();
     let refreshed = states.iter().map(|state| state.refreshed).collect();
-    Placement { level, approximate: None, refreshed, rules }
+    let masked = states.iter().enumerate().filter(|(index, state)| live[*index] && state.masked);
+    let masked = masked.map(|(index, _)| Value::new(index)).collect();
+    Placement { level, approximate: None, refreshed, masked, rules }
 }
 
 #[cfg(test)]

@@ -94,8 +94,8 @@ pub struct Layouts {
     pub folds: Vec<usize>,
     /// Per step: whether it is a regular map ([`LinearMap::regular`]).
     pub regular: Vec<Option<Beside>>,
-    /// Per tensor: whether a regular map reads it, or a tensor that shares its layout, so that
-    /// slots that no element takes have to hold zero.
+    /// Per tensor: whether a regular map reads it or leaves sums in it, or in a tensor that shares
+    /// its layout, so that slots that no element takes have to hold zero, masked or not.
     pub bordered: Vec<bool>,
     /// Predicted seconds of the linear maps.
     pub seconds: f64,
@@ -121,15 +121,16 @@ pub fn choose_layout(program: &TensorProgram, options: &LayoutOptions) -> Result
         (0..program.tensors.len()).map(|tensor| by_class[search.class[tensor]].clone()).collect();
     let mut folds = vec![1; program.steps.len()];
     let mut regular = vec![None; program.steps.len()];
-    let mut read_regularly = vec![false; search.members.len()];
+    let mut borders = vec![false; search.members.len()];
     for (index, (step, result)) in program.steps.iter().enumerate() {
         if let Step::Linear { x, kind } = step {
             let price = search.price(kind, &layouts[*x], &layouts[*result]);
             (folds[index], regular[index]) = (price.fold, price.regular);
-            read_regularly[search.class[*x]] |= price.regular.is_some();
+            borders[search.class[*x]] |= price.regular.is_some();
+            borders[search.class[*result]] |= price.regular == Some(Beside::Sums);
         }
     }
-    let bordered = search.class.iter().map(|&class| read_regularly[class]).collect();
+    let bordered = search.class.iter().map(|&class| borders[class]).collect();
     Ok(Layouts { layouts, folds, regular, bordered, seconds })
 }
 

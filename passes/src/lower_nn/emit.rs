@@ -5,14 +5,16 @@ use fhec_ir::fact::{
     INPUT_LAYOUTS, INPUT_PERMUTATIONS, ONNX_NODES, OUTPUT_LAYOUTS, OUTPUT_PERMUTATIONS, QUANTISED,
 };
 use fhec_ir::func::Func;
-use fhec_ir::linear_map::{Beside, LinearKind, LinearMap, PlainTensor};
+use fhec_ir::linear_map::{LinearKind, LinearMap, PlainTensor};
 use fhec_ir::nn::Nn;
 use fhec_ir::packed::{Op, Packed, VectorType};
 use fhec_ir::permutation::Permutation;
+use fhec_ir::slot_mask::SlotMask;
 use fhec_ir::tensor::Tensor;
 
 use super::LowerError;
 use super::choose_layout::Layouts;
+use super::masks::masked;
 use super::program::{Step, TensorProgram};
 
 /// The packed function of `program`. Name and meta are those of `network`.
@@ -36,14 +38,27 @@ pub(super) fn emit(
     };
     func.set_fact(INPUT_PERMUTATIONS, &moved(&program.input_orders));
     func.set_fact(OUTPUT_PERMUTATIONS, &moved(&program.output_orders));
+    let masked = masked(program, layouts);
     let mut values: Vec<Option<Value>> = vec![None; program.tensors.len()];
     for &input in &program.inputs {
         let vectors = layouts.layouts[input].vectors();
         let name = program.tensors[input].name.as_deref();
         values[input] = Some(func.add_input(VectorType { vectors, slots }, name));
     }
+    // The elements of a tensor are those of the value before the mask, which has its name, unless
+    // it is an output.
+    let named_mask = |tensor: usize| masked[tensor] && program.outputs.contains(&tensor);
+    let with_mask = |func: &mut Func<Packed>, value: Value, tensor: usize, name: Option<&str>| {
+        if !masked[tensor] {
+            return Ok(value);
+        }
+        let plain = SlotMask::ones(&layouts.layouts[tensor], &mut func.consts);
+        let plain = plain.ok_or_else(|| "a plane with a border has no mask".to_string())?;
+        func.push_named(Op::MulPlain { x: value, plain }, name.filter(|_| named_mask(tensor)))
+    };
     for (index, (step, result)) in program.steps.iter().enumerate() {
         let name = program.tensors[*result].name.as_deref();
+        let own_name = name.filter(|_| !named_mask(*result));
         let error = |reason: String| LowerError {
             op: "emit".into(),
             value: name.map_or_else(|| format!("tensor {result}"), str::to_string),
@@ -68,24 +83,15 @@ pub(super) fn emit(
                 let fold = layouts.folds[index];
                 let map = LinearMap { kind, input, output, fold, regular: layouts.regular[index] };
                 let rotations = map.fold_rotations();
-                let ones = map.regular == Some(Beside::Sums) && map.leaves_sums(&func.consts);
                 let linear = Op::LinearMap { x: operand(*x)?, map };
-                let done = fold == 1 && !ones;
-                let mut value = func.push_named(linear, name.filter(|_| done)).map_err(error)?;
-                if ones {
-                    let [channels, ..] = program.tensors[*result].shape;
-                    let values = func.add_const(Tensor::from_fn([channels], |_| 1.0));
-                    let layout = layouts.layouts[*result].clone();
-                    let mask = Op::MulPlain { x: value, plain: PlainTensor { values, layout } };
-                    value = func.push_named(mask, name).map_err(error)?;
-                }
+                let mut value = func.push_named(linear, own_name.filter(|_| fold == 1)).map_err(error)?;
                 for (step, by) in rotations.enumerate() {
                     let rotated = func.push(Op::Rotate { x: value, steps: by as i64 }).map_err(error)?;
                     let last = 2 << step == fold;
                     let add = Op::Add { x: value, y: rotated };
-                    value = func.push_named(add, name.filter(|_| last)).map_err(error)?;
+                    value = func.push_named(add, own_name.filter(|_| last)).map_err(error)?;
                 }
-                values[*result] = Some(value);
+                values[*result] = Some(with_mask(&mut func, value, *result, name).map_err(error)?);
                 continue;
             }
             Step::Polynomial { x, polynomial } if layouts.bordered[*result] => {
@@ -112,7 +118,8 @@ pub(super) fn emit(
             }
             Step::MulScalar { x, factor } => Op::MulScalar { x: operand(*x)?, factor: *factor },
         };
-        values[*result] = Some(func.push_named(op, name).map_err(error)?);
+        let value = func.push_named(op, own_name).map_err(error)?;
+        values[*result] = Some(with_mask(&mut func, value, *result, name).map_err(error)?);
     }
     let outputs = program.outputs.iter().map(|&output| {
         values[output].ok_or_else(|| LowerError {

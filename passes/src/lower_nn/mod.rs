@@ -8,7 +8,7 @@
 //! | Ensures  | the same function of the image, or of each of several ([`fhec_ir::batch`]); `meta input_layout`, `meta output_layout`: one layout per input and output; `meta input_permutations`, `meta output_permutations`, where there are any: in which order each of them is laid out |
 //! | Leaves   | constants that nothing names are gone; levels and scales unsaid |
 //! | Fails    | [`LowerError`], naming op and tensor; [`check_lowerable`] says the same before activations are approximated |
-//! | Method   | ops to steps on tensors ([`program`]), those of several images (`batch`), a layout per tensor ([`choose_layout`]), steps to ops (`emit`) |
+//! | Method   | ops to steps on tensors ([`program`]), those of several images (`batch`), a layout per tensor ([`choose_layout`]), masks (`masks`), steps to ops (`emit`) |
 //! | Tests    | `tests/filetests/lower_nn/`, `tests.rs` beside this file |
 //!
 //! | file | ops |
@@ -30,6 +30,7 @@ mod elementwise;
 mod emit;
 mod ends;
 mod error;
+mod masks;
 mod pool;
 pub mod program;
 mod shape;

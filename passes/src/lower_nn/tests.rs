@@ -3,7 +3,7 @@
 
 use fhec_ir::fact::{INPUT_LAYOUTS, INPUT_PERMUTATIONS, OUTPUT_LAYOUTS, OUTPUT_PERMUTATIONS};
 use fhec_ir::func::Func;
-use fhec_ir::interp::{nn, run_packed};
+use fhec_ir::interp::{Bundle, eval_packed, nn, run_packed};
 use fhec_ir::layout::Layout;
 use fhec_ir::linear_map::LinearMap;
 use fhec_ir::nn::Nn;
@@ -13,6 +13,7 @@ use fhec_ir::text::{ConstSource, parse_func};
 use fhec_ir::verify::verify;
 
 use super::*;
+use crate::ckks::placement::slot_mask;
 
 fn parse(body: &str) -> Func<Nn> {
     parse_func(&format!("func nn test {{ {body} }}"), &ConstSource::default()).unwrap()
@@ -491,6 +492,36 @@ fn layouts_are_deterministic() {
     assert_eq!(print(), print());
 }
 
+/// Runs a function as ciphertexts are: maps by rotations and diagonals, so that slots beside
+/// pictures hold what they will hold. By value; ops that `skip` says are the identity.
+fn run_by_diagonals(func: &Func<Packed>, inputs: &[Bundle], skip: impl Fn(&Op) -> bool) -> Vec<Bundle> {
+    let mut values = vec![Bundle::new(); func.value_count()];
+    for (input, bundle) in func.inputs().iter().zip(inputs) {
+        values[input.index()] = bundle.clone();
+    }
+    for data in func.ops() {
+        let operands: Vec<&Bundle> = data.op.operands().iter().map(|v| &values[v.index()]).collect();
+        let result = match &data.op {
+            op if skip(op) => operands[0].clone(),
+            Op::LinearMap { map, .. } => {
+                let mut y = vec![vec![0.0; map.output.slots]; map.output.vectors()];
+                for ((output, input), diagonals) in map.diagonals(&func.consts) {
+                    let x = &operands[0][input];
+                    for (rotation, diagonal) in diagonals {
+                        for (slot, y) in y[output].iter_mut().enumerate() {
+                            *y += diagonal[slot % diagonal.len()] * x[(slot + rotation) % x.len()];
+                        }
+                    }
+                }
+                y
+            }
+            op => eval_packed(op, &operands, &func.consts),
+        };
+        values[data.result.index()] = result;
+    }
+    values
+}
+
 /// Tensors of several vectors on planes with borders: regular maps, and what they read is zero
 /// beside the picture, also after polynomials that are not zero at zero.
 #[test]
@@ -519,12 +550,32 @@ fn what_regular_maps_read_is_zero_beside_the_picture() {
     assert_eq!(maps.iter().filter(|(_, map)| map.leaves_sums(&packed.consts)).count(), 4);
     let masks = packed.ops().iter().filter(|data| matches!(data.op, Op::MulPlain { .. }));
     assert_eq!(masks.count(), 4);
-    let mut reads = packed.clone();
-    reads.set_outputs(maps.iter().map(|(x, _)| *x).collect());
+    // Each is one that bootstraps can do: of what polynomials read, with bias and shortcut in it,
+    // of what another map reads, and of the output.
+    let masks = || packed.ops().iter().filter(|data| slot_mask(&packed, &data.op).is_some());
+    let masked: Vec<Value> = masks().map(|data| data.op.operands()[0]).collect();
+    let definitions = packed.definitions();
+    let made = masked.iter().map(|v| packed.ops()[definitions[v.index()].unwrap()].op.mnemonic());
+    assert_eq!(made.collect::<Vec<_>>(), ["mul_scalar", "mul_scalar", "linear_map", "add"]);
     let layouts: Vec<Layout> = packed.fact(INPUT_LAYOUTS).unwrap();
     let elements: Vec<f64> = input(&[8 * 14 * 14]).data().iter().map(|&x| f64::from(x)).collect();
-    let values = run_packed(&reads, &[layouts[0].pack(&elements)]).unwrap();
-    for ((_, map), value) in maps.iter().zip(values) {
+    let inputs = [layouts[0].pack(&elements)];
+    let values = run_by_diagonals(&packed, &inputs, |_| false);
+    // Elements are what they should be, which they are not where a mask is left out.
+    let (output, expected) = (packed.outputs()[0].index(), run_packed(&packed, &inputs).unwrap());
+    let layout: &Layout = &packed.fact::<Vec<Layout>>(OUTPUT_LAYOUTS).unwrap()[0];
+    let off = |values: &[Bundle]| -> f64 {
+        let (found, expected) = (layout.unpack(&values[output]), layout.unpack(&expected[0]));
+        let largest = expected.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+        found.iter().zip(&expected).fold(0.0f64, |most, (x, y)| most.max((x - y).abs())) / largest
+    };
+    assert!(off(&values) < 1e-9);
+    for (index, mask) in masks().enumerate().take(3) {
+        let without = run_by_diagonals(&packed, &inputs, |op| *op == mask.op);
+        assert!(off(&without) > 1e-3, "without mask {index}");
+    }
+    for (x, map) in &maps {
+        let value = &values[x.index()];
         let elements = map.input.pack(&vec![1.0; map.input.elements()]);
         let slots = value.iter().flatten().zip(elements.iter().flatten());
         let beside: Vec<f64> = slots.filter(|(_, element)| **element == 0.0).map(|(x, _)| x.abs()).collect();

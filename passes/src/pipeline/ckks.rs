@@ -208,7 +208,7 @@ mod tests {
         let x = func.add_input(ty, None);
         let results = [3, 2].map(|level| {
             func.push_typed(
-                Op::Bootstrap { x, level, sine: None },
+                Op::Bootstrap { x, level, sine: None, mask: None },
                 CiphertextType::canonical(1, 16, level),
                 None,
             )

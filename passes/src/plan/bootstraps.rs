@@ -13,6 +13,7 @@ use crate::analysis::circuit_shapes::CircuitShapes;
 use crate::analysis::cost::CostTable;
 use crate::analysis::op_cost::OpCosts;
 use crate::ckks::place_bootstraps::place_bootstraps_without;
+use crate::ckks::placement::slot_mask;
 use crate::pipeline::ckks::PlacedBootstraps;
 use crate::search::Scheduled;
 use fhec_ir::layers::Layers;
@@ -173,6 +174,10 @@ pub(super) fn name(
 ) -> String {
     match (packed.value_name(value), definitions[value.index()]) {
         (Some(name), _) => name.to_string(),
+        // A mask takes nothing away that the network knows of.
+        (None, Some(op)) if slot_mask(packed, &packed.ops()[op].op).is_some() => {
+            name(packed, layers, definitions, packed.ops()[op].op.operands()[0])
+        }
         (None, Some(op)) => {
             let mnemonic = packed.ops()[op].op.mnemonic();
             let before = &layers.of_op[..op];

@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fhec_ir::func::Func;
+use fhec_ir::func::{Func, OpData};
 use fhec_ir::key_demand::KeyDemand;
 use fhec_ir::packed::Packed;
 use fhec_ir::scale::Level;
@@ -16,14 +16,14 @@ use rayon::prelude::*;
 use super::verdicts::SAME_TIME;
 use super::{Built, InSlots, Search, SearchOptions, build, in_slots};
 use crate::analysis::circuit_shapes::CircuitShapes;
-use crate::analysis::mul_depth::{levels_used, mul_depth};
+use crate::analysis::mul_depth::{levels_used, mul_depth_by};
 use crate::analysis::op_cost::OpCosts;
 use crate::bootstrap::sets::{BootstrapSet, Recipe};
 use crate::ckks::choose_bootstrap_params::{self, Sine, SineTable};
 use crate::ckks::place_bootstraps::{
     BootstrapPlacement, PlaceBootstrapsError, place_bootstraps, place_bootstraps_anywhere,
 };
-use crate::ckks::placement::Placement;
+use crate::ckks::placement::{Placement, slot_mask};
 use crate::error::PassError;
 use crate::pipeline::ckks::Candidate;
 
@@ -261,7 +261,12 @@ impl Sets<'_> {
         // What would take longer than the best so far with the fewest bootstraps that a chain of
         // its levels can have is not placed. The sets are not the fastest of their levels, hence
         // the margin.
-        let depth = mul_depth(self.packed);
+        // Bootstraps may do all masks.
+        let used = |data: &OpData<Packed>| match slot_mask(self.packed, &data.op) {
+            Some(_) => 0,
+            None => levels_used(&data.op),
+        };
+        let depth = mul_depth_by(self.packed, used);
         let hopeful = |shapes: &mut CircuitShapes, set: &BootstrapSet| {
             let (top, usable) = (set.bootstrap.output_level, set.bootstrap.usable_levels());
             let least = depth.saturating_sub(u32::from(top)).div_ceil(u32::from(usable).max(1));
@@ -348,7 +353,8 @@ fn within_memory(sets: Vec<(Recipe, BootstrapSet)>, options: &SearchOptions) -> 
         let mut keys = KeyDemand::default();
         keys.bootstrap(&set.bootstrap, &set.params);
         keys.bytes(&set.params)
-            + OpCosts::new(&set.params, &options.costs).bootstrap_bytes(&set.bootstrap, false)
+            + OpCosts::new(&set.params, &options.costs)
+                .bootstrap_bytes(&set.bootstrap, &BTreeMap::from([(None, false)]))
     };
     let bytes: Vec<u64> = sets.iter().map(bytes).collect();
     let least = bytes.iter().copied().min();

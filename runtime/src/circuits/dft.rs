@@ -79,7 +79,12 @@ pub fn diagonals(matrix: &DftMatrix, factor: f64) -> Vec<Vec<Complex>> {
     let zero = || vec![Complex::default(); period];
     let diagonal = |(index, length): (usize, usize)| {
         let rotation = matrix.rotation(index);
-        let diagonal = by_rotation.remove(&rotation).unwrap_or_else(zero).repeat(length / period);
+        let mut diagonal = by_rotation.remove(&rotation).unwrap_or_else(zero).repeat(length / period);
+        if let Some(mask) = matrix.mask {
+            let rows = diagonal.iter_mut().enumerate();
+            let dropped = rows.filter(|(row, _)| !mask.keeps((row + rotation) % slots));
+            dropped.for_each(|(_, entry)| *entry = Complex::default());
+        }
         if matrix.halves_first && length == slots { halved(diagonal, rotation) } else { diagonal }
     };
     matrix.periods().enumerate().map(diagonal).collect()
@@ -187,6 +192,9 @@ impl Evaluator<'_> {
 
 #[cfg(test)]
 mod tests {
+    use fhec_ir::bootstrap::{BootstrapParams, DftStep};
+    use fhec_ir::slot_mask::SlotMask;
+
     use super::*;
     use crate::testing::random_slots;
 
@@ -222,8 +230,15 @@ mod tests {
             let (mut y, mut low) = (x.clone(), 0);
             for &butterflies in &cut {
                 let high = low + butterflies;
-                let matrix =
-                    DftMatrix { log_slots, low, high, inverse: false, baby_steps: 2, halves_first: false };
+                let matrix = DftMatrix {
+                    log_slots,
+                    low,
+                    high,
+                    inverse: false,
+                    baby_steps: 2,
+                    halves_first: false,
+                    mask: None,
+                };
                 y = apply(&matrix, &y, 1.0);
                 low = high;
             }
@@ -233,8 +248,15 @@ mod tests {
             let mut high = log_slots;
             for &butterflies in cut.iter().rev() {
                 let low = high - butterflies;
-                let matrix =
-                    DftMatrix { log_slots, low, high, inverse: true, baby_steps: 2, halves_first: false };
+                let matrix = DftMatrix {
+                    log_slots,
+                    low,
+                    high,
+                    inverse: true,
+                    baby_steps: 2,
+                    halves_first: false,
+                    mask: None,
+                };
                 y = apply(&matrix, &y, 0.5f64.powi(butterflies as i32));
                 high = low;
             }
@@ -243,6 +265,46 @@ mod tests {
             }
         }
     }
+
+    /// Matrices with a mask are the others after a product with ones and zeros, and have the
+    /// periods that they say.
+    #[test]
+    fn masking_matrices_are_products_with_masks() {
+        let slots = 1usize << 9;
+        let x = random_slots(slots, 3);
+        for steps in [vec![9], vec![3, 6], vec![4, 5], vec![3, 3, 3]] {
+            let step = |&butterflies: &u32| DftStep { butterflies, baby_steps: 2 };
+            let bootstrap = BootstrapParams {
+                slots_to_coeffs: steps.iter().map(step).collect(),
+                ..crate::testing::bootstrap::bootstrap(9, false, true)
+            };
+            for (area, plane) in [
+                ([14, 28], [16, 32]),
+                ([16, 27], [16, 32]),
+                ([12, 32], [16, 32]),
+                ([3, 3], [4, 4]),
+                ([5, 16], [8, 32]),
+                ([16, 32], [16, 32]),
+            ] {
+                let mask = SlotMask { area, plane };
+                let mut kept = x.clone();
+                let dropped = kept.iter_mut().enumerate().filter(|(slot, _)| !mask.keeps(*slot));
+                dropped.for_each(|(_, z)| *z = Complex::default());
+                let through = |mask: Option<SlotMask>, x: &[Complex]| {
+                    bootstrap.masking_matrices(mask).iter().fold(x.to_vec(), |x, (matrix, _)| {
+                        let lengths: Vec<usize> = diagonals(matrix, 1.0).iter().map(Vec::len).collect();
+                        assert_eq!(lengths, matrix.periods().collect::<Vec<_>>());
+                        apply(matrix, &x, 1.0)
+                    })
+                };
+                let (found, expected) = (through(Some(mask), &x), through(None, &kept));
+                for (a, b) in found.iter().zip(&expected) {
+                    assert!((a.re - b.re).abs() < 1e-12 && (a.im - b.im).abs() < 1e-12, "{mask:?} {steps:?}");
+                }
+            }
+        }
+    }
+
     /// A first matrix that takes slot 0 half does nothing else: its product with `x` is that of the
     /// plain one with `x_0` halved.
     #[test]
@@ -252,8 +314,15 @@ mod tests {
         let mut half = x.clone();
         half[0] = Complex::new(x[0].re / 2.0, x[0].im / 2.0);
         for high in 1..=log_slots {
-            let plain =
-                DftMatrix { log_slots, low: 0, high, inverse: false, baby_steps: 2, halves_first: false };
+            let plain = DftMatrix {
+                log_slots,
+                low: 0,
+                high,
+                inverse: false,
+                baby_steps: 2,
+                halves_first: false,
+                mask: None,
+            };
             let halving = DftMatrix { halves_first: true, ..plain };
             let lengths: Vec<usize> = diagonals(&halving, 1.0).iter().map(Vec::len).collect();
             assert_eq!(lengths, halving.periods().collect::<Vec<_>>());

@@ -7,6 +7,7 @@ use fhec_ir::ckks::{CiphertextType, Ckks};
 use fhec_ir::func::Func;
 use fhec_ir::linear_map::{LinearMap, PlainTensor};
 use fhec_ir::polynomial::Polynomial;
+use fhec_ir::slot_mask::SlotMask;
 use fhec_ir::tensor::ConstPool;
 
 use super::control::Control;
@@ -124,8 +125,14 @@ pub trait Backend: Sync {
     /// `level_drop`.
     fn level_drop(&self, site: Site<'_>, x: Cow<'_, Self::Value>) -> Result<Self::Value, EvalError>;
 
-    /// `bootstrap`.
-    fn bootstrap(&self, site: Site<'_>, x: &Self::Value) -> Result<Self::Value, EvalError>;
+    /// `bootstrap`: of the slots that `mask` keeps; `sine` says what is expected of the result.
+    fn bootstrap(
+        &self,
+        site: Site<'_>,
+        x: &Self::Value,
+        sine: Option<f64>,
+        mask: Option<SlotMask>,
+    ) -> Result<Self::Value, EvalError>;
 
     /// `relinearize` whose only use is the `rescale` that follows it; a backend may have one
     /// division for both.

@@ -10,6 +10,7 @@ use fhec_ir::linear_map::{LinearMap, PlainTensor};
 use fhec_ir::params::Params;
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::scale::Scale;
+use fhec_ir::slot_mask::SlotMask;
 use rayon::prelude::*;
 
 use super::backend::{Backend, Site};
@@ -148,7 +149,7 @@ impl Backend for Encrypted {
         check_levels(func, params)?;
         let mut needed = key_demand::KeyDemand::of_ops(func);
         for (op, data) in func.ops().iter().enumerate() {
-            if let Op::Bootstrap { x, level, .. } = data.op {
+            if let Op::Bootstrap { x, level, mask, .. } = data.op {
                 let mnemonic = data.op.mnemonic();
                 if bootstrapping.bootstrappers.is_empty() {
                     return Err(ExecError::Unsupported {
@@ -158,7 +159,7 @@ impl Backend for Encrypted {
                     });
                 }
                 let ty = func.ty(x);
-                let found = bootstrapping.find(keys.encapsulation(), ty.slots, ty.level, level);
+                let found = bootstrapping.find(keys.encapsulation(), (ty.slots, mask), ty.level, level);
                 let bootstrapper = found.map_err(|reason| ExecError::Params {
                     op,
                     mnemonic,
@@ -352,13 +353,19 @@ impl Backend for Encrypted {
         each(site, x, |x| self.evaluator().level_drop(x, site.result.level))
     }
 
-    fn bootstrap(&self, site: Site<'_>, x: &Vec<Ciphertext>) -> Result<Vec<Ciphertext>, EvalError> {
+    fn bootstrap(
+        &self,
+        site: Site<'_>,
+        x: &Vec<Ciphertext>,
+        _: Option<f64>,
+        mask: Option<SlotMask>,
+    ) -> Result<Vec<Ciphertext>, EvalError> {
         let (from, to) = (site.operand, site.result);
         let (evaluator, keys) = (self.evaluator(), self.keys.encapsulation());
         let bootstrapper = self
             .prepared
             .bootstrapping()
-            .find(keys, from.slots, from.level, to.level)
+            .find(keys, (from.slots, mask), from.level, to.level)
             .expect("a program without its bootstraps is refused by check_program");
         // One after the other: each uses all threads and gigabytes of keys.
         let mut refreshed = Vec::with_capacity(x.len());

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use fhec_ir::ckks::{CiphertextType, Ckks};
 use fhec_ir::func::Func;
-use fhec_ir::interp::Bundle;
+use fhec_ir::interp::{self, Bundle};
 use fhec_ir::linear_map::{LinearMap, PlainTensor};
 use fhec_ir::polynomial::Polynomial;
+use fhec_ir::slot_mask::SlotMask;
 
 use super::backend::{Backend, Site};
 use super::error::ExecError;
 use crate::error::EvalError;
 
-/// Exact slots. Levels and scales do not change what a program means: `rescale`, `relinearize`,
-/// `level_drop` and `bootstrap` are the identity.
+/// Exact slots. Levels and scales do not change what a program means: `rescale`, `relinearize` and
+/// `level_drop` are the identity, and a `bootstrap` masks and bends as it says.
 #[derive(Clone, Debug)]
 pub struct Clear {
     program: Arc<Func<Ckks>>,
@@ -120,8 +121,16 @@ impl Backend for Clear {
         Ok(x.into_owned())
     }
 
-    fn bootstrap(&self, _: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
-        Ok(x.clone())
+    fn bootstrap(
+        &self,
+        _: Site<'_>,
+        x: &Bundle,
+        sine: Option<f64>,
+        mask: Option<SlotMask>,
+    ) -> Result<Bundle, EvalError> {
+        let mut refreshed = x.clone();
+        interp::refresh(&mut refreshed, sine, mask);
+        Ok(refreshed)
     }
 }
 

@@ -272,7 +272,7 @@ fn run_op<B: Backend>(
         Op::Relinearize { x } => backend.relinearize(site, operands.take(*x)),
         Op::Rescale { x } => backend.rescale(site, operands.take(*x)),
         Op::LevelDrop { x, .. } => backend.level_drop(site, operands.take(*x)),
-        Op::Bootstrap { x, .. } => backend.bootstrap(site, operands.read(*x)),
+        Op::Bootstrap { x, sine, mask, .. } => backend.bootstrap(site, operands.read(*x), *sine, *mask),
     }
 }
 

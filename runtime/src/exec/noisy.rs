@@ -34,6 +34,7 @@ use fhec_ir::params::Params;
 use fhec_ir::polynomial::Polynomial;
 use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::scale::{ExactScale, Level, Scale};
+use fhec_ir::slot_mask::SlotMask;
 use fhec_ir::tensor::ConstPool;
 
 use super::backend::{Backend, Site};
@@ -59,8 +60,8 @@ struct Shared {
     params: Params,
     maps: BTreeMap<usize, MapEnergy>,
     polynomials: BTreeMap<usize, PolynomialShape>,
-    /// By slots, level of the operand and level of the result.
-    bootstraps: BTreeMap<(usize, Level, Level), RefreshModel>,
+    /// By slots and mask, level of the operand and level of the result.
+    bootstraps: BTreeMap<((usize, Option<SlotMask>), Level, Level), RefreshModel>,
     /// The first bootstrap that cannot be simulated, and why.
     refused: Option<(usize, String)>,
 }
@@ -149,9 +150,9 @@ impl Shared {
                 Op::Polynomial { polynomial, .. } => {
                     simulation.polynomials.insert(index, PolynomialShape::new(polynomial));
                 }
-                Op::Bootstrap { x, level, .. } if simulation.refused.is_none() => {
+                Op::Bootstrap { x, level, mask, .. } if simulation.refused.is_none() => {
                     let x = func.ty(*x);
-                    let prepared = simulation.prepare_bootstrap(x.slots, x.level, *level);
+                    let prepared = simulation.prepare_bootstrap((x.slots, *mask), x.level, *level);
                     simulation.refused = prepared.err().map(|reason| (index, reason));
                 }
                 _ => {}
@@ -160,15 +161,20 @@ impl Shared {
         simulation
     }
 
-    fn prepare_bootstrap(&mut self, slots: usize, from: Level, to: Level) -> Result<(), String> {
-        if self.bootstraps.contains_key(&(slots, from, to)) {
+    fn prepare_bootstrap(
+        &mut self,
+        kept: (usize, Option<SlotMask>),
+        from: Level,
+        to: Level,
+    ) -> Result<(), String> {
+        if self.bootstraps.contains_key(&(kept, from, to)) {
             return Ok(());
         }
         let bootstraps =
             BootstrapParams::of_program(self.clear.program()).map_err(|error| error.to_string())?;
-        let noise = BootstrapNoise::of_slots(&bootstraps, &self.params, slots, from, to);
+        let noise = BootstrapNoise::of_slots(&bootstraps, &self.params, kept, from, to);
         let noise = noise.map_err(|error| error.to_string())?;
-        self.bootstraps.insert((slots, from, to), RefreshModel::new(noise, slots));
+        self.bootstraps.insert((kept, from, to), RefreshModel::new(noise, kept.0));
         Ok(())
     }
 }
@@ -383,11 +389,20 @@ impl Backend for Noisy {
         self.rescale(site, x)
     }
 
-    fn bootstrap(&self, site: Site<'_>, x: &Bundle) -> Result<Bundle, EvalError> {
-        self.overflows.check(site.index, x);
-        let levels = (site.operand.slots, site.operand.level, site.result.level);
-        let model = &self.simulation.bootstraps[&levels];
+    fn bootstrap(
+        &self,
+        site: Site<'_>,
+        x: &Bundle,
+        _: Option<f64>,
+        mask: Option<SlotMask>,
+    ) -> Result<Bundle, EvalError> {
         let mut y = x.clone();
+        if let Some(mask) = mask {
+            y.iter_mut().for_each(|vector| mask.apply(vector));
+        }
+        self.overflows.check(site.index, &y);
+        let levels = ((site.operand.slots, mask), site.operand.level, site.result.level);
+        let model = &self.simulation.bootstraps[&levels];
         for (number, vector) in y.iter_mut().enumerate() {
             let mut stream = NormalStream::new(&[self.seed, OP, site.index as u64, number as u64]);
             model.refresh(vector, &mut stream);

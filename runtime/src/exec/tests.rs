@@ -15,6 +15,7 @@ use fhec_ir::polynomial::Polynomial;
 use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::prime_set::PrimeSet;
 use fhec_ir::scale::Level;
+use fhec_ir::slot_mask::SlotMask;
 use fhec_ir::tensor::Tensor;
 
 use super::EncryptionKind;
@@ -199,6 +200,31 @@ fn error_bits(found: &Bundle, expected: &Bundle) -> [f64; 2] {
         found.iter().flatten().zip(expected.iter().flatten()).map(|(a, b)| (a - b).abs()).collect();
     let mean = (errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64).sqrt();
     [-mean.log2(), -errors.iter().fold(0.0f64, |a, &b| a.max(b)).log2()]
+}
+
+/// A bootstrap masks, and bends where it says so, as the interpreter says.
+#[test]
+fn refreshed_slots_are_what_the_program_says() {
+    let mut func: Func<Ckks> = Func::new("refreshed");
+    let x = func.add_input(CiphertextType::canonical(2, 64, 1), None);
+    let mask = SlotMask { area: [3, 6], plane: [4, 8] };
+    let kinds = [(None, None), (Some(8.0), None), (None, Some(mask)), (Some(8.0), Some(mask))];
+    let outputs = kinds.map(|(sine, mask)| func.push(Op::Bootstrap { x, level: 5, sine, mask }).unwrap());
+    func.set_outputs(outputs.to_vec());
+    let func = Arc::new(func);
+    let inputs = inputs(&func, 64);
+    let found = execute(&Clear::new(&func), inputs.clone(), &mut ()).unwrap();
+    assert_eq!(found, run_ckks(&func, &inputs).unwrap());
+    for ((sine, mask), found) in kinds.iter().zip(&found) {
+        for (found, x) in found.iter().zip(&inputs[0]) {
+            for (slot, (found, x)) in found.iter().zip(x).enumerate() {
+                let kept = mask.is_none_or(|_| slot / 8 % 4 < 3 && slot % 8 < 6);
+                let bent =
+                    sine.map_or(*x, |_| 4.0 / std::f64::consts::PI * (x * std::f64::consts::PI / 4.0).sin());
+                assert!((found - if kept { bent } else { 0.0 }).abs() < 1e-12);
+            }
+        }
+    }
 }
 
 /// [`compare_to`] with 1.5 bits of the worst slot.
@@ -391,7 +417,7 @@ fn what_does_not_fit_is_refused_before_any_work() {
     assert!(matches!(execute(&backend, ciphertexts.clone(), &mut ()), Err(ExecError::Params { .. })));
     let mut refreshed: Func<Ckks> = Func::new("refreshed");
     let x = refreshed.add_input(CiphertextType::canonical(1, 2048, 1), None);
-    let y = refreshed.push(Op::Bootstrap { x, level: 5, sine: None }).unwrap();
+    let y = refreshed.push(Op::Bootstrap { x, level: 5, sine: None, mask: None }).unwrap();
     refreshed.set_outputs(vec![y]);
     let backend = machine.backend(&Arc::new(refreshed), 0);
     assert!(matches!(
@@ -526,7 +552,8 @@ impl<'a> Backend for Counted<'a> {
         linear_map(x; map: &LinearMap, baby_step: usize)
         add(x, y;) sub(x, y;) mul(x, y;)
         rotate(x; steps: i64)
-        conjugate(x;) bootstrap(x;)
+        conjugate(x;)
+        bootstrap(x; sine: Option<f64>, mask: Option<SlotMask>)
     }
 
     delegate_one_by_one! {

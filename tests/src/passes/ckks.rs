@@ -52,7 +52,8 @@ pub(super) fn parameters(case: &Case) -> Result<Outcome, Failure> {
 }
 
 /// `method: optimal | lazy | lee2021` (default optimal), with the chain of `n15-128` in a ring of
-/// 512 slots; the result is a line per value: its level, and the one it is refreshed to.
+/// 512 slots; the result is a line per value: its level, the one it is refreshed to, and whether
+/// that masks it.
 pub(super) fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
     let broken = |e: &dyn std::fmt::Display| Failure::Broken(e.to_string());
     let before = case.program::<Packed>()?;
@@ -87,6 +88,9 @@ pub(super) fn bootstraps(case: &Case) -> Result<Outcome, Failure> {
         let mut line = format!("{value} {what}: level {}", level(placement.level[value.index()]));
         if let Some(to) = placement.refreshed[value.index()] {
             line += &format!(", refreshed to {to}");
+        }
+        if placement.masked.contains(&value) {
+            line += ", masked by that";
         }
         if let Some(rule) = placement.rules.get(&value) {
             line += &format!(" by rule {}", rule.name());

@@ -85,7 +85,7 @@ pub(super) fn place(
     let always = func.ops().iter().filter_map(|data| Some((data.result, *shape.always.get(&data.result)?)));
     let mut rules: BTreeMap<Value, Rule> =
         inputs.chain(always).filter(|(value, _)| live[value.index()]).collect();
-    let input = State { level: window.bottom, refreshed: Some(window.top) };
+    let input = State { level: window.bottom, refreshed: Some(window.top), masked: false };
     let states = forward(
         func,
         live,

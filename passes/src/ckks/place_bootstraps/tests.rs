@@ -24,21 +24,37 @@ fn brute_force(func: &Func<Packed>, set: &BootstrapSet, avoided: &BTreeSet<Value
     let window = Window { bottom: set.bootstrap.input_level(), top: set.bootstrap.output_level };
     let mut shapes = CircuitShapes::default();
     let (prices, live) = (Prices::new(func, costs, &set.bootstrap, &mut shapes), live(func));
-    let (domain, values) = (window.states(MOST_STATES[0]), func.value_count());
-    let count = domain.len();
+    let masks = maskable(func, &live, &set.bootstrap);
+    let domain = |value: usize| -> Vec<State> {
+        let states = window.states(MOST_STATES[0]);
+        let masked = states.iter().map(|&state| State { masked: true, ..state });
+        let masked = masked.filter(|_| masks.contains(&Value::new(value)));
+        states.iter().copied().chain(masked).collect()
+    };
+    let domains: Vec<Vec<State>> = (0..func.value_count()).map(domain).collect();
     let mut best = f64::INFINITY;
-    'states: for index in 0..count.pow(values as u32) {
-        let state = |value: usize| domain[index / count.pow(value as u32) % count];
-        let states: Vec<State> = (0..values).map(state).collect();
+    'states: for index in 0..domains.iter().map(Vec::len).product() {
+        let mut rest = index;
+        let state = |domain: &Vec<State>| {
+            let state = domain[rest % domain.len()];
+            rest /= domain.len();
+            state
+        };
+        let states: Vec<State> = domains.iter().map(state).collect();
+        // What is left to a bootstrap is at the level where that starts.
+        let left = |state: &State| state.refreshed.is_some() && state.level == window.bottom;
+        if states.iter().any(|state| state.masked && !left(state)) {
+            continue;
+        }
         if avoided.iter().any(|value| states[value.index()].refreshed.is_some()) {
             continue;
         }
         for data in func.ops() {
             let state = states[data.result.index()];
-            let level = state.level + levels_used(&data.op) as Level;
+            let level = state.level + state.used(&data.op);
             let reach = |value: &Value| states[value.index()].reaches(level);
             if level > window.top
-                || state.level < window.lowest(&data.op)
+                || !state.masked && state.level < window.lowest(&data.op)
                 || !data.op.operands().iter().all(reach)
             {
                 continue 'states;
@@ -71,7 +87,26 @@ fn optimal_matches_all_placements_of_small_graphs() {
         "input %0 : vec<1, 16384>
          %1 = polynomial(%0) {one} %2 = mul(%0, %1) %3 = sub(%2, %1) return %3"
     );
-    for body in [chain, residual, product, crossed] {
+    // One mask that a bootstrap can do, and one that is no mask.
+    let mask = |value: f64| {
+        let layout = "{shape=[1, 112, 112], gap=1, multiplex=1, plane=[128, 128], period=16384, slots=16384}";
+        format!(
+            "const @0 : f32[1] = [{value:?}] input %0 : vec<1, 16384> %1 = polynomial(%0) {one}
+             %2 = mul_plain(%1) {{plain={{values=@0, layout={layout}}}}} %3 = polynomial(%2) {two} return %3"
+        )
+    };
+    for (body, masked) in [(mask(1.0), 1), (mask(0.5), 0)] {
+        let func = parse(&body);
+        let placed = place_bootstraps(
+            &func,
+            &set.bootstrap,
+            BootstrapPlacement::Optimal,
+            &costs,
+            &mut CircuitShapes::default(),
+        );
+        assert_eq!(placed.unwrap().0.masked.len(), masked);
+    }
+    for body in [chain, residual, product, crossed, mask(1.0), mask(0.5)] {
         let func = parse(&body);
         let mut shapes = CircuitShapes::default();
         let placed =
@@ -86,7 +121,8 @@ fn optimal_matches_all_placements_of_small_graphs() {
         let window = Window { bottom: set.bootstrap.input_level(), top: set.bootstrap.output_level };
         let prices = Prices::new(&func, &costs, &set.bootstrap, &mut shapes);
         let live = live(&func);
-        let least = least_seconds(&func, &live, window, &prices, &mut shapes);
+        let masks = maskable(&func, &live, &set.bootstrap);
+        let least = least_seconds(&func, &live, window, &masks, &prices, &mut shapes);
         assert!(least > 0.0 && least <= expected * (1.0 + 1e-9), "{body}: {least} against {expected}");
         let (_, best) = best_lazy(&func, &live, window, &prices, &mut shapes);
         assert!((expected * (1.0 - 1e-9)..=lazy.1 * (1.0 + 1e-9)).contains(&best), "{body}: {best}");
@@ -206,6 +242,7 @@ fn what_is_too_entangled_is_placed_within_a_bound() {
             let state = State {
                 level: placement.level[operand.index()].unwrap(),
                 refreshed: placement.refreshed[operand.index()],
+                masked: placement.masked.contains(&operand),
             };
             assert!(state.reaches(level), "{operand} of {}", data.result);
         }

@@ -20,6 +20,9 @@
 //! `2 Re` of each by a conjugation on the few primes that there are, with the half in the matrices
 //! of step 1.
 //!
+//! *Masks.* Slots that a bootstrap is told to leave out are columns of zeros in the matrices of
+//! step 1 ([`BootstrapParams::masking_matrices`]). Each mask has matrices of its own.
+//!
 //! Slots to coefficients last starts from level 0 with a conjugation, so that the polynomial is
 //! that of a real message, goes through steps 2 to 5, which refresh the lower half of its
 //! coefficients, and ends with step 1 and another conjugation.
@@ -33,6 +36,7 @@ use fhec_ir::bootstrap::{BootstrapError, BootstrapParams, DftMatrix, Order};
 use fhec_ir::ckks::Ckks;
 use fhec_ir::func::Func;
 use fhec_ir::scale::{Level, Scale};
+use fhec_ir::slot_mask::SlotMask;
 use thiserror::Error;
 use tracing::info_span;
 
@@ -53,7 +57,7 @@ pub enum SetupError {
     Eval(#[from] EvalError),
 }
 
-/// The bootstraps of a program, one per number of slots. They depend on no key.
+/// The bootstraps of a program, one per number of slots and mask. They depend on no key.
 #[derive(Clone, Debug, Default)]
 pub struct Bootstrapping {
     /// Ready to run.
@@ -61,40 +65,62 @@ pub struct Bootstrapping {
 }
 
 impl Bootstrapping {
-    /// Encodes the matrices of `bootstraps`, and those for pairs where `program` refreshes several
-    /// ciphertexts at a time.
+    /// Encodes the matrices of `bootstraps`, for every mask of `program`, and those for pairs where
+    /// it refreshes several ciphertexts at a time.
     pub fn new(
         bootstraps: Vec<BootstrapParams>,
         program: &Func<Ckks>,
         encoder: &FactorEncoder,
     ) -> Result<Self, SetupError> {
         let params = encoder.encoder().context().params();
-        let ready = |bootstrap: BootstrapParams| {
-            let pairs = bootstrap.pairs_in(program, params);
-            let single = Bootstrapper::new(bootstrap, encoder)?;
-            Ok(Arc::new(if pairs { single.with_pairs(encoder)? } else { single }))
-        };
-        let bootstrappers = bootstraps.into_iter().map(ready).collect::<Result<_, SetupError>>()?;
+        let mut bootstrappers: Vec<Arc<Bootstrapper>> = Vec::new();
+        for bootstrap in bootstraps {
+            // All else is shared by those of the same slots.
+            let mut first: Option<Arc<Bootstrapper>> = None;
+            for (mask, pairs) in bootstrap.masks_in(program, params) {
+                let single = match &first {
+                    None => Bootstrapper::masking(bootstrap.clone(), mask, encoder)?,
+                    Some(first) => first.with_mask(mask, encoder)?,
+                };
+                let made = Arc::new(if pairs { single.with_pairs(encoder)? } else { single });
+                first.get_or_insert_with(|| Arc::clone(&made));
+                bootstrappers.push(made);
+            }
+        }
         Ok(Bootstrapping { bootstrappers })
     }
 
     /// Bytes of encoded matrices.
     pub fn bytes(&self) -> usize {
-        self.bootstrappers.iter().map(|bootstrapper| bootstrapper.bytes()).sum()
+        let mut sum = 0;
+        for (index, bootstrapper) in self.bootstrappers.iter().enumerate() {
+            let before = &self.bootstrappers[..index];
+            let known = |other: &Arc<Bootstrapper>| {
+                Arc::ptr_eq(&other.coeffs_to_slots, &bootstrapper.coeffs_to_slots)
+            };
+            sum += bootstrapper.bytes();
+            if before.iter().any(known) {
+                sum -= bytes(&bootstrapper.coeffs_to_slots);
+            }
+        }
+        sum
     }
 
-    /// The bootstrap of `slots` slots from `from` to `to`, which runs with these keys; what is
-    /// missing otherwise.
+    /// The bootstrap of `slots` slots, of which it keeps those of `mask`, from `from` to `to`,
+    /// which runs with these keys; what is missing otherwise.
     pub fn find(
         &self,
         encapsulation: Option<&EncapsulationKeys>,
-        slots: usize,
+        (slots, mask): (usize, Option<SlotMask>),
         from: Level,
         to: Level,
     ) -> Result<&Bootstrapper, String> {
-        let found = self.bootstrappers.iter().find(|b| b.bootstrap.slots() == slots);
-        let Some(found) = found else {
+        let mut of_slots = self.bootstrappers.iter().filter(|b| b.bootstrap.slots() == slots).peekable();
+        if of_slots.peek().is_none() {
             return Err(format!("there is no bootstrap of {slots} slots"));
+        }
+        let Some(found) = of_slots.find(|b| b.mask == mask) else {
+            return Err(format!("there is no bootstrap of {slots} slots with the mask {mask:?}"));
         };
         let (input, output) = (found.bootstrap.input_level(), found.bootstrap.output_level);
         if from < input || to > output {
@@ -134,14 +160,16 @@ impl Bootstrapping {
 #[derive(Debug)]
 pub struct Bootstrapper {
     bootstrap: BootstrapParams,
+    /// What it keeps: a factor of some of the matrices of slots to coefficients.
+    mask: Option<SlotMask>,
     slots_to_coeffs: Vec<EncodedDft>,
     /// With the half of a pair's real parts; none where pairs are not taken.
     pairs_to_coeffs: Vec<EncodedDft>,
-    coeffs_to_slots: Vec<EncodedDft>,
+    coeffs_to_slots: Arc<[EncodedDft]>,
     trace: Vec<usize>,
     shift: f64,
     /// By level of the result, from the lowest that is reached on.
-    eval_mods: Vec<EvalMod>,
+    eval_mods: Arc<[EvalMod]>,
     raises_into_slots: bool,
     raising_rotations: Vec<usize>,
     raising_key_primes: usize,
@@ -150,6 +178,15 @@ pub struct Bootstrapper {
 impl Bootstrapper {
     /// Checks `bootstrap` against the parameters of the encoder's context and encodes its matrices.
     pub fn new(bootstrap: BootstrapParams, encoder: &FactorEncoder) -> Result<Self, SetupError> {
+        Self::masking(bootstrap, None, encoder)
+    }
+
+    /// The same, which keeps the slots of `mask` and zeros the others, at no cost.
+    pub fn masking(
+        bootstrap: BootstrapParams,
+        mask: Option<SlotMask>,
+        encoder: &FactorEncoder,
+    ) -> Result<Self, SetupError> {
         let params = encoder.encoder().context().params();
         bootstrap.validate(params)?;
         let trace = bootstrap.trace_rotations(params);
@@ -160,9 +197,11 @@ impl Bootstrapper {
         let special = BootstrapParams::raising_special_primes(params);
         let conserving = bootstrap.conserves_level.then_some(PlaintextScale::Special(special));
         Ok(Bootstrapper {
-            slots_to_coeffs: encode(bootstrap.slots_to_coeffs_matrices(), 1.0, None, encoder)?,
+            mask,
+            slots_to_coeffs: encode(bootstrap.masking_matrices(mask), 1.0, None, encoder)?,
             pairs_to_coeffs: Vec::new(),
-            coeffs_to_slots: encode(bootstrap.coeffs_to_slots_matrices(), factor, conserving, encoder)?,
+            coeffs_to_slots: encode(bootstrap.coeffs_to_slots_matrices(), factor, conserving, encoder)?
+                .into(),
             trace,
             shift: -0.25 / bootstrap.width(),
             eval_mods: (bootstrap.input_level()..=bootstrap.output_level)
@@ -175,11 +214,27 @@ impl Bootstrapper {
         })
     }
 
+    /// The same for another mask, without matrices for pairs. All that does not depend on the mask
+    /// is shared.
+    fn with_mask(&self, mask: Option<SlotMask>, encoder: &FactorEncoder) -> Result<Self, EvalError> {
+        Ok(Bootstrapper {
+            mask,
+            slots_to_coeffs: encode(self.bootstrap.masking_matrices(mask), 1.0, None, encoder)?,
+            pairs_to_coeffs: Vec::new(),
+            bootstrap: self.bootstrap.clone(),
+            coeffs_to_slots: Arc::clone(&self.coeffs_to_slots),
+            trace: self.trace.clone(),
+            eval_mods: Arc::clone(&self.eval_mods),
+            raising_rotations: self.raising_rotations.clone(),
+            ..*self
+        })
+    }
+
     /// The same with matrices for pairs, if the bootstrap takes any
     /// ([`BootstrapParams::takes_pairs`]): for programs that refresh several ciphertexts at a time.
     pub fn with_pairs(mut self, encoder: &FactorEncoder) -> Result<Self, EvalError> {
         if self.bootstrap.takes_pairs(encoder.encoder().context().params()) {
-            self.pairs_to_coeffs = encode(self.bootstrap.slots_to_coeffs_matrices(), 0.5, None, encoder)?;
+            self.pairs_to_coeffs = encode(self.bootstrap.masking_matrices(self.mask), 0.5, None, encoder)?;
         }
         Ok(self)
     }
@@ -191,8 +246,7 @@ impl Bootstrapper {
 
     /// Bytes of encoded matrices.
     pub fn bytes(&self) -> usize {
-        let lists = [&self.slots_to_coeffs, &self.pairs_to_coeffs, &self.coeffs_to_slots];
-        lists.into_iter().flatten().map(EncodedDft::bytes).sum()
+        bytes(&self.slots_to_coeffs) + bytes(&self.pairs_to_coeffs) + bytes(&self.coeffs_to_slots)
     }
 
     /// Refreshes `a` to `level`. *Message*: real, `|m| <= 1`; an imaginary part is dropped; larger
@@ -406,6 +460,10 @@ impl Bootstrapper {
         let eval_mod = &self.eval_mods[usize::from(reached - self.bootstrap.input_level())];
         evaluator.eval_mod(a, eval_mod)
     }
+}
+
+fn bytes(matrices: &[EncodedDft]) -> usize {
+    matrices.iter().map(EncodedDft::bytes).sum()
 }
 
 /// Matrices with one factor in all, spread evenly. Products are rescaled, but that of the first

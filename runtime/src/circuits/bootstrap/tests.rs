@@ -11,9 +11,11 @@ use fhec_ir::noise::bootstrap::BootstrapNoise;
 use fhec_ir::params::{Params, Secret};
 use fhec_ir::prime_set::Exchange;
 use fhec_ir::scale::{Level, Scale};
+use fhec_ir::slot_mask::SlotMask;
 
 use super::keys::{encapsulation_keys, key_requests};
 use super::{Bootstrapper, Bootstrapping, SetupError};
+use crate::circuits::dft::EncodedDft;
 use crate::circuits::mod_raise::Raised;
 use crate::ckks::{
     Complex, Decryptor, Encoder, Encoding, Encryptor, Evaluator, FactorEncoder, PlaintextScale,
@@ -157,6 +159,90 @@ fn two_messages_share_the_transforms() {
     assert!(!sparse.bootstrapper.takes_pairs());
 }
 
+/// What a bootstrap is told to leave out becomes zero, before anything is made of it: whatever is
+/// there, the rest is as exact as without. One by one, in pairs, and as a program runs it.
+#[test]
+fn masked_slots_become_zero() {
+    let (slots, ratio) = (1 << (LOG_N - 1), 10);
+    let rig = Rig::new(bootstrap(LOG_N - 1, false, true), ratio, Secret::UniformTernary);
+    let b = rig.bootstrapper.bootstrap_params();
+    let encoder = FactorEncoder::new(&rig.context);
+    for mask in [
+        SlotMask { area: [28, 56], plane: [32, 64] },
+        SlotMask { area: [27, 64], plane: [32, 64] },
+        SlotMask { area: [3, 3], plane: [4, 4] },
+    ] {
+        let inside = [reals(slots, 3), reals(slots, 4)];
+        // A thousand times what may be refreshed, and twice what the modulus holds there.
+        let beside = |slot: usize, z: Complex| match mask.keeps(slot) {
+            true => z,
+            false => Complex::new(2000.0 * z.re, z.im),
+        };
+        let messages = inside.clone().map(|slots| -> Vec<Complex> {
+            slots.iter().enumerate().map(|(slot, z)| beside(slot, *z)).collect()
+        });
+        let expected = |index: usize, slot: usize| match mask.keeps(slot) {
+            true => sine(inside[index][slot].re, ratio),
+            false => 0.0,
+        };
+        let mut func: Func<Ckks> = Func::new("masked");
+        let x = func.add_input(CiphertextType::canonical(2, slots, 3), None);
+        let y = func.push(Op::Bootstrap { x, level: 4, sine: None, mask: Some(mask) }).unwrap();
+        func.set_outputs(vec![y]);
+        BootstrapParams::set_in_program(&mut func, &vec![b.clone()]);
+        let bootstrapping = Bootstrapping::new(vec![b.clone()], &func, &encoder).unwrap();
+        let [masking] = &bootstrapping.bootstrappers[..] else { panic!("one mask") };
+        assert!(masking.takes_pairs());
+        let inputs = [rig.encrypt(&messages[0], 3), rig.encrypt(&messages[1], 3)];
+        let single = masking.bootstrap(&rig.evaluator(), rig.keys.encapsulation(), &inputs[0], 5).unwrap();
+        let without = rig.bootstrap(&rig.encrypt(&inside[0], 3), 5).unwrap();
+        let [masked, plain] = [
+            worst(&rig.decrypt(&single), |slot| expected(0, slot)),
+            worst(&rig.decrypt(&without), |slot| sine(inside[0][slot].re, ratio)),
+        ];
+        eprintln!("{mask:?}: 2^{:.2}, without a mask 2^{:.2}", masked.log2(), plain.log2());
+        assert!(masked < 2f64.powi(-17) && masked < 2.0 * plain, "2^{:.1}", masked.log2());
+        let func = Arc::new(func);
+        let backend = rig.encrypted(&func, &[masking]);
+        let outputs = execute(&backend, vec![inputs.to_vec()], &mut ()).unwrap();
+        for (index, output) in outputs[0].iter().enumerate() {
+            let error = worst(&rig.decrypt(output), |slot| expected(index, slot));
+            assert!(error < 2f64.powi(-17), "pair {index}: 2^{:.1}", error.log2());
+        }
+        // Matrices without the mask do something else.
+        let other = rig.encrypted(&func, &[&rig.bootstrapper]);
+        assert!(matches!(
+            execute(&other, vec![inputs.to_vec()], &mut ()),
+            Err(ExecError::Params { op: 0, .. })
+        ));
+    }
+}
+
+/// Bootstraps with several masks share what does not depend on them.
+#[test]
+fn masks_have_matrices_of_their_own() {
+    let rig = Rig::new(bootstrap(6, false, true), 10, Secret::UniformTernary);
+    let b = rig.bootstrapper.bootstrap_params().clone();
+    let encoder = FactorEncoder::new(&rig.context);
+    let mask = |area| Some(SlotMask { area, plane: [8, 8] });
+    let bytes = |masks: &[Option<SlotMask>]| {
+        let mut func: Func<Ckks> = Func::new("masks");
+        let x = func.add_input(CiphertextType::canonical(1, 1 << 6, 2), None);
+        let refreshed =
+            |&mask: &Option<SlotMask>| func.push(Op::Bootstrap { x, level: 4, sine: None, mask }).unwrap();
+        let outputs = masks.iter().map(refreshed).collect();
+        func.set_outputs(outputs);
+        let made = Bootstrapping::new(vec![b.clone()], &func, &encoder).unwrap();
+        (made.bootstrappers.len(), made.bytes())
+    };
+    let ((one, alone), (again, twice)) = (bytes(&[None]), bytes(&[None, None]));
+    assert_eq!((one, again), (1, 1));
+    assert_eq!((alone, twice), (rig.bootstrapper.bytes(), alone));
+    let (three, more) = bytes(&[None, mask([7, 8]), mask([7, 8]), mask([6, 8])]);
+    let to_coeffs: usize = rig.bootstrapper.slots_to_coeffs.iter().map(EncodedDft::bytes).sum();
+    assert_eq!((three, more), (3, alone + 2 * to_coeffs));
+}
+
 #[test]
 fn every_phase_holds_what_it_should() {
     let (slots, ratio) = (1 << (LOG_N - 1), 10);
@@ -268,7 +354,7 @@ fn the_first_matrix_keeps_its_level_by_the_scale_of_a_special_prime() {
     let keys = keys.unwrap().unwrap();
     assert_eq!(keys.special_primes(), 2);
     let bootstrapping = Bootstrapping { bootstrappers: vec![rig.bootstrapper.clone()] };
-    let found = bootstrapping.find(Some(&keys), 1 << (LOG_N - 1), 2, 5);
+    let found = bootstrapping.find(Some(&keys), (1 << (LOG_N - 1), None), 2, 5);
     assert!(found.is_err_and(|reason| reason.contains("special prime")));
 }
 
@@ -455,7 +541,7 @@ fn programs_bootstrap() {
     let rig = Rig::new(bootstrap(6, false, true), ratio, Secret::UniformTernary);
     let mut func: Func<Ckks> = Func::new("refresh");
     let x = func.add_input(CiphertextType::canonical(1, 1 << 6, 2), None);
-    let y = func.push(Op::Bootstrap { x, level: 4, sine: None }).unwrap();
+    let y = func.push(Op::Bootstrap { x, level: 4, sine: None, mask: None }).unwrap();
     let product = func.push(Op::MulScalar { x: y, factor: 0.5 }).unwrap();
     let z = func.push(Op::Rescale { x: product }).unwrap();
     func.set_outputs(vec![z]);
@@ -474,7 +560,7 @@ fn programs_bootstrap() {
     // Too high a level, and keys that are not there, are refused before any work.
     let mut high: Func<Ckks> = Func::new("high");
     let x = high.add_input(CiphertextType::canonical(1, 1 << 6, 2), None);
-    let y = high.push(Op::Bootstrap { x, level: 6, sine: None }).unwrap();
+    let y = high.push(Op::Bootstrap { x, level: 6, sine: None, mask: None }).unwrap();
     high.set_outputs(vec![y]);
     let backend = rig.encrypted(&Arc::new(high), &[&rig.bootstrapper]);
     assert!(matches!(execute(&backend, inputs(), &mut ()), Err(ExecError::Params { .. })));

@@ -36,7 +36,7 @@ impl Rig {
         let context = Arc::new(Context::new(params(&b, 10, secret)).unwrap());
         let mut program: Func<Ckks> = Func::new("refresh");
         let x = program.add_input(CiphertextType::canonical(1, 1 << LOG_SLOTS, 2), None);
-        let y = program.push(Op::Bootstrap { x, level: 4, sine: None }).unwrap();
+        let y = program.push(Op::Bootstrap { x, level: 4, sine: None, mask: None }).unwrap();
         let z = program.push(Op::Rotate { x: y, steps: 7 }).unwrap();
         program.set_outputs(vec![z]);
         BootstrapParams::set_in_program(&mut program, &vec![b]);

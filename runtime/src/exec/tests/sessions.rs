@@ -31,7 +31,7 @@ fn mapped_and_refreshed(log_slots: u32) -> Func<Ckks> {
     let map = LinearMap::new(LinearKind::Dense { weight }, layout.clone(), layout);
     let y = func.push(Op::LinearMap { x, map, baby_step: 4 }).unwrap();
     let y = func.push(Op::Rescale { x: y }).unwrap();
-    let z = func.push(Op::Bootstrap { x: y, level: 4, sine: None }).unwrap();
+    let z = func.push(Op::Bootstrap { x: y, level: 4, sine: None, mask: None }).unwrap();
     func.set_outputs(vec![z]);
     BootstrapParams::set_in_program(&mut func, &vec![bootstrap(log_slots, false, true)]);
     verify(&func).unwrap();

@@ -106,7 +106,7 @@ fn the_sine_bends_coefficients() {
 fn refresh(bootstrap: BootstrapParams, slots: usize) -> Arc<Func<Ckks>> {
     let mut func: Func<Ckks> = Func::new("refresh");
     let x = func.add_input(CiphertextType::canonical(1, slots, 0), None);
-    let y = func.push(Op::Bootstrap { x, level: 3, sine: None }).unwrap();
+    let y = func.push(Op::Bootstrap { x, level: 3, sine: None, mask: None }).unwrap();
     func.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut func, &vec![bootstrap]);
     Arc::new(func)

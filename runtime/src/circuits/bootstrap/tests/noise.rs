@@ -172,7 +172,7 @@ fn what_is_too_large_becomes_what_the_model_says() {
 fn refresh(list: Vec<BootstrapParams>, slots: usize) -> Arc<Func<Ckks>> {
     let mut func: Func<Ckks> = Func::new("refresh");
     let x = func.add_input(CiphertextType::canonical(1, slots, 3), None);
-    let y = func.push(Op::Bootstrap { x, level: 4, sine: None }).unwrap();
+    let y = func.push(Op::Bootstrap { x, level: 4, sine: None, mask: None }).unwrap();
     func.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut func, &list);
     Arc::new(func)
@@ -233,7 +233,7 @@ fn a_run_of_slots_sees_what_ciphertexts_hide() {
     let params = params(&bootstrap(6, false, true), 10, Secret::UniformTernary);
     let mut func: Func<Ckks> = Func::new("overflow");
     let x = func.add_input(CiphertextType::canonical(2, slots, 3), None);
-    let y = func.push(Op::Bootstrap { x, level: 5, sine: None }).unwrap();
+    let y = func.push(Op::Bootstrap { x, level: 5, sine: None, mask: None }).unwrap();
     let square = Polynomial::chebyshev(vec![0.5, 0.0, 0.5], [-1.0, 1.0]).unwrap();
     let z = func.push(Op::Polynomial { x: y, polynomial: square }).unwrap();
     func.set_outputs(vec![z]);
@@ -275,7 +275,7 @@ fn bootstraps_that_are_not_there_are_not_simulated() {
     assert!(found.contains("no bootstrap of 64 slots"), "{found}");
     let mut high: Func<Ckks> = Func::new("high");
     let x = high.add_input(CiphertextType::canonical(1, 1 << 6, 1), None);
-    let y = high.push(Op::Bootstrap { x, level: 6, sine: None }).unwrap();
+    let y = high.push(Op::Bootstrap { x, level: 6, sine: None, mask: None }).unwrap();
     high.set_outputs(vec![y]);
     BootstrapParams::set_in_program(&mut high, &vec![bootstrap(6, false, true)]);
     let found = refused(&Arc::new(high));
