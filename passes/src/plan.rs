@@ -182,8 +182,7 @@ fn notes(scheduled: &Scheduled, certificate: &Certificate, reports: &[Report]) -
     ));
     if let Some(kept) = estimate.cached_bytes {
         notes.push(format!(
-            "only {} of them are kept within the memory allowed; the others are encoded anew for every image, which takes time that \
-             is not predicted",
+            "only {} of them are kept within the memory allowed; the others are encoded anew for every image",
             mebibytes(kept)
         ));
     }

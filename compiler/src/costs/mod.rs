@@ -184,7 +184,15 @@ pub fn read(path: &Path) -> Result<CostTable, CostsError> {
     if let Some(kind) = OpKind::ALL.iter().find(|kind| !table.factors.contains_key(kind)) {
         return Err(fault(format!("it has no factor for {kind:?}")));
     }
-    let numbers = [table.speedup, table.conversion_ns, table.product_ns, table.tail_ns, table.bytes_per_ns];
+    let numbers = [
+        table.speedup,
+        table.conversion_ns,
+        table.product_ns,
+        table.tail_ns,
+        table.packing_ns,
+        table.embedding_ns,
+        table.bytes_per_ns,
+    ];
     let mut all = numbers.iter().chain(table.ntt_ns.values()).chain(table.factors.values());
     match all.find(|number| !(number.is_finite() && **number >= 0.0)) {
         Some(number) => Err(fault(format!("{number} is no price"))),

@@ -67,6 +67,13 @@ pub enum OpKind {
     /// Product of a ciphertext and a plaintext that is kept as integers, as diagonals of linear
     /// maps are.
     Diagonal,
+    /// A rotation of a linear map's operand, or the operand itself, laid out for products with
+    /// diagonals.
+    Tile,
+    /// Residues of a plaintext that is encoded while an op runs, from its coefficients on.
+    Encode,
+    /// A sum of products in memory: made, or read and written again for the next operand.
+    Sum,
     /// Division by the top prime of a level.
     Rescale,
     /// Digits of one polynomial, extended to all primes: shared by hoisted rotations.
@@ -79,9 +86,9 @@ pub enum OpKind {
 
 impl OpKind {
     /// All of them.
-    pub const ALL: [OpKind; 8] = {
+    pub const ALL: [OpKind; 11] = {
         use OpKind::*;
-        [Add, Mul, MulPlain, Diagonal, Rescale, Decompose, KeyProduct, ModDown]
+        [Add, Mul, MulPlain, Diagonal, Tile, Encode, Sum, Rescale, Decompose, KeyProduct, ModDown]
     };
 }
 
@@ -102,6 +109,10 @@ pub struct CostTable {
     pub product_ns: f64,
     /// One residue of a subtraction and scaling (rescale and division by special primes).
     pub tail_ns: f64,
+    /// One slot of a tensor that is laid out in vectors while an op runs.
+    pub packing_ns: f64,
+    /// One slot in one level of the transform from slots to coefficients.
+    pub embedding_ns: f64,
     /// Bytes per nanosecond that all threads together read from memory.
     pub bytes_per_ns: f64,
     /// Time of an operation, without what it waits for memory, over its model's.
@@ -110,14 +121,19 @@ pub struct CostTable {
 
 impl Default for CostTable {
     /// Two cores of an AMD EPYC with AVX-512 IFMA and primes below 2^50, as `fhec bench
-    /// --calibrate` measured them.
+    /// --calibrate` measured them. What is laid out, encoded and summed up was measured beside
+    /// other work, so these factors keep their ratios to that of a diagonal, whose products and
+    /// share of a sum of eight take together what they took before.
     fn default() -> Self {
         use OpKind::*;
         let factors = [
             (Add, 2.6),
             (Mul, 4.1),
             (MulPlain, 7.2),
-            (Diagonal, 2.6),
+            (Diagonal, 1.45),
+            (Tile, 2.1),
+            (Encode, 2.2),
+            (Sum, 7.1),
             (Rescale, 1.5),
             (Decompose, 1.65),
             (KeyProduct, 1.5),
@@ -132,6 +148,8 @@ impl Default for CostTable {
             conversion_ns: 0.045,
             product_ns: 0.054,
             tail_ns: 0.10,
+            packing_ns: 8.0,
+            embedding_ns: 1.2,
             bytes_per_ns: 50.0,
             factors: factors.into(),
         }
@@ -165,6 +183,10 @@ impl CostTable {
             OpKind::Mul => (0.0, 0.0, 4.0 * l, 0.0, 0.0),
             OpKind::MulPlain => (0.0, 0.0, size * l, 0.0, 0.0),
             OpKind::Diagonal => return self.diagonal_parts(ring, limbs, 0),
+            // Integers are reduced and transformed.
+            OpKind::Encode => (l, 0.0, 0.0, 2.0 * l, 0.0),
+            // Read and written.
+            OpKind::Tile | OpKind::Sum => (0.0, 0.0, 0.0, 2.0 * size * l, 0.0),
             OpKind::Rescale => (size * l, 0.0, 0.0, size * (l - 1.0), 0.0),
             // A digit's own limbs need no transform forth; all of them need one back.
             OpKind::Decompose => {
@@ -217,6 +239,23 @@ impl CostTable {
         let compute = primes * (self.ntt_ns(log_degree) + passes + 2.0 * n * self.product_ns);
         let bytes = n * share * 4.0;
         (bytes / self.bytes_per_ns * 1e-9, compute / self.speedup * 1e-9)
+    }
+
+    /// Seconds of laying out and encoding the plaintexts of `vectors` ciphertexts over `primes`
+    /// primes. One thread lays out all of them, and one transforms each to coefficients; all share
+    /// its residues.
+    pub fn encode(&self, ring: RingShape, primes: usize, vectors: usize) -> f64 {
+        let slots = ring.n() / 2.0 * vectors as f64;
+        let packing = slots * self.packing_ns * 1e-9;
+        packing
+            + self.embedding(ring.log_n - 1, vectors)
+            + vectors as f64 * self.seconds(ring, OpKind::Encode, primes, 1)
+    }
+
+    /// Seconds of `count` transforms of `2^log_slots` slots to coefficients, each by one thread.
+    pub fn embedding(&self, log_slots: u32, count: usize) -> f64 {
+        let steps = f64::from(1u32 << log_slots) * f64::from(log_slots) * count as f64;
+        steps * self.embedding_ns * 1e-9 / self.speedup.min(count as f64).max(1.0)
     }
 
     /// Seconds of one term of a sum of ciphertexts times constants: both halves come from memory,

@@ -125,8 +125,22 @@ impl<'a> OpCosts<'a> {
         self.costs.seconds(self.ring(level), kind, self.limbs(level), usize::from(size))
     }
 
+    /// Seconds of a sum with plaintexts that are encoded on the way; the other half is copied.
+    fn add_plain(&self, level: Level, vectors: usize) -> f64 {
+        self.encode(level, vectors) + self.at(OpKind::Add, level, 2) * vectors as f64
+    }
+
+    /// Seconds of a product with plaintexts that are encoded on the way.
+    fn mul_plain(&self, level: Level, size: u8, vectors: usize) -> f64 {
+        self.encode(level, vectors) + self.at(OpKind::MulPlain, level, size) * vectors as f64
+    }
+
+    fn encode(&self, level: Level, vectors: usize) -> f64 {
+        self.costs.encode(self.ring, self.limbs(level), vectors)
+    }
+
     /// Seconds of a polynomial of one ciphertext at `level`.
-    pub fn polynomial(&self, shape: &PolynomialShape, level: Level) -> f64 {
+    fn polynomial(&self, shape: &PolynomialShape, level: Level) -> f64 {
         let level_seconds = |(depth, count): (usize, OpCounts)| {
             let level = level - depth as Level;
             count.products as f64 * (self.at(OpKind::Mul, level, 2) + self.at(OpKind::Add, level, 3))
@@ -149,28 +163,34 @@ impl<'a> OpCosts<'a> {
         shapes: &mut CircuitShapes,
     ) -> f64 {
         let Some(&operand) = op.operands().first() else { return 0.0 };
-        let each = match op {
+        let vectors = func.ty(operand).vectors;
+        let each = |seconds: f64| seconds * vectors as f64;
+        let rescale = |size: u8| self.rescale(level, size);
+        let seconds = match op {
             packed::Op::LinearMap { map, .. } => {
                 let (counts, prices) = (shapes.counts(map, &func.consts), self.linear(level));
-                let rescale = |counts: &LinearCounts| counts.outputs as f64 * self.rescale(level, 2);
+                let rescale = |counts: &LinearCounts| counts.outputs as f64 * rescale(2);
                 let of_map = |counts| prices.of_map(map, &func.consts, counts);
                 let seconds = counts.iter().map(|(_, counts)| of_map(counts) + rescale(counts));
                 return seconds.fold(f64::INFINITY, f64::min);
             }
             packed::Op::Polynomial { polynomial, .. } => {
-                self.polynomial(&shapes.polynomial(polynomial), level)
+                each(self.polynomial(&shapes.polynomial(polynomial), level))
             }
-            packed::Op::Add { .. } | packed::Op::Sub { .. } => self.at(OpKind::Add, level, 2),
-            packed::Op::AddPlain { .. } | packed::Op::AddScalar { .. } => self.at(OpKind::Add, level, 1),
-            packed::Op::Mul { .. } => {
-                self.at(OpKind::Mul, level, 2) + self.key_switch(level) + self.rescale(level, 2)
-            }
-            packed::Op::MulPlain { .. } | packed::Op::MulScalar { .. } => {
-                self.at(OpKind::MulPlain, level, 2) + self.rescale(level, 2)
-            }
-            packed::Op::Rotate { .. } | packed::Op::Conjugate { .. } => self.key_switch(level),
+            packed::Op::Add { .. } | packed::Op::Sub { .. } => each(self.at(OpKind::Add, level, 2)),
+            packed::Op::AddPlain { .. } => self.add_plain(level, vectors),
+            packed::Op::AddScalar { .. } => each(self.at(OpKind::Add, level, 1)),
+            packed::Op::Mul { .. } => each(self.at(OpKind::Mul, level, 2)),
+            packed::Op::MulPlain { .. } => self.mul_plain(level, 2, vectors),
+            packed::Op::MulScalar { .. } => each(self.at(OpKind::MulPlain, level, 2)),
+            packed::Op::Rotate { .. } | packed::Op::Conjugate { .. } => each(self.key_switch(level)),
         };
-        each * func.ty(operand).vectors as f64
+        let then = match op {
+            packed::Op::Mul { .. } => each(self.key_switch(level) + rescale(2)),
+            packed::Op::MulPlain { .. } | packed::Op::MulScalar { .. } => each(rescale(2)),
+            _ => 0.0,
+        };
+        seconds + then
     }
 
     /// Seconds of a bootstrap of one ciphertext to level `to`, from its lowest operand.
@@ -235,7 +255,14 @@ impl<'a> OpCosts<'a> {
                 let giants = matrix.giant_steps().saturating_sub(1);
                 let babies = matrix.baby_rotations().iter().filter(|&&rotation| rotation != 0).count();
                 let diagonals = matrix.diagonals();
-                let counts = LinearCounts { babies, giants, diagonals, decompositions: 1, outputs: 1 };
+                let counts = LinearCounts {
+                    babies,
+                    giants,
+                    diagonals,
+                    decompositions: 1,
+                    outputs: 1,
+                    ..LinearCounts::default()
+                };
                 self.linear(level).evaluated(&counts) + self.rescale(level, 2)
             };
             matrices.iter().map(matrix).sum::<f64>()
@@ -292,27 +319,47 @@ impl<'a> OpCosts<'a> {
         let Some(&operand) = data.op.operands().first() else { return 0.0 };
         let x = func.ty(operand);
         let result = func.ty(data.result);
-        let each = match &data.op {
+        let each = |seconds: f64| seconds * x.vectors as f64;
+        match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let (counts, prices) =
                     (shapes.counts_at(map, &func.consts, *baby_step), self.linear(x.level));
                 return prices.of_map(map, &func.consts, &counts);
             }
-            Op::Polynomial { polynomial, .. } => self.polynomial(&shapes.polynomial(polynomial), x.level),
-            Op::Add { .. } | Op::Sub { .. } => self.at(OpKind::Add, x.level, result.size),
-            Op::AddPlain { .. } | Op::AddScalar { .. } => self.at(OpKind::Add, x.level, 1),
-            Op::Mul { .. } => self.at(OpKind::Mul, x.level, 2),
-            Op::MulPlain { .. } | Op::MulScalar { .. } => self.at(OpKind::MulPlain, x.level, x.size),
-            Op::Rotate { .. } | Op::Conjugate { .. } | Op::Relinearize { .. } => self.key_switch(x.level),
-            Op::Rescale { .. } => self.rescale(x.level, x.size),
-            Op::LevelDrop { level, .. } => self.level_drop(*level),
             Op::Bootstrap { .. } => {
                 let found = self.bootstraps.iter().find(|(slots, _)| *slots == x.slots);
                 let seconds = found.and_then(|(_, seconds)| seconds.get(usize::from(result.level)));
                 return seconds.map_or(0.0, |seconds| seconds.of(x.vectors));
             }
-        };
-        each * x.vectors as f64
+            Op::Polynomial { polynomial, .. } => {
+                each(self.polynomial(&shapes.polynomial(polynomial), x.level))
+            }
+            Op::Add { .. } | Op::Sub { .. } => each(self.at(OpKind::Add, x.level, result.size)),
+            Op::AddPlain { .. } => self.add_plain(x.level, x.vectors),
+            Op::AddScalar { .. } => each(self.at(OpKind::Add, x.level, 1)),
+            Op::Mul { .. } => each(self.at(OpKind::Mul, x.level, 2)),
+            Op::MulPlain { .. } => self.mul_plain(x.level, x.size, x.vectors),
+            Op::MulScalar { .. } => each(self.at(OpKind::MulPlain, x.level, x.size)),
+            Op::Rotate { .. } | Op::Conjugate { .. } | Op::Relinearize { .. } => {
+                each(self.key_switch(x.level))
+            }
+            Op::Rescale { .. } => each(self.rescale(x.level, x.size)),
+            Op::LevelDrop { level, .. } => each(self.level_drop(*level)),
+        }
+    }
+
+    /// Seconds of making and encoding the diagonals of an op, where they are not kept.
+    pub fn encoding(&self, func: &Func<Ckks>, data: &OpData<Ckks>, shapes: &mut CircuitShapes) -> f64 {
+        let Op::LinearMap { map, baby_step, .. } = &data.op else { return 0.0 };
+        if map.is_of_constants(&func.consts) {
+            return 0.0;
+        }
+        let diagonals = shapes.counts_at(map, &func.consts, *baby_step).diagonals;
+        let period = map.diagonal_period(&func.consts);
+        // All are made by one thread, those of one block are encoded.
+        let made = (diagonals * period) as f64 * self.costs.packing_ns * 1e-9;
+        let encoded = self.costs.embedding(period.ilog2(), diagonals / map.blocks(&func.consts));
+        made + encoded
     }
 
     /// Bytes of a value.
