@@ -1,5 +1,5 @@
-//! What ops of programs are predicted to take: plaintexts that are encoded on the way, and weights
-//! for which there is no memory.
+//! What ops of programs are predicted to take: plaintexts that are encoded on the way, weights for
+//! which there is no memory, and what runs showed.
 
 use fhec_ir::ckks::Ckks;
 use fhec_ir::func::{Func, StageOp};
@@ -100,4 +100,20 @@ fn weights_without_memory_are_encoded_every_time() {
     let expected = 36.0 * 4096.0 * table.packing_ns * 1e-9 + table.embedding(12, 36);
     assert!((more / expected - 1.0).abs() < 1e-9, "{more} s more, not {expected} s");
     assert!((tight.seconds - all.seconds - more).abs() < 1e-12);
+}
+
+#[test]
+fn what_runs_showed_is_a_factor_of_their_ops() {
+    let table = CostTable::default();
+    let runs = [("linear_map".to_string(), 2.0), ("add_plain".to_string(), 0.5)].into();
+    let refined = CostTable { runs, ..table.clone() };
+    let (before, after) = (predicted(&table, None), predicted(&refined, None));
+    for (op, factor) in [("linear_map", 2.0), ("rescale", 1.0), ("add_plain", 0.5), ("add", 1.0)] {
+        let ratio = seconds(&after, op) / seconds(&before, op);
+        assert!((ratio / factor - 1.0).abs() < 1e-9, "{op}: {ratio}, not {factor}");
+    }
+    // What was measured is the same table still; another one is not.
+    assert_eq!(table.digest(), refined.digest());
+    assert_ne!(table.digest(), CostTable { tail_ns: 0.2, ..table.clone() }.digest());
+    assert!(refined.in_words().starts_with(&table.in_words()) && table != refined);
 }

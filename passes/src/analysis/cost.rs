@@ -4,7 +4,8 @@
 //! A model counts transforms, products, conversions and passes of each operation, prices them with
 //! separately measured kernels and multiplies by a factor per operation, for what the model leaves
 //! out: allocations, gathers, waiting for a cache. What comes from memory each time, switching keys
-//! above all, is added at the memory's rate. Measuring replaces factors and rate.
+//! above all, is added at the memory's rate. Measuring replaces factors and rate. What runs of
+//! programs showed beyond that is a factor per op of programs ([`CostTable::runs`]).
 
 use std::collections::BTreeMap;
 
@@ -117,6 +118,10 @@ pub struct CostTable {
     pub bytes_per_ns: f64,
     /// Time of an operation, without what it waits for memory, over its model's.
     pub factors: BTreeMap<OpKind, f64>,
+    /// Time that ops of programs took on the machine over what all the above predicts, by mnemonic:
+    /// 1 where nothing is said. Runs refine it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs: BTreeMap<String, f64>,
 }
 
 impl Default for CostTable {
@@ -152,6 +157,7 @@ impl Default for CostTable {
             embedding_ns: 1.2,
             bytes_per_ns: 50.0,
             factors: factors.into(),
+            runs: BTreeMap::new(),
         }
     }
 }
@@ -161,7 +167,26 @@ impl CostTable {
     /// of the kernels and of memory, with nothing lost in between; on one thread without a speedup.
     pub fn floor(&self, threads: usize) -> CostTable {
         let speedup = if threads == 1 { 1.0 } else { self.speedup };
-        CostTable { threads, speedup, factors: BTreeMap::new(), ..self.clone() }
+        CostTable { threads, speedup, factors: BTreeMap::new(), runs: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// The factor of runs for an op of programs.
+    pub fn of_runs(&self, mnemonic: &str) -> f64 {
+        self.runs.get(mnemonic).copied().unwrap_or(1.0)
+    }
+
+    /// Which machine it is of, for people: what a plan says of its prices.
+    pub fn in_words(&self) -> String {
+        let refined = if self.runs.is_empty() { "" } else { ", refined by runs" };
+        format!("{}, {} threads{refined}", self.machine, self.threads)
+    }
+
+    /// Digest of what was measured, without what runs showed: the same before and after they
+    /// refine it.
+    pub fn digest(&self) -> String {
+        let measured = CostTable { runs: BTreeMap::new(), ..self.clone() };
+        let text = serde_json::to_vec(&measured).expect("numbers by name are JSON");
+        blake3::hash(&text).to_hex()[..16].to_string()
     }
 
     /// Seconds of one operation at `limbs` chain primes on a ciphertext of `size` polynomials (2

@@ -54,6 +54,8 @@ pub struct LinearPrices {
     /// One that is kept evaluated over chain and special primes, as those of bootstraps are.
     evaluated_diagonal: f64,
     log_n: u32,
+    /// What runs showed of maps: a factor of all but matrices of bootstraps.
+    runs: f64,
     decompose: f64,
     finish: f64,
     /// A rotation on its own, after the map.
@@ -67,7 +69,8 @@ pub struct LinearPrices {
 impl LinearPrices {
     /// Prices at `limbs` chain primes.
     pub fn at(costs: &CostTable, ring: RingShape, limbs: usize) -> Self {
-        let rotate = costs.key_switch(ring, limbs);
+        let runs = costs.of_runs("linear_map");
+        let rotate = costs.of_runs("rotate") * costs.key_switch(ring, limbs);
         let division = costs.seconds(ring, OpKind::ModDown, limbs, 2);
         let decompose = costs.seconds(ring, OpKind::Decompose, limbs, 2);
         let baby = costs.hoisted_rotation(ring, limbs);
@@ -86,6 +89,7 @@ impl LinearPrices {
             constant: costs.constant_product(ring, limbs),
             evaluated_diagonal: costs.seconds(ring, OpKind::MulPlain, limbs + ring.special, 2),
             log_n: ring.log_n,
+            runs,
             decompose,
             finish: division,
             rotate,
@@ -116,14 +120,14 @@ impl LinearPrices {
             + chain * diagonals
             + copies(1);
         let shared = self.decompose * counts.decompositions as f64 + self.finish * counts.outputs as f64;
-        double.min(single) + shared
+        self.runs * (double.min(single) + shared)
     }
 }
 
 impl LinearPrices {
     /// Seconds of a map of constants with these counts: products of residues, and nothing else.
     fn constants(&self, counts: &LinearCounts) -> f64 {
-        self.constant * counts.diagonals as f64
+        self.runs * self.constant * counts.diagonals as f64
     }
 
     /// Seconds of `map` with these counts, the mask of a regular one included.
@@ -137,7 +141,7 @@ impl LinearPrices {
 
     /// Seconds of one mask for `outputs` results.
     pub fn masks(&self, outputs: usize) -> f64 {
-        self.mask_encoding + self.mask * outputs as f64
+        self.runs * (self.mask_encoding + self.mask * outputs as f64)
     }
 
     /// Seconds of a matrix of a bootstrap: double hoisting, with diagonals that are kept evaluated.

@@ -115,9 +115,13 @@ impl<'a> OpCosts<'a> {
         self.costs.seconds(self.ring(level), OpKind::Rescale, limbs, usize::from(size))
     }
 
-    /// Seconds of a level drop to `level`: a product with a constant at the level above, and a
-    /// rescale from there.
+    /// Seconds of a level drop to `level`, as runs showed it.
     pub fn level_drop(&self, level: Level) -> f64 {
+        self.costs.of_runs("level_drop") * self.dropped(level)
+    }
+
+    /// A product with a constant at the level above, and a rescale from there.
+    fn dropped(&self, level: Level) -> f64 {
         self.at(OpKind::MulPlain, level + 1, 2) + self.rescale(level + 1, 2)
     }
 
@@ -139,7 +143,7 @@ impl<'a> OpCosts<'a> {
         self.costs.encode(self.ring, self.limbs(level), vectors)
     }
 
-    /// Seconds of a polynomial of one ciphertext at `level`.
+    /// Seconds of a polynomial of one ciphertext at `level`, without what runs showed.
     fn polynomial(&self, shape: &PolynomialShape, level: Level) -> f64 {
         let level_seconds = |(depth, count): (usize, OpCounts)| {
             let level = level - depth as Level;
@@ -165,7 +169,7 @@ impl<'a> OpCosts<'a> {
         let Some(&operand) = op.operands().first() else { return 0.0 };
         let vectors = func.ty(operand).vectors;
         let each = |seconds: f64| seconds * vectors as f64;
-        let rescale = |size: u8| self.rescale(level, size);
+        let rescale = |size: u8| self.costs.of_runs("rescale") * self.rescale(level, size);
         let seconds = match op {
             packed::Op::LinearMap { map, .. } => {
                 let (counts, prices) = (shapes.counts(map, &func.consts), self.linear(level));
@@ -186,11 +190,13 @@ impl<'a> OpCosts<'a> {
             packed::Op::Rotate { .. } | packed::Op::Conjugate { .. } => each(self.key_switch(level)),
         };
         let then = match op {
-            packed::Op::Mul { .. } => each(self.key_switch(level) + rescale(2)),
+            packed::Op::Mul { .. } => {
+                each(self.costs.of_runs("relinearize") * self.key_switch(level) + rescale(2))
+            }
             packed::Op::MulPlain { .. } | packed::Op::MulScalar { .. } => each(rescale(2)),
             _ => 0.0,
         };
-        seconds + then
+        self.costs.of_runs(op.mnemonic()) * seconds + then
     }
 
     /// Seconds of a bootstrap of one ciphertext to level `to`, from its lowest operand.
@@ -211,7 +217,8 @@ impl<'a> OpCosts<'a> {
             // Each has its own sine, and a conjugation at the start.
             let own = phases.iter().filter(|(name, _)| ["sine", "level_drop"].contains(name));
             let own: f64 = own.map(|(_, seconds)| seconds).sum();
-            let conjugations = 2.0 * self.key_switch(bootstrap.input_level());
+            let conjugations =
+                2.0 * self.costs.of_runs("bootstrap") * self.key_switch(bootstrap.input_level());
             BootstrapSeconds { single, pair: if pairs { single + own + conjugations } else { 2.0 * single } }
         };
         (0..=bootstrap.output_level).map(seconds).collect()
@@ -241,12 +248,13 @@ impl<'a> OpCosts<'a> {
     ) -> [(&'static str, f64); 6] {
         let params = self.params;
         let reached = bootstrap.reached_level(params, to);
-        let dropped = if to < reached { self.level_drop(to) } else { 0.0 };
+        let dropped = if to < reached { self.dropped(to) } else { 0.0 };
         let exchange = bootstrap.exchange(params, to);
         let lacking =
             OpCosts { params, costs: self.costs, ring: self.ring, exchange, bootstraps: Vec::new() };
         let [a, b, c, d, e] = lacking.phases(bootstrap, shapes);
-        [a, b, c, d, e, ("level_drop", dropped)]
+        let runs = self.costs.of_runs("bootstrap");
+        [a, b, c, d, e, ("level_drop", dropped)].map(|(phase, seconds)| (phase, runs * seconds))
     }
 
     fn phases(&self, bootstrap: &BootstrapParams, shapes: &mut CircuitShapes) -> [(&'static str, f64); 5] {
@@ -314,13 +322,13 @@ impl<'a> OpCosts<'a> {
         rotation * matrix.diagonals() as f64 + seconds(OpKind::ModDown, limbs) + rescale
     }
 
-    /// Seconds of an op.
+    /// Seconds of an op: what the table predicts, times what runs showed of such ops.
     pub fn seconds(&self, func: &Func<Ckks>, data: &OpData<Ckks>, shapes: &mut CircuitShapes) -> f64 {
         let Some(&operand) = data.op.operands().first() else { return 0.0 };
         let x = func.ty(operand);
         let result = func.ty(data.result);
         let each = |seconds: f64| seconds * x.vectors as f64;
-        match &data.op {
+        let seconds = match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let (counts, prices) =
                     (shapes.counts_at(map, &func.consts, *baby_step), self.linear(x.level));
@@ -344,8 +352,9 @@ impl<'a> OpCosts<'a> {
                 each(self.key_switch(x.level))
             }
             Op::Rescale { .. } => each(self.rescale(x.level, x.size)),
-            Op::LevelDrop { level, .. } => each(self.level_drop(*level)),
-        }
+            Op::LevelDrop { level, .. } => each(self.dropped(*level)),
+        };
+        self.costs.of_runs(data.op.mnemonic()) * seconds
     }
 
     /// Seconds of making and encoding the diagonals of an op, where they are not kept.
@@ -359,7 +368,7 @@ impl<'a> OpCosts<'a> {
         // All are made by one thread, those of one block are encoded.
         let made = (diagonals * period) as f64 * self.costs.packing_ns * 1e-9;
         let encoded = self.costs.embedding(period.ilog2(), diagonals / map.blocks(&func.consts));
-        made + encoded
+        self.costs.of_runs("linear_map") * (made + encoded)
     }
 
     /// Bytes of a value.

@@ -209,7 +209,8 @@ impl<'a> Search<'a> {
                     dense_only[to] = true;
                 }
                 Step::Polynomial { polynomial, .. } => {
-                    elementwise[to] += product * (polynomial.degree() as f64).sqrt() * 2.0;
+                    let runs = options.costs.of_runs("polynomial");
+                    elementwise[to] += runs * product * (polynomial.degree() as f64).sqrt() * 2.0;
                 }
                 Step::Mul { .. } => elementwise[to] += product,
                 Step::Add { .. } | Step::Sub { .. } => elementwise[to] += seconds(OpKind::Add),
