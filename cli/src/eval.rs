@@ -9,10 +9,12 @@ use serde::Serialize;
 
 use super::args::{Checkpointing, Common};
 use super::output::Output;
+use super::prices::learn;
 use super::{interrupt, progress};
 use fhec_compiler::memory::peak_rss_bytes;
+use fhec_compiler::profile::Recorder;
 use fhec_roles::checkpoint::{Checkpoints, Identity};
-use fhec_roles::{Progress, Server, context, exchange};
+use fhec_roles::{Server, context, exchange};
 
 /// Run a compiled program on ciphertexts
 ///
@@ -76,17 +78,19 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     let resumed = checkpoints.as_mut().map(|checkpoints| checkpoints.resume(ops)).transpose()?.flatten();
     let resumed_at_op = resumed.as_ref().map(|checkpoint| checkpoint.next);
     let known = resumed.map(|checkpoint| checkpoint.values).unwrap_or_default();
-    let mut progress = Progress(|done| bar.set_position(done as u64));
+    let mut recorder = Recorder::default();
+    let mut observer = recorder.image(|done| bar.set_position(done as u64));
     let mut control = interrupt::control();
     if let Some(seconds) = args.deadline {
         control = control.with_deadline(start + Duration::from_secs(seconds.get()));
     }
-    let answer = session.evaluate_from(bundle, known, &control, &mut progress, &mut checkpoints);
+    let answer = session.evaluate_from(bundle, known, &control, &mut observer, &mut checkpoints);
     bar.finish_and_clear();
     let answer = answer?;
     let seconds = checkpoints.as_ref().map_or(start.elapsed().as_secs_f64(), Checkpoints::seconds);
     exchange::write_ciphertexts(&args.output, &context, &answer)?;
     checkpoints.map(Checkpoints::remove).transpose()?;
+    learn(&program.plan, &recorder.finish());
     let report = Report { load_seconds, seconds, resumed_at_op, peak_rss_bytes: peak_rss_bytes() };
     let out = Output::beside(common.json, &args.output);
     out.json(&report)?;

@@ -1,7 +1,8 @@
 //! Which prices predictions are made with, as arguments; and what is said of a plan's.
 
 use anyhow::Result;
-use fhec_compiler::costs::{self, Found, Machine, Prices};
+use fhec_compiler::costs::{self, Found, Machine, Prices, Refined};
+use fhec_compiler::profile::OpTime;
 use fhec_ir::plan::Plan;
 use fhec_passes::analysis::cost::CostTable;
 
@@ -41,4 +42,14 @@ pub fn elsewhere(plan: &Plan) -> Option<String> {
             here.in_words()
         )
     })
+}
+
+/// Lets the prices that are kept of this machine learn from a run of the program of `plan`. A run
+/// succeeds whether they do or not.
+pub fn learn(plan: &Plan, times: &[OpTime]) {
+    match costs::refine(plan, times) {
+        Ok(Refined::Now(runs)) => tracing::debug!(?runs, "prices refined"),
+        Ok(Refined::Not(why)) => tracing::debug!(why, "prices stay as they are"),
+        Err(error) => tracing::debug!(%error, "prices stay as they are"),
+    }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::args::{Checkpointing, Common};
 use super::output::Output;
-use super::prices::elsewhere;
+use super::prices::{elsewhere, learn};
 use super::verdict::tied;
 use super::{interrupt, progress};
 use fhec_compiler::build;
@@ -298,8 +298,10 @@ pub(super) fn execute(args: Args, common: &Common) -> Result<()> {
     if let Some(path) = &args.save {
         save::save(path, &saved(&program.interface, &reports), &program.interface.preprocess)?;
     }
+    let times = recorder.finish();
+    learn(&program.plan, &times);
     let layers = match &args.profile {
-        Some(path) => Some(profile(path, &program, &recorder.finish())?),
+        Some(path) => Some(profile(path, &program, &times)?),
         None => None,
     };
     let report = Report {

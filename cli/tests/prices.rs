@@ -1,9 +1,11 @@
-//! Prices of operations: measured once, kept, and named in the plan.
+//! Prices of operations: measured once, kept, named in the plan, and refined by runs.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use fhec_compiler::costs::{Machine, read, write};
+use fhec_passes::analysis::cost::CostTable;
 use serde_json::Value;
 
 /// A compile of a small network, in a home of its own.
@@ -72,4 +74,58 @@ fn timings_tell_all_of_a_compile() {
         let (seconds, ended) = (step["seconds"].as_f64().unwrap(), step["ended"].as_f64().unwrap());
         assert!(0.0 <= seconds && seconds <= ended && ended <= total, "{step} of {total}");
     }
+}
+
+/// Prices of this machine as a compile would have kept them, but for what runs are said to have
+/// shown of linear maps: a thousand times what they take, which no other work makes up for.
+#[test]
+fn runs_refine_the_prices_that_their_plan_was_made_with() {
+    let home = tempfile::tempdir().unwrap();
+    let machine = Machine::here();
+    let kept = home.path().join(".cache/fhec/costs").join(format!("{}-2.json", machine.digest()));
+    let runs = [("linear_map".to_string(), 1000.0)].into();
+    let table = CostTable { machine: machine.in_words(), threads: 2, runs, ..CostTable::default() };
+    write(&kept, &table).unwrap();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_string();
+    let fhec = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fhec"));
+        command.env("HOME", home.path()).env_remove("XDG_CACHE_HOME").env_remove("FHEC_COSTS");
+        let output = command.args(arguments).args(["--threads", "2"]).output().expect("fhec starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let (model, digit) = (models.join("mnist_cnn_deg3.onnx"), models.join("digits/digit_7_a.png"));
+    let compile = |costs: &str| {
+        fhec(&["compile", model.to_str().unwrap(), "--costs", costs, "-o", &path("net.fhec")]);
+        fs::read(path("net.fhec")).unwrap()
+    };
+    let run = || drop(fhec(&["run", &path("net.fhec"), "--input", digit.to_str().unwrap()]));
+
+    let built_in = compile("zen5");
+    run();
+    assert_eq!(read(&kept).unwrap(), table, "a plan of other prices changes nothing");
+    let copy = path("copy.json");
+    fs::copy(&kept, &copy).unwrap();
+    let before = compile("auto");
+    run();
+    let once = read(&kept).unwrap();
+    assert!(once.of_runs("linear_map") < 1000.0, "{:?}", once.runs);
+    assert_eq!(once.digest(), table.digest());
+    assert!(once.in_words().ends_with("refined by runs"));
+    // Another compile takes what was learned.
+    let after = compile("auto");
+    assert!(before != after && compile("auto") == after);
+    // Nothing else is touched: a copy holds the prices, and what is built in gives the same bytes
+    // as ever.
+    assert_eq!(read(Path::new(&copy)).unwrap(), table);
+    assert!(compile("zen5") == built_in && compile(&copy) == before);
+    // Evaluations by roles teach the same.
+    write(&kept, &table).unwrap();
+    let (keys, ciphertext) = (path("keys"), path("image.ct"));
+    fhec(&["keygen", &path("net.fhec"), "--dir", &keys]);
+    let digit = digit.to_str().unwrap();
+    fhec(&["encrypt", &path("net.fhec"), "--keys", &keys, "--input", digit, "-o", &ciphertext]);
+    fhec(&["eval", &path("net.fhec"), "--keys", &keys, &ciphertext, "-o", &path("answer.ct")]);
+    assert!(read(&kept).unwrap().of_runs("linear_map") < 1000.0);
 }

@@ -12,6 +12,8 @@ mod key;
 mod layer;
 mod output;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::printable::make_printable;
@@ -87,6 +89,10 @@ pub struct Plan {
     pub predicted_seconds: f64,
     /// Which machine and thread count the prediction is for.
     pub cost_table: String,
+    /// Which prices the prediction is made with, where they were measured: runs on that machine may
+    /// refine them. None of the built-in prices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_prices: Option<MeasuredPrices>,
     /// Peak memory of an inference, keys included.
     pub predicted_peak_bytes: u64,
     /// Standard deviation of the error of a stored output slot, `log2`.
@@ -166,6 +172,16 @@ impl Agreement {
     pub fn share(&self) -> f64 {
         self.agreeing_images as f64 / self.judged_images.max(1) as f64
     }
+}
+
+/// Measured prices that a plan was made with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredPrices {
+    /// Digest of what was measured.
+    pub digest: String,
+    /// What runs had shown by then: factors of predicted times, by op. 1 where nothing is said.
+    #[serde(default)]
+    pub runs: BTreeMap<String, f64>,
 }
 
 /// A secret that keys are published under.

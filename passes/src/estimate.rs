@@ -89,7 +89,7 @@ pub fn estimate(
     let keys = shapes.keys(func, params).map_err(|error| malformed(error.to_string()))?;
     let bootstraps = BootstrapParams::of_program(func).map_err(|error| malformed(error.to_string()))?;
     let prices = OpCosts::new(params, costs).with_bootstraps(&bootstraps, shapes);
-    let op_seconds: Vec<f64> = func.ops().iter().map(|data| prices.seconds(func, data, shapes)).collect();
+    let mut op_seconds: Vec<f64> = func.ops().iter().map(|data| prices.seconds(func, data, shapes)).collect();
     let op_plaintext_bytes: Vec<u64> =
         func.ops().iter().map(|data| prices.plaintext_bytes(func, data, shapes)).collect();
     let op_counts = func.ops().iter().map(|data| op_count(func, &data.op, shapes)).collect();
@@ -104,6 +104,18 @@ pub fn estimate(
     let fixed = key_bytes + live.peak + resting + table_bytes(params) + matrix_bytes;
     let largest = op_plaintext_bytes.iter().copied().max().unwrap_or(0);
     let room = ram.map_or(plaintext_bytes, |ram| ram.saturating_sub(fixed));
+    // One layer's weights have to be there while it runs.
+    let cached_bytes = (room < plaintext_bytes).then(|| room.saturating_sub(largest));
+    if let Some(room) = cached_bytes {
+        // The first ones that fit are kept, as the server keeps them.
+        let mut kept = 0;
+        for ((data, &bytes), seconds) in func.ops().iter().zip(&op_plaintext_bytes).zip(&mut op_seconds) {
+            match kept + bytes <= room {
+                true => kept += bytes,
+                false => *seconds += prices.encoding(func, data, shapes),
+            }
+        }
+    }
     // Whoever encrypts may have the public key alone, which is the worse of both.
     let noise = noise(func, params, EncryptionKind::PublicKey, shapes);
     let judged = SoftmaxNames::judged_values(func);
@@ -124,8 +136,7 @@ pub fn estimate(
         keys: keys.levels().count(),
         key_bytes,
         plaintext_bytes,
-        // One layer's weights have to be there while it runs.
-        cached_bytes: (room < plaintext_bytes).then(|| room.saturating_sub(largest)),
+        cached_bytes,
         peak_bytes: fixed + plaintext_bytes.min(room.max(largest)),
         noise,
     })

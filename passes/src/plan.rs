@@ -14,7 +14,7 @@ use fhec_ir::key_demand::KeyDemand;
 use fhec_ir::layout::Layout;
 use fhec_ir::nn::Nn;
 use fhec_ir::params::Secret;
-use fhec_ir::plan::{LEAST_LOG2, OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION, log2_error};
+use fhec_ir::plan::{LEAST_LOG2, MeasuredPrices, OpRow, PassRow, Plan, RangeRow, SCHEMA_VERSION, log2_error};
 
 use crate::analysis::cost::CostTable;
 use crate::bootstrap::failure::log2_failure;
@@ -63,7 +63,8 @@ pub fn plan(
         key_file_bytes: KeyDemand::of(program, params).map_or(0, |keys| keys.file_bytes(params)),
         batch: Batch::of_program(program).map_or(1, |batch| batch.images),
         predicted_seconds: estimate.seconds,
-        cost_table: format!("{}, {} threads", costs.machine, costs.threads),
+        cost_table: costs.in_words(),
+        measured_prices: measured_prices(costs),
         predicted_peak_bytes: estimate.peak_bytes,
         predicted_log2_error: log2_error(worst_stddev.fold(0.0, f64::max)),
         log2_failure_probability: failure_probability(scheduled),
@@ -82,6 +83,12 @@ pub fn plan(
     };
     plan.certify(params, &certificate);
     Ok(plan)
+}
+
+/// Which prices `costs` are, if they are not the built-in ones.
+fn measured_prices(costs: &CostTable) -> Option<MeasuredPrices> {
+    let built_in = costs.machine == CostTable::default().machine;
+    (!built_in).then(|| MeasuredPrices { digest: costs.digest(), runs: costs.runs.clone() })
 }
 
 /// Bound of the probability that any bootstrap of the program fails, `log2`; `None` without
@@ -192,8 +199,7 @@ fn notes(scheduled: &Scheduled, certificate: &Certificate, reports: &[Report]) -
     ));
     if let Some(kept) = estimate.cached_bytes {
         notes.push(format!(
-            "only {} of them are kept within the memory allowed; the others are encoded anew for every image, which takes time that \
-             is not predicted",
+            "only {} of them are kept within the memory allowed; the others are encoded anew for every image",
             mebibytes(kept)
         ));
     }

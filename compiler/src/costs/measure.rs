@@ -11,8 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fhec_ir::diagonal;
+use fhec_ir::layout::Layout;
+use fhec_ir::linear_map::PlainTensor;
 use fhec_ir::params::Params;
 use fhec_ir::scale::{Level, Scale};
+use fhec_ir::tensor::{ConstPool, Tensor};
 use fhec_passes::analysis::cost::{CostTable, OpKind, RingShape};
 use fhec_passes::bootstrap::sets::{self, Recipe};
 use fhec_runtime::EvalError;
@@ -33,6 +36,8 @@ const STEPS: i64 = 8;
 const ROWS: usize = 4;
 /// Diagonals are measured at this share of the slots, `-log2`: as those of layers mostly are.
 const DIAGONAL_LOG_GAP: u32 = 2;
+/// Channels of the tensor that is laid out.
+const CHANNELS: usize = 16;
 /// A machine that gives this process less than this share of its threads' time is busy.
 const OWN: f64 = 0.85;
 
@@ -83,8 +88,11 @@ pub fn measure(effort: Effort) -> Result<Measured, CostsError> {
         }
     };
     let mut ratios: BTreeMap<OpKind, Vec<f64>> = BTreeMap::new();
+    let (mut packing, mut embedding) = (Vec::new(), Vec::new());
     for recipe in recipes {
         let ring = Ring::new(recipe.build()?.params, effort)?;
+        packing.push(ring.packing_ns());
+        embedding.push(ring.embedding_ns()?);
         let top = ring.context.params().top_level();
         let levels = match (effort, ring.context.params().digit_limbs()) {
             // Digits of one prime are dear at any level.
@@ -108,7 +116,12 @@ pub fn measure(effort: Effort) -> Result<Measured, CostsError> {
         }
     }
     let mean = |list: &[f64]| (list.iter().sum::<f64>() / list.len() as f64).max(0.0);
+    (table.packing_ns, table.embedding_ns) = (mean(&packing), mean(&embedding));
     table.factors = ratios.iter().map(|(&kind, list)| (kind, mean(list))).collect();
+    // What is too short to be told from noise.
+    for (kind, factor) in CostTable::default().factors {
+        table.factors.entry(kind).or_insert(factor);
+    }
     let share = before.min(own_share());
     tracing::debug!(share, "prices measured");
     Ok(Measured { table, busy: share < OWN })
@@ -168,6 +181,34 @@ impl Ring {
         Ok(Encryptor::with_secret_key(&self.context, &self.secret, seed).encrypt(&plaintext)?)
     }
 
+    /// What it takes to lay out a tensor of one number per channel, of a vector each, per slot.
+    fn packing_ns(&self) -> f64 {
+        let slots = self.context.params().slots();
+        let mut consts = ConstPool::default();
+        let values = consts.add(Tensor::from_fn([CHANNELS], |i| i as f32));
+        let (shape, plane) = ([CHANNELS, slots, 1], [slots, 1]);
+        let layout = Layout { shape, gap: [1; 2], multiplex: 1, plane, period: slots, slots };
+        let plain = PlainTensor { values, layout };
+        let seconds = least(self.effort, || {
+            black_box(plain.pack(&consts));
+            Ok(())
+        });
+        seconds.map_or(0.0, |seconds| seconds / (CHANNELS * slots) as f64 * 1e9)
+    }
+
+    /// What it takes to find the coefficients of a plaintext, per slot and level of the transform.
+    fn embedding_ns(&self) -> Result<f64, CostsError> {
+        let slots = self.context.params().slots();
+        Ok(self.embedding_seconds()? / (slots as f64 * f64::from(slots.ilog2())) * 1e9)
+    }
+
+    fn embedding_seconds(&self) -> Result<f64, EvalError> {
+        let encoder = FactorEncoder::new(&self.context);
+        let values = numbers(0, self.context.params().slots());
+        let scale = PlaintextScale::Named(Scale::canonical(0));
+        least(self.effort, || encoder.encode_compact(&values, 0, scale, size_of::<i64>()).map(drop))
+    }
+
     /// Kinds with the seconds they take at `level`, and those that the model of `table` waits and
     /// computes.
     fn at(&self, level: Level, table: &CostTable) -> Result<Vec<(OpKind, f64, (f64, f64))>, CostsError> {
@@ -177,17 +218,14 @@ impl Ring {
         let evaluator = Evaluator::new(&self.context, &self.keys);
         let encoder = FactorEncoder::new(&self.context);
         let scale = PlaintextScale::Ratio { from: Scale::canonical(level), to: Scale::squared(level) };
-        let values = |row: usize, count: usize| -> Vec<f64> {
-            (0..count).map(|i| ((i * (row + 3)) as f64).cos()).collect()
-        };
         let all = 0..ROWS * STEPS as usize;
         let factors: Result<Vec<Factor>, _> =
-            all.clone().map(|row| encoder.encode(&values(row, params.slots()), level, scale)).collect();
+            all.clone().map(|row| encoder.encode(&numbers(row, params.slots()), level, scale)).collect();
         let factors = factors?;
         let word_bytes = diagonal::word_bytes(params, level, false);
         let period = params.slots() >> DIAGONAL_LOG_GAP;
         let diagonals: Result<Vec<CompactPlaintext>, _> =
-            all.map(|row| encoder.encode_compact(&values(row, period), level, scale, word_bytes)).collect();
+            all.map(|row| encoder.encode_compact(&numbers(row, period), level, scale, word_bytes)).collect();
         let diagonals = diagonals?;
         let x = self.ciphertext(level)?;
         let y = evaluator.add(&x, &x)?;
@@ -197,20 +235,33 @@ impl Ring {
             let terms = terms(&factors, rows, of);
             least(self.effort, || evaluator.rotate_and_sum_products(&hoisted, &steps[..of], &terms).map(drop))
         };
-        let compact_sums = |rows: usize| {
-            let terms = terms(&diagonals, rows, steps.len());
-            least(self.effort, || evaluator.add_products_extended(&mut None, &hoisted, &steps, &terms))
+        let compact_sums = |rows: usize, rotations: usize, of: usize| {
+            let (steps, terms) = (&steps[..rotations], terms(&diagonals, rows, of));
+            least(self.effort, || evaluator.add_products_extended(&mut None, &hoisted, steps, &terms))
         };
         // One rotation with one product; all rotations with one product each; all rotations with
         // several.
         let (one, all, wide) = (sums(1, 1)?, sums(1, steps.len())?, sums(ROWS, steps.len())?);
         let product = (wide - all) / ((ROWS - 1) * steps.len()) as f64;
         let rotation = (all - one) / (steps.len() - 1) as f64 - product;
-        let compact = (compact_sums(ROWS)? - compact_sums(1)?) / ((ROWS - 1) * steps.len()) as f64;
+        // Rotations that are laid out, and multiplied with what is kept as integers: one with one
+        // product; all of them with one product each, in one sum; in several sums, with one product
+        // each and with all.
+        let tiled_one = compact_sums(1, 1, 1)?;
+        let tiled_all = compact_sums(1, steps.len(), steps.len())?;
+        let tiled_narrow = compact_sums(ROWS, steps.len(), 1)?;
+        let tiled_wide = compact_sums(ROWS, steps.len(), steps.len())?;
+        let diagonal = (tiled_wide - tiled_narrow) / (ROWS * (steps.len() - 1)) as f64;
+        let sum = (tiled_wide - tiled_all) / (ROWS - 1) as f64 - diagonal * steps.len() as f64;
+        let tile = (tiled_all - tiled_one) / (steps.len() - 1) as f64 - diagonal - rotation;
+        let plaintext = numbers(0, params.slots());
+        let encode = || encoder.encoder().encode(&plaintext, Encoding::message(level)).map(drop);
+        let encode = least(self.effort, encode)? - self.embedding_seconds()?;
         let decompose = least(self.effort, || evaluator.hoist(&x).map(drop))? + one - rotation - product;
-        let sum = evaluator.rotate_and_sum_products(&hoisted, &steps[..1], &terms(&factors, 1, 1))?.remove(0);
+        let one_sum =
+            evaluator.rotate_and_sum_products(&hoisted, &steps[..1], &terms(&factors, 1, 1))?.remove(0);
         let mod_down = least(self.effort, || {
-            evaluator.divide_special(&sum);
+            evaluator.divide_special(&one_sum);
             Ok(())
         })?;
         let scaled = evaluator.mul_scalar(&x, 0.5)?;
@@ -219,7 +270,10 @@ impl Ring {
         let mut measured = vec![
             (OpKind::Add, least(self.effort, || evaluator.add(&x, &y).map(drop))?, model(OpKind::Add, limbs)),
             (OpKind::MulPlain, product, model(OpKind::MulPlain, primes)),
-            (OpKind::Diagonal, compact, table.diagonal_parts(ring, primes, DIAGONAL_LOG_GAP)),
+            (OpKind::Diagonal, diagonal, table.diagonal_parts(ring, primes, DIAGONAL_LOG_GAP)),
+            (OpKind::Tile, tile, model(OpKind::Tile, primes)),
+            (OpKind::Sum, sum, model(OpKind::Sum, primes)),
+            (OpKind::Encode, encode, table.parts(ring, OpKind::Encode, limbs, 1)),
             (OpKind::KeyProduct, rotation, model(OpKind::KeyProduct, limbs)),
             (OpKind::Decompose, decompose, model(OpKind::Decompose, limbs)),
             (OpKind::ModDown, mod_down, model(OpKind::ModDown, limbs)),
@@ -240,6 +294,11 @@ impl Ring {
         measured.retain(|(_, seconds, _)| *seconds > 0.0);
         Ok(measured)
     }
+}
+
+/// Some numbers of size up to 1.
+fn numbers(row: usize, count: usize) -> Vec<f64> {
+    (0..count).map(|i| ((i * (row + 3)) as f64).cos()).collect()
 }
 
 /// `rows` times `of` of the factors, as rows of sums of rotations.

@@ -10,9 +10,11 @@
 //! |---|---|
 //! | `machine` | which machine this is |
 //! | `measure` | operations by the clock |
+//! | `refine` | what runs show of kept prices |
 
 mod machine;
 mod measure;
+mod refine;
 
 use std::env;
 use std::fs;
@@ -27,6 +29,7 @@ use thiserror::Error;
 
 pub use machine::Machine;
 pub use measure::{Effort, Measured, measure};
+pub use refine::{Refined, refine};
 
 use crate::memory::available_bytes;
 
@@ -184,8 +187,17 @@ pub fn read(path: &Path) -> Result<CostTable, CostsError> {
     if let Some(kind) = OpKind::ALL.iter().find(|kind| !table.factors.contains_key(kind)) {
         return Err(fault(format!("it has no factor for {kind:?}")));
     }
-    let numbers = [table.speedup, table.conversion_ns, table.product_ns, table.tail_ns, table.bytes_per_ns];
-    let mut all = numbers.iter().chain(table.ntt_ns.values()).chain(table.factors.values());
+    let numbers = [
+        table.speedup,
+        table.conversion_ns,
+        table.product_ns,
+        table.tail_ns,
+        table.packing_ns,
+        table.embedding_ns,
+        table.bytes_per_ns,
+    ];
+    let mut all =
+        numbers.iter().chain(table.ntt_ns.values()).chain(table.factors.values()).chain(table.runs.values());
     match all.find(|number| !(number.is_finite() && **number >= 0.0)) {
         Some(number) => Err(fault(format!("{number} is no price"))),
         None if table.threads == 0 => Err(fault("it is of no thread".into())),

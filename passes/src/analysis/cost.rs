@@ -4,7 +4,8 @@
 //! A model counts transforms, products, conversions and passes of each operation, prices them with
 //! separately measured kernels and multiplies by a factor per operation, for what the model leaves
 //! out: allocations, gathers, waiting for a cache. What comes from memory each time, switching keys
-//! above all, is added at the memory's rate. Measuring replaces factors and rate.
+//! above all, is added at the memory's rate. Measuring replaces factors and rate. What runs of
+//! programs showed beyond that is a factor per op of programs ([`CostTable::runs`]).
 
 use std::collections::BTreeMap;
 
@@ -67,6 +68,13 @@ pub enum OpKind {
     /// Product of a ciphertext and a plaintext that is kept as integers, as diagonals of linear
     /// maps are.
     Diagonal,
+    /// A rotation of a linear map's operand, or the operand itself, laid out for products with
+    /// diagonals.
+    Tile,
+    /// Residues of a plaintext that is encoded while an op runs, from its coefficients on.
+    Encode,
+    /// A sum of products in memory: made, or read and written again for the next operand.
+    Sum,
     /// Division by the top prime of a level.
     Rescale,
     /// Digits of one polynomial, extended to all primes: shared by hoisted rotations.
@@ -79,9 +87,9 @@ pub enum OpKind {
 
 impl OpKind {
     /// All of them.
-    pub const ALL: [OpKind; 8] = {
+    pub const ALL: [OpKind; 11] = {
         use OpKind::*;
-        [Add, Mul, MulPlain, Diagonal, Rescale, Decompose, KeyProduct, ModDown]
+        [Add, Mul, MulPlain, Diagonal, Tile, Encode, Sum, Rescale, Decompose, KeyProduct, ModDown]
     };
 }
 
@@ -102,22 +110,35 @@ pub struct CostTable {
     pub product_ns: f64,
     /// One residue of a subtraction and scaling (rescale and division by special primes).
     pub tail_ns: f64,
+    /// One slot of a tensor that is laid out in vectors while an op runs.
+    pub packing_ns: f64,
+    /// One slot in one level of the transform from slots to coefficients.
+    pub embedding_ns: f64,
     /// Bytes per nanosecond that all threads together read from memory.
     pub bytes_per_ns: f64,
     /// Time of an operation, without what it waits for memory, over its model's.
     pub factors: BTreeMap<OpKind, f64>,
+    /// Time that ops of programs took on the machine over what all the above predicts, by mnemonic:
+    /// 1 where nothing is said. Runs refine it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs: BTreeMap<String, f64>,
 }
 
 impl Default for CostTable {
     /// Two cores of an AMD EPYC with AVX-512 IFMA and primes below 2^50, as `fhec bench
-    /// --calibrate` measured them.
+    /// --calibrate` measured them. What is laid out, encoded and summed up was measured beside
+    /// other work, so these factors keep their ratios to that of a diagonal, whose products and
+    /// share of a sum of eight take together what they took before.
     fn default() -> Self {
         use OpKind::*;
         let factors = [
             (Add, 2.6),
             (Mul, 4.1),
             (MulPlain, 7.2),
-            (Diagonal, 2.6),
+            (Diagonal, 1.45),
+            (Tile, 2.1),
+            (Encode, 2.2),
+            (Sum, 7.1),
             (Rescale, 1.5),
             (Decompose, 1.65),
             (KeyProduct, 1.5),
@@ -132,8 +153,11 @@ impl Default for CostTable {
             conversion_ns: 0.045,
             product_ns: 0.054,
             tail_ns: 0.10,
+            packing_ns: 8.0,
+            embedding_ns: 1.2,
             bytes_per_ns: 50.0,
             factors: factors.into(),
+            runs: BTreeMap::new(),
         }
     }
 }
@@ -143,7 +167,26 @@ impl CostTable {
     /// of the kernels and of memory, with nothing lost in between; on one thread without a speedup.
     pub fn floor(&self, threads: usize) -> CostTable {
         let speedup = if threads == 1 { 1.0 } else { self.speedup };
-        CostTable { threads, speedup, factors: BTreeMap::new(), ..self.clone() }
+        CostTable { threads, speedup, factors: BTreeMap::new(), runs: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// The factor of runs for an op of programs.
+    pub fn of_runs(&self, mnemonic: &str) -> f64 {
+        self.runs.get(mnemonic).copied().unwrap_or(1.0)
+    }
+
+    /// Which machine it is of, for people: what a plan says of its prices.
+    pub fn in_words(&self) -> String {
+        let refined = if self.runs.is_empty() { "" } else { ", refined by runs" };
+        format!("{}, {} threads{refined}", self.machine, self.threads)
+    }
+
+    /// Digest of what was measured, without what runs showed: the same before and after they
+    /// refine it.
+    pub fn digest(&self) -> String {
+        let measured = CostTable { runs: BTreeMap::new(), ..self.clone() };
+        let text = serde_json::to_vec(&measured).expect("numbers by name are JSON");
+        blake3::hash(&text).to_hex()[..16].to_string()
     }
 
     /// Seconds of one operation at `limbs` chain primes on a ciphertext of `size` polynomials (2
@@ -165,6 +208,10 @@ impl CostTable {
             OpKind::Mul => (0.0, 0.0, 4.0 * l, 0.0, 0.0),
             OpKind::MulPlain => (0.0, 0.0, size * l, 0.0, 0.0),
             OpKind::Diagonal => return self.diagonal_parts(ring, limbs, 0),
+            // Integers are reduced and transformed.
+            OpKind::Encode => (l, 0.0, 0.0, 2.0 * l, 0.0),
+            // Read and written.
+            OpKind::Tile | OpKind::Sum => (0.0, 0.0, 0.0, 2.0 * size * l, 0.0),
             OpKind::Rescale => (size * l, 0.0, 0.0, size * (l - 1.0), 0.0),
             // A digit's own limbs need no transform forth; all of them need one back.
             OpKind::Decompose => {
@@ -217,6 +264,23 @@ impl CostTable {
         let compute = primes * (self.ntt_ns(log_degree) + passes + 2.0 * n * self.product_ns);
         let bytes = n * share * 4.0;
         (bytes / self.bytes_per_ns * 1e-9, compute / self.speedup * 1e-9)
+    }
+
+    /// Seconds of laying out and encoding the plaintexts of `vectors` ciphertexts over `primes`
+    /// primes. One thread lays out all of them, and one transforms each to coefficients; all share
+    /// its residues.
+    pub fn encode(&self, ring: RingShape, primes: usize, vectors: usize) -> f64 {
+        let slots = ring.n() / 2.0 * vectors as f64;
+        let packing = slots * self.packing_ns * 1e-9;
+        packing
+            + self.embedding(ring.log_n - 1, vectors)
+            + vectors as f64 * self.seconds(ring, OpKind::Encode, primes, 1)
+    }
+
+    /// Seconds of `count` transforms of `2^log_slots` slots to coefficients, each by one thread.
+    pub fn embedding(&self, log_slots: u32, count: usize) -> f64 {
+        let steps = f64::from(1u32 << log_slots) * f64::from(log_slots) * count as f64;
+        steps * self.embedding_ns * 1e-9 / self.speedup.min(count as f64).max(1.0)
     }
 
     /// Seconds of one term of a sum of ciphertexts times constants: both halves come from memory,

@@ -8,7 +8,8 @@ use fhec_ir::tensor::ConstPool;
 
 use super::cost::{CostTable, OpKind, RingShape};
 
-/// Rotations of a map by `(output vector, input vector)`, as `LinearMap::rotations` gives them.
+/// Rotations of a map by `(output vector, input vector)`, ascending, as `LinearMap::rotations`
+/// gives them.
 pub type Rotations = BTreeMap<(usize, usize), Vec<usize>>;
 
 /// How many operations of each kind a linear map takes.
@@ -16,6 +17,8 @@ pub type Rotations = BTreeMap<(usize, usize), Vec<usize>>;
 pub struct LinearCounts {
     /// Hoisted rotations of operands.
     pub babies: usize,
+    /// What is multiplied with diagonals: these rotations, and operands as they are.
+    pub tiles: usize,
     /// Rotations of partial sums.
     pub giants: usize,
     /// Products with diagonals.
@@ -24,6 +27,10 @@ pub struct LinearCounts {
     pub decompositions: usize,
     /// Result vectors.
     pub outputs: usize,
+    /// Sums of products, one for every giant step of a result, an unrotated one included.
+    pub sums: usize,
+    /// How often an operand's products are added to a sum that is in memory already.
+    pub additions: usize,
 }
 
 /// Seconds of each operation of a linear map.
@@ -38,23 +45,32 @@ pub struct LinearPrices {
     /// By `log2` of the share of a polynomial that a diagonal takes: over chain and special primes,
     /// and over the chain.
     diagonal: Vec<[f64; 2]>,
+    /// A rotation that is laid out for products, likewise.
+    tile: [f64; 2],
+    /// A sum that is made or added to, over chain and special primes and over the chain.
+    sum: [f64; 2],
     /// A constant times a ciphertext, in a sum.
     constant: f64,
     /// One that is kept evaluated over chain and special primes, as those of bootstraps are.
     evaluated_diagonal: f64,
     log_n: u32,
+    /// What runs showed of maps: a factor of all but matrices of bootstraps.
+    runs: f64,
     decompose: f64,
     finish: f64,
     /// A rotation on its own, after the map.
     pub rotate: f64,
     /// The mask of one result of a regular map.
     pub mask: f64,
+    /// Encoding that mask, once for all results.
+    pub mask_encoding: f64,
 }
 
 impl LinearPrices {
     /// Prices at `limbs` chain primes.
     pub fn at(costs: &CostTable, ring: RingShape, limbs: usize) -> Self {
-        let rotate = costs.key_switch(ring, limbs);
+        let runs = costs.of_runs("linear_map");
+        let rotate = costs.of_runs("rotate") * costs.key_switch(ring, limbs);
         let division = costs.seconds(ring, OpKind::ModDown, limbs, 2);
         let decompose = costs.seconds(ring, OpKind::Decompose, limbs, 2);
         let baby = costs.hoisted_rotation(ring, limbs);
@@ -68,13 +84,17 @@ impl LinearPrices {
             giant: decompose + baby + division / 2.0,
             chain_giant: decompose + baby,
             diagonal: diagonal.collect(),
+            tile: [limbs + ring.special, limbs].map(|primes| costs.seconds(ring, OpKind::Tile, primes, 2)),
+            sum: [limbs + ring.special, limbs].map(|primes| costs.seconds(ring, OpKind::Sum, primes, 2)),
             constant: costs.constant_product(ring, limbs),
             evaluated_diagonal: costs.seconds(ring, OpKind::MulPlain, limbs + ring.special, 2),
             log_n: ring.log_n,
+            runs,
             decompose,
             finish: division,
             rotate,
             mask: costs.seconds(ring, OpKind::MulPlain, limbs + ring.special, 2),
+            mask_encoding: costs.encode(ring, limbs + ring.special, 1),
         }
     }
 
@@ -87,21 +107,27 @@ impl LinearPrices {
         if period == 1 {
             return self.constants(counts);
         }
-        let double =
-            self.baby * counts.babies as f64 + self.giant * counts.giants as f64 + extended * diagonals;
+        // What is laid out and summed up, over all primes and over those of the chain.
+        let copies = |of: usize| {
+            self.tile[of] * counts.tiles as f64 + self.sum[of] * (counts.sums + counts.additions) as f64
+        };
+        let double = self.baby * counts.babies as f64
+            + self.giant * counts.giants as f64
+            + extended * diagonals
+            + copies(0);
         let single = self.divided_baby * counts.babies as f64
             + self.chain_giant * counts.giants as f64
-            + chain * diagonals;
-        double.min(single)
-            + self.decompose * counts.decompositions as f64
-            + self.finish * counts.outputs as f64
+            + chain * diagonals
+            + copies(1);
+        let shared = self.decompose * counts.decompositions as f64 + self.finish * counts.outputs as f64;
+        self.runs * (double.min(single) + shared)
     }
 }
 
 impl LinearPrices {
     /// Seconds of a map of constants with these counts: products of residues, and nothing else.
     fn constants(&self, counts: &LinearCounts) -> f64 {
-        self.constant * counts.diagonals as f64
+        self.runs * self.constant * counts.diagonals as f64
     }
 
     /// Seconds of `map` with these counts, the mask of a regular one included.
@@ -109,8 +135,13 @@ impl LinearPrices {
         if map.is_of_constants(consts) {
             return self.constants(counts);
         }
-        let masks = if map.is_masked(consts) { counts.outputs } else { 0 };
-        self.seconds(counts, map.diagonal_period(consts)) + self.mask * masks as f64
+        let masks = if map.is_masked(consts) { self.masks(counts.outputs) } else { 0.0 };
+        self.seconds(counts, map.diagonal_period(consts)) + masks
+    }
+
+    /// Seconds of one mask for `outputs` results.
+    pub fn masks(&self, outputs: usize) -> f64 {
+        self.runs * (self.mask_encoding + self.mask * outputs as f64)
     }
 
     /// Seconds of a matrix of a bootstrap: double hoisting, with diagonals that are kept evaluated.
@@ -127,7 +158,13 @@ impl LinearPrices {
 pub fn counts(rotations: &Rotations, period: usize, baby_step: usize) -> LinearCounts {
     let mut babies: BTreeMap<usize, Vec<bool>> = BTreeMap::new();
     let mut giants: BTreeMap<usize, Vec<bool>> = BTreeMap::new();
+    // Every operand with the sums that it is a part of; the first one makes all sums.
+    let first = rotations.keys().map(|&(_, input)| input).min();
+    let mut additions = 0;
     for (&(output, input), list) in rotations {
+        if Some(input) != first {
+            additions += list.chunk_by(|a, b| a / baby_step == b / baby_step).count();
+        }
         let babies = babies.entry(input).or_insert_with(|| vec![false; baby_step]);
         let giants = giants.entry(output).or_insert_with(|| vec![false; period / baby_step]);
         for &rotation in list {
@@ -138,10 +175,13 @@ pub fn counts(rotations: &Rotations, period: usize, baby_step: usize) -> LinearC
     let set = |flags: &Vec<bool>| flags.iter().skip(1).filter(|&&flag| flag).count();
     LinearCounts {
         babies: babies.values().map(set).sum(),
+        tiles: babies.values().flatten().filter(|&&flag| flag).count(),
         giants: giants.values().map(set).sum(),
         diagonals: rotations.values().map(Vec::len).sum(),
         decompositions: babies.values().filter(|flags| set(flags) > 0).count(),
         outputs: giants.len(),
+        sums: giants.values().flatten().filter(|&&flag| flag).count(),
+        additions,
     }
 }
 
@@ -209,6 +249,8 @@ pub fn cheapest_fold(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use fhec_ir::circuit_shape::LinearShape;
     use fhec_ir::layout::Layout;
@@ -229,6 +271,22 @@ mod tests {
                 (counts.babies, counts.giants, counts.diagonals),
                 (shape.baby_rotations(), shape.giant_rotations(), shape.diagonals())
             );
+        }
+        // Of several vectors: eight channels, each of which is read for the two of its group.
+        let weight = consts.add(Tensor::from_fn([8, 2, 3, 3], |i| i as f32 + 1.0));
+        let kind = LinearKind::Conv2d { weight, strides: [1; 2], pads: [1; 4], dilations: [1; 2], groups: 4 };
+        let plane = Layout::dense([8, 32, 32], 1024);
+        let grouped = LinearMap::new(kind, plane.clone(), plane).rotations(&consts);
+        for baby_step in [1, 32, 1024] {
+            let shape = LinearShape::new(&grouped, baby_step);
+            let found = counts(&grouped, 1024, baby_step);
+            assert_eq!(found.tiles, shape.babies.values().map(|babies| babies.len()).sum::<usize>());
+            let sums = || shape.giants.values().flat_map(|giants| giants.values());
+            let parts = |terms: &Vec<(usize, usize)>| {
+                let inputs: BTreeSet<usize> = terms.iter().map(|&(input, _)| input).collect();
+                inputs.iter().filter(|&&input| input != 0).count()
+            };
+            assert_eq!((found.sums, found.additions), (sums().count(), sums().map(parts).sum()));
         }
         for fold in [2, 8, 64] {
             let direct = LinearMap { fold, ..map.clone() }.rotations(&consts);

@@ -118,9 +118,13 @@ impl<'a> OpCosts<'a> {
         self.costs.seconds(self.ring(level), OpKind::Rescale, limbs, usize::from(size))
     }
 
-    /// Seconds of a level drop to `level`: a product with a constant at the level above, and a
-    /// rescale from there.
+    /// Seconds of a level drop to `level`, as runs showed it.
     pub fn level_drop(&self, level: Level) -> f64 {
+        self.costs.of_runs("level_drop") * self.dropped(level)
+    }
+
+    /// A product with a constant at the level above, and a rescale from there.
+    fn dropped(&self, level: Level) -> f64 {
         self.at(OpKind::MulPlain, level + 1, 2) + self.rescale(level + 1, 2)
     }
 
@@ -128,8 +132,22 @@ impl<'a> OpCosts<'a> {
         self.costs.seconds(self.ring(level), kind, self.limbs(level), usize::from(size))
     }
 
-    /// Seconds of a polynomial of one ciphertext at `level`.
-    pub fn polynomial(&self, shape: &PolynomialShape, level: Level) -> f64 {
+    /// Seconds of a sum with plaintexts that are encoded on the way; the other half is copied.
+    fn add_plain(&self, level: Level, vectors: usize) -> f64 {
+        self.encode(level, vectors) + self.at(OpKind::Add, level, 2) * vectors as f64
+    }
+
+    /// Seconds of a product with plaintexts that are encoded on the way.
+    fn mul_plain(&self, level: Level, size: u8, vectors: usize) -> f64 {
+        self.encode(level, vectors) + self.at(OpKind::MulPlain, level, size) * vectors as f64
+    }
+
+    fn encode(&self, level: Level, vectors: usize) -> f64 {
+        self.costs.encode(self.ring, self.limbs(level), vectors)
+    }
+
+    /// Seconds of a polynomial of one ciphertext at `level`, without what runs showed.
+    fn polynomial(&self, shape: &PolynomialShape, level: Level) -> f64 {
         let level_seconds = |(depth, count): (usize, OpCounts)| {
             let level = level - depth as Level;
             count.products as f64 * (self.at(OpKind::Mul, level, 2) + self.at(OpKind::Add, level, 3))
@@ -152,28 +170,36 @@ impl<'a> OpCosts<'a> {
         shapes: &mut CircuitShapes,
     ) -> f64 {
         let Some(&operand) = op.operands().first() else { return 0.0 };
-        let each = match op {
+        let vectors = func.ty(operand).vectors;
+        let each = |seconds: f64| seconds * vectors as f64;
+        let rescale = |size: u8| self.costs.of_runs("rescale") * self.rescale(level, size);
+        let seconds = match op {
             packed::Op::LinearMap { map, .. } => {
                 let (counts, prices) = (shapes.counts(map, &func.consts), self.linear(level));
-                let rescale = |counts: &LinearCounts| counts.outputs as f64 * self.rescale(level, 2);
+                let rescale = |counts: &LinearCounts| counts.outputs as f64 * rescale(2);
                 let of_map = |counts| prices.of_map(map, &func.consts, counts);
                 let seconds = counts.iter().map(|(_, counts)| of_map(counts) + rescale(counts));
                 return seconds.fold(f64::INFINITY, f64::min);
             }
             packed::Op::Polynomial { polynomial, .. } => {
-                self.polynomial(&shapes.polynomial(polynomial), level)
+                each(self.polynomial(&shapes.polynomial(polynomial), level))
             }
-            packed::Op::Add { .. } | packed::Op::Sub { .. } => self.at(OpKind::Add, level, 2),
-            packed::Op::AddPlain { .. } | packed::Op::AddScalar { .. } => self.at(OpKind::Add, level, 1),
-            packed::Op::Mul { .. } => {
-                self.at(OpKind::Mul, level, 2) + self.key_switch(level) + self.rescale(level, 2)
-            }
-            packed::Op::MulPlain { .. } | packed::Op::MulScalar { .. } => {
-                self.at(OpKind::MulPlain, level, 2) + self.rescale(level, 2)
-            }
-            packed::Op::Rotate { .. } | packed::Op::Conjugate { .. } => self.key_switch(level),
+            packed::Op::Add { .. } | packed::Op::Sub { .. } => each(self.at(OpKind::Add, level, 2)),
+            packed::Op::AddPlain { .. } => self.add_plain(level, vectors),
+            packed::Op::AddScalar { .. } => each(self.at(OpKind::Add, level, 1)),
+            packed::Op::Mul { .. } => each(self.at(OpKind::Mul, level, 2)),
+            packed::Op::MulPlain { .. } => self.mul_plain(level, 2, vectors),
+            packed::Op::MulScalar { .. } => each(self.at(OpKind::MulPlain, level, 2)),
+            packed::Op::Rotate { .. } | packed::Op::Conjugate { .. } => each(self.key_switch(level)),
         };
-        each * func.ty(operand).vectors as f64
+        let then = match op {
+            packed::Op::Mul { .. } => {
+                each(self.costs.of_runs("relinearize") * self.key_switch(level) + rescale(2))
+            }
+            packed::Op::MulPlain { .. } | packed::Op::MulScalar { .. } => each(rescale(2)),
+            _ => 0.0,
+        };
+        self.costs.of_runs(op.mnemonic()) * seconds + then
     }
 
     /// Seconds of a bootstrap of one ciphertext to level `to`, from its lowest operand.
@@ -194,7 +220,8 @@ impl<'a> OpCosts<'a> {
             // Each has its own sine, and a conjugation at the start.
             let own = phases.iter().filter(|(name, _)| ["sine", "level_drop"].contains(name));
             let own: f64 = own.map(|(_, seconds)| seconds).sum();
-            let conjugations = 2.0 * self.key_switch(bootstrap.input_level());
+            let conjugations =
+                2.0 * self.costs.of_runs("bootstrap") * self.key_switch(bootstrap.input_level());
             BootstrapSeconds { single, pair: if pairs { single + own + conjugations } else { 2.0 * single } }
         };
         (0..=bootstrap.output_level).map(seconds).collect()
@@ -230,12 +257,13 @@ impl<'a> OpCosts<'a> {
     ) -> [(&'static str, f64); 6] {
         let params = self.params;
         let reached = bootstrap.reached_level(params, to);
-        let dropped = if to < reached { self.level_drop(to) } else { 0.0 };
+        let dropped = if to < reached { self.dropped(to) } else { 0.0 };
         let exchange = bootstrap.exchange(params, to);
         let lacking =
             OpCosts { params, costs: self.costs, ring: self.ring, exchange, bootstraps: Vec::new() };
         let [a, b, c, d, e] = lacking.phases(bootstrap, shapes);
-        [a, b, c, d, e, ("level_drop", dropped)]
+        let runs = self.costs.of_runs("bootstrap");
+        [a, b, c, d, e, ("level_drop", dropped)].map(|(phase, seconds)| (phase, runs * seconds))
     }
 
     fn phases(&self, bootstrap: &BootstrapParams, shapes: &mut CircuitShapes) -> [(&'static str, f64); 5] {
@@ -244,7 +272,14 @@ impl<'a> OpCosts<'a> {
                 let giants = matrix.giant_steps().saturating_sub(1);
                 let babies = matrix.baby_rotations().iter().filter(|&&rotation| rotation != 0).count();
                 let diagonals = matrix.diagonals();
-                let counts = LinearCounts { babies, giants, diagonals, decompositions: 1, outputs: 1 };
+                let counts = LinearCounts {
+                    babies,
+                    giants,
+                    diagonals,
+                    decompositions: 1,
+                    outputs: 1,
+                    ..LinearCounts::default()
+                };
                 self.linear(level).evaluated(&counts) + self.rescale(level, 2)
             };
             matrices.iter().map(matrix).sum::<f64>()
@@ -296,32 +331,53 @@ impl<'a> OpCosts<'a> {
         rotation * matrix.diagonals() as f64 + seconds(OpKind::ModDown, limbs) + rescale
     }
 
-    /// Seconds of an op.
+    /// Seconds of an op: what the table predicts, times what runs showed of such ops.
     pub fn seconds(&self, func: &Func<Ckks>, data: &OpData<Ckks>, shapes: &mut CircuitShapes) -> f64 {
         let Some(&operand) = data.op.operands().first() else { return 0.0 };
         let x = func.ty(operand);
         let result = func.ty(data.result);
-        let each = match &data.op {
+        let each = |seconds: f64| seconds * x.vectors as f64;
+        let seconds = match &data.op {
             Op::LinearMap { map, baby_step, .. } => {
                 let (counts, prices) =
                     (shapes.counts_at(map, &func.consts, *baby_step), self.linear(x.level));
                 return prices.of_map(map, &func.consts, &counts);
             }
-            Op::Polynomial { polynomial, .. } => self.polynomial(&shapes.polynomial(polynomial), x.level),
-            Op::Add { .. } | Op::Sub { .. } => self.at(OpKind::Add, x.level, result.size),
-            Op::AddPlain { .. } | Op::AddScalar { .. } => self.at(OpKind::Add, x.level, 1),
-            Op::Mul { .. } => self.at(OpKind::Mul, x.level, 2),
-            Op::MulPlain { .. } | Op::MulScalar { .. } => self.at(OpKind::MulPlain, x.level, x.size),
-            Op::Rotate { .. } | Op::Conjugate { .. } | Op::Relinearize { .. } => self.key_switch(x.level),
-            Op::Rescale { .. } => self.rescale(x.level, x.size),
-            Op::LevelDrop { level, .. } => self.level_drop(*level),
             Op::Bootstrap { .. } => {
                 let found = self.bootstraps.iter().find(|(slots, _)| *slots == x.slots);
                 let seconds = found.and_then(|(_, seconds)| seconds.get(usize::from(result.level)));
                 return seconds.map_or(0.0, |seconds| seconds.of(x.vectors));
             }
+            Op::Polynomial { polynomial, .. } => {
+                each(self.polynomial(&shapes.polynomial(polynomial), x.level))
+            }
+            Op::Add { .. } | Op::Sub { .. } => each(self.at(OpKind::Add, x.level, result.size)),
+            Op::AddPlain { .. } => self.add_plain(x.level, x.vectors),
+            Op::AddScalar { .. } => each(self.at(OpKind::Add, x.level, 1)),
+            Op::Mul { .. } => each(self.at(OpKind::Mul, x.level, 2)),
+            Op::MulPlain { .. } => self.mul_plain(x.level, x.size, x.vectors),
+            Op::MulScalar { .. } => each(self.at(OpKind::MulPlain, x.level, x.size)),
+            Op::Rotate { .. } | Op::Conjugate { .. } | Op::Relinearize { .. } => {
+                each(self.key_switch(x.level))
+            }
+            Op::Rescale { .. } => each(self.rescale(x.level, x.size)),
+            Op::LevelDrop { level, .. } => each(self.dropped(*level)),
         };
-        each * x.vectors as f64
+        self.costs.of_runs(data.op.mnemonic()) * seconds
+    }
+
+    /// Seconds of making and encoding the diagonals of an op, where they are not kept.
+    pub fn encoding(&self, func: &Func<Ckks>, data: &OpData<Ckks>, shapes: &mut CircuitShapes) -> f64 {
+        let Op::LinearMap { map, baby_step, .. } = &data.op else { return 0.0 };
+        if map.is_of_constants(&func.consts) {
+            return 0.0;
+        }
+        let diagonals = shapes.counts_at(map, &func.consts, *baby_step).diagonals;
+        let period = map.diagonal_period(&func.consts);
+        // All are made by one thread, those of one block are encoded.
+        let made = (diagonals * period) as f64 * self.costs.packing_ns * 1e-9;
+        let encoded = self.costs.embedding(period.ilog2(), diagonals / map.blocks(&func.consts));
+        self.costs.of_runs("linear_map") * (made + encoded)
     }
 
     /// Bytes of a value.

@@ -196,6 +196,7 @@ impl<'a> Search<'a> {
         let (class, members) = classes(program);
         let prices = LinearPrices::at(&options.costs, options.ring, options.limbs);
         let seconds = |kind| options.costs.seconds(options.ring, kind, options.limbs, 2);
+        let encode = options.costs.encode(options.ring, options.limbs, 1);
         let product = options.costs.key_switch(options.ring, options.limbs) + seconds(OpKind::Rescale);
         let mut dense_only = vec![false; members.len()];
         let mut elementwise = vec![0.0; members.len()];
@@ -209,13 +210,14 @@ impl<'a> Search<'a> {
                     dense_only[to] = true;
                 }
                 Step::Polynomial { polynomial, .. } => {
-                    elementwise[to] += product * (polynomial.degree() as f64).sqrt() * 2.0;
+                    let runs = options.costs.of_runs("polynomial");
+                    elementwise[to] += runs * product * (polynomial.degree() as f64).sqrt() * 2.0;
                 }
                 Step::Mul { .. } => elementwise[to] += product,
-                Step::Add { .. } | Step::Sub { .. } | Step::AddPlain { .. } => {
-                    elementwise[to] += seconds(OpKind::Add);
-                }
-                Step::MulPlain { .. } | Step::MulScalar { .. } => elementwise[to] += seconds(OpKind::Rescale),
+                Step::Add { .. } | Step::Sub { .. } => elementwise[to] += seconds(OpKind::Add),
+                Step::AddPlain { .. } => elementwise[to] += seconds(OpKind::Add) + encode,
+                Step::MulPlain { .. } => elementwise[to] += seconds(OpKind::Rescale) + encode,
+                Step::MulScalar { .. } => elementwise[to] += seconds(OpKind::Rescale),
             }
         }
         let has_zeros = program.consts.iter().map(|(_, tensor)| tensor.data().contains(&0.0)).collect();
@@ -606,9 +608,12 @@ impl<'a> Search<'a> {
                 map.diagonal_period(consts),
                 &self.prices,
             );
-            // A mask of its own follows where the map has none.
+            // A mask of its own follows where the map has none: a plaintext for every result.
             let masks = if map.leaves_sums(consts) && !map.is_masked(consts) { counts.outputs } else { 0 };
-            let seconds = self.prices.of_map(&map, consts, &counts) + masks as f64 * self.prices.mask;
+            let &LayoutOptions { ref costs, ring, limbs, .. } = self.options;
+            let encoding = costs.encode(ring, limbs, masks);
+            let seconds =
+                self.prices.of_map(&map, consts, &counts) + masks as f64 * self.prices.mask + encoding;
             return Price { fold: 1, regular: map.regular, seconds };
         }
         let rotations = map.rotations(consts);
