@@ -50,7 +50,7 @@ pub fn rehearse(program: &Arc<Program>, images: &[Vec<Tensor>]) -> Result<Vec<Ou
     }
     let outputs = interface.outputs.iter().map(|port| (port.name.clone(), port.is_class_list()));
     let judgement = Judgement::of_answers(&outputs.collect::<Vec<_>>(), &compared);
-    for (row, simulated) in rows.iter_mut().zip(judgement.rows(&[])) {
+    for (row, simulated) in rows.iter_mut().zip(judgement.rows()) {
         row.simulated_db = simulated.signal_to_error_db;
         row.simulated_images = simulated.judged_images;
     }

@@ -14,7 +14,7 @@ use fhec_ir::packed::Packed;
 use fhec_ir::params::Params;
 use fhec_ir::plan::{OutputRow, Plan};
 
-use self::attempt::{Attempt, Attempts, noise};
+use self::attempt::{Attempt, Attempts};
 use crate::error::PassError;
 use crate::nn::activations::Activations;
 use crate::nn::approximate::ReluMethod;
@@ -106,7 +106,7 @@ pub fn compile(
     let mut plan = crate::plan::plan(&scheduled, &network, security, &options.costs, ranges, &reports)?;
     tracing::debug!(step = "plan", seconds = start.elapsed().as_secs_f64(), "plan made");
     plan.agreement = activations.as_ref().map(Activations::agreement);
-    plan.outputs = judgement.rows(&noise(&scheduled));
+    plan.outputs = judgement.rows();
     let poor: Vec<String> = plan.outputs.iter().filter(|row| row.is_poor()).map(poor).collect();
     plan.notes.extend(note.into_iter().chain(poor));
     if let Some(bits) = lowered_from {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An output on sample images that no activation was fitted to: with approximated activations, and
-/// with the noise of encryption as it is predicted.
+/// An output on sample images that no activation was fitted to: with approximated activations,
+/// and as the program answers with the noise of encryption.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OutputRow {
     /// Name of the output.
@@ -16,7 +16,7 @@ pub struct OutputRow {
     /// together; of a list of classes what differs between the classes, and of the median image.
     /// `None` where there is no difference or the output is 0.
     pub signal_to_error_db: Option<f64>,
-    /// The largest difference of an element, without noise.
+    /// The largest difference of an element.
     pub largest_error: f64,
     /// The same ratio of the program itself, run on slots with modelled noise, where a compile did.
     #[serde(default)]

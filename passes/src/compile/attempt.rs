@@ -17,7 +17,6 @@ use crate::nn::approximate::ReluMethod;
 use crate::nn::calibrate::Source;
 use crate::nn::fit_network::Fitting;
 use crate::nn::output_errors::Judgement;
-use crate::nn::softmax::SoftmaxNames;
 use crate::options::{CompileOptions, Relu};
 use crate::pipeline::{After, NnOptions, NnResult, run_nn};
 use crate::search::relu_precision::{LEAST, PREFERRED, shallower_helps};
@@ -111,26 +110,13 @@ impl Attempts<'_> {
 
     fn scheduled(&self, approximated: Approximated, after: &mut After<'_>) -> Result<Attempt, PassError> {
         let Approximated { result, judgement, note } = approximated;
-        let check = |deviations: &[f64]| match self.options.allow_inaccurate {
-            true => Ok(()),
-            false => judgement.check(deviations),
-        };
-        check(&[])?;
+        if !self.options.allow_inaccurate {
+            judgement.check()?;
+        }
         let mut options = self.search.clone();
         options.params.tolerated_error =
             result.activations.as_ref().and_then(|activations| activations.tolerated_error);
         let scheduled = search(&result.func, &options, after)?;
-        check(&noise(&scheduled))?;
         Ok(Attempt { result, judgement, scheduled, note })
     }
-}
-
-/// Predicted deviations of the noise in stored outputs, one per output; none of a softmax, where
-/// they depend on the image.
-pub(super) fn noise(scheduled: &Scheduled) -> Vec<f64> {
-    let Scheduled { program, estimate, .. } = scheduled;
-    if SoftmaxNames::of(program).is_some() {
-        return Vec::new();
-    }
-    program.outputs().iter().map(|output| estimate.noise[output.index()].stddev).collect()
 }
