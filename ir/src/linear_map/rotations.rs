@@ -1,7 +1,7 @@
 //! Which rotations a map takes: what the shape of its circuit is made from, found without making
 //! its diagonals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{LinearKind, LinearMap};
 use crate::layout::{Layout, Place};
@@ -15,26 +15,21 @@ impl LinearMap {
         if self.regular.is_some() {
             return self.regular_rotations(consts);
         }
-        let mut seen: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
-        if self.input.vectors() == 1 && self.output.vectors() == 1 {
-            let flags = self.single_vector_rotations(consts);
-            if flags.contains(&true) {
-                seen.insert((0, 0), flags);
+        let mut seen = Seen::new(self.input.period);
+        match &self.kind {
+            _ if self.input.vectors() == 1 && self.output.vectors() == 1 => {
+                let flags = self.single_vector_rotations(consts);
+                if flags.contains(&true) {
+                    seen.flags.push(((0, 0), flags));
+                }
             }
-        } else {
-            let mut mark = |out: usize, vector: usize, rotation: usize| {
-                let flags = seen.entry((out, vector)).or_insert_with(|| vec![false; self.input.period]);
-                flags[rotation] = true;
-            };
-            match &self.kind {
-                LinearKind::Conv2d { .. } => self.mark_conv_rotations(consts, &mut mark),
-                _ => self
-                    .for_each_slot_entry(consts, |out, _, vector, rotation, _| mark(out, vector, rotation)),
-            }
+            LinearKind::Conv2d { .. } => seen = self.conv_rotations(consts),
+            _ => self
+                .for_each_slot_entry(consts, |out, _, vector, rotation, _| seen.mark(out, vector, rotation)),
         }
         let indices =
             |flags: Vec<bool>| flags.iter().enumerate().filter_map(|(i, &f)| f.then_some(i)).collect();
-        seen.into_iter().map(|(pair, flags)| (pair, indices(flags))).collect()
+        seen.flags.into_iter().map(|(pair, flags)| (pair, indices(flags))).collect()
     }
 
     /// With one vector on either side a rotation is a difference of positions, whichever pixel it
@@ -54,6 +49,13 @@ impl LinearMap {
                 });
             }
         }
+        self.of_all_copies(&differences)
+    }
+
+    /// The rotations of all copies of the result, from the differences `input position - output
+    /// position` of one.
+    fn of_all_copies(&self, differences: &[bool]) -> Vec<bool> {
+        let period = self.input.period;
         let mut rotations = vec![false; period];
         for difference in (0..period).filter(|&d| differences[d]) {
             for copy in self.copies_of(difference) {
@@ -62,6 +64,16 @@ impl LinearMap {
             }
         }
         rotations
+    }
+
+    /// Rotations of a convolution between vectors.
+    fn conv_rotations(&self, consts: &ConstPool) -> Seen {
+        let mut seen = Seen::new(self.input.period);
+        self.mark_conv_entries(consts, &mut |out, vector, difference| seen.mark(out, vector, difference));
+        for (_, flags) in &mut seen.flags {
+            *flags = self.of_all_copies(flags);
+        }
+        seen
     }
 
     /// Marks `input position - output position` modulo the input period for all entries of a
@@ -120,11 +132,11 @@ impl LinearMap {
         }
     }
 
-    /// Tells `mark` of `(output vector, input vector, rotation)` of all entries of a convolution, a
-    /// run of pixels at a time: along a row the operand and the result advance by the same step
-    /// where stride and gaps agree, so the rotation is the same until one of them enters its next
-    /// vector.
-    fn mark_conv_rotations(&self, consts: &ConstPool, mark: &mut impl FnMut(usize, usize, usize)) {
+    /// Tells `mark` of `(output vector, input vector, difference of slots)` of all entries of a
+    /// convolution, a run of pixels at a time: along a row the operand and the result advance by
+    /// the same step where stride and gaps agree, so the difference is the same until one of them
+    /// enters its next vector.
+    fn mark_conv_entries(&self, consts: &ConstPool, mark: &mut impl FnMut(usize, usize, usize)) {
         let LinearKind::Conv2d { weight, strides, pads, dilations, groups } = &self.kind else { return };
         let weight = &consts[*weight];
         let [m, c_per_group, kh, kw] = *weight.shape() else { return };
@@ -157,10 +169,7 @@ impl LinearMap {
                 let (input, output) = (read(top, first), self.output.place(o, top, first));
                 let last = (read(bottom - 1, end - 1), self.output.place(o, bottom - 1, end - 1));
                 if (input.vector, output.vector) == (last.0.vector, last.1.vector) {
-                    for copy in self.copies_of((input.slot + length - output.slot) % period) {
-                        let slot = output.slot + copy * self.output.period;
-                        mark(output.vector, input.vector, (input.slot + length - slot) % period);
-                    }
+                    mark(output.vector, input.vector, (input.slot + length - output.slot) % period);
                     continue;
                 }
             }
@@ -171,10 +180,7 @@ impl LinearMap {
                 while x < end {
                     let input = self.input.place(c, row, x * strides[1] + reach[1] - pads[1]);
                     let output = self.output.place(o, y, x);
-                    for copy in self.copies_of((input.slot + length - output.slot) % period) {
-                        let slot = output.slot + copy * self.output.period;
-                        mark(output.vector, input.vector, (input.slot + length - slot) % period);
-                    }
+                    mark(output.vector, input.vector, (input.slot + length - output.slot) % period);
                     x += match steps[0] == steps[1] {
                         true => {
                             stays(input, steps[0], period).min(stays(output, steps[1], self.output.period))
@@ -184,6 +190,33 @@ impl LinearMap {
                 }
             }
         }
+    }
+}
+
+/// What of each pair of vectors has been seen. Entries that follow one another mostly belong to the
+/// same pair.
+struct Seen {
+    period: usize,
+    /// By pair, in the order of their first entries.
+    flags: Vec<((usize, usize), Vec<bool>)>,
+    places: HashMap<(usize, usize), usize>,
+    last: usize,
+}
+
+impl Seen {
+    fn new(period: usize) -> Self {
+        Seen { period, flags: Vec::new(), places: HashMap::new(), last: 0 }
+    }
+
+    fn mark(&mut self, out: usize, vector: usize, rotation: usize) {
+        let pair = (out, vector);
+        if self.flags.get(self.last).is_none_or(|(last, _)| *last != pair) {
+            self.last = *self.places.entry(pair).or_insert_with(|| {
+                self.flags.push((pair, vec![false; self.period]));
+                self.flags.len() - 1
+            });
+        }
+        self.flags[self.last].1[rotation] = true;
     }
 }
 
@@ -247,10 +280,7 @@ mod tests {
                 expected.entry((out, vector)).or_insert_with(|| vec![false; map.input.period])[rotation] =
                     true;
             });
-            let mut found: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
-            map.mark_conv_rotations(&consts, &mut |out, vector, rotation| {
-                found.entry((out, vector)).or_insert_with(|| vec![false; map.input.period])[rotation] = true;
-            });
+            let found: BTreeMap<_, _> = map.conv_rotations(&consts).flags.into_iter().collect();
             assert_eq!(found, expected, "{map:?}");
             assert!(expected.len() > 1);
         }
