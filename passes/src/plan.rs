@@ -165,14 +165,24 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
+/// How large errors of outputs are predicted to be, in bits below the largest value.
+fn errors(worst: f64, mean: f64) -> String {
+    let words = format!(
+        "errors of outputs are likely below 2^{:.1} of the largest value the program represents, 2^{:.1} on average",
+        -worst, -mean
+    );
+    // Bounds of many steep polynomials in a row multiply.
+    match worst < 0.0 {
+        true => words + ": more than that value, so only a simulation tells whether it is right",
+        false => words,
+    }
+}
+
 fn notes(scheduled: &Scheduled, certificate: &Certificate, reports: &[Report]) -> Vec<String> {
     let mut notes: Vec<String> =
         reports.iter().chain(&scheduled.reports).flat_map(|report| report.notes.iter().cloned()).collect();
     let estimate = &scheduled.estimate;
-    notes.push(format!(
-        "errors of outputs are likely below 2^-{:.1} of the largest value the program represents, 2^-{:.1} on average",
-        estimate.error_bits_worst, estimate.error_bits_mean
-    ));
+    notes.push(errors(estimate.error_bits_worst, estimate.error_bits_mean));
     if SoftmaxNames::of(&scheduled.program).is_some() {
         notes.push("predicted errors are those of the softmax's operand: what they do to its result depends on the image".into());
     }
@@ -200,4 +210,17 @@ fn notes(scheduled: &Scheduled, certificate: &Certificate, reports: &[Report]) -
         ));
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_beyond_the_largest_value_are_said_to_be_no_answer() {
+        let usual = errors(11.8, 14.25);
+        assert!(usual.contains("below 2^-11.8 of") && usual.ends_with("2^-14.2 on average"), "{usual}");
+        let beyond = errors(-12.3, -9.7);
+        assert!(beyond.contains("below 2^12.3 of") && beyond.contains("only a simulation tells"), "{beyond}");
+    }
 }

@@ -101,8 +101,9 @@ pub enum ChooseParamsError {
     )]
     TooDeep { depth: u32, max_levels: u32, max_log_n: u32, security_bits: u32 },
     #[error(
-        "no ring holds {depth} levels with an output error below 2^-{wanted}; the best found is 2^-{best:.1}; \
-         ask for less precision or use shallower activations"
+        "no ring holds {depth} levels with an output error below 2^{}; the best found is 2^{:.1}; \
+         ask for less precision or use shallower activations",
+        -wanted, -best
     )]
     Precision { depth: u32, wanted: f64, best: f64 },
     /// `nearest` is the set that needs least, priced at `needed` bytes.

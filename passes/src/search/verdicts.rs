@@ -118,7 +118,7 @@ impl Verdicts {
             self.best.retain(|set| set.seconds() <= fastest * (1.0 + SAME_TIME));
         } else {
             row.verdict =
-                format!("outputs would have errors of 2^-{bits:.1}, wanted are 2^-{:.1}", self.wanted);
+                format!("outputs would have errors of 2^{:.1}, wanted are 2^{:.1}", -bits, -self.wanted);
             let better = |set: &Fitting| self.worth(&fitting) < self.worth(set);
             if bits >= self.least_bits() && self.nearly.as_ref().is_none_or(better) {
                 self.nearly = Some(fitting.clone());
@@ -200,8 +200,8 @@ impl Verdicts {
         let (found, wanted, fastest) = (chosen.bits, self.wanted, self.fastest?);
         (found < wanted).then(|| {
             format!(
-                "errors of outputs are 2^-{found:.1} where 2^-{wanted:.1} is wanted: what reaches that takes {:.1} times as long (`precision-bits` in an options file asks for it)",
-                fastest / chosen.seconds()
+                "errors of outputs are 2^{:.1} where 2^{:.1} is wanted: what reaches that takes {:.1} times as long (`precision-bits` in an options file asks for it)",
+                -found, -wanted, fastest / chosen.seconds()
             )
         })
     }
