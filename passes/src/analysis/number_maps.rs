@@ -48,6 +48,7 @@ mod tests {
               const @2 : f32[1, 3] = [2.0, 2.0, 3.0]
               const @3 : f32[2, 1, 3] = [2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
               const @4 : f32[1, 1, 1] = [0.5]
+              const @5 : f32[] = [-1.0]
               input %0 : f32[1, 3]
               %1 = constant() {value=@0}
               %2 = constant() {value=@1}
@@ -66,6 +67,8 @@ mod tests {
               %15 = add(%0, %4)
               %16 = add(%0, %0)
               %17 = relu(%0)
+              %18 = constant() {value=@5}
+              %19 = mul(%0, %18)
               return %6
             }",
             &ConstSource::default(),
@@ -83,6 +86,8 @@ mod tests {
             (10, 4.0, 0.0),
             (11, 0.5, 0.0),
             (12, 0.25, 0.0),
+            // What the import makes of a Neg.
+            (19, -1.0, 0.0),
         ];
         for (value, scale, offset) in maps {
             assert_eq!(found(value), Some((0, scale, offset)), "%{value}");
