@@ -44,31 +44,36 @@ const DENOISER: &str = r#"func nn denoiser {
     return %9
 }"#;
 
-/// A square, as a small difference of large numbers, three times. Errors of these numbers are the
-/// same, which a prediction does not see.
+/// Products of two tensors, as small differences of large numbers, three times. Errors of these
+/// numbers are the same, which a prediction does not see.
 const CANCELLING: &str = r#"func nn cancelling {
-    const @0 : f32[] = [300.0] const @1 : f32[] = [600.0] const @2 : f32[] = [90000.0]
+    const @0 : f32[] = [300.0] const @1 : f32[] = [90000.0] const @2 : f32[16, 16] = random(1)
     input %0 : f32[1, 16] "picture"
-    %1 = constant() {value=@0}
-    %2 = add(%0, %1) "shifted"
-    %3 = mul(%2, %2) "large"
-    %4 = constant() {value=@1}
-    %5 = mul(%0, %4) "slope"
-    %6 = sub(%3, %5) "difference"
-    %7 = constant() {value=@2}
-    %8 = sub(%6, %7) "square"
-    %9 = add(%8, %1)
-    %10 = mul(%9, %9)
-    %11 = mul(%8, %4)
-    %12 = sub(%10, %11)
-    %13 = sub(%12, %7) "fourth"
-    %14 = add(%13, %1)
-    %15 = mul(%14, %14)
-    %16 = mul(%13, %4)
-    %17 = sub(%15, %16)
-    %18 = sub(%17, %7) "eighth"
-    %19 = reshape(%18) {shape=[1, 1, 4, 4]} "map"
-    return %19
+    %1 = dense(%0) {weight=@2} "mixed"
+    %2 = constant() {value=@0}
+    %3 = constant() {value=@1}
+    %4 = add(%1, %2)
+    %5 = mul(%1, %2)
+    %6 = add(%0, %2)
+    %7 = mul(%6, %4)
+    %8 = mul(%0, %2)
+    %9 = sub(%7, %8)
+    %10 = sub(%9, %5)
+    %11 = sub(%10, %3) "once"
+    %12 = add(%11, %2)
+    %13 = mul(%12, %4)
+    %14 = mul(%11, %2)
+    %15 = sub(%13, %14)
+    %16 = sub(%15, %5)
+    %17 = sub(%16, %3) "twice"
+    %18 = add(%17, %2)
+    %19 = mul(%18, %4)
+    %20 = mul(%17, %2)
+    %21 = sub(%19, %20)
+    %22 = sub(%21, %5)
+    %23 = sub(%22, %3) "thrice"
+    %24 = reshape(%23) {shape=[1, 1, 4, 4]} "map"
+    return %24
 }"#;
 
 fn compiled(network: &str, options: &CompileOptions) -> Result<Compiled, PassError> {
@@ -118,5 +123,6 @@ fn a_predicted_noise_refuses_nothing() {
     let compiled = compiled(CANCELLING, &noisy).unwrap();
     let deviation = compiled.plan.predicted_log2_error;
     assert!(deviation > 0.0, "{deviation}");
-    assert!(compiled.plan.outputs[0].signal_to_error_db > Some(20.0), "{:?}", compiled.plan.outputs);
+    // Single precision alone leaves 5 dB.
+    assert!(!compiled.plan.outputs[0].is_lost(), "{:?}", compiled.plan.outputs);
 }
