@@ -218,7 +218,12 @@ mod tests {
         let gates = Gates { min_agreement: Some(0.995), ..Gates::default() };
         assert!(gates.check(&plan()).unwrap_err().reasons[0].contains("not measured"));
         let judged = |agreeing_images| Plan {
-            agreement: Some(Agreement { fitted_images: 1, judged_images: 200, agreeing_images }),
+            agreement: Some(Agreement {
+                fitted_images: 1,
+                judged_images: 200,
+                agreeing_images,
+                ..Agreement::default()
+            }),
             ..plan()
         };
         assert_eq!(gates.check(&judged(199)), Ok(()));

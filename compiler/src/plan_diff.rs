@@ -249,7 +249,12 @@ mod tests {
             key_bytes: 1 << 30,
             predicted_log2_error: -10.0,
             log2_failure_probability: Some(-56.0),
-            agreement: Some(Agreement { fitted_images: 400, judged_images: 600, agreeing_images: 598 }),
+            agreement: Some(Agreement {
+                fitted_images: 400,
+                judged_images: 600,
+                agreeing_images: 598,
+                ..Agreement::default()
+            }),
             ..Plan::default()
         }
     }

@@ -127,8 +127,8 @@ impl ClassChanges {
         self.approximated.hypot(MEAN_DIFFERENCE * deviation / self.spread).min(1.0)
     }
 
-    /// The deviation of independent errors of all outputs that move the difference of two of them by
-    /// `moved` on average.
+    /// The deviation of independent errors of all outputs that move the difference of two of them
+    /// by `moved` on average.
     pub fn deviation_that_moves(moved: f64) -> f64 {
         moved / MEAN_DIFFERENCE
     }

@@ -292,8 +292,8 @@ impl Search<'_> {
         Ok((enough, tried))
     }
 
-    /// The first of the choices with `enough` and more of `raises` that keeps within `limits`, or of
-    /// those tried the one with the fewest changes of class to expect.
+    /// The first of the choices with `enough` and more of `raises` that keeps within `limits`, or
+    /// of those tried the one with the fewest changes of class to expect.
     ///
     /// # Errors
     /// [`PassError::LeavesDomain`] if values leave their domains in all of them.

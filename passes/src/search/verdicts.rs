@@ -14,6 +14,9 @@ pub(crate) const SAME_TIME: f64 = 0.01;
 const LACKING: f64 = 1.5;
 /// A set that lacks a bit counts as if it took so many times as long.
 const PER_BIT: f64 = 1.25;
+/// Beside one that lacks precision, a set that takes twice the memory counts as if it took so many
+/// times as long: a process touches all of it for the first time, which no price says.
+const PER_DOUBLING: f64 = 1.1;
 
 /// A set that fits the memory, with its program.
 #[derive(Clone)]
@@ -28,6 +31,12 @@ pub(super) struct Fitting {
 impl Fitting {
     fn seconds(&self) -> f64 {
         self.built.estimate.seconds
+    }
+
+    /// What the memory that it takes beyond that of `other`, or less, counts as: a factor of time.
+    fn more_memory_than(&self, other: &Self) -> f64 {
+        let bytes = |set: &Self| set.built.estimate.peak_bytes.max(1) as f64;
+        PER_DOUBLING.powf((bytes(self) / bytes(other)).log2())
     }
 }
 
@@ -158,7 +167,7 @@ impl Verdicts {
         if let Some(chosen) = best {
             let bendable = asked.precision_bits.is_none() && !asked.agreement_asked;
             if let Some(nearly) = self.nearly.take().filter(|_| bendable)
-                && self.worth(&nearly) < chosen.seconds()
+                && self.worth(&nearly) < chosen.seconds() * chosen.more_memory_than(&nearly)
             {
                 return Ok(self.taken(nearly));
             }
