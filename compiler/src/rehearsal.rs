@@ -19,9 +19,9 @@ use crate::simulator::Simulator;
 /// Images that a program of many ops is run on: one whose answers are lost loses them on the first.
 const FEW: usize = 3;
 /// Images that others are run on.
-const SOME: usize = 32;
-/// Images that noise is measured with: a mean over these is known to some 20 %.
-const MEASURED: usize = 16;
+const SOME: usize = 16;
+/// Images that noise is measured with: a mean over these is known to some 25 %.
+const MEASURED: usize = 10;
 /// Programs of more ops have many.
 const MANY_OPS: usize = 2_000;
 

@@ -72,8 +72,9 @@ impl Choice {
 pub struct Choices {
     /// The cheapest that agrees often enough.
     pub best: Choice,
-    /// Finer ones that agree often enough, which may turn out to cost no more; and coarser ones,
-    /// each with fewer levels than those that agree more often, fitted to fewer images.
+    /// One that is finer and agrees often enough, which may turn out to cost no more; and coarser
+    /// ones, each with fewer levels than those that agree more often. They are fitted to fewer
+    /// images.
     pub others: Vec<Choice>,
 }
 
@@ -157,7 +158,6 @@ pub fn choose_degrees(
     let mut raises = search.errors.raises(*DEPTHS.start(), deepest);
     let (enough, more) = search.lower(&best, &raises, about)?;
     tried.extend(more);
-    let uniform = raises.len();
     raises.extend(search.errors.raises(deepest, (deepest + 1).min(*DEPTHS.end())));
 
     let all = match some.len() < samples.len() {
@@ -165,11 +165,9 @@ pub fn choose_degrees(
         false => search,
     };
     let best = all.confirmed(&raises, enough, limits)?;
-    let mut others = Vec::new();
-    if limits.admit(&best.agreement) && best.depths.iter().any(|&depth| depth < deepest) {
-        let finer = all.finished(&raises[..uniform])?;
-        others.extend(finer.filter(|finer| limits.admit(&finer.agreement)));
-    }
+    let finer = |choice: &&Choice| choice.levels() > best.levels() && limits.admit(&choice.agreement);
+    let finer = tried.iter().filter(finer).min_by_key(|choice| choice.levels());
+    let mut others: Vec<Choice> = finer.cloned().into_iter().collect();
     tried.sort_by(|a, b| b.levels().cmp(&a.levels()).then(a.faults().total_cmp(&b.faults())));
     let mut changes = best.agreement.expected_changes;
     for coarser in tried.into_iter().filter(|choice| choice.levels() < best.levels()) {
