@@ -35,7 +35,7 @@ pub struct Activations {
     /// Of those, how many have their largest output where the exact network has it.
     pub agreeing_images: usize,
     /// The error that encryption may add to the worst output, in the network's units
-    /// ([`Agreement::tolerated_error`]), if it is known.
+    /// ([`super::agreement::Agreement::tolerated_error`]), if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerated_error: Option<f64>,
     /// What to expect of the classes of other images, where outputs are classes.
