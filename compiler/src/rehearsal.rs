@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fhec_ir::plan::{Agreement, OutputRow, Plan};
 use fhec_ir::program::{Ending, Program};
 use fhec_ir::tensor::Tensor;
+use fhec_passes::compile::MANY_OPS;
 use fhec_passes::nn::agreement::{Outputs, compare};
 use fhec_passes::nn::output_errors::Judgement;
 use fhec_passes::nn::sample_images::is_fitted_to;
@@ -22,8 +23,6 @@ const FEW: usize = 3;
 const SOME: usize = 16;
 /// Images that noise is measured with: a mean over these is known to some 25 %.
 const MEASURED: usize = 10;
-/// Programs of more ops have many.
-const MANY_OPS: usize = 2_000;
 
 /// What a rehearsal has shown.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -28,6 +28,10 @@ use crate::pipeline::{After, NnResult, Snapshot, StageName};
 use crate::report::Report;
 use crate::search::relu_precision;
 
+/// Programs of more ops than this have no others made beside them, and are simulated on few images:
+/// it takes as long as the whole compile.
+pub const MANY_OPS: usize = 2_000;
+
 /// What a compile yields.
 #[derive(Clone, Debug)]
 pub struct Compiled {

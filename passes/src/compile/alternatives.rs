@@ -10,15 +10,13 @@ use std::time::Instant;
 use fhec_ir::plan::FitRow;
 use rayon::prelude::*;
 
+use super::MANY_OPS;
 use super::attempt::{Attempt, Attempts};
 use crate::error::PassError;
 use crate::nn::activations::Activations;
 use crate::nn::agreement::ClassChanges;
 use crate::pipeline::After;
 use crate::search::{SAME_TIME, Scheduled, bootstraps, deviation_of_logits};
-
-/// Programs of more ops than this have no others made beside them: it takes as long as they do.
-const MOST_OPS: usize = 2_000;
 
 /// Times that parameters are looked for again at most.
 const ROUNDS: usize = 2;
@@ -32,7 +30,8 @@ const COARSER: usize = 3;
 /// The best of `attempt` and its alternatives, `target` (0 to 1) of whose images are to keep their
 /// class, and a row for each that is worth a look. Noise is what [`Attempts::noise`] says of the
 /// program of `attempt`, whose parameters are looked for again if it is more than was predicted.
-/// `after` is shown the passes of the program that is taken instead of `attempt`'s.
+/// `after` is shown the passes of every program that is made for these fits, and of the one that is
+/// taken if it has others.
 ///
 /// # Errors
 /// Those of the search.
@@ -56,18 +55,18 @@ pub(super) fn best_of(
         let scheduled = attempts.searched(&attempt.result.func, Some(&fitted), factor, after)?;
         let found = noise_factor(attempts, &scheduled).unwrap_or(factor);
         let Some(other) = row(&scheduled, &fitted, found) else { break };
-        let better = other.agreement > own.agreement;
-        if better {
-            (attempt.scheduled, own) = (scheduled, other);
-        }
-        // As much more as was thought, or it does not help to know.
-        if !better || found > ALIKE * factor {
+        // It does not help to know.
+        if other.agreement <= own.agreement {
             break;
         }
-        factor = found;
+        let known = found > ALIKE * factor;
+        (attempt.scheduled, own, factor) = (scheduled, other, found);
+        if known {
+            break;
+        }
     }
     let mut tried = vec![(own, None)];
-    if attempt.scheduled.program.ops().len() <= MOST_OPS {
+    if attempt.scheduled.program.ops().len() <= MANY_OPS {
         tried.extend(others(attempts, &attempt, factor));
     }
     let best = best(&tried.iter().map(|(row, _)| row).collect::<Vec<_>>(), target);
