@@ -5,7 +5,8 @@
 //! the operand. Where values of interest are a small part of that range (a denoiser's, whose
 //! operands reach far below 0), no degree that is fitted is enough, and answers are lost. A
 //! composition for sign is as deep as the logarithm of the ratio: where outputs come out poor with
-//! fits that nobody asked for, compositions take their place.
+//! fits that nobody asked for, compositions take their place. The same holds of fits to a few
+//! images that do not stand for others: where other sample images often change their class.
 
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use crate::nn::approximate::ReluMethod;
 use crate::nn::calibrate::Source;
 use crate::nn::fit_network::Fitting;
 use crate::nn::output_errors::Judgement;
-use crate::options::{CompileOptions, NoiseProbe, Relu};
+use crate::options::{AGREEMENT, CompileOptions, NoiseProbe, Relu};
 use crate::pipeline::{After, NnOptions, NnResult, run_nn};
 use crate::search::relu_precision::{LEAST, PREFERRED, shallower_helps};
 use crate::search::{Scheduled, SearchOptions, search};
@@ -41,6 +42,11 @@ pub(super) struct Attempt {
     pub note: Option<String>,
 }
 
+/// The least share of images that are to keep their class, for fits that nobody asked for. Fewer
+/// than were wanted may keep it for a program that is many times as fast as one of compositions, but
+/// not so few.
+const LEAST_KEPT: f64 = 0.75;
+
 /// The first half.
 struct Approximated {
     result: NnResult,
@@ -59,7 +65,7 @@ impl Attempts<'_> {
         let of_its_own_accord =
             self.options.relu == Relu::Default && matches!(nn.fit.fitting, Fitting::Agreement(_));
         if of_its_own_accord
-            && !fitted.judgement.is_good()
+            && !(fitted.judgement.is_good() && fitted.judgement.kept_classes() >= LEAST_KEPT)
             && let Some(composed) = self.composed(nn, &fitted.judgement, after)?
         {
             match self.scheduled(composed, after) {
@@ -88,22 +94,32 @@ impl Attempts<'_> {
         after: &mut After<'_>,
     ) -> Result<Option<Approximated>, PassError> {
         let mut nn = nn.clone();
+        let wanted = match nn.fit.fitting {
+            Fitting::Agreement(share) => share,
+            _ => AGREEMENT / 100.0,
+        };
         nn.fit.fitting = Fitting::Off;
         let mut bits = LEAST;
         loop {
             nn.approximate.relu = ReluMethod::Alpha(bits);
             let mut composed = self.approximated(&nn, after)?;
-            let (before, now) = (fitted.worst_decibels(), composed.judgement.worst_decibels());
-            tracing::debug!(bits, before, now, "ReLUs as compositions");
-            if !composed.judgement.is_good() && bits < PREFERRED {
+            let [before, now] = [fitted, &composed.judgement].map(Judgement::worst_decibels);
+            let [kept_before, kept] = [fitted, &composed.judgement].map(Judgement::kept_classes);
+            tracing::debug!(bits, before, now, kept_before, kept, "ReLUs as compositions");
+            let enough = composed.judgement.is_good() && kept >= wanted;
+            if !enough && bits < PREFERRED {
                 bits += 1.0;
                 continue;
             }
+            let percent = |share: f64| 100.0 * share;
             composed.note = Some(format!(
-                "fitted polynomials leave {before:.1} dB of signal to error in an output: ReLUs are compositions for sign of {bits} bits \
-                 instead, which leave {now:.1} dB"
+                "fitted polynomials leave {before:.1} dB of signal to error in an output, and {:.0} % of the images that nothing was fitted \
+                 to keep their class: ReLUs are compositions for sign of {bits} bits instead, which leave {now:.1} dB and {:.0} %",
+                percent(kept_before),
+                percent(kept)
             ));
-            return Ok((now > before).then_some(composed));
+            let better = if fitted.is_good() { kept > kept_before } else { now > before };
+            return Ok(better.then_some(composed));
         }
     }
 

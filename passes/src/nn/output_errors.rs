@@ -39,6 +39,8 @@ struct Energies {
     signal: f64,
     error: f64,
     largest_error: f64,
+    /// Whether the largest number is at the same place.
+    keeps_class: bool,
 }
 
 impl Energies {
@@ -51,7 +53,8 @@ impl Energies {
             numbers.iter().map(|x| (x - middle) * (x - middle)).sum()
         };
         let largest_error = error.iter().fold(0.0, larger);
-        Energies { signal: energy(exact), error: energy(&error), largest_error }
+        let keeps_class = largest_at(exact) == largest_at(found);
+        Energies { signal: energy(exact), error: energy(&error), largest_error, keeps_class }
     }
 
     fn sum(all: &[Energies]) -> Energies {
@@ -61,6 +64,7 @@ impl Energies {
             signal: sum(|energies| energies.signal),
             error: sum(|energies| energies.error),
             largest_error: largest.fold(0.0, f64::max),
+            keeps_class: all.iter().all(|energies| energies.keeps_class),
         }
     }
 
@@ -176,6 +180,17 @@ impl Judgement {
         self.rows().iter().all(|row| row.signal_to_error_db.is_none_or(|decibels| decibels >= least(row)))
     }
 
+    /// The share of images that keep their class, from 0 to 1, of the list of classes that keeps the
+    /// fewest; 1 where there is none.
+    pub fn kept_classes(&self) -> f64 {
+        let lists = self.outputs.iter().filter(|output| output.is_class_list && !output.images.is_empty());
+        let share = |output: &Output| {
+            let kept = output.images.iter().filter(|energies| energies.keeps_class).count();
+            kept as f64 / output.images.len() as f64
+        };
+        lists.map(share).fold(1.0, f64::min)
+    }
+
     /// The ratio of the worst output.
     pub fn worst_decibels(&self) -> f64 {
         let rows = self.rows();
@@ -199,6 +214,14 @@ impl Judgement {
             ),
         })
     }
+}
+
+/// Where the largest number is, the first of equals; `None` where one is no number.
+fn largest_at(numbers: &[f64]) -> Option<usize> {
+    if numbers.iter().any(|x| x.is_nan()) {
+        return None;
+    }
+    (0..numbers.len()).reduce(|best, i| if numbers[i] > numbers[best] { i } else { best })
 }
 
 /// The median of the images' ratios.
@@ -245,6 +268,7 @@ mod tests {
         let coarse = (&[10.0, 12.0][..], &[6.0, 6.75][..]);
         let judgement = output(true, &[right, coarse, wrong]);
         assert_eq!(judgement.rows()[0].signal_to_error_db, Some(10.0 * 16f64.log10()));
+        assert_eq!(judgement.kept_classes(), 2.0 / 3.0);
         judgement.check().unwrap();
         let lost = output(true, &[wrong, coarse, wrong]);
         assert!(matches!(lost.check(), Err(PassError::OutputLost { judged: 3, .. })));
@@ -266,6 +290,8 @@ mod tests {
         // What is no number is worse than any; nothing can be lost of what is 0.
         let broken = output(false, &[(&[3.0, 4.0], &[f32::NAN, 2.0])]);
         assert_eq!(refused(&broken).1, -OutputRow::MOST_DB);
+        assert_eq!(output(true, &[(&[3.0, 4.0], &[f32::NAN, 2.0])]).kept_classes(), 0.0);
+        assert_eq!((broken.kept_classes(), Judgement::default().kept_classes()), (1.0, 1.0));
         output(false, &[(&[0.0, 0.0], &[0.1, 0.0])]).check().unwrap();
     }
 }
