@@ -429,10 +429,15 @@ impl LinearMap {
         if self.regular.is_some() {
             return self.regular_diagonals(consts);
         }
-        let mut all: BTreeMap<(usize, usize), Vec<Option<Vec<f64>>>> = BTreeMap::new();
+        // By pair of vectors and rotation: entries are many, and come in no order.
+        let inputs = self.input.vectors();
+        let mut all: Vec<Vec<Option<Vec<f64>>>> = vec![Vec::new(); self.output.vectors() * inputs];
         let (length, period) = (self.length(), self.diagonal_period(consts));
         self.for_each_slot_entry(consts, |out, slot, vector, rotation, weight| {
-            let diagonals = all.entry((out, vector)).or_insert_with(|| vec![None; self.input.period]);
+            let diagonals = &mut all[out * inputs + vector];
+            if diagonals.is_empty() {
+                diagonals.resize(self.input.period, None);
+            }
             diagonals[rotation].get_or_insert_with(|| vec![0.0; length])[slot] += weight;
         });
         let shortened = |mut diagonal: Vec<f64>| {
@@ -446,7 +451,8 @@ impl LinearMap {
             let present = numbered.filter_map(|(rotation, diagonal)| Some((rotation, shortened(diagonal?))));
             present.filter(|(_, diagonal)| diagonal.iter().any(|&x| x != 0.0)).collect()
         };
-        all.into_iter().map(|(pair, list)| (pair, non_zero(list))).collect()
+        let pairs = all.into_iter().enumerate().filter(|(_, list)| !list.is_empty());
+        pairs.map(|(index, list)| ((index / inputs, index % inputs), non_zero(list))).collect()
     }
 
     /// Copies of the output that take an entry whose positions differ by `difference` modulo the

@@ -3,65 +3,79 @@
 use crate::attr::{AsAttr, Attr, AttrError, Fields};
 
 /// `sum_k coefficients[k] T_k(t)` with `t = (2x - low - high) / (high - low)`.
+///
+/// Where only coefficients of even index and the first differ from zero, as in a fitted ReLU, it is
+/// evaluated as a polynomial in `u = 2 t^2 - 1` and a line: `T_2k(t) = T_k(u)`, half the work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Polynomial {
     coefficients: Vec<f64>,
     domain: [f64; 2],
+    /// Whether it is evaluated in `u`.
+    in_square: bool,
 }
 
 /// Clenshaw's recurrence for many values, in vectors as wide as the machine has. Products and sums
 /// stay apart, so that all widths give the same bits.
 struct Clenshaw<'a> {
     polynomial: &'a Polynomial,
+    /// Coefficients of the recurrence, highest first, without the constant.
+    terms: Vec<f64>,
     values: &'a mut [f64],
 }
 
 impl pulp::WithSimd for Clenshaw<'_> {
     type Output = ();
 
+    // Loops over slices alone: closures and chains of iterators do not always become a part of the
+    // caller, and are without its vectors then.
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) {
         /// Chains that do not wait for each other: a step takes a vector three operations of four
         /// cycles each, of which a core starts two at once, so that eight keep it busy.
         const CHAINS: usize = 8;
-        let [low, high] = self.polynomial.domain;
-        let coefficients = &self.polynomial.coefficients;
-        let constant = simd.splat_f64s(coefficients.first().copied().unwrap_or(0.0));
-        let (two, half, zero) = (simd.splat_f64s(2.0), simd.splat_f64s(0.5), simd.splat_f64s(0.0));
+        let Clenshaw { polynomial, terms, values } = self;
+        let [low, high] = polynomial.domain;
+        let constant = simd.splat_f64s(polynomial.coefficient(0));
+        let linear = simd.splat_f64s(polynomial.coefficient(1));
+        let (one, two, zero) = (simd.splat_f64s(1.0), simd.splat_f64s(2.0), simd.splat_f64s(0.0));
         let (bottom, top, width) = (simd.splat_f64s(low), simd.splat_f64s(high), simd.splat_f64s(high - low));
-        let (vectors, rest) = S::as_mut_simd_f64s(self.values);
-        let (blocks, last) = vectors.as_chunks_mut::<CHAINS>();
-        // Twice the place in the domain.
-        let place = |x| {
-            let from_middle = simd.sub_f64s(simd.sub_f64s(simd.mul_f64s(two, x), bottom), top);
-            simd.mul_f64s(two, simd.div_f64s(from_middle, width))
-        };
+        let whole = values.len() - values.len() % (CHAINS * S::F64_LANES);
+        let (whole, rest) = values.split_at_mut(whole);
+        let (vectors, _) = S::as_mut_simd_f64s(whole);
+        let (blocks, _) = vectors.as_chunks_mut::<CHAINS>();
         for block in blocks {
-            let t = block.map(place);
+            // The place in the domain, and twice the recurrence's argument.
+            let (mut t, mut doubled) = ([zero; CHAINS], [zero; CHAINS]);
+            for i in 0..CHAINS {
+                let from_middle = simd.sub_f64s(simd.sub_f64s(simd.mul_f64s(two, block[i]), bottom), top);
+                t[i] = simd.div_f64s(from_middle, width);
+                let argument = match polynomial.in_square {
+                    true => simd.sub_f64s(simd.mul_f64s(simd.mul_f64s(two, t[i]), t[i]), one),
+                    false => t[i],
+                };
+                doubled[i] = simd.mul_f64s(two, argument);
+            }
             let (mut b1, mut b2) = ([zero; CHAINS], [zero; CHAINS]);
-            for &c in coefficients.iter().skip(1).rev() {
-                let c = simd.splat_f64s(c);
+            for c in &terms {
+                let c = simd.splat_f64s(*c);
                 for i in 0..CHAINS {
-                    let next = simd.sub_f64s(simd.add_f64s(c, simd.mul_f64s(t[i], b1[i])), b2[i]);
+                    let next = simd.sub_f64s(simd.add_f64s(c, simd.mul_f64s(doubled[i], b1[i])), b2[i]);
                     (b1[i], b2[i]) = (next, b1[i]);
                 }
             }
+            let half = simd.splat_f64s(0.5);
             for i in 0..CHAINS {
-                let product = simd.mul_f64s(simd.mul_f64s(half, t[i]), b1[i]);
-                block[i] = simd.sub_f64s(simd.add_f64s(constant, product), b2[i]);
+                let product = simd.mul_f64s(simd.mul_f64s(half, doubled[i]), b1[i]);
+                let sum = simd.sub_f64s(simd.add_f64s(constant, product), b2[i]);
+                block[i] = match polynomial.in_square {
+                    true => simd.add_f64s(sum, simd.mul_f64s(linear, t[i])),
+                    false => sum,
+                };
             }
         }
-        for x in last {
-            let t = place(*x);
-            let (mut b1, mut b2) = (zero, zero);
-            for &c in coefficients.iter().skip(1).rev() {
-                let next = simd.sub_f64s(simd.add_f64s(simd.splat_f64s(c), simd.mul_f64s(t, b1)), b2);
-                (b1, b2) = (next, b1);
-            }
-            let product = simd.mul_f64s(simd.mul_f64s(half, t), b1);
-            *x = simd.sub_f64s(simd.add_f64s(constant, product), b2);
+        for x in rest {
+            *x = polynomial.eval(*x);
         }
-        rest.iter_mut().for_each(|x| *x = self.polynomial.eval(*x));
     }
 }
 
@@ -82,7 +96,8 @@ impl Polynomial {
         while coefficients.last() == Some(&0.0) {
             coefficients.pop();
         }
-        Ok(Polynomial { coefficients, domain })
+        let in_square = coefficients.iter().skip(3).step_by(2).all(|&c| c == 0.0);
+        Ok(Polynomial { coefficients, domain, in_square })
     }
 
     /// Chebyshev coefficients, lowest first, without trailing zeros.
@@ -115,20 +130,35 @@ impl Polynomial {
         (self.degree() + 1).next_power_of_two().trailing_zeros()
     }
 
+    /// The coefficient of `T_k`, 0 beyond the degree.
+    fn coefficient(&self, k: usize) -> f64 {
+        self.coefficients.get(k).copied().unwrap_or(0.0)
+    }
+
+    /// The coefficients of the recurrence, highest first, without the constant: of all `T_k(t)`, or
+    /// of all `T_k(u)`.
+    fn terms(&self) -> impl Iterator<Item = f64> {
+        let step = if self.in_square { 2 } else { 1 };
+        self.coefficients.iter().copied().step_by(step).skip(1).rev()
+    }
+
     /// Value at `x` by Clenshaw's recurrence.
     pub fn eval(&self, x: f64) -> f64 {
         let [low, high] = self.domain;
         let t = (2.0 * x - low - high) / (high - low);
+        let argument = if self.in_square { 2.0 * t * t - 1.0 } else { t };
         let (mut b1, mut b2) = (0.0, 0.0);
-        for &c in self.coefficients.iter().skip(1).rev() {
-            (b1, b2) = (c + 2.0 * t * b1 - b2, b1);
+        for c in self.terms() {
+            (b1, b2) = (c + 2.0 * argument * b1 - b2, b1);
         }
-        self.coefficients.first().copied().unwrap_or(0.0) + t * b1 - b2
+        let sum = self.coefficient(0) + argument * b1 - b2;
+        if self.in_square { sum + self.coefficient(1) * t } else { sum }
     }
 
     /// [`Polynomial::eval`] of every value, in place; the same bits, many values at a time.
     pub fn eval_slots(&self, values: &mut [f64]) {
-        pulp::Arch::new().dispatch(Clenshaw { polynomial: self, values });
+        let terms = self.terms().collect();
+        pulp::Arch::new().dispatch(Clenshaw { polynomial: self, terms, values });
     }
 
     /// The polynomial times `factor`.
@@ -176,8 +206,12 @@ mod tests {
     /// Bit by bit, whatever the vectors are: whole blocks, single vectors and what is left.
     #[test]
     fn many_values_are_those_of_one_by_one() {
-        for count in [1, 2, 7, 40] {
-            let coefficients = (0..count).map(|k| ((k * 37 + 5) % 23) as f64 / 7.0 - 1.5).collect();
+        for (count, even_and_linear) in
+            [(1, false), (2, false), (7, false), (40, false), (3, true), (41, true)]
+        {
+            let coefficient = |k: usize| ((k * 37 + 5) % 23) as f64 / 7.0 - 1.5;
+            let there = |k: usize| !even_and_linear || k % 2 == 0 || k == 1;
+            let coefficients = (0..count).map(|k| if there(k) { coefficient(k) } else { 0.0 }).collect();
             let polynomial = Polynomial::chebyshev(coefficients, [-0.75, 2.0]).unwrap();
             for length in 0..71 {
                 let values: Vec<f64> = (0..length).map(|i| (i * 29 % 71) as f64 / 23.0 - 0.9).collect();
@@ -191,12 +225,16 @@ mod tests {
 
     #[test]
     fn clenshaw_matches_the_definition() {
-        let p = Polynomial::chebyshev(vec![0.5, -1.25, 0.0, 2.0, 0.75], [-3.0, 5.0]).unwrap();
-        for i in 0..=40 {
-            let x = -3.0 + 8.0 * f64::from(i) / 40.0;
-            let angle = ((x - 1.0) / 4.0).acos();
-            let direct: f64 = (0..5).map(|k| p.coefficients()[k] * (k as f64 * angle).cos()).sum();
-            assert!((p.eval(x) - direct).abs() < 1e-12);
+        let of = |coefficients: &[f64]| Polynomial::chebyshev(coefficients.to_vec(), [-3.0, 5.0]).unwrap();
+        let p = of(&[0.5, -1.25, 0.0, 2.0, 0.75]);
+        for p in [p.clone(), of(&[0.5, -1.25, 0.25, 0.0, 0.75]), of(&[2.0, 3.0]), of(&[])] {
+            for i in 0..=40 {
+                let x = -3.0 + 8.0 * f64::from(i) / 40.0;
+                let angle = ((x - 1.0) / 4.0).acos();
+                let terms = p.coefficients().iter().enumerate();
+                let direct: f64 = terms.map(|(k, c)| c * (k as f64 * angle).cos()).sum();
+                assert!((p.eval(x) - direct).abs() < 1e-12);
+            }
         }
         assert_eq!((p.degree(), p.depth()), (4, 3));
         let points: Vec<f64> = (0..1000).map(|i| -3.0 + 8.0 * f64::from(i) / 999.0).collect();

@@ -100,6 +100,22 @@ fn fits_that_resolve_too_little_become_compositions() {
     assert!(fitted.activations.is_some() && compiled.activations.is_none());
 }
 
+/// The denoiser's numbers as a list of classes: a coarse list still has its signal, but few images
+/// keep their class.
+#[test]
+fn fits_that_keep_few_classes_become_compositions() {
+    let classes =
+        DENOISER.replace("    %9 = reshape(%8) {shape=[1, 1, 4, 4]} \"map\"\n", "").replace("%9", "%8");
+    let compiled = compiled(&classes, &CompileOptions::default()).unwrap();
+    let notes = &compiled.plan.notes;
+    let note = notes.iter().find(|note| note.contains("compositions for sign"));
+    assert!(note.is_some_and(|note| note.ends_with("and 100 %")), "{notes:?}");
+    assert!(compiled.plan.outputs[0].classes && compiled.activations.is_none());
+    let coarse = CompileOptions { relu: Relu::Depth(8), ..CompileOptions::default() };
+    let fitted = self::compiled(&classes, &coarse).unwrap();
+    assert!(!fitted.plan.outputs[0].is_lost(), "it is no question of the signal");
+}
+
 #[test]
 fn a_program_that_is_wrong_by_more_than_it_says_is_refused() {
     let coarse = CompileOptions { relu: Relu::Depth(2), ..CompileOptions::default() };

@@ -13,6 +13,7 @@
 //! modulus, and the primes of the reduction narrower by nearly as much, at the same precision.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fhec_ir::bootstrap::Order;
 use fhec_ir::scale::Level;
@@ -45,16 +46,33 @@ pub struct SineTable {
     known: BTreeMap<SineOf, SinePolynomials>,
 }
 
+/// All that were computed, some dozens: a compile looks for parameters several times over, and the
+/// sines are the same each time.
+static KNOWN: Mutex<BTreeMap<SineOf, SinePolynomials>> = Mutex::new(BTreeMap::new());
+
+/// [`KNOWN`]; a panic elsewhere leaves it whole, as entries are put in at once.
+fn known() -> MutexGuard<'static, BTreeMap<SineOf, SinePolynomials>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl SineTable {
     /// Adds those of `recipes` that are not there yet, each computed once, on all threads.
     pub fn add<'a>(&mut self, recipes: impl IntoIterator<Item = &'a Recipe>) -> Result<(), SetError> {
         let all = recipes.into_iter().map(|recipe| (sine_of(recipe), recipe));
-        let distinct: BTreeMap<SineOf, &Recipe> =
-            all.filter(|(key, _)| !self.known.contains_key(key)).collect();
+        let mut distinct: BTreeMap<SineOf, &Recipe> = all.collect();
+        let found: Vec<_> = known()
+            .iter()
+            .filter(|(key, _)| distinct.contains_key(key))
+            .map(|(k, v)| (*k, v.clone()))
+            .collect();
+        self.known.extend(found);
+        distinct.retain(|key, _| !self.known.contains_key(key));
         let made = distinct.into_par_iter().map(|(key, recipe)| Ok((key, recipe.sine()?)));
         // The first error in the order of keys, whichever thread is first.
         let made: Vec<Result<_, SetError>> = made.collect();
-        self.known.extend(made.into_iter().collect::<Result<Vec<_>, _>>()?);
+        let made: Vec<_> = made.into_iter().collect::<Result<_, _>>()?;
+        known().extend(made.iter().cloned());
+        self.known.extend(made);
         Ok(())
     }
 

@@ -234,15 +234,13 @@ fn measure(func: &Func<Nn>, images: &[Vec<Tensor>]) -> Result<Vec<Range>, PassEr
         let mut ranges = vec![Range::new(0.0, 0.0); func.value_count()];
         let mut bad = None;
         interp::nn::run_observed(func, image, &mut |value, tensor| {
-            let mut data = tensor.data().iter().map(|v| f64::from(*v));
-            let Some(first) = data.next() else { return };
-            let range = data.fold(Range::new(first, first), |range, v| range.union(Range::new(v, v)));
-            // Comparisons drop NaN, sums do not.
-            if !tensor.data().iter().sum::<f32>().is_finite() && tensor.data().iter().any(|v| !v.is_finite())
-            {
+            let data = tensor.data();
+            let Some(&first) = data.first() else { return };
+            let (min, max) = data.iter().fold((first, first), |(min, max), &v| (v.min(min), v.max(max)));
+            if data.iter().any(|v| !v.is_finite()) {
                 bad.get_or_insert(value);
             }
-            ranges[value.index()] = range;
+            ranges[value.index()] = Range::new(f64::from(min), f64::from(max));
         })?;
         match bad {
             Some(value) => Err(PassError::NonFiniteActivation { value: name(func, value), image: index }),

@@ -132,9 +132,11 @@ pub fn choose_degrees(
     }
     let [fitted, judged] = SEARCHED;
     let some = samples.some(fitted, judged);
-    let probed = Walk::new(func, &samples.some(PROBED, 0), scaling, options)?;
-    let search =
-        Search { walk: Walk::new(func, &some, scaling, options)?, errors: DepthErrors::measure(probed)? };
+    let walk = |samples: &SampleImages| {
+        Ok::<_, PassError>(Walk::new(func, samples, scaling, options)?.with_exact_values(samples))
+    };
+    let errors = DepthErrors::measure(walk(&samples.some(PROBED, 0))?)?;
+    let search = Search { walk: walk(&some)?, errors };
     let asked = Limits { changes: changes_by_approximations(target), share: target };
     // Of few images one is much.
     let about = match some.len() < samples.len() {

@@ -113,10 +113,11 @@ pub fn channel_bounds(
             let channels = tensor.shape()[1];
             let plane: usize = tensor.shape()[2..].iter().product();
             let mut largest = vec![0.0f64; channels];
-            for (i, v) in tensor.data().iter().enumerate() {
-                let at = &mut largest[i / plane % channels];
-                *at = at.max(f64::from(v.abs()));
-                if !v.is_finite() {
+            for (index, numbers) in tensor.data().chunks(plane.max(1)).enumerate() {
+                let found = numbers.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+                let at = &mut largest[index % channels];
+                *at = at.max(f64::from(found));
+                if numbers.iter().any(|v| !v.is_finite()) {
                     bad.get_or_insert(value);
                 }
             }

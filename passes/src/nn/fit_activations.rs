@@ -33,6 +33,7 @@ use rayon::prelude::*;
 use super::{
     agreement::{Agreement, Outputs, compare},
     choose_degrees::degree_at,
+    exact_values::ExactValues,
     sample_images::SampleImages,
     scaling::Scaling,
 };
@@ -47,6 +48,9 @@ use crate::{
 
 /// Images that one thread counts together; results are added in the order of these parts.
 const PART: usize = 16;
+
+/// Bytes of exact values that are kept at most.
+const KEPT_BYTES: usize = 1 << 28;
 
 /// Options of [`fit_activations`].
 #[derive(Clone, Debug, PartialEq)]
@@ -170,6 +174,31 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// The same, and what the exact network has on the images that polynomials are fitted to is
+    /// computed once for all continuations, where it is not too much to keep.
+    ///
+    /// # Panics
+    /// If the walk is not at its start.
+    #[must_use]
+    pub fn with_exact_values(mut self, samples: &SampleImages) -> Walk<'a> {
+        assert_eq!(self.next, 0, "images are those of the start");
+        let func = self.func;
+        let operand = |activation: &Value| match func.ops().iter().find(|data| data.result == *activation) {
+            Some(data) => data.op.operands(),
+            None => Vec::new(),
+        };
+        let mut wanted: Vec<Value> = self.activations.iter().flat_map(operand).collect();
+        wanted.extend(func.outputs().first());
+        let elements = |value: &Value| func.ty(*value).shape.iter().product::<usize>();
+        let each: usize = wanted.iter().map(elements).sum::<usize>() * size_of::<f32>();
+        if each.saturating_mul(self.fitted.len()) <= KEPT_BYTES {
+            self.fitted.par_iter_mut().zip(&samples.fitted).for_each(|(state, image)| {
+                state.exact = Some(ExactValues::kept(func, image, &wanted));
+            });
+        }
+        self
+    }
+
     /// Activations that are still ahead.
     pub fn left(&self) -> usize {
         self.activations.len() - self.behind
@@ -222,11 +251,12 @@ impl<'a> Walk<'a> {
         self.go_to_next();
         let next = Next::new(self.func, self.next, self.scaling, self.options);
         let polynomial = next.polynomial(&self.fitted, degree)?;
+        let wanted = if self.options.shift { next.exact_sums(&self.fitted) } else { Vec::new() };
         self.step(Some(&polynomial));
         let result = self.activations[self.behind];
         let mut shift = vec![0.0; self.func.ty(result).shape[1]];
         if self.options.shift {
-            shift = self::shift(self.func, result, &self.fitted);
+            shift = self::shift(self.func, result, &self.fitted, &wanted);
             let states = self.fitted.par_iter_mut().chain(&mut self.judged);
             states.for_each(|state| state.shift(result, &shift));
         }
@@ -266,7 +296,7 @@ impl<'a> Walk<'a> {
         let Some(&output) = self.func.outputs().first() else { return 0.0 };
         let (mut sum, mut count) = (0.0, 0usize);
         for state in &self.fitted {
-            let [exact, found] = [state.exact(), &state.approximated].map(|of| live(of, output).data());
+            let (exact, found) = (state.exact().of(output).data(), live(&state.approximated, output).data());
             sum += exact.iter().zip(found).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
             count += exact.len();
         }
@@ -304,51 +334,66 @@ fn check(samples: &SampleImages, options: &Options) -> Result<(), PassError> {
 /// One image on its way through the network.
 #[derive(Clone)]
 struct State {
-    /// Live values by index: with exact activations, where they are wanted, and with approximated
-    /// ones.
-    exact: Option<Vec<Option<Tensor>>>,
+    /// With exact activations, where they are wanted.
+    exact: Option<ExactValues>,
+    /// Live values by index, with approximated activations.
     approximated: Vec<Option<Tensor>>,
     scratch: Vec<f32>,
 }
 
 impl State {
     fn new(func: &Func<Nn>, image: &[Tensor], exact: bool) -> State {
-        let mut values = vec![None; func.value_count()];
+        let mut approximated = vec![None; func.value_count()];
         for (tensor, &input) in image.iter().zip(func.inputs()) {
-            values[input.index()] = Some(tensor.clone());
+            approximated[input.index()] = Some(tensor.clone());
         }
-        State { exact: exact.then(|| values.clone()), approximated: values, scratch: Vec::new() }
+        let exact = exact.then(|| ExactValues::along(func, image));
+        State { exact, approximated, scratch: Vec::new() }
     }
 
-    /// Live values of the exact network.
-    fn exact(&self) -> &[Option<Tensor>] {
-        self.exact.as_deref().expect("images that are fitted to go through both networks")
+    /// Values of the exact network.
+    fn exact(&self) -> &ExactValues {
+        self.exact.as_ref().expect("images that are fitted to go through both networks")
     }
 
     /// Does op `index` in each network, in the approximated one with a polynomial if there is one,
     /// and forgets the values in `ended`.
     fn step(&mut self, func: &Func<Nn>, index: usize, polynomial: Option<&Polynomial>, ended: &[Value]) {
         let data = &func.ops()[index];
-        let exact = self.exact.as_mut().map(|values| (values, None));
-        for (values, polynomial) in exact.into_iter().chain([(&mut self.approximated, polynomial)]) {
-            let operands: Vec<&Tensor> = data.op.operands().iter().map(|v| live(values, *v)).collect();
-            let result = match polynomial {
-                Some(polynomial) => interp::nn::eval_polynomial(operands[0], polynomial),
-                None => interp::nn::eval_op(func, data, &operands, &mut self.scratch),
-            };
-            values[data.result.index()] = Some(result);
-            ended.iter().for_each(|value| values[value.index()] = None);
+        if let Some(exact) = &mut self.exact {
+            exact.step(func, index, ended, &mut self.scratch);
         }
+        let values = &mut self.approximated;
+        let operands: Vec<&Tensor> = data.op.operands().iter().map(|v| live(values, *v)).collect();
+        let result = match polynomial {
+            Some(polynomial) => interp::nn::eval_polynomial(operands[0], polynomial),
+            None => interp::nn::eval_op(func, data, &operands, &mut self.scratch),
+        };
+        values[data.result.index()] = Some(result);
+        ended.iter().for_each(|value| values[value.index()] = None);
     }
 
     /// Adds a number to each channel of the approximated `value`.
     fn shift(&mut self, value: Value, shift: &[f32]) {
         let y = live(&self.approximated, value);
-        let plane: usize = y.shape()[2..].iter().product();
-        let data = y.data();
-        let shifted = Tensor::from_fn(y.shape().to_vec(), |i| data[i] + shift[i / plane % shift.len()]);
+        let mut shifted = y.data().to_vec();
+        planes(y).zip(shifted.chunks_mut(plane(y))).for_each(|((channel, _), numbers)| {
+            numbers.iter_mut().for_each(|number| *number += shift[channel]);
+        });
+        let shifted = Tensor::new(y.shape(), shifted).expect("the shape is the one of as many numbers");
         self.approximated[value.index()] = Some(shifted);
     }
+}
+
+/// Elements per channel; dimension 1 counts channels.
+fn plane(x: &Tensor) -> usize {
+    x.shape()[2..].iter().product::<usize>().max(1)
+}
+
+/// Channels and their elements, image by image.
+fn planes(x: &Tensor) -> impl Iterator<Item = (usize, &[f32])> {
+    let channels = x.shape()[1].max(1);
+    x.data().chunks(plane(x)).enumerate().map(move |(index, numbers)| (index % channels, numbers))
 }
 
 fn live(values: &[Option<Tensor>], value: Value) -> &Tensor {
@@ -390,21 +435,16 @@ impl<'a> Next<'a> {
         }
     }
 
-    fn exactly(&self, x: f32) -> f64 {
-        self.function.value(f64::from(x))
-    }
-
     /// What the approximated network feeds it, and what the exact one outputs there, over the
     /// bound.
     fn samples(&self, states: &[State]) -> Result<Samples, PassError> {
         let count = |part: &[State]| {
             let mut samples = Samples::default();
             for state in part {
-                let [found, exact] =
-                    [&state.approximated[..], state.exact()].map(|of| live(of, self.x).data());
-                let pairs = found.iter().zip(exact);
-                pairs.for_each(|(&a, &e)| {
-                    samples.add(f64::from(a) / self.bound, self.exactly(e) / self.bound, 1.0);
+                let (found, exact) = (live(&state.approximated, self.x), state.exact().of(self.x));
+                let values = self.exactly(exact.data());
+                found.data().iter().zip(values).for_each(|(&found, value)| {
+                    samples.add(f64::from(found) / self.bound, value / self.bound, 1.0);
                 });
             }
             samples
@@ -414,6 +454,23 @@ impl<'a> Next<'a> {
             0 => Ok(samples),
             count => Err(PassError::LeavesDomain { value: self.name(), count }),
         }
+    }
+
+    /// The function of each of `x`.
+    fn exactly(&self, x: &[f32]) -> Vec<f64> {
+        let wide = x.iter().map(|&x| f64::from(x));
+        match self.function.rectifier() {
+            Some(negative) => wide.map(|x| if x < 0.0 { negative * x } else { x }).collect(),
+            None => wide.map(|x| self.function.value(x)).collect(),
+        }
+    }
+
+    /// By channel, the sum of what the exact network outputs there.
+    fn exact_sums(&self, states: &[State]) -> Vec<f64> {
+        sums_by_channel(states, self.func.ty(self.x).shape[1], |state, sums| {
+            let x = state.exact().of(self.x);
+            planes(x).for_each(|(channel, x)| sums[channel] += self.exactly(x).iter().sum::<f64>());
+        })
     }
 
     /// The coefficients over \[-1, 1\].
@@ -433,26 +490,35 @@ impl<'a> Next<'a> {
     }
 }
 
-/// What is to be added to each channel of the approximated `value` to make its mean right.
-fn shift(func: &Func<Nn>, value: Value, states: &[State]) -> Vec<f32> {
+/// What is to be added to each channel of the approximated `value` to make its mean right, `wanted`
+/// being the sums of the exact one.
+fn shift(func: &Func<Nn>, value: Value, states: &[State], wanted: &[f64]) -> Vec<f32> {
+    let found = sums_by_channel(states, wanted.len(), |state, sums| {
+        let y = live(&state.approximated, value);
+        planes(y).for_each(|(channel, y)| sums[channel] += y.iter().map(|&y| f64::from(y)).sum::<f64>());
+    });
     let shape = &func.ty(value).shape;
-    let channels = shape[1];
-    let plane: usize = shape[2..].iter().product();
-    let differences = |part: &[State]| {
+    let elements = (states.len() * shape.iter().product::<usize>() / shape[1].max(1)) as f64;
+    let mean = |(wanted, found): (&f64, f64)| ((wanted - found) / elements) as f32;
+    wanted.iter().zip(found).map(mean).collect()
+}
+
+/// Sums of one number per channel over all states, to which `add` adds those of one.
+fn sums_by_channel(
+    states: &[State],
+    channels: usize,
+    add: impl Fn(&State, &mut [f64]) + Sync + Send,
+) -> Vec<f64> {
+    let count = |part: &[State]| {
         let mut sums = vec![0.0; channels];
         for state in part {
-            let [exact, found] = [state.exact(), &state.approximated].map(|of| live(of, value).data());
-            for (i, (&e, &y)) in exact.iter().zip(found).enumerate() {
-                sums[i / plane % channels] += f64::from(e) - f64::from(y);
-            }
+            add(state, &mut sums);
         }
         sums
     };
-    let sums = in_parts(states, differences, |all: &mut Vec<f64>, part| {
+    in_parts(states, count, |all: &mut Vec<f64>, part| {
         all.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-    });
-    let elements = (states.len() * shape[0] * plane) as f64;
-    sums.iter().map(|sum| (sum / elements) as f32).collect()
+    })
 }
 
 /// `count` of parts of fixed size, in parallel, joined in order.

@@ -30,6 +30,7 @@ pub mod depth_errors;
 pub mod drop_idle_clips;
 pub mod drop_softmax;
 pub mod equalize_channels;
+mod exact_values;
 pub mod expand_max_pools;
 pub mod fit_activations;
 pub mod fit_network;

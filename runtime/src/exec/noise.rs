@@ -22,7 +22,7 @@ impl NormalStream {
     }
 
     /// The next number: mean 0, variance 1.
-    #[inline]
+    #[inline(always)]
     pub(super) fn sample(&mut self) -> f64 {
         // 64 bits have deviation 4; the uniform part adds 1/12.
         const NORM: f64 = 0.249_351_490_477_014_83;
@@ -31,15 +31,40 @@ impl NormalStream {
         (ones + uniform) * NORM
     }
 
+    /// Adds the next numbers to `values`, one to each, times `deviation`.
+    pub(super) fn add_to(&mut self, values: &mut [f64], deviation: f64) {
+        // The loop alone, compiled for each instruction set: what counts bits and multiplies words
+        // is a sequence of many instructions on the oldest.
+        pulp::Arch::new().dispatch(AddNormals { stream: self, values, deviation });
+    }
+
     /// 64 random bits: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
-    #[inline]
+    #[inline(always)]
     pub(super) fn word(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.state)
     }
 }
 
-#[inline]
+struct AddNormals<'a> {
+    stream: &'a mut NormalStream,
+    values: &'a mut [f64],
+    deviation: f64,
+}
+
+impl pulp::WithSimd for AddNormals<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let AddNormals { stream, values, deviation } = self;
+        for x in values {
+            *x += deviation * stream.sample();
+        }
+    }
+}
+
+#[inline(always)]
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -60,6 +85,9 @@ mod tests {
         assert!((moment(2) - 1.0).abs() < 0.007);
         assert!((moment(4) - 3.0).abs() < 0.06);
         assert!(moment(3).abs() < 0.02);
+        let mut added = vec![1.0; samples.len()];
+        NormalStream::new(&[1, 2]).add_to(&mut added, 2.0);
+        assert!(added.iter().zip(&samples).all(|(sum, sample)| *sum == 1.0 + 2.0 * sample));
         let again = NormalStream::new(&[1, 2]).sample();
         assert_eq!(again, samples[0]);
         assert_ne!(NormalStream::new(&[2, 1]).sample(), again);

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use fhec_ir::bootstrap::BootstrapParams;
 use fhec_ir::ckks::{CiphertextType, Ckks, Op};
 use fhec_ir::diagonal::{self, Hoisting, MapCounts};
-use fhec_ir::func::{Func, StageOp};
+use fhec_ir::func::{Func, OpData, StageOp};
 use fhec_ir::interp::Bundle;
 use fhec_ir::linear_map::{LinearMap, PlainTensor};
 use fhec_ir::noise::EncryptionKind;
@@ -36,6 +36,7 @@ use fhec_ir::polynomial_shape::PolynomialShape;
 use fhec_ir::scale::{ExactScale, Level, Scale};
 use fhec_ir::slot_mask::SlotMask;
 use fhec_ir::tensor::ConstPool;
+use rayon::prelude::*;
 
 use super::backend::{Backend, Site};
 use super::ckks::check_levels;
@@ -142,11 +143,15 @@ impl Shared {
             bootstraps: BTreeMap::new(),
             refused: None,
         };
+        let energy = |(index, data): (usize, &OpData<Ckks>)| match &data.op {
+            Op::LinearMap { map, baby_step, .. } => {
+                Some((index, MapEnergy::new(map, &func.consts, *baby_step)))
+            }
+            _ => None,
+        };
+        simulation.maps = func.ops().par_iter().enumerate().filter_map(energy).collect();
         for (index, data) in func.ops().iter().enumerate() {
             match &data.op {
-                Op::LinearMap { map, baby_step, .. } => {
-                    simulation.maps.insert(index, MapEnergy::new(map, &func.consts, *baby_step));
-                }
                 Op::Polynomial { polynomial, .. } => {
                     simulation.polynomials.insert(index, PolynomialShape::new(polynomial));
                 }
@@ -232,7 +237,7 @@ impl Noisy {
         let deviation = variance.sqrt();
         for (number, vector) in x.iter_mut().enumerate() {
             let mut stream = NormalStream::new(&[self.seed, OP, site.index as u64, number as u64]);
-            vector.iter_mut().for_each(|x| *x += deviation * stream.sample());
+            stream.add_to(vector, deviation);
         }
         x
     }
@@ -479,7 +484,6 @@ impl NoisySlots<'_> {
     fn perturb(&self, slots: &mut [f64], variance: f64, label: u64) {
         let [seed, kind, op, vector] = self.labels;
         let mut stream = NormalStream::new(&[seed, kind, op, vector, label]);
-        let deviation = variance.sqrt();
-        slots.iter_mut().for_each(|x| *x += deviation * stream.sample());
+        stream.add_to(slots, variance.sqrt());
     }
 }

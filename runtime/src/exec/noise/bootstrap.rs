@@ -39,7 +39,7 @@ impl RefreshModel {
         };
         through_coefficients(fft, slots, coefficients);
         let deviation = variances.first().map_or(0.0, |variance| variance.sqrt());
-        slots.iter_mut().for_each(|x| *x += deviation * stream.sample());
+        stream.add_to(slots, deviation);
     }
 
     /// Every value through the reduction beside an integer that is drawn, with an error of the
