@@ -7,6 +7,8 @@
 
 use std::time::Instant;
 
+use fhec_ir::func::Func;
+use fhec_ir::nn::Nn;
 use fhec_ir::plan::FitRow;
 use rayon::prelude::*;
 
@@ -15,7 +17,8 @@ use super::attempt::{Attempt, Attempts};
 use crate::error::PassError;
 use crate::nn::activations::Activations;
 use crate::nn::agreement::ClassChanges;
-use crate::pipeline::After;
+use crate::pipeline::nn::Alternative;
+use crate::pipeline::{After, NnResult};
 use crate::search::{SAME_TIME, Scheduled, bootstraps, deviation_of_logits};
 
 /// Times that parameters are looked for again at most.
@@ -29,15 +32,15 @@ const COARSER: usize = 3;
 
 /// The best of `attempt` and its alternatives, `target` (0 to 1) of whose images are to keep their
 /// class, and a row for each that is worth a look. Noise is what [`Attempts::noise`] says of the
-/// program of `attempt`, whose parameters are looked for again if it is more than was predicted.
-/// `after` is shown the passes of every program that is made for these fits, and of the one that is
-/// taken if it has others.
+/// programs of `attempt` and of what is taken, whose parameters are looked for again if it is more
+/// than was predicted. `after` is shown the passes of every program that is made for these fits, and
+/// of the one that is taken if it has others.
 ///
 /// # Errors
 /// Those of the search.
 pub(super) fn best_of(
     attempts: &Attempts<'_>,
-    mut attempt: Attempt,
+    attempt: Attempt,
     target: f64,
     after: &mut After<'_>,
 ) -> Result<(Attempt, Vec<FitRow>), PassError> {
@@ -45,42 +48,76 @@ pub(super) fn best_of(
     else {
         return Ok((attempt, Vec::new()));
     };
-    let mut factor = noise_factor(attempts, &attempt.scheduled).unwrap_or(1.0);
-    let Some(mut own) = row(&attempt.scheduled, &fitted, factor) else { return Ok((attempt, Vec::new())) };
-    // How much more noise there is than predicted differs from program to program.
-    for _ in 0..ROUNDS {
-        if own.agreement >= target {
-            break;
-        }
-        let scheduled = attempts.searched(&attempt.result.func, Some(&fitted), factor, after)?;
-        let found = noise_factor(attempts, &scheduled).unwrap_or(factor);
-        let Some(other) = row(&scheduled, &fitted, found) else { break };
-        // It does not help to know.
-        if other.agreement <= own.agreement {
-            break;
-        }
-        let known = found > ALIKE * factor;
-        (attempt.scheduled, own, factor) = (scheduled, other, found);
-        if known {
-            break;
-        }
+    let Some(own) = row(&attempt.scheduled, &fitted, 1.0) else { return Ok((attempt, Vec::new())) };
+    let Attempt { mut result, mut judgement, scheduled, note } = attempt;
+    let first = Settled { scheduled, factor: 1.0, row: own };
+    let mut settled = first.settle(attempts, &result.func, &fitted, target, after)?;
+    let factor = settled.factor;
+    let mut tried = vec![(settled.row.clone(), None)];
+    if settled.scheduled.program.ops().len() <= MANY_OPS {
+        tried.extend(others(attempts, &result, factor));
     }
-    let mut tried = vec![(own, None)];
-    if attempt.scheduled.program.ops().len() <= MANY_OPS {
-        tried.extend(others(attempts, &attempt, factor));
+    let chosen = loop {
+        let chosen = best(&tried.iter().map(|(row, _)| row).collect::<Vec<_>>(), target);
+        let Some(index) = tried[chosen].1 else { break chosen };
+        // What its noise is taken to be is that of another program so far.
+        let Alternative { func, activations } = &result.others[index];
+        let scheduled = attempts.searched(func, Some(activations), factor, after)?;
+        let other = Settled { scheduled, factor, row: tried[chosen].0.clone() };
+        let other = other.settle(attempts, func, activations, target, after)?;
+        tried[chosen].0 = other.row.clone();
+        if other.row.agreement >= target {
+            let Alternative { func, activations } = result.others.swap_remove(index);
+            judgement = attempts.judged(&result.reference, &func)?;
+            attempts.check(&judgement)?;
+            settled = other;
+            (result.func, result.activations) = (func, Some(activations));
+            break chosen;
+        }
+    };
+    tried[chosen].0.chosen = true;
+    let rows = worth_a_look(tried.into_iter().map(|(row, _)| row).collect());
+    Ok((Attempt { result, judgement, scheduled: settled.scheduled, note }, rows))
+}
+
+/// A program and how many times as large its noise is taken to be as is predicted.
+struct Settled {
+    scheduled: Scheduled,
+    factor: f64,
+    /// What is said of it.
+    row: FitRow,
+}
+
+impl Settled {
+    /// Measures the noise, and looks for other parameters where it takes too much from `target`.
+    fn settle(
+        mut self,
+        attempts: &Attempts<'_>,
+        func: &Func<Nn>,
+        fitted: &Activations,
+        target: f64,
+        after: &mut After<'_>,
+    ) -> Result<Settled, PassError> {
+        self.factor = noise_factor(attempts, &self.scheduled).unwrap_or(self.factor);
+        self.row = row(&self.scheduled, fitted, self.factor).unwrap_or(self.row);
+        // How much more noise there is than predicted differs from program to program.
+        for _ in 0..ROUNDS {
+            if self.row.agreement >= target {
+                break;
+            }
+            let scheduled = attempts.searched(func, Some(fitted), self.factor, after)?;
+            let factor = noise_factor(attempts, &scheduled).unwrap_or(self.factor);
+            // It may not help to know.
+            let better = |row: &FitRow| row.agreement > self.row.agreement;
+            let Some(row) = row(&scheduled, fitted, factor).filter(better) else { break };
+            let known = factor > ALIKE * self.factor;
+            self = Settled { scheduled, factor, row };
+            if known {
+                break;
+            }
+        }
+        Ok(self)
     }
-    let best = best(&tried.iter().map(|(row, _)| row).collect::<Vec<_>>(), target);
-    if let Some(index) = tried[best].1 {
-        let other = attempt.result.others.swap_remove(index);
-        let judgement = attempts.judged(&attempt.result.reference, &other.func)?;
-        attempts.check(&judgement)?;
-        attempt.scheduled = attempts.searched(&other.func, Some(&other.activations), factor, after)?;
-        attempt.judgement = judgement;
-        attempt.result.func = other.func;
-        attempt.result.activations = Some(other.activations);
-    }
-    tried[best].0.chosen = true;
-    Ok((attempt, worth_a_look(tried.into_iter().map(|(row, _)| row).collect())))
 }
 
 /// How many times as large noise is as was predicted, within reason; `None` if nobody can say.
@@ -95,12 +132,12 @@ fn noise_factor(attempts: &Attempts<'_>, scheduled: &Scheduled) -> Option<f64> {
 }
 
 /// Rows of the other fits, with their places among them.
-fn others(attempts: &Attempts<'_>, attempt: &Attempt, factor: f64) -> Vec<(FitRow, Option<usize>)> {
-    let Some(own) = attempt.result.activations.as_ref() else { return Vec::new() };
+fn others(attempts: &Attempts<'_>, result: &NnResult, factor: f64) -> Vec<(FitRow, Option<usize>)> {
+    let Some(own) = result.activations.as_ref() else { return Vec::new() };
     let levels: u32 = own.depths().sum();
     let is_coarser = |other: &Activations| other.depths().sum::<u32>() < levels;
     let mut coarser = 0;
-    let looked_at = attempt.result.others.iter().enumerate().filter(|(_, other)| {
+    let looked_at = result.others.iter().enumerate().filter(|(_, other)| {
         coarser += usize::from(is_coarser(&other.activations));
         coarser <= COARSER
     });

@@ -40,6 +40,21 @@ pub enum Fitting {
     Known(Activations),
 }
 
+impl Fitting {
+    /// The share of images that is to keep its class.
+    fn target(&self) -> f64 {
+        match self {
+            Fitting::Agreement(target) => *target,
+            _ => AGREEMENT / 100.0,
+        }
+    }
+}
+
+/// The share of images that leave the bounds, of those that may change their class; and the least
+/// such share of all images that few samples tell anything of.
+const LEAVING: f64 = 0.1;
+const LEAST_LEAVING: f64 = 1e-5;
+
 /// Options of [`fit_network`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -49,8 +64,8 @@ pub struct Options {
     pub fit: fit_activations::Options,
     /// No channel is multiplied by more than the inverse of this to fill its range.
     pub least_factor: f64,
-    /// How bounds are taken from images; a margin for calibration does not matter to what is
-    /// fitted.
+    /// How bounds are taken from images, at most so many of which may leave them; a margin for
+    /// calibration does not matter to what is fitted.
     pub tail: Tail,
 }
 
@@ -126,7 +141,9 @@ pub fn fit_network(
         }
         (Fitting::Known(activations), _) => known(func, source, calibration, activations).map(fitted),
         (_, Source::Images(images)) => {
-            let bounds = channel_bounds(func, images, options.tail)?;
+            let changing = 1.0 - options.fitting.target();
+            let leaving = (LEAVING * changing).clamp(LEAST_LEAVING, options.tail.leaving);
+            let bounds = channel_bounds(func, images, Tail { leaving, ..options.tail })?;
             for wider in WIDER {
                 match fit_within(func, images, calibration, options, &bounds, wider) {
                     Err(PassError::LeavesDomain { value, count }) => {
@@ -191,7 +208,7 @@ fn fit_within(
     {
         report.note(format!("{:.2} % were asked for; no depth that is tried reaches that", target * 100.0));
     }
-    let target = if let Fitting::Agreement(target) = options.fitting { target } else { AGREEMENT / 100.0 };
+    let target = options.fitting.target();
     let fitted = |choice: Choice| {
         let activations = Activations::new(&func, &channels, &factors, &choice, target);
         Fitted { fits: choice.fits, activations }
