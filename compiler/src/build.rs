@@ -29,7 +29,8 @@ use serde::Deserialize;
 pub use self::error::{Cause, CompileError, RangesError};
 
 use crate::activation_ranges::{ActivationRanges, activation_ranges};
-use crate::data::{DataError, Dataset, ImageArray, ImageShape, Preprocess, preprocess};
+use crate::calibration_images::CalibrationImages;
+use crate::data::{Dataset, ImageArray, Preprocess, preprocess};
 use crate::onnx::{self, ImportOptions, Imported};
 use crate::program::check_network;
 use crate::rehearsal::{moved_by_noise, rehearse};
@@ -203,19 +204,24 @@ fn from_imported(
     let open = |file, shape| Dataset::open_for(file, shape, &preprocess);
     let images = match &request.calibration {
         Calibration::Images(file) => {
-            Some(calibration(model, &network, &input_limits, &preprocess, |shape| open(file, shape))?)
+            let open = |shape| open(file, shape);
+            Some(CalibrationImages::read(model, &network, &input_limits, &preprocess, open)?)
         }
         Calibration::Array(images) => {
             let open = |shape| Dataset::from_array(images, shape);
-            Some(calibration(model, &network, &input_limits, &preprocess, open)?)
+            Some(CalibrationImages::read(model, &network, &input_limits, &preprocess, open)?)
         }
         Calibration::Ranges(_) | Calibration::BesideModel => None,
     };
     tracing::debug!(step = "read-images", seconds = start.elapsed().as_secs_f64(), "images read");
     let (ranges, activations) = known;
-    let known = Known { images, ranges, activations };
     let mut request = request.clone();
     request.notes.extend(notes);
+    let images = images.map(|CalibrationImages { images, note }| {
+        request.notes.extend(note);
+        images
+    });
+    let known = Known { images, ranges, activations };
     build(network, name, model.into(), preprocess, &known, &request)
 }
 
@@ -245,7 +251,11 @@ pub fn calibrate(
         import(path, options, preprocess.clone())?;
     let model = path.display().to_string();
     let open = |shape| Dataset::open_for(images, shape, &preprocess);
-    let images = calibration(&model, &network, &input_limits, &preprocess, open)?;
+    let CalibrationImages { images, note } =
+        CalibrationImages::read(&model, &network, &input_limits, &preprocess, open)?;
+    if let Some(note) = note {
+        tracing::warn!("{note}");
+    }
     let known = Source::Images(&images).into();
     let passes = CompileOptions { relu, ..CompileOptions::default() }.nn(&known);
     let result = run_nn(&network, &known.source, &passes, &mut |_, _| ())
@@ -367,36 +377,6 @@ fn identifier(name: &str) -> String {
     let word: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect();
     if word.starts_with(|c: char| c.is_ascii_alphabetic()) { word } else { format!("net_{word}") }
-}
-
-/// Images, opened for the shape of those that `network` takes, as its inputs, whose numbers have
-/// `limits`. The network is the one in `model`.
-fn calibration(
-    model: &str,
-    network: &Func<Nn>,
-    limits: &[Option<[i64; 2]>],
-    preprocess: &Preprocess,
-    open: impl FnOnce(ImageShape) -> Result<Dataset, DataError>,
-) -> Result<Vec<Vec<Tensor>>, CompileError> {
-    let unusable = |source: Cause| CompileError::Network { model: model.into(), source };
-    let dataset = open(check_network(network, preprocess).map_err(|error| unusable(error.into()))?)?;
-    let shape = &network.ty(network.inputs()[0]).shape;
-    // Of several inputs, whose numbers are one row, limits are not looked at.
-    let limits = match *limits {
-        [limits] => limits,
-        _ => None,
-    };
-    let image = |index| {
-        let numbers = dataset.input(index, preprocess)?;
-        if let Some([low, high]) = limits
-            && let Some(&number) = numbers.iter().find(|&&x| !(low as f32..=high as f32).contains(&x))
-        {
-            return Err(CompileError::InputLimits { model: model.into(), index, number, low, high });
-        }
-        let image = Tensor::new(shape.clone(), numbers);
-        Ok(vec![image.map_err(|error| unusable(error.into()))?])
-    };
-    (0..dataset.len()).map(image).collect()
 }
 
 fn read_ranges(path: &Path) -> Result<BTreeMap<String, Range>, CompileError> {

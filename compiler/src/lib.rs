@@ -7,6 +7,7 @@
 //! | [`onnx`] | ONNX models become functions of the nn stage |
 //! | [`check`] | a look at a model before it is compiled |
 //! | [`build`] | a compile: model, normalisation and calibration in, a program out |
+//! | `calibration_images` | the images that a compile measures and fits with |
 //! | [`costs`] | what operations cost on this machine, measured once and kept |
 //! | [`embedded`] | the networks that come with fhec |
 //! | [`program`] | compiled programs from files, and their plain networks |
@@ -29,6 +30,7 @@
 pub mod activation_ranges;
 pub mod blame;
 pub mod build;
+mod calibration_images;
 pub mod check;
 pub mod costs;
 pub mod data;

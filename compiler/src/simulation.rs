@@ -360,7 +360,7 @@ fn overflows(program: &Program, outcomes: &[Outcome]) -> Vec<OverflowRow> {
         });
         row.images += 1;
         row.slots += overflow.slots;
-        if overflow.largest > row.largest || overflow.largest.is_nan() {
+        if overflow.largest > row.largest {
             row.largest = overflow.largest;
         }
     }

@@ -157,7 +157,7 @@ pub fn overflows(summary: &Summary) -> Table {
             short(&row.layer),
             row.images.to_string(),
             row.slots.to_string(),
-            format!("{:.3}", row.largest),
+            if row.largest < 1e4 { format!("{:.3}", row.largest) } else { format!("{:.1e}", row.largest) },
         ]);
     }
     table

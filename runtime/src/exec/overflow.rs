@@ -13,7 +13,7 @@ use fhec_ir::interp::Bundle;
 pub struct Overflow {
     /// Index of the op.
     pub op: usize,
-    /// The largest absolute value; NaN if there was one.
+    /// The largest absolute value; [`f64::MAX`] stands for what is beyond all numbers.
     pub largest: f64,
     /// How many slots.
     pub slots: usize,
@@ -37,12 +37,32 @@ impl Overflows {
         let mut by_op = self.by_op.lock().unwrap_or_else(PoisonError::into_inner);
         let found = by_op.entry(op).or_insert(Overflow { op, largest: 0.0, slots: 0 });
         found.slots += slots;
-        // A NaN stays once it is there.
-        let larger = |largest: f64, x: f64| if x > largest || x.is_nan() { x } else { largest };
+        // What is no number, or beyond all of them, is the largest.
+        let larger = |largest: f64, x: f64| if x <= largest { largest } else { x.min(f64::MAX) };
         found.largest = x.iter().flatten().map(|x| x.abs()).fold(found.largest, larger);
     }
 
     pub(super) fn list(&self) -> Vec<Overflow> {
         self.by_op.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_is_the_largest() {
+        let overflows = Overflows::default();
+        overflows.check(3, &vec![vec![0.5, -1.0]]);
+        assert_eq!(overflows.list(), []);
+        overflows.check(3, &vec![vec![0.5, -2.0], vec![1.5, 0.0]]);
+        assert_eq!(overflows.list(), [Overflow { op: 3, largest: 2.0, slots: 2 }]);
+        for beyond in [f64::NAN, f64::NEG_INFINITY] {
+            overflows.check(3, &vec![vec![beyond]]);
+            assert_eq!(overflows.list()[0].largest, f64::MAX);
+        }
+        overflows.check(3, &vec![vec![4.0]]);
+        assert_eq!(overflows.list(), [Overflow { op: 3, largest: f64::MAX, slots: 5 }]);
     }
 }
