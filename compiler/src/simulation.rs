@@ -157,6 +157,10 @@ pub struct Summary {
     pub reference_top5_accuracy: Option<f64>,
     /// Of that.
     pub reference_top5_accuracy_interval: Option<[f64; 2]>,
+    /// Images with an output that is no number: values left their ranges ([`Self::overflows`])
+    /// several times over. Under encryption these are reduced modulo q, to any number. Differences
+    /// leave such images out.
+    pub lost_images: usize,
     /// Largest difference of any logit from the plain network's.
     pub max_logit_difference: f64,
     /// Mean difference.
@@ -255,13 +259,13 @@ pub fn summarise(program: &Program, outcomes: &[Outcome], seconds: f64) -> Summa
     let top_accurate = (many && labelled).then(|| top(&|image| is_true(&image.logits, image.label)));
     let reference_top_accurate =
         (many && labelled).then(|| top(&|image| is_true(&image.reference, image.label)));
+    let is_lost = |outcome: &&Outcome| outcome.logits.iter().any(|x| !x.is_finite());
+    let numbers = || outcomes.iter().filter(|outcome| !is_lost(outcome));
     let differences =
-        || outcomes.iter().flat_map(|o| o.logits.iter().zip(&o.reference).map(|(a, b)| (a - b).abs()));
-    // A NaN must not vanish in a maximum.
+        || numbers().flat_map(|o| o.logits.iter().zip(&o.reference).map(|(a, b)| (a - b).abs()));
     let energy = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
-    let signal = energy(&mut outcomes.iter().flat_map(|outcome| outcome.reference.iter().copied()));
+    let signal = energy(&mut numbers().flat_map(|outcome| outcome.reference.iter().copied()));
     let decibels = 10.0 * (signal / energy(&mut differences())).log10();
-    let worst = differences().fold(0.0, |worst: f64, d| if d > worst || d.is_nan() { d } else { worst });
     Summary {
         images: count,
         classes,
@@ -278,7 +282,8 @@ pub fn summarise(program: &Program, outcomes: &[Outcome], seconds: f64) -> Summa
         top5_accuracy_interval: top_accurate.map(|part| wilson(part, count)),
         reference_top5_accuracy: reference_top_accurate.map(share),
         reference_top5_accuracy_interval: reference_top_accurate.map(|part| wilson(part, count)),
-        max_logit_difference: worst,
+        lost_images: outcomes.iter().filter(is_lost).count(),
+        max_logit_difference: differences().fold(0.0, f64::max),
         mean_logit_difference: differences().sum::<f64>() / differences().count().max(1) as f64,
         confusion: if classes { confusion(outcomes) } else { Vec::new() },
         differing: disagreeing.iter().map(|&index| differing(index, &outcomes[index])).collect(),

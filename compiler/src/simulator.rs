@@ -95,11 +95,7 @@ impl Simulator {
             }
         };
         let ports = interface.outputs.iter().zip(&outputs);
-        let outputs = ports.map(|(port, slots)| interface.unpack(port, slots)).collect::<Result<Vec<_>, _>>();
-        let mut outputs = outputs?;
-        // What has left its range several times over is beyond all numbers here. Under encryption it
-        // is reduced modulo q, to any number.
-        outputs.iter_mut().flatten().filter(|x| !x.is_finite()).for_each(|x| *x = 0.0);
-        Ok(Simulated { outputs, overflows })
+        let outputs = ports.map(|(port, slots)| interface.unpack(port, slots)).collect::<Result<_, _>>();
+        Ok(Simulated { outputs: outputs?, overflows })
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use fhec_compiler::rehearsal::rehearse;
+use fhec_compiler::simulation::{Outcome, summarise};
 use fhec_compiler::simulator::Simulator;
 use fhec_ir::func::Func;
 use fhec_ir::interp;
@@ -109,6 +110,16 @@ fn large_inputs_and_several_outputs_are_answered() {
     let large = |image: Vec<Tensor>| vec![Tensor::from_fn([1, 1, 8, 8], |i| 1.99 * image[0].data()[i])];
     let lost = rehearse(&program, &images(41).into_iter().map(large).collect::<Vec<_>>());
     assert!(lost.expect("it can be rehearsed").outputs[0].is_lost());
+
+    // An image beyond all numbers is counted, and differences are those of the others.
+    let outcome = |logits: [f64; 2]| {
+        let (logits, reference) = (logits.to_vec(), vec![1.0, 2.0]);
+        Outcome { label: None, logits, reference, overflows: Vec::new(), blame: None }
+    };
+    let outcomes = [[1.5, 2.0], [f64::NAN, 2.0], [f64::NEG_INFINITY, f64::NAN]].map(outcome);
+    let summary = summarise(&program, &outcomes, 1.0);
+    assert_eq!((summary.images, summary.lost_images), (3, 2));
+    assert_eq!((summary.max_logit_difference, summary.mean_logit_difference), (0.5, 0.25));
 
     let simulated = Simulator::new(&program, false).answer(image[0].data(), 1).expect("it simulates");
     assert_eq!(simulated.overflows, []);

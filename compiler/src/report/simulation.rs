@@ -88,11 +88,15 @@ pub fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
         Some(decibels) if !summary.classes => format!("; {decibels:.0} dB"),
         _ => String::new(),
     };
+    let lost = match summary.lost_images {
+        0 => String::new(),
+        lost => format!("; without {lost} image(s) whose outputs are beyond all numbers"),
+    };
     rows.extend([
         (
             if summary.classes { "logits" } else { "outputs" },
             format!(
-                "differ by {:.1e} at most, {:.1e} on average{decibels}",
+                "differ by {:.1e} at most, {:.1e} on average{decibels}{lost}",
                 summary.max_logit_difference, summary.mean_logit_difference
             ),
         ),

@@ -33,8 +33,8 @@ const COARSER: usize = 3;
 /// The best of `attempt` and its alternatives, `target` (0 to 1) of whose images are to keep their
 /// class, and a row for each that is worth a look. Noise is what [`Attempts::noise`] says of the
 /// programs of `attempt` and of what is taken, whose parameters are looked for again if it is more
-/// than was predicted. `after` is shown the passes of every program that is made for these fits, and
-/// of the one that is taken if it has others.
+/// than was predicted. `after` is shown the passes of every program that is made for these fits,
+/// and of the one that is taken if it has others.
 ///
 /// # Errors
 /// Those of the search.

@@ -43,9 +43,9 @@ pub(super) struct Attempt {
 }
 
 /// The least share of images that are to keep their class, for fits that nobody asked for. Fewer
-/// than were wanted may keep it for a program that is many times as fast as one of compositions, but
-/// not so few.
-const LEAST_KEPT: f64 = 0.75;
+/// than were wanted may keep it for a program that is many times as fast as one of compositions,
+/// but not so few.
+const LEAST_KEPT: f64 = 0.9;
 
 /// The first half.
 struct Approximated {
@@ -65,7 +65,7 @@ impl Attempts<'_> {
         let of_its_own_accord =
             self.options.relu == Relu::Default && matches!(nn.fit.fitting, Fitting::Agreement(_));
         if of_its_own_accord
-            && !(fitted.judgement.is_good() && fitted.judgement.kept_classes() >= LEAST_KEPT)
+            && !(fitted.judgement.is_good() && fitted.judgement.keeps_classes(LEAST_KEPT))
             && let Some(composed) = self.composed(nn, &fitted.judgement, after)?
         {
             match self.scheduled(composed, after) {

@@ -279,8 +279,8 @@ mod tests {
             let deviation = error / (2.0 * 20f64.ln()).sqrt();
             (error, deviation * 2.0 / std::f64::consts::PI.sqrt())
         };
-        // 0.125 % of images change where the difference, 8 in the median, moves by 0.02: that of two
-        // errors of deviation 0.0177.
+        // 0.125 % of images change where the difference, 8 in the median, moves by 0.02: that of
+        // two errors of deviation 0.0177.
         let (error, difference) = tolerated(0.005);
         assert!((difference - 0.02).abs() < 1e-12, "{difference}");
         // What approximations leave is the noise's: 0.4 % beside 0.3 %, and all of it.

@@ -180,8 +180,8 @@ impl Judgement {
         self.rows().iter().all(|row| row.signal_to_error_db.is_none_or(|decibels| decibels >= least(row)))
     }
 
-    /// The share of images that keep their class, from 0 to 1, of the list of classes that keeps the
-    /// fewest; 1 where there is none.
+    /// The share of images that keep their class, from 0 to 1, of the list of classes that keeps
+    /// the fewest; 1 where there is none.
     pub fn kept_classes(&self) -> f64 {
         let lists = self.outputs.iter().filter(|output| output.is_class_list && !output.images.is_empty());
         let share = |output: &Output| {
@@ -189,6 +189,14 @@ impl Judgement {
             kept as f64 / output.images.len() as f64
         };
         lists.map(share).fold(1.0, f64::min)
+    }
+
+    /// Whether at least this share of images keeps its class; a single one that changes tells
+    /// nothing.
+    pub fn keeps_classes(&self, least: f64) -> bool {
+        let one = |images: usize| 1.0 - 1.5 / images as f64;
+        let images = self.outputs.iter().map(|output| output.images.len()).min().unwrap_or(0);
+        self.kept_classes() >= if images > 0 { least.min(one(images)) } else { 0.0 }
     }
 
     /// The ratio of the worst output.
@@ -269,8 +277,12 @@ mod tests {
         let judgement = output(true, &[right, coarse, wrong]);
         assert_eq!(judgement.rows()[0].signal_to_error_db, Some(10.0 * 16f64.log10()));
         assert_eq!(judgement.kept_classes(), 2.0 / 3.0);
+        assert!(judgement.keeps_classes(0.9) && judgement.keeps_classes(0.0));
         judgement.check().unwrap();
         let lost = output(true, &[wrong, coarse, wrong]);
+        assert!(
+            !lost.keeps_classes(0.9) && lost.keeps_classes(0.3) && Judgement::default().keeps_classes(1.0)
+        );
         assert!(matches!(lost.check(), Err(PassError::OutputLost { judged: 3, .. })));
     }
 

@@ -260,8 +260,8 @@ fn distance(found: &[f64], expected: &[f32]) -> Result<f64, String> {
     Ok(differences.fold(0.0, |m, d| if d.is_nan() { f64::INFINITY } else { d.max(m) }))
 }
 
-/// Whether the largest number is where it is expected: a quantised network often has several largest
-/// ones, any of which is right.
+/// Whether the largest number is where it is expected: a quantised network often has several
+/// largest ones, any of which is right.
 fn is_class(found: &[f64], expected: &[f32]) -> bool {
     match (expected, expected.get(class(found))) {
         // The class itself was expected, as an ArgMax says it.
