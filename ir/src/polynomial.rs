@@ -210,7 +210,7 @@ mod tests {
             [(1, false), (2, false), (7, false), (40, false), (3, true), (41, true)]
         {
             let coefficient = |k: usize| ((k * 37 + 5) % 23) as f64 / 7.0 - 1.5;
-            let there = |k: usize| !even_and_linear || k % 2 == 0 || k == 1;
+            let there = |k: usize| !even_and_linear || k.is_multiple_of(2) || k == 1;
             let coefficients = (0..count).map(|k| if there(k) { coefficient(k) } else { 0.0 }).collect();
             let polynomial = Polynomial::chebyshev(coefficients, [-0.75, 2.0]).unwrap();
             for length in 0..71 {
