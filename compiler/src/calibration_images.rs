@@ -1,7 +1,9 @@
 //! The images that a compile measures and fits with, out of all that a file or folder has.
 //!
-//! They are kept in memory, because fits go over them many times. So there is a limit: a few
-//! thousand say all there is to know of ranges, and fits take fewer still.
+//! They are kept in memory as the numbers that the network takes, because fits go over them many
+//! times. So there is a limit: a few thousand say all there is to know of ranges, and fits take
+//! fewer still. The pixels of the file, a fourth of that, are read whole before
+//! ([`MAX_BYTES`](crate::data::MAX_BYTES)).
 
 use fhec_ir::func::Func;
 use fhec_ir::nn::Nn;

@@ -63,7 +63,7 @@ impl SineTable {
         let found: Vec<_> = known()
             .iter()
             .filter(|(key, _)| distinct.contains_key(key))
-            .map(|(k, v)| (*k, v.clone()))
+            .map(|(key, sine)| (*key, sine.clone()))
             .collect();
         self.known.extend(found);
         distinct.retain(|key, _| !self.known.contains_key(key));

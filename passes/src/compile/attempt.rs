@@ -19,7 +19,7 @@ use crate::nn::approximate::ReluMethod;
 use crate::nn::calibrate::Source;
 use crate::nn::fit_network::Fitting;
 use crate::nn::output_errors::Judgement;
-use crate::options::{AGREEMENT, CompileOptions, NoiseProbe, Relu};
+use crate::options::{CompileOptions, NoiseProbe, Relu};
 use crate::pipeline::{After, NnOptions, NnResult, run_nn};
 use crate::search::relu_precision::{LEAST, PREFERRED, shallower_helps};
 use crate::search::{Scheduled, SearchOptions, search};
@@ -94,10 +94,7 @@ impl Attempts<'_> {
         after: &mut After<'_>,
     ) -> Result<Option<Approximated>, PassError> {
         let mut nn = nn.clone();
-        let wanted = match nn.fit.fitting {
-            Fitting::Agreement(share) => share,
-            _ => AGREEMENT / 100.0,
-        };
+        let wanted = nn.fit.fitting.target();
         nn.fit.fitting = Fitting::Off;
         let mut bits = LEAST;
         loop {

@@ -238,7 +238,7 @@ fn largest_two(outputs: &[f32]) -> Option<(usize, usize)> {
 }
 
 /// Where the largest number is, the first of equals.
-pub fn class(outputs: &[f32]) -> usize {
+pub fn class<T: PartialOrd>(outputs: &[T]) -> usize {
     (0..outputs.len()).fold(0, |best, i| if outputs[i] > outputs[best] { i } else { best })
 }
 

@@ -132,9 +132,7 @@ pub fn choose_degrees(
     }
     let [fitted, judged] = SEARCHED;
     let some = samples.some(fitted, judged);
-    let walk = |samples: &SampleImages| {
-        Ok::<_, PassError>(Walk::new(func, samples, scaling, options)?.with_exact_values(samples))
-    };
+    let walk = |samples: &SampleImages| Walk::with_exact_values(func, samples, scaling, options);
     let errors = DepthErrors::measure(walk(&samples.some(PROBED, 0))?)?;
     let search = Search { walk: walk(&some)?, errors };
     let asked = Limits { changes: changes_by_approximations(target), share: target };

@@ -7,73 +7,46 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fhec_ir::{
-    entity::Value,
-    func::{Func, StageOp},
-    interp,
-    nn::Nn,
-    tensor::Tensor,
-};
+use fhec_ir::{entity::Value, func::Func, interp, nn::Nn, tensor::Tensor};
+
+use super::live_values::LiveValues;
 
 /// Values of one image.
 #[derive(Clone, Debug)]
 pub(super) enum ExactValues {
-    /// Live values, by index.
-    Along(Vec<Option<Tensor>>),
+    /// Those that are alive.
+    Along(LiveValues),
     /// Those that are asked for.
     Kept(Arc<BTreeMap<Value, Tensor>>),
 }
 
 impl ExactValues {
-    /// With the inputs of `func`, to go along.
-    pub(super) fn along(func: &Func<Nn>, image: &[Tensor]) -> Self {
-        let mut values = vec![None; func.value_count()];
-        for (tensor, &input) in image.iter().zip(func.inputs()) {
-            values[input.index()] = Some(tensor.clone());
-        }
-        ExactValues::Along(values)
-    }
-
     /// All of `wanted`, computed now.
-    pub(super) fn kept(func: &Func<Nn>, image: &[Tensor], wanted: &[Value]) -> Self {
-        let ends = func.last_uses();
-        let mut along = ExactValues::along(func, image);
+    ///
+    /// # Errors
+    /// If `image` is none of the network's.
+    pub fn kept(func: &Func<Nn>, image: &[Tensor], wanted: &[Value]) -> Result<Self, interp::InterpError> {
         let mut kept = BTreeMap::new();
-        let mut scratch = Vec::new();
-        let mut keep = |values: &ExactValues, value: Value| {
+        interp::nn::run_observed(func, image, &mut |value, tensor| {
             if wanted.contains(&value) {
-                kept.insert(value, values.of(value).clone());
+                kept.insert(value, tensor.clone());
             }
-        };
-        func.inputs().iter().for_each(|&input| keep(&along, input));
-        for (index, data) in func.ops().iter().enumerate() {
-            let operands = data.op.operands().into_iter();
-            let ended: Vec<Value> = operands.filter(|value| ends[value.index()] == Some(index)).collect();
-            along.step(func, index, &ended, &mut scratch);
-            keep(&along, data.result);
-        }
-        ExactValues::Kept(Arc::new(kept))
+        })?;
+        Ok(ExactValues::Kept(Arc::new(kept)))
     }
 
     /// The value; one that is neither wanted nor live is a fault of the caller.
-    pub(super) fn of(&self, value: Value) -> &Tensor {
-        let there = match self {
-            ExactValues::Along(values) => values[value.index()].as_ref(),
-            ExactValues::Kept(kept) => kept.get(&value),
-        };
-        there.expect("operands precede their uses and are kept until then")
+    pub fn of(&self, value: Value) -> &Tensor {
+        match self {
+            ExactValues::Along(live) => live.of(value),
+            ExactValues::Kept(kept) => kept.get(&value).expect("what is asked for is kept"),
+        }
     }
 
     /// Goes along with op `index`, and forgets the values in `ended`.
-    pub(super) fn step(&mut self, func: &Func<Nn>, index: usize, ended: &[Value], scratch: &mut Vec<f32>) {
-        let data = &func.ops()[index];
-        if let ExactValues::Along(_) = self {
-            let operands: Vec<&Tensor> = data.op.operands().iter().map(|value| self.of(*value)).collect();
-            let result = interp::nn::eval_op(func, data, &operands, scratch);
-            if let ExactValues::Along(values) = self {
-                values[data.result.index()] = Some(result);
-                ended.iter().for_each(|value| values[value.index()] = None);
-            }
+    pub fn step(&mut self, func: &Func<Nn>, index: usize, ended: &[Value], scratch: &mut Vec<f32>) {
+        if let ExactValues::Along(live) = self {
+            live.step(func, index, None, ended, scratch);
         }
     }
 }

@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 use fhec_ir::{
     entity::Value,
     func::{Func, StageOp},
-    interp,
     nn::{
         Activation, Nn, Op,
         activation::{Clamp, Form},
@@ -34,6 +33,7 @@ use super::{
     agreement::{Agreement, Outputs, compare},
     choose_degrees::degree_at,
     exact_values::ExactValues,
+    live_values::LiveValues,
     sample_images::SampleImages,
     scaling::Scaling,
 };
@@ -174,29 +174,33 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// The same, and what the exact network has on the images that polynomials are fitted to is
-    /// computed once for all continuations, where it is not too much to keep.
+    /// As [`Walk::new`], and what the exact network has on the images that polynomials are fitted
+    /// to is computed once for all continuations, where it is not too much to keep.
     ///
-    /// # Panics
-    /// If the walk is not at its start.
-    #[must_use]
-    pub fn with_exact_values(mut self, samples: &SampleImages) -> Walk<'a> {
-        assert_eq!(self.next, 0, "images are those of the start");
-        let func = self.func;
+    /// # Errors
+    /// As there.
+    pub fn with_exact_values(
+        func: &'a Func<Nn>,
+        samples: &SampleImages,
+        scaling: &'a Scaling,
+        options: &'a Options,
+    ) -> Result<Walk<'a>, PassError> {
+        let mut walk = Walk::new(func, samples, scaling, options)?;
         let operand = |activation: &Value| match func.ops().iter().find(|data| data.result == *activation) {
             Some(data) => data.op.operands(),
             None => Vec::new(),
         };
-        let mut wanted: Vec<Value> = self.activations.iter().flat_map(operand).collect();
+        let mut wanted: Vec<Value> = walk.activations.iter().flat_map(operand).collect();
         wanted.extend(func.outputs().first());
         let elements = |value: &Value| func.ty(*value).shape.iter().product::<usize>();
         let each: usize = wanted.iter().map(elements).sum::<usize>() * size_of::<f32>();
-        if each.saturating_mul(self.fitted.len()) <= KEPT_BYTES {
-            self.fitted.par_iter_mut().zip(&samples.fitted).for_each(|(state, image)| {
-                state.exact = Some(ExactValues::kept(func, image, &wanted));
-            });
+        if each.saturating_mul(walk.fitted.len()) <= KEPT_BYTES {
+            walk.fitted.par_iter_mut().zip(&samples.fitted).try_for_each(|(state, image)| {
+                state.exact = Some(ExactValues::kept(func, image, &wanted)?);
+                Ok::<_, PassError>(())
+            })?;
         }
-        self
+        Ok(walk)
     }
 
     /// Activations that are still ahead.
@@ -283,7 +287,7 @@ impl<'a> Walk<'a> {
         assert_eq!(self.left(), 0, "all activations are behind");
         self.go_to_end();
         let Some(&output) = self.func.outputs().first() else { return (self.fits, Agreement::default()) };
-        let answer = |state: &State| live(&state.approximated, output).data().to_vec();
+        let answer = |state: &State| state.approximated.of(output).data().to_vec();
         let found: Vec<Vec<f32>> = self.judged.iter().map(answer).collect();
         let agreement = compare(&self.answers, &found, Outputs::of(self.func));
         (self.fits, agreement)
@@ -296,7 +300,7 @@ impl<'a> Walk<'a> {
         let Some(&output) = self.func.outputs().first() else { return 0.0 };
         let (mut sum, mut count) = (0.0, 0usize);
         for state in &self.fitted {
-            let (exact, found) = (state.exact().of(output).data(), live(&state.approximated, output).data());
+            let (exact, found) = (state.exact().of(output).data(), state.approximated.of(output).data());
             sum += exact.iter().zip(found).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
             count += exact.len();
         }
@@ -336,18 +340,15 @@ fn check(samples: &SampleImages, options: &Options) -> Result<(), PassError> {
 struct State {
     /// With exact activations, where they are wanted.
     exact: Option<ExactValues>,
-    /// Live values by index, with approximated activations.
-    approximated: Vec<Option<Tensor>>,
+    /// With approximated activations.
+    approximated: LiveValues,
     scratch: Vec<f32>,
 }
 
 impl State {
     fn new(func: &Func<Nn>, image: &[Tensor], exact: bool) -> State {
-        let mut approximated = vec![None; func.value_count()];
-        for (tensor, &input) in image.iter().zip(func.inputs()) {
-            approximated[input.index()] = Some(tensor.clone());
-        }
-        let exact = exact.then(|| ExactValues::along(func, image));
+        let approximated = LiveValues::new(func, image);
+        let exact = exact.then(|| ExactValues::Along(approximated.clone()));
         State { exact, approximated, scratch: Vec::new() }
     }
 
@@ -359,29 +360,21 @@ impl State {
     /// Does op `index` in each network, in the approximated one with a polynomial if there is one,
     /// and forgets the values in `ended`.
     fn step(&mut self, func: &Func<Nn>, index: usize, polynomial: Option<&Polynomial>, ended: &[Value]) {
-        let data = &func.ops()[index];
         if let Some(exact) = &mut self.exact {
             exact.step(func, index, ended, &mut self.scratch);
         }
-        let values = &mut self.approximated;
-        let operands: Vec<&Tensor> = data.op.operands().iter().map(|v| live(values, *v)).collect();
-        let result = match polynomial {
-            Some(polynomial) => interp::nn::eval_polynomial(operands[0], polynomial),
-            None => interp::nn::eval_op(func, data, &operands, &mut self.scratch),
-        };
-        values[data.result.index()] = Some(result);
-        ended.iter().for_each(|value| values[value.index()] = None);
+        self.approximated.step(func, index, polynomial, ended, &mut self.scratch);
     }
 
     /// Adds a number to each channel of the approximated `value`.
     fn shift(&mut self, value: Value, shift: &[f32]) {
-        let y = live(&self.approximated, value);
+        let y = self.approximated.of(value);
         let mut shifted = y.data().to_vec();
         planes(y).zip(shifted.chunks_mut(plane(y))).for_each(|((channel, _), numbers)| {
             numbers.iter_mut().for_each(|number| *number += shift[channel]);
         });
         let shifted = Tensor::new(y.shape(), shifted).expect("the shape is the one of as many numbers");
-        self.approximated[value.index()] = Some(shifted);
+        self.approximated.set(value, shifted);
     }
 }
 
@@ -394,10 +387,6 @@ fn plane(x: &Tensor) -> usize {
 fn planes(x: &Tensor) -> impl Iterator<Item = (usize, &[f32])> {
     let channels = x.shape()[1].max(1);
     x.data().chunks(plane(x)).enumerate().map(move |(index, numbers)| (index % channels, numbers))
-}
-
-fn live(values: &[Option<Tensor>], value: Value) -> &Tensor {
-    values[value.index()].as_ref().expect("operands precede their uses and are kept until then")
 }
 
 /// The activation that comes next, whose operand all states hold.
@@ -441,7 +430,7 @@ impl<'a> Next<'a> {
         let count = |part: &[State]| {
             let mut samples = Samples::default();
             for state in part {
-                let (found, exact) = (live(&state.approximated, self.x), state.exact().of(self.x));
+                let (found, exact) = (state.approximated.of(self.x), state.exact().of(self.x));
                 let values = self.exactly(exact.data());
                 found.data().iter().zip(values).for_each(|(&found, value)| {
                     samples.add(f64::from(found) / self.bound, value / self.bound, 1.0);
@@ -494,7 +483,7 @@ impl<'a> Next<'a> {
 /// being the sums of the exact one.
 fn shift(func: &Func<Nn>, value: Value, states: &[State], wanted: &[f64]) -> Vec<f32> {
     let found = sums_by_channel(states, wanted.len(), |state, sums| {
-        let y = live(&state.approximated, value);
+        let y = state.approximated.of(value);
         planes(y).for_each(|(channel, y)| sums[channel] += y.iter().map(|&y| f64::from(y)).sum::<f64>());
     });
     let shape = &func.ty(value).shape;

@@ -41,8 +41,8 @@ pub enum Fitting {
 }
 
 impl Fitting {
-    /// The share of images that is to keep its class.
-    fn target(&self) -> f64 {
+    /// The share of images, from 0 to 1, that is to keep its class.
+    pub fn target(&self) -> f64 {
         match self {
             Fitting::Agreement(target) => *target,
             _ => AGREEMENT / 100.0,

@@ -35,6 +35,7 @@ pub mod expand_max_pools;
 pub mod fit_activations;
 pub mod fit_network;
 pub mod join_inputs;
+mod live_values;
 pub mod move_transposes;
 pub mod normalize_ranges;
 pub mod output_errors;

@@ -27,7 +27,7 @@ use fhec_ir::{
 };
 use rayon::prelude::*;
 
-use super::{normalize_ranges::stored_inputs, sample_images::is_fitted_to};
+use super::{agreement::class, normalize_ranges::stored_inputs, sample_images::is_fitted_to};
 use crate::error::PassError;
 
 /// Images that are compared at most: ratios of energies are known from few.
@@ -39,7 +39,7 @@ struct Energies {
     signal: f64,
     error: f64,
     largest_error: f64,
-    /// Whether the largest number is at the same place.
+    /// Whether all are numbers, and the largest is at the same place.
     keeps_class: bool,
 }
 
@@ -53,7 +53,7 @@ impl Energies {
             numbers.iter().map(|x| (x - middle) * (x - middle)).sum()
         };
         let largest_error = error.iter().fold(0.0, larger);
-        let keeps_class = largest_at(exact) == largest_at(found);
+        let keeps_class = class(exact) == class(found) && error.iter().all(|e| !e.is_nan());
         Energies { signal: energy(exact), error: energy(&error), largest_error, keeps_class }
     }
 
@@ -222,14 +222,6 @@ impl Judgement {
             ),
         })
     }
-}
-
-/// Where the largest number is, the first of equals; `None` where one is no number.
-fn largest_at(numbers: &[f64]) -> Option<usize> {
-    if numbers.iter().any(|x| x.is_nan()) {
-        return None;
-    }
-    (0..numbers.len()).reduce(|best, i| if numbers[i] > numbers[best] { i } else { best })
 }
 
 /// The median of the images' ratios.

@@ -11,6 +11,7 @@ use fhec_compiler::simulator::Simulator;
 use fhec_ir::interp;
 use fhec_ir::program::{Preprocess, Program};
 use fhec_ir::tensor::Tensor;
+use fhec_passes::nn::agreement::class;
 use fhec_passes::options::{ByteSize, CompileOptions};
 use fhec_roles::{Client, Server, context};
 use serde::{Deserialize, Serialize};
@@ -269,8 +270,4 @@ fn is_class(found: &[f64], expected: &[f32]) -> bool {
         (_, Some(there)) if expected.len() == found.len() => *there >= expected[class(expected)],
         _ => class(found) == class(expected),
     }
-}
-
-fn class<T: PartialOrd>(outputs: &[T]) -> usize {
-    (0..outputs.len()).fold(0, |best, i| if outputs[i] > outputs[best] { i } else { best })
 }
